@@ -1,0 +1,93 @@
+#!/usr/bin/env bash
+# The whole suite in one command: sets up what is missing, then runs every notebook, or every test.
+set -euo pipefail
+cd "$(dirname "${BASH_SOURCE[0]}")"
+
+usage() {
+    cat <<'TEXT'
+./runall.sh [options]   set up what is missing, run every notebook, regenerate every table and figure
+./runall.sh test        set up what is missing, run ruff, pytest and strict nbval
+
+options:
+  --profile quick|paper  size of the run (default quick)
+  --only 03              only notebooks whose name starts so; may be repeated
+  --data DIR             folder of official annotation files (same as SAPNET_DATA=DIR)
+  --jobs N               worker processes (default: one a processor core)
+  --help                 this text
+
+An active conda or virtual environment that has the packages is used; else .venv is made here.
+Run again, it does only what is missing. SAPNET_RUNS moves runs/, SAPNET_FIGURES moves figures/.
+TEXT
+}
+
+case " $* " in *" --help "* | *" -h "*) usage; exit 0 ;; esac
+
+complete() { # has this interpreter everything that pyproject.toml asks for?
+    "$1" - <<'PYTHON' 2>/dev/null
+import sys
+import tomllib
+from importlib.metadata import version
+from packaging.requirements import Requirement
+with open("pyproject.toml", "rb") as file:
+    project = tomllib.load(file)["project"]
+extras = project["optional-dependencies"]
+for line in project["dependencies"] + extras["notebooks"] + extras["test"]:
+    requirement = Requirement(line)
+    if version(requirement.name) not in requirement.specifier:
+        sys.exit(1)
+PYTHON
+}
+
+supported() { "$1" -c 'import sys; sys.exit(not (3, 11) <= sys.version_info[:2] < (3, 13))' >/dev/null 2>&1; }
+
+find_python() {
+    for name in python3.11 python3.12 python3 python; do
+        if supported "$name"; then echo "$name"; return; fi
+    done
+    echo "runall.sh: Python 3.11 or 3.12 is needed and none was found on PATH: install one, or run" >&2
+    echo "  conda env create -f environment.yml && conda activate sapnet" >&2
+    exit 1
+}
+
+set_up() { # prints nothing but progress; leaves the interpreter in PYTHON
+    local active="${VIRTUAL_ENV:-${CONDA_PREFIX:-}}"
+    if [ -n "$active" ] && supported "$active/bin/python" && complete "$active/bin/python"; then
+        PYTHON="$active/bin/python"
+        return
+    fi
+    [ -z "$active" ] || echo "The active environment lacks packages of pyproject.toml: using .venv instead."
+    PYTHON="$PWD/.venv/bin/python"
+    local stamp
+    stamp="$(cat pyproject.toml tests/constraints.txt | cksum)"
+    if [ "$(cat .venv/installed 2>/dev/null)" = "$stamp" ] && supported "$PYTHON"; then return; fi
+    if ! supported "$PYTHON"; then
+        local base
+        base="$(find_python)"
+        echo "Making .venv with $("$base" --version) ..."
+        "$base" -m venv --clear .venv || { echo "runall.sh: venv failed: install Python's venv module" >&2; exit 1; }
+    fi
+    echo "Installing into .venv (once; PyTorch is large, this takes minutes) ..."
+    "$PYTHON" -m pip install --quiet --disable-pip-version-check -c tests/constraints.txt -e ".[notebooks,test]"
+    echo "$stamp" >.venv/installed
+}
+
+run_tests() { # every part runs, whichever fails; one status for all
+    local status=0 jobs="${SAPNET_JOBS:-2}"
+    unset SAPNET_DATA # stored outputs are those of the default source
+    export SAPNET_FIGURES="${SAPNET_RUNS:-$PWD/runs}/test-figures"
+    echo "== ruff" && "$PYTHON" -m ruff check . || status=1
+    echo "== pytest" && "$PYTHON" -m pytest -q -n "$jobs" tests || status=1
+    echo "== trials that the notebooks need" && "$PYTHON" -m sapnet_core.experiments --jobs "$jobs" || status=1
+    echo "== nbval" && "$PYTHON" -m pytest -q --nbval --nbval-current-env -n 2 --dist loadscope notebooks || status=1
+    [ "$status" = 0 ] && echo "All tests passed." || echo "Some tests failed: see above." >&2
+    return "$status"
+}
+
+set_up
+export PYTHONPATH="$PWD${PYTHONPATH:+:$PYTHONPATH}" # kernels find the core of this clone
+export JUPYTER_PREFER_ENV_PATH=1                    # and the kernel of this environment
+if [ "${1:-}" = test ]; then
+    run_tests
+else
+    exec "$PYTHON" -m sapnet_core.runner "$@"
+fi
