@@ -1,0 +1,58 @@
+"""MTL-AQA in its official files (Parmar and Morris 2019; dive numbers and split as Yu et al. 2021 publish them).
+
+`final_annotations_dict_with_dive_number.pkl` maps (video, clip) to a dict; `train_split_0.pkl` and
+`test_split_0.pkl` list 1059 and 353 of those keys. The frames of a dive are `start_frame` up to `end_frame`, the end
+excluded, of one long video.
+"""
+
+from pathlib import Path
+
+from sapnet_core.data.records import Record, annotation_folder, official_splits
+from sapnet_core.data.unpickle import AnnotationError, read_pickle
+
+__all__ = ["ANNOTATIONS", "SPLITS", "FOLDER", "read_mtl_aqa"]
+
+FOLDER = "MTL-AQA"
+ANNOTATIONS = "final_annotations_dict_with_dive_number.pkl"
+SPLITS = {"train": "train_split_0.pkl", "test": "test_split_0.pkl"}
+SOURCE = "github.com/yuxumin/CoRe, folder MTL-AQA/info"
+
+
+def read_mtl_aqa(root: Path | str) -> list[Record]:
+    """Records of all dives in the two split lists.
+
+    Args:
+        root: a folder that holds `MTL-AQA/`, `MTL-AQA/info/`, or the files themselves.
+
+    Raises:
+        AnnotationError: a file is missing or unreadable, or a key or field is absent from it.
+    """
+    folder = annotation_folder(root, (FOLDER, f"{FOLDER}/info"), ANNOTATIONS)
+    file = folder / ANNOTATIONS
+    annotations = read_pickle(file, SOURCE)
+    lists = {part: (folder / name, read_pickle(folder / name, SOURCE)) for part, name in SPLITS.items()}
+    part_of = official_splits(lists, annotations, SOURCE)
+    return [_record(file, key, annotations[key], part) for key, part in part_of.items()]
+
+
+def _record(file: Path, key: tuple[int, int], entry: dict, part: str) -> Record:
+    video, clip = key
+    try:
+        return Record(
+            dataset="mtl-aqa",
+            key=f"{video:02d}-{clip:03d}",
+            event=f"{video:02d}",
+            path=f"new/new_total_frames_256s/{video:02d}",
+            start=int(entry["start_frame"]),
+            end=int(entry["end_frame"]),
+            score=float(entry["final_score"]),
+            difficulty=float(entry["difficulty"]),
+            action=str(entry["dive_number"]).upper(),
+            judges=tuple(float(score) for score in entry["judge_scores"]),
+            transitions=(),
+            subactions=(),
+            split=part,
+        )
+    except (KeyError, TypeError, ValueError) as error:
+        fault = f"no field {error}" if isinstance(error, KeyError) else str(error)
+        raise AnnotationError(f"{file}: key {key}: {fault}: use the file of {SOURCE}") from error
