@@ -1,0 +1,89 @@
+"""The loss terms of SAP-Net, one small function each (Eqs. 2, 6, 10, 11; L_gc of Eq. 8 stands in `contrast`).
+
+Source: Gedamu et al., "Self-supervised subaction Parsing Network for Semi-supervised Action Quality Assessment".
+A term over an empty batch is 0. Scores have the unit of the targets, about [0, 1].
+"""
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor
+
+__all__ = [
+    "l_reg",
+    "l_un",
+    "l_ubc",
+    "l_grade",
+    "l_all",
+    "grade_edges",
+    "grade_confidence",
+    "agreement_confidence",
+]
+
+
+def l_reg(score: Tensor, target: Tensor) -> Tensor:
+    """L_reg = 1/N_l Σ_i (ȳ_i - y_i)² over labeled clips (Eq. 10). Scores and targets (N,).
+
+    Raises ValueError if a target is not finite: an unlabeled score (NaN) never reaches the loss unseen.
+    """
+    if not torch.isfinite(target).all():
+        raise ValueError("a target of L_reg is not finite: only labeled samples may enter x_l and y_l")
+    return (score - target).square().sum() / max(len(target), 1)
+
+
+def l_un(student: Tensor, teacher: Tensor, confidence: Tensor, tau: float = 0.7) -> Tensor:
+    """Consistency: the student follows the teacher where the teacher is sure (Eq. 2 as E2).
+
+    L_un = 1/N_u Σ_i 1[conf_i >= τ] (R(F̄_u,i) - sg(R(F̄_a,i)))². The mean is over all N_u, confident or not. No gradient
+    reaches the teacher's score or the confidence.
+
+    Args:
+        student, teacher: scores (N_u,) of the whole frames and of the actor crops.
+        confidence: (N_u,) in [0, 1].
+        tau: the threshold τ.
+    """
+    sure = (confidence.detach() >= tau).to(student.dtype)
+    return (sure * (student - teacher.detach()).square()).sum() / max(len(student), 1)
+
+
+def l_ubc(logits: Tensor, labels: Tensor, reduction: str = "mean") -> Tensor:
+    """Binary cross-entropy of the parsed subactions against the pseudo-labels (Eq. 6 as E8).
+
+    L_ubc = -Σ_t p_k(t) log a_k(t) + (1 - p_k(t)) log(1 - a_k(t)), with a = sigmoid(logits).
+
+    Args:
+        logits: (B, T, K).
+        labels: pseudo-labels (B, T), int64.
+        reduction: "mean" over frames, states and videos; "sum" over frames and states as printed, mean over videos.
+    """
+    target = F.one_hot(labels, logits.shape[2]).to(logits.dtype)
+    total = F.binary_cross_entropy_with_logits(logits, target, reduction="sum")
+    if reduction not in ("mean", "sum"):
+        raise ValueError(f"reduction {reduction!r} is unknown: choose 'mean' or 'sum'")
+    return total / max(logits.numel() if reduction == "mean" else len(logits), 1)
+
+
+def l_grade(grade_logits: Tensor, target: Tensor, edges: Tensor) -> Tensor:
+    """Cross-entropy of the grade head on labeled clips (E3). Logits (N, G), target scores (N,), edges (G-1,)."""
+    grades = torch.bucketize(target.contiguous(), edges)
+    return F.cross_entropy(grade_logits, grades, reduction="sum") / max(len(target), 1)
+
+
+def l_all(reg: Tensor, ubc: Tensor, un: Tensor, gc: Tensor, lambdas: tuple[float, float, float] = (1, 1, 1)) -> Tensor:
+    """L_all = L_reg + λ₁ L_ubc + λ₂ L_un + λ₃ L_gc (Eq. 11)."""
+    first, second, third = lambdas
+    return reg + first * ubc + second * un + third * gc
+
+
+def grade_edges(scores: Tensor, grades: int) -> Tensor:
+    """Inner edges (G-1,) of equal-mass bins of the labeled scores (N,) (E3)."""
+    return torch.quantile(scores, torch.arange(1, grades, device=scores.device, dtype=scores.dtype) / grades)
+
+
+def grade_confidence(grade_logits: Tensor) -> Tensor:
+    """Largest softmax probability of the teacher's grades: (N, G) -> (N,) (E3, `confidence = "grade"`)."""
+    return grade_logits.softmax(1).amax(1)
+
+
+def agreement_confidence(student: Tensor, teacher: Tensor, sigma: float = 0.1) -> Tensor:
+    """exp(-|R(F̄_a) - R(F̄_u)| / σ): (N,), (N,) -> (N,) (E3, `confidence = "agreement"`)."""
+    return torch.exp(-(teacher - student).abs() / sigma).detach()

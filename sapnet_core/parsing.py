@@ -1,0 +1,170 @@
+"""Self-supervised subaction parsing (Section III-C.2, Fig. 3): which frame belongs to which subaction.
+
+Attention refinement F -> F̂, up-sampling decoder from clip steps to frames, an MLP to K probabilities per frame
+(Eq. 4), the central frame t̄_k of each subaction (Eq. 5) and the parsed features F̄, resampled to a fixed length.
+Frame t of T lies at t / (T - 1) of the video, as in the positions of the clip steps.
+"""
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor, nn
+
+__all__ = [
+    "AttentionRefinement",
+    "TemporalDecoder",
+    "PSNetDecoder",
+    "SubactionParser",
+    "interpolation_matrix",
+    "key_frames",
+    "resampling_matrix",
+]
+
+
+def interpolation_matrix(positions: Tensor, steps: int, frames: int) -> Tensor:
+    """Linear interpolation from uneven times to the centers of equal parts of T frames, constant beyond the ends (E1).
+
+    Args:
+        positions: times (S,) in any order, 0 at the first frame and 1 at the last.
+        steps: parts; `frames` for the frames themselves.
+        frames: T.
+
+    Returns:
+        (steps, S); each row holds at most two weights which sum to 1.
+    """
+    order = positions.argsort(stable=True)
+    known = positions[order].contiguous()
+    center = (torch.arange(steps, device=known.device, dtype=known.dtype) + 0.5) * (frames / steps) - 0.5  # in frames
+    target = (center / (frames - 1)).clamp(known[0], known[-1])
+    right = torch.searchsorted(known, target).clamp(1, len(known) - 1)
+    left = right - 1
+    share = ((target - known[left]) / (known[right] - known[left]).clamp(min=1e-6)).unsqueeze(1)  # (steps, 1)
+    left, right = (F.one_hot(order[side], len(known)) for side in (left, right))  # (steps, S)
+    return left * (1 - share) + right * share
+
+
+class AttentionRefinement(nn.Module):
+    """F̂ = F ⊗ σ(conv₁ₓ₁(GAP(F))): one weight in (0, 1) per channel and video. (B, S, C) -> (B, S, C)."""
+
+    def __init__(self, channels: int):
+        super().__init__()
+        self.conv = nn.Conv1d(channels, channels, 1)
+
+    def forward(self, x: Tensor) -> Tensor:
+        pooled = x.mean(1).unsqueeze(2)  # (B, S, C) -> (B, C, 1)
+        return x * torch.sigmoid(self.conv(pooled)).transpose(1, 2)  # (B, S, C) * (B, 1, C)
+
+
+def _norm(kind: str, channels: int) -> nn.Module:
+    if kind == "batch":
+        return nn.BatchNorm1d(channels)
+    if kind == "group":  # 8 channels or more a group; one video alone, so that any batch size serves
+        return nn.GroupNorm(max(g for g in (1, 2, 4, 8) if g == 1 or channels % (8 * g) == 0), channels)
+    return nn.Identity()
+
+
+class TemporalDecoder(nn.Module):
+    """Up-sampling along time, the printed sizes read literally (E1): (C, 12), (C/2, 24), (C/4, 48), (C/8, 96).
+
+    Clip steps are interpolated to T/8 equal steps. Each sub-block convolves over time (k = 3), and all but the first
+    double the time by linear interpolation and halve the channels. Channels are convolved before time is doubled,
+    which gives half the cost for the same receptive field. (B, S, C) -> (B, T, C/8).
+    """
+
+    def __init__(self, channels: int, frames: int, norm: str = "group"):
+        super().__init__()
+        self.frames, self.width = frames, channels // 8
+        widths = (channels, channels, channels // 2, channels // 4, channels // 8)
+        self.convs = nn.ModuleList(
+            nn.Conv1d(a, b, 3, padding=1) for a, b in zip(widths[:-1], widths[1:], strict=True)
+        )
+        self.norms = nn.ModuleList(_norm(norm, b) for b in widths[1:])
+
+    def forward(self, x: Tensor, positions: Tensor) -> Tensor:
+        even = interpolation_matrix(positions, self.frames // 8, self.frames).to(x)
+        x = (even @ x).transpose(1, 2)  # (B, S, C) -> (B, C, T/8)
+        for block, (conv, norm) in enumerate(zip(self.convs, self.norms, strict=True)):
+            x = torch.relu(norm(conv(x)))
+            if block:
+                x = F.interpolate(x, scale_factor=2, mode="linear", align_corners=False)
+        return x.transpose(1, 2)  # (B, C/8, T) -> (B, T, C/8)
+
+
+class PSNetDecoder(nn.Module):
+    """Up-sampling decoder as in FineDiving's PSNet [13]: clip steps are the channels of 1-D convolutions (E1).
+
+    The convolutions run along the C feature values. Four blocks widen time S -> T/8 -> T/4 -> T/2 -> T; each block but
+    the first starts with a max-pool which halves the feature axis C -> C/2 -> C/4 -> C/8, then convolves twice (k = 3,
+    norm, ReLU). (B, S, C) -> (B, T, C/8).
+    """
+
+    def __init__(self, channels: int, frames: int, clips: int, norm: str = "batch"):
+        super().__init__()
+        self.width = channels // 8
+        times = (clips, frames // 8, frames // 4, frames // 2, frames)
+        blocks = []
+        for block, (a, b) in enumerate(zip(times[:-1], times[1:], strict=True)):
+            layers = [nn.MaxPool1d(2)] if block else []
+            for inputs in (a, b):
+                layers += [nn.Conv1d(inputs, b, 3, padding=1), _norm(norm, b), nn.ReLU()]
+            blocks.append(nn.Sequential(*layers))
+        self.blocks = nn.Sequential(*blocks)
+
+    def forward(self, x: Tensor, positions: Tensor) -> Tensor:
+        return self.blocks(x)
+
+
+class SubactionParser(nn.Module):
+    """𝔽_φ of Eq. 4: decoder, then an MLP per frame. (B, S, C) -> features (B, T, D), logits (B, T, K).
+
+    Sigmoid of the logits is the probability a_k(t); logits are kept because the cross-entropy is stable on them.
+    """
+
+    def __init__(self, decoder: nn.Module, K: int):
+        super().__init__()
+        self.decoder = decoder
+        self.mlp = nn.Sequential(nn.Linear(decoder.width, decoder.width), nn.ReLU(), nn.Linear(decoder.width, K))
+
+    def forward(self, x: Tensor, positions: Tensor) -> tuple[Tensor, Tensor]:
+        features = self.decoder(x, positions)
+        return features, self.mlp(features)
+
+
+def key_frames(activations: Tensor) -> Tensor:
+    """t̄_k: the most active frame of subaction k inside the k-th of K equal windows of time (Eq. 5).
+
+    Args:
+        activations: (B, T, K), probabilities or logits.
+
+    Returns:
+        Frame indices (B, K), int64, ascending in k; ties go to the earliest frame.
+    """
+    frames, K = activations.shape[1:]
+    window = torch.arange(frames, device=activations.device) * K // frames  # (T,)
+    outside = window[:, None] != torch.arange(K, device=activations.device)  # (T, K)
+    # t̄_k = argmax a_k(t) over T/K (k-1) <= t < T/K k                                                           (Eq. 5)
+    return activations.masked_fill(outside, -torch.inf).argmax(1)
+
+
+def resampling_matrix(times: Tensor, frames: int, steps: int) -> Tensor:
+    """Weights which read each subaction at `steps` even places, in order, by linear interpolation.
+
+    The paper does not say where a subaction ends. Here subaction k reaches from the midpoint between t̄_{k-1} and t̄_k
+    to the midpoint between t̄_k and t̄_{k+1}; the first begins with the video, the last ends with it.
+
+    Args:
+        times: t̄ (B, K), frame indices.
+        frames: T.
+        steps: places per subaction.
+
+    Returns:
+        (B, K·steps, T); a product with features (B, T, D) is F̄, differentiable in the features.
+    """
+    times = times.to(torch.get_default_dtype())
+    middles = (times[:, 1:] + times[:, :-1]) / 2  # (B, K-1)
+    first, last = torch.full_like(times[:, :1], -0.5), torch.full_like(times[:, :1], frames - 0.5)
+    edges = torch.cat([first, middles, last], 1)  # (B, K+1)
+    share = (torch.arange(steps, device=times.device) + 0.5) / steps  # centers of equal parts
+    places = edges[:, :-1, None] + share * (edges[:, 1:] - edges[:, :-1]).unsqueeze(2)  # (B, K, steps)
+    places = places.flatten(1).clamp(0, frames - 1).unsqueeze(2)  # (B, K·steps, 1)
+    # linear interpolation as hat functions: a frame weighs 1 - distance, nothing from a distance of one frame on
+    return (1 - (places - torch.arange(frames, device=times.device)).abs()).clamp(min=0)

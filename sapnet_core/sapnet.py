@@ -1,0 +1,274 @@
+"""SAP-Net: the wiring of Fig. 2, from clip features of both views to everything the losses need.
+
+Student and teacher share all weights. The student sees whole frames, labeled (x_l) and unlabeled (x_u); the teacher
+sees actor crops, of the unlabeled (x_a) and, by E17, of the labeled (x_la). At test time the student serves alone.
+
+Source: Gedamu et al., "Self-supervised subaction Parsing Network for Semi-supervised Action Quality Assessment". E1 …
+E18 name the points where the paper is silent or ambiguous; each is a field of `SAPNetSettings`.
+"""
+
+from dataclasses import dataclass
+from typing import NamedTuple
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor, nn
+
+from . import losses
+from .contrast import ProjectionHead, group_contrast, subaction_groups
+from .parsing import (
+    AttentionRefinement,
+    PSNetDecoder,
+    SubactionParser,
+    TemporalDecoder,
+    interpolation_matrix,
+    key_frames,
+    resampling_matrix,
+)
+from .pseudo_labels import dataset_pseudo_labels, gram_pseudo_labels
+from .regression import GradeHead, Regressor
+
+__all__ = ["SAPNetSettings", "SAPNet", "Branch", "Output", "sapnet_losses"]
+
+_CHOICES = {
+    "decoder": ("temporal", "psnet"),
+    "norm": ("auto", "batch", "group", "none"),
+    "cluster_scope": ("video", "dataset"),
+    "group_by": ("activation", "pseudo"),
+    "confidence": ("grade", "agreement"),
+    "ubc_reduction": ("mean", "sum"),
+}
+
+
+@dataclass(frozen=True)
+class SAPNetSettings:
+    """What a SAP-Net is; JSON in and out by `dataclasses.asdict` and `SAPNetSettings(**values)`.
+
+    Attributes:
+        channels, clips: C and S of the clip features (clips matters to the psnet decoder alone).
+        frames: T, the frames that are parsed; a multiple of 8.
+        M, K: latent states of k-means (E5), and subactions kept.
+        steps: length of each subaction in F̄.
+        decoder, norm: E1; norm "auto" is "batch" for psnet (as in TSA), "group" for temporal.
+        attention_in_pseudo_labels, attention_in_parsing: cluster, and parse, F̂ or F (E4, Table III).
+        cluster_scope: k-means per "video", or over all videos given at once, "dataset" (E6).
+        kmeans_iterations: Lloyd steps.
+        group_by: labels of groups from the parser's "activation" (III-D), or from the "pseudo"-labels.
+        parse_labeled: L_ubc on the labeled clips too; the paper names only the unlabeled, w in {u, a}.
+        confidence, grades, agreement_sigma, tau: when the teacher is trusted (E2, E3).
+        grade_shapes_features: whether the gradient of L_grade passes the grade head.
+        iota, detach_teacher_groups: group contrast (E10).
+        supervise_teacher: labeled actor crops enter L_reg (E17).
+        ubc_reduction: "mean", or "sum" over frames and states as printed in Eq. 6.
+        lambda_ubc, lambda_un, lambda_gc: λ₁, λ₂, λ₃ of Eq. 11. A term of weight 0 is not computed.
+        dropout, hidden, projection: widths of R (two hidden layers) and of the projection head.
+    """
+
+    channels: int = 256
+    clips: int = 18
+    frames: int = 96
+    M: int = 8
+    K: int = 3
+    steps: int = 5
+    decoder: str = "temporal"
+    norm: str = "auto"
+    attention_in_pseudo_labels: bool = True
+    attention_in_parsing: bool = True
+    cluster_scope: str = "video"
+    kmeans_iterations: int = 10
+    group_by: str = "activation"
+    parse_labeled: bool = False
+    confidence: str = "grade"
+    grades: int = 5
+    agreement_sigma: float = 0.1
+    grade_shapes_features: bool = False
+    tau: float = 0.7
+    iota: float = 0.5
+    detach_teacher_groups: bool = True
+    supervise_teacher: bool = True
+    ubc_reduction: str = "mean"
+    lambda_ubc: float = 1.0
+    lambda_un: float = 1.0
+    lambda_gc: float = 1.0
+    dropout: float = 0.0
+    hidden: tuple[int, int] = (128, 64)
+    projection: int = 64
+
+    def __post_init__(self):
+        for field, known in _CHOICES.items():
+            if getattr(self, field) not in known:
+                raise ValueError(f"{field} = {getattr(self, field)!r} is unknown: choose one of {', '.join(known)}")
+        if self.channels % 8 or self.frames % 8:
+            raise ValueError(f"channels ({self.channels}) and frames ({self.frames}) must be multiples of 8")
+        if not 1 <= self.K <= self.M <= self.frames:
+            raise ValueError(f"needs 1 <= K <= M <= frames, got K = {self.K}, M = {self.M}, frames = {self.frames}")
+        object.__setattr__(self, "hidden", tuple(self.hidden))  # JSON knows no tuples
+
+
+class Branch(NamedTuple):
+    """One view through the network; B videos."""
+
+    refined: Tensor  # F̂ (B, S, C)
+    logits: Tensor  # of the activations, (B, T, K)
+    activations: Tensor  # a_k(t) in (0, 1), (B, T, K)                                                           (Eq. 4)
+    times: Tensor  # t̄_k, frame indices (B, K)                                                                   (Eq. 5)
+    sampling: Tensor  # the weights that read F̄ from the decoder's frames, (B, K·steps, T)
+    parsed: Tensor  # F̄ (B, K, steps, D)
+    score: Tensor  # R(F̄) (B,)                                                                                   (Eq. 9)
+    grade_logits: Tensor  # (B, G)
+
+
+class Output(NamedTuple):
+    """What the losses need. Views which were not given are branches of zero videos."""
+
+    l: Branch  # noqa: E741 - the paper's index
+    u: Branch
+    a: Branch
+    la: Branch
+    labels: Tensor | None  # pseudo-labels of u, a (and l, la), stacked in this order, (B, T)
+    h_u: Tensor  # projections (B_u, K, P)
+    h_a: Tensor
+    groups_u: Tensor  # labels of the projections (B_u, K)
+    groups_a: Tensor
+
+
+class SAPNet(nn.Module):
+    """The network of Fig. 2 on clip features (B, S, C) whose steps lie at `positions` (S,) in [0, 1]."""
+
+    def __init__(self, settings: SAPNetSettings):
+        super().__init__()
+        self.settings = s = settings
+        if s.decoder == "temporal":
+            decoder = TemporalDecoder(s.channels, s.frames, "group" if s.norm == "auto" else s.norm)
+        else:
+            decoder = PSNetDecoder(s.channels, s.frames, s.clips, "batch" if s.norm == "auto" else s.norm)
+        self.attention = AttentionRefinement(s.channels)
+        self.parser = SubactionParser(decoder, s.K)
+        inputs = s.K * s.steps * decoder.width
+        self.regressor = Regressor(inputs, s.hidden, s.dropout)
+        self.grade_head = GradeHead(inputs, s.grades, detach=not s.grade_shapes_features)
+        self.projection = ProjectionHead(decoder.width, s.projection, s.projection)
+
+    def branch(self, x: Tensor, positions: Tensor) -> Branch:
+        """One view, (B, S, C), through attention, parser and regressor."""
+        s = self.settings
+        refined = self.attention(x)
+        features, logits = self.parser(refined if s.attention_in_parsing else x, positions)
+        times = key_frames(logits)
+        sampling = resampling_matrix(times, s.frames, s.steps)
+        parsed = (sampling @ features).unflatten(1, (s.K, s.steps))  # (B, K·steps, D) -> (B, K, steps, D)
+        score, grade_logits = self.regressor(parsed), self.grade_head(parsed)
+        return Branch(refined, logits, logits.sigmoid(), times, sampling, parsed, score, grade_logits)
+
+    def forward(
+        self,
+        x_l: Tensor,
+        x_u: Tensor | None,
+        x_a: Tensor | None,
+        positions: Tensor,
+        x_la: Tensor | None = None,
+        labels: Tensor | None = None,
+    ) -> Output:
+        """Fig. 2, from the two views to scores, activations, pseudo-labels and projections.
+
+        Args:
+            x_l, x_u: whole frames, labeled (B_l, S, C) and unlabeled (B_u, S, C).
+            x_a: actor crops of the same unlabeled videos (B_u, S, C).
+            positions: times of the steps (S,) in [0, 1].
+            x_la: actor crops of the labeled videos (B_l, S, C); used when `supervise_teacher`.
+            labels: pseudo-labels of u and a stacked (2·B_u, T) (of u, a, l, la if `parse_labeled`), where they were
+                computed before; otherwise they are computed here.
+        """
+        s = self.settings
+        if (x_u is None) != (x_a is None) or (x_u is not None and x_u.shape != x_a.shape):
+            raise ValueError("x_u and x_a are two views of the same videos: give both in one shape, or neither")
+        views = (x_u, x_a, x_l, x_la if s.supervise_teacher else None)
+        sizes = [0 if view is None else len(view) for view in views]
+        # student and teacher share all weights, so all views pass at once
+        x = torch.cat([view for view in views if view is not None])
+        every = self.branch(x, positions)
+        u, a, l, la = (Branch(*part) for part in zip(*(field.split(sizes) for field in every), strict=True))  # noqa: E741
+        # pseudo-labels P of the subactions, each view of each video by itself, without gradient
+        if labels is None and (s.lambda_ubc or (s.lambda_gc and s.group_by == "pseudo")):
+            labels = self._cluster(every.refined if s.attention_in_pseudo_labels else x, positions, self._parsed(sizes))
+        # which subaction each parsed subaction is, and its projection, for the contrast of the two branches
+        marks = (u.activations, a.activations)
+        if s.group_by == "pseudo" and labels is not None:
+            marks = F.one_hot(labels[: 2 * sizes[0]], s.K).to(x).split(sizes[:2])
+        groups_u, groups_a = (subaction_groups(mark, b.sampling, s.K) for mark, b in zip(marks, (u, a), strict=True))
+        return Output(l, u, a, la, labels, self.projection(u.parsed), self.projection(a.parsed), groups_u, groups_a)
+
+    @torch.no_grad()
+    def predict(self, x: Tensor, positions: Tensor) -> Tensor:
+        """Scores of whole frames by the student branch, in evaluation mode: (B, S, C) -> (B,)."""
+        training = self.training
+        score = self.eval().branch(x, positions).score
+        self.train(training)
+        return score
+
+    @torch.no_grad()
+    def pseudo_labels(self, x: Tensor, positions: Tensor) -> Tensor:
+        """Pseudo-labels (B, T) of one view (B, S, C) under the current attention, to be given to `forward`.
+
+        For the cluster scope "dataset" x must be the whole set.
+        """
+        return self._cluster(self.attention(x) if self.settings.attention_in_pseudo_labels else x, positions)
+
+    def _parsed(self, sizes: list[int]) -> int:
+        """How many of the stacked videos (u, a, l, la) the parser learns from."""
+        return sum(sizes) if self.settings.parse_labeled else sum(sizes[:2])
+
+    @torch.no_grad()
+    def _cluster(self, x: Tensor, positions: Tensor, first: int | None = None) -> Tensor:
+        s, x = self.settings, x[:first]
+        to_frames = interpolation_matrix(positions, s.frames, s.frames).to(x)  # (T, S)                             (E1)
+        if s.cluster_scope == "dataset":
+            return dataset_pseudo_labels(to_frames @ x, s.M, s.K, s.kmeans_iterations)
+        x = x - x.mean(1, keepdim=True)
+        # frames are P x, so their inner products are P (x xᵀ) Pᵀ: S steps carry the channels instead of T frames
+        gram = to_frames @ (x @ x.transpose(1, 2)) @ to_frames.T  # (B, T, T)
+        return gram_pseudo_labels(gram, s.M, s.K, s.kmeans_iterations)
+
+
+def sapnet_losses(
+    settings: SAPNetSettings, output: Output, y_l: Tensor, edges: Tensor, consistency_on: bool = True
+) -> dict[str, Tensor]:
+    """All terms of Eq. 11. Only labeled scores can enter: there is no argument for any other.
+
+    Args:
+        settings: of the network which made the output.
+        output: of `SAPNet.forward`.
+        y_l: targets (B_l,) of the labeled clips, about [0, 1].
+        edges: inner edges (G-1,) of the grades, from `losses.grade_edges` of all labeled scores.
+        consistency_on: False during the supervised warm-up, which leaves L_un out (E17).
+
+    Returns:
+        L_reg, L_ubc, L_un, L_gc, L_grade (0 where a term is off) and L_all, the sum to minimize: Eq. 11, to which the
+        grade head's own L_grade is added where confidence is "grade" and λ₂ is not 0. Two diagnostics without
+        gradient: "confidence", its mean over the teacher's videos, and "sure", the share which passes τ.
+    """
+    s, (l, u, a, la) = settings, output[:4]  # noqa: E741
+    zero = y_l.new_zeros(())
+    supervised = [(b.score, b.grade_logits) for b in (l, la) if len(b.score)]
+    scores, grades = (torch.cat(part) for part in zip(*supervised, strict=True))
+    targets = y_l.repeat(len(supervised))
+    terms = {"L_reg": losses.l_reg(scores, targets), "L_ubc": zero, "L_un": zero, "L_gc": zero, "L_grade": zero}
+    if s.lambda_ubc:
+        logits = torch.cat([b.logits for b in ((u, a, l, la) if s.parse_labeled else (u, a))])
+        terms["L_ubc"] = losses.l_ubc(logits, output.labels, s.ubc_reduction)
+    if s.confidence == "grade":
+        confidence = losses.grade_confidence(a.grade_logits.detach())
+    else:
+        confidence = losses.agreement_confidence(u.score, a.score, s.agreement_sigma)
+    if s.lambda_un and consistency_on:
+        terms["L_un"] = losses.l_un(u.score, a.score, confidence, s.tau)
+    if s.lambda_un and s.confidence == "grade":
+        terms["L_grade"] = losses.l_grade(grades, targets, edges)
+    if s.lambda_gc:
+        terms["L_gc"] = group_contrast(
+            output.h_u, output.groups_u, output.h_a, output.groups_a, s.K, s.iota, s.detach_teacher_groups
+        )
+    lambdas = (s.lambda_ubc, s.lambda_un, s.lambda_gc)
+    total = losses.l_all(terms["L_reg"], terms["L_ubc"], terms["L_un"], terms["L_gc"], lambdas) + terms["L_grade"]
+    count = max(len(confidence), 1)
+    return terms | {"L_all": total, "confidence": confidence.sum() / count, "sure": (confidence >= s.tau).sum() / count}
