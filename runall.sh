@@ -22,7 +22,7 @@ TEXT
 
 case " $* " in *" --help "* | *" -h "*) usage; exit 0 ;; esac
 
-complete() { # has this interpreter everything that pyproject.toml asks for?
+has_packages() { # has this interpreter everything that pyproject.toml asks for?
     "$1" - <<'PYTHON' 2>/dev/null
 import sys
 import tomllib
@@ -51,7 +51,7 @@ find_python() {
 
 set_up() { # prints nothing but progress; leaves the interpreter in PYTHON
     local active="${VIRTUAL_ENV:-${CONDA_PREFIX:-}}"
-    if [ -n "$active" ] && supported "$active/bin/python" && complete "$active/bin/python"; then
+    if [ -n "$active" ] && supported "$active/bin/python" && has_packages "$active/bin/python"; then
         PYTHON="$active/bin/python"
         return
     fi

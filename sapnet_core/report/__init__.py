@@ -1,0 +1,11 @@
+"""What notebooks show and save: figures and tables with their provenance, checks, digests, explorable pictures."""
+
+from sapnet_core.report.checks import check, digest_line
+from sapnet_core.report.provenance import provenance, provenance_table
+from sapnet_core.report.save import save_figure, save_table
+from sapnet_core.report.style import COLORS, COLUMN, PAGE, use_style
+from sapnet_core.report.tables import comparison_table, markdown, show
+from sapnet_core.report.widgets import explore
+
+__all__ = ["check", "digest_line", "provenance", "provenance_table", "save_figure", "save_table", "COLORS", "COLUMN",
+           "PAGE", "use_style", "comparison_table", "markdown", "show", "explore"]  # fmt: skip

@@ -1,0 +1,71 @@
+"""Two kinds of printed line that nbval can hold to: a check with its verdict, and a digest of the data in a picture."""
+
+import math
+from collections.abc import Iterable
+
+import numpy as np
+
+__all__ = ["check", "digest_line"]
+
+
+def _array(values) -> np.ndarray:
+    """Any tensor, sequence or number as a float64 array."""
+    if hasattr(values, "detach"):
+        values = values.detach().cpu().numpy()
+    return np.asarray(values, dtype=np.float64)
+
+
+def _rounded(value: float, decimals: int) -> str:
+    """Fixed decimals, without a minus before zero."""
+    return f"{round(float(value), decimals) + 0.0:.{decimals}f}"
+
+
+def check(name: str, measured, expected, tolerance: float = 0.0, decimals: int = 4) -> None:
+    """Print `✓ name: measured vs expected`, or raise.
+
+    Args:
+        measured, expected: numbers, or arrays or tensors of equal shape; anything else is compared with `==`.
+        tolerance: largest absolute difference allowed, element by element.
+        decimals: of the printed numbers. Arrays print their largest difference only as "at most `tolerance`", which
+            holds on another processor.
+
+    Raises:
+        AssertionError: they differ by more, their shapes differ, or one is not finite where the other is.
+    """
+    if isinstance(measured, (str, bool, tuple, frozenset, set, dict)) or measured is None:
+        assert measured == expected, f"✗ {name}: {measured!r} vs {expected!r}"
+        print(f"✓ {name}: {measured} vs {expected}")
+        return
+    mine, reference = _array(measured), _array(expected)
+    assert mine.shape == reference.shape, f"✗ {name}: shape {mine.shape} vs {reference.shape}"
+    good = np.isclose(mine, reference, rtol=0, atol=tolerance, equal_nan=True)
+    if mine.ndim == 0:
+        exact = float(mine).is_integer() and float(reference).is_integer()
+        texts = [_rounded(x, 0 if exact else decimals) for x in (mine, reference)]
+        assert good, f"✗ {name}: {texts[0]} vs {texts[1]}, tolerance {tolerance:g}"
+        print(f"✓ {name}: {texts[0]} vs {texts[1]}")
+        return
+    if not good.all():
+        worst = np.unravel_index(np.nanargmax(np.where(good, -1, np.abs(mine - reference))), mine.shape)
+        raise AssertionError(f"✗ {name}: {mine[worst]:g} vs {reference[worst]:g} at {tuple(map(int, worst))}, "
+                             f"{int((~good).sum())} of {good.size} differ by more than {tolerance:g}")  # fmt: skip
+    shape = "x".join(map(str, mine.shape))
+    print(f"✓ {name}: {shape} values vs reference, all " + (f"within {tolerance:g}" if tolerance else "equal"))
+
+
+def digest_line(name: str, values: Iterable[float], decimals: int = 2) -> None:
+    """Print the data behind a picture in one line: count, missing, mean, spread, range, first and last.
+
+    nbval compares no pictures: this line is what fails when the drawn numbers change. Choose `decimals` so that the
+    numbers hold on another processor.
+    """
+    array = _array(values).ravel()
+    known = array[np.isfinite(array)]
+    if not known.size:
+        print(f"{name}: n={array.size}, no finite value")
+        return
+    parts = {"mean": known.mean(), "sd": known.std(), "min": known.min(), "max": known.max(),
+             "first": known[0], "last": known[-1]}  # fmt: skip
+    missing = f" ({array.size - known.size} missing)" if known.size < array.size else ""
+    assert all(map(math.isfinite, parts.values()))
+    print(f"{name}: n={array.size}{missing}, " + ", ".join(f"{k} {_rounded(v, decimals)}" for k, v in parts.items()))

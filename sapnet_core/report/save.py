@@ -1,0 +1,68 @@
+"""Figures and tables on disk: each with the data behind it and its provenance, equal numbers giving equal bytes."""
+
+import io
+import json
+from pathlib import Path
+
+import matplotlib as mpl
+import pandas as pd
+from matplotlib.figure import Figure
+
+from sapnet_core import paths
+from sapnet_core.report.provenance import provenance_rows
+from sapnet_core.report.tables import flat, markdown
+from sapnet_core.storage import write_bytes, write_text
+
+__all__ = ["save_figure", "save_table"]
+
+
+def _folder(provenance: dict) -> Path:
+    """`figures/` holds the quick profile, `figures/paper/` the paper's sizes."""
+    profile = provenance["profile"]
+    return paths.figures() if profile == "quick" else paths.figures() / profile
+
+
+def _csv(data: pd.DataFrame) -> str:
+    return data.to_csv(index=False, float_format="%.6g", lineterminator="\n")
+
+
+def save_figure(fig: Figure, name: str, data: pd.DataFrame, provenance: dict) -> list[str]:
+    """Write `name`.png, .svg and .csv; the pictures carry the provenance in their metadata.
+
+    Args:
+        name: stem such as "fig05".
+        data: every number drawn, one row a mark.
+        provenance: from `sapnet_core.report.provenance`.
+
+    Returns:
+        The names of the files, without folders.
+    """
+    folder, note = _folder(provenance), json.dumps(provenance, sort_keys=True)
+    content = {}
+    for kind, metadata in (("png", {"Description": note}), ("svg", {"Date": None, "Description": note})):
+        buffer = io.BytesIO()
+        with mpl.rc_context({"svg.hashsalt": name}):  # element ids from the name, not from chance
+            fig.savefig(buffer, format=kind, metadata={"Title": name, **metadata})
+        content[f"{name}.{kind}"] = buffer.getvalue()
+    content[f"{name}.csv"] = _csv(data).encode()
+    for file, data_bytes in content.items():
+        write_bytes(folder / file, data_bytes)
+    return sorted(content)
+
+
+def save_table(name: str, table: pd.DataFrame, provenance: dict, title: str = "") -> list[str]:
+    """Write `name`.csv (numbers) and `name`.md (as shown, with its provenance below).
+
+    Args:
+        name: stem such as "table01".
+        table: from `comparison_table`, or any data frame.
+
+    Returns:
+        The names of the files, without folders.
+    """
+    head = f"**{title}**\n\n" if title else ""
+    rows = "".join(f"- {key}: {text}\n" for key, text in provenance_rows(provenance))
+    folder = _folder(provenance)
+    write_text(folder / f"{name}.csv", _csv(flat(table)))
+    write_text(folder / f"{name}.md", f"{head}{markdown(table)}\n\n{rows}")
+    return [f"{name}.csv", f"{name}.md"]

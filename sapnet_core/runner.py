@@ -1,0 +1,223 @@
+"""Run the notebooks in order with Papermill, only what is missing, and say what each made.
+
+    python -m sapnet_core.runner --profile quick --only 03
+
+An executed notebook goes to `runs/notebooks/`, by a temporary file and a rename once its last cell is through, so that
+a failure leaves every earlier good output alone. Beside it a small JSON file records what the run was made from; a
+notebook of which nothing has changed since, and whose figures are still as it wrote them, is up to date.
+"""
+
+import argparse
+import hashlib
+import json
+import os
+import platform
+import re
+import sys
+import time
+from collections.abc import Callable, Iterable
+from dataclasses import dataclass, field
+from importlib.metadata import PackageNotFoundError, version
+from pathlib import Path
+
+from sapnet_core import paths, profiles
+from sapnet_core.notebooks import find, load
+from sapnet_core.storage import read_json, write_json
+
+__all__ = ["Outcome", "check_parameters", "inputs_digest", "run_notebook", "run_all", "summary", "main"]
+
+PACKAGES = ("torch", "torchvision", "numpy", "scipy", "pandas", "matplotlib", "seaborn")
+ANNOTATIONS = {".pkl", ".json", ".csv", ".txt"}
+
+
+@dataclass(frozen=True)
+class Outcome:
+    """What became of one notebook. `state` is "ran", "up to date" or "failed"."""
+
+    name: str
+    state: str
+    seconds: float = 0.0
+    made: tuple[str, ...] = field(default=())
+    error: str = ""
+
+
+def check_parameters(notebook: Path, parameters: dict[str, object]) -> None:
+    """Refuse parameters that a notebook does not have, or that have another type than it declares.
+
+    Papermill itself only warns of an unknown name, and the run then silently uses the default.
+
+    Raises:
+        ValueError: names the notebook, the parameter and the parameters it has.
+    """
+    from papermill import inspect_notebook
+
+    known = inspect_notebook(str(notebook))
+    for name, value in parameters.items():
+        if name not in known:
+            raise ValueError(f"{notebook.name} has no parameter {name!r}: it has {', '.join(known) or 'none'}")
+        declared = known[name]["inferred_type_name"]
+        if declared in ("str", "int", "float", "bool") and type(value).__name__ != declared:
+            raise ValueError(f"{notebook.name}: {name}={value!r} is no {declared}")
+
+
+def _hash(file: Path) -> str:
+    return hashlib.sha256(file.read_bytes()).hexdigest()
+
+
+def _hash_files(files: Iterable[Path], base: Path) -> str:
+    lines = [f"{file.relative_to(base).as_posix()} {_hash(file)}" for file in sorted(files)]
+    return hashlib.sha256("\n".join(lines).encode()).hexdigest()
+
+
+def _data_digest() -> str | None:
+    """Identity of the user's annotation files: content of those at most two folders deep (videos lie deeper)."""
+    data = paths.data_root()
+    if data is None:
+        return None
+    files = [f for depth in ("*", "*/*") for f in data.glob(depth) if f.suffix in ANNOTATIONS and f.is_file()]
+    return _hash_files(files, data)
+
+
+def _version(package: str) -> str:
+    try:
+        return version(package)
+    except PackageNotFoundError:
+        return "absent"
+
+
+def inputs_digest(notebook: Path, parameters: dict[str, object]) -> str:
+    """One hash over all that a notebook's outcome hangs on: its cells (not their stored outputs), parameters, the
+    core's files, versions, and the annotation files in use."""
+    core = Path(__file__).parent
+    parts = {
+        "cells": [(cell.cell_type, cell.source) for cell in load(notebook).cells],
+        "parameters": parameters,
+        "core": _hash_files((f for f in core.rglob("*") if f.is_file() and f.suffix != ".pyc"), core),
+        "versions": [platform.python_version(), *map(_version, PACKAGES)],
+        "data": _data_digest(),
+    }
+    return hashlib.sha256(json.dumps(parts, sort_keys=True).encode()).hexdigest()
+
+
+def _state_of(folder: Path) -> dict[str, tuple[int, int]]:
+    """Name -> (inode, time of writing): a file written again differs even where its content does not."""
+    stats = {f.relative_to(folder).as_posix(): f.stat() for f in folder.rglob("*") if f.is_file()}
+    return {name: (stat.st_ino, stat.st_mtime_ns) for name, stat in stats.items()}
+
+
+def _is_current(record: Path, output: Path, digest: str) -> bool:
+    if not (record.is_file() and output.is_file()):
+        return False
+    earlier = read_json(record)
+    made = [(paths.figures() / name, content) for name, content in earlier["made"].items()]
+    return earlier["inputs"] == digest and all(file.is_file() and _hash(file) == content for file, content in made)
+
+
+def run_notebook(notebook: Path, parameters: dict[str, object], folder: Path) -> Outcome:
+    """Run one notebook, unless it is up to date; its output goes to `folder`.
+
+    Args:
+        parameters: checked by name and type before anything runs.
+        folder: where `NAME.ipynb` and its record `NAME.json` go; after a failure `NAME.failed.ipynb`.
+    """
+    import papermill
+
+    name, started = notebook.stem, time.perf_counter()
+    output, record, failed = (folder / f"{name}.{suffix}" for suffix in ("ipynb", "json", "failed.ipynb"))
+    check_parameters(notebook, parameters)
+    digest = inputs_digest(notebook, parameters)
+    if _is_current(record, output, digest):
+        return Outcome(name, "up to date", made=tuple(read_json(record)["made"]))
+    folder.mkdir(parents=True, exist_ok=True)
+    beside = folder / f".{name}.{os.getpid()}.ipynb"
+    before = _state_of(paths.figures())
+    try:
+        papermill.execute_notebook(
+            str(notebook), str(beside), parameters, cwd=str(notebook.parent), kernel_name="python3", progress_bar=False
+        )
+    except Exception as error:  # whatever a cell or its kernel raised: the suite goes on with the next notebook
+        if beside.is_file():
+            os.replace(beside, failed)
+        text = re.sub(r"\x1b\[[0-9;]*m", "", str(error)).strip()
+        return Outcome(name, "failed", time.perf_counter() - started, error=text)
+    except BaseException:  # interrupted
+        beside.unlink(missing_ok=True)
+        raise
+    after = _state_of(paths.figures())
+    made = {file: _hash(paths.figures() / file) for file in sorted(after) if before.get(file) != after[file]}
+    os.replace(beside, output)
+    failed.unlink(missing_ok=True)
+    seconds = time.perf_counter() - started
+    write_json(record, {"inputs": digest, "made": made, "seconds": round(seconds, 1)})
+    return Outcome(name, "ran", seconds, tuple(made))
+
+
+def run_all(
+    notebooks: list[Path],
+    parameters: dict[str, object],
+    folder: Path,
+    say: Callable[[str], None] = print,
+) -> list[Outcome]:
+    """Run notebooks in the order given; a failure does not stop the ones after it.
+
+    Parameters are checked against every notebook before the first one runs (ValueError). `say` gets one line as a
+    notebook starts and one as it ends.
+    """
+    for notebook in notebooks:
+        check_parameters(notebook, parameters)
+    outcomes = []
+    for number, notebook in enumerate(notebooks, 1):
+        head = f"[{number}/{len(notebooks)}] {notebook.stem}"
+        say(f"{head} ...")
+        outcome = run_notebook(notebook, parameters, folder)
+        say(f"{head} {outcome.state}, {outcome.seconds:.1f} s")
+        if outcome.error:
+            say(outcome.error)
+        outcomes.append(outcome)
+    return outcomes
+
+
+def summary(outcomes: list[Outcome]) -> str:
+    """The closing table: notebook, seconds, what it made (fig05.csv, fig05.png, ... are one stem)."""
+
+    def stems(made: tuple[str, ...]) -> str:
+        kinds: dict[str, list[str]] = {}
+        for name in made:
+            kinds.setdefault(name.rpartition(".")[0], []).append(name.rpartition(".")[2])
+        return ", ".join(f"{stem}.{{{','.join(ends)}}}" if len(ends) > 1 else f"{stem}.{ends[0]}"
+                         for stem, ends in kinds.items())  # fmt: skip
+
+    width = max([len(outcome.name) for outcome in outcomes] + [8])
+    lines = [f"{'notebook':<{width}}  {'seconds':>8}  {'':<10}  made"]
+    lines += [f"{o.name:<{width}}  {o.seconds:>8.1f}  {o.state:<10}  {stems(o.made)}".rstrip() for o in outcomes]
+    failed = sum(outcome.state == "failed" for outcome in outcomes)
+    total = sum(outcome.seconds for outcome in outcomes)
+    return "\n".join([*lines, f"{len(outcomes)} notebooks, {total:.0f} s, {failed} failed"])
+
+
+def main(arguments: list[str] | None = None) -> int:
+    """Command line; returns 1 if any notebook failed, 2 for a wrong argument."""
+    parser = argparse.ArgumentParser(prog="runall.sh", description="Run the notebooks in order; only what is missing.")
+    parser.add_argument("--profile", default="quick", choices=sorted(profiles.PROFILES), help="size of the run")
+    parser.add_argument("--only", action="append", metavar="NAME", help="notebooks whose name starts so, such as 03")
+    parser.add_argument("--data", metavar="DIR", help="folder of official annotation files (as SAPNET_DATA)")
+    parser.add_argument("--jobs", type=int, help="worker processes (default: one a processor core)")
+    args = parser.parse_args(arguments)
+    if args.data:
+        os.environ["SAPNET_DATA"] = str(Path(args.data).expanduser().resolve())
+    if args.jobs is not None and args.jobs < 1:
+        parser.error(f"--jobs {args.jobs}: one at least")
+    os.environ["SAPNET_JOBS"] = str(args.jobs or profiles.jobs())
+    folder = paths.runs() / "notebooks" / ("" if args.profile == "quick" else args.profile)
+    try:
+        paths.data_root()
+        notebooks = find(args.only)
+        outcomes = run_all(notebooks, {"profile": args.profile}, folder, say=lambda text: print(text, flush=True))
+    except (ValueError, FileNotFoundError) as error:
+        parser.error(str(error))
+    print("\n" + summary(outcomes), flush=True)
+    return int(any(outcome.state == "failed" for outcome in outcomes))
+
+
+if __name__ == "__main__":
+    sys.exit(main())
