@@ -8,7 +8,7 @@ frames_labels]`. Two things in it are read with care:
   the labels decide.
 - Judges and the span in the source video stand in `FineDiving_coarse_annotation.pkl` under the same keys; where that
   file is absent a record has no judges and starts at 0. Its `start_frame` and `end_frame` count from 1, both included;
-  records count from 0 and exclude the end, which gives a dive the same span that MTL-AQA gives it.
+  records count from 0 and exclude the end, as MTL-AQA counts the dives that stand in both sets.
 """
 
 from pathlib import Path
