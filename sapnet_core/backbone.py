@@ -1,0 +1,277 @@
+"""The backbone E_theta (Eq. 1): I3D, the inflated Inception-v1 of Carreira & Zisserman (CVPR 2017), with a width multiplier.
+
+Two forms of one network. `I3D` is the trainable form; its parameter names are those of the published Kinetics checkpoint
+`rgb_imagenet.pt`, so that file loads as it is. `FoldedI3D` is what extracts features: batch normalization is folded into the
+convolutions, tensors are channels-last, and the first layer is computed as a space-to-depth convolution (see `fold_space`).
+
+Both pad as TensorFlow's SAME does (more at the back than in front where the total is odd), as the published weights expect, and
+both keep BatchNorm's eps at 1e-3, which a checkpoint does not record. Input is RGB in [-1, 1].
+"""
+
+import hashlib
+from pathlib import Path
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor, nn
+
+from sapnet_core.data.clips import CLIP, clip_starts
+from sapnet_core.storage import read_tensors
+
+EPS = 1e-3
+FUSED = hasattr(torch.ops.mkldnn, "_convolution_pointwise")  # builds with oneDNN have it
+SHIPPED = Path(__file__).parent / "weights" / "i3d_sim.safetensors"
+
+# Output channels at width 1, in order of b0 (1x1), b1a (1x1) -> b1b (3x3), b2a (1x1) -> b2b (3x3), b3b (1x1 after a pool).
+MIXED = {
+    "Mixed_3b": (64, 96, 128, 16, 32, 32),
+    "Mixed_3c": (128, 128, 192, 32, 96, 64),
+    "Mixed_4b": (192, 96, 208, 16, 48, 64),
+    "Mixed_4c": (160, 112, 224, 24, 64, 64),
+    "Mixed_4d": (128, 128, 256, 24, 64, 64),
+    "Mixed_4e": (112, 144, 288, 32, 64, 64),
+    "Mixed_4f": (256, 160, 320, 32, 128, 128),
+    "Mixed_5b": (256, 160, 320, 32, 128, 128),
+    "Mixed_5c": (384, 192, 384, 48, 128, 128),
+}
+# Max-pools that stand before a layer: (kernel, stride) over (time, height, width).
+POOL_BEFORE = {
+    "Conv3d_2b_1x1": ((1, 3, 3), (1, 2, 2)),
+    "Mixed_3b": ((1, 3, 3), (1, 2, 2)),
+    "Mixed_4b": ((3, 3, 3), (2, 2, 2)),
+    "Mixed_5b": ((2, 2, 2), (2, 2, 2)),
+}
+
+
+def same_padding(size: int, kernel: int, stride: int) -> tuple[int, int]:
+    """Zeros (front, back) that TensorFlow's SAME puts around an axis so that its output has ceil(size / stride) entries."""
+    total = max((-(-size // stride) - 1) * stride + kernel - size, 0)
+    return total // 2, total - total // 2
+
+
+def max_pool_same(x: Tensor, kernel: tuple[int, int, int], stride: tuple[int, int, int]) -> Tensor:
+    """Max-pool (B, C, T, H, W) with SAME padding: the front is padded, `ceil_mode` stands for what is missing at the back."""
+    front = [same_padding(n, k, s)[0] for n, k, s in zip(x.shape[2:], kernel, stride, strict=True)]
+    return F.max_pool3d(x, kernel, stride, front, ceil_mode=True)
+
+
+def same_pads(shape: tuple[int, ...], kernel: int, stride: int) -> list[int]:
+    """The argument of `F.pad` for SAME padding of axes with these sizes (it counts from the last one)."""
+    return [n for size in reversed(shape) for n in same_padding(size, kernel, stride)]
+
+
+def fold_space(x: Tensor) -> Tensor:
+    """Space to depth: each 2x2 block of pixels of (B, T, 3, H, W) becomes channels, (B, 12, T, H/2, W/2), channels-last.
+
+    The first layer is 7x7 of stride 2 on 3 channels, a shape that processors do badly. On folded input it is 4x4 of stride 1 on
+    12 channels: the same sums (`fold_kernel`), three times as fast in bfloat16. H and W are even after `pad_space`.
+    """
+    b, t, c, h, w = x.shape
+    x = x.view(b, t, c, h // 2, 2, w).transpose(2, 3).reshape(b, t, h // 2, 2 * c, w // 2, 2)  # rows (B, T, H/2, 3*2, W/2, 2)
+    x = x.transpose(3, 4).reshape(b, t, h // 2, w // 2, 4 * c)  # (B, T, H/2, W/2, 3*2*2)
+    return x.permute(0, 4, 1, 2, 3)  # (B, 12, T, H/2, W/2)
+
+
+def pad_space(x: Tensor) -> Tensor:
+    """SAME padding of (..., H, W) for the first layer, and one row or column more where the kernel's eighth, zero tap lies."""
+    pads = same_pads(x.shape[-2:], 7, 2)
+    pads[1] += (x.shape[-1] + sum(pads[:2])) % 2
+    pads[3] += (x.shape[-2] + sum(pads[2:])) % 2
+    return F.pad(x, pads)
+
+
+def fold_kernel(weight: Tensor) -> Tensor:
+    """Turn the first layer's kernel (O, 3, 7, 7, 7) into the one (O, 12, 7, 4, 4) that acts on `fold_space`."""
+    o, c, t = weight.shape[:3]
+    w = F.pad(weight, (0, 1, 0, 1)).view(o, c, t, 4, 2, 4, 2)
+    return w.permute(0, 1, 4, 6, 2, 3, 5).reshape(o, 4 * c, t, 4, 4)  # (O, 3*2*2, 7, 4, 4)
+
+
+class Unit3D(nn.Module):
+    """Convolution of stride 1 (the first layer excepted), BatchNorm, ReLU."""
+
+    def __init__(self, cin: int, cout: int, kernel: int = 1):
+        super().__init__()
+        self.conv3d = nn.Conv3d(cin, cout, kernel, padding=1 if kernel == 3 else 0, bias=False)
+        self.bn = nn.BatchNorm3d(cout, eps=EPS, momentum=0.01)
+
+    def forward(self, x: Tensor) -> Tensor:
+        if self.conv3d.kernel_size[0] == 7:
+            x = F.pad(pad_space(x), (0, 0, 0, 0, *same_padding(x.shape[2], 7, 2)))
+            x = F.conv3d(fold_space(x.transpose(1, 2)), fold_kernel(self.conv3d.weight), stride=(2, 1, 1))
+            return F.relu(self.bn(x))
+        return F.relu(self.bn(self.conv3d(x)))
+
+
+class Mixed(nn.Module):
+    """Inception block: four branches side by side, concatenated over channels."""
+
+    def __init__(self, cin: int, channels: tuple[int, ...]):
+        super().__init__()
+        c0, c1a, c1b, c2a, c2b, c3 = channels
+        self.b0 = Unit3D(cin, c0)
+        self.b1a, self.b1b = Unit3D(cin, c1a), Unit3D(c1a, c1b, 3)
+        self.b2a, self.b2b = Unit3D(cin, c2a), Unit3D(c2a, c2b, 3)
+        self.b3b = Unit3D(cin, c3)
+        self.channels = c0 + c1b + c2b + c3
+
+    def forward(self, x: Tensor) -> Tensor:
+        pooled = F.max_pool3d(x, 3, 1, 1)
+        return torch.cat([self.b0(x), self.b1b(self.b1a(x)), self.b2b(self.b2a(x)), self.b3b(pooled)], 1)
+
+
+class I3D(nn.Module):
+    """I3D up to Mixed_5c, and its classifier where `classes` is given.
+
+    `width` multiplies every channel count; 1 is the published network (1024 channels out). Parameter names are those of
+    `rgb_imagenet.pt`. `forward` maps (B, 3, T, H, W) in [-1, 1] to (B, 1024 * width, T/8, H/32, W/32), each rounded up.
+    """
+
+    def __init__(self, width: float = 1.0, classes: int | None = None):
+        super().__init__()
+        c = [max(1, round(n * width)) for n in (64, 64, 192)]
+        self.width, self.classes = width, classes
+        self.Conv3d_1a_7x7 = Unit3D(3, c[0], 7)
+        self.Conv3d_2b_1x1 = Unit3D(c[0], c[1])
+        self.Conv3d_2c_3x3 = Unit3D(c[1], c[2], 3)
+        cin = c[2]
+        for name, channels in MIXED.items():
+            block = Mixed(cin, tuple(max(1, round(n * width)) for n in channels))
+            setattr(self, name, block)
+            cin = block.channels
+        self.channels = cin
+        if classes is not None:
+            self.logits = nn.ModuleDict({"conv3d": nn.Conv3d(cin, classes, 1)})
+
+    def forward(self, x: Tensor) -> Tensor:
+        for name, layer in self.named_children():
+            if name != "logits":
+                x = layer(max_pool_same(x, *POOL_BEFORE[name]) if name in POOL_BEFORE else x)
+        return x
+
+    def classify(self, x: Tensor) -> Tensor:
+        """Class scores (B, classes, T') of (B, 3, T, H, W): average over (2, H', W'), then a 1x1 convolution."""
+        maps = self(x)
+        return self.logits["conv3d"](F.avg_pool3d(maps, (min(2, maps.shape[2]), *maps.shape[3:]), 1)).flatten(2)
+
+    def folded(self, dtype: torch.dtype | None = None) -> "FoldedI3D":
+        """The inference form of this network, on its device; `dtype` as in `FoldedI3D`."""
+        return FoldedI3D(self, dtype)
+
+
+def fast_dtype(device: torch.device | str) -> torch.dtype:
+    """bfloat16 where the hardware multiplies it natively (a CPU with AMX or AVX-512 BF16, recent GPUs), else float32."""
+    if torch.device(device).type == "cuda":
+        return torch.bfloat16 if torch.cuda.is_bf16_supported(including_emulation=False) else torch.float32
+    return torch.bfloat16 if torch.cpu._is_avx512_bf16_supported() else torch.float32
+
+
+def fold(unit: Unit3D) -> tuple[Tensor, Tensor]:
+    """Weight and bias of the convolution that equals `unit`'s convolution and BatchNorm (running statistics)."""
+    # gamma (w x - mu) / sqrt(var + eps) + beta = (gamma / sqrt(var + eps)) w x + (beta - gamma mu / sqrt(var + eps))
+    scale = unit.bn.weight / (unit.bn.running_var + EPS).sqrt()
+    return unit.conv3d.weight * scale.view(-1, 1, 1, 1, 1), unit.bn.bias - unit.bn.running_mean * scale
+
+
+def max_of_neighbors(x: Tensor) -> Tensor:
+    """3x3x3 max-pool of stride 1, one axis after the other: three pairs of maxima in place of 26."""
+    for axis in (2, 3, 4):
+        y = x.clone(memory_format=torch.channels_last_3d)
+        inner = x.shape[axis] - 1
+        for here, there in ((0, 1), (1, 0)):
+            part = y.narrow(axis, here, inner)
+            torch.maximum(part, x.narrow(axis, there, inner), out=part)
+        x = y
+    return x
+
+
+class FoldedI3D:
+    """The inference form of an I3D: features of uint8 videos, without gradients.
+
+    `dtype` None takes `fast_dtype`: bfloat16 where it is native (features differ by about 5e-3 of their largest value from
+    float32), else float32. One machine and dtype give the same bits each time; so does any grouping of videos on a CPU,
+    where each video is its own batch of clips. `digest` names weights and dtype.
+    """
+
+    def __init__(self, net: I3D, dtype: torch.dtype | None = None):
+        weight = net.Conv3d_1a_7x7.conv3d.weight
+        self.device, self.channels = weight.device, net.channels
+        self.dtype = dtype or fast_dtype(self.device)
+        self.digest = state_digest(net.state_dict()) + "-" + str(self.dtype).removeprefix("torch.")
+        self.layers = {name: fold(unit) for name, unit in net.named_modules() if isinstance(unit, Unit3D)}
+        weight, bias = self.layers["Conv3d_1a_7x7"]
+        self.layers["Conv3d_1a_7x7"] = fold_kernel(weight), bias
+        self.layers = {
+            name: (w.detach().to(self.dtype, memory_format=torch.channels_last_3d), b.detach().to(self.dtype))
+            for name, (w, b) in self.layers.items()
+        }
+
+    def _layer(self, x: Tensor, name: str) -> Tensor:
+        weight, bias = self.layers[name]
+        stride = (2, 1, 1) if name == "Conv3d_1a_7x7" else (1, 1, 1)
+        padding = (1, 1, 1) if weight.shape[2] == 3 else (0, 0, 0)
+        if FUSED and x.device.type == "cpu":  # convolution and ReLU in one pass; also the fast path for one float32 clip
+            return torch.ops.mkldnn._convolution_pointwise(
+                x, weight, bias, padding, stride, (1, 1, 1), 1, "relu", [], ""
+            )
+        return F.conv3d(x, weight, bias, stride, padding).relu_()
+
+    def _maps(self, x: Tensor) -> Tensor:
+        """Padded and folded clips (B, 12, T + pads, H', W') to Mixed_5c, (B, C, T/8, H/32, W/32)."""
+        for name in ("Conv3d_1a_7x7", "Conv3d_2b_1x1", "Conv3d_2c_3x3"):
+            x = self._layer(max_pool_same(x, *POOL_BEFORE[name]) if name in POOL_BEFORE else x, name)
+        for name in MIXED:
+            x = max_pool_same(x, *POOL_BEFORE[name]) if name in POOL_BEFORE else x
+            one, two = (self._layer(self._layer(x, f"{name}.b{i}a"), f"{name}.b{i}b") for i in (1, 2))
+            pooled = self._layer(max_of_neighbors(x), f"{name}.b3b")
+            x = torch.cat([self._layer(x, f"{name}.b0"), one, two, pooled], 1)
+        return x
+
+    @torch.inference_mode()
+    def features(self, videos: Tensor, reading: str) -> Tensor:
+        """Features (B, S, C) float32 of uint8 videos (B, T, 3, H, W), averaged over space (network step 2, E1).
+
+        S is two steps a clip, in the order of the clips, or T / 8 rounded up in the "dense" reading.
+
+        Raises:
+            ValueError: not uint8, not of that shape, or too few frames for the reading.
+        """
+        if videos.dtype != torch.uint8 or videos.ndim != 5 or videos.shape[2] != 3:
+            raise ValueError(f"videos are {videos.dtype} {tuple(videos.shape)}: give uint8 (B, T, 3, H, W)")
+        if self.device.type == "cpu" and len(videos) > 1:
+            return torch.cat([self.features(video[None], reading) for video in videos])
+        frames = videos.shape[1]
+        starts = clip_starts(reading, frames).to(self.device)
+        length = frames if reading == "dense" else CLIP
+        x = videos.to(self.device, self.dtype).mul_(2 / 255).sub_(1)
+        x = fold_space(pad_space(x)).movedim(1, -1)  # (B, T, H', W', 12)
+        x = torch.cat([x, torch.zeros_like(x[:, :1])], 1)  # zeros at index T pad the clips in time
+        front, back = same_padding(length, 7, 2)
+        index = F.pad(starts[:, None] + torch.arange(length, device=self.device), (front, back), value=frames)
+        clips = x[:, index].flatten(0, 1).movedim(-1, 1)  # (B*clips, 12, T + pads, H', W')
+        maps = self._maps(clips)  # (B*clips, C, T', H/32, W/32)
+        steps = maps.float().mean((3, 4)).transpose(1, 2)  # (B*clips, T', C)
+        return steps.reshape(len(videos), -1, self.channels)  # (B, S, C)
+
+
+def state_digest(state: dict[str, Tensor]) -> str:
+    """Short hash of named tensors: names, shapes and float32 values."""
+    sha = hashlib.sha256()
+    for name in sorted(state):
+        sha.update(f"{name}{tuple(state[name].shape)}".encode())
+        sha.update(state[name].detach().float().cpu().contiguous().numpy().tobytes())
+    return sha.hexdigest()[:16]
+
+
+def load_i3d(path: Path = SHIPPED) -> I3D:
+    """The I3D in a safetensors file written by `pretrain`, float32 on the CPU, in evaluation mode. Its metadata gives the width."""
+    tensors, metadata = read_tensors(path)
+    net = I3D(float(metadata["width"]))
+    counters = {name: t for name, t in net.state_dict().items() if name.endswith("num_batches_tracked")}
+    net.load_state_dict({**counters, **{name: t.float() for name, t in tensors.items()}})
+    return net.eval()
+
+
+def load_shipped(device: torch.device | str = "cpu", dtype: torch.dtype | None = None) -> FoldedI3D:
+    """The backbone that comes with the package, pre-trained on simulated dives that no dataset uses, ready for features."""
+    return load_i3d().to(device).folded(dtype)
