@@ -50,7 +50,7 @@ def parse_dive(number: str) -> Dive:
     """
     match = GRAMMAR.fullmatch(number.strip().upper())
     if not match:
-        raise ValueError(f"{number!r} is no dive number: groups 1-4 read as '107B', 5 as '5253B', 6 as '626C' or '6243D'")
+        raise ValueError(f"{number!r} is no dive number: they read as '107B', '5253B', '626C' or '6243D'")
     part = match.groupdict()
     group = 5 if part["twisting"] else 6 if part["armstand"] else int(part["plain"])
     return Dive(
@@ -67,17 +67,17 @@ def parse_dive(number: str) -> Dive:
 @dataclass(frozen=True, slots=True)
 class DiveFact:
     """One dive as it is competed: number, board height in meters, difficulty degree, and how often (per 1000 dives)
-    it occurs in MTL-AQA and in FineDiving; `synchronised`: in a synchronised event, whose first rounds count 2.0."""
+    it occurs in MTL-AQA and in FineDiving; `synchronized`: in a synchronized event, whose first rounds count 2.0."""
 
     number: str
     height: int
     difficulty: float
     mtl_aqa: int
     finediving: int
-    synchronised: bool
+    synchronized: bool
 
 
-# number, height ("s": first rounds of synchronised events), difficulty degree, share in MTL-AQA and FineDiving (per 1000)
+# number, height ("s": first rounds of synchronized events), difficulty degree, dives per 1000 in MTL-AQA, FineDiving
 TABLE = """
 101B 3s 2.0 0 4    101B 10s 2.0 0 3   103B 3s 2.0 0 3    103B 10s 2.0 0 3   103B 10 1.6 14 6   105B 3 2.4 3 1
 105B 10 2.3 1 1    107B 3 3.1 24 39   107B 10 3.0 88 69  107C 3 2.8 4 2     107C 10 2.7 4 3    109C 3 3.8 13 26
@@ -100,7 +100,7 @@ DIVES = tuple(
 
 
 def difficulty(number: str, height: int) -> float:
-    """Difficulty degree of a dive from a board of 3 or 10 meters; individual events before synchronised ones.
+    """Difficulty degree of a dive from a board of 3 or 10 meters; individual events before synchronized ones.
 
     Raises:
         ValueError: the dive is not in the table at this height.
@@ -108,7 +108,7 @@ def difficulty(number: str, height: int) -> float:
     facts = [fact for fact in DIVES if (fact.number, fact.height) == (number.upper(), height)]
     if not facts:
         raise ValueError(f"no difficulty degree known for {number} from {height} m: the table holds the dives of DIVES")
-    return min(facts, key=lambda fact: fact.synchronised).difficulty
+    return min(facts, key=lambda fact: fact.synchronized).difficulty
 
 
 def board_height(number: str, degree: float) -> int:
