@@ -26,7 +26,7 @@ CHUNK = 2_000_000  # resampled values held at once
 
 
 class Interval(NamedTuple):
-    """A value and its confidence interval."""
+    """A mean and its confidence interval."""
 
     value: float
     low: float
@@ -115,8 +115,8 @@ def bootstrap_interval(
     seed: int = 0,
     level: float = 0.95,
     metric: Callable[[Tensor, Tensor], Tensor] = spearman,
-) -> Interval:
-    """A metric with its percentile bootstrap interval over videos.
+) -> tuple[float, float]:
+    """Percentile bootstrap interval (low, high) of a metric over videos.
 
     Args:
         pred, true: (N,).
@@ -126,7 +126,7 @@ def bootstrap_interval(
         metric: maps (R, N) and (R, N) to (R,).
     """
     (values,) = _resampled([pred], true, resamples, seed, metric)
-    return Interval(float(metric(pred, true)), *_percentiles(values, level))
+    return _percentiles(values, level)
 
 
 def paired_difference(
@@ -149,8 +149,8 @@ def paired_difference(
     return Difference(value, *_percentiles(difference, level), min(1.0, 2 * (tail + 1) / (resamples + 1)))
 
 
-def _percentiles(values: Tensor, level: float) -> list[float]:
-    return values.quantile(torch.tensor([(1 - level) / 2, (1 + level) / 2], dtype=values.dtype)).tolist()
+def _percentiles(values: Tensor, level: float) -> tuple[float, float]:
+    return tuple(values.quantile(torch.tensor([(1 - level) / 2, (1 + level) / 2], dtype=values.dtype)).tolist())
 
 
 def mean_interval(values, level: float = 0.95) -> Interval:

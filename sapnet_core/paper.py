@@ -49,8 +49,8 @@ def paper_table(number: int | str) -> pd.DataFrame:
 def paper_arithmetic() -> pd.DataFrame:
     """Every average and every "improvement of" in the paper, computed again from the cells it is about (erratum E14).
 
-    Returns: columns statement, printed, arithmetic, fisher, relative, holds. For an average: the arithmetic and the Fisher-z
-    mean. For an improvement: the difference in rho by arithmetic means and by Fisher-z means, and the relative gain.
+    Returns: columns statement, printed, arithmetic, fisher, relative, holds. For an average: the arithmetic and the
+    Fisher-z mean. For an improvement: the difference in rho by either mean, and the relative gain of the first.
     `holds` names the readings that give the printed value at its printed precision, "" where none does.
     """
     rows = []
