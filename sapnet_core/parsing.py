@@ -67,13 +67,15 @@ class TemporalDecoder(nn.Module):
 
     Clip steps are interpolated to T/8 equal steps. Each sub-block convolves over time (k = 3), and all but the first
     double the time by linear interpolation and halve the channels. Channels are convolved before time is doubled,
-    which gives half the cost for the same receptive field. (B, S, C) -> (B, T, C/8).
+    which gives half the cost for the same receptive field. `base` replaces C behind the first convolution, for a
+    narrower decoder. (B, S, C) -> (B, T, base/8).
     """
 
-    def __init__(self, channels: int, frames: int, norm: str = "group"):
+    def __init__(self, channels: int, frames: int, norm: str = "group", base: int | None = None):
         super().__init__()
-        self.frames, self.width = frames, channels // 8
-        widths = (channels, channels, channels // 2, channels // 4, channels // 8)
+        base = base or channels
+        self.frames, self.width = frames, base // 8
+        widths = (channels, base, base // 2, base // 4, base // 8)
         self.convs = nn.ModuleList(
             nn.Conv1d(a, b, 3, padding=1) for a, b in zip(widths[:-1], widths[1:], strict=True)
         )
@@ -85,8 +87,13 @@ class TemporalDecoder(nn.Module):
         for block, (conv, norm) in enumerate(zip(self.convs, self.norms, strict=True)):
             x = torch.relu(norm(conv(x)))
             if block:
-                x = F.interpolate(x, scale_factor=2, mode="linear", align_corners=False)
-        return x.transpose(1, 2)  # (B, C/8, T) -> (B, T, C/8)
+                x = x @ self._doubled(x)  # (B, C', T') @ (T', 2T')
+        return x.transpose(1, 2)  # (B, base/8, T) -> (B, T, base/8)
+
+    @staticmethod
+    def _doubled(x: Tensor) -> Tensor:
+        """Linear interpolation to twice the steps, as a matrix (T', 2T'): faster than to interpolate the features."""
+        return F.interpolate(torch.eye(x.shape[2]).to(x)[None], scale_factor=2, mode="linear", align_corners=False)[0]
 
 
 class PSNetDecoder(nn.Module):

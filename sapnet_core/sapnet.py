@@ -50,6 +50,7 @@ class SAPNetSettings:
         M, K: latent states of k-means (E5), and subactions kept.
         steps: length of each subaction in F̄.
         decoder, norm: E1; norm "auto" is "batch" for psnet (as in TSA), "group" for temporal.
+        decoder_channels: of the temporal decoder's first sub-block, a multiple of 8; None is C, as printed.
         attention_in_pseudo_labels, attention_in_parsing: cluster, and parse, F̂ or F (E4, Table III).
         cluster_scope: k-means per "video", or over all videos given at once, "dataset" (E6).
         kmeans_iterations: Lloyd steps.
@@ -72,6 +73,7 @@ class SAPNetSettings:
     steps: int = 5
     decoder: str = "temporal"
     norm: str = "auto"
+    decoder_channels: int | None = None
     attention_in_pseudo_labels: bool = True
     attention_in_parsing: bool = True
     cluster_scope: str = "video"
@@ -98,8 +100,9 @@ class SAPNetSettings:
         for field, known in _CHOICES.items():
             if getattr(self, field) not in known:
                 raise ValueError(f"{field} = {getattr(self, field)!r} is unknown: choose one of {', '.join(known)}")
-        if self.channels % 8 or self.frames % 8:
-            raise ValueError(f"channels ({self.channels}) and frames ({self.frames}) must be multiples of 8")
+        for field in ("channels", "frames", "decoder_channels"):
+            if (getattr(self, field) or 0) % 8:
+                raise ValueError(f"{field} = {getattr(self, field)} must be a multiple of 8")
         if not 1 <= self.K <= self.M <= self.frames:
             raise ValueError(f"needs 1 <= K <= M <= frames, got K = {self.K}, M = {self.M}, frames = {self.frames}")
         object.__setattr__(self, "hidden", tuple(self.hidden))  # JSON knows no tuples
@@ -139,7 +142,8 @@ class SAPNet(nn.Module):
         super().__init__()
         self.settings = s = settings
         if s.decoder == "temporal":
-            decoder = TemporalDecoder(s.channels, s.frames, "group" if s.norm == "auto" else s.norm)
+            norm = "group" if s.norm == "auto" else s.norm
+            decoder = TemporalDecoder(s.channels, s.frames, norm, s.decoder_channels)
         else:
             decoder = PSNetDecoder(s.channels, s.frames, s.clips, "batch" if s.norm == "auto" else s.norm)
         self.attention = AttentionRefinement(s.channels)

@@ -1,0 +1,187 @@
+"""k-means against scikit-learn, Algorithm 1 against loops and brute force, labels against their definition."""
+
+import itertools
+
+import pytest
+import torch
+
+from sapnet_core.pseudo_labels import (
+    dataset_pseudo_labels,
+    gram_pseudo_labels,
+    kmeans,
+    present,
+    pseudo_labels,
+    select_states,
+)
+
+
+def video(*shape, seed=0, walk=True):
+    x = torch.randn(*shape, generator=torch.Generator().manual_seed(seed))
+    return x.cumsum(-2) if walk else x
+
+
+def cost(x, centers, chosen):
+    """Z(Γ) of Eq. 3 for one video, frame by frame."""
+    return sum(min(float((f - centers[i]).double().norm()) for i in chosen) for f in x) / len(x)
+
+
+def greedy(x, centers, K, better=lambda new, old: new < old - 1e-9):
+    """Algorithm 1 as printed."""
+    chosen = []
+    for _ in range(K):
+        best = None
+        for z in sorted(set(range(len(centers))) - set(chosen)):
+            value = cost(x, centers, [*chosen, z])
+            if best is None or better(value, best[0]):
+                best = (value, z)
+        chosen.append(best[1])
+    return chosen
+
+
+def inertia(x, centers):
+    return torch.cdist(x, centers).square().amin(2).sum(1)
+
+
+def test_kmeans_is_as_good_as_scikit_learns():
+    from sklearn.cluster import KMeans
+
+    x = video(6, 96, 16)
+    centers, assign = kmeans(x, 8, iterations=30)
+    reference = torch.tensor([KMeans(8, n_init=10, random_state=0).fit(v.numpy()).inertia_ for v in x])
+    ratio = inertia(x, centers) / reference
+    assert ratio.mean() < 1.03 and ratio.max() < 1.10
+    assert ratio.min() > 0.97  # a lower inertia than the best of ten would mean that it is not measured right
+
+
+def test_kmeans_ends_at_a_fixed_point_of_lloyd():
+    x = video(3, 40, 5)
+    centers, assign = kmeans(x, 6, iterations=40)
+    for b in range(3):
+        for m in range(6):
+            assert torch.allclose(centers[b, m], x[b][assign[b] == m].mean(0), atol=1e-4)
+        for t in range(40):
+            own = (x[b, t] - centers[b, assign[b, t]]).norm()
+            assert own <= min((x[b, t] - c).norm() for c in centers[b]) + 1e-4
+
+
+def test_kmeans_matches_a_naive_loop_step_by_step():
+    x = video(1, 20, 3, seed=3)
+    centers = torch.stack([x[0, [t for t in range(20) if t * 4 // 20 == m]].mean(0) for m in range(4)])
+    for iterations in range(4):
+        nearest = [min(range(4), key=lambda m: float((f - centers[m]).norm())) for f in x[0]]
+        got, assign = kmeans(x, 4, iterations)
+        assert assign[0].tolist() == nearest
+        assert torch.allclose(got[0], centers, atol=1e-4)
+        centers = torch.stack([x[0, [t for t in range(20) if nearest[t] == m]].mean(0) for m in range(4)])
+
+
+def test_an_empty_cluster_restarts_at_the_farthest_frame():
+    # windows of time: three clusters, but the middle window mixes the two ends, so that its center stays empty
+    x = torch.tensor([0.0, 0, 0, 0, 10, 10, 10, 10, 10, 10.5, 9.5, 40]).reshape(1, 12, 1)
+    x[0, 4:8, 0] = torch.tensor([0.0, 0, 10, 10])
+    centers, assign = kmeans(x, 3, iterations=10)
+    assert sorted(assign.unique().tolist()) == [0, 1, 2]
+    assert sorted(round(float(c), 1) for c in centers[0, :, 0]) == [0.0, 10.0, 40.0]
+
+
+def test_kmeans_survives_fewer_distinct_frames_than_clusters():
+    x = torch.cat([torch.zeros(2, 10, 3), torch.ones(2, 10, 3)], 1)
+    centers, assign = kmeans(x, 5)
+    assert torch.isfinite(centers).all()
+    assert torch.allclose(centers.gather(1, assign[:, :, None].expand(-1, -1, 3)), x, atol=1e-5)
+
+
+def test_selection_equals_algorithm_1_and_a_wrong_criterion_does_not():
+    x, differs = video(8, 24, 4, seed=1), False
+    centers, _ = kmeans(x, 6)
+    chosen = select_states(x, centers, 3)
+    for b in range(8):
+        assert chosen[b].tolist() == greedy(x[b], centers[b], 3)
+        differs |= chosen[b].tolist() != greedy(x[b], centers[b], 3, better=lambda new, old: new > old)
+    assert differs  # the loop with its sign turned would be noticed
+
+
+def test_selection_uses_the_distance_and_not_its_square():
+    x, centers = video(60, 12, 2, seed=5, walk=False), video(60, 5, 2, seed=6, walk=False)
+    chosen = select_states(x, centers, 1)[:, 0]
+    assert torch.equal(chosen, torch.cdist(x, centers).mean(1).argmin(1))
+    assert not torch.equal(chosen, torch.cdist(x, centers).square().mean(1).argmin(1))
+
+
+def test_selection_against_brute_force():
+    x = video(10, 20, 3, seed=2)
+    centers, _ = kmeans(x, 6)
+    for K in (1, 2, 3):
+        chosen = select_states(x, centers, K)
+        for b in range(10):
+            optimum = min(cost(x[b], centers[b], c) for c in itertools.combinations(range(6), K))
+            empty = max(cost(x[b], centers[b], [i]) for i in range(6))  # Z(∅), the worst single state, as the base
+            value = cost(x[b], centers[b], chosen[b].tolist())
+            if K == 1:
+                assert value == pytest.approx(optimum)
+            # the gain is submodular: greedy reaches at least 1 - 1/e of the best gain
+            assert empty - value >= (1 - 1 / 2.71828) * (empty - optimum) - 1e-6
+
+
+def test_ties_go_to_the_lowest_index():
+    x = torch.zeros(1, 4, 2)
+    assert select_states(x, torch.ones(1, 5, 2), 3).tolist() == [[0, 1, 2]]
+
+
+def test_labels_are_the_nearest_selected_states_numbered_by_mean_time():
+    x = video(5, 48, 6, seed=7)
+    centers, _ = kmeans(x, 8)
+    chosen, labels = select_states(x, centers, 3), pseudo_labels(x, 8, 3)
+    for b in range(5):
+        nearest = [min(range(3), key=lambda j: float((f - centers[b, chosen[b, j]]).norm())) for f in x[b]]
+        when = [sum(t for t in range(48) if nearest[t] == j) / max(nearest.count(j), 1) for j in range(3)]
+        number = {j: r for r, j in enumerate(sorted(range(3), key=lambda j: when[j]))}
+        assert labels[b].tolist() == [number[j] for j in nearest]
+    first = [(labels == k).float().mul(torch.arange(48.0)).sum(1) / (labels == k).sum(1) for k in range(3)]
+    assert (first[0] < first[1]).all() and (first[1] < first[2]).all()
+
+
+def test_planted_subactions_are_found():
+    means = 5 * torch.eye(3)
+    truth = torch.tensor([0] * 30 + [1] * 40 + [2] * 26)
+    x = means[truth] + 0.3 * video(4, 96, 3, walk=False)
+    assert (pseudo_labels(x, 8, 3) == truth).float().mean() > 0.98
+    assert (dataset_pseudo_labels(x, 8, 3) == truth).float().mean() > 0.98
+
+
+def test_gram_space_loses_nothing():
+    x = video(4, 96, 32) + 50  # far from the origin
+    assert torch.equal(pseudo_labels(x, 8, 3), pseudo_labels(x - 50, 8, 3))
+    centered = x - x.mean(1, keepdim=True)
+    assert torch.equal(pseudo_labels(x, 8, 3), gram_pseudo_labels(centered @ centered.transpose(1, 2), 8, 3))
+
+
+def test_states_without_frames_take_the_last_numbers():
+    x = torch.cat([torch.zeros(1, 10, 2), torch.ones(1, 10, 2)], 1)
+    labels = pseudo_labels(x, 6, 4)
+    assert labels.tolist() == [[0] * 10 + [1] * 10]
+    assert present(labels, 4).tolist() == [[True, True, False, False]]
+
+
+def test_dataset_scope_gives_one_meaning_to_a_label():
+    # two videos of two phases each; only the second phase is shared
+    a, b, c = torch.zeros(12, 2), torch.tensor([[9.0, 0.0]]).repeat(12, 1), torch.tensor([[0.0, 9.0]]).repeat(12, 1)
+    x = torch.stack([torch.cat([a, b]), torch.cat([b, c])]) + 0.01 * video(2, 24, 2, walk=False)
+    alone, together = pseudo_labels(x, 6, 2), dataset_pseudo_labels(x, 6, 3)
+    assert alone[0, 20] == 1 and alone[1, 4] == 0
+    assert together[0, 20] == together[1, 4]
+    assert sorted(together.unique().tolist()) == [0, 1, 2]
+
+
+def test_videos_do_not_touch_each_other_and_runs_repeat():
+    x = video(6, 96, 8)
+    labels = pseudo_labels(x, 8, 3)
+    assert torch.equal(labels, pseudo_labels(x.clone(), 8, 3))
+    assert torch.equal(labels[2:3], pseudo_labels(x[2:3], 8, 3))
+
+
+def test_too_many_states_are_refused():
+    with pytest.raises(ValueError, match="lower M"):
+        kmeans(video(1, 5, 2), 6)
+    with pytest.raises(ValueError, match="lower K"):
+        pseudo_labels(video(1, 9, 2), 3, 4)
