@@ -1,0 +1,28 @@
+"""Small notebooks, good and bad, for the tests of the runner and of the guards."""
+
+from pathlib import Path
+
+import nbformat
+from nbformat.v4 import new_code_cell, new_markdown_cell, new_notebook
+
+from sapnet_core.notebooks import dumps, normalize
+
+PARAMETERS = 'profile: str = "quick"\ncount: int = 3'
+
+
+def build(path: Path, *cells: str, parameters: str = PARAMETERS) -> Path:
+    """A notebook that keeps the rules once it is executed: title, parameters, the given code cells, provenance."""
+    code = [new_code_cell(parameters, metadata={"tags": ["parameters"]}), *map(new_code_cell, cells)]
+    code.append(new_code_cell('print("provenance")', metadata={"tags": ["nbval-ignore-output"]}))
+    head, tail = new_markdown_cell("# Count to three"), new_markdown_cell("## Summary\nDone.\n\n## Exercises\nNone.")
+    path.parent.mkdir(parents=True, exist_ok=True)
+    path.write_text(dumps(normalize(new_notebook(cells=[head, *code, tail]))), encoding="utf-8")
+    return path
+
+
+def change(path: Path, edit) -> Path:
+    """Apply `edit(notebook)` to a file, leaving it otherwise as it is."""
+    notebook = nbformat.read(path, as_version=4)
+    edit(notebook)
+    path.write_text(dumps(notebook), encoding="utf-8")
+    return path

@@ -1,0 +1,174 @@
+"""The house as a whole: what stands where, what leans on what, and the two commands."""
+
+import ast
+import os
+import re
+import shutil
+import subprocess
+import sys
+import tomllib
+from pathlib import Path
+
+import pytest
+from notebook_kit import build
+from packaging.requirements import Requirement
+
+from sapnet_core import notebooks, paths
+
+ROOT = paths.root()
+PROJECT = tomllib.loads((ROOT / "pyproject.toml").read_text(encoding="utf-8"))["project"]
+CORE = sorted((ROOT / "sapnet_core").rglob("*.py"))
+TOP_LEVEL = {"README.md", "runall.sh", "environment.yml", "pyproject.toml", "LICENSE", "CITATION.cff",
+             "notebooks", "sapnet_core", "figures", "tests"}  # fmt: skip
+
+# Floors from the ground up; an import may only go to the same floor or below. The longest name counts: the feature
+# store lies among the data and stands on the backbone.
+FLOORS = [
+    {"", "paths", "profiles", "storage", "metrics", "paper"},
+    {"data", "actors", "sim"},
+    {"backbone", "pretrain", "pseudo_labels", "parsing", "contrast", "regression", "losses", "sapnet"},
+    {"data.features"},
+    {"training", "methods"},
+    {"trials", "experiments", "calibrate"},
+    {"report", "runner", "notebooks"},
+]
+
+
+def tracked() -> list[str]:
+    if not (ROOT / ".git").exists():
+        pytest.skip("not a git clone")
+    return subprocess.check_output(["git", "ls-files"], cwd=ROOT, text=True).splitlines()
+
+
+def test_top_level_is_the_design():
+    files = tracked()
+    assert {name.partition("/")[0] for name in files if not name.startswith(".")} <= TOP_LEVEL
+    large = [name for name in files if (ROOT / name).is_file() and (ROOT / name).stat().st_size > 4_200_000]
+    assert not large
+
+
+def test_no_tracked_file_names_a_place_on_one_machine():
+    place = re.compile(r"(?<![\w.])/(?:home|Users|work|root)/\w+/")
+    texts = [n for n in tracked() if n.endswith((".py", ".md", ".sh", ".toml", ".yml", ".txt", ".json", ".csv"))]
+    texts = [ROOT / name for name in texts if name != "tests/test_notebook_guards.py"]
+    assert not [file.name for file in texts if file.is_file() and place.search(file.read_text(errors="replace"))]
+
+
+def test_core_stays_thin():
+    assert sum(len(file.read_text(encoding="utf-8").splitlines()) for file in CORE) <= 3_500
+
+
+def floor(module: str) -> int:
+    parts = module.split(".")
+    for length in range(len(parts), -1, -1):
+        for number, rooms in enumerate(FLOORS):
+            if ".".join(parts[:length]) in rooms and (length or module == ""):
+                return number
+    raise AssertionError(f"sapnet_core.{module} stands on no floor: give it one here")
+
+
+def module_name(file: Path) -> str:
+    return ".".join(file.relative_to(ROOT / "sapnet_core").with_suffix("").parts).removesuffix("__init__").rstrip(".")
+
+
+@pytest.mark.parametrize("file", CORE, ids=module_name)
+def test_imports_point_downward(file):
+    own = floor(module_name(file))
+    for node in ast.walk(ast.parse(file.read_text(encoding="utf-8"))):
+        names = [alias.name for alias in node.names] if isinstance(node, ast.Import) else []
+        if isinstance(node, ast.ImportFrom) and node.module and node.module.partition(".")[0] == "sapnet_core":
+            names = [f"{node.module}.{alias.name}" for alias in node.names]
+        for name in names:
+            target = name.removeprefix("sapnet_core").lstrip(".")
+            while target and not any((ROOT / "sapnet_core" / target.replace(".", "/")).with_suffix(s).exists()
+                                     for s in ("", ".py")):  # fmt: skip
+                target = target.rpartition(".")[0]
+            if name.startswith("sapnet_core"):
+                assert floor(target) <= own, f"{module_name(file)} imports {target}, which stands above it"
+
+
+def test_core_imports_without_jupyter_and_draws_and_prints_nothing():
+    modules = [f"sapnet_core.{module_name(file)}".rstrip(".") for file in CORE if file.name != "__main__.py"]
+    code = (
+        "import importlib, sys\n"
+        "for name in ('papermill', 'nbclient', 'ipywidgets', 'IPython', 'sklearn', 'dask', 'distributed'):\n"
+        "    sys.modules[name] = None\n"
+        f"for name in {[m for m in modules if not m.endswith(('.notebooks', '.runner'))]}:\n"
+        "    importlib.import_module(name)\n"
+        "pyplot = sys.modules.get('matplotlib.pyplot')\n"
+        "assert pyplot is None or not pyplot.get_fignums()\n"
+    )
+    done = subprocess.run([sys.executable, "-c", code], cwd=ROOT, capture_output=True, text=True, check=False)
+    assert done.returncode == 0, done.stderr
+    assert done.stdout == ""
+
+
+def test_lock_fits_the_ranges():
+    lines = (ROOT / "tests" / "constraints.txt").read_text(encoding="utf-8").splitlines()
+    lock = dict(line.split("==") for line in lines if not line.startswith("#"))
+    lock = {name.lower().replace("_", "-"): version for name, version in lock.items()}
+    extras = PROJECT["optional-dependencies"]
+    for line in PROJECT["dependencies"] + extras["notebooks"] + extras["test"]:
+        requirement = Requirement(line)
+        assert lock.get(requirement.name), f"{requirement.name} is not locked"
+        assert lock[requirement.name] in requirement.specifier
+    assert "-e .[notebooks,test]" in (ROOT / "environment.yml").read_text(encoding="utf-8")
+
+
+@pytest.fixture
+def house(tmp_path):
+    """A small house with this project's command: one notebook, one test, a core without trials to run."""
+    (tmp_path / "tests").mkdir()
+    for name in ("runall.sh", "pyproject.toml", "tests/constraints.txt"):
+        shutil.copy(ROOT / name, tmp_path / name)
+    (tmp_path / "sapnet_core").mkdir()
+    for name in ("__init__", "experiments"):
+        (tmp_path / "sapnet_core" / f"{name}.py").write_text("")
+    (tmp_path / "tests" / "test_one.py").write_text("def test_one():\n    assert True\n")
+    return tmp_path
+
+
+def run(house: Path, *arguments: str, **environment: str) -> subprocess.CompletedProcess:
+    drop = ("SAPNET", "CONDA", "VIRTUAL", "PYTEST", "PYTHONPATH")
+    keep = {k: v for k, v in os.environ.items() if not k.startswith(drop)}
+    return subprocess.run([shutil.which("bash"), "runall.sh", *arguments], cwd=house, env={**keep, **environment},
+                          capture_output=True, text=True, check=False)  # fmt: skip
+
+
+@pytest.mark.parametrize("good", [True, False])
+def test_one_failing_notebook_fails_the_tests(house, good):
+    nb = build(house / "notebooks" / "00_count.ipynb", "print(count)")
+    notebooks.execute(nb)
+    if not good:
+        nb.write_text(nb.read_text().replace('"3\\n"', '"4\\n"'))
+    done = run(house, "test", VIRTUAL_ENV=sys.prefix)
+    assert done.returncode == (0 if good else 1), done.stdout + done.stderr
+    assert ("All tests passed." in done.stdout) is good
+    assert "1 passed" in done.stdout  # the other parts ran
+
+
+def test_help_needs_no_python(house):
+    done = run(house, "--help", PATH=str(tools(house)))
+    assert done.returncode == 0
+    for option in ("--profile quick|paper", "--only 03", "--data DIR", "--jobs N", "./runall.sh test"):
+        assert option in done.stdout
+
+
+def tools(house: Path) -> Path:
+    """A PATH with what the command itself uses and no Python."""
+    folder = house / "bin"
+    folder.mkdir()
+    for name in ("cat", "cksum", "dirname"):
+        (folder / name).symlink_to(shutil.which(name))
+    return folder
+
+
+def test_without_python_it_says_what_to_install(house):
+    done = run(house, PATH=str(tools(house)))
+    assert done.returncode == 1 and "Python 3.11 or 3.12 is needed" in done.stderr
+    assert not (house / ".venv").exists()
+
+
+def test_commands_can_be_run():
+    for name in ("runall.sh", ".ci/run"):
+        assert os.access(ROOT / name, os.X_OK), f"{name} has no run bit"

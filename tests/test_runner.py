@@ -1,0 +1,110 @@
+"""The runner: whole or kept, refused when misspelt, and nothing done twice."""
+
+import os
+import subprocess
+import sys
+
+import nbformat
+import pytest
+from notebook_kit import build, change
+
+from sapnet_core import paths, runner
+
+DRAW = """import os
+from pathlib import Path
+from sapnet_core.paths import figures
+figures().mkdir(exist_ok=True)
+print((figures() / f"fig99_{profile}.csv").write_text(f"{count}\\n"))"""
+
+
+@pytest.fixture
+def house(tmp_path, monkeypatch):
+    """Notebook folder, output folder and figure folder of an empty house."""
+    monkeypatch.setenv("SAPNET_FIGURES", str(tmp_path / "figures"))
+    monkeypatch.setenv("PYTHONPATH", str(paths.root()))
+    monkeypatch.delenv("SAPNET_DATA", raising=False)
+    (tmp_path / "figures").mkdir()
+    return tmp_path
+
+
+def test_misspelt_or_mistyped_parameter_is_refused_before_anything_runs(house):
+    good = build(house / "notebooks" / "00_good.ipynb", DRAW)
+    refused = ({"profil": "quick"}, "profil.*profile, count"), ({"count": "3"}, "count='3' is no int")
+    for parameters, message in refused:
+        with pytest.raises(ValueError, match=message):
+            runner.run_all([good], parameters, house / "out", say=lambda text: None)
+    assert not (house / "out").exists() and not list((house / "figures").iterdir())
+
+
+def test_failure_keeps_the_earlier_output_and_the_next_notebook_runs(house):
+    first, second = (build(house / "notebooks" / name, DRAW) for name in ("00_first.ipynb", "01_second.ipynb"))
+    said = []
+    outcomes = runner.run_all([first], {"profile": "quick"}, house / "out", said.append)
+    assert [(o.state, o.made) for o in outcomes] == [("ran", ("fig99_quick.csv",))]
+    assert said[0] == "[1/1] 00_first ..." and said[1].startswith("[1/1] 00_first ran, ")
+    earlier = (house / "out" / "00_first.ipynb").read_bytes()
+    stored = nbformat.reads(earlier, as_version=4)
+    assert not any(o.output_type == "error" for c in stored.cells if c.cell_type == "code" for o in c.outputs)
+
+    build(first, DRAW, 'raise RuntimeError("no such dive")')
+    outcomes = runner.run_all([first, second], {"profile": "quick"}, house / "out", said.append)
+    assert [o.state for o in outcomes] == ["failed", "ran"]
+    assert "RuntimeError: no such dive" in outcomes[0].error and "\x1b" not in outcomes[0].error
+    assert (house / "out" / "00_first.ipynb").read_bytes() == earlier
+    assert (house / "out" / "00_first.failed.ipynb").is_file()
+    assert not list((house / "out").glob(".*"))
+    assert "1 failed" in runner.summary(outcomes)
+
+
+def test_only_what_is_missing_runs_again(house, monkeypatch):
+    notebook = build(house / "notebooks" / "00_draw.ipynb", DRAW)
+    figure = house / "figures" / "fig99_quick.csv"
+
+    def state(**parameters):
+        return runner.run_notebook(notebook, {"profile": "quick", **parameters}, house / "out").state
+
+    assert state() == "ran"
+    assert state() == "up to date"
+    change(notebook, lambda nb: nb.cells[2].outputs.append(nbformat.v4.new_output("stream", text="3\n")))
+    assert state() == "up to date"  # stored outputs are no input
+    figure.unlink()
+    assert state() == "ran"
+    figure.write_text("another run wrote this")
+    assert state() == "ran" and figure.read_text() == "3\n"
+    assert state(count=4) == "ran" and figure.read_text() == "4\n"
+    digest = runner.inputs_digest(notebook, {})
+    data = house / "data" / "MTL-AQA"
+    data.mkdir(parents=True)
+    (data / "train_split_0.pkl").write_bytes(b"1")
+    monkeypatch.setenv("SAPNET_DATA", str(house / "data"))
+    with_data = runner.inputs_digest(notebook, {})
+    (data / "train_split_0.pkl").write_bytes(b"2")
+    change(notebook, lambda nb: None)
+    assert len({digest, with_data, runner.inputs_digest(notebook, {})}) == 3
+
+
+def test_command_line_says_what_is_wrong(monkeypatch, capsys):
+    for arguments, message in (
+        (["--only", "no-such"], "no notebook starts with 'no-such'"),
+        (["--jobs", "0"], "one at least"),
+        (["--profile", "huge"], "invalid choice"),
+        (["--data", "no-such-folder"], "is no folder"),
+    ):
+        monkeypatch.setenv("SAPNET_DATA", "")
+        monkeypatch.setenv("SAPNET_JOBS", "")
+        with pytest.raises(SystemExit) as stop:
+            runner.main(arguments)
+        assert stop.value.code == 2 and message in capsys.readouterr().err
+
+
+def test_a_failed_notebook_fails_the_command(house, monkeypatch):
+    build(house / "notebooks" / "00_bad.ipynb", "1 / 0")
+    code = (
+        "import sys\nfrom pathlib import Path\nfrom sapnet_core import runner, notebooks\n"
+        f"found = notebooks.find(folder=Path({str(house / 'notebooks')!r}))\n"
+        "runner.find = lambda names: found\nsys.exit(runner.main(['--profile', 'quick']))"
+    )
+    environment = {**os.environ, "SAPNET_RUNS": str(house / "runs")}
+    done = subprocess.run([sys.executable, "-c", code], env=environment, capture_output=True, text=True, check=False)
+    assert done.returncode == 1, done.stderr
+    assert "ZeroDivisionError" in done.stdout and "1 failed" in done.stdout
