@@ -1,0 +1,59 @@
+"""The paper's cells, and which of its own arithmetic holds."""
+
+import pytest
+
+from sapnet_core.paper import TABLES, paper_arithmetic, paper_numbers, paper_table
+
+CELLS = {"I": 20, "II": 20, "III": 20, "IV": 28, "V": 17, "VI": 40, "VII": 20}
+
+
+def test_all_165_cells_are_there_once():
+    numbers = paper_numbers()
+    assert list(numbers.columns) == ["table", "system", "column", "rho"]
+    assert numbers.groupby("table").size().to_dict() == CELLS and len(numbers) == 165
+    assert not numbers.duplicated(["table", "system", "column"]).any()
+    assert numbers["rho"].between(0.1, 1).all()
+
+
+def test_tables_have_the_printed_shape():
+    assert paper_table(1).loc["I3D+MLP"].tolist() == [0.618, 0.643, 0.681, 0.703, 0.8921]
+    assert list(paper_table("II").columns) == ["5%", "10%", "15%", "20%", "supervised"]
+    assert paper_table(4).notna().sum().to_dict() == {"supervised": 12, "10%": 8, "40%": 8}
+    assert paper_table(7).index.tolist() == ["I3D+MLP", "VST+MLP", "Action-Net", "GDLT", "SAP-Net (Ours)"]
+    for unknown in (0, 8, "VIII"):
+        with pytest.raises(ValueError, match="I, II, III"):
+            paper_table(unknown)
+    assert TABLES == tuple(CELLS)
+
+
+def test_a_change_to_a_returned_frame_stays_there():
+    mine = paper_numbers()
+    mine["rho"] = 0.0
+    assert paper_numbers()["rho"].min() > 0
+
+
+def test_rows_printed_in_two_tables_agree():
+    one, two, three, four, five = (paper_table(number) for number in range(1, 6))
+    shares = ["10%", "20%", "30%", "40%"]
+    assert (three.loc["I3D+MLP"] == one.loc["I3D+MLP", shares]).all()
+    assert (three.loc["Pseudo-label w/o"] == one.loc["I3D+SSP", shares]).all()  # erratum E13: the same row, renamed
+    for system in ("I3D+MLP", "SAP-Net (Ours)"):
+        assert (four.loc[system, ["10%", "40%"]] == one.loc[system, ["10%", "40%"]]).all()
+        assert (five.loc[system, ["10%", "20%"]] == two.loc[system, ["10%", "20%"]]).all()
+    assert (five.loc["MUSDL", ["10%", "20%"]] == five.loc["TSA", ["10%", "20%"]]).all()  # erratum E13
+
+
+def test_stated_arithmetic_holds_as_recomputed():
+    table = paper_arithmetic().set_index("statement")
+    holds = table["holds"]
+    assert len(table) == 8 + 2 + 4
+    # Table VI averages by Fisher's z: all eight, where plain means miss six (erratum E14)
+    gymnastics = holds[holds.index.str.startswith("Table VI:")]
+    assert gymnastics.str.contains("fisher").all() and gymnastics.str.contains("arithmetic").sum() == 2
+    # Table VII's averages are plain ones: Fisher's z would give 0.772 for free skating, not the printed 0.768
+    assert holds["Table VII: average of SAP-Net (Ours), SP"] == "arithmetic, fisher"
+    assert holds["Table VII: average of SAP-Net (Ours), FS"] == "arithmetic"
+    # every "improvement of x %" is x points of rho, none is relative
+    gains = table[table.index.str.startswith("improvement")]
+    assert gains["printed"].tolist() == [0.053, 0.055, 0.051, 0.035]
+    assert gains["holds"].str.contains("arithmetic").all() and not gains["holds"].str.contains("relative").any()
