@@ -1,0 +1,75 @@
+"""From an actor's boxes to the teacher's input: a steady square track, and the video cropped along it.
+
+Places are continuous pixels: (0, 0) is the upper left corner of the picture, the pixel (i, j) covers [j, j + 1] x
+[i, i + 1] and has its centre at +0.5. So a resize by a factor r takes every box and point times r, without an offset.
+"""
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor
+
+__all__ = ["square_track", "crop_track", "points_to_crop", "points_from_crop", "resize_video", "resize_boxes"]
+
+
+def square_track(boxes: Tensor, enlarge: float = 1.3, smooth: float = 3.0, least: float = 0.5) -> Tensor:
+    """A smooth track of squares around boxes (T, 4) xyxy; they may reach beyond the picture.
+
+    The side is the longer side of the box, its largest within `smooth` frames, times `enlarge`, and never below `least`
+    of the longest in the video, so that the figure keeps its size while it tucks. Centre and side are smoothed by a
+    Gaussian of sd `smooth` frames (0: not at all), the centre by one of half that width, since a diver falls fast.
+    """
+    boxes = boxes.float()
+    frames = len(boxes)
+    centre = (boxes[:, :2] + boxes[:, 2:]) / 2  # (T, 2)
+    side = (boxes[:, 2:] - boxes[:, :2]).amax(1)  # (T,)
+    side = torch.maximum(side, least * side.max())
+    if smooth > 0:
+        t = torch.arange(frames, device=boxes.device)
+        apart = (t[:, None] - t[None]).float()  # (T, T)
+        side = torch.where(apart.abs() <= smooth, side, torch.zeros(())).amax(1)
+        wide, narrow = (torch.softmax(-0.5 * (apart / sd).square(), 1) for sd in (smooth, smooth / 2))
+        side, centre = wide @ side, narrow @ centre
+    half = enlarge * side[:, None] / 2
+    return torch.cat([centre - half, centre + half], 1)
+
+
+def crop_track(video: Tensor, boxes: Tensor, size: int) -> Tensor:
+    """Crop a video (T, 3, H, W) uint8 along boxes (T, 4) xyxy to (T, 3, size, size) uint8, bilinear.
+
+    Pixel i of the crop lies at x1 + (i + 1/2) (x2 - x1) / size. Beyond the picture its border goes on.
+    """
+    if len(video) != len(boxes):
+        raise ValueError(f"{len(video)} frames but {len(boxes)} boxes: a track has one box per frame")
+    frames, _, height, width = video.shape
+    boxes = boxes.to(device=video.device, dtype=torch.float32)
+    share = (torch.arange(size, device=video.device) + 0.5) / size
+    reach = boxes.new_tensor([width, height])
+    low, run = boxes[:, :2] * (2 / reach) - 1, (boxes[:, 2:] - boxes[:, :2]) * (2 / reach)  # grid_sample's [-1, 1]
+    axes = low[..., None] + run[..., None] * share  # (T, 2, size)
+    grid = boxes.new_empty(frames, size, size, 2)
+    grid[..., 0], grid[..., 1] = axes[:, 0, None, :], axes[:, 1, :, None]
+    crop = F.grid_sample(video.float(), grid, mode="bilinear", padding_mode="border", align_corners=False)
+    return crop.add_(0.5).clamp_(0, 255).to(torch.uint8)
+
+
+def points_to_crop(points: Tensor, boxes: Tensor, size: int) -> Tensor:
+    """Points (T, J, 2) of the frames as points of the crops that `crop_track` cuts along boxes (T, 4)."""
+    return (points - boxes[:, None, :2]) * (size / (boxes[:, 2:] - boxes[:, :2]))[:, None]
+
+
+def points_from_crop(points: Tensor, boxes: Tensor, size: int) -> Tensor:
+    """Points (T, J, 2) of the crops as points of the frames: the inverse of `points_to_crop`."""
+    return points * ((boxes[:, 2:] - boxes[:, :2]) / size)[:, None] + boxes[:, None, :2]
+
+
+def resize_video(video: Tensor, size: int | tuple[int, int]) -> Tensor:
+    """Resize a video (T, 3, H, W) uint8 to `size` (height, width), bilinear and antialiased, uint8 again."""
+    size = (size, size) if isinstance(size, int) else tuple(size)
+    resized = F.interpolate(video.float(), size=size, mode="bilinear", align_corners=False, antialias=True)
+    return resized.add_(0.5).clamp_(0, 255).to(torch.uint8)
+
+
+def resize_boxes(boxes: Tensor, source: tuple[int, int], target: tuple[int, int]) -> Tensor:
+    """Carry boxes (..., 4) xyxy through a resize of the picture from `source` to `target`, each (height, width)."""
+    factor = boxes.new_tensor([target[1] / source[1], target[0] / source[0]])
+    return boxes * factor.repeat(2)
