@@ -1,11 +1,11 @@
-"""The backbone E_theta (Eq. 1): I3D, the inflated Inception-v1 of Carreira & Zisserman (CVPR 2017), with a width multiplier.
+"""The backbone E_theta (Eq. 1): I3D, the inflated Inception-v1 of Carreira & Zisserman (CVPR 2017), of any width.
 
-Two forms of one network. `I3D` is the trainable form; its parameter names are those of the published Kinetics checkpoint
-`rgb_imagenet.pt`, so that file loads as it is. `FoldedI3D` is what extracts features: batch normalization is folded into the
-convolutions, tensors are channels-last, and the first layer is computed as a space-to-depth convolution (see `fold_space`).
+Two forms of one network. `I3D` is the trainable form; its parameter names are those of the published Kinetics
+checkpoint `rgb_imagenet.pt`, so that file loads as it is. `FoldedI3D` is what extracts features: batch normalization is
+folded into the convolutions, tensors are channels-last. In both, the first layer runs on folded pixels (`fold_space`).
 
-Both pad as TensorFlow's SAME does (more at the back than in front where the total is odd), as the published weights expect, and
-both keep BatchNorm's eps at 1e-3, which a checkpoint does not record. Input is RGB in [-1, 1].
+Both pad as TensorFlow's SAME does (more at the back than in front where the total is odd), as the published weights
+expect, and keep BatchNorm's eps at 1e-3, which a checkpoint does not record. Input is RGB in [-1, 1].
 """
 
 import hashlib
@@ -22,7 +22,7 @@ EPS = 1e-3
 FUSED = hasattr(torch.ops.mkldnn, "_convolution_pointwise")  # builds with oneDNN have it
 SHIPPED = Path(__file__).parent / "weights" / "i3d_sim.safetensors"
 
-# Output channels at width 1, in order of b0 (1x1), b1a (1x1) -> b1b (3x3), b2a (1x1) -> b2b (3x3), b3b (1x1 after a pool).
+# Output channels at width 1 of b0 (1x1), b1a (1x1) -> b1b (3x3), b2a (1x1) -> b2b (3x3), b3b (1x1 after a pool).
 MIXED = {
     "Mixed_3b": (64, 96, 128, 16, 32, 32),
     "Mixed_3c": (128, 128, 192, 32, 96, 64),
@@ -44,13 +44,13 @@ POOL_BEFORE = {
 
 
 def same_padding(size: int, kernel: int, stride: int) -> tuple[int, int]:
-    """Zeros (front, back) that TensorFlow's SAME puts around an axis so that its output has ceil(size / stride) entries."""
+    """Zeros (front, back) that TensorFlow's SAME puts around an axis: its output has ceil(size / stride) entries."""
     total = max((-(-size // stride) - 1) * stride + kernel - size, 0)
     return total // 2, total - total // 2
 
 
 def max_pool_same(x: Tensor, kernel: tuple[int, int, int], stride: tuple[int, int, int]) -> Tensor:
-    """Max-pool (B, C, T, H, W) with SAME padding: the front is padded, `ceil_mode` stands for what is missing at the back."""
+    """Max-pool (B, C, T, H, W) with SAME padding: `padding` for the front, `ceil_mode` for what lacks at the back."""
     front = [same_padding(n, k, s)[0] for n, k, s in zip(x.shape[2:], kernel, stride, strict=True)]
     return F.max_pool3d(x, kernel, stride, front, ceil_mode=True)
 
@@ -61,19 +61,20 @@ def same_pads(shape: tuple[int, ...], kernel: int, stride: int) -> list[int]:
 
 
 def fold_space(x: Tensor) -> Tensor:
-    """Space to depth: each 2x2 block of pixels of (B, T, 3, H, W) becomes channels, (B, 12, T, H/2, W/2), channels-last.
+    """Space to depth: 2x2 pixels of (B, T, 3, H, W) become channels, (B, 12, T, H/2, W/2), channels-last in memory.
 
-    The first layer is 7x7 of stride 2 on 3 channels, a shape that processors do badly. On folded input it is 4x4 of stride 1 on
-    12 channels: the same sums (`fold_kernel`), three times as fast in bfloat16. H and W are even after `pad_space`.
+    The first layer is 7x7 of stride 2 on 3 channels, a shape that processors do badly. On folded pixels it is 4x4 of
+    stride 1 on 12 channels: the same sums (`fold_kernel`), three times as fast in bfloat16 on a CPU.
     """
     b, t, c, h, w = x.shape
-    x = x.view(b, t, c, h // 2, 2, w).transpose(2, 3).reshape(b, t, h // 2, 2 * c, w // 2, 2)  # rows (B, T, H/2, 3*2, W/2, 2)
+    x = x.reshape(b, t, c, h // 2, 2, w).transpose(2, 3)  # (B, T, H/2, 3, 2, W)
+    x = x.reshape(b, t, h // 2, 2 * c, w // 2, 2)  # rows copied whole: (B, T, H/2, 3*2, W/2, 2)
     x = x.transpose(3, 4).reshape(b, t, h // 2, w // 2, 4 * c)  # (B, T, H/2, W/2, 3*2*2)
     return x.permute(0, 4, 1, 2, 3)  # (B, 12, T, H/2, W/2)
 
 
 def pad_space(x: Tensor) -> Tensor:
-    """SAME padding of (..., H, W) for the first layer, and one row or column more where the kernel's eighth, zero tap lies."""
+    """SAME padding of (..., H, W) for the first layer, to even sizes (the folded kernel has an eighth, zero tap)."""
     pads = same_pads(x.shape[-2:], 7, 2)
     pads[1] += (x.shape[-1] + sum(pads[:2])) % 2
     pads[3] += (x.shape[-2] + sum(pads[2:])) % 2
@@ -93,11 +94,11 @@ class Unit3D(nn.Module):
     def __init__(self, cin: int, cout: int, kernel: int = 1):
         super().__init__()
         self.conv3d = nn.Conv3d(cin, cout, kernel, padding=1 if kernel == 3 else 0, bias=False)
-        self.bn = nn.BatchNorm3d(cout, eps=EPS, momentum=0.01)
+        self.bn = nn.BatchNorm3d(cout, eps=EPS)
 
     def forward(self, x: Tensor) -> Tensor:
         if self.conv3d.kernel_size[0] == 7:
-            x = F.pad(pad_space(x), (0, 0, 0, 0, *same_padding(x.shape[2], 7, 2)))
+            x = F.pad(pad_space(x), (0, 0, 0, 0, *same_padding(x.shape[2], 7, 2)))  # (B, 3, T, H, W), all padded
             x = F.conv3d(fold_space(x.transpose(1, 2)), fold_kernel(self.conv3d.weight), stride=(2, 1, 1))
             return F.relu(self.bn(x))
         return F.relu(self.bn(self.conv3d(x)))
@@ -160,7 +161,7 @@ class I3D(nn.Module):
 
 
 def fast_dtype(device: torch.device | str) -> torch.dtype:
-    """bfloat16 where the hardware multiplies it natively (a CPU with AMX or AVX-512 BF16, recent GPUs), else float32."""
+    """bfloat16 where the hardware multiplies it (a CPU with AMX or AVX-512 BF16, recent GPUs), else float32."""
     if torch.device(device).type == "cuda":
         return torch.bfloat16 if torch.cuda.is_bf16_supported(including_emulation=False) else torch.float32
     return torch.bfloat16 if torch.cpu._is_avx512_bf16_supported() else torch.float32
@@ -188,8 +189,8 @@ def max_of_neighbors(x: Tensor) -> Tensor:
 class FoldedI3D:
     """The inference form of an I3D: features of uint8 videos, without gradients.
 
-    `dtype` None takes `fast_dtype`: bfloat16 where it is native (features differ by about 5e-3 of their largest value from
-    float32), else float32. One machine and dtype give the same bits each time; so does any grouping of videos on a CPU,
+    `dtype` None takes `fast_dtype`: bfloat16 where it is native (features then differ from float32 by about 5e-3 of the
+    largest), else float32. One machine and dtype give the same bits each time; so does any grouping of videos on a CPU,
     where each video is its own batch of clips. `digest` names weights and dtype.
     """
 
@@ -210,7 +211,7 @@ class FoldedI3D:
         weight, bias = self.layers[name]
         stride = (2, 1, 1) if name == "Conv3d_1a_7x7" else (1, 1, 1)
         padding = (1, 1, 1) if weight.shape[2] == 3 else (0, 0, 0)
-        if FUSED and x.device.type == "cpu":  # convolution and ReLU in one pass; also the fast path for one float32 clip
+        if FUSED and x.device.type == "cpu":  # one pass with ReLU, and no slow path for a single clip
             return torch.ops.mkldnn._convolution_pointwise(
                 x, weight, bias, padding, stride, (1, 1, 1), 1, "relu", [], ""
             )
@@ -264,7 +265,7 @@ def state_digest(state: dict[str, Tensor]) -> str:
 
 
 def load_i3d(path: Path = SHIPPED) -> I3D:
-    """The I3D in a safetensors file written by `pretrain`, float32 on the CPU, in evaluation mode. Its metadata gives the width."""
+    """The I3D in a file written by `pretrain`, whose metadata gives the width: float32, on the CPU, evaluation mode."""
     tensors, metadata = read_tensors(path)
     net = I3D(float(metadata["width"]))
     counters = {name: t for name, t in net.state_dict().items() if name.endswith("num_batches_tracked")}
@@ -273,5 +274,5 @@ def load_i3d(path: Path = SHIPPED) -> I3D:
 
 
 def load_shipped(device: torch.device | str = "cpu", dtype: torch.dtype | None = None) -> FoldedI3D:
-    """The backbone that comes with the package, pre-trained on simulated dives that no dataset uses, ready for features."""
+    """The backbone that comes with the package, pre-trained on simulated dives of its own, ready for features."""
     return load_i3d().to(device).folded(dtype)
