@@ -11,16 +11,7 @@ import torch
 from scipy.special import stdtrit
 from torch import Tensor
 
-__all__ = [
-    "Difference",
-    "Interval",
-    "bootstrap_interval",
-    "fisher_mean",
-    "mean_interval",
-    "paired_difference",
-    "relative_l2",
-    "spearman",
-]
+__all__ = ["spearman", "relative_l2", "fisher_mean", "bootstrap_interval", "paired_difference", "mean_interval"]
 
 CHUNK = 2_000_000  # resampled values held at once
 
@@ -109,21 +100,15 @@ def _resampled(pairs, true: Tensor, resamples: int, seed: int, metric: Callable)
 
 
 def bootstrap_interval(
-    pred: Tensor,
-    true: Tensor,
-    resamples: int = 1000,
-    seed: int = 0,
-    level: float = 0.95,
-    metric: Callable[[Tensor, Tensor], Tensor] = spearman,
+    pred: Tensor, true: Tensor, resamples: int = 1000, seed: int = 0, level: float = 0.95, metric: Callable = spearman
 ) -> tuple[float, float]:
     """Percentile bootstrap interval (low, high) of a metric over videos.
 
     Args:
         pred, true: (N,).
-        resamples: bootstrap resamples.
-        seed: draws them.
+        resamples, seed: how many resamples, and what draws them.
         level: coverage.
-        metric: maps (R, N) and (R, N) to (R,).
+        metric: maps predictions and truths (R, N) to (R,).
     """
     (values,) = _resampled([pred], true, resamples, seed, metric)
     return _percentiles(values, level)
@@ -136,11 +121,11 @@ def paired_difference(
     resamples: int = 1000,
     seed: int = 0,
     level: float = 0.95,
-    metric: Callable[[Tensor, Tensor], Tensor] = spearman,
+    metric: Callable = spearman,
 ) -> Difference:
     """metric(A) - metric(B) on the same videos, each resample drawing the same videos for both.
 
-    The p-value is twice the smaller share of resamples on either side of zero (no less than 2 / (resamples + 1)).
+    Arguments as in `bootstrap_interval`. p is twice the smaller share of resamples on either side of zero.
     """
     a, b = _resampled([pred_a, pred_b], true, resamples, seed, metric)
     difference = a - b

@@ -1,5 +1,7 @@
 """Drawn annotation sets have the official schema, and look like the real ones."""
 
+from concurrent.futures import ThreadPoolExecutor
+
 import numpy as np
 import pytest
 import torch
@@ -57,6 +59,18 @@ def test_same_seed_same_files_other_seed_others(tmp_path, name):
     assert sorted(path.name for path in (tmp_path / "a").iterdir()) == [READERS[name].FOLDER]
     parts = [record.split for record in load_records(name, tmp_path / "a")]
     assert (parts.count("train"), parts.count("test")) == (25, 15)
+
+
+def test_writers_at_once_leave_one_whole_set(tmp_path):
+    def write_and_read(_):
+        root = tmp_path / "set"
+        if not root.is_dir():  # as callers ask: a root that stands is whole
+            write_annotations("mtl-aqa", root, 40, 20, seed=0)
+        return len(load_records("mtl-aqa", root))
+
+    with ThreadPoolExecutor(6) as pool:
+        assert list(pool.map(write_and_read, range(12))) == [60] * 12
+    assert [path.name for path in tmp_path.iterdir()] == ["set"]
 
 
 def test_bad_arguments(tmp_path):

@@ -5,6 +5,8 @@ executions and frame counts distributed as in the real sets, judges who agree as
 arithmetic from judges to score. No real dive is in it.
 """
 
+import contextlib
+import filecmp
 import pickle
 import shutil
 import uuid
@@ -66,16 +68,26 @@ def write_annotations(name: str, root: Path | str, n_train: int, n_test: int, se
     order = [keys[i] for i in rng.permutation(len(keys))]
     files |= {reader.SPLITS["train"]: order[:n_train], reader.SPLITS["test"]: order[n_train:]}
 
-    folder = Path(root) / reader.FOLDER
-    beside = folder.with_name(f".{folder.name}.{uuid.uuid4().hex[:8]}.tmp")
+    root = Path(root).resolve()
+    folder = root / reader.FOLDER
+    beside = root.with_name(f".{root.name}.{uuid.uuid4().hex[:8]}.tmp")
     for file, content in files.items():
-        write_bytes(beside / file, pickle.dumps(content, protocol=4))
-    shutil.rmtree(folder, ignore_errors=True)
+        write_bytes(beside / folder.name / file, pickle.dumps(content, protocol=4))
     try:
-        beside.rename(folder)
-    except OSError:  # another writer was first, with the same content
-        shutil.rmtree(beside)
+        if not root.exists():  # the whole root at once: whoever sees it finds all files in it
+            with contextlib.suppress(OSError):  # another writer was first
+                beside.rename(root)
+        if beside.exists() and not _same_files(beside / folder.name, folder):
+            shutil.rmtree(folder, ignore_errors=True)
+            (beside / folder.name).rename(folder)
+    finally:
+        shutil.rmtree(beside, ignore_errors=True)
     return folder
+
+
+def _same_files(one: Path, other: Path) -> bool:
+    names = {path.name for path in one.iterdir()}
+    return len(filecmp.cmpfiles(one, other, names, shallow=False)[0]) == len(names)
 
 
 def _mtl_aqa(rng: np.random.Generator, count: int) -> dict:
