@@ -11,12 +11,13 @@ frames_labels]`. Two things in it are read with care:
   records count from 0 and exclude the end, as MTL-AQA counts the dives that stand in both sets.
 """
 
+from functools import cache
 from pathlib import Path
 
 import numpy as np
 
-from sapnet_core.data.records import Record, annotation_folder, official_splits
-from sapnet_core.data.unpickle import AnnotationError, read_pickle
+from sapnet_core.data.records import Record, official_records
+from sapnet_core.data.unpickle import read_pickle
 
 __all__ = ["ANNOTATIONS", "COARSE", "SPLITS", "FOLDER", "read_finediving"]
 
@@ -36,39 +37,34 @@ def read_finediving(root: Path | str) -> list[Record]:
     Raises:
         AnnotationError: a file is missing or unreadable, or a key or field is absent from it.
     """
-    folder = annotation_folder(root, (FOLDER, f"{FOLDER}/Annotations"), ANNOTATIONS)
-    file = folder / ANNOTATIONS
-    annotations = read_pickle(file, SOURCE)
-    coarse = read_pickle(folder / COARSE, SOURCE) if (folder / COARSE).is_file() else {}
-    lists = {part: (folder / name, read_pickle(folder / name, SOURCE)) for part, name in SPLITS.items()}
-    part_of = official_splits(lists, annotations, SOURCE)
-    return [_record(file, key, annotations[key], coarse.get(key), part) for key, part in part_of.items()]
+    coarse = cache(lambda folder: read_pickle(folder / COARSE, SOURCE) if (folder / COARSE).is_file() else {})
+
+    def build(folder: Path, key: tuple[str, int], entry: list, part: str) -> Record:
+        return _record(key, entry, coarse(folder).get(key), part)
+
+    return official_records(root, (FOLDER, f"{FOLDER}/Annotations"), ANNOTATIONS, SPLITS, SOURCE, build)
 
 
-def _record(file: Path, key: tuple[str, int], entry: list, coarse: dict | None, part: str) -> Record:
+def _record(key: tuple[str, int], entry: list, coarse: dict | None, part: str) -> Record:
     event, number = key
-    try:
-        action, score, difficulty, _, labels = entry
-        labels = np.asarray(labels, dtype=np.int64)
-        transitions = np.flatnonzero(np.diff(labels)) + 1
-        start = int(coarse["start_frame"]) - 1 if coarse else 0
-        if coarse and (int(coarse["end_frame"]) - start != len(labels) or coarse["dive_score"] != score):
-            raise ValueError(f"{COARSE} says another span or score")
-        return Record(
-            dataset="finediving",
-            key=f"{event}-{number:03d}",
-            event=event,
-            path=f"FINADiving_MTL_256s/{event}/{number}",
-            start=start,
-            end=start + len(labels),
-            score=float(score),
-            difficulty=float(difficulty),
-            action=str(action).upper(),
-            judges=tuple(float(score) for score in coarse["judge_scores"]) if coarse else (),
-            transitions=tuple(transitions.tolist()),
-            subactions=tuple(labels[np.r_[0, transitions]].tolist()),
-            split=part,
-        )
-    except (KeyError, IndexError, TypeError, ValueError) as error:
-        fault = f"no field {error}" if isinstance(error, KeyError) else str(error)
-        raise AnnotationError(f"{file}: key {key}: {fault}: use the file of {SOURCE}") from error
+    action, score, difficulty, _, labels = entry
+    labels = np.asarray(labels, dtype=np.int64)
+    transitions = np.flatnonzero(np.diff(labels)) + 1
+    start = int(coarse["start_frame"]) - 1 if coarse else 0
+    if coarse and (int(coarse["end_frame"]) - start != len(labels) or coarse["dive_score"] != score):
+        raise ValueError(f"{COARSE} says another span or score")
+    return Record(
+        dataset="finediving",
+        key=f"{event}-{number:03d}",
+        event=event,
+        path=f"FINADiving_MTL_256s/{event}/{number}",
+        start=start,
+        end=start + len(labels),
+        score=float(score),
+        difficulty=float(difficulty),
+        action=str(action).upper(),
+        judges=tuple(float(points) for points in coarse["judge_scores"]) if coarse else (),
+        transitions=tuple(transitions.tolist()),
+        subactions=tuple(labels[np.r_[0, transitions]].tolist()),
+        split=part,
+    )

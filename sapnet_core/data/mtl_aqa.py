@@ -7,8 +7,7 @@ excluded, of one long video.
 
 from pathlib import Path
 
-from sapnet_core.data.records import Record, annotation_folder, official_splits
-from sapnet_core.data.unpickle import AnnotationError, read_pickle
+from sapnet_core.data.records import Record, official_records
 
 __all__ = ["ANNOTATIONS", "SPLITS", "FOLDER", "read_mtl_aqa"]
 
@@ -27,32 +26,23 @@ def read_mtl_aqa(root: Path | str) -> list[Record]:
     Raises:
         AnnotationError: a file is missing or unreadable, or a key or field is absent from it.
     """
-    folder = annotation_folder(root, (FOLDER, f"{FOLDER}/info"), ANNOTATIONS)
-    file = folder / ANNOTATIONS
-    annotations = read_pickle(file, SOURCE)
-    lists = {part: (folder / name, read_pickle(folder / name, SOURCE)) for part, name in SPLITS.items()}
-    part_of = official_splits(lists, annotations, SOURCE)
-    return [_record(file, key, annotations[key], part) for key, part in part_of.items()]
+    return official_records(root, (FOLDER, f"{FOLDER}/info"), ANNOTATIONS, SPLITS, SOURCE, _record)
 
 
-def _record(file: Path, key: tuple[int, int], entry: dict, part: str) -> Record:
+def _record(_: Path, key: tuple[int, int], entry: dict, part: str) -> Record:
     video, clip = key
-    try:
-        return Record(
-            dataset="mtl-aqa",
-            key=f"{video:02d}-{clip:03d}",
-            event=f"{video:02d}",
-            path=f"new/new_total_frames_256s/{video:02d}",
-            start=int(entry["start_frame"]),
-            end=int(entry["end_frame"]),
-            score=float(entry["final_score"]),
-            difficulty=float(entry["difficulty"]),
-            action=str(entry["dive_number"]).upper(),
-            judges=tuple(float(score) for score in entry["judge_scores"]),
-            transitions=(),
-            subactions=(),
-            split=part,
-        )
-    except (KeyError, TypeError, ValueError) as error:
-        fault = f"no field {error}" if isinstance(error, KeyError) else str(error)
-        raise AnnotationError(f"{file}: key {key}: {fault}: use the file of {SOURCE}") from error
+    return Record(
+        dataset="mtl-aqa",
+        key=f"{video:02d}-{clip:03d}",
+        event=f"{video:02d}",
+        path=f"new/new_total_frames_256s/{video:02d}",
+        start=int(entry["start_frame"]),
+        end=int(entry["end_frame"]),
+        score=float(entry["final_score"]),
+        difficulty=float(entry["difficulty"]),
+        action=str(entry["dive_number"]).upper(),
+        judges=tuple(float(score) for score in entry["judge_scores"]),
+        transitions=(),
+        subactions=(),
+        split=part,
+    )

@@ -1,11 +1,12 @@
 """The record: one video of any dataset with all that its official annotation says of it."""
 
+from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 
-from sapnet_core.data.unpickle import AnnotationError
+from sapnet_core.data.unpickle import AnnotationError, read_pickle
 
-__all__ = ["Record", "annotation_folder", "official_splits"]
+__all__ = ["Record", "official_records"]
 
 PERFECT = 30.0  # three counting judges at ten points each
 
@@ -59,30 +60,40 @@ class Record:
         return min(max(self.execution / PERFECT, 0.0), 1.0)
 
 
-def annotation_folder(root: Path | str, places: tuple[str, ...], file: str) -> Path:
-    """The first of `root`, `root/places[0]`, ... that holds `file`; where none does, the one an error should name."""
-    folders = [Path(root) / place for place in (*places, ".")]
-    return next((folder for folder in folders if (folder / file).is_file()), folders[0])
-
-
-def official_splits(lists: dict[str, tuple[Path, list]], known: dict, source: str) -> dict:
-    """Which part each key belongs to.
+def official_records(
+    root: Path | str,
+    places: tuple[str, str],
+    annotations: str,
+    splits: dict[str, str],
+    source: str,
+    build: Callable[[Path, tuple, object, str], Record],
+) -> list[Record]:
+    """Records of every key in a dataset's official split lists.
 
     Args:
-        lists: part name to (file, keys in it).
-        known: the annotation that the keys must be in.
-        source: where a good copy of the files is found; named in the error.
-
-    Returns: key to part name, in the order of the lists.
+        root: holds the files in one of `places` below it, or directly.
+        annotations: file of a dict from key to annotation.
+        splits: part ("train", "test") to the file that lists its keys.
+        source: where a good copy of the files is found; named in errors.
+        build: makes a record of (folder, key, annotation, part).
 
     Raises:
-        AnnotationError: a key has no annotation, or stands in two parts.
+        AnnotationError: a file is missing or unreadable, a key has no annotation or stands in two parts, or `build`
+            does not find what it needs.
     """
-    part_of = {}
-    for part, (file, keys) in lists.items():
-        for key in map(tuple, keys):
-            if key not in known or key in part_of:
-                fault = "stands twice in the splits" if key in part_of else "has no annotation"
-                raise AnnotationError(f"{file}: key {key} {fault}: download both files anew from {source}")
-            part_of[key] = part
-    return part_of
+    folders = [Path(root) / place for place in (*places, ".")]
+    folder = next((folder for folder in folders if (folder / annotations).is_file()), folders[0])
+    known, records = read_pickle(folder / annotations, source), {}
+    for part, name in splits.items():
+        for key in map(tuple, read_pickle(folder / name, source)):
+            if key not in known or key in records:
+                fault = "stands twice in the splits" if key in records else "has no annotation"
+                raise AnnotationError(f"{folder / name}: key {key} {fault}: download both files anew from {source}")
+            try:
+                records[key] = build(folder, key, known[key], part)
+            except AnnotationError:
+                raise
+            except (KeyError, IndexError, TypeError, ValueError) as error:
+                fault = f"key {key}: " + (f"no field {error}" if isinstance(error, KeyError) else str(error))
+                raise AnnotationError(f"{folder / annotations}: {fault}: use the file of {source}") from error
+    return list(records.values())
