@@ -59,8 +59,8 @@ def baseline_rho(
         found = []
         for seed in seeds:
             trial = Trial(dataset, "drawn", "mlp", share, seed, TARGET[dataset], train, test, PROFILES["paper"].steps)
-            fitted, x, scored, to_score = fit_trial(trial, data)
-            found.append(float(spearman(to_score(fitted.predict(x)), data.score[scored])))
+            _, _, scored, predicted = fit_trial(trial, data)
+            found.append(float(spearman(predicted, data.score[scored])))
         rho[share] = sum(found) / len(found)
     return rho
 
@@ -79,12 +79,12 @@ def main(arguments: list[str] | None = None) -> None:
     change = {k: type(getattr(base, k))(float(v)) for k, v in (pair.split("=") for pair in args.change)}
     settings = replace(base, **change)
     rho = baseline_rho(args.dataset, settings, args.train, args.test, twin_seed=args.twin_seed, jobs=args.jobs)
-    paper = paper_table({"mtl-aqa": "I", "finediving": "II"}[args.dataset]).query("system == 'I3D+MLP'")
+    paper = paper_table({"mtl-aqa": "I", "finediving": "II"}[args.dataset]).loc["I3D+MLP"]
     row = {
         "dataset": args.dataset, "train": args.train or "official", "test": args.test or "official",
         "twin_seed": args.twin_seed, **asdict(settings),
         "rho_smallest": round(min(rho.items())[1], 4), "rho_all": round(rho[1.0], 4),
-        "paper_smallest": paper.rho.iloc[0], "paper_all": paper.rho.iloc[-1],
+        "paper_smallest": paper.iloc[0], "paper_all": paper.iloc[-1],
     }  # fmt: skip
     new = not SEARCH.exists()
     with SEARCH.open("a", newline="") as file:

@@ -48,7 +48,7 @@ def fit_steps(
         terms["L_all"].backward()
         optimizer.step()
         if step % log_every == 0 or step == steps - 1:
-            row = {name: float(value) for name, value in terms.items()}
+            row = {name: float(value.detach()) for name, value in terms.items()}
             if not torch.isfinite(torch.tensor(row["L_all"])):
                 raise FloatingPointError(f"step {step}: the loss is not finite: {row}; lower the learning rate")
             curve.append({"step": step, **row})

@@ -13,7 +13,7 @@ import tempfile
 import time
 from collections.abc import Callable, Iterable, Sequence
 from concurrent.futures import Executor, ProcessPoolExecutor, as_completed
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, fields
 from functools import lru_cache
 from multiprocessing import get_context
 from pathlib import Path
@@ -26,7 +26,7 @@ from sapnet_core.data import Record
 from sapnet_core.data.features import Features, features_digest, twin_features
 from sapnet_core.data.source import records_digest, source_records
 from sapnet_core.data.split import label_split, visible_scores
-from sapnet_core.methods import TrainSet, get_method
+from sapnet_core.methods import Fitted, TrainSet, get_method
 from sapnet_core.metrics import bootstrap_interval, relative_l2, spearman
 from sapnet_core.storage import read_json
 
@@ -118,7 +118,8 @@ def trial_hash(trial: Trial) -> str:
     """16 hex digits over the trial's fields, its records, its simulator settings and its backbone's weights."""
     t = trial
     records = _records(t.dataset, t.source, t.train, t.test, t.twin_seed)
-    parts = [FORMAT, asdict(t), records_digest(list(records)), features_digest(t.dataset, seed=t.twin_seed, size=t.size)]
+    features = features_digest(t.dataset, seed=t.twin_seed, size=t.size)
+    parts = [FORMAT, asdict(t), records_digest(list(records)), features]
     return hashlib.sha256(json.dumps(parts, sort_keys=True).encode()).hexdigest()[:16]
 
 
@@ -137,24 +138,45 @@ def _split(trial: Trial, data: TrialData) -> tuple[torch.Tensor, torch.Tensor]:
     return order[cut:].sort().values, order[:cut].sort().values
 
 
-def fit_trial(trial: Trial, data: TrialData, device: str = "cpu"):
+def train_set(trial: Trial, data: TrialData, learn: torch.Tensor, labeled: torch.Tensor) -> TrainSet:
+    """What the trial's method may see.
+
+    Args:
+        learn: (n,) indices of the videos to learn from.
+        labeled: (n,) bool; the scores of the others are not read but to be hidden.
+    """
+    frame, actor = (view[learn] for view in _standardized(data, learn))
+    y = visible_scores([data.records[i] for i in learn], labeled) / _unit(trial, data)[learn]
+    return TrainSet(frame, actor, data.features.positions, y.float())
+
+
+def _standardized(data: TrialData, learn: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
+    """Both views with each channel centered and scaled as in the whole frames of the training videos (no labels)."""
+    frame, actor = data.features.views["frame"], data.features.views["actor"]
+    mean, std = frame[learn].mean((0, 1)), frame[learn].std((0, 1)) + 1e-4
+    return (frame - mean) / std, (actor - mean) / std
+
+
+def _unit(trial: Trial, data: TrialData) -> torch.Tensor:
+    """What a scaled target of 1 is worth in points, (N,): three perfect judges times difficulty, or 100."""
+    return 30 * data.difficulty if trial.target == "execution" else torch.full_like(data.score, 100.0)
+
+
+def fit_trial(
+    trial: Trial, data: TrialData, device: str = "cpu"
+) -> tuple[Fitted, torch.Tensor, torch.Tensor, torch.Tensor]:
     """Train a trial on its data (`trial_data(trial)`) without reading or writing a result.
 
     Returns:
-        (fitted, frame features (n, S, C) of the scored videos, their indices (n,), to_score), where `to_score` maps
-        scaled predictions (n,) to scores.
+        (fitted, features of the scored videos (n, S, C), their indices (n,), predicted scores (n,) in points).
     """
     learn, scored = _split(trial, data)
-    frame, actor = data.features.views["frame"], data.features.views["actor"]
-    mean, std = frame[learn].mean((0, 1)), frame[learn].std((0, 1)) + 1e-4  # one scale for both views; no labels
-    frame, actor = ((x - mean) / std for x in (frame, actor))
-    unit = 30 * data.difficulty if trial.target == "execution" else torch.full_like(data.score, 100.0)
-    labeled = label_split(data.score[learn], trial.share, trial.seed)
-    y = visible_scores([data.records[i] for i in learn], labeled) / unit[learn]
-    train = TrainSet(*(x.to(device) for x in (frame[learn], actor[learn], data.features.positions, y.float())))
+    train = train_set(trial, data, learn, label_split(data.score[learn], trial.share, trial.seed))
+    train = TrainSet(*(getattr(train, field.name).to(device) for field in fields(train)))
     generator = torch.Generator().manual_seed(trial.seed)
     fitted = get_method(trial.method)(train, {"steps": trial.steps, **dict(trial.overrides)}, generator)
-    return fitted, frame[scored].to(device), scored, lambda p: p.cpu() * unit[scored]
+    frame = _standardized(data, learn)[0][scored].to(device)
+    return fitted, frame, scored, fitted.predict(frame).cpu() * _unit(trial, data)[scored]
 
 
 def run_trial(trial: Trial, device: str = "cpu") -> Path:
@@ -169,11 +191,10 @@ def run_trial(trial: Trial, device: str = "cpu") -> Path:
     torch.set_num_threads(1)
     try:
         data = trial_data(trial, device=device)
-        fitted, frame, scored, to_score = fit_trial(trial, data, device)
-        predicted = to_score(fitted.predict(frame)).double()
+        fitted, _, scored, predicted = fit_trial(trial, data, device)
     finally:
         torch.set_num_threads(threads)
-    true = data.score[scored].double()
+    predicted, true = predicted.double(), data.score[scored].double()
     low, high = bootstrap_interval(predicted, true, resamples=1000, seed=0)
     metrics = {
         "rho": round(float(spearman(predicted, true)), 6), "rho_low": round(low, 6), "rho_high": round(high, 6),

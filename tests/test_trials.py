@@ -1,0 +1,149 @@
+"""Trials: results on disk are whole, equal and read again; no score leaks into training."""
+
+from dataclasses import replace
+
+import pandas as pd
+import pytest
+import torch
+
+from sapnet_core import trials
+from sapnet_core.data.split import label_split
+from sapnet_core.experiments import CONTROLS, SYSTEMS, floors, table_trials
+from sapnet_core.methods import METHODS, get_method
+from sapnet_core.profiles import PROFILES
+from sapnet_core.trials import Trial, fit_trial, results, run_trial, run_trials, train_set, trial_data, trial_folder
+
+SMALL = Trial("finediving", "drawn", "sap-net", 0.25, 0, "score", 24, 12, steps=6, size=64,
+              overrides=(("warmup", 0.0), ("tau", 0.1)))  # fmt: skip
+
+
+@pytest.fixture(scope="module", autouse=True)
+def runs(tmp_path_factory):
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setenv("SAPNET_RUNS", str(tmp_path_factory.mktemp("runs")))
+        patch.delenv("SAPNET_DATA", raising=False)
+        yield
+
+
+@pytest.fixture
+def elsewhere(tmp_path, monkeypatch):
+    """Empty caches: another runs folder, nothing remembered in this process."""
+    monkeypatch.setenv("SAPNET_RUNS", str(tmp_path))
+    trials._data.cache_clear()
+    trials._records.cache_clear()
+    yield tmp_path
+    trials._data.cache_clear()
+    trials._records.cache_clear()
+
+
+def test_a_result_is_whole_and_read_again():
+    folder = run_trial(SMALL)
+    assert {f.name for f in folder.iterdir()} == {
+        "config.json", "metrics.json", "run.json", "predictions.csv", "curves.csv"}  # fmt: skip
+    before = (folder / "run.json").stat().st_mtime_ns
+    assert run_trials([SMALL]) == [folder]
+    assert (folder / "run.json").stat().st_mtime_ns == before
+    table = results([SMALL])
+    assert len(table) == 1 and -1 <= table.rho[0] <= 1 and table.labeled[0] == 6
+    predicted = pd.read_csv(folder / "predictions.csv")
+    spearman = predicted.score.corr(predicted.predicted, method="spearman")
+    assert table.rho[0] == pytest.approx(spearman, abs=2e-3)  # the file holds six decimals
+
+
+def test_empty_caches_give_the_same_files(elsewhere, tmp_path_factory, monkeypatch):
+    first = run_trial(SMALL)
+    again = tmp_path_factory.mktemp("again")
+    monkeypatch.setenv("SAPNET_RUNS", str(again))
+    trials._data.cache_clear()
+    trials._records.cache_clear()
+    second = run_trial(SMALL)
+    assert second != first and second.name == first.name
+    for name in ("config.json", "metrics.json", "predictions.csv", "curves.csv"):
+        assert (first / name).read_bytes() == (second / name).read_bytes(), name
+
+
+def test_the_hash_tells_trials_apart():
+    others = [replace(SMALL, seed=1), replace(SMALL, share=0.5), replace(SMALL, overrides=(("K", 2),)),
+              replace(SMALL, twin_seed=1), replace(SMALL, part="validation")]  # fmt: skip
+    assert len({trial_folder(t) for t in [SMALL, *others]}) == len(others) + 1
+    assert trial_folder(replace(SMALL, overrides=SMALL.overrides[::-1])) == trial_folder(SMALL)
+
+
+@pytest.mark.parametrize("name, value", [("source", "real"), ("target", "rank"), ("share", 0.0), ("part", "train")])
+def test_a_wrong_field_is_named(name, value):
+    with pytest.raises(ValueError, match=name):
+        replace(SMALL, **{name: value})
+
+
+def test_a_wrong_method_or_setting_is_named():
+    with pytest.raises(ValueError, match="nonesuch"):
+        get_method("nonesuch")
+    with pytest.raises(ValueError, match="lambda_zz"):
+        fit_trial(replace(SMALL, overrides=(("lambda_zz", 1.0),)), trial_data(SMALL))
+
+
+@pytest.mark.parametrize("method", ["mlp", "mlp-ordered", "sap-net"])
+def test_hidden_scores_change_nothing_bit_for_bit(method):
+    trial = replace(SMALL, method=method, overrides=SMALL.overrides if method == "sap-net" else ())
+    data, learn = trial_data(trial), torch.nonzero(trial_data(trial).train).flatten()
+    labeled = label_split(data.score[learn], trial.share, trial.seed)
+    hidden = learn[~labeled]
+    scrambled = list(data.records)
+    for i, j in zip(hidden.tolist(), hidden.flip(0).tolist(), strict=True):
+        scrambled[i] = replace(data.records[i], score=data.records[j].score)
+    other = replace(data, records=tuple(scrambled), score=torch.tensor([r.score for r in scrambled]))
+    assert not torch.equal(other.score, data.score)
+
+    def predict(given):
+        settings = {"steps": 6, **dict(trial.overrides)}
+        fit = get_method(method)(train_set(trial, given, learn, labeled), settings, torch.Generator().manual_seed(0))
+        return fit.predict(given.features.views["frame"])
+
+    assert torch.equal(predict(data), predict(other))
+    one = next(i for i in learn.tolist() if i not in hidden.tolist())
+    scrambled[one] = replace(scrambled[one], score=scrambled[one].score / 2 + 1)  # a visible score does change it
+    assert not torch.equal(predict(data), predict(replace(other, records=tuple(scrambled))))
+
+
+def test_test_scores_change_no_prediction():
+    data = trial_data(SMALL)
+    test = torch.nonzero(~data.train).flatten()
+    score = data.score.clone()
+    score[test] = score[test].flip(0)
+    assert torch.equal(fit_trial(SMALL, data)[3], fit_trial(SMALL, replace(data, score=score))[3])
+
+
+def test_validation_keeps_a_part_of_the_training_videos_out():
+    trial = replace(SMALL, part="validation")
+    data = trial_data(trial)
+    learn, scored = trials._split(trial, data)
+    assert data.train[scored].all() and not set(learn.tolist()) & set(scored.tolist())
+    assert len(learn) + len(scored) == int(data.train.sum())
+
+
+def test_a_pool_gives_what_one_process_gives(elsewhere):
+    todo = [replace(SMALL, seed=s, method="mlp", overrides=()) for s in (0, 1)]
+    alone = [(f / "metrics.json").read_bytes() for f in run_trials(todo)]
+    for folder in map(trial_folder, todo):
+        (folder / "metrics.json").rename(folder / "kept")
+        folder.rename(folder.with_name("gone-" + folder.name))
+    assert [(f / "metrics.json").read_bytes() for f in run_trials(todo, jobs=2)] == alone
+
+
+@pytest.mark.parametrize("system", [*SYSTEMS, *CONTROLS])
+def test_every_declared_system_runs(system):
+    method, overrides = {**SYSTEMS, **CONTROLS}[system]
+    run_trial(replace(SMALL, method=method, overrides=tuple(overrides.items()), steps=2))
+    assert method in METHODS
+
+
+def test_tables_declare_every_cell():
+    declared = table_trials("I", PROFILES["quick"])
+    assert len(declared) == (len(SYSTEMS) + len(CONTROLS)) * 5 * len(PROFILES["quick"].seeds)
+    with pytest.raises(ValueError, match="IX"):
+        table_trials("IX", PROFILES["quick"])
+
+
+def test_floors_and_ceiling():
+    rho = floors(SMALL).set_index("system").rho
+    assert rho["mean"] == 0 and rho["ceiling: true quality"] > rho["difficulty alone"]
