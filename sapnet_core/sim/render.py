@@ -21,13 +21,13 @@ CHEST, WAIST, PELVIS = 16, 17, 18  # joints added to the 16: middle of the shoul
 PARTS = (
     (0, 0, 0.105, 0.105, SKIN, 0.00), (0, 0, 0.09, 0.09, HAIR, 0.01), (1, 0, 0.055, 0.05, SKIN, -0.02),
     (2, 3, 0.075, 0.075, SUIT, 0.0), (CHEST, WAIST, 0.135, 0.115, SUIT, 0.01), (WAIST, PELVIS, 0.115, 0.12, SUIT, 0.01),
-    (8, 9, 0.115, 0.115, SUIT, 0.12), (2, 4, 0.05, 0.042, SKIN, 0.0), (3, 5, 0.05, 0.042, SKIN, 0.0),
+    (8, 9, 0.10, 0.10, SUIT, 0.12), (2, 4, 0.05, 0.042, SKIN, 0.0), (3, 5, 0.05, 0.042, SKIN, 0.0),
     (4, 6, 0.042, 0.032, SKIN, 0.0), (5, 7, 0.042, 0.032, SKIN, 0.0), (8, 10, 0.085, 0.06, SKIN, 0.0),
     (9, 11, 0.085, 0.06, SKIN, 0.0), (10, 12, 0.058, 0.04, SKIN, 0.0), (11, 13, 0.058, 0.04, SKIN, 0.0),
     (12, 14, 0.042, 0.028, SKIN, 0.0), (13, 15, 0.042, 0.028, SKIN, 0.0),
 )  # fmt: skip
 TRUNK = (3, 4, 5)  # the parts that are bare where the suit covers the hips alone
-SIGHT = 0.9  # depth in metres at which a body in the water can no longer be seen
+SIGHT = 0.7  # depth in metres at which a body in the water can no longer be seen, while the water is clear
 
 
 class Camera(NamedTuple):
@@ -48,8 +48,9 @@ class Camera(NamedTuple):
         return torch.stack([x, y], -1)
 
 
-def follow(joints: Tensor, scene: Scene, size: int) -> Camera:
-    """The camera's path: it follows the figure (T, J, 2) with lag, zooms and shakes, and never loses the figure."""
+def follow(joints: Tensor, scene: Scene, size: int, entry: float) -> Camera:
+    """The camera's path: it follows the figure (T, J, 2) with lag, zooms and shakes, never loses it, and from the frame
+    of `entry` stays with the place of entry."""
     device = joints.device
     t = torch.arange(len(joints), device=device)
     amplitude, frequency, phase = scene.zoom
@@ -57,7 +58,7 @@ def follow(joints: Tensor, scene: Scene, size: int) -> Camera:
     seen = torch.stack([joints[..., 0], joints[..., 1].clamp(min=-0.5)], -1)
     low, high = seen.amin(1), seen.amax(1)
     target = (low + high) / 2
-    target[:, 1] = target[:, 1].clamp(min=0.3)
+    target = torch.stack([target[t.clamp(max=max(int(entry), 0)), 0], target[:, 1].clamp(min=0.3)], 1)
     age = (t[:, None] - t[None]).float()
     kernel = torch.where(age >= 0, torch.exp(-age / scene.lag), torch.zeros(()))
     centre = (kernel / kernel.sum(1, keepdim=True)) @ target  # (T, T) @ (T, 2)
@@ -89,12 +90,12 @@ def _capsules(joints: Tensor, camera: Camera) -> tuple[Tensor, Tensor, Tensor, T
     return camera.project(ends[..., :2]), radii, depth + table[:, 5], depth - pelvis[:, None, 2]
 
 
-def _draw(frames: Tensor, ends, radii, depth, lift, colors: Tensor, surface: Tensor | None, scale: Tensor) -> None:
+def _draw(frames: Tensor, ends, radii, depth, lift, colors: Tensor, water: tuple[Tensor, Tensor] | None) -> None:
     """Lay capsules over frames (T, 3, H, W) in place, the farthest first.
 
     The coverage of a pixel at distance d from a segment is clip(r + 1/2 - d, 0, 1), r being the radius at the nearest
-    point of the segment. Each part is drawn in a small square of its own. Below `surface` (T,), a line in pixels, a
-    body fades with depth.
+    point of the segment. Each part is drawn in a small square of its own. In `water`, its surface (T,) and how far one
+    sees below it (T,), both in pixels, a body fades with depth.
     """
     count, _, height, width = frames.shape
     order = depth.argsort(1)  # (T, P)
@@ -116,9 +117,9 @@ def _draw(frames: Tensor, ends, radii, depth, lift, colors: Tensor, surface: Ten
     distance = (px - share * dx).square().addcmul_(away, away).sqrt_()
     r0, r1 = radii[:, :, 0, None, None], radii[:, :, 1, None, None]
     cover = (r0 + 0.5 - distance).add_(share * (r1 - r0)).clamp_(0, 1)
-    if surface is not None:
-        row = corner[:, :, 1, None] + steps + 0.5  # (T, P, S)
-        sunk = (row - surface[:, None, None]) / (SIGHT * scale[:, None, None])
+    if water is not None:
+        surface, sight = (line[:, None, None] for line in water)
+        sunk = (corner[:, :, 1, None] + steps + 0.5 - surface) / sight.clamp(min=1e-3)  # (T, P, S)
         fade = torch.where(sunk < 0, 1.0, 0.55 * (1 - sunk).clamp(min=0).square())
         cover = cover * fade[..., None]
     light = (shade[..., None, None] - 0.22 * (away / r0)).flatten(2)  # from above
@@ -132,9 +133,9 @@ def _draw(frames: Tensor, ends, radii, depth, lift, colors: Tensor, surface: Ten
         flat.scatter_(2, place, torch.lerp(flat.gather(2, place), paint, cover[:, k, None]))
 
 
-def _boxes(ends: Tensor, radii: Tensor, camera: Camera, surface: Tensor) -> Tensor:
-    """Tight boxes (T, 4), xyxy, of what can be seen of the parts; of the place where they went under if nothing can."""
-    depth = surface + SIGHT * camera.scale  # nothing is seen below this line
+def _boxes(ends: Tensor, radii: Tensor, camera: Camera, depth: Tensor, place: Tensor) -> Tensor:
+    """Tight boxes (T, 4), xyxy, of what can be seen of the parts above the line `depth` (T,); where nothing can, half a
+    metre around `place` (2,), where they went under."""
     start, stop = ends[:, :, 0], ends[:, :, 1]
     low = torch.minimum(start - radii[..., :1], stop - radii[..., 1:])
     high = torch.maximum(start + radii[..., :1], stop + radii[..., 1:])
@@ -143,8 +144,8 @@ def _boxes(ends: Tensor, radii: Tensor, camera: Camera, surface: Tensor) -> Tens
     high = torch.where(seen, high, -torch.inf).amax(1)
     high[:, 1] = torch.minimum(high[:, 1], depth)
     gone = ~seen.any(1)[:, 0]
-    middle, half = ends.mean((1, 2)), 0.25 * camera.scale
-    under = torch.stack([middle[:, 0] - half, surface - half, middle[:, 0] + half, surface + half], 1)
+    around = camera.project(place.expand(len(depth), 2)).repeat(1, 2)  # (T, 4)
+    under = around + camera.scale[:, None] * place.new_tensor([-0.25, -0.25, 0.25, 0.25])
     boxes = torch.where(gone[:, None], under, torch.cat([low, high], 1))
     corner = boxes[:, :2].clamp(0, camera.size - 2)
     return torch.cat([corner, torch.maximum(boxes[:, 2:].clamp(max=camera.size), corner + 2)], 1)
@@ -197,7 +198,7 @@ def _stand_by(frames: Tensor, person: Tensor, joints: Tensor, camera: Camera, sk
         part = slice(shown[0], shown[-1] + 1)
         wear = {SKIN: skin * (0.7 + 0.6 * person[8]), SUIT: person[9:12], HAIR: person[12:15]}
         colors = torch.stack([wear[part[4]] for part in PARTS])
-        _draw(frames[part], ends[part], radii[part], depth[part], lift[part], colors, None, camera.scale[part])
+        _draw(frames[part], ends[part], radii[part], depth[part], lift[part], colors, None)
 
 
 def _background(scene: Scene, camera: Camera) -> Tensor:
@@ -225,8 +226,12 @@ def render_frames(
     sampled frames in seconds; `actor=False` leaves the figure and its splash out.
     """
     joints = _turn(motion.joints.to(device=device, dtype=torch.float32), scene.yaw)
-    camera = follow(joints[..., :2], scene, size)
+    camera = follow(joints[..., :2], scene, size, motion.entry)
+    entered = joints[min(max(round(motion.entry), 0), len(joints) - 1)]
+    place = torch.stack([entered[entered[:, 1].argmin(), 0], entered.new_zeros(())])  # (2,) where it meets the water
     surface = size / 2 + camera.scale * camera.centre[:, 1]  # (T,) the line y = 0 in pixels
+    age = (torch.arange(len(joints), device=device) - motion.entry) * dt
+    sight = SIGHT * camera.scale * (1.5 - 2.5 * age).clamp(0, 1)  # (T,) in pixels; bubbles cloud the water in 0.6 s
     frames = _background(scene, camera)
     palette = scene.palette.to(device)
     for person, path in zip(scene.people, bystander_joints(scene, len(frames)), strict=True):
@@ -235,9 +240,7 @@ def render_frames(
     if actor:
         bare = () if scene.whole_suit else TRUNK
         colors = palette[[SKIN if k in bare else part[4] for k, part in enumerate(PARTS)]]
-        _draw(frames, ends, radii, depth, lift, colors, surface, camera.scale)
-        entered = joints[min(max(round(motion.entry), 0), len(joints) - 1)]
-        place = torch.stack([entered[entered[:, 1].argmin(), 0], entered.new_zeros(())])
+        _draw(frames, ends, radii, depth, lift, colors, (surface, sight))
         _splash(frames, motion, scene, camera, place, dt)
     frames.mul_(255 * scene.gain[..., None, None].to(device))
     if scene.sensor > 0:  # every frame reads one bank of noise from a place of its own
@@ -246,4 +249,4 @@ def render_frames(
         start = (scene.starts * (len(bank) - count)).long().to(device)
         frames.add_(bank.unfold(0, count, 1)[start].view_as(frames))
     video = frames.add_(0.5).clamp_(0, 255).to(torch.uint8)
-    return video, _boxes(ends, radii, camera, surface), camera.project(joints[..., :2])
+    return video, _boxes(ends, radii, camera, surface + sight, place), camera.project(joints[..., :2])

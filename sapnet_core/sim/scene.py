@@ -12,19 +12,21 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
+from sapnet_core.sim.kinematics import BONES
+from sapnet_core.sim.kinematics import _pose_joints as pose_joints
+
 __all__ = ["Scene", "draw_scene", "paint_canvas", "bystander_joints"]
 
 LEFT, RIGHT, BOTTOM, HEADROOM = -7.0, 8.0, -4.0, 5.5  # what the canvas shows, the last above the board
 
-# Postures of people who stand by, as swing of the limbs in radians (0 hangs down, positive is forward), mean and
-# amplitude of a slow oscillation: lean, shoulder l/r, elbow l/r, hip l/r, knee l/r (knees bend backward).
+# Postures of people who stand by, in the pose angles of the kinematics: mean and amplitude of a slow oscillation.
 POSTURES = torch.tensor(
     [
-        [[0.02, 0.05, -0.05, 0.15, 0.15, 0.02, -0.02, 0.00, 0.00], [0.03, 0.05, 0.05, 0.05, 0.05, 0.02, 0.02, 0, 0]],
-        [[0.06, 0.00, 0.00, 0.40, 0.40, 0.00, 0.00, 0.25, 0.25], [0.02, 0.5, -0.5, 0.1, 0.1, 0.45, -0.45, 0.25, 0.25]],
-        [[0.00, 2.60, 0.05, 0.30, 0.15, 0.05, -0.05, 0.00, 0.00], [0.05, 0.50, 0.05, 0.50, 0.05, 0.0, 0.0, 0.0, 0.0]],
-        [[0.50, 0.60, 0.70, 0.80, 0.80, 1.45, 1.50, 1.90, 1.90], [0.08, 0.20, 0.20, 0.20, 0.20, 0.1, 0.1, 0.1, 0.1]],
-        [[0.05, 2.85, 2.90, 0.10, 0.10, 0.00, 0.00, 0.10, 0.10], [0.35, 0.25, 0.25, 0.20, 0.20, 0.1, 0.1, 0.2, 0.2]],
+        [[0.1, 0.0, 1.5, 0, 0.0, 0.00, 0.1, 0.0, 0.0, 0.2, 0.2], [0.1, 0.0, 0, 0.2, 0, 0.00, 0, 0.05, 0.05, 0.1, 0.1]],
+        [[0.1, 0.3, 1.5, 0, 0.0, 0.00, 0.1, 0.0, 0.0, 0.4, 0.4], [0.0, 0.3, 0, 0.0, 0, 0.45, 0, -0.5, 0.50, 0.1, 0.1]],
+        [[0.0, 0.0, 1.5, 0, 0.0, 0.05, 0.1, 2.6, 0.1, 0.3, 0.2], [0.1, 0.0, 0, 0.1, 0, 0.00, 0, 0.50, 0.05, 0.5, 0.0]],
+        [[2.0, 2.0, 1.5, 0, 0.1, 0.00, 0.1, 1.0, 1.1, 0.8, 0.8], [0.1, 0.1, 0, 0.2, 0, 0.00, 0, 0.20, 0.20, 0.2, 0.2]],
+        [[0.3, 0.1, 1.5, 0, 0.0, 0.00, 0.1, 2.8, 2.9, 0.1, 0.1], [0.5, 0.1, 0, 0.1, 0, 0.10, 0, 0.30, 0.25, 0.2, 0.2]],
     ]
 )  # waits, walks, waves, crouches, stretches
 WALK = 1
@@ -192,30 +194,13 @@ def paint_canvas(scene: Scene, scale: float, device) -> tuple[Tensor, tuple[floa
 def bystander_joints(scene: Scene, frames: int) -> Tensor:
     """Joints of the people who stand by, (B, T, 16, 3) in metres: they face along the picture's plane."""
     people, t = scene.people, torch.arange(frames)
-    mean, swing = POSTURES[people[:, 0].long()].unbind(1)  # (B, 9) each
+    mean, swing = POSTURES[people[:, 0].long(), :, None].unbind(1)  # (B, 1, A) each
     wave = torch.sin(6.28 * ((0.01 + 0.02 * people[:, 1:2]) * t + people[:, 2:3]))  # (B, T)
-    lean, sl, sr, el, er, hl, hr, kl, kr = (mean[:, None] + swing[:, None] * wave[..., None]).unbind(-1)  # (B, T) each
-
-    def bone(start, angle, length):
-        return start + length * torch.stack([angle.sin(), -angle.cos(), torch.zeros_like(angle)], -1)
-
-    def aside(z):
-        return torch.tensor([0.0, 0.0, z])
-
-    hip = torch.zeros(*lean.shape, 3)
-    neck, head = bone(hip, math.pi - lean, 0.52), bone(hip, math.pi - lean, 0.72)
-    joints = [head, neck]
-    arms = [(bone(neck, lean * 0, 0.03) + aside(z)) for z in (0.18, -0.18)]
-    elbows = [bone(s, a, 0.28) for s, a in zip(arms, (sl, sr), strict=True)]
-    wrists = [bone(e, a + b, 0.26) for e, a, b in zip(elbows, (sl, sr), (el, er), strict=True)]
-    hips = [hip + aside(z) for z in (0.1, -0.1)]
-    knees = [bone(s, a, 0.43) for s, a in zip(hips, (hl, hr), strict=True)]
-    ankles = [bone(k, a - b, 0.42) for k, a, b in zip(knees, (hl, hr), (kl, kr), strict=True)]
-    toes = [bone(a, lean * 0 + 1.4, 0.18) for a in ankles]
-    joints = torch.stack([*joints, *arms, *elbows, *wrists, *hips, *knees, *ankles, *toes], 2)  # (B, T, 16, 3)
+    pose = mean + swing * wave[..., None]  # (B, T, A)
+    joints = pose_joints(pose.flatten(0, 1), BONES, 1.0).view(*pose.shape[:2], 16, 3)
     joints[..., 1] -= joints[..., 1].amin(2, keepdim=True)  # they stand on their feet
-    side = torch.where(people[:, 7] < 0.5, -1.0, 1.0)[:, None]
-    joints = joints * people[:, 6, None, None, None]
-    joints[..., 0] = joints[..., 0] * side[..., None] + (people[:, 3:4] + side * people[:, 5:6] * t)[..., None]
+    joints *= people[:, 6, None, None, None]
+    side = torch.where(people[:, 7:8] < 0.5, -1.0, 1.0)  # (B, 1)
+    joints[..., 0] = side[..., None] * joints[..., 0] + (people[:, 3:4] + side * people[:, 5:6] * t)[..., None]
     joints[..., 1] += people[:, 4, None, None]
     return joints
