@@ -1,6 +1,9 @@
 #!/usr/bin/env bash
 # The whole suite in one command: sets up what is missing, then runs every notebook, or every test.
 set -euo pipefail
+for name in SAPNET_RUNS SAPNET_FIGURES SAPNET_DATA; do # kernels run in another folder: make these absolute
+    case "${!name:-/}" in /* | "~"*) ;; *) export "$name=$PWD/${!name}" ;; esac
+done
 cd "$(dirname "${BASH_SOURCE[0]}")"
 
 usage() {

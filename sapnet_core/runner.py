@@ -133,8 +133,9 @@ def run_notebook(notebook: Path, parameters: dict[str, object], folder: Path) ->
     before = _state_of(paths.figures())
     try:
         papermill.execute_notebook(
-            str(notebook), str(beside), parameters, cwd=str(notebook.parent), kernel_name="python3", progress_bar=False
-        )
+            str(notebook), str(beside), parameters, cwd=str(notebook.parent), kernel_name="python3", progress_bar=False,
+            extra_arguments=["--IPKernelApp.log_level=40"],  # errors only: a kernel's start is no news
+        )  # fmt: skip
     except Exception as error:  # whatever a cell or its kernel raised: the suite goes on with the next notebook
         if beside.is_file():
             os.replace(beside, failed)

@@ -26,8 +26,8 @@ TOP_LEVEL = {"README.md", "runall.sh", "environment.yml", "pyproject.toml", "LIC
 FLOORS = [
     {"", "paths", "profiles", "storage", "metrics", "paper"},
     {"data", "actors", "sim"},
-    {"backbone", "pretrain", "pseudo_labels", "parsing", "contrast", "regression", "losses", "sapnet"},
-    {"data.features"},
+    {"backbone", "pseudo_labels", "parsing", "contrast", "regression", "losses", "sapnet"},
+    {"data.features", "pretrain"},
     {"training", "methods"},
     {"trials", "experiments", "calibrate"},
     {"report", "runner", "notebooks"},
@@ -54,8 +54,19 @@ def test_no_tracked_file_names_a_place_on_one_machine():
     assert not [file.name for file in texts if file.is_file() and place.search(file.read_text(errors="replace"))]
 
 
+def code_lines(file: Path) -> int:
+    """Lines that say something to the interpreter: no docstrings, comments or blank lines."""
+    text = file.read_text(encoding="utf-8")
+    prose = set()
+    for node in ast.walk(ast.parse(text)):
+        if isinstance(node, ast.Module | ast.ClassDef | ast.FunctionDef) and ast.get_docstring(node) is not None:
+            prose.update(range(node.body[0].lineno, node.body[0].end_lineno + 1))
+    lines = enumerate(text.splitlines(), 1)
+    return sum(bool(line.strip()) and not line.strip().startswith("#") and n not in prose for n, line in lines)
+
+
 def test_core_stays_thin():
-    assert sum(len(file.read_text(encoding="utf-8").splitlines()) for file in CORE) <= 3_500
+    assert sum(map(code_lines, CORE)) <= 3_500
 
 
 def floor(module: str) -> int:

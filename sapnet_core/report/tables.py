@@ -104,7 +104,8 @@ def markdown(table: pd.DataFrame, decimals: int = 3) -> str:
     """
     if not isinstance(table.columns, pd.MultiIndex):
         plain = flat(table)
-        return _lines([_text(x, 0) for x in plain.columns], ([_text(x, decimals) for x in row] for row in plain.to_numpy(object)))
+        rows = ([_text(x, decimals) for x in row] for row in plain.to_numpy(object))
+        return _lines([_text(x, 0) for x in plain.columns], rows)
     columns = list(dict.fromkeys(table.columns.get_level_values(0)))
     usual = int(table.xs("seeds", axis=1, level=1).to_numpy().max())
     header, rows = ["system"], []
