@@ -195,15 +195,15 @@ def pretrain(
     Raises:
         ValueError: too few videos to hold any out, or frames that are no multiple of 16 below 96.
     """
-    if recipe.frames % CLIP or recipe.frames > SHOWN or recipe.videos * recipe.held_out < 1:
-        raise ValueError(f"{recipe}: frames must be a multiple of {CLIP} up to {SHOWN}, and one video at least be held out")
+    n_train = recipe.videos - math.ceil(recipe.videos * recipe.held_out)
+    if recipe.frames % CLIP or recipe.frames > SHOWN or not 0 < n_train < recipe.videos:
+        raise ValueError(f"{recipe}: give frames that are a multiple of {CLIP} up to {SHOWN}, and hold a video out")
     folder = Path(folder or paths.runs() / "pretrain")
     folder /= f"{recipe.videos}-{recipe.seed}-{recipe.size}-{simulator_digest()}"
     dives = pretrain_records(recipe, folder)
     files = [folder / f"{i:05d}.safetensors" for i in range(len(dives))]
     _render_all(dives, files, recipe, jobs, progress)
     classes = torch.tensor([dive_classes(record) for record, _ in dives])  # (N, 4)
-    n_train = len(dives) - math.ceil(len(dives) * recipe.held_out)
 
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(recipe.seed)  # initial weights

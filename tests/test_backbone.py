@@ -1,0 +1,185 @@
+"""The backbone against golden values of the public implementations, and each of its short cuts against the long way."""
+
+import zlib
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+import torch.nn.functional as F
+from torch import nn
+
+from sapnet_core import backbone
+from sapnet_core.backbone import I3D, SHIPPED, fast_dtype, load_i3d, load_shipped, max_pool_same, same_padding
+from sapnet_core.data import Record
+from sapnet_core.pretrain import HEADS, VIEWS, Recipe, dive_classes, pretrain, pretrain_records
+from sapnet_core.storage import read_tensors
+
+GOLDEN = Path(__file__).resolve().parents[2] / "shared" / "golden"
+needs_golden = pytest.mark.skipif(not GOLDEN.is_dir(), reason="no golden values beside the repository")
+
+
+def fill(net: nn.Module) -> nn.Module:
+    """Weights by formula from their names, as the golden values were made."""
+    state = {}
+    for name, tensor in net.state_dict().items():
+        z = np.random.RandomState(zlib.crc32(name.encode())).standard_normal(tuple(tensor.shape))
+        if name.endswith("num_batches_tracked"):
+            z = np.zeros(())
+        elif name.endswith("running_var"):
+            z = 0.5 + np.abs(z)
+        elif name.endswith(("running_mean", ".bias")):
+            z = 0.1 * z
+        elif name.endswith("bn.weight"):
+            z = 1 + 0.1 * z
+        else:
+            z = z * np.sqrt(2 / np.prod(tensor.shape[1:]))
+        state[name] = torch.as_tensor(z).to(tensor.dtype)
+    net.load_state_dict(state)
+    return net.eval()
+
+
+def relative(mine: torch.Tensor, reference: torch.Tensor) -> float:
+    return float((mine - reference).abs().max() / reference.abs().max())
+
+
+@pytest.fixture(scope="module")
+def full() -> I3D:
+    return fill(I3D(1.0, 400))
+
+
+@pytest.fixture(scope="module")
+def narrow() -> I3D:
+    return fill(I3D(0.125))
+
+
+@needs_golden
+def test_parameters_are_named_and_shaped_as_published(full):
+    rows = [line.split("\t") for line in (GOLDEN / "i3d_state_dict.tsv").read_text().splitlines()[1:]]
+    assert {row[0]: row[2] for row in rows} == {n: str(tuple(t.shape)) for n, t in full.state_dict().items()}
+    assert len(rows) == 344
+
+
+@needs_golden
+@pytest.mark.parametrize("size", ["16x112x112", "20x113x130", "96x112x112", "16x224x224"])
+def test_features_and_logits_are_the_published_networks(full, size):
+    golden = np.load(GOLDEN / "i3d.npz")
+    t, h, w = map(int, size.split("x"))
+    n = np.arange(3 * t * h * w)
+    x = torch.from_numpy((np.sin(0.37 * n) * np.cos(0.0113 * n)).astype(np.float32)).view(1, 3, t, h, w)
+    with torch.inference_mode():
+        assert relative(full(x).mean((3, 4))[0], torch.from_numpy(golden[f"mixed_5c_{size}"])) < 1e-4
+        if f"logits_{size}" in golden:
+            assert relative(full.classify(x)[0], torch.from_numpy(golden[f"logits_{size}"])) < 1e-4
+
+
+@pytest.mark.parametrize(
+    "size,kernel,stride,pads",
+    [(112, 7, 2, (2, 3)), (113, 7, 2, (3, 3)), (56, 3, 2, (0, 1)), (57, 3, 2, (1, 1)),
+     (7, 2, 2, (0, 1)), (4, 2, 2, (0, 0))],
+)  # fmt: skip
+def test_same_padding_puts_the_odd_zero_at_the_back(size, kernel, stride, pads):
+    assert same_padding(size, kernel, stride) == pads
+
+
+@pytest.mark.parametrize("size", [(5, 8, 9), (1, 7, 2), (6, 1, 5)])
+@pytest.mark.parametrize("kernel,stride", list(backbone.POOL_BEFORE.values())[1:])
+def test_pooling_ignores_what_is_padded(size, kernel, stride):
+    x = torch.randn(2, 3, *size, generator=torch.Generator().manual_seed(0))
+    pads = [n for s, k, d in list(zip(size, kernel, stride, strict=True))[::-1] for n in same_padding(s, k, d)]
+    reference = F.max_pool3d(F.pad(x, pads, value=-torch.inf), kernel, stride)
+    assert torch.equal(max_pool_same(x, kernel, stride), reference)
+
+
+@pytest.mark.parametrize("size", [(16, 12, 12), (7, 13, 10), (1, 3, 5)])
+def test_first_layer_on_folded_pixels_is_the_plain_convolution(size):
+    draw = torch.Generator().manual_seed(1)
+    x = torch.randn(2, 3, *size, generator=draw, dtype=torch.float64)
+    unit = backbone.Unit3D(3, 4, 7).double().eval()
+    pads = [n for s in size[::-1] for n in same_padding(s, 7, 2)]
+    reference = F.relu(unit.bn(F.conv3d(F.pad(x, pads), unit.conv3d.weight, stride=2)))
+    assert torch.allclose(unit(x), reference, atol=1e-12)
+
+
+def test_maximum_of_neighbors_is_the_pool():
+    x = torch.randn(2, 5, 3, 4, 6, generator=torch.Generator().manual_seed(2))
+    assert torch.equal(backbone.max_of_neighbors(x), F.max_pool3d(x, 3, 1, 1))
+    assert torch.equal(backbone.max_of_neighbors(x[:, :, :1]), F.max_pool3d(x[:, :, :1], 3, 1, 1))
+
+
+def clips_of(videos: torch.Tensor, starts, length: int) -> torch.Tensor:
+    x = videos.float() * (2 / 255) - 1
+    return torch.stack([x[:, s : s + length].transpose(1, 2) for s in starts], 1)  # (B, clips, 3, length, H, W)
+
+
+@pytest.mark.parametrize(
+    "reading,frames,starts,length",
+    [("9x16", 96, range(0, 81, 10), 16), ("10x16", 103, [*range(0, 81, 10), 86], 16), ("dense", 96, [0], 96),
+     ("dense", 103, [0], 103)],
+)  # fmt: skip
+def test_inference_form_gives_the_features_of_the_trainable_form(narrow, reading, frames, starts, length):
+    draw = torch.Generator().manual_seed(3)
+    videos = torch.randint(0, 256, (2, frames, 3, 49, 64), dtype=torch.uint8, generator=draw)
+    with torch.inference_mode():
+        clips = clips_of(videos, starts, length)
+        maps = narrow(clips.flatten(0, 1)).mean((3, 4)).transpose(1, 2)  # (B*clips, T', C)
+    reference = maps.reshape(2, -1, 128)
+    assert relative(narrow.folded(torch.float32).features(videos, reading), reference) < 1e-5
+    assert relative(narrow.folded(torch.bfloat16).features(videos, reading), reference) < 3e-2
+    both = narrow.folded().features(videos, reading)
+    alone = torch.cat([narrow.folded().features(video[None], reading) for video in videos])
+    assert torch.equal(both, alone)
+
+
+def test_an_eps_that_ports_often_have_would_be_noticed(narrow, monkeypatch):
+    video = torch.randint(0, 256, (1, 96, 3, 32, 32), dtype=torch.uint8, generator=torch.Generator().manual_seed(4))
+    right = narrow.folded(torch.float32).features(video, "dense")
+    assert all(module.eps == 1e-3 for module in narrow.modules() if isinstance(module, nn.BatchNorm3d))
+    monkeypatch.setattr(backbone, "EPS", 1e-5)
+    assert relative(narrow.folded(torch.float32).features(video, "dense"), right) > 1e-4
+
+
+def test_features_refuse_what_they_cannot_read(narrow):
+    net = narrow.folded()
+    with pytest.raises(ValueError, match="uint8"):
+        net.features(torch.zeros(1, 96, 3, 32, 32), "9x16")
+    with pytest.raises(ValueError, match="uint8"):
+        net.features(torch.zeros(1, 3, 96, 32, 32, dtype=torch.uint8), "9x16")
+    with pytest.raises(ValueError, match="frames"):
+        net.features(torch.zeros(1, 90, 3, 32, 32, dtype=torch.uint8), "9x16")
+    assert fast_dtype("cpu") in (torch.float32, torch.bfloat16)
+
+
+def test_shipped_weights_are_small_whole_and_know_what_a_dive_is():
+    assert SHIPPED.stat().st_size <= 4 * 2**20
+    tensors, metadata = read_tensors(SHIPPED)
+    assert backbone.state_digest(load_i3d().state_dict()) == metadata["digest"]
+    assert load_shipped().channels == 256 and load_shipped().digest.startswith(metadata["digest"])
+    assert not any("logits" in name or "head" in name for name in tensors)
+    for view in VIEWS:
+        for head in HEADS:
+            assert metadata["accuracy"][view][head] > metadata["chance"][head] + 0.05, (view, head)
+
+
+@pytest.mark.parametrize(
+    "number,classes",
+    [("107B", (0, 7, 0, 1)), ("5253B", (1, 5, 3, 1)), ("6243D", (5, 4, 3, 3)), ("409C", (3, 9, 0, 2)),
+     ("626C", (5, 6, 0, 2))],
+)  # fmt: skip
+def test_pretraining_asks_for_what_the_dive_number_says_and_not_the_score(number, classes):
+    for score in (0.0, 90.0):
+        record = Record("mtl-aqa", "1", "e", "p", 0, 100, score, 3.0, number, (), (), (), "train")
+        assert dive_classes(record) == classes
+
+
+def test_pretraining_can_be_made_again(tmp_path):
+    recipe = Recipe(videos=6, epochs=1, width=0.125, size=48, crop=40, frames=16, batch=4)
+    seen: list[dict] = []
+    first = pretrain(tmp_path / "a.safetensors", recipe, jobs=1, folder=tmp_path, progress=seen.append)
+    again = pretrain(tmp_path / "b.safetensors", recipe, jobs=1, folder=tmp_path)
+    assert first == again and (tmp_path / "a.safetensors").read_bytes() == (tmp_path / "b.safetensors").read_bytes()
+    assert load_i3d(tmp_path / "a.safetensors").width == 0.125 and seen
+    assert len({r.key for r, _ in pretrain_records(recipe, tmp_path)}) == 6
+    assert {r.dataset for r, _ in pretrain_records(recipe, tmp_path)} == {"pretrain"}
+    with pytest.raises(ValueError, match="multiple of 16"):
+        pretrain(tmp_path / "c.safetensors", Recipe(frames=20), folder=tmp_path)

@@ -1,0 +1,142 @@
+"""The feature store: what it keeps is right, the same however it is made, and never half of a thing."""
+
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import replace
+
+import pytest
+import torch
+
+from sapnet_core.actors import crop_track, square_track
+from sapnet_core.backbone import load_shipped
+from sapnet_core.data import Record, features, load_records
+from sapnet_core.data.clips import step_positions
+from sapnet_core.data.features import features_digest, twin_features
+from sapnet_core.sim import simulate
+from sapnet_core.sim.annotations import write_annotations
+from sapnet_core.sim.settings import SimSettings, settings_for
+from sapnet_core.storage import read_tensors, write_tensors
+
+SIZE = 48
+
+
+@pytest.fixture(autouse=True)
+def small_shards(monkeypatch):
+    monkeypatch.setattr(features, "SHARD", 2)
+
+
+@pytest.fixture(scope="module")
+def records(tmp_path_factory) -> list[Record]:
+    root = tmp_path_factory.mktemp("annotations")
+    write_annotations("finediving", root, 4, 1, seed=3)
+    return load_records("finediving", root)
+
+
+@pytest.fixture(scope="module")
+def stored(records, tmp_path_factory):
+    folder = tmp_path_factory.mktemp("features")
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(features, "SHARD", 2)
+        return folder, twin_features(records, size=SIZE, folder=folder, jobs=1)
+
+
+def same(a, b) -> bool:
+    return (
+        a.keys == b.keys
+        and all(torch.equal(a.views[v], b.views[v]) for v in ("frame", "actor"))
+        and all(torch.equal(getattr(a, n), getattr(b, n)) for n in ("positions", "subactions", "factors"))
+    )
+
+
+def test_the_store_holds_the_backbones_features_of_both_views(records, stored):
+    _, found = stored
+    net = load_shipped()
+    assert found.keys == tuple(r.key for r in records) and found.views["frame"].shape == (5, 18, net.channels)
+    assert torch.equal(found.positions, step_positions("9x16", 96))
+    for i in (0, 4):
+        twin = simulate(records[i], size=SIZE)
+        crop = crop_track(twin.video, square_track(twin.boxes), SIZE)
+        for view, video in (("frame", twin.video), ("actor", crop)):
+            assert torch.equal(found.views[view][i], net.features(video[None], "9x16")[0])
+        assert torch.equal(found.factors[i], twin.factors)
+        assert torch.equal(found.subactions[i].long(), twin.subactions.long())
+    assert not torch.equal(found.views["frame"], found.views["actor"])
+
+
+def test_labels_of_103_frames_are_resampled_to_96(tmp_path):
+    write_annotations("mtl-aqa", tmp_path, 1, 1, seed=4)
+    records = load_records("mtl-aqa", tmp_path)
+    found = twin_features(records, size=SIZE, folder=tmp_path, views=("frame",), jobs=1)
+    assert found.views["frame"].shape[1] == 20 and set(found.views) == {"frame"}
+    labels = simulate(records[0], size=SIZE).subactions
+    assert len(labels) == 103 and found.subactions.shape == (2, 96)
+    assert set(labels.tolist()) == set(found.subactions[0].tolist())
+    assert (found.subactions[0].diff() >= 0).all() == (labels.diff() >= 0).all()
+
+
+def test_workers_make_the_same_bits(records, stored, tmp_path):
+    done = []
+    found = twin_features(records, size=SIZE, folder=tmp_path, jobs=2, progress=lambda *n: done.append(n))
+    assert same(found, stored[1])
+    assert sorted(done)[-1] == (5, 5) and len(done) == 3
+
+
+def test_features_are_joined_by_key_in_any_order_and_read_again(records, stored, monkeypatch):
+    folder, first = stored
+    monkeypatch.setattr(features, "simulate", None)  # nothing may be rendered again
+    order = [3, 0, 4, 2, 1]
+    again = twin_features([records[i] for i in order], size=SIZE, folder=folder, jobs=1)
+    assert again.keys == tuple(records[i].key for i in order)
+    assert torch.equal(again.views["actor"], first.views["actor"][order])
+    assert torch.equal(again.factors, first.factors[order])
+
+
+@pytest.mark.parametrize("damage", ["torn", "changed", "absent", "another's"])
+def test_what_is_damaged_is_made_again_and_the_rest_read(records, tmp_path, monkeypatch, damage):
+    kept = twin_features(records[:4], size=SIZE, folder=tmp_path, jobs=1)
+    files = sorted(tmp_path.rglob("*.safetensors"))
+    assert len(files) == 2
+    if damage == "torn":
+        files[0].write_bytes(files[0].read_bytes()[:-100])
+    elif damage == "absent":
+        files[0].unlink()
+    elif damage == "another's":
+        files[0].write_bytes(files[1].read_bytes())
+    else:
+        tensors, metadata = read_tensors(files[0])
+        tensors["frame"][0, 0, 0] += 1
+        write_tensors(files[0], tensors, metadata)
+    rendered = []
+    monkeypatch.setattr(features, "simulate", lambda r, **rest: rendered.append(r) or simulate(r, **rest))
+    assert same(twin_features(records[:4], size=SIZE, folder=tmp_path, jobs=1), kept)
+    assert len(rendered) == 2
+
+
+def test_two_writers_at_once_leave_whole_files(records, stored, tmp_path):
+    with ThreadPoolExecutor(2) as pool:
+        asked = [pool.submit(twin_features, records, size=SIZE, folder=tmp_path, jobs=1) for _ in range(2)]
+        assert all(same(a.result(), stored[1]) for a in asked)
+    assert len(list(tmp_path.rglob("*"))) == 1 + 3  # the dataset's folder and three shards, nothing half written
+
+
+def test_the_name_of_a_shard_depends_on_what_the_video_depends_on(records, stored):
+    record = records[0]
+    name = features._shard_name("x", (record,))
+    assert features._shard_name("x", (replace(record, split="validation", path="y", event="z"),)) == name
+    for change in ({"score": 1.0}, {"action": "107B"}, {"transitions": (1, 2)}, {"end": record.end + 1}):
+        assert features._shard_name("x", (replace(record, **change),)) != name
+    digests = {
+        features_digest("finediving"), features_digest("mtl-aqa"), features_digest("finediving", seed=1),
+        features_digest("finediving", size=64), features_digest("finediving", reading="dense"),
+        features_digest("finediving", settings=SimSettings(nuisance=7.5)),
+        features_digest("finediving", views=("frame",)),
+    }  # fmt: skip
+    assert len(digests) == 7
+    assert features_digest("finediving", settings=settings_for("finediving")) == features_digest("finediving")
+
+
+def test_refusals_say_what_is_wrong(records, tmp_path):
+    for bad in ([], [records[0]] * 2, [records[0], replace(records[1], dataset="mtl-aqa")]):
+        with pytest.raises(ValueError, match="one dataset, each key once"):
+            twin_features(bad, folder=tmp_path)
+    with pytest.raises(ValueError, match="frame, actor"):
+        twin_features(records, folder=tmp_path, views=("audio",))
