@@ -3,17 +3,12 @@
 The dives are drawn for this purpose alone (their own seeds, their own dataset tag), in scenes from easy to hard. From
 the clips of one view, whole frame or actor crop, four linear heads on the time-averaged feature tell what the dive
 number says: rotation (direction, armstand or not), half somersaults, half twists, position.
-
-    python -m sapnet_core.pretrain --videos 1600 --epochs 5
 """
 
-import argparse
 import math
-import sys
 from collections.abc import Callable
 from concurrent.futures import ProcessPoolExecutor, ThreadPoolExecutor
 from dataclasses import asdict, dataclass, replace
-from functools import partial
 from multiprocessing import get_context
 from pathlib import Path
 
@@ -23,7 +18,7 @@ from torch import Tensor, nn
 
 from sapnet_core import paths
 from sapnet_core.actors import crop_track, square_track
-from sapnet_core.backbone import I3D, SHIPPED, fast_dtype, state_digest
+from sapnet_core.backbone import I3D, fast_dtype, state_digest
 from sapnet_core.data import Record, load_records
 from sapnet_core.data.clips import CLIP, sample_frames
 from sapnet_core.data.features import VIEWS, simulator_digest
@@ -100,9 +95,7 @@ def pretrain_settings(generator: torch.Generator) -> SimSettings:
 
 
 def render_dive(path: Path, record: Record, offsets: Tensor, recipe: Recipe, number: int) -> None:
-    """Render one dive to `path`: uint8 video and the actor's square track. Read instead where it lies there already."""
-    if path.is_file():
-        return
+    """Render one dive to `path`: uint8 video and the actor's square track."""
     generator = torch.Generator().manual_seed(1_000_003 * recipe.seed + number)
     settings = pretrain_settings(generator)
     twin = simulate(record, seed=recipe.seed, size=recipe.size, settings=settings, offsets=offsets)
@@ -147,17 +140,15 @@ class Namer(nn.Module):
         return self.heads(feature).split(tuple(HEADS.values()), 1)
 
 
-def _one_thread() -> None:
-    torch.set_num_threads(1)
-
-
-def _render_all(dives: list, files: list[Path], recipe: Recipe, jobs: int, progress) -> None:
-    with ProcessPoolExecutor(jobs, mp_context=get_context("spawn"), initializer=_one_thread) as pool:
-        jobs_ = [pool.submit(render_dive, f, *d, recipe, i) for i, (f, d) in enumerate(zip(files, dives, strict=True))]
-        for done, job in enumerate(jobs_, 1):
-            job.result()
-            if progress and (done % 100 == 0 or done == len(jobs_)):
-                progress({"rendered": done, "of": len(jobs_)})
+def _render_all(dives: list, files: list[Path], recipe: Recipe, jobs: int, progress: Callable) -> None:
+    todo = [number for number, file in enumerate(files) if not file.is_file()]
+    if todo:
+        with ProcessPoolExecutor(jobs, get_context("spawn"), torch.set_num_threads, (1,)) as pool:
+            asked = [pool.submit(render_dive, files[number], *dives[number], recipe, number) for number in todo]
+            for done, dive in enumerate(asked, 1):
+                dive.result()
+                if done % 100 == 0 or done == len(asked):
+                    progress({"rendered": done, "of": len(asked)})
 
 
 @torch.no_grad()
@@ -178,7 +169,7 @@ def _accuracy(model: Namer, files: list[Path], classes: Tensor, recipe: Recipe, 
 
 def pretrain(
     out: Path, recipe: Recipe = Recipe(), *, device="cpu", jobs: int = 2, folder: Path | None = None,
-    progress: Callable[[dict], None] | None = None,
+    progress: Callable[[dict], None] = lambda news: None,
 ) -> dict:  # fmt: skip
     """Render the dives, train, and write the backbone as safetensors with recipe and accuracies in its metadata.
 
@@ -242,7 +233,7 @@ def pretrain(
             optimizer.step()
             schedule.step()
             losses.append(loss.item())
-            if progress and (step + 1) % every == 0:
+            if (step + 1) % every == 0:
                 progress({"step": step + 1, "of": len(batches), "loss": sum(losses[-every:]) / every})
 
     state = model.backbone.state_dict()
@@ -252,35 +243,14 @@ def pretrain(
         elif not tensor.is_floating_point():  # batches seen: left out, and 0 when loaded
             tensor.zero_()
     held = slice(n_train, None)
+    most = [column.bincount().max().item() / len(column) for column in classes[held].T]
     history = {
         "loss": [round(float(part.mean()), 4) for part in torch.tensor(losses).split(every)],
         "accuracy": _accuracy(model, files[held], classes[held], recipe, device),
-        "chance": {
-            name: round(y.bincount().max().item() / len(y), 4) for name, y in zip(HEADS, classes[held].T, strict=True)
-        },
+        "chance": {name: round(share, 4) for name, share in zip(HEADS, most, strict=True)},
         "digest": state_digest(state),
     }
     tensors = {n: t.half() if n.endswith("conv3d.weight") else t for n, t in state.items() if t.is_floating_point()}
     metadata = {"format": 1, "width": recipe.width, "recipe": asdict(recipe), **history}
     write_tensors(out, tensors, metadata)
     return history
-
-
-def main(arguments: list[str] | None = None) -> None:
-    """Pre-train and write the file."""
-    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
-    for name in ("videos", "epochs", "seed"):
-        parser.add_argument(f"--{name}", type=int, default=getattr(Recipe(), name))
-    parser.add_argument("--width", type=float, default=Recipe().width)
-    parser.add_argument("--out", type=Path, default=SHIPPED)
-    parser.add_argument("--folder", type=Path)
-    parser.add_argument("--device", default="cpu")
-    parser.add_argument("--jobs", type=int, default=2)
-    args = vars(parser.parse_args(arguments))
-    report = partial(print, file=sys.stderr, flush=True)
-    rest = {name: args.pop(name) for name in ("out", "folder", "device", "jobs")}
-    report(pretrain(rest.pop("out"), Recipe(**args), **rest, progress=report))
-
-
-if __name__ == "__main__":
-    main()
