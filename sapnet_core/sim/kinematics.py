@@ -24,7 +24,7 @@ __all__ = ["JOINTS", "Motion", "dive_motion", "flight_times"]
 PAIRED = ("shoulder", "elbow", "wrist", "hip", "knee", "ankle", "toe")
 JOINTS = ("head", "neck", *(f"{side} {part}" for part in PAIRED for side in ("left", "right")))
 GRAVITY = 9.81  # m/s2
-CONTACT = 0.08  # the water is met this share of the flight after the entry begins: the reach for the water is part of it
+CONTACT = 0.08  # the water is met this share of the flight after the entry begins, which the reach for it belongs to
 TWIST_IDS = {*range(29, 36), 41, 42}  # FineDiving's subaction ids of twists
 SPIN = {"A": 0.3, "B": 2.2, "C": 3.0, "D": 2.2}  # how much faster the figure turns when folded
 # Pose: angles in radians, 0 = standing straight with the arms down; elevation and flexion turn toward the front.
@@ -38,7 +38,7 @@ POSES = {
     "handstand": (0.0, 0.0, 0.0, -0.3, -0.08, 0.0, -0.10, 3.14, 3.14, 0.0, 0.0),
     "A": (0.0, 0.0, 0.0, 0.0, -0.08, 0.0, 0.10, 0.25, 0.25, 0.20, 0.20),
     "B": (2.55, 0.0, 0.0, 0.4, -0.08, 0.0, -0.10, 2.10, 2.10, 0.35, 0.35),
-    "C": (2.30, 2.45, 0.1, 0.5, -0.02, 0.0, -0.12, 0.85, 0.85, 0.70, 0.70),
+    "C": (2.45, 2.55, 0.1, 0.6, -0.02, 0.0, -0.10, 0.00, 0.00, 1.30, 1.30),
     "D": (2.10, 0.0, 0.0, 0.3, -0.08, 0.0, 0.30, 1.80, 1.80, 0.10, 0.10),
     "twist": (0.15, 0.0, 0.0, 0.2, -0.08, 0.0, -0.30, 2.60, 0.90, 1.70, 1.90),
     "head first": (0.0, 0.0, 0.0, 0.0, -0.09, 0.0, -0.30, 3.14, 3.14, 0.0, 0.0),
@@ -102,6 +102,7 @@ def flight_times(record: Record, dive: Dive, settings: SimSettings, uniform: dic
     """Frames from `record.start` at which the phases of flight and, last, the entry begin, strictly increasing.
 
     The record's transitions where it has them, else drawn near the typical shares of the clip (sd `settings.timing`).
+    What a clip has beyond 110 frames is approach: a dive does not take longer because its clip does.
     """
     if len(record.transitions) >= 2:
         times = [float(t) for t in record.transitions]
@@ -111,7 +112,8 @@ def flight_times(record: Record, dive: Dive, settings: SimSettings, uniform: dic
     share = settings.flight + 0.5 * jitter * (uniform["flight"] - 0.5)
     inner = [] if not dive.half_twists else [0.38, 0.72] if dive.group == 5 and dive.direction == "forward" else [0.5]
     inner = [i + 0.08 * (uniform["phases"] - 0.5) for i in inner]
-    return [record.frames * (start + share * i) for i in (0.0, *inner, 1.0)]
+    span = min(record.frames, 110)
+    return [record.frames - span + span * (start + share * i) for i in (0.0, *inner, 1.0)]
 
 
 def _windows(bounds: list[float], twisting: list[bool], dive: Dive, late: float) -> tuple[list, tuple | None, float]:
@@ -122,7 +124,7 @@ def _windows(bounds: list[float], twisting: list[bool], dive: Dive, late: float)
     """
     short = dive.half_somersaults <= 2
     ramp = 0.25 if short else 0.13
-    opened = min(bounds[-1] - (0.45 if short else 0.13) + (0.0 if short else late), 0.92)
+    opened = min(bounds[-1] - (0.38 if short else 0.13) + (0.0 if short else late), 0.92)
     if dive.half_twists and not any(twisting):
         bounds, twisting = [0.0, 0.5, 1.0], [True, False]
     folds, twist = [], None
@@ -172,6 +174,12 @@ def _pose_joints(pose: Tensor, bones: dict[str, float], scale: float) -> Tensor:
     return torch.cat([head[:, None], top[:, None], pairs], 1)
 
 
+def _approach(dive: Dive, uniform: dict, nuisance: float) -> float:
+    """Meters walked along the board before a forward or reverse dive; the others start from the edge."""
+    walks = not dive.armstand and dive.direction in ("forward", "reverse")
+    return 2.5 * nuisance * max(uniform["approach"] - 0.3, 0.0) if walks else 0.0
+
+
 def _pose_track(u, folds, twist, opened, dive: Dive, fault: dict, uniform: dict, nuisance: float) -> Tensor:
     """Pose angles (R, A) at times u (R,), faults of line, tightness, legs and entry included."""
     at = {name: i for i, name in enumerate(ANGLES)}
@@ -186,9 +194,11 @@ def _pose_track(u, folds, twist, opened, dive: Dive, fault: dict, uniform: dict,
         folded[at["left_shoulder"] : at["left_elbow"]] += max(1.0 * sway["arm_style"], 0.0)
     else:  # a loose tuck or pike: hips and knees open, the arms follow
         folded[at["hip"]] -= 0.75 * fault["tightness"]
-        folded[at["left_shoulder"] : at["left_elbow"]] -= 0.35 * fault["tightness"]
         if dive.position == "C":
             folded[at["knee"]] -= 0.75 * fault["tightness"]
+            folded[at["left_elbow"] :] -= 0.5 * fault["tightness"]
+        else:
+            folded[at["left_shoulder"] : at["left_elbow"]] -= 0.35 * fault["tightness"]
     folded[at["hip"]] += 0.08 * sway["reach"]
     wrapped = table["twist"].clone()
     if uniform["foremost"] < 0.5:
@@ -211,8 +221,14 @@ def _pose_track(u, folds, twist, opened, dive: Dive, fault: dict, uniform: dict,
         pose[:, at["knee"]] += 1.3 * depth * low
         pose[:, at["hip"]] += 1.1 * depth * low
         pose[:, at["ankle"]] += 0.75 * depth * low
-        pose[:, at["left_shoulder"] : at["left_elbow"]] += ((2.2 + 0.7 * sway["arm_style"]) * swing - 0.6 * low)[:, None]
+        raised = (2.2 + 0.7 * sway["arm_style"]) * swing - 0.6 * low
+        pose[:, at["left_shoulder"] : at["left_elbow"]] += raised[:, None]
         pose[:, at["spread"]] += 0.6 * swing
+        walking = min(_approach(dive, uniform, nuisance), 1.0) * (_step(u, -1.4, -1.2) - _step(u, -0.55, -0.42))
+        stride = walking * torch.sin(2 * math.pi * ((4 + 1.5 * sway["cadence"]) * u + uniform["phase"]))
+        pose[:, at["scissor"]] += 0.4 * stride
+        pose[:, at["knee"]] += 0.5 * stride.abs()
+        pose[:, at["left_shoulder"] : at["left_elbow"]] += 0.4 * stride[:, None] * u.new_tensor([-1.0, 1.0])
         pose = torch.lerp(pose, table["reach"], _step(u, -0.15 * tempo, 0.0)[:, None])
         pose[:, at["left_shoulder"] : at["left_elbow"]] += (0.25 * sway["reach"] * air)[:, None]
     if twist:
@@ -253,15 +269,14 @@ def _fly(joints: Tensor, u: Tensor, dive: Dive, board: float, fault: dict, unifo
     center = torch.einsum("rjk,j->rk", joints, MASS.to(joints))
     joints = joints - center[:, None]
     hold = joints[:, 6:8] if dive.armstand else joints[:, 14:16]  # (R, 2, 3) hands or toes on the board
-    walks = not dive.armstand and dive.direction in ("forward", "reverse")
-    approach = 2.5 * nuisance * max(uniform["approach"] - 0.3, 0.0) if walks else 0.0
+    approach = _approach(dive, uniform, nuisance)
     x = -0.06 + 0.06 * sway["stance"] - approach * (1 - _step(u, -1.4, -0.42)) - hold[..., 0].mean(1)
     hop = ((u + 0.56) * (-0.3 - u) / 0.13**2).clamp(min=0) * 0.12 * min(approach, 1.5)
     y = board + hop - hold[..., 1].amin(1)
     x0, y0 = x[-2], y[-2]
 
     spring = board < 5
-    most = 0.35 if dive.armstand else 1.7 if spring else 1.0
+    most = 0.35 if dive.armstand else 1.6 if spring else 0.75
     # apex = y0 + rise, falling off with the fault; v0 = sqrt(2 g rise); y0 + v0 D - g D^2 / 2 = height at the contact
     rise = 0.06 + most * math.exp(-1.3 * fault["height"]) * (1 + 0.06 * sway["lean"])
     speed = math.sqrt(2 * GRAVITY * rise)
