@@ -11,7 +11,8 @@ import torch
 
 from sapnet_core.data.records import Record
 from sapnet_core.sim.dives import DIVES, parse_dive
-from sapnet_core.sim.kinematics import JOINTS, MASS, dive_motion
+from sapnet_core.sim.figure import JOINTS, MASS
+from sapnet_core.sim.kinematics import dive_motion
 from sapnet_core.sim.quality import FACTORS, draw_factors, judged_quality, seed_of
 from sapnet_core.sim.settings import SimSettings, settings_for
 
