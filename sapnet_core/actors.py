@@ -48,8 +48,12 @@ def crop_track(video: Tensor, boxes: Tensor, size: int) -> Tensor:
     axes = low[..., None] + run[..., None] * share  # (T, 2, size)
     grid = boxes.new_empty(frames, size, size, 2)
     grid[..., 0], grid[..., 1] = axes[:, 0, None, :], axes[:, 1, :, None]
-    crop = F.grid_sample(video.float(), grid, mode="bilinear", padding_mode="border", align_corners=False)
-    return crop.add_(0.5).clamp_(0, 255).to(torch.uint8)
+    crops = video.new_empty(frames, 3, size, size)
+    few = 24 if video.device.type == "cpu" else frames  # what fits a processor's cache is quicker
+    for part, at, out in zip(video.split(few), grid.split(few), crops.split(few), strict=True):
+        crop = F.grid_sample(part.float(), at, mode="bilinear", padding_mode="border", align_corners=False)
+        out.copy_(crop.add_(0.5))  # inside 0.5 .. 255.5 and cut off: rounded
+    return crops
 
 
 def points_to_crop(points: Tensor, boxes: Tensor, size: int) -> Tensor:

@@ -161,7 +161,8 @@ def _splash(frames: Tensor, motion, scene: Scene, camera: Camera, place: Tensor,
     first = max(math.floor(motion.entry), 0)
     if first >= len(frames):
         return
-    frames = frames[first:]
+    shown = slice(first, first + math.ceil(1.6 / dt))  # it has settled after that
+    frames = frames[shown]
     age = torch.arange(first, first + len(frames), device=device) - motion.entry
     age = age.clamp(min=0)[:, None] * dt  # (T, 1) seconds
     a, b, c, d = scene.spray.to(device).unbind(1)
@@ -170,20 +171,21 @@ def _splash(frames: Tensor, motion, scene: Scene, camera: Camera, place: Tensor,
     y = climb * age - 4.9 * age.square()
     spread = (0.02 + 0.035 * heavy * d) * (1 + 1.5 * age)
     alive = (y > -0.1) * torch.exp(-age / (0.25 + 0.35 * heavy)) * (0.35 + 2.2 * heavy) * (age > 0)
-    foam, plume = (0.6 + 1.2 * heavy) * torch.exp(-age / 0.9), 2.5 * heavy * torch.exp(-age / 0.35)
+    foam, plume = (0.6 + 1.2 * heavy) * torch.exp(-age / 0.45), 2.5 * heavy * torch.exp(-age / 0.35)
     foam = torch.cat([foam, plume], 1) * (age > 0)  # (T, 2): what lies on the water, what stands above it
     wide = torch.cat([0.25 + 1.1 * (0.2 + heavy) * age, 0.16 + 0.5 * (0.2 + heavy) * age], 1)
     tall = torch.cat([torch.full_like(age, 0.07), 0.12 + 1.5 * heavy * age * torch.exp(-4 * age)], 1)
     x, y = torch.cat([x, torch.zeros_like(wide)], 1), torch.cat([y, torch.zeros_like(tall)], 1)
     sx, sy = torch.cat([spread, wide], 1), torch.cat([spread * 1.3, tall], 1)
     weight = torch.cat([alive, foam], 1)  # (T, D + 2)
-    here = Camera(camera.centre[first:], camera.scale[first:], camera.side, camera.size)
+    here = Camera(camera.centre[shown], camera.scale[shown], camera.side, camera.size)
     drops = here.project(torch.stack([x, y], -1) + place)  # (T, D + 2, 2)
     scale = here.scale[:, None]
     grid = torch.arange(camera.size, device=device) + 0.5
 
-    def bump(centre, sd):  # (T, D, size)
-        return torch.exp(-0.5 * ((grid - centre[..., None]) / (sd * scale).clamp(min=0.6)[..., None]).square())
+    def bump(centre, sd):  # (T, D, size); clamped, since denormal numbers are slow to multiply
+        away = (grid - centre[..., None]) / (sd * scale).clamp(min=0.6)[..., None]
+        return torch.exp(away.square_().mul_(-0.5).clamp_(min=-20))
 
     density = (weight[..., None] * bump(drops[..., 1], sy)).mT @ bump(drops[..., 0], sx)  # (T, H, D) @ (T, D, W)
     cover = (1 - torch.exp(-density))[:, None] * 0.9
@@ -209,9 +211,9 @@ def _background(scene: Scene, camera: Camera) -> Tensor:
     step = (torch.arange(size, device=device) + 0.5 - size / 2) / camera.scale[:, None]  # (T, size) metres
     gx = (camera.centre[:, :1] + camera.side * step - left) * (2 / wide) - 1
     gy = (top - camera.centre[:, 1:] + step) * (2 / high) - 1
-    frames = len(gx)
-    grid = torch.stack([gx[:, None].expand(-1, size, -1), gy[:, :, None].expand(-1, -1, size)], -1)  # (T, H, W, 2)
-    canvas = canvas[None].expand(frames, -1, -1, -1)
+    grid = gx.new_empty(len(gx), size, size, 2)
+    grid[..., 0], grid[..., 1] = gx[:, None], gy[:, :, None]
+    canvas = canvas.expand(len(gx), -1, -1, -1)
     return F.grid_sample(canvas, grid, mode="bilinear", padding_mode="border", align_corners=False)
 
 

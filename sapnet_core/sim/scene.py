@@ -12,14 +12,13 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from sapnet_core.sim.kinematics import BONES
-from sapnet_core.sim.kinematics import _pose_joints as pose_joints
+from sapnet_core.sim.figure import BONES, pose_joints
 
 __all__ = ["Scene", "draw_scene", "paint_canvas", "bystander_joints"]
 
 LEFT, RIGHT, BOTTOM, HEADROOM = -7.0, 8.0, -4.0, 5.5  # what the canvas shows, the last above the board
 
-# Postures of people who stand by, in the pose angles of the kinematics: mean and amplitude of a slow oscillation.
+# Postures of people who stand by, in the pose angles of the figure: mean and amplitude of a slow oscillation.
 POSTURES = torch.tensor(
     [
         [[0.1, 0.0, 1.5, 0, 0.0, 0.00, 0.1, 0.0, 0.0, 0.2, 0.2], [0.1, 0.0, 0, 0.2, 0, 0.00, 0, 0.05, 0.05, 0.1, 0.1]],
