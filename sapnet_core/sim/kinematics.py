@@ -22,7 +22,6 @@ from sapnet_core.sim.settings import SimSettings
 
 __all__ = ["JOINTS", "Motion", "dive_motion", "flight_times"]
 
-_pose_joints = pose_joints  # the name that the scene's bystanders know it by
 GRAVITY = 9.81  # m/s2
 CONTACT = 0.08  # the water is met this share of the flight after the entry begins, which the reach for it belongs to
 TWIST_IDS = {*range(29, 36), 41, 42}  # FineDiving's subaction ids of twists
