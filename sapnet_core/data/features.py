@@ -75,7 +75,7 @@ class _Job:
 def simulator_digest() -> str:
     """Hash of the source that turns a record into frames and crops, so that its change asks for new videos."""
     package = Path(__file__).parent.parent
-    names = ("settings", "quality", "dives", "kinematics", "scene", "render", "__init__")
+    names = ("settings", "quality", "dives", "figure", "kinematics", "scene", "render", "__init__")
     files = [package / "sim" / f"{name}.py" for name in names] + [package / "actors.py", package / "data" / "clips.py"]
     return hashlib.sha256(b"\0".join(file.read_bytes() for file in files)).hexdigest()[:16]
 
