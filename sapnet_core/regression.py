@@ -29,13 +29,16 @@ class GradeHead(nn.Module):
     """Classifies F̄ into grades, equal-mass bins of the labeled scores (E3): (B, K, steps, D) -> logits (B, G).
 
     Eq. 2's threshold needs "the maximum class probability", and a scalar regressor has no classes. The head is not
-    part of Eq. 11: with `detach`, the default, it only watches the features and never shapes them.
+    part of Eq. 11: with `detach`, the default, it only watches the features and never shapes them; a LayerNorm lets
+    it keep pace with features whose scale other losses move.
     """
 
-    def __init__(self, inputs: int, grades: int, hidden: int = 32, detach: bool = True):
+    def __init__(self, inputs: int, grades: int, hidden: int = 64, detach: bool = True):
         super().__init__()
         self.detach = detach
-        self.layers = nn.Sequential(nn.Linear(inputs, hidden), nn.ReLU(), nn.Linear(hidden, grades))
+        self.layers = nn.Sequential(
+            nn.LayerNorm(inputs), nn.Linear(inputs, hidden), nn.ReLU(), nn.Linear(hidden, grades)
+        )
 
     def forward(self, parsed: Tensor) -> Tensor:
         parsed = parsed.detach() if self.detach else parsed

@@ -34,7 +34,7 @@ _CHOICES = {
     "decoder": ("temporal", "psnet"),
     "norm": ("auto", "batch", "group", "none"),
     "cluster_scope": ("video", "dataset"),
-    "group_by": ("activation", "pseudo"),
+    "group_by": ("auto", "activation", "pseudo"),
     "confidence": ("grade", "agreement"),
     "ubc_reduction": ("mean", "sum"),
 }
@@ -54,7 +54,8 @@ class SAPNetSettings:
         attention_in_pseudo_labels, attention_in_parsing: cluster, and parse, F̂ or F (E4, Table III).
         cluster_scope: k-means per "video", or over all videos given at once, "dataset" (E6).
         kmeans_iterations: Lloyd steps.
-        group_by: labels of groups from the parser's "activation" (III-D), or from the "pseudo"-labels.
+        group_by: labels of groups from the parser's "activation" (III-D), or from the "pseudo"-labels; "auto" takes
+            the activation unless lambda_ubc is 0: a parser that never learns gives one label to all, and L_gc is 0.
         parse_labeled: L_ubc on the labeled clips too; the paper names only the unlabeled, w in {u, a}.
         confidence, grades, agreement_sigma, tau: when the teacher is trusted (E2, E3).
         grade_shapes_features: whether the gradient of L_grade passes the grade head.
@@ -78,7 +79,7 @@ class SAPNetSettings:
     attention_in_parsing: bool = True
     cluster_scope: str = "video"
     kmeans_iterations: int = 10
-    group_by: str = "activation"
+    group_by: str = "auto"
     parse_labeled: bool = False
     confidence: str = "grade"
     grades: int = 5
@@ -193,11 +194,12 @@ class SAPNet(nn.Module):
         every = self.branch(x, positions)
         u, a, l, la = (Branch(*part) for part in zip(*(field.split(sizes) for field in every), strict=True))  # noqa: E741
         # pseudo-labels P of the subactions, each view of each video by itself, without gradient
-        if labels is None and (s.lambda_ubc or (s.lambda_gc and s.group_by == "pseudo")):
+        by_pseudo = s.lambda_gc and (s.group_by == "pseudo" or (s.group_by == "auto" and not s.lambda_ubc))
+        if labels is None and (s.lambda_ubc or by_pseudo):
             labels = self._cluster(every.refined if s.attention_in_pseudo_labels else x, positions, self._parsed(sizes))
         # which subaction each parsed subaction is, and its projection, for the contrast of the two branches
         marks = (u.activations, a.activations)
-        if s.group_by == "pseudo" and labels is not None:
+        if by_pseudo:
             marks = F.one_hot(labels[: 2 * sizes[0]], s.K).to(x).split(sizes[:2])
         groups_u, groups_a = (subaction_groups(mark, b.sampling, s.K) for mark, b in zip(marks, (u, a), strict=True))
         return Output(l, u, a, la, labels, self.projection(u.parsed), self.projection(a.parsed), groups_u, groups_a)

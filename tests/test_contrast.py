@@ -101,7 +101,7 @@ def test_descent_brings_equal_labels_together():
     def margin():
         u, a = (torch.nn.functional.normalize(group_means(v, groups, K)[0], dim=1) for v in (h, h_a))
         similarity = u @ a.T
-        return float(2 * similarity.diagonal().sum() - similarity.sum())  # same label minus other labels
+        return (2 * similarity.diagonal().sum() - similarity.sum()).item()  # same label minus other labels
 
     before = margin()
     for _ in range(20):
