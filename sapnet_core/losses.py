@@ -1,12 +1,20 @@
-"""The loss terms of SAP-Net, one small function each (Eqs. 2, 6, 10, 11; L_gc of Eq. 8 stands in `contrast`).
+"""The loss terms of SAP-Net, one small function each (Eqs. 2, 6, 10, 11; L_gc of Eq. 8 stands in `contrast`), and
+`sapnet_losses`, which puts them together for what the network gave.
 
 Source: Gedamu et al., "Self-supervised subaction Parsing Network for Semi-supervised Action Quality Assessment".
 A term over an empty batch is 0. Scores have the unit of the targets, about [0, 1].
 """
 
+from typing import TYPE_CHECKING
+
 import torch
 import torch.nn.functional as F
 from torch import Tensor
+
+from .contrast import group_contrast
+
+if TYPE_CHECKING:
+    from .sapnet import Output, SAPNetSettings
 
 __all__ = [
     "l_reg",
@@ -17,14 +25,17 @@ __all__ = [
     "grade_edges",
     "grade_confidence",
     "agreement_confidence",
+    "sapnet_losses",
 ]
 
 
 def l_reg(score: Tensor, target: Tensor) -> Tensor:
     """L_reg = 1/N_l Σ_i (ȳ_i - y_i)² over labeled clips (Eq. 10). Scores and targets (N,).
 
-    Raises ValueError if a target is not finite: an unlabeled score (NaN) never reaches the loss unseen.
+    Raises ValueError if they differ in shape, or if a target is not finite: no hidden score (NaN) enters unseen.
     """
+    if score.shape != target.shape:
+        raise ValueError(f"{len(score)} scores and {len(target)} targets: give one target per labeled clip")
     if not torch.isfinite(target).all():
         raise ValueError("a target of L_reg is not finite: only labeled samples may enter x_l and y_l")
     return (score - target).square().sum() / max(len(target), 1)
@@ -87,3 +98,47 @@ def grade_confidence(grade_logits: Tensor) -> Tensor:
 def agreement_confidence(student: Tensor, teacher: Tensor, sigma: float = 0.1) -> Tensor:
     """exp(-|R(F̄_a) - R(F̄_u)| / σ): (N,), (N,) -> (N,) (E3, `confidence = "agreement"`)."""
     return torch.exp(-(teacher - student).abs() / sigma).detach()
+
+
+def sapnet_losses(
+    settings: "SAPNetSettings", output: "Output", y_l: Tensor, edges: Tensor, consistency_on: bool = True
+) -> dict[str, Tensor]:
+    """All terms of Eq. 11. Only labeled scores can enter: there is no argument for any other.
+
+    Args:
+        settings: of the network which made the output.
+        output: of `SAPNet.forward`.
+        y_l: targets (B_l,) of the labeled clips, about [0, 1].
+        edges: inner edges (G-1,) of the grades, from `grade_edges` of all labeled scores.
+        consistency_on: False during the supervised warm-up, which leaves L_un out (E17).
+
+    Returns:
+        L_reg, L_ubc, L_un, L_gc, L_grade (0 where a term is off) and L_all, the sum to minimize: Eq. 11, to which the
+        grade head's own L_grade is added where confidence is "grade" and λ₂ is not 0. Two diagnostics without
+        gradient: "confidence", its mean over the teacher's videos, and "sure", the share which passes τ.
+    """
+    s, (l, u, a, la) = settings, output[:4]  # noqa: E741
+    zero = y_l.new_zeros(())
+    supervised = [(b.score, b.grade_logits) for b in (l, la) if len(b.score)]
+    scores, grades = (torch.cat(part) for part in zip(*supervised, strict=True))
+    targets = y_l.repeat(len(supervised))
+    terms = {"L_reg": l_reg(scores, targets), "L_ubc": zero, "L_un": zero, "L_gc": zero, "L_grade": zero}
+    if s.lambda_ubc and output.labels is not None:
+        logits = torch.cat([b.logits for b in ((u, a, l, la) if s.parse_labeled else (u, a))])
+        terms["L_ubc"] = l_ubc(logits, output.labels, s.ubc_reduction)
+    if s.confidence == "grade":
+        confidence = grade_confidence(a.grade_logits.detach())
+    else:
+        confidence = agreement_confidence(u.score, a.score, s.agreement_sigma)
+    if s.lambda_un and consistency_on:
+        terms["L_un"] = l_un(u.score, a.score, confidence, s.tau)
+    if s.lambda_un and s.confidence == "grade":
+        terms["L_grade"] = l_grade(grades, targets, edges)
+    if s.lambda_gc:
+        terms["L_gc"] = group_contrast(
+            output.h_u, output.groups_u, output.h_a, output.groups_a, s.K, s.iota, s.detach_teacher_groups
+        )
+    lambdas = (s.lambda_ubc, s.lambda_un, s.lambda_gc)
+    total = l_all(terms["L_reg"], terms["L_ubc"], terms["L_un"], terms["L_gc"], lambdas) + terms["L_grade"]
+    count = max(len(confidence), 1)
+    return terms | {"L_all": total, "confidence": confidence.sum() / count, "sure": (confidence >= s.tau).sum() / count}

@@ -14,8 +14,8 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from . import losses
-from .contrast import ProjectionHead, group_contrast, subaction_groups
+from .contrast import ProjectionHead, subaction_groups
+from .losses import sapnet_losses
 from .parsing import (
     AttentionRefinement,
     PSNetDecoder,
@@ -194,12 +194,13 @@ class SAPNet(nn.Module):
         every = self.branch(x, positions)
         u, a, l, la = (Branch(*part) for part in zip(*(field.split(sizes) for field in every), strict=True))  # noqa: E741
         # pseudo-labels P of the subactions, each view of each video by itself, without gradient
+        parsed = len(x) if s.parse_labeled else sizes[0] + sizes[1]  # videos that the parser learns from
         by_pseudo = s.lambda_gc and (s.group_by == "pseudo" or (s.group_by == "auto" and not s.lambda_ubc))
-        if labels is None and (s.lambda_ubc or by_pseudo):
-            labels = self._cluster(every.refined if s.attention_in_pseudo_labels else x, positions, self._parsed(sizes))
+        if labels is None and parsed and (s.lambda_ubc or by_pseudo):
+            labels = self._cluster((every.refined if s.attention_in_pseudo_labels else x)[:parsed], positions)
         # which subaction each parsed subaction is, and its projection, for the contrast of the two branches
         marks = (u.activations, a.activations)
-        if by_pseudo:
+        if by_pseudo and labels is not None:
             marks = F.one_hot(labels[: 2 * sizes[0]], s.K).to(x).split(sizes[:2])
         groups_u, groups_a = (subaction_groups(mark, b.sampling, s.K) for mark, b in zip(marks, (u, a), strict=True))
         return Output(l, u, a, la, labels, self.projection(u.parsed), self.projection(a.parsed), groups_u, groups_a)
@@ -220,13 +221,9 @@ class SAPNet(nn.Module):
         """
         return self._cluster(self.attention(x) if self.settings.attention_in_pseudo_labels else x, positions)
 
-    def _parsed(self, sizes: list[int]) -> int:
-        """How many of the stacked videos (u, a, l, la) the parser learns from."""
-        return sum(sizes) if self.settings.parse_labeled else sum(sizes[:2])
-
     @torch.no_grad()
-    def _cluster(self, x: Tensor, positions: Tensor, first: int | None = None) -> Tensor:
-        s, x = self.settings, x[:first]
+    def _cluster(self, x: Tensor, positions: Tensor) -> Tensor:
+        s = self.settings
         to_frames = interpolation_matrix(positions, s.frames, s.frames).to(x)  # (T, S)                             (E1)
         if s.cluster_scope == "dataset":
             return dataset_pseudo_labels(to_frames @ x, s.M, s.K, s.kmeans_iterations)
@@ -234,47 +231,3 @@ class SAPNet(nn.Module):
         # frames are P x, so their inner products are P (x xᵀ) Pᵀ: S steps carry the channels instead of T frames
         gram = to_frames @ (x @ x.transpose(1, 2)) @ to_frames.T  # (B, T, T)
         return gram_pseudo_labels(gram, s.M, s.K, s.kmeans_iterations)
-
-
-def sapnet_losses(
-    settings: SAPNetSettings, output: Output, y_l: Tensor, edges: Tensor, consistency_on: bool = True
-) -> dict[str, Tensor]:
-    """All terms of Eq. 11. Only labeled scores can enter: there is no argument for any other.
-
-    Args:
-        settings: of the network which made the output.
-        output: of `SAPNet.forward`.
-        y_l: targets (B_l,) of the labeled clips, about [0, 1].
-        edges: inner edges (G-1,) of the grades, from `losses.grade_edges` of all labeled scores.
-        consistency_on: False during the supervised warm-up, which leaves L_un out (E17).
-
-    Returns:
-        L_reg, L_ubc, L_un, L_gc, L_grade (0 where a term is off) and L_all, the sum to minimize: Eq. 11, to which the
-        grade head's own L_grade is added where confidence is "grade" and λ₂ is not 0. Two diagnostics without
-        gradient: "confidence", its mean over the teacher's videos, and "sure", the share which passes τ.
-    """
-    s, (l, u, a, la) = settings, output[:4]  # noqa: E741
-    zero = y_l.new_zeros(())
-    supervised = [(b.score, b.grade_logits) for b in (l, la) if len(b.score)]
-    scores, grades = (torch.cat(part) for part in zip(*supervised, strict=True))
-    targets = y_l.repeat(len(supervised))
-    terms = {"L_reg": losses.l_reg(scores, targets), "L_ubc": zero, "L_un": zero, "L_gc": zero, "L_grade": zero}
-    if s.lambda_ubc:
-        logits = torch.cat([b.logits for b in ((u, a, l, la) if s.parse_labeled else (u, a))])
-        terms["L_ubc"] = losses.l_ubc(logits, output.labels, s.ubc_reduction)
-    if s.confidence == "grade":
-        confidence = losses.grade_confidence(a.grade_logits.detach())
-    else:
-        confidence = losses.agreement_confidence(u.score, a.score, s.agreement_sigma)
-    if s.lambda_un and consistency_on:
-        terms["L_un"] = losses.l_un(u.score, a.score, confidence, s.tau)
-    if s.lambda_un and s.confidence == "grade":
-        terms["L_grade"] = losses.l_grade(grades, targets, edges)
-    if s.lambda_gc:
-        terms["L_gc"] = group_contrast(
-            output.h_u, output.groups_u, output.h_a, output.groups_a, s.K, s.iota, s.detach_teacher_groups
-        )
-    lambdas = (s.lambda_ubc, s.lambda_un, s.lambda_gc)
-    total = losses.l_all(terms["L_reg"], terms["L_ubc"], terms["L_un"], terms["L_gc"], lambdas) + terms["L_grade"]
-    count = max(len(confidence), 1)
-    return terms | {"L_all": total, "confidence": confidence.sum() / count, "sure": (confidence >= s.tau).sum() / count}

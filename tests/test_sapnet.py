@@ -220,7 +220,7 @@ def test_no_argument_takes_an_unlabeled_score():
     _, output, _ = losses_of()
     with pytest.raises(ValueError, match="labeled"):
         sapnet_losses(BASE, output, TARGETS.index_fill(0, torch.tensor([2]), torch.nan), EDGES)
-    with pytest.raises(RuntimeError):
+    with pytest.raises(ValueError, match="one target per labeled"):
         sapnet_losses(BASE, output, torch.rand(10), EDGES)  # more scores than labeled clips
 
 
@@ -229,6 +229,8 @@ def test_unlabeled_views_are_optional_together():
     terms = sapnet_losses(BASE, net(X_L, None, None, POSITIONS), TARGETS, EDGES)
     assert terms["L_un"] == terms["L_ubc"] == terms["L_gc"] == 0
     assert torch.allclose(terms["L_reg"], ((net(X_L, None, None, POSITIONS).l.score - TARGETS) ** 2).mean())
+    wide = replace(BASE, cluster_scope="dataset")
+    assert sapnet_losses(wide, network(wide)(X_L, None, None, POSITIONS), TARGETS, EDGES)["L_ubc"] == 0
     with pytest.raises(ValueError, match="two views"):
         net(X_L, X_U, None, POSITIONS)
 
