@@ -173,7 +173,7 @@ def test_pretraining_asks_for_what_the_dive_number_says_and_not_the_score(number
 
 
 def test_pretraining_can_be_made_again(tmp_path):
-    recipe = Recipe(videos=6, epochs=1, width=0.125, size=48, crop=40, frames=16, batch=4)
+    recipe = Recipe(videos=6, epochs=1, width=0.125, size=48, crop=40, batch=4)
     seen: list[dict] = []
     first = pretrain(tmp_path / "a.safetensors", recipe, jobs=1, folder=tmp_path, progress=seen.append)
     again = pretrain(tmp_path / "b.safetensors", recipe, jobs=1, folder=tmp_path)
@@ -181,5 +181,5 @@ def test_pretraining_can_be_made_again(tmp_path):
     assert load_i3d(tmp_path / "a.safetensors").width == 0.125 and seen
     assert len({r.key for r, _ in pretrain_records(recipe, tmp_path)}) == 6
     assert {r.dataset for r, _ in pretrain_records(recipe, tmp_path)} == {"pretrain"}
-    with pytest.raises(ValueError, match="multiple of 16"):
-        pretrain(tmp_path / "c.safetensors", Recipe(frames=20), folder=tmp_path)
+    with pytest.raises(ValueError, match="held_out=0.0"):
+        pretrain(tmp_path / "c.safetensors", Recipe(held_out=0.0), folder=tmp_path)
