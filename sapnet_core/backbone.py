@@ -55,11 +55,6 @@ def max_pool_same(x: Tensor, kernel: tuple[int, int, int], stride: tuple[int, in
     return F.max_pool3d(x, kernel, stride, front, ceil_mode=True)
 
 
-def same_pads(shape: tuple[int, ...], kernel: int, stride: int) -> list[int]:
-    """The argument of `F.pad` for SAME padding of axes with these sizes (it counts from the last one)."""
-    return [n for size in reversed(shape) for n in same_padding(size, kernel, stride)]
-
-
 def fold_space(x: Tensor) -> Tensor:
     """Space to depth: 2x2 pixels of (B, T, 3, H, W) become channels, (B, 12, T, H/2, W/2), channels-last in memory.
 
@@ -75,9 +70,10 @@ def fold_space(x: Tensor) -> Tensor:
 
 def pad_space(x: Tensor) -> Tensor:
     """SAME padding of (..., H, W) for the first layer, to even sizes (the folded kernel has an eighth, zero tap)."""
-    pads = same_pads(x.shape[-2:], 7, 2)
-    pads[1] += (x.shape[-1] + sum(pads[:2])) % 2
-    pads[3] += (x.shape[-2] + sum(pads[2:])) % 2
+    pads = []
+    for size in x.shape[:-3:-1]:  # F.pad counts from the last axis
+        front, back = same_padding(size, 7, 2)
+        pads += [front, back + (size + front + back) % 2]
     return F.pad(x, pads)
 
 
@@ -195,26 +191,24 @@ class FoldedI3D:
     """
 
     def __init__(self, net: I3D, dtype: torch.dtype | None = None):
-        weight = net.Conv3d_1a_7x7.conv3d.weight
-        self.device, self.channels = weight.device, net.channels
+        self.device, self.channels = net.Conv3d_1a_7x7.conv3d.weight.device, net.channels
         self.dtype = dtype or fast_dtype(self.device)
         self.digest = state_digest(net.state_dict()) + "-" + str(self.dtype).removeprefix("torch.")
-        self.layers = {name: fold(unit) for name, unit in net.named_modules() if isinstance(unit, Unit3D)}
-        weight, bias = self.layers["Conv3d_1a_7x7"]
-        self.layers["Conv3d_1a_7x7"] = fold_kernel(weight), bias
-        self.layers = {
-            name: (w.detach().to(self.dtype, memory_format=torch.channels_last_3d), b.detach().to(self.dtype))
-            for name, (w, b) in self.layers.items()
-        }
+        self.layers = {}
+        for name, unit in net.named_modules():
+            if isinstance(unit, Unit3D):
+                weight, bias = (tensor.detach() for tensor in fold(unit))
+                weight = fold_kernel(weight) if name == "Conv3d_1a_7x7" else weight
+                weight = weight.to(self.dtype, memory_format=torch.channels_last_3d)
+                self.layers[name] = weight, bias.to(self.dtype)
 
     def _layer(self, x: Tensor, name: str) -> Tensor:
         weight, bias = self.layers[name]
         stride = (2, 1, 1) if name == "Conv3d_1a_7x7" else (1, 1, 1)
         padding = (1, 1, 1) if weight.shape[2] == 3 else (0, 0, 0)
         if FUSED and x.device.type == "cpu":  # one pass with ReLU, and no slow path for a single clip
-            return torch.ops.mkldnn._convolution_pointwise(
-                x, weight, bias, padding, stride, (1, 1, 1), 1, "relu", [], ""
-            )
+            fused = torch.ops.mkldnn._convolution_pointwise
+            return fused(x, weight, bias, padding, stride, (1, 1, 1), 1, "relu", [], "")
         return F.conv3d(x, weight, bias, stride, padding).relu_()
 
     def _maps(self, x: Tensor) -> Tensor:

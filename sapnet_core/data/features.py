@@ -9,7 +9,6 @@ import hashlib
 import json
 from collections.abc import Callable, Sequence
 from concurrent.futures import ProcessPoolExecutor, as_completed
-from contextlib import contextmanager
 from dataclasses import dataclass
 from functools import cache
 from multiprocessing import get_context
@@ -59,7 +58,7 @@ class Features:
 
 @dataclass(frozen=True)
 class _Job:
-    """One shard to compute; small, so that it can be sent to a worker."""
+    """One shard to read or to compute."""
 
     path: Path
     records: tuple[Record, ...]
@@ -125,15 +124,13 @@ def twin_features(
     (dataset,) = datasets
     device = str(device)
     settings, reading = settings or settings_for(dataset), reading or default_reading(dataset)
-    common = features_digest(
-        dataset, seed=seed, size=size, settings=settings, reading=reading, views=views, device=device
-    )
+    same = dict(seed=seed, size=size, settings=settings, reading=reading, views=tuple(views), device=device)
+    common = features_digest(dataset, **same)
     ordered = sorted(records, key=lambda record: record.key)
     shards = [tuple(ordered[i : i + SHARD]) for i in range(0, len(ordered), SHARD)]
     todo = [
-        _Job(Path(folder) / dataset / f"{_shard_name(common, s)}.safetensors", s, seed, size, settings, reading,
-             tuple(views), device) for s in shards
-    ]  # fmt: skip
+        _Job(Path(folder) / dataset / f"{_shard_name(common, shard)}.safetensors", shard, **same) for shard in shards
+    ]
     found = {job.path: tensors for job in todo if (tensors := _read(job)) is not None}
     done = sum(len(job.records) for job in todo if job.path in found)
     for job in _compute_all([job for job in todo if job.path not in found], jobs):
@@ -173,19 +170,13 @@ def _compute_all(todo: list[_Job], jobs: int):
             for future in as_completed(pool.submit(_compute, job) for job in todo):
                 yield future.result()
         return
-    with _threads(1):  # as in a worker: the same bits for any number of jobs
+    threads = torch.get_num_threads()
+    torch.set_num_threads(1)  # as in a worker: the same bits for any number of jobs
+    try:
         for job in todo:
             yield _compute(job)
-
-
-@contextmanager
-def _threads(count: int):
-    before = torch.get_num_threads()
-    torch.set_num_threads(count)
-    try:
-        yield
     finally:
-        torch.set_num_threads(before)
+        torch.set_num_threads(threads)
 
 
 def _view(twin: Twin, view: str, size: int) -> Tensor:
