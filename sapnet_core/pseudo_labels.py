@@ -51,7 +51,8 @@ def select_states(x: Tensor, centers: Tensor, K: int) -> Tensor:
     Returns:
         Indices (B, K) in the order of choice. Ties go to the lowest index; sums are taken in float64.
     """
-    return _greedy(torch.cdist(x.double(), centers.double()), K)
+    middle = x.mean(1, keepdim=True)
+    return _greedy(torch.cdist(x - middle, centers - middle).double(), K)
 
 
 def pseudo_labels(x: Tensor, M: int, K: int, iterations: int = 10) -> Tensor:

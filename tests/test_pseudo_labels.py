@@ -76,12 +76,11 @@ def test_kmeans_matches_a_naive_loop_step_by_step():
 
 
 def test_an_empty_cluster_restarts_at_the_farthest_frame():
-    # windows of time: three clusters, but the middle window mixes the two ends, so that its center stays empty
-    x = torch.tensor([0.0, 0, 0, 0, 10, 10, 10, 10, 10, 10.5, 9.5, 40]).reshape(1, 12, 1)
-    x[0, 4:8, 0] = torch.tensor([0.0, 0, 10, 10])
+    # three windows of time with means 0, 5 and 10.5: no frame lies near 5, and 12 is the farthest from its center
+    x = torch.tensor([0.0, 0, 0, 0, 0, 0, 10, 10, 10, 10, 10, 12]).reshape(1, 12, 1)
     centers, assign = kmeans(x, 3, iterations=10)
-    assert sorted(assign.unique().tolist()) == [0, 1, 2]
-    assert sorted(round(float(c), 1) for c in centers[0, :, 0]) == [0.0, 10.0, 40.0]
+    assert assign.tolist() == [[0] * 6 + [2] * 5 + [1]]
+    assert torch.allclose(centers[0, :, 0], torch.tensor([0.0, 12.0, 10.0]), atol=1e-4)
 
 
 def test_kmeans_survives_fewer_distinct_frames_than_clusters():
@@ -171,6 +170,19 @@ def test_dataset_scope_gives_one_meaning_to_a_label():
     assert alone[0, 20] == 1 and alone[1, 4] == 0
     assert together[0, 20] == together[1, 4]
     assert sorted(together.unique().tolist()) == [0, 1, 2]
+
+
+def test_dataset_scope_of_one_video_is_that_video():
+    x = video(5, 96, 8)
+    for one in x.split(1):
+        assert torch.equal(dataset_pseudo_labels(one, 8, 3), pseudo_labels(one, 8, 3))
+    assert torch.equal(dataset_pseudo_labels(x[:1].repeat(2, 1, 1), 8, 3)[1:], pseudo_labels(x[:1], 8, 3))
+
+
+def test_dataset_scope_numbers_by_time_in_the_video():
+    early, middle, late = 9 * torch.eye(3)[:, None].expand(-1, 12, -1)
+    x = torch.stack([torch.cat([middle, late]), torch.cat([early, middle])])
+    assert dataset_pseudo_labels(x, 6, 3).tolist() == [[1] * 12 + [2] * 12, [0] * 12 + [1] * 12]
 
 
 def test_videos_do_not_touch_each_other_and_runs_repeat():

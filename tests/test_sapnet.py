@@ -76,6 +76,7 @@ def test_terms_are_their_equations():
     assert torch.allclose(terms["L_reg"], ((both - TARGETS.repeat(2)) ** 2).mean())
     assert torch.allclose(terms["L_ubc"], l_ubc(torch.cat([o.u.logits, o.a.logits]), o.labels))
     assert torch.allclose(terms["L_un"], l_un(o.u.score, o.a.score, grade_confidence(o.a.grade_logits), 0.0))
+    assert torch.allclose(terms["confidence"], grade_confidence(o.a.grade_logits).mean())
     assert torch.allclose(terms["L_gc"], group_contrast(o.h_u, o.groups_u, o.h_a, o.groups_a, 3, 0.5))
     expected = terms["L_reg"] + 0.5 * terms["L_ubc"] + 2 * terms["L_un"] + 3 * terms["L_gc"] + terms["L_grade"]
     assert torch.allclose(terms["L_all"], expected)
