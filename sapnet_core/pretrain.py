@@ -1,13 +1,13 @@
 """How the backbone that comes with the package was made: it learned to name simulated dives, and never saw a score.
 
-The dives are drawn for this purpose alone (their own seeds, their own dataset tag), in scenes from easy to hard. From
-the clips of one view, whole frame or actor crop, four linear heads on the time-averaged feature tell what the dive
-number says: rotation (direction, armstand or not), half somersaults, half twists, position.
+The dives are drawn for this purpose alone (their own seeds, their own dataset tag), in scenes from easy to hard, and
+trimmed to the flight. From one 16-frame clip of one view, whole frame or actor crop, four linear heads on the averaged
+feature tell what the dive number says: rotation (direction, armstand or not), half somersaults, half twists, position.
 """
 
 import math
 from collections.abc import Callable
-from concurrent.futures import ProcessPoolExecutor, ThreadPoolExecutor
+from concurrent.futures import ProcessPoolExecutor
 from dataclasses import asdict, dataclass, replace
 from multiprocessing import get_context
 from pathlib import Path
@@ -32,7 +32,9 @@ __all__ = ["HEADS", "Recipe", "dive_classes", "pretrain", "pretrain_records", "p
 
 HEADS = {"rotation": 7, "somersaults": 12, "twists": 10, "position": 4}  # number of classes
 TAG = "pretrain"  # takes the place of the dataset's name where seeds are made
-SHOWN = 96  # frames of a dive that windows are taken from
+SHOWN = 48  # sampled frames kept of a dive, the last six of them after the entry begins
+STARTS = (14, 28)  # first and last start of a 16-frame clip among them, so that a clip lies in the flight
+MARGIN = 8  # pixels by which a picture is moved at most
 ANNOTATION_SEED = 900_000  # annotation sets from here on belong to pre-training
 
 
@@ -42,23 +44,21 @@ class Recipe:
 
     Attributes:
         videos: dives rendered; the last `held_out` share is never trained on.
-        epochs: passes; each shows every dive once per view, in a window of its own.
+        epochs: passes; each shows one 16-frame clip of every dive, of one view.
         width: of the network.
         seed: draws annotations, scenes, initial weights and batches.
-        size: height and width of the rendered frames; `crop` of what the network sees of them in training.
-        frames: consecutive frames shown, cut into clips of 16; where they start varies about the middle of the dive.
-        batch, rate: windows in a step, and Adam's largest learning rate (cosine to 0).
+        size: height and width of the rendered frames; in training the network sees parts of them, `crop` x `crop`.
+        batch, rate: clips in a step, and Adam's largest learning rate (cosine to 0).
     """
 
     videos: int = 1600
-    epochs: int = 3
+    epochs: int = 20
     width: float = 0.25
     seed: int = 0
     size: int = 112
-    crop: int = 96
-    frames: int = 48
-    batch: int = 16
-    rate: float = 1e-3
+    crop: int = 64
+    batch: int = 24
+    rate: float = 2e-3
     held_out: float = 0.1
 
 
@@ -70,27 +70,29 @@ def dive_classes(record: Record) -> tuple[int, int, int, int]:
 
 
 def pretrain_records(recipe: Recipe, folder: Path) -> list[tuple[Record, Tensor]]:
-    """The dives and their sampled frames: half follow FineDiving's protocol, half MTL-AQA's, alternating."""
-    halves = []
-    for name in ("finediving", "mtl-aqa"):
-        root = write_annotations(name, folder, -(-recipe.videos // 2), 1, ANNOTATION_SEED + recipe.seed).parent
-        records = load_records(name, root)
-        order = torch.randperm(len(records), generator=torch.Generator().manual_seed(recipe.seed))
-        halves.append([records[i] for i in order.tolist()])
-    chosen = [record for pair in zip(*halves, strict=True) for record in pair][: recipe.videos]
-    return [(replace(r, dataset=TAG, key=f"{r.dataset}/{r.key}"), sample_frames(r)) for r in chosen]
+    """The dives, in FineDiving's schema, and the sampled frames of each that show its flight, (48,)."""
+    root = write_annotations("finediving", folder, recipe.videos, 1, ANNOTATION_SEED + recipe.seed).parent
+    records = load_records("finediving", root)
+    order = torch.randperm(len(records), generator=torch.Generator().manual_seed(recipe.seed)).tolist()
+    dives = []
+    for record in (records[i] for i in order[: recipe.videos]):
+        offsets = sample_frames(record)
+        end = int(torch.searchsorted(offsets, record.transitions[-1])) + 6
+        end = min(max(end, SHOWN), len(offsets))
+        dives.append((replace(record, dataset=TAG), offsets[end - SHOWN : end]))
+    return dives
 
 
 def pretrain_settings(generator: torch.Generator) -> SimSettings:
     """Settings of one dive, drawn wide, so that features hold whatever the difficulty is calibrated to."""
     u = torch.rand(6, generator=generator).tolist()
     return SimSettings(
-        visibility=0.6 + 0.8 * u[0],
-        nuisance=0.5 + u[1],
-        bystanders=int(5 * u[2]),
-        sensor_noise=0.08 * u[3],
-        texture=0.3 + 1.5 * u[4],
-        camera=0.3 + 1.2 * u[5],
+        visibility=0.3 + 0.9 * u[0],
+        nuisance=0.2 + u[1],
+        bystanders=int(4 * u[2]),
+        sensor_noise=0.06 * u[3],
+        texture=1.5 * u[4],
+        camera=1.2 * u[5],
     )
 
 
@@ -102,28 +104,34 @@ def render_dive(path: Path, record: Record, offsets: Tensor, recipe: Recipe, num
     write_tensors(path, {"video": twin.video, "track": square_track(twin.boxes)})
 
 
-def window(path: Path, view: str, start: int, recipe: Recipe, jitter: Tensor | None) -> Tensor:
-    """Read `frames` frames from `start` on as clips (clips, 3, 16, H, W) uint8.
+def load_views(files: list[Path], recipe: Recipe) -> Tensor:
+    """Both views of all dives, (N, 2, 48, 3, E, E) uint8 with E = crop + 8, in the order of `VIEWS`.
 
-    With `jitter` (5,) uniform numbers, the crop's track is moved and scaled by up to a tenth, and a random
-    `crop` x `crop` part is kept; the picture is never mirrored or played backward, for that would change the dive.
+    The whole frame is cut to a square about the actor without scaling, so that figures have the size they have in it.
     """
-    tensors, _ = read_tensors(path)
-    video, track = (tensors[name][start : start + recipe.frames] for name in ("video", "track"))
-    if view == "actor":
-        if jitter is not None:
-            side = (track[:, 2:] - track[:, :2]).repeat(1, 2)
-            moved, scaled = 0.2 * (jitter[:2] - 0.5).repeat(2), 0.2 * (jitter[2] - 0.5) * torch.tensor([-1, -1, 1, 1])
-            track = track + side * (moved + scaled)
-        video = crop_track(video, track, recipe.size)
-    if jitter is not None:
-        top, left = (jitter[3:] * (recipe.size - recipe.crop + 1)).long().tolist()
-        video = video[:, :, top : top + recipe.crop, left : left + recipe.crop]
-    return video.unflatten(0, (-1, CLIP)).transpose(1, 2)  # (clips, 16, 3, H, W) -> (clips, 3, 16, H, W)
+    edge, out = recipe.crop + MARGIN, []
+    for file in files:
+        tensors, _ = read_tensors(file)
+        video, track = tensors["video"], tensors["track"]
+        center = (track[:, :2] + track[:, 2:]) / 2
+        near = torch.cat([center - edge / 2, center + edge / 2], 1)
+        out.append(torch.stack([crop_track(video, near, edge), crop_track(video, track, edge)]))
+    return torch.stack(out)
+
+
+def clips_of(views: Tensor, view: Tensor, starts: Tensor, corner: tuple[int, int], recipe: Recipe) -> Tensor:
+    """One 16-frame clip of each dive (N, 2, 48, 3, E, E): of view (N,), from frame starts (N,) on, (N, 3, 16, H, W).
+
+    The picture is moved by up to 8 pixels (`corner`), never mirrored or played backward: that would change the dive.
+    """
+    top, left = corner
+    frames = starts[:, None] + torch.arange(CLIP)
+    clips = views[torch.arange(len(views))[:, None], view[:, None], frames]  # (N, 16, 3, E, E)
+    return clips[..., top : top + recipe.crop, left : left + recipe.crop].transpose(1, 2)
 
 
 class Namer(nn.Module):
-    """The backbone and the four heads on its feature, averaged over space, clips and time."""
+    """The backbone and the four heads on its feature, averaged over space and time."""
 
     def __init__(self, width: float):
         super().__init__()
@@ -131,13 +139,11 @@ class Namer(nn.Module):
         self.heads = nn.Linear(self.backbone.channels, sum(HEADS.values()))
 
     def forward(self, clips: Tensor) -> tuple[Tensor, ...]:
-        """uint8 clips (B, clips, 3, 16, H, W) to the four heads' logits, each (B, classes)."""
-        x = clips.flatten(0, 1)  # (B*clips, 3, 16, H, W)
-        dtype = fast_dtype(x.device)
-        with torch.autocast(x.device.type, dtype, enabled=dtype != torch.float32):
-            maps = self.backbone(x.to(dtype).mul_(2 / 255).sub_(1))
-        feature = maps.float().mean((2, 3, 4)).unflatten(0, clips.shape[:2]).mean(1)  # (B, C)
-        return self.heads(feature).split(tuple(HEADS.values()), 1)
+        """uint8 clips (B, 3, 16, H, W) to the four heads' logits, each (B, classes)."""
+        dtype = fast_dtype(clips.device)
+        with torch.autocast(clips.device.type, dtype, enabled=dtype != torch.float32):
+            maps = self.backbone(clips.to(dtype).mul_(2 / 255).sub_(1))
+        return self.heads(maps.float().mean((2, 3, 4))).split(tuple(HEADS.values()), 1)
 
 
 def _render_all(dives: list, files: list[Path], recipe: Recipe, jobs: int, progress: Callable) -> None:
@@ -152,18 +158,19 @@ def _render_all(dives: list, files: list[Path], recipe: Recipe, jobs: int, progr
 
 
 @torch.no_grad()
-def _accuracy(model: Namer, files: list[Path], classes: Tensor, recipe: Recipe, device) -> dict:
-    """Share of right answers per view and head, in the middle window."""
+def _accuracy(model: Namer, views: Tensor, classes: Tensor, recipe: Recipe, device) -> dict:
+    """Share of right answers per view and head; a dive's answer is the mean over three clips of its flight."""
     model.eval()
-    result = {}
-    for view in VIEWS:
+    result, corner = {}, (MARGIN // 2, MARGIN // 2)
+    for number, view in enumerate(VIEWS):
         right = torch.zeros(len(HEADS))
-        for first in range(0, len(files), recipe.batch):
-            part = slice(first, first + recipe.batch)
-            clips = torch.stack([window(f, view, (SHOWN - recipe.frames) // 2, recipe, None) for f in files[part]])
-            logits = model(clips.to(device))
-            right += torch.stack([(x.argmax(1).cpu() == y).sum() for x, y in zip(logits, classes[part].T, strict=True)])
-        result[view] = {name: round(float(n) / len(files), 4) for name, n in zip(HEADS, right, strict=True)}
+        for part, truth in zip(views.split(recipe.batch), classes.split(recipe.batch), strict=True):
+            which = torch.full((len(part),), number)
+            answers = [model(clips_of(part, which, torch.full_like(which, start), corner, recipe).to(device))
+                       for start in torch.linspace(*STARTS, 3).long().tolist()]  # fmt: skip
+            means = [torch.stack([a.softmax(1) for a in head]).mean(0).cpu() for head in zip(*answers, strict=True)]
+            right += torch.stack([(m.argmax(1) == y).sum() for m, y in zip(means, truth.T, strict=True)])
+        result[view] = {name: round(float(n) / len(views), 4) for name, n in zip(HEADS, right, strict=True)}
     return result
 
 
@@ -175,20 +182,20 @@ def pretrain(
 
     Args:
         out: file to write; convolutions are stored in float16, the rest in float32.
-        folder: where rendered dives are kept (about 4 MB each) and looked for; `runs()/pretrain` if None.
+        folder: where rendered dives are kept (about 2 MB each) and looked for; `runs()/pretrain` if None.
         jobs: worker processes that render; training on a CPU takes the threads that torch has.
         progress: called with a dict now and then.
 
     Returns:
-        {"loss": mean loss of each tenth of an epoch, "accuracy": view -> head -> share right on held-out dives,
+        {"loss": mean loss of each twentieth of the run, "accuracy": view -> head -> share right on held-out dives,
         "chance": head -> share of the most frequent class, "digest": of the weights}.
 
     Raises:
-        ValueError: too few videos to hold any out, or frames that are no multiple of 16 below 96.
+        ValueError: too few videos to hold any out.
     """
     n_train = recipe.videos - math.ceil(recipe.videos * recipe.held_out)
-    if recipe.frames % CLIP or recipe.frames > SHOWN or not 0 < n_train < recipe.videos:
-        raise ValueError(f"{recipe}: give frames that are a multiple of {CLIP} up to {SHOWN}, and hold a video out")
+    if not 0 < n_train < recipe.videos:
+        raise ValueError(f"{recipe}: hold at least one video out and train on at least one")
     folder = Path(folder or paths.runs() / "pretrain")
     folder /= f"{recipe.videos}-{recipe.seed}-{recipe.size}-{simulator_digest()}"
     dives = pretrain_records(recipe, folder)
@@ -201,40 +208,26 @@ def pretrain(
         model = Namer(recipe.width)
     model = model.to(device, memory_format=torch.channels_last_3d).train()
     draw = torch.Generator().manual_seed(recipe.seed)
-    samples = n_train * len(VIEWS)
-    order = torch.cat([torch.randperm(samples, generator=draw) for _ in range(recipe.epochs)])
-    middle = (SHOWN - recipe.frames) // 2
-    starts = torch.randint(middle // 2, 3 * middle // 2 + 1, order.shape, generator=draw).tolist()
-    jitters = torch.rand(len(order), 5, generator=draw)
-    batches = torch.arange(len(order)).split(recipe.batch)
+    views = load_views(files, recipe)
+    order = torch.cat([torch.randperm(n_train, generator=draw) for _ in range(recipe.epochs)]).split(recipe.batch)
     optimizer = torch.optim.Adam(model.parameters(), lr=recipe.rate)
     schedule = torch.optim.lr_scheduler.OneCycleLR(
-        optimizer, recipe.rate, total_steps=len(batches), pct_start=0.05, cycle_momentum=False
+        optimizer, recipe.rate, total_steps=len(order), pct_start=0.1, cycle_momentum=False
     )
-
-    def load(batch: Tensor) -> tuple[Tensor, Tensor]:
-        chosen = [divmod(order[i].item(), len(VIEWS)) for i in batch.tolist()]
-        clips = [
-            window(files[n], VIEWS[v], starts[i], recipe, jitters[i])
-            for i, (n, v) in zip(batch.tolist(), chosen, strict=True)
-        ]
-        return torch.stack(clips), classes[[n for n, _ in chosen]]
-
-    losses, every = [], max(1, len(batches) // (10 * recipe.epochs))
-    with ThreadPoolExecutor(1) as reader:  # reads the next batch while this one trains
-        coming = reader.submit(load, batches[0])
-        for step in range(len(batches)):
-            clips, y = coming.result()
-            coming = reader.submit(load, batches[min(step + 1, len(batches) - 1)])
-            logits = model(clips.to(device))
-            loss = sum(F.cross_entropy(x, t) for x, t in zip(logits, y.to(device).T, strict=True))
-            optimizer.zero_grad(set_to_none=True)
-            loss.backward()
-            optimizer.step()
-            schedule.step()
-            losses.append(loss.item())
-            if (step + 1) % every == 0:
-                progress({"step": step + 1, "of": len(batches), "loss": sum(losses[-every:]) / every})
+    losses, every = [], max(1, len(order) // 20)
+    for step, chosen in enumerate(order):
+        view = torch.arange(len(chosen)) % len(VIEWS)
+        starts = torch.randint(STARTS[0], STARTS[1] + 1, (len(chosen),), generator=draw)
+        corner = tuple(torch.randint(0, MARGIN + 1, (2,), generator=draw).tolist())
+        logits = model(clips_of(views[chosen], view, starts, corner, recipe).to(device))
+        loss = sum(F.cross_entropy(x, t) for x, t in zip(logits, classes[chosen].to(device).T, strict=True))
+        optimizer.zero_grad(set_to_none=True)
+        loss.backward()
+        optimizer.step()
+        schedule.step()
+        losses.append(loss.item())
+        if (step + 1) % every == 0:
+            progress({"step": step + 1, "of": len(order), "loss": sum(losses[-every:]) / every})
 
     state = model.backbone.state_dict()
     for name, tensor in state.items():  # what is measured is what is stored
@@ -246,7 +239,7 @@ def pretrain(
     most = [column.bincount().max().item() / len(column) for column in classes[held].T]
     history = {
         "loss": [round(float(part.mean()), 4) for part in torch.tensor(losses).split(every)],
-        "accuracy": _accuracy(model, files[held], classes[held], recipe, device),
+        "accuracy": _accuracy(model, views[held], classes[held], recipe, device),
         "chance": {name: round(share, 4) for name, share in zip(HEADS, most, strict=True)},
         "digest": state_digest(state),
     }

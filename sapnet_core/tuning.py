@@ -1,0 +1,63 @@
+"""How SAP-Net's free settings were chosen: candidates tried on validation parts of twins that no table uses.
+
+The paper leaves capacity, batch sizes, warm-up and more unsaid. Each candidate is scored on a quarter of the training
+videos of another seed's twins, kept out of training; no test video is involved. What was tried stands in
+`methods/tuning.csv`, and the chosen values are the defaults of `methods/sapnet.py`.
+
+    python -m sapnet_core.tuning --only base "weight decay"
+"""
+
+import argparse
+import sys
+from pathlib import Path
+
+import pandas as pd
+
+from sapnet_core import profiles
+from sapnet_core.experiments import CONTROLS, SYSTEMS, TABLES, TARGET
+from sapnet_core.profiles import get_profile
+from sapnet_core.trials import Trial, results, run_trials
+
+__all__ = ["CANDIDATES", "TUNING", "tuning_trials"]
+
+TUNING = Path(__file__).with_name("methods") / "tuning.csv"
+TWIN_SEED = 1  # the tables use 0, the calibration 7
+TRAIN = 640  # three quarters of them learn: as many as in the quick profile
+
+# name -> what differs from the defaults; systems of the tables stand beside them for comparison
+CANDIDATES: dict[str, tuple[str, dict]] = {**SYSTEMS, **CONTROLS}
+
+
+def tuning_trials(name: str, seeds: tuple[int, ...] = (0, 1, 2)) -> list[Trial]:
+    """The trials behind one candidate: both datasets, the smallest share of labels and the next to largest."""
+    method, overrides = CANDIDATES[name]
+    return [
+        Trial(dataset, "drawn", method, share, seed, TARGET[dataset], TRAIN, 8, get_profile("quick").steps,
+              twin_seed=TWIN_SEED, part="validation", overrides=tuple(overrides.items()))
+        for dataset, shares in TABLES.values() for share in (shares[0], shares[-2]) for seed in seeds
+    ]  # fmt: skip
+
+
+def main(arguments: list[str] | None = None) -> None:
+    """Run the candidates and write the table; rows of candidates not asked for are kept."""
+    parser = argparse.ArgumentParser(description="Score candidate settings on validation parts of other twins.")
+    parser.add_argument("--only", nargs="+", default=list(CANDIDATES), choices=CANDIDATES)
+    parser.add_argument("--jobs", type=int, default=profiles.jobs())
+    args = parser.parse_args(arguments)
+    run_trials([t for name in args.only for t in tuning_trials(name)], args.jobs,
+               progress=lambda done, of: print(f"trial {done} of {of}", file=sys.stderr, flush=True))  # fmt: skip
+    rows = []
+    for name in args.only:
+        for (dataset, share), group in results(tuning_trials(name)).groupby(["dataset", "share"], sort=False):
+            rows.append({"setting": name, "dataset": dataset, "share": share, "seeds": len(group),
+                         "rho_mean": round(group.rho.mean(), 4), "rho_sd": round(group.rho.std(), 4)})  # fmt: skip
+    table = pd.DataFrame(rows)
+    if TUNING.exists():
+        old = pd.read_csv(TUNING)
+        table = pd.concat([old[~old.setting.isin(args.only)], table])
+    table.to_csv(TUNING, index=False)
+    print(table.pivot(index="setting", columns=["dataset", "share"], values="rho_mean").to_string())
+
+
+if __name__ == "__main__":
+    main()
