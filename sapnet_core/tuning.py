@@ -25,7 +25,22 @@ TWIN_SEED = 1  # the tables use 0, the calibration 7
 TRAIN = 640  # three quarters of them learn: as many as in the quick profile
 
 # name -> what differs from the defaults; systems of the tables stand beside them for comparison
-CANDIDATES: dict[str, tuple[str, dict]] = {**SYSTEMS, **CONTROLS}
+CANDIDATES: dict[str, tuple[str, dict]] = {
+    **SYSTEMS,
+    **CONTROLS,
+    "decoder_channels = C": ("sap-net", {"decoder_channels": None}),
+    "decoder = psnet": ("sap-net", {"decoder": "psnet"}),
+    "dropout = 0.5": ("sap-net", {"dropout": 0.5}),
+    "grades = 3": ("sap-net", {"grades": 3}),
+    "confidence = agreement": ("sap-net", {"confidence": "agreement"}),
+    "tau = 0": ("sap-net", {"tau": 0.0}),
+    "warmup = 0.1": ("sap-net", {"warmup": 0.1}),
+    "lr = 3e-4": ("sap-net", {"lr": 3e-4}),
+    "lambda_ubc = lambda_gc = 0.1": ("sap-net", {"lambda_ubc": 0.1, "lambda_gc": 0.1}),
+    "no consistency": ("sap-net", {"lambda_un": 0.0}),
+    "consistency alone": ("sap-net", {"lambda_ubc": 0.0, "lambda_gc": 0.0}),
+    "teacher not supervised": ("sap-net", {"supervise_teacher": False}),
+}
 
 
 def tuning_trials(name: str, seeds: tuple[int, ...] = (0, 1, 2)) -> list[Trial]:

@@ -10,7 +10,7 @@ from sapnet_core.actors import crop_track, square_track
 from sapnet_core.backbone import load_shipped
 from sapnet_core.data import Record, features, load_records
 from sapnet_core.data.clips import step_positions
-from sapnet_core.data.features import features_digest, twin_features
+from sapnet_core.data.features import crop_size, features_digest, twin_features
 from sapnet_core.sim import simulate
 from sapnet_core.sim.annotations import write_annotations
 from sapnet_core.sim.settings import SimSettings, settings_for
@@ -54,7 +54,7 @@ def test_the_store_holds_the_backbones_features_of_both_views(records, stored):
     assert torch.equal(found.positions, step_positions("9x16", 96))
     for i in (0, 4):
         twin = simulate(records[i], size=SIZE)
-        crop = crop_track(twin.video, square_track(twin.boxes), SIZE)
+        crop = crop_track(twin.video, square_track(twin.boxes), crop_size(SIZE))
         for view, video in (("frame", twin.video), ("actor", crop)):
             assert torch.equal(found.views[view][i], net.features(video[None], "9x16")[0])
         assert torch.equal(found.factors[i], twin.factors)

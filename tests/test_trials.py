@@ -105,6 +105,11 @@ def test_hidden_scores_change_nothing_bit_for_bit(method):
     assert not torch.equal(predict(data), predict(replace(other, records=tuple(scrambled))))
 
 
+def test_optimizer_steps_are_not_places_in_a_subaction():
+    network = fit_trial(SMALL, trial_data(SMALL))[0].network
+    assert network.settings.steps == 5 != SMALL.steps
+
+
 def test_test_scores_change_no_prediction():
     data = trial_data(SMALL)
     test = torch.nonzero(~data.train).flatten()

@@ -25,9 +25,9 @@ from sapnet_core.sim import Twin, simulate
 from sapnet_core.sim.settings import SimSettings, settings_for
 from sapnet_core.storage import read_tensors, write_tensors
 
-__all__ = ["Features", "VIEWS", "features_digest", "simulator_digest", "twin_features"]
+__all__ = ["Features", "VIEWS", "crop_size", "features_digest", "simulator_digest", "twin_features"]
 
-FORMAT = 1
+FORMAT = 2
 SHARD = 32  # videos in a file
 BATCH = 16  # videos at once on a GPU
 LABELS = 96  # frames to which subaction labels are resampled
@@ -106,7 +106,7 @@ def twin_features(
     Args:
         records: of one dataset, keys all different.
         seed: of the twins (not of a trial).
-        size: height and width of frames and crops, in pixels.
+        size: height and width of the frames, in pixels; crops have `crop_size(size)`.
         settings: of the simulator; the dataset's calibrated ones if None.
         reading: "9x16", "10x16" or "dense"; the dataset's protocol if None.
         views: any of "frame" and "actor"; each video is rendered once for all of them.
@@ -179,8 +179,13 @@ def _compute_all(todo: list[_Job], jobs: int):
         torch.set_num_threads(threads)
 
 
+def crop_size(size: int) -> int:
+    """Edge of the actor crop beside frames of that edge, in pixels: about the detail that the frame has, no more."""
+    return size * 4 // 7
+
+
 def _view(twin: Twin, view: str, size: int) -> Tensor:
-    return twin.video if view == "frame" else crop_track(twin.video, square_track(twin.boxes), size)
+    return twin.video if view == "frame" else crop_track(twin.video, square_track(twin.boxes), crop_size(size))
 
 
 def _compute(job: _Job) -> _Job:

@@ -17,7 +17,7 @@ from sapnet_core.training import batches, fit_steps
 
 __all__ = ["fit"]
 
-TRAINING = {"steps", "lr", "batch", "batch_unlabeled", "warmup"}
+TRAINING = {"steps", "lr", "batch", "batch_unlabeled", "warmup"}  # `steps` is the optimizer's, never that of F̄
 
 
 def fit(train: TrainSet, settings: Mapping, generator: torch.Generator) -> Fitted:
@@ -25,18 +25,19 @@ def fit(train: TrainSet, settings: Mapping, generator: torch.Generator) -> Fitte
 
     Args:
         train: features of both views and the labeled scores.
-        settings: any field of `SAPNetSettings`, and `steps`, `lr` (1e-3), `batch` (labeled videos a step, 16),
+        settings: any field of `SAPNetSettings` (`decoder_channels` is a quarter of C unless given), and `steps`, `lr` (1e-3), `batch` (labeled videos a step, 16),
             `batch_unlabeled` (16), `warmup` (share of the steps before L_un starts, 1/3).
         generator: draws weights and batches.
 
     Raises:
         ValueError: a setting of that name does not exist.
     """
-    known = {f.name for f in fields(SAPNetSettings)} - {"channels", "clips"}
+    known = {f.name for f in fields(SAPNetSettings)} - {"channels", "clips"} - TRAINING
     if unknown := set(settings) - known - TRAINING:
         raise ValueError(f"sap-net has no setting {', '.join(sorted(unknown))}: choose from {sorted(known | TRAINING)}")
     _, clips, channels = train.frame.shape
-    s = SAPNetSettings(channels=channels, clips=clips, **{k: v for k, v in settings.items() if k in known})
+    chosen = {"decoder_channels": channels // 4, **{k: v for k, v in settings.items() if k in known}}
+    s = SAPNetSettings(channels=channels, clips=clips, **chosen)
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(int(torch.randint(2**31, (), generator=generator)))
         net = SAPNet(s).to(train.frame.device)
