@@ -33,7 +33,7 @@ from sapnet_core.storage import read_json
 __all__ = ["Trial", "TrialData", "trial_data", "trial_hash", "trial_folder", "run_trial", "run_trials", "results",
            "predictions", "curves", "fit_trial"]  # fmt: skip
 
-FORMAT = 2  # raise when a change of code changes results: earlier trials are then run again
+FORMAT = 3  # raise when a change of code changes results: earlier trials are then run again
 
 
 @dataclass(frozen=True)

@@ -30,6 +30,8 @@ CANDIDATES: dict[str, tuple[str, dict]] = {
     **CONTROLS,
     "decoder_channels = C": ("sap-net", {"decoder_channels": None}),
     "decoder = psnet": ("sap-net", {"decoder": "psnet"}),
+    "unit_targets = False": ("sap-net", {"unit_targets": False}),
+    "L_reg alone, unit_targets = False": ("sap-net", {**CONTROLS["SAP-Net, L_reg alone"][1], "unit_targets": False}),
     "dropout = 0.5": ("sap-net", {"dropout": 0.5}),
     "grades = 3": ("sap-net", {"grades": 3}),
     "confidence = agreement": ("sap-net", {"confidence": "agreement"}),
@@ -70,6 +72,7 @@ def main(arguments: list[str] | None = None) -> None:
     if TUNING.exists():
         old = pd.read_csv(TUNING)
         table = pd.concat([old[~old.setting.isin(args.only)], table])
+    table["chosen"] = table.setting == "SAP-Net (Ours)"
     table.to_csv(TUNING, index=False)
     print(table.pivot(index="setting", columns=["dataset", "share"], values="rho_mean").to_string())
 

@@ -17,7 +17,8 @@ from sapnet_core.training import batches, fit_steps
 
 __all__ = ["fit"]
 
-TRAINING = {"steps", "lr", "batch", "batch_unlabeled", "warmup"}  # `steps` is the optimizer's, never that of F̄
+TRAINING = {"steps", "lr", "batch", "batch_unlabeled", "warmup", "unit_targets"}
+# `steps` is the optimizer's, never the places of F̄
 
 
 def fit(train: TrainSet, settings: Mapping, generator: torch.Generator) -> Fitted:
@@ -25,8 +26,11 @@ def fit(train: TrainSet, settings: Mapping, generator: torch.Generator) -> Fitte
 
     Args:
         train: features of both views and the labeled scores.
-        settings: any field of `SAPNetSettings` (`decoder_channels` is a quarter of C unless given), and `steps`, `lr` (1e-3), `batch` (labeled videos a step, 16),
-            `batch_unlabeled` (16), `warmup` (share of the steps before L_un starts, 1/3).
+        settings: any field of `SAPNetSettings` (`decoder_channels` is a quarter of C unless given), and `steps`,
+            `lr` (1e-3), `batch` (labeled videos a step, 16), `batch_unlabeled` (16), `warmup` (share of the steps
+            before L_un starts, 1/3), `unit_targets` (True: scores are shifted and scaled to mean 0 and sd 1 over the
+            labeled videos, so that L_reg and L_un have the size of the other terms when all λ are 1; the paper gives
+            no unit).
         generator: draws weights and batches.
 
     Raises:
@@ -43,7 +47,11 @@ def fit(train: TrainSet, settings: Mapping, generator: torch.Generator) -> Fitte
         net = SAPNet(s).to(train.frame.device)
     labeled = batches(train.labeled.cpu(), settings.get("batch", 16), generator)
     unlabeled = batches(train.unlabeled.cpu(), settings.get("batch_unlabeled", 16), generator)
-    edges = grade_edges(train.y[train.labeled], s.grades)
+    known_y = train.y[train.labeled]
+    unit = settings.get("unit_targets", True)
+    shift, scale = (known_y.mean(), known_y.std().clamp(min=1e-3)) if unit else (0.0, 1.0)
+    y = (train.y - shift) / scale
+    edges = grade_edges(y[train.labeled], s.grades)
     warmup = int(settings.get("warmup", 1 / 3) * settings["steps"])
     paired = bool(s.lambda_ubc or s.lambda_un or s.lambda_gc)  # without these terms no unlabeled video is looked at
 
@@ -51,8 +59,8 @@ def fit(train: TrainSet, settings: Mapping, generator: torch.Generator) -> Fitte
         l, u = next(labeled), next(unlabeled) if paired else None  # noqa: E741 - the paper's indices
         x_u, x_a = (train.frame[u], train.actor[u]) if paired else (None, None)
         output = net(train.frame[l], x_u, x_a, train.positions, train.actor[l])
-        terms = sapnet_losses(s, output, train.y[l], edges, consistency_on=step >= warmup)
+        terms = sapnet_losses(s, output, y[l], edges, consistency_on=step >= warmup)
         return {**{k: v for k, v in terms.items() if k != "sure"}, "share_confident": terms["sure"]}
 
     curves = fit_steps(net.parameters(), loss, settings["steps"], settings.get("lr", 1e-3))
-    return Fitted(lambda frame: net.predict(frame, train.positions), curves, net)
+    return Fitted(lambda frame: net.predict(frame, train.positions) * scale + shift, curves, net)
