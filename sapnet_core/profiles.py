@@ -31,7 +31,7 @@ class Profile:
 
 
 PROFILES = {
-    "quick": Profile("quick", train=480, test=240, seeds=(0, 1, 2), steps=300),
+    "quick": Profile("quick", train=480, test=240, seeds=(0, 1, 2), steps=200),
     "paper": Profile("paper", train=None, test=None, seeds=(0, 1, 2, 3, 4), steps=4000),
 }
 
