@@ -26,10 +26,11 @@ TOP_LEVEL = {"README.md", "runall.sh", "environment.yml", "pyproject.toml", "LIC
 FLOORS = [
     {"", "paths", "profiles", "storage", "metrics", "paper"},
     {"data", "actors", "sim"},
-    {"backbone", "pseudo_labels", "parsing", "contrast", "regression", "losses", "sapnet"},
+    {"backbone", "pseudo_labels", "parsing", "contrast", "regression", "losses", "sapnet",
+     "endtoend"},
     {"data.features", "pretrain"},
     {"training", "methods"},
-    {"trials", "experiments", "calibrate"},
+    {"trials", "experiments", "calibrate", "tuning"},
     {"report", "runner", "notebooks"},
 ]
 

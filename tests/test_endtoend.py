@@ -1,0 +1,55 @@
+"""End to end: the same features as from the store, and gradients down to the pixels' first layer."""
+
+import pytest
+import torch
+
+from sapnet_core.backbone import load_i3d
+from sapnet_core.data.clips import step_positions
+from sapnet_core.endtoend import EndToEnd
+from sapnet_core.losses import grade_edges
+from sapnet_core.sapnet import SAPNet, SAPNetSettings, sapnet_losses
+
+
+@pytest.fixture
+def model():
+    torch.manual_seed(0)
+    backbone = load_i3d()
+    return EndToEnd(backbone, SAPNet(SAPNetSettings(channels=backbone.channels, decoder_channels=32)), "9x16")
+
+
+@pytest.fixture
+def videos():
+    return torch.randint(256, (2, 96, 3, 32, 32), dtype=torch.uint8, generator=torch.Generator().manual_seed(0))
+
+
+def test_features_are_those_of_the_store(model, videos):
+    with torch.no_grad():
+        own = model.features(videos)
+    folded = load_i3d().folded(torch.float32).features(videos, "9x16")
+    assert own.shape == folded.shape == (2, 18, model.backbone.channels)
+    assert (own - folded).norm() / folded.norm() < 1e-4
+
+
+def test_one_step_moves_backbone_and_network(model, videos):
+    model.train()
+    assert not model.backbone.training and model.network.training
+    optimizer = torch.optim.Adam(model.parameter_groups())
+    first = next(model.backbone.parameters())
+    before = first.detach().clone()
+    y = torch.tensor([0.2, 0.8])
+    output = model(videos, videos, videos, videos)
+    loss = sapnet_losses(model.network.settings, output, y, grade_edges(y, 5))["L_all"]
+    loss.backward()
+    assert first.grad.abs().sum() > 0 and all(p.grad is not None for p in model.network.regressor.parameters())
+    optimizer.step()
+    assert not torch.equal(first, before)
+    assert [g["lr"] for g in optimizer.param_groups] == [1e-3, 1e-4]
+
+
+def test_unlike_widths_are_refused(model):
+    with pytest.raises(ValueError, match="64"):
+        EndToEnd(model.backbone, SAPNet(SAPNetSettings(channels=64)), "9x16")
+
+
+def test_positions_follow_the_reading(model, videos):
+    assert len(step_positions("9x16", 96)) == model.features(videos[:1]).shape[1]
