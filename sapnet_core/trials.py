@@ -33,7 +33,7 @@ from sapnet_core.storage import read_json
 __all__ = ["Trial", "TrialData", "trial_data", "trial_hash", "trial_folder", "run_trial", "run_trials", "results",
            "predictions", "curves", "fit_trial"]  # fmt: skip
 
-FORMAT = 3  # raise when a change of code changes results: earlier trials are then run again
+FORMAT = 4  # raise when a change of code changes results: earlier trials are then run again
 
 
 @dataclass(frozen=True)
@@ -151,14 +151,17 @@ def train_set(trial: Trial, data: TrialData, learn: torch.Tensor, labeled: torch
 
 
 def _standardized(data: TrialData, learn: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
-    """Both views with each channel centered and scaled as in the whole frames of the training videos (no labels).
+    """Both views, each channel centered and scaled over the training videos (no labels).
 
-    The two steps of a 16-frame clip are scaled apart: their zero-padded borders differ, and without this clusters of
-    frames would tell first halves from second halves instead of subactions.
+    Views are scaled apart, and so are the two steps of a 16-frame clip: their zero-padded borders differ, and without
+    this clusters of frames would tell first halves from second halves instead of subactions.
     """
-    frame, actor = (data.features.views[name].unflatten(1, (-1, 2)) for name in ("frame", "actor"))  # (N, S/2, 2, C)
-    mean, std = frame[learn].mean((0, 1)), frame[learn].std((0, 1)) + 1e-4  # (2, C)
-    return ((frame - mean) / std).flatten(1, 2), ((actor - mean) / std).flatten(1, 2)
+    scaled = []
+    for name in ("frame", "actor"):
+        x = data.features.views[name].unflatten(1, (-1, 2))  # (N, S/2, 2, C)
+        mean, std = x[learn].mean((0, 1)), x[learn].std((0, 1)) + 1e-4  # (2, C)
+        scaled.append(((x - mean) / std).flatten(1, 2))
+    return tuple(scaled)
 
 
 def _unit(trial: Trial, data: TrialData) -> torch.Tensor:

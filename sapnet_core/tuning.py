@@ -2,9 +2,11 @@
 
 The paper leaves capacity, batch sizes, warm-up and more unsaid. Each candidate is scored on a quarter of the training
 videos of another seed's twins, kept out of training; no test video is involved. What was tried stands in
-`methods/tuning.csv`, and the chosen values are the defaults of `methods/sapnet.py`.
+`methods/tuning.csv`; the chosen values are the defaults of `methods/sapnet.py`. Column `format` tells trials of
+format 3, which scaled both views by the whole frames, from those of 4, which scale each view by itself: pseudo-labels
+of crops had been seen to follow clip halves.
 
-    python -m sapnet_core.tuning --only base "weight decay"
+    python -m sapnet_core.tuning --only "SAP-Net (Ours)" "dropout = 0.5"
 """
 
 import argparse
@@ -15,7 +17,7 @@ import pandas as pd
 
 from sapnet_core import profiles
 from sapnet_core.experiments import CONTROLS, SYSTEMS, TABLES, TARGET
-from sapnet_core.trials import Trial, results, run_trials
+from sapnet_core.trials import FORMAT, Trial, results, run_trials
 
 __all__ = ["CANDIDATES", "TUNING", "tuning_trials"]
 
@@ -68,10 +70,10 @@ def main(arguments: list[str] | None = None) -> None:
         for (dataset, share), group in results(tuning_trials(name)).groupby(["dataset", "share"], sort=False):
             rows.append({"setting": name, "dataset": dataset, "share": share, "seeds": len(group),
                          "rho_mean": round(group.rho.mean(), 4), "rho_sd": round(group.rho.std(), 4)})  # fmt: skip
-    table = pd.DataFrame(rows)
+    table = pd.DataFrame(rows).assign(format=FORMAT)
     if TUNING.exists():
         old = pd.read_csv(TUNING)
-        table = pd.concat([old[~old.setting.isin(args.only)], table])
+        table = pd.concat([old[~(old.setting.isin(args.only) & (old.format == FORMAT))], table])
     table["chosen"] = table.setting == "SAP-Net (Ours)"
     table.to_csv(TUNING, index=False)
     print(table.pivot(index="setting", columns=["dataset", "share"], values="rho_mean").to_string())

@@ -127,6 +127,15 @@ def test_lock_fits_the_ranges():
     assert "-e .[notebooks,test]" in (ROOT / "environment.yml").read_text(encoding="utf-8")
 
 
+def test_readme_shows_the_stored_table():
+    def rows(text):
+        return [line for line in text.splitlines() if line.startswith("|")]
+
+    readme = (ROOT / "README.md").read_text(encoding="utf-8")
+    shown = readme.split("<!-- figures/table01.md -->")[1].split("<!-- end -->")[0]
+    assert rows(shown) == rows((ROOT / "figures" / "table01.md").read_text(encoding="utf-8"))
+
+
 @pytest.fixture
 def house(tmp_path):
     """A small house with this project's command: one notebook, one test, a core without trials to run."""
