@@ -74,9 +74,10 @@ def main(arguments: list[str] | None = None) -> None:
     if TUNING.exists():
         old = pd.read_csv(TUNING)
         table = pd.concat([old[~(old.setting.isin(args.only) & (old.format == FORMAT))], table])
-    table["chosen"] = table.setting == "SAP-Net (Ours)"
+    table["chosen"] = (table.setting == "SAP-Net (Ours)") & (table.format == FORMAT)
     table.to_csv(TUNING, index=False)
-    print(table.pivot(index="setting", columns=["dataset", "share"], values="rho_mean").to_string())
+    own = table[table.format == FORMAT]
+    print(own.pivot(index="setting", columns=["dataset", "share"], values="rho_mean").to_string())
 
 
 if __name__ == "__main__":
