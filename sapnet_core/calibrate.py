@@ -1,7 +1,8 @@
 """How hard the simulated dives are: the search, on the baseline alone.
 
 One candidate is a `SimSettings`; its worth is how near I3D+MLP comes to the paper's I3D+MLP at the smallest label
-share and with all labels, at the official sizes. No other method is trained here. The candidates tried and the values
+share and with all labels, at the official sizes. No other method is trained here. What is regressed and for how many
+steps was part of the search: both stand beside each candidate. The candidates tried and the values
 chosen stand in `sim/calibration_search.csv` and `sim/calibration.json`.
 
     python -m sapnet_core.calibrate finediving visibility=0.6 nuisance=1.5
@@ -82,7 +83,8 @@ def main(arguments: list[str] | None = None) -> None:
     paper = paper_table({"mtl-aqa": "I", "finediving": "II"}[args.dataset]).loc["I3D+MLP"]
     row = {
         "dataset": args.dataset, "train": args.train or "official", "test": args.test or "official",
-        "twin_seed": args.twin_seed, **asdict(settings),
+        "twin_seed": args.twin_seed, "target": TARGET[args.dataset], "steps": PROFILES["paper"].steps, "seeds": 3,
+        **asdict(settings),
         "rho_smallest": round(min(rho.items())[1], 4), "rho_all": round(rho[1.0], 4),
         "paper_smallest": paper.iloc[0], "paper_all": paper.iloc[-1],
     }  # fmt: skip
