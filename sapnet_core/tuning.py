@@ -30,6 +30,8 @@ STEPS = 300
 CANDIDATES: dict[str, tuple[str, dict]] = {
     **SYSTEMS,
     **CONTROLS,
+    "I3D+MLP, unit_targets = True": ("mlp", {"unit_targets": True}),
+    "I3D+MLP (clips in order), unit_targets = True": ("mlp-ordered", {"unit_targets": True}),
     "decoder_channels = C": ("sap-net", {"decoder_channels": None}),
     "decoder = psnet": ("sap-net", {"decoder": "psnet"}),
     "unit_targets = False": ("sap-net", {"unit_targets": False}),

@@ -40,6 +40,15 @@ class TrainSet:
         rest = torch.nonzero(torch.isnan(self.y)).flatten()
         return rest if len(rest) else torch.arange(len(self.y), device=self.y.device)
 
+    def unit_targets(self, on: bool) -> tuple[Tensor, float | Tensor, float | Tensor]:
+        """Targets (N,) with mean 0 and sd 1 over the labeled videos, and the shift and scale that lead back to `y`.
+
+        Off, the targets are `y` itself, the shift 0 and the scale 1.
+        """
+        known = self.y[self.labeled]
+        shift, scale = (known.mean(), known.std().clamp(min=1e-3)) if on else (0.0, 1.0)
+        return (self.y - shift) / scale, shift, scale
+
 
 @dataclass(frozen=True)
 class Fitted:

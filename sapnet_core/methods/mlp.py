@@ -17,7 +17,7 @@ __all__ = ["fit_mean", "fit_ordered"]
 
 
 def fit_mean(train: TrainSet, settings: Mapping, generator: torch.Generator) -> Fitted:
-    """I3D+MLP: (B, S, C) -> mean over S -> 256 -> 128 -> 1. Settings: `steps`, `lr`, `batch`."""
+    """I3D+MLP: (B, S, C) -> mean over S -> 256 -> 128 -> 1. Settings: `steps`, `lr`, `batch`, `unit_targets`."""
     return _fit(train, settings, generator, lambda x: x.mean(1))
 
 
@@ -39,17 +39,18 @@ def _fit(train: TrainSet, settings: Mapping, generator: torch.Generator, pool) -
         mlp = nn.Sequential(
             nn.Linear(width, 256), nn.ReLU(), nn.Linear(256, 128), nn.ReLU(), nn.Linear(128, 1), nn.Flatten(0)
         ).to(x.device)
+    y, shift, scale = train.unit_targets(settings.get("unit_targets", False))
     draw = batches(train.labeled.cpu(), settings.get("batch", 16), generator)
 
     def loss(step: int) -> dict[str, Tensor]:
         index = next(draw).to(x.device)
-        return {"L_all": l_reg(mlp(x[index]), train.y[index])}  # Eq. 10
+        return {"L_all": l_reg(mlp(x[index]), y[index])}  # Eq. 10
 
     curves = fit_steps(mlp.parameters(), loss, settings["steps"], settings.get("lr", 1e-3))
     mlp.eval()
 
     @torch.no_grad()
     def predict(frame: Tensor) -> Tensor:
-        return mlp(pool(frame))
+        return mlp(pool(frame)) * scale + shift
 
     return Fitted(predict, curves, mlp)

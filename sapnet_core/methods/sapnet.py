@@ -47,10 +47,7 @@ def fit(train: TrainSet, settings: Mapping, generator: torch.Generator) -> Fitte
         net = SAPNet(s).to(train.frame.device)
     labeled = batches(train.labeled.cpu(), settings.get("batch", 16), generator)
     unlabeled = batches(train.unlabeled.cpu(), settings.get("batch_unlabeled", 16), generator)
-    known_y = train.y[train.labeled]
-    unit = settings.get("unit_targets", True)
-    shift, scale = (known_y.mean(), known_y.std().clamp(min=1e-3)) if unit else (0.0, 1.0)
-    y = (train.y - shift) / scale
+    y, shift, scale = train.unit_targets(settings.get("unit_targets", True))
     edges = grade_edges(y[train.labeled], s.grades)
     warmup = int(settings.get("warmup", 1 / 3) * settings["steps"])
     paired = bool(s.lambda_ubc or s.lambda_un or s.lambda_gc)  # without these terms no unlabeled video is looked at
