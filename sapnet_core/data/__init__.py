@@ -1,28 +1,40 @@
 """From official annotation files to typed records; real datasets and simulated ones are read by the same code."""
 
+import inspect
 from pathlib import Path
 
 from sapnet_core.data.finediving import read_finediving
+from sapnet_core.data.finefs import read_finefs
+from sapnet_core.data.folder import read_folder
 from sapnet_core.data.mtl_aqa import read_mtl_aqa
-from sapnet_core.data.records import Record
+from sapnet_core.data.records import Element, Record
+from sapnet_core.data.rhythmic import read_rhythmic
 from sapnet_core.data.unpickle import AnnotationError
 
-__all__ = ["AnnotationError", "Record", "load_records"]
+__all__ = ["AnnotationError", "Element", "Record", "load_records"]
 
-READERS = {"mtl-aqa": read_mtl_aqa, "finediving": read_finediving}
+READERS = {
+    "mtl-aqa": read_mtl_aqa, "finediving": read_finediving, "rg": read_rhythmic, "finefs": read_finefs,
+    "folder": read_folder,
+}  # fmt: skip
 
 
-def load_records(name: str, root: Path | str) -> list[Record]:
+def load_records(name: str, root: Path | str, **options) -> list[Record]:
     """All records of one dataset, sorted by key.
 
     Args:
-        name: "mtl-aqa" or "finediving".
+        name: "mtl-aqa", "finediving", "rg", "finefs", or "folder" for videos of one's own.
         root: folder with the official annotation files, or with the dataset's folder that holds them.
+        options: of the reader: FineFS takes `split` and `seed`.
 
     Raises:
-        ValueError: the name is unknown.
+        ValueError: the name or an option is unknown.
         AnnotationError: a file is missing, unreadable or lacks a key; the message says which and what to do.
     """
     if name not in READERS:
         raise ValueError(f"dataset {name!r} is unknown: choose one of {', '.join(READERS)}")
-    return sorted(READERS[name](root), key=lambda record: record.key)
+    known = list(inspect.signature(READERS[name]).parameters)[1:]
+    for option in options:
+        if option not in known:
+            raise ValueError(f"{name} has no option {option!r}: it has {', '.join(known) or 'none'}")
+    return sorted(READERS[name](root, **options), key=lambda record: record.key)

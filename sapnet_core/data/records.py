@@ -6,28 +6,51 @@ from pathlib import Path
 
 from sapnet_core.data.unpickle import AnnotationError, read_pickle
 
-__all__ = ["Record", "official_records"]
+__all__ = ["Element", "Record", "official_records"]
 
 PERFECT = 30.0  # three counting judges at ten points each
 
 
 @dataclass(frozen=True, slots=True)
-class Record:
-    """One annotated dive.
+class Element:
+    """One executed element of a routine.
 
     Attributes:
-        dataset: "mtl-aqa" or "finediving".
+        name: as the record writes it, such as "3Lz+3T" or "LSp4".
+        kind: "jump", "spin", "sequence", or what else the dataset calls its coarse classes.
+        start, end: frames from the record's start, `end` exclusive.
+        base, goe: base value and grade of execution in points; their sum is what the element is worth.
+    """
+
+    name: str
+    kind: str
+    start: int
+    end: int
+    base: float
+    goe: float
+
+
+@dataclass(frozen=True, slots=True)
+class Record:
+    """One annotated video.
+
+    Attributes:
+        dataset: "mtl-aqa", "finediving", "rg", "finefs" or "folder".
         key: stable text id, unique in the dataset.
-        event: competition or video the dive is taken from.
-        path: where its frames lie below the dataset's root in the official layout.
+        event: competition or video it is taken from.
+        path: where its frames lie below the dataset's folder in the official layout.
         start, end: span in the source video, frames counted from 0, `end` exclusive.
-        score: the final score, execution times difficulty.
-        difficulty: the difficulty degree.
-        action: dive number, upper case, as "5253B".
+        score: the final score; NaN where the video has none.
+        difficulty: the degree that multiplies the execution of a dive; 1 where a set has no such factor.
+        action: dive number, upper case, as "5253B"; apparatus or program elsewhere.
         judges: the judges' scores, () where none are known.
         transitions: frames from `start` at which the second, third, ... subaction begins, () where not annotated.
         subactions: official subaction ids in order, one more than transitions, () where not annotated.
         split: "train" or "test".
+        group: the class that is trained and correlated by itself ("Ball", "SP", ...), "" where a set is one class.
+        marks: partial scores by name, as (("difficulty", 10.5), ("execution", 8.3)).
+        elements: executed elements in order, () where none are annotated.
+        rate: frames a second of the source video.
     """
 
     dataset: str
@@ -43,6 +66,17 @@ class Record:
     transitions: tuple[int, ...]
     subactions: tuple[int, ...]
     split: str
+    group: str = ""
+    marks: tuple[tuple[str, float], ...] = ()
+    elements: tuple[Element, ...] = ()
+    rate: float = 25.0
+
+    def mark(self, name: str) -> float:
+        """The partial score of that name, or `score` for "score". Raises ValueError naming those there are."""
+        marks = {"score": self.score, **dict(self.marks)}
+        if name not in marks:
+            raise ValueError(f"{self.dataset} record {self.key} has no mark {name!r}: it has {', '.join(marks)}")
+        return marks[name]
 
     @property
     def frames(self) -> int:
@@ -51,12 +85,12 @@ class Record:
 
     @property
     def execution(self) -> float:
-        """Score over difficulty: 0 to 30 points."""
+        """Score over difficulty: 0 to 30 points for a dive."""
         return self.score / self.difficulty
 
     @property
     def quality(self) -> float:
-        """Execution in [0, 1]; 1 is ten points of every counting judge."""
+        """A dive's execution in [0, 1]; 1 is ten points of every counting judge."""
         return min(max(self.execution / PERFECT, 0.0), 1.0)
 
 

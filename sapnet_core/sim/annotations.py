@@ -1,8 +1,8 @@
 """Annotation sets drawn by the simulator, written in the official file names and schema.
 
-For whoever has no label files: dives as often as they are competed, difficulty degrees from the published tables,
-executions and frame counts distributed as in the real sets, judges who agree as well as real ones, and the sport's
-arithmetic from judges to score. No real dive is in it.
+Dives are drawn here, routines in `sim.routines`. For whoever has no label files: dives as often as they are competed,
+difficulty degrees from the published tables, executions and frame counts distributed as in the real sets, judges who
+agree as well as real ones, and the sport's arithmetic from judges to score. No real dive is in it.
 """
 
 import contextlib
@@ -14,9 +14,9 @@ from pathlib import Path
 
 import numpy as np
 
-from sapnet_core.data import finediving, mtl_aqa
+from sapnet_core.data import finediving, finefs, mtl_aqa, rhythmic
 from sapnet_core.sim.dives import DIVES, Dive, parse_dive, subaction_ids
-from sapnet_core.storage import write_bytes
+from sapnet_core.sim.routines import draw_finefs, draw_rhythmic
 
 __all__ = ["write_annotations"]
 
@@ -47,32 +47,30 @@ def write_annotations(name: str, root: Path | str, n_train: int, n_test: int, se
     """Draw an annotation set and write it below `root`, in the dataset's own folder, whole or not at all.
 
     Args:
-        name: "mtl-aqa" or "finediving".
+        name: "mtl-aqa", "finediving", "rg" or "finefs".
         root: where `load_records(name, root)` shall find it.
-        n_train, n_test: dives in the two splits.
+        n_train, n_test: dives or routines in the two splits; of "rg" spread evenly over the apparatus, of "finefs"
+            over short programs and free skatings as they are in the real set.
         seed: draws everything; equal seeds and sizes give equal files.
 
-    Returns: the folder written, `root/MTL-AQA` or `root/FineDiving`.
+    Returns: the folder written, such as `root/MTL-AQA`.
 
     Raises:
-        ValueError: unknown name, or a size below 1.
+        ValueError: unknown name, a size below 1, or one above the official one of "finefs".
     """
-    if name not in SPREAD:
-        raise ValueError(f"dataset {name!r} is unknown: choose one of {', '.join(SPREAD)}")
+    if name not in DRAWN:
+        raise ValueError(f"dataset {name!r} is unknown: choose one of {', '.join(DRAWN)}")
     if min(n_train, n_test) < 1:
-        raise ValueError(f"{n_train} training and {n_test} test dives: both need at least 1")
-    rng = np.random.default_rng((seed, *name.encode()))
-    reader, draw = (mtl_aqa, _mtl_aqa) if name == "mtl-aqa" else (finediving, _finediving)
-    files = draw(rng, n_train + n_test)
-    keys = list(files[reader.ANNOTATIONS])
-    order = [keys[i] for i in rng.permutation(len(keys))]
-    files |= {reader.SPLITS["train"]: order[:n_train], reader.SPLITS["test"]: order[n_train:]}
+        raise ValueError(f"{n_train} training and {n_test} test records: both need at least 1")
+    reader, draw = DRAWN[name]
+    files = draw(np.random.default_rng((seed, *name.encode())), n_train, n_test)
 
     root = Path(root).resolve()
     folder = root / reader.FOLDER
     beside = root.with_name(f".{root.name}.{uuid.uuid4().hex[:8]}.tmp")
     for file, content in files.items():
-        write_bytes(beside / folder.name / file, pickle.dumps(content, protocol=4))
+        (beside / folder.name / file).parent.mkdir(parents=True, exist_ok=True)
+        (beside / folder.name / file).write_bytes(content)
     try:
         if not root.exists():  # the whole root at once: whoever sees it finds all files in it
             with contextlib.suppress(OSError):  # another writer was first
@@ -86,8 +84,30 @@ def write_annotations(name: str, root: Path | str, n_train: int, n_test: int, se
 
 
 def _same_files(one: Path, other: Path) -> bool:
-    names = {path.name for path in one.iterdir()}
+    names = {str(path.relative_to(one)) for path in one.rglob("*") if path.is_file()}
     return len(filecmp.cmpfiles(one, other, names, shallow=False)[0]) == len(names)
+
+
+def _draw_mtl_aqa(rng: np.random.Generator, n_train: int, n_test: int) -> dict[str, bytes]:
+    return _pickled(rng, mtl_aqa, _mtl_aqa(rng, n_train + n_test), n_train)
+
+
+def _draw_finediving(rng: np.random.Generator, n_train: int, n_test: int) -> dict[str, bytes]:
+    return _pickled(rng, finediving, _finediving(rng, n_train + n_test), n_train)
+
+
+DRAWN = {
+    "mtl-aqa": (mtl_aqa, _draw_mtl_aqa), "finediving": (finediving, _draw_finediving),
+    "rg": (rhythmic, draw_rhythmic), "finefs": (finefs, draw_finefs),
+}  # fmt: skip
+
+
+def _pickled(rng: np.random.Generator, reader, files: dict, n_train: int) -> dict[str, bytes]:
+    """Annotation files and split lists of a diving set, as bytes."""
+    keys = list(files[reader.ANNOTATIONS])
+    order = [keys[i] for i in rng.permutation(len(keys))]
+    files = files | {reader.SPLITS["train"]: order[:n_train], reader.SPLITS["test"]: order[n_train:]}
+    return {name: pickle.dumps(content, protocol=4) for name, content in files.items()}
 
 
 def _mtl_aqa(rng: np.random.Generator, count: int) -> dict:

@@ -1,0 +1,349 @@
+"""What of a dataset is there, whether it is the published one, and what is known to go wrong with it.
+
+`python -m sapnet_core.data.check DIR [names]` prints it for the datasets that lie in DIR, one line a finding. Nothing
+is changed or downloaded.
+"""
+
+import argparse
+import hashlib
+import sys
+from collections import Counter
+from collections.abc import Sequence
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+
+from sapnet_core.data import READERS, AnnotationError, finediving, finefs, load_records, mtl_aqa, rhythmic
+from sapnet_core.data.clips import SAMPLED
+from sapnet_core.data.folder import NAME, SEQUENCES, read_sequence
+from sapnet_core.data.records import Record
+from sapnet_core.data.unpickle import read_pickle
+
+__all__ = ["COUNTS", "SOURCES", "SUMS", "check_dataset", "shared_dives"]
+
+SOURCES = Path(__file__).with_name("sources.csv")  # where the four sets are found, and on what terms
+COLUMNS = ("item", "state", "found", "expected", "remedy")
+COUNTS = {"mtl-aqa": (1059, 353), "finediving": (2251, 749), "rg": (800, 200), "finefs": (933, 234)}  # train, test
+PLACES = {
+    "mtl-aqa": (mtl_aqa.FOLDER, f"{mtl_aqa.FOLDER}/info", "."),
+    "finediving": (finediving.FOLDER, f"{finediving.FOLDER}/Annotations", "."),
+    "rg": (rhythmic.FOLDER, f"{rhythmic.FOLDER}/data", ".", "data"),
+}
+NAMED_TYPES = "FineDiving_fine-grained_annotation.pkl"  # the same annotation with the names of subactions
+SUMS = {  # SHA-256 of the published annotation files
+    "mtl-aqa": {
+        mtl_aqa.ANNOTATIONS: "2e1e06b33ce3570036cd193912a68ffee0da08cc74cee8397309c5ab302ab8c4",
+        mtl_aqa.SPLITS["train"]: "87d5dd2fe704af5ae1130b8d3ab66d2d4287346363fa37f52cee27dfb6730e52",
+        mtl_aqa.SPLITS["test"]: "c25d6619e0044182ab303b64f4c0386510c2e17d302aad28f08c5e461319904a",
+    },
+    "finediving": {
+        finediving.ANNOTATIONS: "919b1ff8e63676b51508bf340b8a92f870571d5281ec34d3b70dcf56f51b3482",
+        finediving.COARSE: "8dc211a35c2b1ec1dc6f5c9f7e93774b627d812b8ea41d012a85bc1e0e49240e",
+        finediving.SPLITS["train"]: "a8a1cdcbdef430429fbbd7539d90939982a0c5588a1a1c79117a07372609a4d8",
+        finediving.SPLITS["test"]: "bcb1f407ad190a68f464c5aa70658e72d34b683a89deccf3ecc9119019896594",
+        NAMED_TYPES: "643e1bdeab2b2727136c543fcd5fe907b69f32803a0ff1bed4b9c36889dfa765",
+        "Sub_action_Types_Table.pkl": "868aba445dd36e8206778b46547c5662657e0c7e776169f1a8e9a0a3ef9aed75",
+    },
+    "rg": {
+        rhythmic.SPLITS["train"]: "1f54d40d6a3caaaaa86ea085d7f5d53498b86cda3222a8f3dc6887ee5bef17e7",
+        rhythmic.SPLITS["test"]: "f56a103c365a1ab2f5f5d7f19e1cf1ffbf2f220f01b27c46ef39ed9dbb0d0bbb",
+    },
+}
+OPTIONAL = (finediving.COARSE, NAMED_TYPES, "Sub_action_Types_Table.pkl")
+PUBLISHERS = {
+    "mtl-aqa": mtl_aqa.SOURCE, "finediving": finediving.SOURCE, "rg": rhythmic.SOURCE, "finefs": finefs.SOURCE,
+}  # fmt: skip
+NAMED = 3  # of what is missing, so many are named
+
+
+def check_dataset(name: str, root: Path | str, probes: int | None = 8) -> pd.DataFrame:
+    """Findings about one dataset below `root`, one a row: item, state, found, expected, remedy (all text).
+
+    States: "ok"; "missing"; "differs" (there, but not as published); "warning" (as published, and a trap).
+
+    Args:
+        name: "mtl-aqa", "finediving", "rg", "finefs" or "folder".
+        root: folder that `load_records` reads the dataset from.
+        probes: so many of the videos that are there are opened, evenly chosen; None opens all.
+
+    Raises:
+        ValueError: the name is unknown.
+    """
+    if name not in READERS:
+        raise ValueError(f"dataset {name!r} is unknown: choose one of {', '.join(READERS)}")
+    root, rows = Path(root), []
+    rows += _files(name, root)
+    try:
+        records = load_records(name, root)
+    except ValueError as error:
+        fault, _, remedy = str(error).rpartition(": ")
+        if not any(row[1] == "missing" for row in rows):
+            rows.append(("annotations", "differs", fault, "readable", remedy))
+        return pd.DataFrame(rows, columns=COLUMNS)
+    rows += _counts(name, records)
+    rows += _videos(name, root, records, probes)
+    rows += _short(name, records)
+    rows += {"mtl-aqa": _overlap, "finediving": _finediving, "rg": _rg, "finefs": _finefs, "folder": _folder}[name](
+        root, records
+    )
+    return pd.DataFrame(rows, columns=COLUMNS)
+
+
+def shared_dives(mtl: Sequence[Record], fine: Sequence[Record]) -> list[tuple[Record, Record]]:
+    """Dives that stand in both MTL-AQA and FineDiving, as pairs of their records.
+
+    FineDiving took over MTL-AQA's videos with their numbers: a dive is the same where event, number and score are. (The
+    span is not everywhere: FineDiving cut some dives anew.)
+    """
+    known = {record.key: record for record in mtl}
+    pairs = [(known[record.key], record) for record in fine if record.key in known]
+    return [(a, b) for a, b in pairs if a.score == b.score]
+
+
+def _listed(names: Sequence[str]) -> str:
+    more = f" and {len(names) - NAMED} more" if len(names) > NAMED else ""
+    return ", ".join(names[:NAMED]) + more
+
+
+def _files(name: str, root: Path) -> list[tuple]:
+    """Annotation files: there, and the published ones."""
+    if name == "finefs":
+        folder = finefs.annotation_folder(root)
+        found = len(list(folder.glob("*.json")))
+        state = "missing" if not found else "ok" if found == sum(COUNTS[name]) else "differs"
+        return [("annotation files", state, f"{found} in {folder.name}/", f"{sum(COUNTS[name])} (sums not published)",
+                 "" if state == "ok" else f"get them from {finefs.SOURCE}")]  # fmt: skip
+    if name == "folder":
+        there = (root / NAME).is_file()
+        return [(NAME, "ok" if there else "missing", "there" if there else "", "there", "" if there else "write one")]
+    folders = [root / place for place in PLACES[name]]
+    first = next(iter(SUMS[name]))
+    folder = next((folder for folder in folders if (folder / first).is_file()), folders[0])
+    rows = []
+    for file, known in SUMS[name].items():
+        path = folder / file
+        if not path.is_file():
+            state = "warning" if file in OPTIONAL else "missing"
+            remedy = "optional" if file in OPTIONAL else f"get it from {PUBLISHERS[name]}"
+            rows.append((file, state, "not there", f"SHA-256 {known[:12]}", remedy))
+            continue
+        with path.open("rb") as content:
+            mine = hashlib.file_digest(content, "sha256").hexdigest()
+        same = mine == known
+        remedy = "" if same else f"another edition, or drawn: the published one is at {PUBLISHERS[name]}"
+        rows.append((file, "ok" if same else "differs", f"SHA-256 {mine[:12]}", f"SHA-256 {known[:12]}", remedy))
+    return rows
+
+
+def _counts(name: str, records: list[Record]) -> list[tuple]:
+    parts = Counter(record.split for record in records)
+    found = f"{parts['train']} train, {parts['test']} test"
+    if name == "folder":
+        return [("records", "ok", found, "", "")]
+    train, test = COUNTS[name]
+    same = (parts["train"], parts["test"]) == (train, test)
+    rows = [("records", "ok" if same else "differs", found, f"{train} train, {test} test",
+             "" if same else "results are not comparable with published ones")]  # fmt: skip
+    if any(record.group for record in records):
+        groups = Counter((record.group, record.split) for record in records)
+        names = sorted({group for group, _ in groups})
+        text = ", ".join(f"{group} {groups[group, 'train']}/{groups[group, 'test']}" for group in names)
+        wanted = "SP 583/146, FS 350/88" if name == "finefs" else "200/50 each"
+        fits = {"finefs": {"SP": (583, 146), "FS": (350, 88)}}.get(name, dict.fromkeys(rhythmic.APPARATUS, (200, 50)))
+        same = {group: (groups[group, "train"], groups[group, "test"]) for group in names} == fits
+        rows.append(("records by class", "ok" if same else "differs", text, wanted, ""))
+    return rows
+
+
+def _path(name: str, root: Path, record: Record) -> Path:
+    """Where a record's frames lie, whether they are there or not."""
+    from sapnet_core.data.video import FOLDERS
+
+    folder = root / FOLDERS.get(name, "")
+    places = [folder / record.path, folder / "data" / record.path, root / record.path]
+    return next((place for place in places if place.exists()), places[0])
+
+
+def _videos(name: str, root: Path, records: list[Record], probes: int | None) -> list[tuple]:
+    """Videos in the official layout: how many are there, and whether those opened can be read and are long enough."""
+    what = "sequences" if all(record.path.lower().endswith(SEQUENCES) for record in records) else "videos"
+    needs: dict[str, Record] = {}  # the record of each path that needs most frames
+    for record in records:
+        if record.path not in needs or record.end > needs[record.path].end:
+            needs[record.path] = record
+    paths = {record.path: _path(name, root, record) for record in needs.values()}
+    there = [path for path, place in paths.items() if place.exists()]
+    absent = sorted(set(paths) - set(there))
+    state = "ok" if not absent else "missing"
+    remedy = f"without them twins are filmed; missing: {_listed(absent)}" if absent else ""
+    rows = [(what, state, f"{len(there)} of {len(paths)}", f"{len(paths)}, as {next(iter(paths))}", remedy)]
+    if name == "finefs" and there:
+        skeletons = [path.replace("video", "skeleton").removesuffix(".mp4") + ".npz" for path in there]
+        count = sum((paths[path].parents[1] / Path(s).parent.name / Path(s).name).is_file()
+                    for path, s in zip(there, skeletons, strict=True))  # fmt: skip
+        rows.append(("skeletons", "ok" if count == len(there) else "warning", f"{count} of {len(there)}", "", "unused"))
+    chosen = sorted(there)
+    if probes is not None and len(chosen) > probes:
+        chosen = [chosen[i] for i in np.linspace(0, len(chosen) - 1, probes).round().astype(int)]
+    faults = [fault for path in chosen if (fault := _fault(name, paths[path], needs[path]))]
+    if chosen:
+        state, remedy = ("differs", "copy or download them anew: " + _listed(faults)) if faults else ("ok", "")
+        rows.append((f"{what} opened", state, f"{len(chosen) - len(faults)} whole", f"{len(chosen)}", remedy))
+    return rows
+
+
+def _fault(name: str, place: Path, record: Record) -> str:
+    """What is wrong with a video or sequence, "" for nothing."""
+    try:
+        if name == "folder" and place.name.lower().endswith(SEQUENCES):
+            read_sequence(place)
+            return ""
+        from sapnet_core.data.video import frame_files, probe
+
+        if name == "mtl-aqa" and place.is_dir():  # files are numbered as FFmpeg counts, and need not be whole
+            found = max(frame_files(place))
+        else:
+            found = probe(place).frames
+    except ValueError as error:
+        return str(error)
+    needed = record.frames if name in ("finediving",) else record.end
+    if name in ("rg", "finefs"):  # whole seconds, or the last element alone: what they say is not exact
+        needed = min(needed, record.frames) - 10 * round(record.rate)
+    return f"{place.name}: {found} frames, record {record.key} needs {needed}" if found < needed else ""
+
+
+def _short(name: str, records: list[Record]) -> list[tuple]:
+    """Clips shorter than what is sampled of them."""
+    window = SAMPLED[name]
+    short = sum(record.frames < window for record in records)
+    how = {"mtl-aqa": "frames before the start are read too", "finediving": "some frames are read twice"}
+    remedy = how.get(name, "some frames are read twice") if short else ""
+    state = "warning" if short else "ok"
+    return [(f"clips shorter than the {window} sampled frames", state, f"{short} of {len(records)}", "", remedy)]
+
+
+def _overlap(root: Path, records: list[Record]) -> list[tuple]:
+    """Dives that stand in both diving sets, and leak from the training part of one into the test part of the other."""
+    sets = {}
+    for name in ("mtl-aqa", "finediving"):
+        try:
+            own = records[0].dataset == name
+            sets[name] = records if own else load_records(name, root)
+        except AnnotationError:
+            return [("overlap of MTL-AQA and FineDiving", "ok", f"{name} is not here", "", "")]
+    pairs = shared_dives(sets["mtl-aqa"], sets["finediving"])
+    ways = Counter((a.split, b.split) for a, b in pairs)
+    rows = [("dives in both MTL-AQA and FineDiving", "warning" if pairs else "ok", str(len(pairs)), "1369",
+             "never pretrain on the one and test on the other with them in" if pairs else "")]  # fmt: skip
+    leaks = (("MTL-AQA test dives in FineDiving's train part", ("test", "train"), 268),
+             ("FineDiving test dives in MTL-AQA's train part", ("train", "test"), 249))  # fmt: skip
+    for item, way, known in leaks:
+        count = ways[way]
+        rows.append((item, "warning" if count else "ok", str(count), str(known), "leave them out" if count else ""))
+    return rows
+
+
+def _finediving(root: Path, records: list[Record]) -> list[tuple]:
+    """Which edition of the fine-grained annotation is there, and where its fields do not agree with each other."""
+    folder = next(f for place in PLACES["finediving"] if ((f := root / place) / finediving.ANNOTATIONS).is_file())
+    fine = read_pickle(folder / finediving.ANNOTATIONS, finediving.SOURCE)
+    coarse = folder / finediving.COARSE
+    spans = read_pickle(coarse, finediving.SOURCE) if coarse.is_file() else {}
+    with (folder / finediving.ANNOTATIONS).open("rb") as content:
+        digest = hashlib.file_digest(content, "sha256").hexdigest()
+    published = digest == SUMS["finediving"][finediving.ANNOTATIONS]
+    edition = "the corrected edition" if published else "another edition than the corrected one"
+    rows = [("edition of the annotation", "ok" if published else "differs", edition, "the corrected edition",
+             "" if published else f"two editions go round; the corrected one is at {finediving.SOURCE}")]  # fmt: skip
+    length = sum(spans[k]["end_frame"] - spans[k]["start_frame"] + 1 != len(fine[k][4]) for k in fine if k in spans)
+    state = "differs" if length else "ok"
+    rows.append(("dives with other labels than frames", state, str(length), "0", "use one edition" if length else ""))
+    # the field holds the last frame before each change
+    steps = [k for k, entry in fine.items() if not np.array_equal(entry[3], np.flatnonzero(np.diff(entry[4])))]
+    found = f"{len(steps)} of {len(fine)}"
+    remedy = "the frame labels decide, the field is not read" if steps else ""
+    rows.append(("transitions other than the labels'", "warning" if steps else "ok", found, "", remedy))
+    if (folder / NAMED_TYPES).is_file():
+        other = read_pickle(folder / NAMED_TYPES, finediving.SOURCE)
+        fields = ("action_type", "dive_score", "difficulty", "steps_transit_frames", "frames_labels")
+        different = Counter(
+            field for key in fine if key in other for field, mine in zip(fields, fine[key], strict=True)
+            if not np.array_equal(mine, other[key].get(field))
+        )  # fmt: skip
+        different["keys"] += len(set(fine) ^ set(other))
+        found = ", ".join(f"{field} of {count}" for field, count in different.items() if count) or "no difference"
+        state = "ok" if found == "no difference" else "differs"
+        remedy = "" if state == "ok" else "the two files are of different editions: take both from one source"
+        rows.append((f"{NAMED_TYPES} beside it", state, found, "no difference", remedy))
+    return rows + _overlap(root, records)
+
+
+def _rg(root: Path, records: list[Record]) -> list[tuple]:
+    """The numbers of each apparatus without gaps, but for the one that the published list has."""
+    rows = []
+    for apparatus in rhythmic.APPARATUS:
+        numbers = {int(record.key.partition("_")[2]) for record in records if record.group == apparatus}
+        gaps = sorted(set(range(1, max(numbers, default=0) + 1)) - numbers)
+        state = "warning" if gaps else "ok"
+        found = f"{len(numbers)} up to {max(numbers, default=0)}" + (f", no {gaps[0]}" if gaps else "")
+        known = "250 up to 251, no 134" if apparatus == "Ball" else "250 up to 250"
+        remedy = "do not count videos up: read their names" if gaps else ""
+        rows.append((f"numbers of {apparatus}", state, found, known, remedy))
+    return rows
+
+
+def _finefs(root: Path, records: list[Record]) -> list[tuple]:
+    """The split, which is nobody's, and sums that do not come out."""
+    rows = [("split", "warning", "drawn: random, seed 42", "no list is published",
+             f"say which rule you use: {', '.join(finefs.SPLIT_RULES)}")]  # fmt: skip
+    total = sum(abs(r.mark("tes") + r.mark("pcs") + r.mark("deductions") - r.score) > 0.02 for r in records)
+    rows.append(("totals other than TES + PCS + deductions", "warning" if total else "ok", str(total), "0",
+                 "the total is read as it stands" if total else ""))  # fmt: skip
+    tes = sum(abs(sum(e.base + e.goe for e in r.elements) - r.mark("tes")) > 0.06 for r in records)
+    rows.append(("TES other than the sum of its elements", "warning" if tes else "ok", str(tes), "0",
+                 "TES is read as it stands" if tes else ""))  # fmt: skip
+    wanted = {"SP": 7, "FS": 12}
+    odd = sum(len(r.elements) != wanted[r.group] for r in records)
+    rows.append(("programs without 7 or 12 elements", "warning" if odd else "ok", str(odd), "0", ""))
+    return rows
+
+
+def _folder(root: Path, records: list[Record]) -> list[tuple]:
+    unlabeled = sum(record.split == "train" and record.score != record.score for record in records)
+    train = sum(record.split == "train" for record in records)
+    return [("training records with a score", "ok", f"{train - unlabeled} of {train}", "", "")]
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    """Print the findings about the datasets in a folder; 1 where something is missing or differs."""
+    parser = argparse.ArgumentParser(prog="sapnet_core.data.check", description=__doc__.splitlines()[0])
+    parser.add_argument("folder", type=Path, help="holds MTL-AQA, FineDiving, RG, FineFS or records.csv")
+    parser.add_argument("names", nargs="*", metavar="name", help=f"of {', '.join(READERS)}; those found by default")
+    parser.add_argument("--all", action="store_true", help="open every video, not eight of them")
+    options = parser.parse_args(arguments)
+    if not options.folder.is_dir():
+        parser.error(f"{options.folder} is no folder")
+    unknown = next((name for name in options.names if name not in READERS), None)
+    if unknown:
+        parser.error(f"dataset {unknown!r} is unknown: choose of {', '.join(READERS)}")
+    bad = False
+    names = options.names or [name for name in READERS if _present(name, options.folder)]
+    if not names:
+        parser.error(f"{options.folder} holds no dataset: name one of {', '.join(READERS)} to see what is missing")
+    for name in names:
+        table = check_dataset(name, options.folder, None if options.all else 8)
+        bad = bad or table.state.isin(["missing", "differs"]).any()
+        print(f"{name}")
+        for row in table.itertuples():
+            expected = f" (expected {row.expected})" if row.expected and row.state != "ok" else ""
+            print(f"  {row.state:8}{row.item}: {row.found}{expected}" + (f" -> {row.remedy}" if row.remedy else ""))
+    return int(bad)
+
+
+def _present(name: str, root: Path) -> bool:
+    return any(state != "missing" and found != "not there" for _, state, found, _, _ in _files(name, root))
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,279 @@
+"""A folder of own videos or sequences becomes records; what is hostile or wrong in it becomes a one-line error."""
+
+import io
+import math
+import os
+import pickle
+import struct
+import zipfile
+
+import numpy as np
+import pytest
+import torch
+from PIL import Image
+
+from sapnet_core.data import AnnotationError, folder, load_records
+from sapnet_core.data.folder import read_folder, read_sequence, sequence_shape
+
+HEAD = "id,path,score,split\n"
+ROWS = "a,a.npy,7.5,train\nb,b.npy,,train\nc,c.npy,3,test\n"
+
+
+@pytest.fixture
+def own(tmp_path):
+    """A folder of three sequences; `own(table)` writes records.csv and reads it."""
+    root = tmp_path / "own"
+    root.mkdir()
+    for i, name in enumerate("abc"):
+        np.save(root / f"{name}.npy", np.full((10 + i, 4), i, np.float32))
+
+    def read(table, encoding="utf-8"):
+        (root / "records.csv").write_bytes(table.encode(encoding))
+        return read_folder(root)
+
+    read.root = root
+    return read
+
+
+def refused(call, fault, kind=AnnotationError):
+    with pytest.raises(kind, match=fault) as error:
+        call()
+    assert "\n" not in str(error.value) and len(str(error.value)) < 600
+
+
+# ---- records.csv
+
+
+def test_the_smallest_table(own):
+    first, second, third = own(HEAD + ROWS)
+    assert (first.key, first.path, first.score, first.split) == ("a", "a.npy", 7.5, "train")
+    assert (first.start, first.end) == (0, 10)
+    assert math.isnan(second.score) and second.split == "train"  # unlabeled
+    assert (third.score, third.frames, third.group, third.difficulty) == (3, 12, "", 1)
+    assert load_records("folder", own.root)[0] == first
+
+
+def test_every_column(own):
+    table = (
+        "note,#mine,transitions,end_frame,start_frame,group,difficulty,split,score,path,id\n"
+        '"a note, with comma",1,4; 6,9,2,beam,2.5,train,5,a.npy,first\n'
+        ",,,,,,,test,1,b.npy,second\n"
+    )
+    others = (table.replace("\n", "\r\n"), "utf-8-sig"), (table + ",,,,,,,,,,\n\n", "utf-8")
+    for text, encoding in ((table, "utf-8"), *others):
+        first, second = own(text, encoding)
+        assert (first.key, first.start, first.end, first.group, first.difficulty) == ("first", 2, 9, "beam", 2.5)
+        assert first.transitions == (2, 4) and first.subactions == (0, 1, 2)  # from the record's start on
+        assert (second.start, second.end, second.transitions, second.subactions) == (0, 11, (), ())
+
+
+def test_frame_folders_and_videos_are_asked_for_their_length(own):
+    (own.root / "frames").mkdir()
+    for i in range(5):
+        Image.new("RGB", (16, 12)).save(own.root / "frames" / f"{i + 1:04d}.png")
+    (record,) = (r for r in own(HEAD + ROWS + "d,frames,1,train\n") if r.key == "d")
+    assert (record.path, record.end) == ("frames", 5)
+    (own.root / "torn.mp4").write_bytes(b"no video")
+    known = own("end_frame," + HEAD + "12,d,torn.mp4,1,train\n,a,a.npy,1,test\n")[0]
+    assert known.end == 12  # not opened where the end is given
+    refused(lambda: own(HEAD + ROWS + "d,torn.mp4,1,train\n"), "torn.mp4: no video", ValueError)
+
+
+@pytest.mark.parametrize("row, fault", [
+    ("d,../a.npy,1,train", "path '../a.npy' leads out of the folder"),
+    ("d,x/../../a.npy,1,train", "leads out of the folder"),
+    ("d,/etc/passwd,1,train", "path '/etc/passwd' leads out of the folder"),
+    ("d,C:\\a.npy,1,train", "leads out of the folder"),
+    ("d,..\\a.npy,1,train", "leads out of the folder"),
+    ("d,link.npy,1,train", "leads out of the folder by a link"),
+    ("d,way/out.npy,1,train", "leads out of the folder by a link"),
+    ("d,.,1,train", "leads out of the folder"),
+    ("d,,1,train", "path is empty"),
+    ("d,absent.mp4,1,train", "path 'absent.mp4' is not there"),
+    ("d,pipe.npy,1,train", "path 'pipe.npy' is not there"),
+    ("a,b.npy,1,train", "id 'a' stands twice"),
+    (",b.npy,1,train", "id '' .*is empty"),
+    ("d,a.npy,1,val", "split 'val' is unknown"),
+    ("d,a.npy,1,", "split '' is unknown"),
+    ("d,a.npy,good,train", "score 'good' is no number"),
+    ("d,a.npy,inf,train", "score 'inf' is no number"),
+    ('d,a.npy,"7,5",train', "score '7,5' is no number"),
+    ("d,a.npy,,test", "test row 'd' has no score"),
+    ("d,a.npy,nan,test", "test row 'd' has no score"),
+    ("d,a.npy,1", "3 cells, the first line has 4"),
+    ("d,a.npy,1,train,5", "5 cells, the first line has 4"),
+])  # fmt: skip
+def test_bad_rows_are_named_by_their_line(own, tmp_path, row, fault):
+    np.save(tmp_path / "out.npy", np.zeros((5, 2), np.float32))
+    os.symlink(tmp_path / "out.npy", own.root / "link.npy")
+    os.symlink(tmp_path, own.root / "way")
+    os.mkfifo(own.root / "pipe.npy")
+    refused(lambda: own(HEAD + ROWS + row + "\n"), f"records.csv: line 5: .*{fault}.*: ")
+
+
+@pytest.mark.parametrize("values, fault", [
+    ("5,5,", r"span \[5, 5\) of a.npy holds no frames, the file has 10"),
+    ("7,5,", r"span \[7, 5\)"),
+    ("0,11,", r"span \[0, 11\) of a.npy holds no frames, the file has 10"),
+    ("-1,5,", "start_frame '-1' is no frame number"),
+    ("1.5,5,", "start_frame '1.5' is no frame number"),
+    ("0,99999999999,", "end_frame '99999999999' is no frame number"),
+    ("0,9,3 3", "transitions '3 3' do not ascend between 0 and 9"),
+    ("2,9,2 5", "transitions '2 5' do not ascend between 2 and 9"),
+    ("0,9,3;9", "transitions '3;9' do not ascend"),
+    ("0,9,three", "transitions 'three' is no frame number"),
+])  # fmt: skip
+def test_bad_spans(own, values, fault):
+    table = "id,path,score,split,start_frame,end_frame,transitions\n"
+    refused(lambda: own(table + f"a,a.npy,1,train,{values}\nb,b.npy,1,test,,,\n"), f"records.csv: line 2: {fault}")
+
+
+def test_bad_tables(own):
+    refused(lambda: own("id,path,score\na,a.npy,1\n"), "records.csv: no column 'split'")
+    refused(lambda: own(""), "records.csv: no column 'id'")
+    refused(lambda: own("rater," + HEAD), "column 'rater' is unknown: use id, path, .*or begin it with #")
+    refused(lambda: own("id," + HEAD), "column 'id' stands twice")
+    refused(lambda: own(HEAD + "a,a.npy,,train\nc,c.npy,1,test\n"), "no train row has a score")
+    refused(lambda: own(HEAD + "a,a.npy,1,train\n"), "no test row has a score")
+    refused(lambda: own(HEAD), "no train row has a score")
+    refused(lambda: own(HEAD + ROWS, "utf-16"), "records.csv: no table of UTF-8 text")
+    refused(lambda: own(HEAD + 'a,"a.npy,1,train\n'), "records.csv: no table of UTF-8 text")
+    zero = "id,path,score,split,difficulty\na,a.npy,1,train,0\nb,b.npy,1,test,\n"
+    refused(lambda: own(zero), "line 2: difficulty 0 is not above 0")
+    (own.root / "records.csv").unlink()
+    refused(lambda: read_folder(own.root), "records.csv: no such file: write a table with the columns id, path")
+
+
+# ---- sequences
+
+
+def test_kinds_of_sequences(tmp_path):
+    values = np.arange(24, dtype=np.float64).reshape(6, 4)
+    want = torch.from_numpy(values).float()
+    np.save(tmp_path / "a.npy", values)
+    np.save(tmp_path / "f.npy", np.asfortranarray(values))
+    np.save(tmp_path / "big.npy", values.astype(">f8"))
+    np.save(tmp_path / "int.npy", values.astype(np.int16))
+    np.savez(tmp_path / "one.npz", x=values)
+    np.savez_compressed(tmp_path / "two.npz", other=np.zeros(3), features=values)
+    np.savetxt(tmp_path / "plain.csv", values, delimiter=",")
+    np.savetxt(tmp_path / "named.CSV", values, delimiter=",", header="a,b,c,d", comments="")
+    for file in tmp_path.iterdir():
+        back = read_sequence(file)
+        assert back.dtype == torch.float32 and torch.equal(back, want), file.name
+        assert sequence_shape(file) == (6, 4)
+    joints = np.random.default_rng(0).random((7, 5, 3))
+    np.save(tmp_path / "joints.npy", joints)
+    assert torch.equal(read_sequence(tmp_path / "joints.npy"), torch.from_numpy(joints.reshape(7, 15)).float())
+    assert sequence_shape(tmp_path / "joints.npy") == (7, 15)
+
+
+class Hostile:
+    def __reduce__(self):
+        return os.mkdir, (Hostile.trace,)
+
+
+def test_objects_are_refused_and_do_nothing(tmp_path):
+    Hostile.trace = str(tmp_path / "was-here")
+    array = np.array([[Hostile()]], object)
+    np.save(tmp_path / "a.npy", array, allow_pickle=True)
+    np.savez(tmp_path / "a.npz", features=array)
+    (tmp_path / "b.npy").write_bytes(pickle.dumps(Hostile()))
+    for name in ("a.npy", "a.npz"):
+        refused(lambda name=name: read_sequence(tmp_path / name), f"{name}: refused, it holds objects, which could run")
+    refused(lambda: read_sequence(tmp_path / "b.npy"), "b.npy: no NumPy array")
+    assert not (tmp_path / "was-here").exists()
+    np.load(tmp_path / "a.npy", allow_pickle=True)  # the ordinary way would have run it
+    assert (tmp_path / "was-here").exists()
+
+
+def test_zip_bombs_are_refused_before_they_are_unpacked(tmp_path, monkeypatch):
+    def packed(name, array):
+        content = io.BytesIO()
+        np.save(content, array)
+        with zipfile.ZipFile(tmp_path / name, "w", zipfile.ZIP_DEFLATED) as archive:
+            archive.writestr("features.npy", content.getvalue())
+        return tmp_path / name
+
+    bomb = packed("bomb.npz", np.zeros((1_000_000, 4), np.float32))
+    assert bomb.stat().st_size < 100_000
+    monkeypatch.setattr(zipfile.ZipFile, "open", lambda *_: pytest.fail("unpacked"))
+    refused(lambda: read_sequence(bomb), r"bomb.npz: refused, \d+ bytes that unpack to 15.3 MiB")
+    monkeypatch.undo()
+    # lies about its size: the directory says little, the stream holds much
+    lying = bytearray(bomb.read_bytes())
+    at = lying.rindex(b"PK\x01\x02")
+    lying[at + 24 : at + 28] = struct.pack("<I", 1000)
+    bomb.write_bytes(lying)
+    refused(lambda: read_sequence(bomb), "bomb.npz: ")
+    # many entries that are small each
+    with zipfile.ZipFile(tmp_path / "many.npz", "w", zipfile.ZIP_DEFLATED) as archive:
+        for i in range(50):
+            archive.writestr(f"{i}.npy", bytes(200_000))
+    refused(lambda: read_sequence(tmp_path / "many.npz"), "many.npz: refused")
+
+
+def test_an_array_that_claims_more_than_the_file_holds(tmp_path):
+    def claiming(shape, name="a.npy", kind="<f4", content=bytes(64)):
+        stream = io.BytesIO()
+        np.lib.format.write_array_header_1_0(stream, {"descr": kind, "fortran_order": False, "shape": shape})
+        (tmp_path / name).write_bytes(stream.getvalue() + content)
+        return tmp_path / name
+
+    refused(lambda: read_sequence(claiming((10**6, 10**6))), "a.npy: claims .* MiB, the limit is 1024")
+    refused(lambda: read_sequence(claiming((100, 4))), "a.npy: cut short")
+    refused(lambda: read_sequence(claiming((2, 4))), "a.npy: longer than its header says")
+    refused(lambda: read_sequence(claiming((4, 4), kind="<U1")), "a.npy: refused, it holds <U1 values")
+    refused(lambda: read_sequence(claiming((4, 4), kind="<c8")), "a.npy: refused, it holds complex64 values")
+    refused(lambda: read_sequence(claiming((-4, 4))), "a.npy: ")
+    assert read_sequence(claiming((4, 4))).shape == (4, 4)
+
+
+@pytest.mark.parametrize("shape", [(), (5,), (0, 4), (5, 0), (5, 4, 4), (5, 4, 1), (2, 3, 4, 3)])
+def test_other_shapes_are_refused(tmp_path, shape):
+    np.save(tmp_path / "a.npy", np.zeros(shape, np.float32))
+    refused(lambda: read_sequence(tmp_path / "a.npy"), "a.npy: its shape is .*: save .time, features. or")
+    refused(lambda: sequence_shape(tmp_path / "a.npy"), "a.npy: its shape is")
+
+
+@pytest.mark.parametrize("value", [np.nan, np.inf, -np.inf, 1e300])
+def test_numbers_that_are_not_finite_are_named(tmp_path, value):
+    values = np.zeros((6, 3))
+    values[4, 2] = value
+    np.save(tmp_path / "a.npy", values)
+    refused(lambda: read_sequence(tmp_path / "a.npy"), "a.npy: value 2 of step 4 is not finite: fill or cut")
+    np.savetxt(tmp_path / "a.csv", values, delimiter=",")
+    refused(lambda: read_sequence(tmp_path / "a.csv"), "a.csv: value 2 of step 4 is not finite")
+
+
+def test_torn_and_foreign_sequences(tmp_path):
+    np.savez(tmp_path / "a.npz", x=np.zeros((50, 4)))
+    whole = (tmp_path / "a.npz").read_bytes()
+    for content in (b"", whole[:-30], b"PK\x03\x04", b"text"):
+        (tmp_path / "a.npz").write_bytes(content)
+        refused(lambda: read_sequence(tmp_path / "a.npz"), "a.npz: no whole npz file")
+    damaged = bytearray(whole)
+    damaged[300] ^= 255
+    (tmp_path / "a.npz").write_bytes(damaged)
+    refused(lambda: read_sequence(tmp_path / "a.npz"), "a.npz: .*Bad CRC-32")
+    np.savez_compressed(tmp_path / "a.npz", x=np.random.default_rng(0).random((5000, 4)))
+    damaged = bytearray((tmp_path / "a.npz").read_bytes())
+    damaged[90_000:90_010] = bytes(10)
+    (tmp_path / "a.npz").write_bytes(damaged)
+    refused(lambda: read_sequence(tmp_path / "a.npz"), "a.npz: damaged")
+    np.savez(tmp_path / "a.npz", x=np.zeros((5, 4)), y=np.zeros((5, 4)))
+    refused(lambda: read_sequence(tmp_path / "a.npz"), r"a.npz: holds 2 arrays \(x.npy, y.npy\): keep one")
+    for content in (b"", b"1,2\n3\n", b"1,x\n2,y\n", b"\xff\xfe\x00", b"a,b\n"):
+        (tmp_path / "a.csv").write_bytes(content)
+        refused(lambda: read_sequence(tmp_path / "a.csv"), "a.csv: ")
+    for content in (b"", b"\x93NUMPY", b"\x93NUMPY\x01\x00\x10\x00" + b"(" * 16, b"\x93NUMPY\x03\x00\xff\xff\xff\xff"):
+        (tmp_path / "a.npy").write_bytes(content)
+        refused(lambda: read_sequence(tmp_path / "a.npy"), "a.npy: no NumPy array")
+    refused(lambda: read_sequence(tmp_path / "absent.npy"), "absent.npy: no such file")
+
+
+def test_a_file_above_the_limit_is_not_read(tmp_path, monkeypatch):
+    monkeypatch.setattr(folder, "LIMIT", 1000)
+    for name in ("a.npy", "a.csv", "a.npz"):
+        (tmp_path / name).write_bytes(bytes(2000))
+        refused(lambda name=name: read_sequence(tmp_path / name), f"{name}: has 0 MiB, the limit is 0")
