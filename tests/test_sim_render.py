@@ -95,8 +95,8 @@ def test_background_is_the_same_for_two_qualities_where_the_camera_is():
 @pytest.mark.parametrize("action", ["107B", "5253B", "614B", "405C"])
 def test_pixels_of_the_figure_lie_in_its_box_and_fill_it(action):
     scene, motion = scene_of(seed=3), motion_of(action)
-    with_actor, boxes, _ = render_frames(motion, scene, SIZE)
-    without, _, _ = render_frames(motion, scene, SIZE, actor=False)
+    with_actor, boxes, *_ = render_frames(motion, scene, SIZE)
+    without, *_ = render_frames(motion, scene, SIZE, actor=False)
     before = int(motion.entry)  # from then on the splash differs, too
     changed = (with_actor.int() - without.int()).abs().amax(1)[:before] > 4  # (t, H, W)
     rows, columns = changed.any(2), changed.any(1)
@@ -118,7 +118,7 @@ def test_joints_lie_on_the_figure_and_in_the_crop(twin):
 @pytest.mark.parametrize("seed", range(4))
 def test_figure_stays_in_the_picture_at_a_fit_size(seed):
     motion, scene = motion_of(quality=0.5, seed=seed), scene_of(SimSettings(camera=2.0), seed)
-    _, boxes, joints = render_frames(motion, scene, SIZE)
+    _, boxes, joints, _ = render_frames(motion, scene, SIZE)
     flying = joints[: int(motion.entry)]
     assert flying.min() > 0 and flying.max() < SIZE
     assert 0.25 < (boxes[:10, 3] - boxes[:10, 1]).mean() / SIZE < 0.55
@@ -128,7 +128,7 @@ def test_body_vanishes_in_the_water_and_its_box_stays_at_the_splash():
     motion, scene = motion_of(), scene_of(SimSettings(bystanders=0))
     deep = motion.joints.clone()
     deep[int(motion.entry) + 4 :, :, 1] -= 2 * SIGHT + 2
-    video, boxes, _ = render_frames(replace(motion, joints=deep, splash=0.0, entry=motion.entry), scene, SIZE)
+    video, boxes, *_ = render_frames(replace(motion, joints=deep, splash=0.0, entry=motion.entry), scene, SIZE)
     empty = render_frames(replace(motion, joints=deep), scene, SIZE, actor=False)[0]
     assert (video[-1].int() - empty[-1].int()).abs().float().mean() < 2
     centre = (boxes[-1, :2] + boxes[-1, 2:]) / 2
@@ -158,7 +158,7 @@ def test_settings_switch_nuisance_off():
     calm = SimSettings(nuisance=0.0, bystanders=0, sensor_noise=0.0, texture=0.0, camera=0.0)
     a, b = scene_of(calm, 0), scene_of(calm, 1)
     assert torch.equal(a.palette, b.palette) and a.yaw == b.yaw == 0 and a.shake == 0
-    assert (a.gain == 1).all() and bystander_joints(a, FRAMES).shape == (0, FRAMES, 16, 3)
+    assert (a.gain == 1).all() and bystander_joints(a.people, FRAMES).shape == (0, FRAMES, 16, 3)
     quiet, loud = (render_frames(motion_of(), scene_of(s), SIZE)[0].float() for s in (calm, SimSettings()))
     assert loud[:, :, :, :30].std() > 1.5 * quiet[:, :, :, :30].std()
 
@@ -174,15 +174,15 @@ def test_noise_has_the_asked_strength_and_changes_from_frame_to_frame():
 
 def test_bystanders_move_and_stand_on_their_feet():
     scene = scene_of(SimSettings(bystanders=12))
-    joints = bystander_joints(scene, FRAMES)
+    joints = bystander_joints(scene.people, FRAMES)
     assert joints.shape == (12, FRAMES, 16, 3) and (joints.diff(dim=1).abs().amax((1, 2, 3)) > 0).all()
     torch.testing.assert_close(joints[..., 1].amin(2), scene.people[:, 4:5].expand(-1, FRAMES))
 
 
 def test_larger_picture_shows_the_same_scene():
     scene, motion = replace(scene_of(), sensor=0.0), motion_of()
-    small, boxes, _ = render_frames(motion, scene, SIZE)
-    large, twice, _ = render_frames(motion, scene, 2 * SIZE)
+    small, boxes, *_ = render_frames(motion, scene, SIZE)
+    large, twice, *_ = render_frames(motion, scene, 2 * SIZE)
     shrunk = torch.nn.functional.avg_pool2d(large.float(), 2)
     assert (shrunk - small.float()).abs().mean() < 6
     torch.testing.assert_close(twice / 2, boxes, atol=1.1, rtol=0)

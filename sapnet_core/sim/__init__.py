@@ -1,27 +1,28 @@
 """Simulated twins: for every record a video in which an articulated figure performs it, with its ground truth."""
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
+from importlib import import_module
 
 import torch
 from torch import Tensor
 
 from sapnet_core.data.clips import sample_frames
 from sapnet_core.data.records import Record
-from sapnet_core.sim.kinematics import dive_motion
-from sapnet_core.sim.quality import draw_factors, seed_of
+from sapnet_core.sim.quality import seed_of
 from sapnet_core.sim.render import render_frames
-from sapnet_core.sim.scene import draw_scene
 from sapnet_core.sim.settings import SimSettings, settings_for
 
-__all__ = ["Twin", "simulate"]
+__all__ = ["SPORTS", "Twin", "simulate", "sport_of"]
 
-FRAME_RATE = 25.0  # of the source videos, 1/s
+SPORTS = {"mtl-aqa": "diver", "finediving": "diver", "pretrain": "diver", "rg": "gymnast", "finefs": "skater"}
 
 
 @dataclass(frozen=True)
 class Twin:
-    """A simulated dive and its truth: `video` (T, 3, H, W) uint8; `boxes` (T, 4) of the actor, xyxy, and `joints`
-    (T, 16, 2), both in continuous pixels; `subactions` (T,); quality `factors` (F,); frame of `entry` (fractional)."""
+    """A simulated performance and its truth: `video` (T, 3, H, W) uint8; `boxes` (T, 4) of the actor, xyxy, and
+    `joints` (T, 16, 2), both in continuous pixels; `subactions` (T,); quality `factors` (F,); frame of a dive's `entry`
+    (fractional, NaN elsewhere); `people` (T, B, 4), boxes of those who stand by, NaN where they are not in the picture.
+    """
 
     video: Tensor
     boxes: Tensor
@@ -29,6 +30,14 @@ class Twin:
     subactions: Tensor
     factors: Tensor
     entry: float
+    people: Tensor = field(default_factory=lambda: torch.empty(0, 0, 4))
+
+
+def sport_of(dataset: str):
+    """The module that performs a dataset's records: `diver`, `gymnast` or `skater`. Raises ValueError naming those."""
+    if dataset not in SPORTS:
+        raise ValueError(f"dataset {dataset!r} has no twins: choose one of {', '.join(SPORTS)}")
+    return import_module(f"sapnet_core.sim.{SPORTS[dataset]}")
 
 
 def simulate(
@@ -46,15 +55,16 @@ def simulate(
     neither in scene nor in athlete. `settings` default to those of the dataset, `offsets` (T,) to the dataset's sampled
     frames, counted from the record's start.
     """
+    sport = sport_of(record.dataset)
     settings = settings_for(record.dataset) if settings is None else settings
     offsets = sample_frames(record) if offsets is None else offsets
     judged, moved, placed = (
         torch.Generator().manual_seed(seed_of(record.dataset, f"{record.key}/{part}", seed))
         for part in ("quality", "motion", "scene")
     )
-    factors = draw_factors(record.quality, settings, judged)
-    motion = dive_motion(record, offsets, factors, settings, moved)
-    scene = draw_scene(settings, placed, frames=len(offsets), height=motion.board, springboard=motion.springboard)
-    dt = float(offsets[-1] - offsets[0]) / max(len(offsets) - 1, 1) / FRAME_RATE
-    video, boxes, joints = render_frames(motion, scene, size, device, dt=dt)
-    return Twin(video, boxes, joints, motion.subactions, factors, motion.entry)
+    factors = sport.quality_factors(record, settings, judged)
+    motion = sport.perform(record, offsets, factors, settings, moved)
+    scene = sport.draw_scene(settings, placed, frames=len(offsets), motion=motion)
+    dt = float(offsets[-1] - offsets[0]) / max(len(offsets) - 1, 1) / record.rate
+    film = render_frames(motion, scene, size, device, dt=dt)
+    return Twin(film.video, film.boxes, film.joints, motion.subactions, factors, motion.entry, film.people)

@@ -9,7 +9,6 @@ the dive number. Faults are 1 - factor (times visibility), each with an effect o
 """
 
 import math
-from dataclasses import dataclass
 
 import torch
 from torch import Tensor
@@ -17,6 +16,7 @@ from torch import Tensor
 from sapnet_core.data.records import Record
 from sapnet_core.sim.dives import Dive, board_height, parse_dive
 from sapnet_core.sim.figure import BONES, JOINTS, MASS, approach, pose_joints, pose_track, smooth_step
+from sapnet_core.sim.motion import Motion
 from sapnet_core.sim.quality import FACTORS
 from sapnet_core.sim.settings import SimSettings
 
@@ -31,27 +31,6 @@ DRAWS = (
     "height", "legs", "arms", "tempo", "approach", "arm_style", "stance", "opening", "reach", "lean", "sink", "cadence",
     "lead_in", "flight", "phases", "phase", "over", "bend", "far", "drift", "foremost", "side",
 )  # fmt: skip
-
-
-@dataclass(frozen=True)
-class Motion:
-    """A dive as it moves.
-
-    Attributes:
-        joints: (T, 16, 3) meters, order `JOINTS`; x away from the board, y up from the water, z to the camera.
-        subactions: (T,) int64: 0 take-off, 1.. the phases of flight in order, the largest number the entry.
-        entry: where the lowest point of the figure meets the water, as a fractional index into the T frames.
-        splash: 0 none to 1 heavy.
-        board: height of the board above the water, meters.
-        springboard: whether it is one; otherwise a platform.
-    """
-
-    joints: Tensor
-    subactions: Tensor
-    entry: float
-    splash: float
-    board: float
-    springboard: bool
 
 
 def _step_integral(u: Tensor, start: float, end: float) -> Tensor:

@@ -1,4 +1,4 @@
-"""What judges look at: eight factors whose mean is the quality of a dive, and the noise of judging."""
+"""What judges look at: factors whose mean is the quality of a performance (a dive has eight), and judge noise."""
 
 import hashlib
 
@@ -18,8 +18,10 @@ def seed_of(dataset: str, key: str, seed: int) -> int:
     return int.from_bytes(hashlib.blake2b(text, digest_size=8).digest(), "big") >> 1
 
 
-def draw_factors(quality: float, settings: SimSettings, generator: torch.Generator) -> Tensor:
-    """Draw the factors of a dive, (F,) float32 in [0, 1], 1 being perfect.
+def draw_factors(
+    quality: float, settings: SimSettings, generator: torch.Generator, count: int = len(FACTORS)
+) -> Tensor:
+    """Draw the factors of a dive, or `count` factors of another sport, (F,) float32 in [0, 1], 1 being perfect.
 
     Before they are clipped to [0, 1], their mean is `quality` plus judge noise, and each deviates from that mean with
     sd `factor_spread`; the deviations add up to zero, so that any one factor tells only part of the score. The same
@@ -30,7 +32,6 @@ def draw_factors(quality: float, settings: SimSettings, generator: torch.Generat
     """
     if not 0.0 <= quality <= 1.0:
         raise ValueError(f"quality={quality!r}: give the execution score over its maximum, from 0 to 1")
-    count = len(FACTORS)
     normal = torch.randn(count + 1, generator=generator, device=generator.device).cpu()
     deviation = normal[1:] - normal[1:].mean()
     deviation = deviation * (count / (count - 1)) ** 0.5  # taking the mean off has shrunk the sd by sqrt(1 - 1/F)

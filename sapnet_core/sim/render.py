@@ -11,9 +11,9 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from sapnet_core.sim.scene import Scene, bystander_joints, paint_canvas
+from sapnet_core.sim.motion import Motion, Props
 
-__all__ = ["Camera", "follow", "render_frames"]
+__all__ = ["Camera", "Film", "follow", "render_frames"]
 
 SKIN, SUIT, HAIR = 8, 9, 10
 CHEST, WAIST, PELVIS = 16, 17, 18  # joints added to the 16: middle of the shoulders, of the trunk, of the hips
@@ -27,7 +27,19 @@ PARTS = (
     (12, 14, 0.042, 0.028, SKIN, 0.0), (13, 15, 0.042, 0.028, SKIN, 0.0),
 )  # fmt: skip
 TRUNK = (3, 4, 5)  # the parts that are bare where the suit covers the hips alone
+CHUNK = 32  # frames of a routine drawn at once, what fits a processor's cache; a dive is drawn as a whole
 SIGHT = 0.7  # depth in metres at which a body in the water can no longer be seen, while the water is clear
+
+
+class Film(NamedTuple):
+    """What the camera took: `video` (T, 3, H, W) uint8; `boxes` (T, 4) of the actor, xyxy, never empty and inside the
+    picture; `joints` (T, 16, 2), which may lie outside; `people` (T, B, 4), boxes of those who stand by, NaN where the
+    picture does not show them. All in continuous pixels."""
+
+    video: Tensor
+    boxes: Tensor
+    joints: Tensor
+    people: Tensor
 
 
 class Camera(NamedTuple):
@@ -48,17 +60,19 @@ class Camera(NamedTuple):
         return torch.stack([x, y], -1)
 
 
-def follow(joints: Tensor, scene: Scene, size: int, entry: float) -> Camera:
+def follow(joints: Tensor, scene, size: int, entry: float, clock: Tensor | None = None) -> Camera:
     """The camera's path: it follows the figure (T, J, 2) with lag, zooms and shakes, never loses it, and from the frame
-    of `entry` stays with the place of entry."""
+    of a diver's `entry` stays with the place of entry. `clock` (T,) says when the frames are, if not evenly."""
     device = joints.device
-    t = torch.arange(len(joints), device=device)
+    t = torch.arange(len(joints), device=device) if clock is None else clock.to(device)
     amplitude, frequency, phase = scene.zoom
     view = scene.view * (1 + amplitude * torch.sin(6.28 * (frequency * t + phase)))  # (T,) metres
-    seen = torch.stack([joints[..., 0], joints[..., 1].clamp(min=-0.5)], -1)
+    diver = not math.isnan(entry)
+    seen = torch.stack([joints[..., 0], joints[..., 1].clamp(min=-0.5)], -1) if diver else joints
     low, high = seen.amin(1), seen.amax(1)
     target = (low + high) / 2
-    target = torch.stack([target[t.clamp(max=max(int(entry), 0)), 0], target[:, 1].clamp(min=0.3)], 1)
+    if diver:
+        target = torch.stack([target[t.clamp(max=max(int(entry), 0)), 0], target[:, 1].clamp(min=0.3)], 1)
     age = (t[:, None] - t[None]).float()
     kernel = torch.where(age >= 0, torch.exp(-age / scene.lag), torch.zeros(()))
     centre = (kernel / kernel.sum(1, keepdim=True)) @ target  # (T, T) @ (T, 2)
@@ -69,11 +83,14 @@ def follow(joints: Tensor, scene: Scene, size: int, entry: float) -> Camera:
     return Camera(centre, size / view, -1 if scene.mirrored else 1, size)
 
 
-def _turn(joints: Tensor, yaw: float) -> Tensor:
-    """Turn joints (..., 3) about the vertical, so that the third axis shows: x' = x cos + z sin, z' = z cos - x sin."""
+def _turn(joints: Tensor, yaw: float, pitch: float = 0.0) -> Tensor:
+    """Turn joints (..., 3) about the vertical, so that the third axis shows: x' = x cos + z sin, z' = z cos - x sin;
+    then tip them by the camera's look down: y' = y cos - z' sin, z'' = z' cos + y sin."""
     x, y, z = joints.unbind(-1)
     c, s = math.cos(yaw), math.sin(yaw)
-    return torch.stack([c * x + s * z, y, c * z - s * x], -1)
+    x, z = c * x + s * z, c * z - s * x
+    c, s = math.cos(pitch), math.sin(pitch)
+    return torch.stack([x, c * y - s * z, c * z + s * y], -1)
 
 
 def _capsules(joints: Tensor, camera: Camera) -> tuple[Tensor, Tensor, Tensor, Tensor]:
@@ -151,7 +168,7 @@ def _boxes(ends: Tensor, radii: Tensor, camera: Camera, depth: Tensor, place: Te
     return torch.cat([corner, torch.maximum(boxes[:, 2:].clamp(max=camera.size), corner + 2)], 1)
 
 
-def _splash(frames: Tensor, motion, scene: Scene, camera: Camera, place: Tensor, dt: float) -> None:
+def _splash(frames: Tensor, motion, scene, camera: Camera, place: Tensor, dt: float) -> None:
     """Spray, plume and foam over frames (T, 3, H, W) in place: sums of Gaussians, alpha = 1 - exp(-density).
 
     Drops fly on parabolas from `place` (2,), the point of entry in metres; their number, speed and size grow with
@@ -192,10 +209,18 @@ def _splash(frames: Tensor, motion, scene: Scene, camera: Camera, place: Tensor,
     frames.lerp_(scene.palette[7].to(device)[:, None, None], cover)
 
 
-def _stand_by(frames: Tensor, person: Tensor, joints: Tensor, camera: Camera, skin: Tensor) -> None:
-    """Draw one of the scene's people (17,) with joints (T, 16, 3) where the camera sees it."""
-    ends, radii, depth, lift = _capsules(joints, camera)
-    shown = ((ends.amax((1, 2)) > -4) & (ends.amin((1, 2)) < camera.size + 4)).all(1).nonzero()[:, 0].tolist()
+def _handled(props: Props, camera: Camera, scene, pelvis: Tensor) -> tuple[Tensor, ...]:
+    """What is handled as `_draw` takes it: ends (T, Q, 2, 2), radii (T, Q, 2), depth and lift (T, Q), colors (Q, 3)."""
+    ends = _turn(props.ends.to(pelvis), scene.yaw, scene.pitch)
+    depth = ends[..., 2].mean(-1)
+    radii = props.radii.to(pelvis) * camera.scale[:, None, None]
+    return camera.project(ends[..., :2]), radii, depth, depth - pelvis[:, None], props.colors.to(pelvis)
+
+
+def _stand_by(frames: Tensor, person: Tensor, capsules: tuple[Tensor, ...], size: int, skin: Tensor) -> None:
+    """Draw one of the scene's people (17,) where the camera sees it."""
+    ends, radii, depth, lift = capsules
+    shown = ((ends.amax((1, 2)) > -4) & (ends.amin((1, 2)) < size + 4)).all(1).nonzero()[:, 0].tolist()
     if shown:
         part = slice(shown[0], shown[-1] + 1)
         wear = {SKIN: skin * (0.7 + 0.6 * person[8]), SUIT: person[9:12], HAIR: person[12:15]}
@@ -203,10 +228,28 @@ def _stand_by(frames: Tensor, person: Tensor, joints: Tensor, camera: Camera, sk
         _draw(frames[part], ends[part], radii[part], depth[part], lift[part], colors, None)
 
 
-def _background(scene: Scene, camera: Camera) -> Tensor:
+def _people_boxes(ends: Tensor, radii: Tensor, size: int) -> Tensor:
+    """Boxes (T, 4) of a person's parts cut at the picture's edge; NaN where under a quarter of it is in the picture."""
+    low = (ends - radii[..., None]).amin((1, 2))
+    high = (ends + radii[..., None]).amax((1, 2))
+    inside = torch.cat([low.clamp(0, size), high.clamp(0, size)], 1)
+    area, seen = (high - low).prod(1), (inside[:, 2:] - inside[:, :2]).prod(1)
+    return torch.where((seen > 0.25 * area)[:, None], inside, torch.nan)
+
+
+def _shade(frames: Tensor, feet: Tensor, camera: Camera, pitch: float) -> None:
+    """A soft shadow on the floor around `feet` (T, 2), in place."""
+    grid = torch.arange(camera.size, device=frames.device) + 0.5
+    place = camera.project(feet)  # (T, 2)
+    wide, tall = (length * camera.scale[:, None] for length in (0.3, 0.3 * max(math.sin(pitch), 0.2)))
+    x, y = (torch.exp(-0.5 * ((grid - place[:, i, None]) / sd).square()) for i, sd in ((0, wide), (1, tall)))  # (T, S)
+    frames.mul_(1 - 0.4 * (y[:, :, None] * x[:, None, :])[:, None])
+
+
+def _background(painted: tuple, scene, camera: Camera) -> Tensor:
     """The painted canvas as each frame's camera sees it, (T, 3, H, W)."""
     device, size = camera.centre.device, camera.size
-    canvas, (left, top) = paint_canvas(scene, size / scene.view, device)
+    canvas, (left, top) = painted
     high, wide = (side / (size / scene.view) for side in canvas.shape[1:])  # metres
     step = (torch.arange(size, device=device) + 0.5 - size / 2) / camera.scale[:, None]  # (T, size) metres
     gx = (camera.centre[:, :1] + camera.side * step - left) * (2 / wide) - 1
@@ -219,36 +262,67 @@ def _background(scene: Scene, camera: Camera) -> Tensor:
 
 @torch.no_grad()
 def render_frames(
-    motion, scene: Scene, size: int = 112, device="cpu", *, dt: float = 0.04, actor: bool = True
-) -> tuple[Tensor, Tensor, Tensor]:
-    """Film a motion in a scene.
+    motion: Motion, scene, size: int = 112, device="cpu", *, dt: float = 0.04, actor: bool = True
+) -> Film:
+    """Film a motion in a scene (`scene.Scene`, a pool, or `floor.FloorScene`).
 
-    Returns the video (T, 3, size, size) uint8, the actor's boxes (T, 4) xyxy in continuous pixels (never empty, inside
-    the picture) and the joints (T, 16, 2) in continuous pixels (they may lie outside). `dt` is the time between two
-    sampled frames in seconds; `actor=False` leaves the figure and its splash out.
+    `dt` is the time between two sampled frames in seconds; `actor=False` leaves the figure, what it handles and its
+    splash out.
     """
-    joints = _turn(motion.joints.to(device=device, dtype=torch.float32), scene.yaw)
-    camera = follow(joints[..., :2], scene, size, motion.entry)
-    entered = joints[min(max(round(motion.entry), 0), len(joints) - 1)]
-    place = torch.stack([entered[entered[:, 1].argmin(), 0], entered.new_zeros(())])  # (2,) where it meets the water
-    surface = size / 2 + camera.scale * camera.centre[:, 1]  # (T,) the line y = 0 in pixels
-    age = (torch.arange(len(joints), device=device) - motion.entry) * dt
-    sight = SIGHT * camera.scale * (1.5 - 2.5 * age).clamp(0, 1)  # (T,) in pixels; bubbles cloud the water in 0.6 s
-    frames = _background(scene, camera)
-    palette = scene.palette.to(device)
-    for person, path in zip(scene.people, bystander_joints(scene, len(frames)), strict=True):
-        _stand_by(frames, person.to(device), _turn(path.to(device), 0.4 * scene.yaw), camera, palette[SKIN])
-    ends, radii, depth, lift = _capsules(joints, camera)
-    if actor:
-        bare = () if scene.whole_suit else TRUNK
-        colors = palette[[SKIN if k in bare else part[4] for k, part in enumerate(PARTS)]]
-        _draw(frames, ends, radii, depth, lift, colors, (surface, sight))
-        _splash(frames, motion, scene, camera, place, dt)
-    frames.mul_(255 * scene.gain[..., None, None].to(device))
+    joints = _turn(motion.joints.to(device=device, dtype=torch.float32), scene.yaw, scene.pitch)
+    camera = follow(joints[..., :2], scene, size, motion.entry, motion.clock)
+    people = [_turn(path.to(device), 0.4 * scene.yaw, scene.pitch) for path in scene.standing(len(joints))]
+    crowd = [_capsules(path, camera) for path in people]
+    body = _capsules(joints, camera)
+    if math.isnan(motion.entry):
+        place = depth = water = None
+        boxes = _boxes(*body[:2], camera, torch.full_like(camera.scale, torch.inf), joints.new_zeros(2))
+    else:
+        entered = joints[min(max(round(motion.entry), 0), len(joints) - 1)]
+        place = torch.stack([entered[entered[:, 1].argmin(), 0], entered.new_zeros(())])  # (2,) where it goes under
+        surface = size / 2 + camera.scale * camera.centre[:, 1]  # (T,) the line y = 0 in pixels
+        age = (torch.arange(len(joints), device=device) - motion.entry) * dt
+        depth = SIGHT * camera.scale * (1.5 - 2.5 * age).clamp(0, 1)  # (T,) in pixels; bubbles cloud the water in 0.6 s
+        water = surface, depth
+        boxes = _boxes(*body[:2], camera, surface + depth, place)
+
+    palette, painted = scene.palette.to(device), scene.paint(size / scene.view, device)
+    bare = () if scene.whole_suit else TRUNK
+    colors = palette[[SKIN if k in bare else part[4] for k, part in enumerate(PARTS)]]
+    if motion.props is not None:
+        *held, dyes = _handled(motion.props, camera, scene, joints[:, 8:10, 2].mean(1))
+        body = tuple(torch.cat(pair, 1) for pair in zip(body, held, strict=True))
+        colors = torch.cat([colors, dyes])
+    if scene.pitch:  # the floor under the hips
+        hips = motion.joints.to(joints)[:, 8:10].mean(1)
+        feet = _turn(hips * hips.new_tensor([1.0, 0.0, 1.0]), scene.yaw, scene.pitch)[:, :2]
+    video = torch.empty(len(joints), 3, size, size, dtype=torch.uint8, device=device)
+    step = len(joints) if water else CHUNK
+    for first in range(0, len(joints), step):
+        part = slice(first, first + step)
+        here = Camera(camera.centre[part], camera.scale[part], camera.side, size)
+        frames = _background(painted, scene, here)
+        for person, capsules in zip(scene.people, crowd, strict=True):
+            _stand_by(frames, person.to(device), tuple(x[part] for x in capsules), size, palette[SKIN])
+        if actor:
+            if scene.pitch:
+                _shade(frames, feet[part], here, scene.pitch)
+            _draw(frames, *(x[part] for x in body), colors, water and tuple(x[part] for x in water))
+            if water:
+                _splash(frames, motion, scene, camera, place, dt)
+        video[part] = _developed(frames, scene, part)
+    shown = [_people_boxes(ends, radii, size) for ends, radii, *_ in crowd]
+    people_boxes = torch.stack(shown, 1) if shown else boxes.new_empty(len(boxes), 0, 4)
+    return Film(video, boxes, camera.project(joints[..., :2]), people_boxes)
+
+
+def _developed(frames: Tensor, scene, part: slice) -> Tensor:
+    """Frames (T, 3, H, W) in [0, 1], in place, to uint8 under the light of their moment and with the sensor's noise."""
+    device = frames.device
+    frames.mul_(255 * scene.gain[part, :, None, None].to(device))
     if scene.sensor > 0:  # every frame reads one bank of noise from a place of its own
         count = frames[0].numel()
         bank = (255 * scene.sensor * scene.grain).repeat(1 + count // len(scene.grain)).to(device)
-        start = (scene.starts * (len(bank) - count)).long().to(device)
+        start = (scene.starts[part] * (len(bank) - count)).long().to(device)
         frames.add_(bank.unfold(0, count, 1)[start].view_as(frames))
-    video = frames.add_(0.5).clamp_(0, 255).to(torch.uint8)
-    return video, _boxes(ends, radii, camera, surface + sight, place), camera.project(joints[..., :2])
+    return frames.add_(0.5).clamp_(0, 255).to(torch.uint8)

@@ -58,6 +58,15 @@ class Scene:
     noise: tuple[Tensor, ...]  # grids behind the textures: cloudy, grainy, people on the stands, ripples
     people: Tensor  # (B, 17): posture, frequency, phase, x, y, walk in m/frame, size, side, skin, suit, hair, balcony
     spray: Tensor  # (D, 4) noise of the droplets
+    pitch = 0.0  # the camera looks level
+
+    def paint(self, scale: float, device) -> tuple[Tensor, tuple[float, float]]:
+        """The still background, see `paint_canvas`."""
+        return paint_canvas(self, scale, device)
+
+    def standing(self, frames: int) -> Tensor:
+        """Joints of the people who stand by, (B, T, 16, 3) in meters."""
+        return bystander_joints(self.people, frames)
 
 
 def draw_scene(settings, generator: torch.Generator, *, frames: int, height: float, springboard: bool) -> Scene:
@@ -190,9 +199,9 @@ def paint_canvas(scene: Scene, scale: float, device) -> tuple[Tensor, tuple[floa
     return canvas.clamp_(0, 1), (LEFT, top)
 
 
-def bystander_joints(scene: Scene, frames: int) -> Tensor:
-    """Joints of the people who stand by, (B, T, 16, 3) in metres: they face along the picture's plane."""
-    people, t = scene.people, torch.arange(frames)
+def bystander_joints(people: Tensor, frames: int) -> Tensor:
+    """Joints of the people (B, 17) who stand by, (B, T, 16, 3) in metres: they face along the picture's plane."""
+    t = torch.arange(frames)
     mean, swing = POSTURES[people[:, 0].long(), :, None].unbind(1)  # (B, 1, A) each
     wave = torch.sin(6.28 * ((0.01 + 0.02 * people[:, 1:2]) * t + people[:, 2:3]))  # (B, T)
     pose = mean + swing * wave[..., None]  # (B, T, A)
