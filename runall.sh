@@ -1,7 +1,7 @@
 #!/usr/bin/env bash
 # The whole suite in one command: sets up what is missing, then runs every notebook, or every test.
 set -euo pipefail
-for name in SAPNET_RUNS SAPNET_FIGURES SAPNET_DATA; do # kernels run in another folder: make these absolute
+for name in SAPNET_RUNS SAPNET_FIGURES SAPNET_DATA SAPNET_DETECTOR; do # kernels run in another folder: make these absolute
     case "${!name:-/}" in /* | "~"*) ;; *) export "$name=$PWD/${!name}" ;; esac
 done
 cd "$(dirname "${BASH_SOURCE[0]}")"
@@ -14,7 +14,9 @@ usage() {
 options:
   --profile quick|paper  size of the run (default quick)
   --only 03              only notebooks whose name starts so; may be repeated
-  --data DIR             folder of official annotation files (same as SAPNET_DATA=DIR)
+  --data DIR             folder of datasets, or of own videos with a records.csv (same as SAPNET_DATA=DIR)
+  --split RULE           how FineFS is split: random (default), ordered, interleaved, files (same as SAPNET_SPLIT)
+  --skip-bad             leave out videos that cannot be read (same as SAPNET_SKIP_BAD=1)
   --jobs N               worker processes (default: one a processor core)
   --help                 this text
 
@@ -76,7 +78,7 @@ set_up() { # prints nothing but progress; leaves the interpreter in PYTHON
 
 run_tests() { # every part runs, whichever fails; one status for all
     local status=0 jobs="${SAPNET_JOBS:-2}"
-    unset SAPNET_DATA # stored outputs are those of the default source
+    unset SAPNET_DATA SAPNET_SKIP_BAD SAPNET_DETECTOR # stored outputs are those of the default source
     export SAPNET_FIGURES="${SAPNET_RUNS:-$PWD/runs}/test-figures"
     echo "== ruff" && "$PYTHON" -m ruff check . || status=1
     echo "== pytest" && "$PYTHON" -m pytest -q -n "$jobs" tests || status=1

@@ -8,7 +8,7 @@ from its own folder and Papermill from the caller's.
 import os
 from pathlib import Path
 
-__all__ = ["root", "runs", "figures", "data_root"]
+__all__ = ["root", "runs", "figures", "data_root", "detector", "skip_bad"]
 
 
 def root() -> Path:
@@ -41,3 +41,21 @@ def data_root() -> Path | None:
     if not folder.is_dir():
         raise FileNotFoundError(f"SAPNET_DATA={name!r} is no folder: unset it, or point it at the annotation files")
     return folder.resolve()
+
+
+def detector() -> Path | None:
+    """The user's COCO weights of a person detector (`SAPNET_DETECTOR`), or None. Raises if it names no file."""
+    name = os.environ.get("SAPNET_DETECTOR")
+    if not name:
+        return None
+    file = Path(name).expanduser()
+    if not file.is_absolute() and not file.is_file():
+        file = root() / file
+    if not file.is_file():
+        raise FileNotFoundError(f"SAPNET_DETECTOR={name!r} is no file: unset it, or point it at torchvision's weights")
+    return file.resolve()
+
+
+def skip_bad() -> bool:
+    """Whether videos that cannot be read are left out (`SAPNET_SKIP_BAD=1`) instead of stopping the run."""
+    return os.environ.get("SAPNET_SKIP_BAD", "0") not in ("", "0")

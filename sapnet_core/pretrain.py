@@ -21,7 +21,8 @@ from sapnet_core.actors import crop_track, square_track
 from sapnet_core.backbone import I3D, fast_dtype, state_digest
 from sapnet_core.data import Record, load_records
 from sapnet_core.data.clips import CLIP, sample_frames
-from sapnet_core.data.features import VIEWS, simulator_digest
+from sapnet_core.data.features import VIEWS
+from sapnet_core.data.footage import simulator_digest
 from sapnet_core.sim import simulate
 from sapnet_core.sim.annotations import write_annotations
 from sapnet_core.sim.dives import DIRECTIONS, parse_dive
@@ -197,7 +198,7 @@ def pretrain(
     if not 0 < n_train < recipe.videos:
         raise ValueError(f"{recipe}: hold at least one video out and train on at least one")
     folder = Path(folder or paths.runs() / "pretrain")
-    folder /= f"{recipe.videos}-{recipe.seed}-{recipe.size}-{simulator_digest()}"
+    folder /= f"{recipe.videos}-{recipe.seed}-{recipe.size}-{simulator_digest('finediving')}"
     dives = pretrain_records(recipe, folder)
     files = [folder / f"{i:05d}.safetensors" for i in range(len(dives))]
     _render_all(dives, files, recipe, jobs, progress)

@@ -3,9 +3,11 @@
 import os
 from dataclasses import dataclass
 
-__all__ = ["Profile", "PROFILES", "DATASETS", "get_profile", "jobs"]
+__all__ = ["Profile", "PROFILES", "DATASETS", "DIVES", "ROUTINES", "finefs_split", "get_profile", "jobs"]
 
-DATASETS = ("mtl-aqa", "finediving")
+DIVES = ("mtl-aqa", "finediving")
+ROUTINES = ("rg", "finefs")
+DATASETS = (*DIVES, *ROUTINES)
 
 
 @dataclass(frozen=True)
@@ -14,7 +16,8 @@ class Profile:
 
     Attributes:
         name: the name given to `--profile`.
-        train, test: videos per dataset and split; None takes the official sizes.
+        dives, routines: training and test videos of a dataset of dives and of one of routines; None takes the official
+            sizes.
         seeds: seeds of the trials; each draws its own labeled samples, weights and batches.
         steps: optimizer steps of one trial.
         size: height and width of frames and crops, in pixels.
@@ -22,17 +25,21 @@ class Profile:
     """
 
     name: str
-    train: int | None
-    test: int | None
+    dives: tuple[int | None, int | None]
+    routines: tuple[int | None, int | None]
     seeds: tuple[int, ...]
     steps: int
     size: int = 112
     resamples: int = 1000
 
+    def sizes(self, dataset: str) -> tuple[int | None, int | None]:
+        """Training and test videos of a dataset; a folder of own videos is taken as it is."""
+        return self.dives if dataset in DIVES else self.routines if dataset in ROUTINES else (None, None)
+
 
 PROFILES = {
-    "quick": Profile("quick", train=480, test=240, seeds=(0, 1, 2), steps=200),
-    "paper": Profile("paper", train=None, test=None, seeds=(0, 1, 2, 3, 4), steps=4000),
+    "quick": Profile("quick", dives=(480, 240), routines=(120, 80), seeds=(0, 1, 2), steps=200),
+    "paper": Profile("paper", dives=(None, None), routines=(None, None), seeds=(0, 1, 2, 3, 4), steps=4000),
 }
 
 
@@ -46,3 +53,8 @@ def get_profile(name: str) -> Profile:
 def jobs() -> int:
     """Worker processes to use: `SAPNET_JOBS`, else one a processor core."""
     return max(1, int(os.environ.get("SAPNET_JOBS") or os.cpu_count() or 1))
+
+
+def finefs_split() -> str:
+    """The rule that splits FineFS (`SAPNET_SPLIT`), for which no list was published: a key of `finefs.SPLIT_RULES`."""
+    return os.environ.get("SAPNET_SPLIT") or "random"

@@ -21,6 +21,7 @@ from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 
 from sapnet_core import paths, profiles
+from sapnet_core.data.source import source_records
 from sapnet_core.notebooks import find, load
 from sapnet_core.storage import read_json, write_json
 
@@ -70,12 +71,15 @@ def _hash_files(files: Iterable[Path], base: Path) -> str:
 
 
 def _data_digest() -> str | None:
-    """Identity of the user's annotation files: content of those at most two folders deep (videos lie deeper)."""
+    """Identity of the user's files at most three folders deep: content of annotations, size and time of the rest."""
     data = paths.data_root()
     if data is None:
         return None
-    files = [f for depth in ("*", "*/*") for f in data.glob(depth) if f.suffix in ANNOTATIONS and f.is_file()]
-    return _hash_files(files, data)
+    files = sorted(f for depth in ("*", "*/*", "*/*/*") for f in data.glob(depth) if f.is_file())
+    rest = [(str(f.relative_to(data)), f.stat().st_size, f.stat().st_mtime_ns) for f in files
+            if f.suffix not in ANNOTATIONS]  # fmt: skip
+    labels = _hash_files((f for f in files if f.suffix in ANNOTATIONS), data)
+    return hashlib.sha256(json.dumps([labels, rest]).encode()).hexdigest()
 
 
 def _version(package: str) -> str:
@@ -201,18 +205,28 @@ def main(arguments: list[str] | None = None) -> int:
     parser = argparse.ArgumentParser(prog="runall.sh", description="Run the notebooks in order; only what is missing.")
     parser.add_argument("--profile", default="quick", choices=sorted(profiles.PROFILES), help="size of the run")
     parser.add_argument("--only", action="append", metavar="NAME", help="notebooks whose name starts so, such as 03")
-    parser.add_argument("--data", metavar="DIR", help="folder of official annotation files (as SAPNET_DATA)")
+    parser.add_argument("--data", metavar="DIR", help="folder of datasets, or of own videos (as SAPNET_DATA)")
+    parser.add_argument("--split", metavar="RULE", help="how FineFS is split: random, ordered, interleaved or files")
+    parser.add_argument("--skip-bad", action="store_true", help="leave out videos that cannot be read")
     parser.add_argument("--jobs", type=int, help="worker processes (default: one a processor core)")
     args = parser.parse_args(arguments)
     if args.data:
         os.environ["SAPNET_DATA"] = str(Path(args.data).expanduser().resolve())
     if args.jobs is not None and args.jobs < 1:
         parser.error(f"--jobs {args.jobs}: one at least")
+    if args.split:
+        os.environ["SAPNET_SPLIT"] = args.split
+    if args.skip_bad:
+        os.environ["SAPNET_SKIP_BAD"] = "1"
     os.environ["SAPNET_JOBS"] = str(args.jobs or profiles.jobs())
     folder = paths.runs() / "notebooks" / ("" if args.profile == "quick" else args.profile)
     try:
-        paths.data_root()
+        data = paths.data_root()
         notebooks = find(args.only)
+        if data and (data / "records.csv").is_file():  # one's own videos: the notebooks made for them
+            source_records("folder", None, None, 0, data, folder)  # a fault is said before anything runs, in one line
+            notebooks = [notebook for notebook in notebooks if "_own_" in notebook.stem]
+            folder /= "own"
         outcomes = run_all(notebooks, {"profile": args.profile}, folder, say=lambda text: print(text, flush=True))
     except (ValueError, FileNotFoundError) as error:
         parser.error(str(error))

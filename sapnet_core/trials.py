@@ -13,7 +13,7 @@ import tempfile
 import time
 from collections.abc import Callable, Iterable, Sequence
 from concurrent.futures import Executor, ProcessPoolExecutor, as_completed
-from dataclasses import asdict, dataclass, fields
+from dataclasses import asdict, dataclass, fields, replace
 from functools import lru_cache
 from multiprocessing import get_context
 from pathlib import Path
@@ -22,16 +22,19 @@ import pandas as pd
 import torch
 
 from sapnet_core import paths
-from sapnet_core.data import Record
-from sapnet_core.data.features import Features, features_digest, twin_features
-from sapnet_core.data.source import records_digest, source_records
+from sapnet_core.data.features import Features, features_digest, video_features
+from sapnet_core.data.footage import BOXES, DiskFootage, TwinFootage
+from sapnet_core.data.records import PERFECT, Record
+from sapnet_core.data.sequences import is_sequence, sequence_digest, sequence_features
+from sapnet_core.data.source import SOURCES, records_digest, source_records
 from sapnet_core.data.split import label_split, visible_scores
 from sapnet_core.methods import Fitted, TrainSet, get_method
 from sapnet_core.metrics import bootstrap_interval, relative_l2, spearman
+from sapnet_core.profiles import DIVES, finefs_split
 from sapnet_core.storage import read_json
 
 __all__ = ["Trial", "TrialData", "trial_data", "trial_hash", "trial_folder", "run_trial", "run_trials", "results",
-           "predictions", "curves", "fit_trial"]  # fmt: skip
+           "predictions", "curves", "fit_trial", "predict_all", "trial_footage"]  # fmt: skip
 
 FORMAT = 4  # raise when a change of code changes results: earlier trials are then run again
 
@@ -41,17 +44,21 @@ class Trial:
     """One training run.
 
     Attributes:
-        dataset: "mtl-aqa" or "finediving".
-        source: "drawn" (annotations drawn by the simulator) or "official" (the files below `SAPNET_DATA`).
+        dataset: "mtl-aqa", "finediving", "rg", "finefs" or "folder".
+        source: "drawn" (twins of annotations drawn by the simulator), "official" (twins of the annotation files below
+            `SAPNET_DATA`) or "videos" (the videos below it).
         method: a name in `sapnet_core.methods`.
         share: labeled share of the training videos, in (0, 1]; 1 is the supervised column.
         seed: draws labeled samples, weights and batches; equal seeds share labeled samples across methods.
-        target: "execution" (learn score / difficulty, multiply the prediction by difficulty) or "score".
+        target: "execution" (learn score / difficulty, multiply the prediction by difficulty), "score", or the name of a
+            record's mark, as "tes".
         train, test: videos of each split, None for the official sizes.
         steps: optimizer steps.
         size: frame size in pixels.
         twin_seed: seed of the drawn annotations and of the rendered twins.
         part: "test", or "validation": a quarter of the training videos is kept out and scored instead (for tuning).
+        group: the class that is learned and scored by itself, as "Ball"; "" for all.
+        boxes: the actor's, "true" (the simulator's), "detected", or "whole" (no crop); see `data.footage`.
         overrides: settings of the method that differ from its defaults, as sorted pairs.
     """
 
@@ -67,13 +74,14 @@ class Trial:
     size: int = 112
     twin_seed: int = 0
     part: str = "test"
+    group: str = ""
+    boxes: str = "true"
     overrides: tuple[tuple[str, object], ...] = ()
 
     def __post_init__(self):
         if not 0 < self.share <= 1:
             raise ValueError(f"share={self.share} must lie in (0, 1]")
-        for name, known in (("source", ("drawn", "official")), ("target", ("execution", "score")),
-                            ("part", ("test", "validation"))):  # fmt: skip
+        for name, known in (("source", SOURCES), ("part", ("test", "validation")), ("boxes", BOXES)):
             if getattr(self, name) not in known:
                 raise ValueError(f"{name}={getattr(self, name)!r} is unknown: choose one of {', '.join(known)}")
         object.__setattr__(self, "overrides", tuple(sorted((str(k), v) for k, v in self.overrides)))
@@ -90,36 +98,78 @@ class TrialData:
     train: torch.Tensor  # (N,) bool
 
 
-@lru_cache(maxsize=4)
+@lru_cache(maxsize=8)
+def _read_records(dataset, train, test, twin_seed, data: Path | None, folder: Path, *rules) -> tuple[Record, ...]:
+    return tuple(source_records(dataset, train, test, twin_seed, data, folder))
+
+
 def _records(dataset: str, source: str, train: int | None, test: int | None, twin_seed: int) -> tuple[Record, ...]:
-    data = paths.data_root() if source == "official" else None
-    if source == "official" and data is None:
-        raise FileNotFoundError("this trial needs official annotation files: set SAPNET_DATA to their folder")
-    return tuple(source_records(dataset, train, test, twin_seed, data, paths.runs() / "annotations"))
+    rules = paths.skip_bad(), finefs_split()  # read from the environment, which a live kernel may change
+    folder = paths.runs() / "annotations"
+    return _read_records(dataset, train, test, twin_seed, _data_root(source), folder, *rules)
+
+
+def _data_root(source: str) -> Path | None:
+    data = None if source == "drawn" else paths.data_root()
+    if source != "drawn" and data is None:
+        raise FileNotFoundError(f"this trial needs {SOURCES[source]}: set SAPNET_DATA to the folder of the dataset")
+    return data
+
+
+def trial_footage(trial: Trial) -> TwinFootage | DiskFootage:
+    """Where a trial's videos come from; videos on disk have no true boxes, so theirs are detected."""
+    if trial.source != "videos":
+        return TwinFootage(trial.twin_seed, trial.size, boxes=trial.boxes)
+    boxes = "whole" if trial.boxes == "whole" else "detected"
+    return DiskFootage(_data_root(trial.source), trial.size, boxes, paths.skip_bad())
 
 
 @lru_cache(maxsize=4)
-def _data(dataset, source, train, test, twin_seed, size, jobs, device) -> TrialData:
+def _data(dataset, source, train, test, twin_seed, footage, jobs, device) -> tuple[tuple[Record, ...], Features]:
     records = _records(dataset, source, train, test, twin_seed)
-    features = twin_features(
-        records, seed=twin_seed, size=size, folder=paths.runs() / "features", jobs=jobs, device=device
-    )
-    column = {name: torch.tensor([getattr(r, name) for r in records]) for name in ("score", "difficulty")}
-    return TrialData(records, features, **column, train=torch.tensor([r.split == "train" for r in records]))
+    if is_sequence(records):
+        return records, sequence_features(records, footage.root)
+    features = video_features(records, footage, folder=paths.runs() / "features", jobs=jobs, device=device)
+    kept = set(features.keys)
+    return tuple(r for r in records if r.key in kept), features
 
 
 def trial_data(trial: Trial, jobs: int = 1, device: str = "cpu") -> TrialData:
-    """Records and features of a trial's dataset; features are computed once and then read."""
+    """Records and features of a trial's dataset and group; features are computed once and then read.
+
+    Raises:
+        ValueError: the dataset has no such group, or its records no such target.
+    """
     t = trial
-    return _data(t.dataset, t.source, t.train, t.test, t.twin_seed, t.size, jobs, device)
+    records, features = _data(t.dataset, t.source, t.train, t.test, t.twin_seed, trial_footage(t), jobs, device)
+    if t.group:
+        index = torch.tensor([i for i, r in enumerate(records) if r.group == t.group])
+        if not len(index):
+            groups = ", ".join(sorted({r.group for r in records}))
+            raise ValueError(f"{t.dataset} has no group {t.group!r}: choose one of {groups}")
+        records = tuple(records[i] for i in index)
+        part = {name: getattr(features, name)[index] for name in ("subactions", "factors")}
+        views = {name: view[index] for name, view in features.views.items()}
+        features = replace(features, keys=tuple(r.key for r in records), views=views, **part)
+    return TrialData(
+        records, features, torch.tensor([r.mark(_mark(t)) for r in records]),
+        torch.tensor([r.difficulty for r in records]), torch.tensor([r.split == "train" for r in records]),
+    )  # fmt: skip
+
+
+def _mark(trial: Trial) -> str:
+    return "score" if trial.target == "execution" else trial.target
 
 
 def trial_hash(trial: Trial) -> str:
-    """16 hex digits over the trial's fields, its records, its simulator settings and its backbone's weights."""
+    """16 hex digits over the trial's fields, its records, its videos and its backbone's weights."""
     t = trial
-    records = _records(t.dataset, t.source, t.train, t.test, t.twin_seed)
-    features = features_digest(t.dataset, seed=t.twin_seed, size=t.size)
-    parts = [FORMAT, asdict(t), records_digest(list(records)), features]
+    records, footage = _records(t.dataset, t.source, t.train, t.test, t.twin_seed), trial_footage(t)
+    if is_sequence(records):
+        made_of = sequence_digest(records, footage.root)
+    else:
+        made_of = features_digest(t.dataset, footage) + "".join(footage.stamp(r) for r in records) + str(footage.skip)
+    parts = [FORMAT, asdict(t), records_digest(list(records)), made_of]
     return hashlib.sha256(json.dumps(parts, sort_keys=True).encode()).hexdigest()[:16]
 
 
@@ -146,27 +196,32 @@ def train_set(trial: Trial, data: TrialData, learn: torch.Tensor, labeled: torch
         labeled: (n,) bool; the scores of the others are not read but to be hidden.
     """
     frame, actor = (view[learn] for view in _standardized(data, learn))
-    y = visible_scores([data.records[i] for i in learn], labeled) / _unit(trial, data)[learn]
+    visible = visible_scores([data.records[i] for i in learn], labeled, _mark(trial))
+    y = visible / _unit(trial, data, visible)[learn]
     return TrainSet(frame, actor, data.features.positions, y.float())
 
 
 def _standardized(data: TrialData, learn: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
     """Both views, each channel centered and scaled over the training videos (no labels).
 
-    Views are scaled apart, and so are the two steps of a 16-frame clip: their zero-padded borders differ, and without
-    this clusters of frames would tell first halves from second halves instead of subactions.
+    Views are scaled apart, and so are the two steps of a 16-frame clip (`period`): their zero-padded borders differ,
+    and without this clusters of frames would tell first halves from second halves instead of subactions.
     """
     scaled = []
     for name in ("frame", "actor"):
-        x = data.features.views[name].unflatten(1, (-1, 2))  # (N, S/2, 2, C)
+        x = data.features.views[name].unflatten(1, (-1, data.features.period))  # (N, S/2, 2, C)
         mean, std = x[learn].mean((0, 1)), x[learn].std((0, 1)) + 1e-4  # (2, C)
         scaled.append(((x - mean) / std).flatten(1, 2))
     return tuple(scaled)
 
 
-def _unit(trial: Trial, data: TrialData) -> torch.Tensor:
-    """What a scaled target of 1 is worth in points, (N,): three perfect judges times difficulty, or 100."""
-    return 30 * data.difficulty if trial.target == "execution" else torch.full_like(data.score, 100.0)
+def _unit(trial: Trial, data: TrialData, visible: torch.Tensor) -> torch.Tensor:
+    """What a scaled target of 1 is worth in points, (N,): three perfect judges times difficulty; 100 for the score of a
+    dive; elsewhere the largest of the visible scores, NaN where hidden."""
+    if trial.target == "execution":
+        return PERFECT * data.difficulty
+    most = 100.0 if trial.dataset in DIVES else max(float(visible.nan_to_num(0).abs().max()), 1e-6)
+    return torch.full_like(data.score, most)
 
 
 def fit_trial(
@@ -178,12 +233,24 @@ def fit_trial(
         (fitted, features of the scored videos (n, S, C), their indices (n,), predicted scores (n,) in points).
     """
     learn, scored = _split(trial, data)
-    train = train_set(trial, data, learn, label_split(data.score[learn], trial.share, trial.seed))
+    labeled = label_split(data.score[learn], trial.share, trial.seed)
+    train = train_set(trial, data, learn, labeled)
+    unit = _unit(trial, data, torch.where(labeled, data.score[learn], torch.nan))[scored]
     train = TrainSet(*(getattr(train, field.name).to(device) for field in fields(train)))
     generator = torch.Generator().manual_seed(trial.seed)
     fitted = get_method(trial.method)(train, {"steps": trial.steps, **dict(trial.overrides)}, generator)
     frame = _standardized(data, learn)[0][scored].to(device)
-    return fitted, frame, scored, fitted.predict(frame).cpu() * _unit(trial, data)[scored]
+    return fitted, frame, scored, fitted.predict(frame).cpu() * unit
+
+
+def predict_all(trial: Trial, data: TrialData, device: str = "cpu") -> torch.Tensor:
+    """Train a trial on its data and predict every video of them, training videos without score too: (N,) points."""
+    learn, _ = _split(trial, data)
+    visible = torch.full_like(data.score, torch.nan)
+    shown = learn[label_split(data.score[learn], trial.share, trial.seed)]
+    visible[shown] = data.score[shown]
+    fitted, *_ = fit_trial(trial, data, device)
+    return fitted.predict(_standardized(data, learn)[0].to(device)).cpu() * _unit(trial, data, visible)
 
 
 def run_trial(trial: Trial, device: str = "cpu") -> Path:
@@ -247,7 +314,7 @@ def run_trials(
     """
     trials = list(dict.fromkeys(trials))
     todo = [t for t in trials if not trial_folder(t).is_dir()]
-    for one in {(t.dataset, t.source, t.train, t.test, t.twin_seed, t.size): t for t in todo}.values():
+    for one in {(t.dataset, t.source, t.train, t.test, t.twin_seed, trial_footage(t)): t for t in todo}.values():
         trial_data(one, jobs, device)
     if jobs == 1 and executor is None:
         for done, trial in enumerate(todo, 1):

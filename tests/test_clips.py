@@ -35,7 +35,24 @@ def test_clips_stand_where_the_protocols_put_them():
         with pytest.raises(ValueError, match=repr(reading)):
             clip_starts(reading, frames)
     with pytest.raises(ValueError, match="unknown"):
-        default_reading("rg")
+        default_reading("golf")
+    assert default_reading("rg") == default_reading("finefs") == "segments"
+    assert clip_starts("segments", 48).tolist() == [0, 16, 32]
+    with pytest.raises(ValueError, match="multiple of 16"):
+        clip_starts("segments", 40)
+
+
+@pytest.mark.parametrize("dataset, frames, segments, stride", [("rg", 2300, 26, 5), ("finefs", 6000, 32, 6)])
+def test_routines_are_read_as_segments_evenly_over_the_video(dataset, frames, segments, stride):
+    index = sample_frames(record(dataset, frames)).view(segments, 16)
+    assert (index.diff(dim=1) == stride).all() and index[0, 0] == 0
+    assert frames - 1 - 2 * stride < index[-1, -1] <= frames - 1  # the last segment ends with the video
+    apart = index[:, 0].diff()
+    assert apart.max() - apart.min() <= 1
+    short = sample_frames(record(dataset, 40))
+    assert short.min() == 0 and short.max() < 40 and len(short) == segments * 16
+    middles = step_positions("segments", segments * 16)
+    assert middles.shape == (segments,) and middles[0] == pytest.approx(7.5 / (segments * 16 - 1))
 
 
 @pytest.mark.parametrize("reading, frames, steps", [("9x16", 96, 18), ("10x16", 103, 20), ("dense", 96, 12)])

@@ -8,9 +8,10 @@ import torch
 
 from sapnet_core.actors import crop_track, square_track
 from sapnet_core.backbone import load_shipped
-from sapnet_core.data import Record, features, load_records
+from sapnet_core.data import Record, features, footage, load_records
 from sapnet_core.data.clips import step_positions
 from sapnet_core.data.features import crop_size, features_digest, twin_features
+from sapnet_core.data.footage import TwinFootage
 from sapnet_core.sim import simulate
 from sapnet_core.sim.annotations import write_annotations
 from sapnet_core.sim.settings import SimSettings, settings_for
@@ -82,7 +83,7 @@ def test_workers_make_the_same_bits(records, stored, tmp_path):
 
 def test_features_are_joined_by_key_in_any_order_and_read_again(records, stored, monkeypatch):
     folder, first = stored
-    monkeypatch.setattr(features, "simulate", None)  # nothing may be rendered again
+    monkeypatch.setattr(footage, "simulate", None)  # nothing may be rendered again
     order = [3, 0, 4, 2, 1]
     again = twin_features([records[i] for i in order], size=SIZE, folder=folder, jobs=1)
     assert again.keys == tuple(records[i].key for i in order)
@@ -106,7 +107,7 @@ def test_what_is_damaged_is_made_again_and_the_rest_read(records, tmp_path, monk
         tensors["frame"][0, 0, 0] += 1
         write_tensors(files[0], tensors, metadata)
     rendered = []
-    monkeypatch.setattr(features, "simulate", lambda r, **rest: rendered.append(r) or simulate(r, **rest))
+    monkeypatch.setattr(footage, "simulate", lambda r, **rest: rendered.append(r) or simulate(r, **rest))
     assert same(twin_features(records[:4], size=SIZE, folder=tmp_path, jobs=1), kept)
     assert len(rendered) == 2
 
@@ -120,18 +121,26 @@ def test_two_writers_at_once_leave_whole_files(records, stored, tmp_path):
 
 def test_the_name_of_a_shard_depends_on_what_the_video_depends_on(records, stored):
     record = records[0]
-    name = features._shard_name("x", (record,))
-    assert features._shard_name("x", (replace(record, split="validation", path="y", event="z"),)) == name
+
+
+    def name_of(one):
+        return features._shard_name("x", (one,), TwinFootage())
+
+    name = name_of(record)
+    assert name_of(replace(record, split="validation", path="y", event="z")) == name
     for change in ({"score": 1.0}, {"action": "107B"}, {"transitions": (1, 2)}, {"end": record.end + 1}):
-        assert features._shard_name("x", (replace(record, **change),)) != name
+        assert name_of(replace(record, **change)) != name
+
+
+    def digest(dataset="finediving", reading=None, views=("frame", "actor"), **footage):
+        return features_digest(dataset, TwinFootage(**footage), reading=reading, views=views)
+
     digests = {
-        features_digest("finediving"), features_digest("mtl-aqa"), features_digest("finediving", seed=1),
-        features_digest("finediving", size=64), features_digest("finediving", reading="dense"),
-        features_digest("finediving", settings=SimSettings(nuisance=7.5)),
-        features_digest("finediving", views=("frame",)),
+        digest(), digest("mtl-aqa"), digest(seed=1), digest(size=64), digest(reading="dense"), digest(boxes="whole"),
+        digest(settings=SimSettings(nuisance=7.5)), digest(views=("frame",)),
     }  # fmt: skip
-    assert len(digests) == 7
-    assert features_digest("finediving", settings=settings_for("finediving")) == features_digest("finediving")
+    assert len(digests) == 8
+    assert digest(settings=settings_for("finediving")) == digest()
 
 
 def test_refusals_say_what_is_wrong(records, tmp_path):

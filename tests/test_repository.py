@@ -26,9 +26,9 @@ TOP_LEVEL = {"README.md", "runall.sh", "environment.yml", "pyproject.toml", "LIC
 FLOORS = [
     {"", "paths", "profiles", "storage", "metrics", "paper"},
     {"data", "actors", "sim"},
-    {"backbone", "pseudo_labels", "parsing", "contrast", "regression", "losses", "sapnet",
-     "endtoend"},
-    {"data.features", "pretrain"},
+    {"detector", "tracking", "backbone", "pseudo_labels", "parsing", "contrast", "regression", "losses", "sapnet",
+     "endtoend", "segmentation"},
+    {"data.footage", "data.features", "data.sequences", "sim.example", "pretrain", "detector_training"},
     {"training", "methods"},
     {"trials", "experiments", "calibrate", "tuning"},
     {"report", "runner", "notebooks"},
@@ -66,8 +66,17 @@ def code_lines(file: Path) -> int:
     return sum(bool(line.strip()) and not line.strip().startswith("#") and n not in prose for n, line in lines)
 
 
-def test_core_stays_thin():
-    assert sum(map(code_lines, CORE)) <= 3_500
+# Lines of code a part may have: the method is thin; decoding hostile files and playing four sports take their room.
+ROOM = {"method": 3_500, "data": 2_200, "sim": 3_600}
+
+
+@pytest.mark.parametrize("part", ROOM)
+def test_core_stays_thin(part):
+    def part_of(file: Path) -> str:
+        folder = file.relative_to(ROOT / "sapnet_core").parts[0]
+        return folder if folder in ROOM else "method"
+
+    assert sum(code_lines(file) for file in CORE if part_of(file) == part) <= ROOM[part]
 
 
 def floor(module: str) -> int:

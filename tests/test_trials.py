@@ -8,7 +8,7 @@ import torch
 
 from sapnet_core import trials
 from sapnet_core.data.split import label_split
-from sapnet_core.experiments import CONTROLS, SYSTEMS, floors, table_trials
+from sapnet_core.experiments import CONTROLS, SYSTEMS, class_trials, floors, table_trials, with_average
 from sapnet_core.methods import METHODS, get_method
 from sapnet_core.profiles import PROFILES
 from sapnet_core.trials import Trial, fit_trial, results, run_trial, run_trials, train_set, trial_data, trial_folder
@@ -69,7 +69,7 @@ def test_the_hash_tells_trials_apart():
     assert trial_folder(replace(SMALL, overrides=SMALL.overrides[::-1])) == trial_folder(SMALL)
 
 
-@pytest.mark.parametrize("name, value", [("source", "real"), ("target", "rank"), ("share", 0.0), ("part", "train")])
+@pytest.mark.parametrize("name, value", [("source", "real"), ("share", 0.0), ("part", "train"), ("boxes", "none")])
 def test_a_wrong_field_is_named(name, value):
     with pytest.raises(ValueError, match=name):
         replace(SMALL, **{name: value})
@@ -152,3 +152,29 @@ def test_tables_declare_every_cell():
 def test_floors_and_ceiling():
     rho = floors(SMALL).set_index("system").rho
     assert rho["mean"] == 0 and rho["ceiling: true quality"] > rho["difficulty alone"]
+
+
+def test_classes_are_learned_apart_and_averaged_by_fisher():
+    ball = Trial("rg", "drawn", "mlp", 0.5, 0, "score", 12, 12, steps=4, size=48, group="Ball")
+    data = trial_data(ball)
+    assert {r.group for r in data.records} == {"Ball"} and len(data.records) == 6
+    assert data.features.views["frame"].shape[:2] == (6, 26) and data.features.period == 1
+    assert data.score.tolist() == pytest.approx([r.score for r in data.records])
+    difficulty = trial_data(replace(ball, target="difficulty"))
+    assert difficulty.score.tolist() == pytest.approx([r.mark("difficulty") for r in data.records])
+    for wrong, named in (({"group": "Rope"}, "Ball, Clubs, Hoop, Ribbon"), ({"target": "tes"}, "no mark 'tes'")):
+        with pytest.raises(ValueError, match=named):
+            trial_data(replace(ball, **wrong))
+    runs = pd.DataFrame([{"system": "a", "seed": 0, "column": c, "rho": r} for c, r in (("x", 0.2), ("y", 0.9))])
+    assert with_average(runs).set_index("column").rho["Avg"] == pytest.approx(0.684, abs=1e-3)
+
+
+def test_classes_get_their_share_of_steps():
+    declared = class_trials("VI", PROFILES["quick"], ("I3D+MLP",))
+    steps = {trial.group: trial.steps for trial in declared.values()}
+    assert len(declared) == 4 * len(PROFILES["quick"].seeds) and sum(steps.values()) == pytest.approx(800, abs=3)
+    assert steps["Hoop"] / steps["Ball"] == pytest.approx(5 / 3, rel=0.02)
+    marks = {(t.group, t.target) for t in class_trials("VII", PROFILES["quick"], ("I3D+MLP",)).values()}
+    assert marks == {(g, m) for g in ("SP", "FS") for m in ("tes", "pcs")}
+    with pytest.raises(ValueError, match="VI, VII"):
+        class_trials("I", PROFILES["quick"], ("I3D+MLP",))

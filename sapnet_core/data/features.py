@@ -1,15 +1,16 @@
-"""The feature store: both views of every twin through the backbone, once.
+"""The feature store: both views of every video through the backbone, once.
 
-Records are cut into shards; a shard is one file, named by a hash of all that its numbers depend on: records, seed,
-size, simulator (settings and source), reading, views, backbone weights. So a file is never recomputed while that holds,
-and never read when it does not. A file is whole or absent, checked when read, and a second writer writes the same.
+Records are cut into shards; a shard is one file, named by a hash of all that its numbers depend on: records, footage
+(seed, size and simulator of twins; files on disk), reading, views, backbone weights. So a file is never recomputed
+while that holds, and never read when it does not. A file is whole or absent, checked when read, and a second writer
+writes the same.
 """
 
 import hashlib
 import json
 from collections.abc import Callable, Sequence
 from concurrent.futures import ProcessPoolExecutor, as_completed
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from functools import cache
 from multiprocessing import get_context
 from pathlib import Path
@@ -19,22 +20,24 @@ from torch import Tensor
 
 from sapnet_core.actors import crop_track, square_track
 from sapnet_core.backbone import FoldedI3D, load_shipped, state_digest
-from sapnet_core.data.clips import default_reading, sample_frames, step_positions
+from sapnet_core.data.clips import SAMPLED, default_reading, step_positions, steps_per_clip
+from sapnet_core.data.footage import Clip, DiskFootage, TwinFootage, seen_by_student
 from sapnet_core.data.records import Record
-from sapnet_core.sim import Twin, simulate
-from sapnet_core.sim.settings import SimSettings, settings_for
+from sapnet_core.sim.settings import SimSettings
 from sapnet_core.storage import read_tensors, write_tensors
 
-__all__ = ["Features", "VIEWS", "crop_size", "features_digest", "simulator_digest", "twin_features"]
+__all__ = ["Features", "VIEWS", "crop_size", "features_digest", "twin_features", "video_features"]
 
-FORMAT = 2
+FORMAT = 3
 SHARD = 32  # videos in a file
 BATCH = 16  # videos at once on a GPU
 LABELS = 96  # frames to which subaction labels are resampled
 VIEWS = ("frame", "actor")
 TRUTH = ("subactions", "factors")
 # what of a record the video depends on: a new split or another file layout asks for no new video
-SEEN = ("dataset", "key", "start", "end", "score", "difficulty", "action", "judges", "transitions", "subactions")
+SEEN = ("dataset", "key", "start", "end", "score", "difficulty", "action", "judges", "transitions", "subactions",
+        "group", "marks", "elements", "rate")  # fmt: skip
+Footage = TwinFootage | DiskFootage
 
 
 @dataclass(frozen=True)
@@ -42,11 +45,13 @@ class Features:
     """Features and ground truth of N videos, joined by key.
 
     Attributes:
-        keys: records' keys, in the order asked for.
+        keys: records' keys, in the order asked for; of those that could be read.
         views: "frame" (whole frame, the student's input) and "actor" (crop, the teacher's) -> (N, S, C) float32.
         positions: (S,) time of each step in [0, 1], see `step_positions`.
-        subactions: (N, 96) int8, the simulator's subaction of each of 96 frames evenly over the sampled ones.
-        factors: (N, F) float32, the simulator's quality factors.
+        subactions: (N, 96) int8, the subaction of each of 96 frames evenly over the sampled ones.
+        factors: (N, F) float32, the simulator's quality factors; F = 0 for videos from disk.
+        period: steps that stand for one clip: 2, where the halves of a clip differ, or 1.
+        skipped: key -> why the video was left out.
     """
 
     keys: tuple[str, ...]
@@ -54,6 +59,8 @@ class Features:
     positions: Tensor
     subactions: Tensor
     factors: Tensor
+    period: int = 2
+    skipped: dict[str, str] = field(default_factory=dict)
 
 
 @dataclass(frozen=True)
@@ -62,21 +69,10 @@ class _Job:
 
     path: Path
     records: tuple[Record, ...]
-    seed: int
-    size: int
-    settings: SimSettings
+    footage: Footage
     reading: str
     views: tuple[str, ...]
     device: str
-
-
-@cache
-def simulator_digest() -> str:
-    """Hash of the source that turns a record into frames and crops, so that its change asks for new videos."""
-    package = Path(__file__).parent.parent
-    names = ("settings", "quality", "dives", "figure", "kinematics", "scene", "render", "__init__")
-    files = [package / "sim" / f"{name}.py" for name in names] + [package / "actors.py", package / "data" / "clips.py"]
-    return hashlib.sha256(b"\0".join(file.read_bytes() for file in files)).hexdigest()[:16]
 
 
 @cache
@@ -85,36 +81,38 @@ def _backbone(device: str) -> FoldedI3D:
 
 
 def features_digest(
-    dataset: str, *, seed: int = 0, size: int = 112, settings: SimSettings | None = None, reading: str | None = None,
-    views: Sequence[str] = VIEWS, device: str = "cpu",
-) -> str:  # fmt: skip
-    """Hash of all that a dataset's features depend on, its records apart (16 hex digits)."""
-    settings = settings or settings_for(dataset)
-    reading = reading or default_reading(dataset)
-    parts = [FORMAT, dataset, seed, size, settings.digest(), reading, list(views), simulator_digest()]
+    dataset: str, footage: Footage, *, reading: str | None = None, views: Sequence[str] = VIEWS, device: str = "cpu"
+) -> str:
+    """Hash of all that a dataset's features depend on, its records and their files apart (16 hex digits)."""
+    parts = [FORMAT, dataset, *footage.digest(dataset, device), reading or default_reading(dataset), list(views)]
     parts += [torch.device(device).type, _backbone(str(device)).digest]
     return hashlib.sha256(json.dumps(parts).encode()).hexdigest()[:16]
 
 
 def twin_features(
-    records: Sequence[Record], *, seed: int = 0, size: int = 112, settings: SimSettings | None = None,
-    reading: str | None = None, views: Sequence[str] = VIEWS, folder: Path, jobs: int = 2, device: str = "cpu",
-    progress: Callable[[int, int], None] | None = None,
+    records: Sequence[Record], *, seed: int = 0, size: int = 112, settings: SimSettings | None = None, **rest
+) -> Features:
+    """Features of the records' twins: `video_features` on `TwinFootage(seed, size, settings)`."""
+    return video_features(records, TwinFootage(seed, size, settings), **rest)
+
+
+def video_features(
+    records: Sequence[Record], footage: Footage, *, reading: str | None = None, views: Sequence[str] = VIEWS,
+    folder: Path, jobs: int = 2, device: str = "cpu", progress: Callable[[int, int], None] | None = None,
 ) -> Features:  # fmt: skip
-    """Features of the records' twins: read from `folder` where they lie there, else computed and kept.
+    """Features of the records' videos: read from `folder` where they lie there, else computed and kept.
 
     Args:
         records: of one dataset, keys all different.
-        seed: of the twins (not of a trial).
-        size: height and width of the frames, in pixels; crops have `crop_size(size)`.
-        settings: of the simulator; the dataset's calibrated ones if None.
-        reading: "9x16", "10x16" or "dense"; the dataset's protocol if None.
-        views: any of "frame" and "actor"; each video is rendered once for all of them.
+        footage: where frames and boxes come from. Crops have `crop_size(footage.size)`.
+        reading: "9x16", "10x16", "dense" or "segments"; the dataset's protocol if None.
+        views: any of "frame" and "actor"; each video is made or read once for all of them.
         jobs: worker processes on a CPU; the result is the same for any number. A GPU is used in this process.
         progress: called with (videos done, videos in all) after each shard.
 
     Raises:
         ValueError: no records, several datasets, a key twice, or an unknown view.
+        VideoError: a video on disk cannot be read and `footage.skip` is off, or none can.
     """
     datasets, keys = {r.dataset for r in records}, [r.key for r in records]
     if len(datasets) != 1 or len(set(keys)) != len(keys):
@@ -122,16 +120,16 @@ def twin_features(
     if not views or not set(views) <= set(VIEWS):
         raise ValueError(f"views {tuple(views)}: choose among {', '.join(VIEWS)}")
     (dataset,) = datasets
-    device = str(device)
-    settings, reading = settings or settings_for(dataset), reading or default_reading(dataset)
-    same = dict(seed=seed, size=size, settings=settings, reading=reading, views=tuple(views), device=device)
-    common = features_digest(dataset, **same)
+    device, reading = str(device), reading or default_reading(dataset)
+    common = features_digest(dataset, footage, reading=reading, views=views, device=device)
     ordered = sorted(records, key=lambda record: record.key)
     shards = [tuple(ordered[i : i + SHARD]) for i in range(0, len(ordered), SHARD)]
     todo = [
-        _Job(Path(folder) / dataset / f"{_shard_name(common, shard)}.safetensors", shard, **same) for shard in shards
-    ]
-    found = {job.path: tensors for job in todo if (tensors := _read(job)) is not None}
+        _Job(Path(folder) / dataset / f"{_shard_name(common, shard, footage)}.safetensors", shard, footage, reading,
+             tuple(views), device)
+        for shard in shards
+    ]  # fmt: skip
+    found = {job.path: shard for job in todo if (shard := _read(job)) is not None}
     done = sum(len(job.records) for job in todo if job.path in found)
     for job in _compute_all([job for job in todo if job.path not in found], jobs):
         found[job.path] = _read(job)
@@ -141,26 +139,38 @@ def twin_features(
         if progress:
             progress(done, len(ordered))
 
-    place = {record.key: i for i, record in enumerate(ordered)}
-    order = torch.tensor([place[key] for key in keys])
-    joined = {name: torch.cat([found[job.path][name] for job in todo])[order] for name in (*views, *TRUTH)}
-    positions = step_positions(reading, len(sample_frames(ordered[0])))
-    return Features(tuple(keys), {v: joined[v] for v in views}, positions, joined["subactions"], joined["factors"])
+    whole = [found[job.path] for job in todo]
+    place = {key: i for i, key in enumerate(key for _, good, _ in whole for key in good)}
+    skipped = {key: reason for _, _, bad in whole for key, reason in bad.items()}
+    if not place:
+        raise ValueError(f"no video of {dataset} can be read: {next(iter(skipped.values()))}")
+    kept = [key for key in keys if key in place]
+    order = torch.tensor([place[key] for key in kept])
+    joined = {name: torch.cat([tensors[name] for tensors, *_ in whole if tensors])[order] for name in (*views, *TRUTH)}
+    return Features(
+        tuple(kept), {v: joined[v] for v in views}, step_positions(reading, SAMPLED[dataset]), joined["subactions"],
+        joined["factors"], steps_per_clip(reading), skipped,
+    )  # fmt: skip
 
 
-def _shard_name(common: str, records: tuple[Record, ...]) -> str:
-    seen = [[getattr(record, name) for name in SEEN] for record in records]
-    return hashlib.sha256(json.dumps([common, seen]).encode()).hexdigest()[:24]
+def _shard_name(common: str, records: tuple[Record, ...], footage: Footage) -> str:
+    seen = [[getattr(record, name) for name in SEEN] + [footage.stamp(record)] for record in records]
+    return hashlib.sha256(json.dumps([common, seen], default=repr).encode()).hexdigest()[:24]
 
 
-def _read(job: _Job) -> dict[str, Tensor] | None:
-    """The shard's tensors, or None where the file is absent, torn, or not what its name says."""
+def _read(job: _Job) -> tuple[dict[str, Tensor], list[str], dict[str, str]] | None:
+    """The shard's tensors, the keys of their rows and the reasons of those left out; None where the file is absent,
+    torn, or not what its name says, or leaves videos out and that is not asked for."""
     try:
         tensors, metadata = read_tensors(job.path)
     except (FileNotFoundError, ValueError):
         return None
-    whole = metadata.get("keys") == [r.key for r in job.records] and metadata.get("digest") == state_digest(tensors)
-    return tensors if whole else None
+    keys, bad = metadata.get("keys", []), metadata.get("skipped", {})
+    asked = [r.key for r in job.records]
+    whole = keys == [key for key in asked if key not in bad] and set(bad) <= set(asked)
+    if not whole or (bad and not job.footage.skip) or metadata.get("digest") != state_digest(tensors):
+        return None
+    return tensors, keys, bad
 
 
 def _compute_all(todo: list[_Job], jobs: int):
@@ -184,27 +194,50 @@ def crop_size(size: int) -> int:
     return size * 4 // 7
 
 
-def _view(twin: Twin, view: str, size: int) -> Tensor:
-    return twin.video if view == "frame" else crop_track(twin.video, square_track(twin.boxes), crop_size(size))
+def _views(clip: Clip, view: str, size: int) -> Tensor:
+    if view == "frame":
+        return seen_by_student(clip, size)
+    return crop_track(clip.video, square_track(clip.boxes), crop_size(size))
+
+
+def _load(job: _Job, records: Sequence[Record], bad: dict[str, str]) -> list[Clip]:
+    """The clips of records; a video that cannot be read stops it, or is noted in `bad` where that is asked for."""
+    clips = []
+    for record in records:
+        try:
+            clips.append(job.footage.load(record, job.device))
+        except (OSError, ValueError) as error:
+            if not job.footage.skip:
+                raise
+            bad[record.key] = str(error)
+    return clips
+
+
+def _features(net: FoldedI3D, videos: list[Tensor], reading: str) -> Tensor:
+    """Features (B, S, C) of videos (T, 3, H, W); those of one shape go together."""
+    if len({video.shape for video in videos}) > 1:
+        return torch.cat([_features(net, [video], reading) for video in videos])
+    steps = net.features(torch.stack(videos), reading).cpu()
+    return steps.unflatten(1, (-1, 2)).mean(2) if reading == "segments" else steps  # a segment is one step
 
 
 def _compute(job: _Job) -> _Job:
-    """Render a shard's videos, take features of every view, and write the file."""
-    net = _backbone(job.device)
+    """Make or read a shard's videos, take features of every view, and write the file."""
+    net, bad = _backbone(job.device), {}
     out: dict[str, list[Tensor]] = {name: [] for name in (*job.views, *TRUTH)}
     batch = BATCH if net.device.type == "cuda" else 1
     for first in range(0, len(job.records), batch):
-        twins = [
-            simulate(record, seed=job.seed, size=job.size, settings=job.settings, device=job.device)
-            for record in job.records[first : first + batch]
-        ]
+        clips = _load(job, job.records[first : first + batch], bad)
+        if not clips:
+            continue
         for view in job.views:
-            videos = torch.stack([_view(twin, view, job.size) for twin in twins])  # (B, T, 3, H, W)
-            out[view].append(net.features(videos, job.reading).cpu())  # (B, S, C)
-        labels = torch.stack([t.subactions for t in twins]).cpu()  # (B, T)
+            videos = [_views(clip, view, job.footage.size) for clip in clips]
+            out[view].append(_features(net, videos, job.reading))
+        labels = torch.stack([clip.subactions for clip in clips]).cpu()  # (B, T)
         index = torch.linspace(0, labels.shape[1] - 1, LABELS).round().long()
         out["subactions"].append(labels[:, index].to(torch.int8))
-        out["factors"].append(torch.stack([t.factors for t in twins]).float().cpu())
-    tensors = {name: torch.cat(parts) for name, parts in out.items()}
-    write_tensors(job.path, tensors, {"keys": [r.key for r in job.records], "digest": state_digest(tensors)})
+        out["factors"].append(torch.stack([clip.factors for clip in clips]).float().cpu())
+    tensors = {name: torch.cat(parts) for name, parts in out.items() if parts}
+    keys = [r.key for r in job.records if r.key not in bad]
+    write_tensors(job.path, tensors, {"keys": keys, "skipped": bad, "digest": state_digest(tensors)})
     return job

@@ -16,18 +16,25 @@ def label_split(scores: Tensor, share: float, seed: int) -> Tensor:
     """Draw the labeled videos of a training part.
 
     Args:
-        scores: (N,) final scores.
-        share: share of labels in (0, 1].
+        scores: (N,) final scores; NaN where a video has none, and is never labeled.
+        share: share of labels among the videos that have a score, in (0, 1].
         seed: draws the order of equal scores and the video of each stratum.
 
     Returns: (N,) bool, True for n = round(share * N) videos (at least one).
 
     Raises:
-        ValueError: the share is outside (0, 1].
+        ValueError: the share is outside (0, 1], or no video has a score.
     """
     if not 0 < share <= 1:
         raise ValueError(f"label share {share} is outside (0, 1]")
     scores = torch.as_tensor(scores)
+    known = torch.nonzero(~scores.isnan()).flatten()
+    if not len(known):
+        raise ValueError(f"none of {len(scores)} training videos has a score: give scores to some")
+    if len(known) < len(scores):
+        labeled = torch.zeros(len(scores), dtype=torch.bool)
+        labeled[known] = label_split(scores[known], share, seed)
+        return labeled
     total = len(scores)
     count = max(1, round(share * total))
     generator = torch.Generator().manual_seed(seed)
@@ -42,7 +49,8 @@ def label_split(scores: Tensor, share: float, seed: int) -> Tensor:
     return labeled
 
 
-def visible_scores(records: list[Record], labeled: Tensor) -> Tensor:
-    """Scores (N,) float32 of the labeled records, NaN for all others: a score that leaks shows at once."""
-    scores = torch.tensor([record.score for record in records])
+def visible_scores(records: list[Record], labeled: Tensor, mark: str = "score") -> Tensor:
+    """Scores, or marks of that name, (N,) float32 of the labeled records, NaN for all others: a score that leaks shows
+    at once."""
+    scores = torch.tensor([record.mark(mark) for record in records])
     return torch.where(labeled, scores, torch.nan)
