@@ -38,7 +38,7 @@ class Profile:
 
 
 PROFILES = {
-    "quick": Profile("quick", dives=(480, 240), routines=(120, 80), seeds=(0, 1, 2), steps=200),
+    "quick": Profile("quick", dives=(480, 240), routines=(80, 60), seeds=(0, 1, 2), steps=200),
     "paper": Profile("paper", dives=(None, None), routines=(None, None), seeds=(0, 1, 2, 3, 4), steps=4000),
 }
 
