@@ -80,6 +80,7 @@ run_tests() { # every part runs, whichever fails; one status for all
     local status=0 jobs="${SAPNET_JOBS:-2}"
     unset SAPNET_DATA SAPNET_SKIP_BAD SAPNET_DETECTOR # stored outputs are those of the default source
     export SAPNET_FIGURES="${SAPNET_RUNS:-$PWD/runs}/test-figures"
+    export OMP_NUM_THREADS=1 # two workers run side by side
     echo "== ruff" && "$PYTHON" -m ruff check . || status=1
     echo "== pytest" && "$PYTHON" -m pytest -q -n "$jobs" tests || status=1
     echo "== trials that the notebooks need" && "$PYTHON" -m sapnet_core.experiments --jobs "$jobs" || status=1
