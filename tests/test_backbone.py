@@ -125,7 +125,8 @@ def test_inference_form_gives_the_features_of_the_trainable_form(narrow, reading
         maps = narrow(clips.flatten(0, 1)).mean((3, 4)).transpose(1, 2)  # (B*clips, T', C)
     reference = maps.reshape(2, -1, 128)
     assert relative(narrow.folded(torch.float32).features(videos, reading), reference) < 1e-5
-    assert relative(narrow.folded(torch.bfloat16).features(videos, reading), reference) < 3e-2
+    if fast_dtype("cpu") == torch.bfloat16:  # a processor without it refuses such convolutions
+        assert relative(narrow.folded(torch.bfloat16).features(videos, reading), reference) < 3e-2
     both = narrow.folded().features(videos, reading)
     alone = torch.cat([narrow.folded().features(video[None], reading) for video in videos])
     assert torch.equal(both, alone)

@@ -30,10 +30,10 @@ def elsewhere(tmp_path, monkeypatch):
     """Empty caches: another runs folder, nothing remembered in this process."""
     monkeypatch.setenv("SAPNET_RUNS", str(tmp_path))
     trials._data.cache_clear()
-    trials._records.cache_clear()
+    trials._read_records.cache_clear()
     yield tmp_path
     trials._data.cache_clear()
-    trials._records.cache_clear()
+    trials._read_records.cache_clear()
 
 
 def test_a_result_is_whole_and_read_again():
@@ -55,7 +55,7 @@ def test_empty_caches_give_the_same_files(elsewhere, tmp_path_factory, monkeypat
     again = tmp_path_factory.mktemp("again")
     monkeypatch.setenv("SAPNET_RUNS", str(again))
     trials._data.cache_clear()
-    trials._records.cache_clear()
+    trials._read_records.cache_clear()
     second = run_trial(SMALL)
     assert second != first and second.name == first.name
     for name in ("config.json", "metrics.json", "predictions.csv", "curves.csv"):
