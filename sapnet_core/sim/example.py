@@ -1,0 +1,114 @@
+"""A small folder of "own videos", simulated: what a user brings, for the notebooks and tests that show what to do.
+
+Dives in pictures of 160 x 120, one MP4 each, and a `records.csv` beside them in which most training scores are left
+empty: the videos that nobody has scored yet.
+"""
+
+import csv
+import hashlib
+import io
+import json
+import os
+import shutil
+import tempfile
+import uuid
+from collections.abc import Callable
+from pathlib import Path
+
+import torch
+
+from sapnet_core.data import Record, load_records
+from sapnet_core.data.folder import COLUMNS, NAME
+from sapnet_core.data.footage import simulator_digest
+from sapnet_core.data.source import records_digest
+from sapnet_core.sim import simulate
+from sapnet_core.sim.annotations import write_annotations
+from sapnet_core.sim.layout import write_video
+from sapnet_core.sim.settings import settings_for
+from sapnet_core.storage import read_json, write_json, write_text
+
+__all__ = ["write_example"]
+
+WIDTH, HEIGHT = 160, 120  # of the pictures, in pixels; the diver keeps to the middle half of the width
+SIGN = ".example.json"  # what marks a folder as ours
+SCORED = 3  # one of so many training videos keeps its score
+
+
+def write_example(
+    root: Path | str,
+    count: int = 72,
+    seed: int = 83,
+    width: int = WIDTH,
+    progress: Callable[[int, int], None] | None = None,
+) -> Path:
+    """Write a folder of simulated dives as own videos, whole or not at all. Returns the folder.
+
+    A third of the videos are for the test; of the others every third, in the order of their scores, keeps its score.
+    Equal arguments give equal files (of one version of the encoder). An example that is there from the same arguments
+    and simulator is kept; another one is replaced.
+
+    Args:
+        root: the folder to write.
+        count: videos in all, 9 at least.
+        seed: draws dives and scores, and films them. Of the default both parts have the same mean score.
+        width: of the pictures in pixels, even; three quarters of it high.
+        progress: called with (videos done, videos in all).
+
+    Raises:
+        ValueError: too few videos, or the folder holds something else than an example.
+        ImportError: PyAV is not installed.
+    """
+    if count < 9 or width % 8:
+        raise ValueError(f"count={count}, width={width}: give 9 videos at least, and a width that 8 divides")
+    root = Path(root).resolve()
+    if root.exists() and any(root.iterdir()) and not (root / SIGN).is_file():
+        raise ValueError(f"{root}: holds something else than an example: choose another folder")
+    dives = _dives(count, seed)
+    source = [simulator_digest("finediving"), settings_for("finediving").digest()]
+    text = json.dumps([_table(dives), records_digest(list(dives.values())), width, source])
+    made_of = {"digest": hashlib.sha256(text.encode()).hexdigest()}
+    if (root / SIGN).is_file() and read_json(root / SIGN) == made_of:
+        return root
+    beside = root.with_name(f".{root.name}.{os.getpid()}.{uuid.uuid4().hex[:8]}.tmp")
+    try:
+        for done, (name, dive) in enumerate(dives.items(), 1):
+            video = simulate(dive, seed=seed, size=width, offsets=torch.arange(dive.frames)).video
+            edge = width // 8
+            write_video(beside / _path(name), video[:, :, edge:-edge], dive.rate, threads=1)
+            if progress:
+                progress(done, count)
+        write_text(beside / NAME, _table(dives))
+        write_json(beside / SIGN, made_of)
+        shutil.rmtree(root, ignore_errors=True)
+        beside.rename(root)
+    finally:
+        shutil.rmtree(beside, ignore_errors=True)
+    return root
+
+
+def _dives(count: int, seed: int) -> dict[str, Record]:
+    """Name -> record of a diving annotation set of its own; the names tell nothing of split or score."""
+    test = count // 3
+    with tempfile.TemporaryDirectory() as folder:
+        write_annotations("finediving", folder, count - test, test, seed)
+        records = load_records("finediving", folder)
+    return {f"dive_{number:03d}": record for number, record in enumerate(records, 1)}
+
+
+def _path(name: str) -> str:
+    return f"videos/{name}.mp4"
+
+
+def _table(dives: dict[str, Record]) -> str:
+    """The content of records.csv."""
+    train = sorted((r.score, name) for name, r in dives.items() if r.split == "train")
+    scored = {name for _, name in train[SCORED // 2 :: SCORED]}
+    text = io.StringIO()
+    table = csv.DictWriter(text, [column for column in COLUMNS if column != "note"], lineterminator="\n")
+    table.writeheader()
+    for name, dive in dives.items():
+        known = dive.split == "test" or name in scored
+        score = f"{dive.score:.2f}" if known else ""
+        table.writerow({"id": name, "path": _path(name), "score": score, "split": dive.split,
+                        "difficulty": f"{dive.difficulty:.1f}"})  # fmt: skip
+    return text.getvalue()
