@@ -56,6 +56,12 @@ def test_same_seed_same_files_other_seed_others(tmp_path, name):
 
     first = files("a", 1)
     assert first == files("b", 1) == files("a", 1) != files("c", 2)  # writing over an older set replaces it
+    folder = next(path for path in (tmp_path / "b").iterdir())
+    (folder / "film.mp4").write_bytes(b"of somebody")
+    assert files("b", 1) == first | {"film.mp4": b"of somebody"}  # the same set again: nothing to do
+    with pytest.raises(ValueError, match="film.mp4"):
+        files("b", 2)
+    assert (folder / "film.mp4").is_file()
     assert sorted(path.name for path in (tmp_path / "a").iterdir()) == [READERS[name].FOLDER]
     parts = [record.split for record in load_records(name, tmp_path / "a")]
     assert (parts.count("train"), parts.count("test")) == (25, 15)

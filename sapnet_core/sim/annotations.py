@@ -6,7 +6,6 @@ agree as well as real ones, and the sport's arithmetic from judges to score. No 
 """
 
 import contextlib
-import filecmp
 import pickle
 import shutil
 import uuid
@@ -56,7 +55,8 @@ def write_annotations(name: str, root: Path | str, n_train: int, n_test: int, se
     Returns: the folder written, such as `root/MTL-AQA`.
 
     Raises:
-        ValueError: unknown name, a size below 1, or one above the official one of "finefs".
+        ValueError: unknown name, a size below 1, or one above the official one of "finefs"; or the folder holds other
+            files beside another set, which would be lost.
     """
     if name not in DRAWN:
         raise ValueError(f"dataset {name!r} is unknown: choose one of {', '.join(DRAWN)}")
@@ -67,6 +67,9 @@ def write_annotations(name: str, root: Path | str, n_train: int, n_test: int, se
 
     root = Path(root).resolve()
     folder = root / reader.FOLDER
+    kept = [path for path in folder.rglob("*") if path.is_file() and str(path.relative_to(folder)) not in files]
+    if kept and not _same_files(folder, files):
+        raise ValueError(f"{folder}: holds {kept[0].name}, which is no drawn annotation: choose another folder")
     beside = root.with_name(f".{root.name}.{uuid.uuid4().hex[:8]}.tmp")
     for file, content in files.items():
         (beside / folder.name / file).parent.mkdir(parents=True, exist_ok=True)
@@ -75,7 +78,7 @@ def write_annotations(name: str, root: Path | str, n_train: int, n_test: int, se
         if not root.exists():  # the whole root at once: whoever sees it finds all files in it
             with contextlib.suppress(OSError):  # another writer was first
                 beside.rename(root)
-        if beside.exists() and not _same_files(beside / folder.name, folder):
+        if beside.exists() and not _same_files(folder, files):
             shutil.rmtree(folder, ignore_errors=True)
             (beside / folder.name).rename(folder)
     finally:
@@ -83,9 +86,8 @@ def write_annotations(name: str, root: Path | str, n_train: int, n_test: int, se
     return folder
 
 
-def _same_files(one: Path, other: Path) -> bool:
-    names = {str(path.relative_to(one)) for path in one.rglob("*") if path.is_file()}
-    return len(filecmp.cmpfiles(one, other, names, shallow=False)[0]) == len(names)
+def _same_files(folder: Path, files: dict[str, bytes]) -> bool:
+    return all((folder / name).is_file() and (folder / name).read_bytes() == files[name] for name in files)
 
 
 def _draw_mtl_aqa(rng: np.random.Generator, n_train: int, n_test: int) -> dict[str, bytes]:
