@@ -26,7 +26,7 @@ from sapnet_core.sim.skater import (
     shown_scores,
 )
 from sapnet_core.sim.skating_elements import draw_elements, parse_element, read_element, worth
-from sapnet_core.sim.skating_program import CHANNELS, POSES
+from sapnet_core.sim.skating_poses import CHANNELS, POSES
 
 PERFECT = torch.ones(len(FACTORS))
 AT = {name: i for i, name in enumerate(JOINTS)}

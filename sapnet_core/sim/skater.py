@@ -13,13 +13,16 @@ from torch import Tensor
 
 from sapnet_core.data.records import Element, Record
 from sapnet_core.sim.body import ANGLES, body_joints, oriented
+from sapnet_core.sim.figure import smooth_step
 from sapnet_core.sim.floor import FloorScene
-from sapnet_core.sim.motion import Motion, Props
+from sapnet_core.sim.motion import Motion
 from sapnet_core.sim.quality import draw_factors
 from sapnet_core.sim.rink import draw_rink
 from sapnet_core.sim.settings import SimSettings
+from sapnet_core.sim.skating_costume import costume
 from sapnet_core.sim.skating_elements import SkatingElement, draw_elements, read_element, worth
-from sapnet_core.sim.skating_program import CHANNELS, GRAVITY, write_script
+from sapnet_core.sim.skating_poses import CHANNELS
+from sapnet_core.sim.skating_program import GRAVITY, write_script
 
 __all__ = [
     "FACTORS", "ELEMENT_FACTORS", "COMPONENT_FACTORS", "quality_factors", "shown_scores", "perform", "draw_scene",
@@ -166,18 +169,13 @@ class _Path:
         return self.at(torch.lerp(self.parameter[i - 1], self.parameter[i], share))
 
 
-def _eased(x: Tensor) -> Tensor:
-    x = x.clamp(0, 1)
-    return x * x * (3 - 2 * x)
-
-
 def _keyed(keys: list[tuple[float, list[float]]], seconds: Tensor) -> Tensor:
     """Keys read at moments (R,): (R, C), smooth steps from one to the next."""
     times = torch.tensor([time for time, _ in keys], dtype=torch.float64)
     poses = torch.tensor([row for _, row in keys])
     i = torch.searchsorted(times, seconds).clamp(1, len(times) - 1)
     share = (seconds - times[i - 1]) / (times[i] - times[i - 1]).clamp(min=1e-6)
-    return torch.lerp(poses[i - 1], poses[i], _eased(share).float()[:, None])
+    return torch.lerp(poses[i - 1], poses[i], smooth_step(share, 0.0, 1.0).float()[:, None])
 
 
 def _integrated(knots: list[tuple[float, float]], seconds: Tensor) -> tuple[Tensor, Tensor]:
@@ -199,7 +197,7 @@ def _turned(script, seconds: Tensor) -> Tensor:
     if script.turns:
         start, end, by = torch.tensor(script.turns, dtype=torch.float64).unbind(1)
         share = ((seconds[:, None] - start) / (end - start)).clamp(0, 1)
-        angle = angle + ((0.4 * _eased(share) + 0.6 * share) * by).sum(1)
+        angle = angle + ((0.4 * smooth_step(share, 0.0, 1.0) + 0.6 * share) * by).sum(1)
     return angle
 
 
@@ -289,7 +287,7 @@ def perform(
     subactions = torch.zeros(len(frames), dtype=torch.int64)
     for number, element in enumerate(elements, 1):
         subactions[(frames >= element.start) & (frames < element.end)] = number
-    props = _costume(joints, woman, athlete[9:14], nuisance)
+    props = costume(joints, woman, athlete[9:14], nuisance)
     return Motion(joints, subactions, props=props, clock=(seconds / 0.16).float())
 
 
@@ -303,40 +301,6 @@ def _standing(joints: Tensor, down: Tensor, lift: Tensor) -> Tensor:
     joints = joints - under[:, None] * under.new_tensor([1.0, 0.0, 1.0])
     joints[..., 1] += (SOLE + lift - joints[..., 1].amin(1))[:, None]
     return joints
-
-
-def _costume(joints: Tensor, woman: bool, drawn: list[float], nuisance: float) -> Props:
-    """Boots and blades, and a skirt or trousers and sleeves over the joints (T, 16, 3); first the costume's color."""
-    knee, ankle, toe = joints[:, 10:12], joints[:, 12:14], joints[:, 14:16]  # (T, 2, 3)
-    foot = torch.nn.functional.normalize(toe - ankle, dim=-1)
-    shank = torch.nn.functional.normalize(ankle - knee, dim=-1)
-    below = torch.nn.functional.normalize(shank - (shank * foot).sum(-1, keepdim=True) * foot, dim=-1)
-    near = joints.new_tensor([0.0, 0.02, 0.06])  # before the leg that it covers
-    heel, tip = ankle - 0.05 * foot + 0.085 * below, toe + 0.02 * foot + 0.085 * below
-    capsules = [(heel + near, tip + near, 0.016, 0.016, (0.35, 0.37, 0.42))]
-    boot = (0.93, 0.91, 0.87) if woman else (0.08, 0.08, 0.09)
-    sole, front = ankle - 0.02 * foot + 0.02 * below, toe - 0.03 * foot + 0.025 * below
-    capsules.append((sole + near, front + near, 0.06, 0.048, boot))
-    capsules.append((ankle - 0.13 * shank + near, ankle + near, 0.055, 0.058, boot))
-    hue = torch.tensor(drawn[:3])
-    if woman:
-        color = 0.08 + 0.8 * (0.5 + nuisance * (hue - 0.5)).clamp(0, 1)
-        color = color * torch.tensor([1.0, 0.45, 0.7])
-        hips, neck = joints[:, 8:10].mean(1, keepdim=True), joints[:, 1:2]
-        spine = torch.nn.functional.normalize(neck - hips, dim=-1)
-        thighs = torch.nn.functional.normalize(knee - joints[:, 8:10], dim=-1).mean(1, keepdim=True)
-        hem = hips + 0.13 * thighs - 0.02 * spine
-        capsules.insert(0, (hips + 0.1 * spine + near, hem + 2 * near, 0.125, 0.20, tuple(color.tolist())))
-    else:
-        color = 0.04 + 0.3 * (0.5 + nuisance * (hue - 0.5)).clamp(0, 1)
-        hip, color = joints[:, 8:10], tuple((color * torch.tensor([0.8, 0.8, 1.1])).tolist())
-        shoulder, elbow, wrist = joints[:, 2:4], joints[:, 4:6], joints[:, 6:8]
-        limbs = (hip, knee, 0.095, 0.075), (knee, ankle - 0.04 * shank, 0.075, 0.06), (shoulder, elbow, 0.06, 0.05)
-        for a, b, *radii in (*limbs, (elbow, elbow + 0.85 * (wrist - elbow), 0.05, 0.042)):
-            capsules.insert(0, (a + near, b + near, *radii, color))
-    ends = torch.cat([torch.stack([a, b], 2) for a, b, *_ in capsules], 1)
-    each = [(radii, color) for a, _, *radii, color in capsules for _ in range(a.shape[1])]
-    return Props(ends, torch.tensor([radii for radii, _ in each]), torch.tensor([color for _, color in each]))
 
 
 def draw_scene(settings: SimSettings, generator: torch.Generator, *, frames: int, motion: Motion) -> FloorScene:
