@@ -13,8 +13,9 @@ from sapnet_core import paths, profiles
 from sapnet_core.data.source import source_kind
 from sapnet_core.metrics import fisher_mean, spearman
 from sapnet_core.profiles import Profile, get_profile
+from sapnet_core.results import run_trials
 from sapnet_core.sim import sport_of
-from sapnet_core.trials import Trial, run_trials, trial_data
+from sapnet_core.trials import Trial, trial_data
 
 __all__ = ["TABLES", "CLASS_TABLES", "COMPARED", "TARGET", "EPOCHS", "SYSTEMS", "CONTROLS", "column_name", "declare",
            "table_trials", "class_trials", "with_average", "floors"]  # fmt: skip

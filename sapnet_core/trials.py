@@ -1,24 +1,15 @@
-"""Trials: one training run as a value, its result on disk, read if it is there and run if it is not.
+"""Trials: one training run as a value, the data it learns from, and its training.
 
-A `Trial` is frozen; its hash, taken over its fields and over everything its data are made of, names a folder with
-`config.json`, `metrics.json`, `predictions.csv`, `curves.csv` and `run.json` (seconds and versions, kept apart so that
-`metrics.json` is the same in every run). A folder is written beside and renamed, so it is whole or absent.
+A `Trial` is frozen; its hash is taken over its fields and over everything its data are made of. What became of trials
+lies on disk: `sapnet_core.results`.
 """
 
 import hashlib
 import json
-import os
-import shutil
-import tempfile
-import time
-from collections.abc import Callable, Iterable, Sequence
-from concurrent.futures import Executor, ProcessPoolExecutor, as_completed
 from dataclasses import asdict, dataclass, fields, replace
 from functools import lru_cache
-from multiprocessing import get_context
 from pathlib import Path
 
-import pandas as pd
 import torch
 
 from sapnet_core import paths
@@ -29,12 +20,10 @@ from sapnet_core.data.sequences import is_sequence, sequence_digest, sequence_fe
 from sapnet_core.data.source import SOURCES, records_digest, source_records
 from sapnet_core.data.split import label_split, visible_scores
 from sapnet_core.methods import Fitted, TrainSet, get_method
-from sapnet_core.metrics import bootstrap_interval, relative_l2, spearman
 from sapnet_core.profiles import DIVES, finefs_split
-from sapnet_core.storage import read_json
 
-__all__ = ["Trial", "TrialData", "trial_data", "trial_hash", "trial_folder", "run_trial", "run_trials", "results",
-           "predictions", "curves", "fit_trial", "predict_all", "trial_footage"]  # fmt: skip
+__all__ = ["Trial", "TrialData", "trial_data", "trial_hash", "trial_footage", "label_count", "train_set", "fit_trial",
+           "predict_all"]  # fmt: skip
 
 FORMAT = 4  # raise when a change of code changes results: earlier trials are then run again
 
@@ -173,11 +162,6 @@ def trial_hash(trial: Trial) -> str:
     return hashlib.sha256(json.dumps(parts, sort_keys=True).encode()).hexdigest()[:16]
 
 
-def trial_folder(trial: Trial) -> Path:
-    """Where the trial's result lies, or will."""
-    return paths.runs() / "trials" / f"{trial.dataset}-{trial.method}-{trial_hash(trial)}"
-
-
 def _split(trial: Trial, data: TrialData) -> tuple[torch.Tensor, torch.Tensor]:
     """Indices of the videos to learn from and of the videos to score."""
     train, test = torch.nonzero(data.train).flatten(), torch.nonzero(~data.train).flatten()
@@ -188,6 +172,11 @@ def _split(trial: Trial, data: TrialData) -> tuple[torch.Tensor, torch.Tensor]:
     return order[cut:].sort().values, order[:cut].sort().values
 
 
+def label_count(trial: Trial, data: TrialData) -> int:
+    """How many videos keep their score."""
+    return int(label_split(data.score[_split(trial, data)[0]], trial.share, trial.seed).sum())
+
+
 def train_set(trial: Trial, data: TrialData, learn: torch.Tensor, labeled: torch.Tensor) -> TrainSet:
     """What the trial's method may see.
 
@@ -195,10 +184,19 @@ def train_set(trial: Trial, data: TrialData, learn: torch.Tensor, labeled: torch
         learn: (n,) indices of the videos to learn from.
         labeled: (n,) bool; the scores of the others are not read but to be hidden.
     """
-    frame, actor = (view[learn] for view in _standardized(data, learn))
+    return _prepared(trial, data, learn, labeled)[0]
+
+
+def _prepared(
+    trial: Trial, data: TrialData, learn: torch.Tensor, labeled: torch.Tensor
+) -> tuple[TrainSet, torch.Tensor, torch.Tensor]:
+    """The training set; whole-frame features of all videos (N, S, C), scaled like its own; and what a scaled target of
+    1 is worth for each of them, in points (N,)."""
+    frame, actor = _standardized(data, learn)
     visible = visible_scores([data.records[i] for i in learn], labeled, _mark(trial))
-    y = visible / _unit(trial, data, visible)[learn]
-    return TrainSet(frame, actor, data.features.positions, y.float())
+    unit = _unit(trial, data, visible)
+    train = TrainSet(frame[learn], actor[learn], data.features.positions, (visible / unit[learn]).float())
+    return train, frame, unit
 
 
 def _standardized(data: TrialData, learn: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
@@ -224,6 +222,17 @@ def _unit(trial: Trial, data: TrialData, visible: torch.Tensor) -> torch.Tensor:
     return torch.full_like(data.score, most)
 
 
+def _fit(trial: Trial, data: TrialData, device: str) -> tuple[Fitted, torch.Tensor, torch.Tensor]:
+    """Train a trial: (fitted, whole-frame features of all videos (N, S, C), points of a scaled target of 1 (N,))."""
+    learn, _ = _split(trial, data)
+    labeled = label_split(data.score[learn], trial.share, trial.seed)
+    train, frame, unit = _prepared(trial, data, learn, labeled)
+    train = TrainSet(*(getattr(train, field.name).to(device) for field in fields(train)))
+    generator = torch.Generator().manual_seed(trial.seed)
+    fitted = get_method(trial.method)(train, {"steps": trial.steps, **dict(trial.overrides)}, generator)
+    return fitted, frame, unit
+
+
 def fit_trial(
     trial: Trial, data: TrialData, device: str = "cpu"
 ) -> tuple[Fitted, torch.Tensor, torch.Tensor, torch.Tensor]:
@@ -232,124 +241,13 @@ def fit_trial(
     Returns:
         (fitted, features of the scored videos (n, S, C), their indices (n,), predicted scores (n,) in points).
     """
-    learn, scored = _split(trial, data)
-    labeled = label_split(data.score[learn], trial.share, trial.seed)
-    train = train_set(trial, data, learn, labeled)
-    unit = _unit(trial, data, torch.where(labeled, data.score[learn], torch.nan))[scored]
-    train = TrainSet(*(getattr(train, field.name).to(device) for field in fields(train)))
-    generator = torch.Generator().manual_seed(trial.seed)
-    fitted = get_method(trial.method)(train, {"steps": trial.steps, **dict(trial.overrides)}, generator)
-    frame = _standardized(data, learn)[0][scored].to(device)
-    return fitted, frame, scored, fitted.predict(frame).cpu() * unit
+    fitted, frame, unit = _fit(trial, data, device)
+    scored = _split(trial, data)[1]
+    frame = frame[scored].to(device)
+    return fitted, frame, scored, fitted.predict(frame).cpu() * unit[scored]
 
 
 def predict_all(trial: Trial, data: TrialData, device: str = "cpu") -> torch.Tensor:
     """Train a trial on its data and predict every video of them, training videos without score too: (N,) points."""
-    learn, _ = _split(trial, data)
-    visible = torch.full_like(data.score, torch.nan)
-    shown = learn[label_split(data.score[learn], trial.share, trial.seed)]
-    visible[shown] = data.score[shown]
-    fitted, *_ = fit_trial(trial, data, device)
-    return fitted.predict(_standardized(data, learn)[0].to(device)).cpu() * _unit(trial, data, visible)
-
-
-def run_trial(trial: Trial, device: str = "cpu") -> Path:
-    """Run one trial unless its result is there; returns its folder.
-
-    One thread, so that the numbers do not depend on how many trials run at once.
-    """
-    folder = trial_folder(trial)
-    if folder.is_dir():
-        return folder
-    threads, started = torch.get_num_threads(), time.perf_counter()
-    torch.set_num_threads(1)
-    try:
-        data = trial_data(trial, device=device)
-        fitted, _, scored, predicted = fit_trial(trial, data, device)
-    finally:
-        torch.set_num_threads(threads)
-    predicted, true = predicted.double(), data.score[scored].double()
-    low, high = bootstrap_interval(predicted, true, resamples=1000, seed=0)
-    metrics = {
-        "rho": round(float(spearman(predicted, true)), 6), "rho_low": round(low, 6), "rho_high": round(high, 6),
-        "r_l2": round(100 * float(relative_l2(predicted, true)), 6), "n": len(scored),
-        "labeled": int(label_split(data.score[_split(trial, data)[0]], trial.share, trial.seed).sum()),
-        **{k: round(v, 6) for k, v in (fitted.curves[-1] if fitted.curves else {}).items() if k.startswith("share_")},
-    }  # fmt: skip
-    table = pd.DataFrame({"key": [data.records[i].key for i in scored], "score": true, "predicted": predicted})
-    run = {"seconds": time.perf_counter() - started, "torch": torch.__version__, "device": device}
-    folder.parent.mkdir(parents=True, exist_ok=True)
-    beside = Path(tempfile.mkdtemp(dir=folder.parent, prefix=".writing-"))
-    for name, content in (("config", asdict(trial)), ("metrics", metrics), ("run", run)):
-        (beside / f"{name}.json").write_text(json.dumps(content, indent=1) + "\n")
-    table.to_csv(beside / "predictions.csv", index=False, float_format="%.6f")
-    pd.DataFrame(fitted.curves).to_csv(beside / "curves.csv", index=False, float_format="%.6g")
-    try:
-        os.replace(beside, folder)
-    except OSError:  # another writer was first: its result is the same
-        shutil.rmtree(beside, ignore_errors=True)
-        if not folder.is_dir():
-            raise
-    return folder
-
-
-def _one_thread():
-    torch.set_num_threads(1)
-
-
-def run_trials(
-    trials: Iterable[Trial],
-    jobs: int = 1,
-    device: str = "cpu",
-    executor: Executor | None = None,
-    progress: Callable[[int, int], None] | None = None,
-) -> list[Path]:
-    """Run every trial that has no result yet; returns the folders in the order asked.
-
-    Features are computed first, with `jobs` processes. Trials then run in this process (`jobs=1`), in a process pool,
-    or on any `concurrent.futures` executor given.
-
-    Args:
-        progress: called with (done, of all) after each trial.
-    """
-    trials = list(dict.fromkeys(trials))
-    todo = [t for t in trials if not trial_folder(t).is_dir()]
-    for one in {(t.dataset, t.source, t.train, t.test, t.twin_seed, trial_footage(t)): t for t in todo}.values():
-        trial_data(one, jobs, device)
-    if jobs == 1 and executor is None:
-        for done, trial in enumerate(todo, 1):
-            run_trial(trial, device)
-            if progress:
-                progress(done, len(todo))
-    elif todo:
-        own = executor or ProcessPoolExecutor(min(jobs, len(todo)), get_context("spawn"), initializer=_one_thread)
-        try:
-            for done, future in enumerate(as_completed([own.submit(run_trial, t, device) for t in todo]), 1):
-                future.result()
-                if progress:
-                    progress(done, len(todo))
-        finally:
-            if executor is None:
-                own.shutdown(cancel_futures=True)
-    return [trial_folder(t) for t in trials]
-
-
-def results(trials: Sequence[Trial]) -> pd.DataFrame:
-    """One row a trial: its fields, its metrics and its hash. Raises FileNotFoundError for a trial that was not run."""
-    rows = []
-    for trial in trials:
-        folder = trial_folder(trial)
-        if not folder.is_dir():
-            raise FileNotFoundError(f"{folder.name} was not run: call run_trials first")
-        rows.append({**asdict(trial), **read_json(folder / "metrics.json"), "hash": trial_hash(trial)})
-    return pd.DataFrame(rows)
-
-
-def predictions(trial: Trial) -> pd.DataFrame:
-    """Columns key, score, predicted of a trial that was run."""
-    return pd.read_csv(trial_folder(trial) / "predictions.csv", dtype={"key": str})
-
-
-def curves(trial: Trial) -> pd.DataFrame:
-    """Loss terms by step of a trial that was run."""
-    return pd.read_csv(trial_folder(trial) / "curves.csv")
+    fitted, frame, unit = _fit(trial, data, device)
+    return fitted.predict(frame.to(device)).cpu() * unit

@@ -17,7 +17,8 @@ import pandas as pd
 
 from sapnet_core import profiles
 from sapnet_core.experiments import CONTROLS, SYSTEMS, TABLES, TARGET
-from sapnet_core.trials import FORMAT, Trial, results, run_trials
+from sapnet_core.results import results, run_trials
+from sapnet_core.trials import FORMAT, Trial
 
 __all__ = ["CANDIDATES", "TUNING", "tuning_trials"]
 

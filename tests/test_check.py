@@ -10,7 +10,8 @@ import pytest
 from PIL import Image
 
 from sapnet_core.data import finediving, load_records, mtl_aqa
-from sapnet_core.data.check import COLUMNS, COUNTS, SOURCES, check_dataset, main, shared_dives
+from sapnet_core.data.check import COLUMNS, SOURCES, check_dataset, main, shared_dives
+from sapnet_core.data.records import OFFICIAL_SIZES
 from sapnet_core.data.unpickle import read_pickle
 from sapnet_core.sim.annotations import write_annotations
 
@@ -75,7 +76,7 @@ def test_shared_dives_are_the_same_performances(official):
 
 
 def test_drawn_sets_are_told_from_published_ones(drawn):
-    for name in COUNTS:
+    for name in OFFICIAL_SIZES:
         table = check_dataset(name, drawn)
         row = table[table.item == "records"].iloc[0]
         assert row.state == "differs" and row.found == "12 train, 4 test" and row.remedy
@@ -88,7 +89,7 @@ def test_drawn_sets_are_told_from_published_ones(drawn):
 
 
 def test_what_is_missing_is_named_with_its_source(tmp_path):
-    for name in COUNTS:
+    for name in OFFICIAL_SIZES:
         table = check_dataset(name, tmp_path)
         assert set(table.state) <= {"missing", "warning"} and "missing" in set(table.state)
         missing = table[table.state == "missing"]
@@ -170,6 +171,6 @@ def test_the_command_prints_and_says_by_its_status(drawn, tmp_path, capsys):
 def test_the_table_of_sources_is_whole():
     table = pd.read_csv(SOURCES)
     assert list(table.columns) == ["dataset", "what", "source", "terms", "size", "layout"]
-    assert set(table.dataset) == set(COUNTS) and not table.isna().any().any()
+    assert set(table.dataset) == set(OFFICIAL_SIZES) and not table.isna().any().any()
     assert table.source.str.contains("github.com").all()
     assert json.loads(table.to_json(orient="records"))[0]["dataset"] == "mtl-aqa"

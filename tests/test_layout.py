@@ -11,8 +11,9 @@ from PIL import Image
 from sapnet_core.actors import crop_track, square_track
 from sapnet_core.data import finediving, finefs, load_records, mtl_aqa, rhythmic
 from sapnet_core.data.clips import sample_frames
+from sapnet_core.data.layout import FOLDERS, read_record
 from sapnet_core.data.records import Element, Record
-from sapnet_core.data.video import FOLDERS, VideoError, frame_files, probe, read_record
+from sapnet_core.data.video import VideoError, frame_files, probe
 from sapnet_core.sim import layout, simulate
 from sapnet_core.sim.annotations import write_annotations
 from sapnet_core.sim.layout import frame_offsets, main, write_layout

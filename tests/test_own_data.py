@@ -10,7 +10,7 @@ import numpy as np
 import pytest
 import torch
 
-from sapnet_core import trials
+from sapnet_core import results, trials
 from sapnet_core.data import AnnotationError, footage, load_records
 from sapnet_core.data.features import video_features
 from sapnet_core.data.source import source_kind
@@ -119,12 +119,12 @@ def test_the_example_is_whole_or_absent(example, tmp_path):
 def test_from_videos_to_predictions(videos):
     trial = one(target="execution")
     assert (trial.source, trial.train) == ("videos", None)
-    (folder,) = trials.run_trials([trial])
-    found = trials.results([trial]).iloc[0]
+    (folder,) = results.run_trials([trial])
+    found = results.results([trial]).iloc[0]
     assert (found["n"], found["labeled"]) == (3, 2) and math.isfinite(found["rho"])
-    assert folder == trials.trial_folder(trial)
+    assert folder == results.trial_folder(trial)
     data = trials.trial_data(trial)
-    guess, stored = trials.predict_all(trial, data), trials.predictions(trial)
+    guess, stored = trials.predict_all(trial, data), results.predictions(trial)
     assert guess.isfinite().all() and len(guess) == 9  # those that have no score, too
     place = {r.key: i for i, r in enumerate(data.records)}
     again = guess[[place[key] for key in stored["key"]]].numpy()
@@ -137,7 +137,7 @@ def test_from_videos_to_predictions(videos):
     shutil.copy(first, second)
     os.utime(second, ns=(1, 1))
     forget()
-    assert trials.trial_folder(trial) != folder
+    assert results.trial_folder(trial) != folder
     after = trials.trial_data(trial).features.views["frame"]
     assert torch.equal(after[0], before[0]) and not torch.equal(after[1], before[1])
 
@@ -166,8 +166,8 @@ def test_sequences_skip_the_backbone_and_groups_are_averaged(sequences, monkeypa
     for name in ("video_features", "features_digest"):
         monkeypatch.setattr(trials, name, lambda *a, **k: pytest.fail("the backbone was asked"))
     runs = [one(system, group=group) for system in ("I3D+MLP", "SAP-Net (Ours)") for group in ("beam", "floor")]
-    trials.run_trials(runs)
-    found = trials.results(runs)
+    results.run_trials(runs)
+    found = results.results(runs)
     assert found["n"].tolist() == [4] * 4 and found["labeled"].tolist() == [6] * 4
     data = trials.trial_data(runs[0])
     assert data.features.views["frame"].shape == (12, 24, 32)  # 5 channels, filled up

@@ -30,7 +30,7 @@ FLOORS = [
      "endtoend", "segmentation"},
     {"data.footage", "data.features", "data.sequences", "sim.example", "pretrain", "detector_training"},
     {"training", "methods"},
-    {"trials", "experiments", "calibrate", "tuning"},
+    {"trials", "results", "experiments", "calibrate", "tuning"},
     {"report", "runner", "notebooks"},
 ]
 

@@ -11,7 +11,8 @@ from sapnet_core.data.split import label_split
 from sapnet_core.experiments import CONTROLS, SYSTEMS, class_trials, floors, table_trials, with_average
 from sapnet_core.methods import METHODS, get_method
 from sapnet_core.profiles import PROFILES
-from sapnet_core.trials import Trial, fit_trial, results, run_trial, run_trials, train_set, trial_data, trial_folder
+from sapnet_core.results import results, run_trial, run_trials, trial_folder
+from sapnet_core.trials import Trial, fit_trial, train_set, trial_data
 
 SMALL = Trial("finediving", "drawn", "sap-net", 0.25, 0, "score", 24, 12, steps=6, size=64,
               overrides=(("warmup", 0.0), ("tau", 0.1)))  # fmt: skip

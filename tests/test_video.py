@@ -11,9 +11,10 @@ import torch
 from PIL import Image
 
 from sapnet_core.actors import resize_video
-from sapnet_core.data import video
+from sapnet_core.data import decoding, video
+from sapnet_core.data.layout import read_record
 from sapnet_core.data.records import Record
-from sapnet_core.data.video import VideoError, at_times, frame_files, frame_times, probe, read_frames, read_record
+from sapnet_core.data.video import VideoError, at_times, frame_files, frame_times, probe, read_frames
 
 av = pytest.importorskip("av")
 BITS = 8
@@ -98,10 +99,10 @@ def test_containers_and_codecs_are_exact_with_jumps_and_without(tmp_path, monkey
     pixels = "yuvj420p" if codec == "mjpeg" else "yuv420p"
     path = write(tmp_path / name, codec=codec, options=options, pixels=pixels, container=container)
     assert probe(path)[0] == 60
-    monkeypatch.setattr(video, "SEEK", 2)
+    monkeypatch.setattr(decoding, "SEEK", 2)
     far = [3, 26, 27, 50]
     jumped = read_frames(path, far)
-    monkeypatch.setattr(video, "SEEK", 10**9)
+    monkeypatch.setattr(decoding, "SEEK", 10**9)
     assert numbers(jumped) == far and torch.equal(jumped, read_frames(path, range(60))[far])
 
 
@@ -112,21 +113,21 @@ def test_a_trimmed_video_begins_where_it_is_shown_from(tmp_path, monkeypatch):
         assert container.streams.video[0].frames == 40
     assert probe(path).frames == 33
     for least in (10**9, 2):
-        monkeypatch.setattr(video, "SEEK", least)
+        monkeypatch.setattr(decoding, "SEEK", least)
         assert numbers(read_frames(path, [0, 4, 27, 32])) == [7, 11, 34, 39]
     torch.testing.assert_close(frame_times(path), torch.arange(33).double() / 25)
 
 
 def test_a_jump_saves_decoding(tmp_path, monkeypatch):
     path = write(tmp_path / "long.mp4", 240, options={"g": "24"})
-    decoded, whole = [], video._decoded
+    decoded, whole = [], decoding.decoded
 
     def counted(*arguments):
         for frame in whole(*arguments):
             decoded.append(frame.pts)
             yield frame
 
-    monkeypatch.setattr(video, "_decoded", counted)
+    monkeypatch.setattr(decoding, "decoded", counted)
     assert numbers(read_frames(path, [2, 200, 239])) == [2, 200, 239]
     assert len(decoded) < 3 + 24 + 24
 
@@ -291,13 +292,13 @@ def test_a_change_of_size_on_the_way_is_refused(tmp_path):
 
 
 def test_limits_stop_what_is_too_large(film, tmp_path, monkeypatch):
-    monkeypatch.setattr(video, "MAX_FRAMES", 59)
+    monkeypatch.setattr(decoding, "MAX_FRAMES", 59)
     refused(film, "limit is 59")
-    monkeypatch.setattr(video, "MAX_FRAMES", 10**6)
+    monkeypatch.setattr(decoding, "MAX_FRAMES", 10**6)
     monkeypatch.setattr(video, "MAX_BYTES", 60 * 3 * 64 * 96 - 1)
     refused(film, "size=112", index=range(60))
     assert len(read_frames(film, range(60), size=32)) == 60
-    monkeypatch.setattr(video, "MAX_AREA", 96 * 64 - 1)
+    monkeypatch.setattr(decoding, "MAX_AREA", 96 * 64 - 1)
     refused(film, "96 x 64", "limit")
     Image.fromarray(picture(1)).save(folder(tmp_path, 0) / "1.png")
     with pytest.raises(VideoError, match="1.png: pictures of 96 x 64"):

@@ -17,14 +17,14 @@ import pandas as pd
 from sapnet_core.data import READERS, AnnotationError, finediving, finefs, load_records, mtl_aqa, rhythmic
 from sapnet_core.data.clips import SAMPLED
 from sapnet_core.data.folder import NAME, SEQUENCES, read_sequence
-from sapnet_core.data.records import Record
+from sapnet_core.data.layout import record_places
+from sapnet_core.data.records import OFFICIAL_SIZES, Record
 from sapnet_core.data.unpickle import read_pickle
 
-__all__ = ["COUNTS", "SOURCES", "SUMS", "check_dataset", "shared_dives"]
+__all__ = ["SOURCES", "SUMS", "check_dataset", "shared_dives"]
 
 SOURCES = Path(__file__).with_name("sources.csv")  # where the four sets are found, and on what terms
 COLUMNS = ("item", "state", "found", "expected", "remedy")
-COUNTS = {"mtl-aqa": (1059, 353), "finediving": (2251, 749), "rg": (800, 200), "finefs": (933, 234)}  # train, test
 PLACES = {
     "mtl-aqa": (mtl_aqa.FOLDER, f"{mtl_aqa.FOLDER}/info", "."),
     "finediving": (finediving.FOLDER, f"{finediving.FOLDER}/Annotations", "."),
@@ -110,9 +110,9 @@ def _files(name: str, root: Path) -> list[tuple]:
     """Annotation files: there, and the published ones."""
     if name == "finefs":
         folder = finefs.annotation_folder(root)
-        found = len(list(folder.glob("*.json")))
-        state = "missing" if not found else "ok" if found == sum(COUNTS[name]) else "differs"
-        return [("annotation files", state, f"{found} in {folder.name}/", f"{sum(COUNTS[name])} (sums not published)",
+        found, all_of = len(list(folder.glob("*.json"))), sum(OFFICIAL_SIZES[name])
+        state = "missing" if not found else "ok" if found == all_of else "differs"
+        return [("annotation files", state, f"{found} in {folder.name}/", f"{all_of} (sums not published)",
                  "" if state == "ok" else f"get them from {finefs.SOURCE}")]  # fmt: skip
     if name == "folder":
         there = (root / NAME).is_file()
@@ -141,7 +141,7 @@ def _counts(name: str, records: list[Record]) -> list[tuple]:
     found = f"{parts['train']} train, {parts['test']} test"
     if name == "folder":
         return [("records", "ok", found, "", "")]
-    train, test = COUNTS[name]
+    train, test = OFFICIAL_SIZES[name]
     same = (parts["train"], parts["test"]) == (train, test)
     rows = [("records", "ok" if same else "differs", found, f"{train} train, {test} test",
              "" if same else "results are not comparable with published ones")]  # fmt: skip
@@ -156,15 +156,6 @@ def _counts(name: str, records: list[Record]) -> list[tuple]:
     return rows
 
 
-def _path(name: str, root: Path, record: Record) -> Path:
-    """Where a record's frames lie, whether they are there or not."""
-    from sapnet_core.data.video import FOLDERS
-
-    folder = root / FOLDERS.get(name, "")
-    places = [folder / record.path, folder / "data" / record.path, root / record.path]
-    return next((place for place in places if place.exists()), places[0])
-
-
 def _videos(name: str, root: Path, records: list[Record], probes: int | None) -> list[tuple]:
     """Videos in the official layout: how many are there, and whether those opened can be read and are long enough."""
     what = "sequences" if all(record.path.lower().endswith(SEQUENCES) for record in records) else "videos"
@@ -172,7 +163,8 @@ def _videos(name: str, root: Path, records: list[Record], probes: int | None) ->
     for record in records:
         if record.path not in needs or record.end > needs[record.path].end:
             needs[record.path] = record
-    paths = {record.path: _path(name, root, record) for record in needs.values()}
+    places = {record.path: record_places(root, record) for record in needs.values()}
+    paths = {path: next((place for place in where if place.exists()), where[0]) for path, where in places.items()}
     there = [path for path, place in paths.items() if place.exists()]
     absent = sorted(set(paths) - set(there))
     state = "ok" if not absent else "missing"

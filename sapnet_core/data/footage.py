@@ -18,8 +18,9 @@ from torch import Tensor
 from sapnet_core import paths
 from sapnet_core.actors import resize_video
 from sapnet_core.data.clips import SEGMENTS, sample_frames
+from sapnet_core.data.layout import read_record, record_path
 from sapnet_core.data.records import Record
-from sapnet_core.data.video import VideoError, probe, read_record, record_path
+from sapnet_core.data.video import VideoError, probe
 from sapnet_core.sim import simulate, sport_of
 from sapnet_core.sim.settings import SimSettings, settings_for
 
@@ -125,7 +126,7 @@ class DiskFootage:
     def digest(self, dataset: str, device: str) -> list:
         """All that the frames and boxes depend on, records and their files apart."""
         source = Path(__file__)
-        files = [source, source.with_name("video.py"), source.with_name("clips.py")]
+        files = [source.with_name(f"{name}.py") for name in ("footage", "layout", "video", "decoding", "clips")]
         code = hashlib.sha256(b"\0".join(file.read_bytes() for file in files)).hexdigest()[:16]
         return ["disk", self.size, self.boxes, _detector(device).digest if self.boxes == "detected" else "", code]
 

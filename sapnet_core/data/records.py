@@ -6,8 +6,10 @@ from pathlib import Path
 
 from sapnet_core.data.unpickle import AnnotationError, read_pickle
 
-__all__ = ["Element", "Record", "official_records"]
+__all__ = ["Element", "OFFICIAL_SIZES", "Record", "official_records"]
 
+# videos of the published splits, training and test
+OFFICIAL_SIZES = {"mtl-aqa": (1059, 353), "finediving": (2251, 749), "rg": (800, 200), "finefs": (933, 234)}
 PERFECT = 30.0  # three counting judges at ten points each
 
 

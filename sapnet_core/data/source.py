@@ -6,19 +6,21 @@ drawn, written once in the official schema below the runs folder, and twins of i
 """
 
 import hashlib
+from functools import lru_cache
 from pathlib import Path
 
 import torch
 
 from sapnet_core import paths
 from sapnet_core.data import AnnotationError, Record, finediving, finefs, load_records, mtl_aqa, rhythmic
-from sapnet_core.data.video import FOLDERS, VideoError, record_path
+from sapnet_core.data.layout import FOLDERS, record_path
+from sapnet_core.data.records import OFFICIAL_SIZES
+from sapnet_core.data.video import VideoError
 from sapnet_core.profiles import finefs_split
 from sapnet_core.sim.annotations import write_annotations
 
-__all__ = ["OFFICIAL_SIZES", "SOURCES", "source_kind", "source_name", "source_records", "records_digest"]
+__all__ = ["SOURCES", "source_kind", "source_name", "source_records", "records_digest"]
 
-OFFICIAL_SIZES = {"mtl-aqa": (1059, 353), "finediving": (2251, 749), "rg": (800, 200), "finefs": (933, 234)}
 SOURCES = {
     "drawn": "twins of drawn annotations", "official": "twins of official annotations", "videos": "videos",
 }  # fmt: skip
@@ -36,12 +38,12 @@ def _holds(dataset: str, data: Path) -> bool:
 
 
 def _records(dataset: str, data: Path) -> list[Record]:
-    options = {"finefs": lambda: {"split": finefs_split()}, "folder": lambda: {"skip": paths.skip_bad()}}
-    return load_records(dataset, data, **options.get(dataset, dict)())
+    options = {"finefs": {"split": finefs_split()}, "folder": {"skip": paths.skip_bad()}}
+    return load_records(dataset, data, **options.get(dataset, {}))
 
 
 def source_kind(dataset: str, data: Path | None) -> str:
-    """ "drawn", "official" (annotations alone) or "videos", by what lies in `data` of the dataset.
+    """What lies in `data` of the dataset: "videos", "official" (its annotations alone) or nothing, "drawn".
 
     One video is enough for "videos": the others must then be there too, or be left out on request.
     """
@@ -49,7 +51,13 @@ def source_kind(dataset: str, data: Path | None) -> str:
         return "drawn"
     if dataset == "folder":
         return "videos"  # its table names files that are there; to read it may mean to count the frames of each
-    return "videos" if any(_is_there(data, record) for record in _records(dataset, data)) else "official"
+    return "videos" if _has_videos(dataset, data, finefs_split()) else "official"
+
+
+@lru_cache
+def _has_videos(dataset: str, data: Path, split: str) -> bool:
+    """Asked for every trial that is declared, and to answer means to read all annotations: once a process."""
+    return any(_is_there(data, record) for record in _records(dataset, data))
 
 
 def _is_there(data: Path, record: Record) -> bool:

@@ -2,7 +2,7 @@
 
 MTL-AQA: `new/new_total_frames_256s/{video:02d}/{frame + 1:08d}.jpg`, of each video the frames of its dives and of the
 sampling window before them. FineDiving: `FINADiving_MTL_256s/{event}/{id}/{frame + 1:05d}.jpg`. Rhythmic Gymnastics:
-`videos/{name}.mp4`. FineFS: `video/{id}.mp4` and `skeleton/{id}.npz`. Names and numbering: see `data.video`.
+`videos/{name}.mp4`. FineFS: `video/{id}.mp4` and `skeleton/{id}.npz`. Names and numbering: see `data.layout`.
 
 Every frame is written, not the sampled ones alone. Beside the videos lies `truth/{key}.safetensors`: what the twin
 knows of itself (boxes, joints, subactions, factors, entry, people) and the frames' offsets from the record's start. It
@@ -32,8 +32,8 @@ from torch import Tensor
 
 from sapnet_core.data import load_records
 from sapnet_core.data.clips import sample_frames
+from sapnet_core.data.layout import FOLDERS
 from sapnet_core.data.records import Record
-from sapnet_core.data.video import FOLDERS
 from sapnet_core.sim import Twin, simulate, sport_of
 from sapnet_core.sim.annotations import write_annotations
 from sapnet_core.sim.quality import seed_of

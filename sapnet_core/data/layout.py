@@ -1,0 +1,56 @@
+"""The official layouts on disk: in which folder a dataset lies, and where in it a record's frames are.
+
+What the public code of the datasets writes and reads:
+
+- MTL-AQA (yuxumin/CoRe, `MTL_tool/video2frame.sh`, `datasets/MTLPair.py`): `ffmpeg -f image2 .../%08d.jpg`, one
+  folder a video ("01" to "26"), files numbered from 1. It sorts the names and takes the 103 positions from
+  `end_frame - 103` on, so frame i of the annotation is the file numbered i + 1. Here the number decides, since a folder
+  may hold the frames of the dives alone.
+- FineDiving (xujinglin/FineDiving, `data_process.py`, `FineDiving_Pair.py`): `%05d.jpg`, one folder a dive, with the
+  numbers of the source video: dive 0 of its first event is 00489 to 00592, which are `start_frame` and `end_frame` of
+  the coarse annotation. It samples by position in the sorted folder, and so does this module.
+- Rhythmic Gymnastics (qinghuannn/ACTION-NET, `extract_dynamic_feat.py`): `{name}.mp4`, every frame read in order.
+- FineFS (yanliji/FineFS-dataset): `data/video/{id}.mp4` at 25 frames a second.
+"""
+
+from pathlib import Path
+
+from torch import Tensor
+
+from sapnet_core.data import finediving, finefs, mtl_aqa, rhythmic
+from sapnet_core.data.records import Record
+from sapnet_core.data.video import VideoError, read_frames
+
+__all__ = ["FOLDERS", "read_record", "record_path", "record_places"]
+
+FOLDERS = {"mtl-aqa": mtl_aqa.FOLDER, "finediving": finediving.FOLDER, "rg": rhythmic.FOLDER, "finefs": finefs.FOLDER}
+
+
+def record_places(root: Path | str, record: Record) -> list[Path]:
+    """Where a record's frames may lie, the likeliest first: below the dataset's folder in `root`, or below `root`."""
+    folder = Path(root) / FOLDERS.get(record.dataset, "")
+    return [folder / record.path, folder / "data" / record.path, Path(root) / record.path]
+
+
+def record_path(root: Path | str, record: Record) -> Path:
+    """Where a record's frames lie.
+
+    Raises:
+        VideoError: they lie in no place of `record_places`, or the record's path leads out of the folder.
+    """
+    if Path(record.path).is_absolute() or ".." in Path(record.path).parts:
+        raise VideoError(f"{record.path}: record {record.key} leads out of the data folder: give a path inside it")
+    places = record_places(root, record)
+    found = next((place for place in places if place.exists()), None)
+    if found is None:
+        raise VideoError(f"{places[0]}: frames of record {record.key} are not there: see the table of datasets")
+    return found
+
+
+def read_record(
+    root: Path | str, record: Record, offsets: Tensor, *, size: int | None = None, clamp: bool = False
+) -> Tensor:
+    """Frames of a record at `offsets` (T,) from its start, (T, 3, H, W) uint8, as its dataset counts them on disk."""
+    path = record_path(root, record)
+    start = 0 if record.dataset == "finediving" else record.start  # its folders hold the dive alone
+    return read_frames(path, offsets + start, size=size, clamp=clamp, numbered=record.dataset == "mtl-aqa")
