@@ -20,6 +20,8 @@ from sapnet_core.storage import read_tensors
 
 EPS = 1e-3
 FUSED = hasattr(torch.ops.mkldnn, "_convolution_pointwise")  # builds with oneDNN have it
+STEM = "Conv3d_1a_7x7"
+CLIPS_AT_ONCE = 9
 SHIPPED = Path(__file__).parent / "weights" / "i3d_sim.safetensors"
 
 # Output channels at width 1 of b0 (1x1), b1a (1x1) -> b1b (3x3), b2a (1x1) -> b2b (3x3), b3b (1x1 after a pool).
@@ -55,19 +57,6 @@ def max_pool_same(x: Tensor, kernel: tuple[int, int, int], stride: tuple[int, in
     return F.max_pool3d(x, kernel, stride, front, ceil_mode=True)
 
 
-def fold_space(x: Tensor) -> Tensor:
-    """Space to depth: 2x2 pixels of (B, T, 3, H, W) become channels, (B, 12, T, H/2, W/2), channels-last in memory.
-
-    The first layer is 7x7 of stride 2 on 3 channels, a shape that processors do badly. On folded pixels it is 4x4 of
-    stride 1 on 12 channels: the same sums (`fold_kernel`), three times as fast in bfloat16 on a CPU.
-    """
-    b, t, c, h, w = x.shape
-    x = x.reshape(b, t, c, h // 2, 2, w).transpose(2, 3)  # (B, T, H/2, 3, 2, W)
-    x = x.reshape(b, t, h // 2, 2 * c, w // 2, 2)  # rows copied whole: (B, T, H/2, 3*2, W/2, 2)
-    x = x.transpose(3, 4).reshape(b, t, h // 2, w // 2, 4 * c)  # (B, T, H/2, W/2, 3*2*2)
-    return x.permute(0, 4, 1, 2, 3)  # (B, 12, T, H/2, W/2)
-
-
 def pad_space(x: Tensor) -> Tensor:
     """SAME padding of (..., H, W) for the first layer, to even sizes (the folded kernel has an eighth, zero tap)."""
     pads = []
@@ -77,11 +66,22 @@ def pad_space(x: Tensor) -> Tensor:
     return F.pad(x, pads)
 
 
+def fold_space(x: Tensor) -> Tensor:
+    """Space to depth: 2x2 pixels of (B, T, H, W, 3) become channels, (B, 12, T, H/2, W/2), channels-last in memory.
+
+    The first layer is 7x7 of stride 2 on 3 channels, a shape that processors do badly. On folded pixels it is 4x4 of
+    stride 1 on 12 channels: the same sums (`fold_kernel`), three times as fast in bfloat16 on a CPU.
+    """
+    b, t, h, w, c = x.shape
+    x = x.reshape(b, t, h // 2, 2, w // 2, 2 * c).transpose(3, 4).reshape(b, t, h // 2, w // 2, 4 * c)
+    return x.movedim(-1, 1)  # (B, 2*2*3, T, H/2, W/2)
+
+
 def fold_kernel(weight: Tensor) -> Tensor:
     """Turn the first layer's kernel (O, 3, 7, 7, 7) into the one (O, 12, 7, 4, 4) that acts on `fold_space`."""
     o, c, t = weight.shape[:3]
     w = F.pad(weight, (0, 1, 0, 1)).view(o, c, t, 4, 2, 4, 2)
-    return w.permute(0, 1, 4, 6, 2, 3, 5).reshape(o, 4 * c, t, 4, 4)  # (O, 3*2*2, 7, 4, 4)
+    return w.permute(0, 4, 6, 1, 2, 3, 5).reshape(o, 4 * c, t, 4, 4)  # (O, 2*2*3, 7, 4, 4)
 
 
 class Unit3D(nn.Module):
@@ -95,7 +95,7 @@ class Unit3D(nn.Module):
     def forward(self, x: Tensor) -> Tensor:
         if self.conv3d.kernel_size[0] == 7:
             x = F.pad(pad_space(x), (0, 0, 0, 0, *same_padding(x.shape[2], 7, 2)))  # (B, 3, T, H, W), all padded
-            x = F.conv3d(fold_space(x.transpose(1, 2)), fold_kernel(self.conv3d.weight), stride=(2, 1, 1))
+            x = F.conv3d(fold_space(x.movedim(1, -1)), fold_kernel(self.conv3d.weight), stride=(2, 1, 1))
             return F.relu(self.bn(x))
         return F.relu(self.bn(self.conv3d(x)))
 
@@ -194,29 +194,52 @@ class FoldedI3D:
         self.device, self.channels = net.Conv3d_1a_7x7.conv3d.weight.device, net.channels
         self.dtype = dtype or fast_dtype(self.device)
         self.digest = state_digest(net.state_dict()) + "-" + str(self.dtype).removeprefix("torch.")
+        self.fused = FUSED and self.device.type == "cpu"
+        self.folds = not (self.fused and self.dtype == torch.float32)  # oneDNN's float32 is faster on 3 channels as is
         self.layers = {}
         for name, unit in net.named_modules():
             if isinstance(unit, Unit3D):
                 weight, bias = (tensor.detach() for tensor in fold(unit))
-                weight = fold_kernel(weight) if name == "Conv3d_1a_7x7" else weight
+                if name == STEM and self.folds:
+                    weight = fold_kernel(weight)
                 weight = weight.to(self.dtype, memory_format=torch.channels_last_3d)
                 self.layers[name] = weight, bias.to(self.dtype)
 
     def _layer(self, x: Tensor, name: str) -> Tensor:
         weight, bias = self.layers[name]
-        stride = (2, 1, 1) if name == "Conv3d_1a_7x7" else (1, 1, 1)
         padding = (1, 1, 1) if weight.shape[2] == 3 else (0, 0, 0)
-        if FUSED and x.device.type == "cpu":  # one pass with ReLU, and no slow path for a single clip
+        stride = (1, 1, 1)
+        if name == STEM:
+            stride = (2, 1, 1) if self.folds else (2, 2, 2)
+        if self.fused:  # one pass with ReLU, and no slow path for a single clip
             fused = torch.ops.mkldnn._convolution_pointwise
             return fused(x, weight, bias, padding, stride, (1, 1, 1), 1, "relu", [], "")
         return F.conv3d(x, weight, bias, stride, padding).relu_()
 
-    def _maps(self, x: Tensor) -> Tensor:
-        """Padded and folded clips (B, 12, T + pads, H', W') to Mixed_5c, (B, C, T/8, H/32, W/32)."""
-        for name in ("Conv3d_1a_7x7", "Conv3d_2b_1x1", "Conv3d_2c_3x3"):
+    def _frames(self, videos: Tensor) -> Tensor:
+        """Pixels of uint8 videos (B, T, 3, H, W) as the first layer wants them, (B, T + 1, H', W', 3 or 12).
+
+        Scaled to [-1, 1], padded in space, channels last; frame T is zeros, which pad clips in time.
+        """
+        b, t, _, h, w = videos.shape
+        (top, below), (left, right) = (same_padding(size, 7, 2) for size in (h, w))
+        if self.folds:
+            below, right = below + (h + top + below) % 2, right + (w + left + right) % 2
+        x = torch.zeros(b, t + 1, h + top + below, w + left + right, 3, device=self.device, dtype=self.dtype)
+        pixels = videos.to(self.device, self.dtype).mul_(2 / 255).sub_(1)
+        x[:, :t, top : top + h, left : left + w] = pixels.movedim(2, -1)
+        return fold_space(x).movedim(1, -1) if self.folds else x
+
+    def _early(self, x: Tensor) -> Tensor:
+        """Clips (B, 3 or 12, T + pads, H', W') to what Mixed_3b takes."""
+        for name in (STEM, "Conv3d_2b_1x1", "Conv3d_2c_3x3"):
             x = self._layer(max_pool_same(x, *POOL_BEFORE[name]) if name in POOL_BEFORE else x, name)
+        return max_pool_same(x, *POOL_BEFORE["Mixed_3b"])
+
+    def _late(self, x: Tensor) -> Tensor:
+        """From there to Mixed_5c, (B, C, T/8, H/32, W/32)."""
         for name in MIXED:
-            x = max_pool_same(x, *POOL_BEFORE[name]) if name in POOL_BEFORE else x
+            x = max_pool_same(x, *POOL_BEFORE[name]) if name in ("Mixed_4b", "Mixed_5b") else x
             one, two = (self._layer(self._layer(x, f"{name}.b{i}a"), f"{name}.b{i}b") for i in (1, 2))
             pooled = self._layer(max_of_neighbors(x), f"{name}.b3b")
             x = torch.cat([self._layer(x, f"{name}.b0"), one, two, pooled], 1)
@@ -238,15 +261,17 @@ class FoldedI3D:
         frames = videos.shape[1]
         starts = clip_starts(reading, frames).to(self.device)
         length = frames if reading == "dense" else CLIP
-        x = videos.to(self.device, self.dtype).mul_(2 / 255).sub_(1)
-        x = fold_space(pad_space(x)).movedim(1, -1)  # (B, T, H', W', 12)
-        x = torch.cat([x, torch.zeros_like(x[:, :1])], 1)  # zeros at index T pad the clips in time
         front, back = same_padding(length, 7, 2)
         index = F.pad(starts[:, None] + torch.arange(length, device=self.device), (front, back), value=frames)
-        clips = x[:, index].flatten(0, 1).movedim(-1, 1)  # (B*clips, 12, T + pads, H', W')
-        maps = self._maps(clips)  # (B*clips, C, T', H/32, W/32)
-        steps = maps.float().mean((3, 4)).transpose(1, 2)  # (B*clips, T', C)
-        return steps.reshape(len(videos), -1, self.channels)  # (B, S, C)
+        x = self._frames(videos)
+        # a processor's caches hold one clip's first layers, and the small last layers of some clips together
+        group, at_once = (CLIPS_AT_ONCE, 1) if self.device.type == "cpu" else (len(index), len(index))
+        steps = []
+        for some in index.split(group):
+            clips = [x[:, few].flatten(0, 1).movedim(-1, 1) for few in some.split(at_once)]  # (B*few, 3 or 12, T, H, W)
+            maps = self._late(torch.cat([self._early(few) for few in clips]))  # (B*some, C, T', H/32, W/32)
+            steps.append(maps.float().mean((3, 4)).transpose(1, 2).unflatten(0, (len(videos), -1)))
+        return torch.cat(steps, 1).flatten(1, 2)  # (B, clips, T', C) -> (B, S, C)
 
 
 def state_digest(state: dict[str, Tensor]) -> str:
