@@ -5,6 +5,8 @@ Attention refinement F -> F̂, up-sampling decoder from clip steps to frames, an
 Frame t of T lies at t / (T - 1) of the video, as in the positions of the clip steps.
 """
 
+from functools import cache
+
 import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
@@ -14,6 +16,7 @@ __all__ = [
     "TemporalDecoder",
     "PSNetDecoder",
     "SubactionParser",
+    "doubling",
     "interpolation_matrix",
     "key_frames",
     "resampling_matrix",
@@ -62,6 +65,21 @@ def _norm(kind: str, channels: int) -> nn.Module:
     return nn.Identity()
 
 
+class _FlatConv(nn.Conv1d):
+    """Conv1d of stride 1 as a picture one pixel high: on a CPU a quarter faster than the 1-D path."""
+
+    def forward(self, x: Tensor) -> Tensor:
+        return F.conv2d(x.unsqueeze(2), self.weight.unsqueeze(2), self.bias, padding=(0, *self.padding)).squeeze(2)
+
+
+@cache
+def doubling(steps: int, device: torch.device) -> Tensor:
+    """Linear interpolation to twice the steps, as a matrix (T', 2T'): faster than to interpolate the features."""
+    with torch.inference_mode(False):  # kept for training too, whoever asks first
+        even = torch.eye(steps, device=device)[None]
+        return F.interpolate(even, scale_factor=2, mode="linear", align_corners=False)[0]
+
+
 class TemporalDecoder(nn.Module):
     """Up-sampling along time, the printed sizes read literally (E1): (C, 12), (C/2, 24), (C/4, 48), (C/8, 96).
 
@@ -77,7 +95,7 @@ class TemporalDecoder(nn.Module):
         self.frames, self.width = frames, base // 8
         widths = (channels, base, base // 2, base // 4, base // 8)
         self.convs = nn.ModuleList(
-            nn.Conv1d(a, b, 3, padding=1) for a, b in zip(widths[:-1], widths[1:], strict=True)
+            _FlatConv(a, b, 3, padding=1) for a, b in zip(widths[:-1], widths[1:], strict=True)
         )
         self.norms = nn.ModuleList(_norm(norm, b) for b in widths[1:])
 
@@ -87,13 +105,8 @@ class TemporalDecoder(nn.Module):
         for block, (conv, norm) in enumerate(zip(self.convs, self.norms, strict=True)):
             x = torch.relu(norm(conv(x)))
             if block:
-                x = x @ self._doubled(x)  # (B, C', T') @ (T', 2T')
+                x = x @ doubling(x.shape[2], x.device).to(x)  # (B, C', T') @ (T', 2T')
         return x.transpose(1, 2)  # (B, base/8, T) -> (B, T, base/8)
-
-    @staticmethod
-    def _doubled(x: Tensor) -> Tensor:
-        """Linear interpolation to twice the steps, as a matrix (T', 2T'): faster than to interpolate the features."""
-        return F.interpolate(torch.eye(x.shape[2]).to(x)[None], scale_factor=2, mode="linear", align_corners=False)[0]
 
 
 class PSNetDecoder(nn.Module):

@@ -15,7 +15,7 @@ from torch import Tensor
 
 __all__ = ["kmeans", "select_states", "pseudo_labels", "gram_pseudo_labels", "dataset_pseudo_labels", "present"]
 
-Distances = Callable[[Tensor], Tensor]  # each center's weights of the frames (B, M, T) -> squared distances (B, T, M)
+Distances = Callable[[Tensor], Tensor]  # each center's weights of the frames (B, M, T) -> squared distances, the same
 
 
 def kmeans(x: Tensor, M: int, iterations: int = 10) -> tuple[Tensor, Tensor]:
@@ -37,7 +37,7 @@ def kmeans(x: Tensor, M: int, iterations: int = 10) -> tuple[Tensor, Tensor]:
     """
     middle = x.mean(1, keepdim=True)  # distances do not change when the origin moves, rounding errors shrink
     weights, squared = _lloyd(_gram_distances(_gram(x - middle)), _windows(x.shape[:2], M, x), M, iterations)
-    return weights @ x, squared.argmin(2)  # (B, M, T) @ (B, T, C) -> (B, M, C)
+    return weights @ x, squared.min(1).indices  # (B, M, T) @ (B, T, C) -> (B, M, C)
 
 
 def select_states(x: Tensor, centers: Tensor, K: int) -> Tensor:
@@ -75,7 +75,7 @@ def pseudo_labels(x: Tensor, M: int, K: int, iterations: int = 10) -> Tensor:
 def gram_pseudo_labels(gram: Tensor, M: int, K: int, iterations: int = 10) -> Tensor:
     """As `pseudo_labels`, from the inner products of the frames (B, T, T) alone."""
     _, squared = _lloyd(_gram_distances(gram), _windows(gram.shape[:2], M, gram), M, iterations)
-    return _labels(squared.double().sqrt(), K)
+    return _labels(squared.transpose(1, 2).double().sqrt(), K)
 
 
 @torch.no_grad()
@@ -98,13 +98,13 @@ def dataset_pseudo_labels(x: Tensor, M: int, K: int, iterations: int = 10) -> Te
 
     def distances(weights: Tensor) -> Tensor:
         centers = weights @ flat  # (1, M, N·T) @ (1, N·T, C) -> (1, M, C)
-        cross = flat @ centers.transpose(1, 2)  # (1, N·T, M)
-        return (flat.square().sum(2, keepdim=True) - 2 * cross + centers.square().sum(2).unsqueeze(1)).clamp(min=0)
+        cross = centers @ flat.transpose(1, 2)  # (1, M, N·T)
+        return (flat.square().sum(2).unsqueeze(1) - 2 * cross + centers.square().sum(2, keepdim=True)).clamp(min=0)
 
     start = _windows((1, frames), M, x).repeat(1, videos)  # (1, N·T): windows of time, over all videos
     _, squared = _lloyd(distances, start, M, iterations)
     time = torch.arange(frames, device=x.device).repeat(videos)
-    return _labels(squared.double().sqrt(), K, time).reshape(videos, frames)
+    return _labels(squared.transpose(1, 2).double().sqrt(), K, time).reshape(videos, frames)
 
 
 def present(labels: Tensor, K: int) -> Tensor:
@@ -125,11 +125,11 @@ def _windows(shape: tuple[int, int], M: int, like: Tensor) -> Tensor:
 
 
 def _gram_distances(gram: Tensor) -> Distances:
-    own = gram.diagonal(dim1=1, dim2=2).unsqueeze(2)  # (B, T, 1)
+    own = gram.diagonal(dim1=1, dim2=2).unsqueeze(1)  # (B, 1, T)
 
     def distances(weights: Tensor) -> Tensor:
-        cross = gram @ weights.transpose(1, 2)  # (B, T, T) @ (B, T, M) -> (B, T, M)
-        centers = (weights.transpose(1, 2) * cross).sum(1, keepdim=True)  # (B, 1, M)
+        cross = weights @ gram  # (B, M, T) @ (B, T, T) -> (B, M, T)
+        centers = (weights * cross).sum(2, keepdim=True)  # (B, M, 1)
         # ||x_t - s_m||² = <x_t, x_t> - 2 <x_t, s_m> + <s_m, s_m>
         return (own - 2 * cross + centers).clamp(min=0)
 
@@ -138,22 +138,25 @@ def _gram_distances(gram: Tensor) -> Distances:
 
 @torch.no_grad()
 def _lloyd(distances: Distances, assign: Tensor, M: int, iterations: int) -> tuple[Tensor, Tensor]:
-    """From a first assignment (B, T) to center weights (B, M, T) and squared distances (B, T, M)."""
+    """From a first assignment (B, T) to center weights and squared distances, both (B, M, T)."""
+    state = torch.arange(M, device=assign.device).unsqueeze(1)  # (M, 1)
+    hurry = assign.device.type == "cpu"  # where it costs nothing to look at the numbers, needless work is left out
     weights = squared = None
     for _ in range(iterations + 1):
-        members = F.one_hot(assign, M).transpose(1, 2).float()  # (B, M, T)
+        members = (assign.unsqueeze(1) == state).float()  # (B, M, T)
         count = members.sum(2, keepdim=True)  # (B, M, 1)
-        means = members / count.clamp(min=1)
-        if squared is None:
-            weights = means
-        else:
+        weights = members / count.clamp(min=1)
+        empty = count.squeeze(2) == 0  # (B, M)
+        whole = hurry and not empty.any()
+        if squared is not None and not whole:
             # the j-th empty cluster starts again at the j-th farthest frame
-            farthest = squared.amin(2).sort(dim=1, descending=True, stable=True).indices[:, :M]  # (B, M)
-            empty = count.squeeze(2) == 0
+            farthest = squared.amin(1).sort(dim=1, descending=True, stable=True).indices[:, :M]  # (B, M)
             seed = farthest.gather(1, (empty.cumsum(1) - 1).clamp(min=0))
-            weights = torch.where(empty.unsqueeze(2), F.one_hot(seed, assign.shape[1]).float(), means)
-        squared = distances(weights)
-        assign = squared.argmin(2)
+            weights = torch.where(empty.unsqueeze(2), F.one_hot(seed, assign.shape[1]).float(), weights)
+        squared, before = distances(weights), assign
+        assign = squared.min(1).indices  # the lowest index among equals
+        if whole and torch.equal(assign, before):
+            break  # nothing moves from here on
     return weights, squared
 
 

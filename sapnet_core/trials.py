@@ -25,7 +25,7 @@ from sapnet_core.profiles import DIVES, finefs_split
 __all__ = ["Trial", "TrialData", "trial_data", "trial_hash", "trial_footage", "label_count", "train_set", "fit_trial",
            "predict_all"]  # fmt: skip
 
-FORMAT = 4  # raise when a change of code changes results: earlier trials are then run again
+FORMAT = 4  # raise when a change of code changes results by more than rounding: earlier trials are then run again
 
 
 @dataclass(frozen=True)

@@ -9,6 +9,7 @@ from sapnet_core.parsing import (
     PSNetDecoder,
     SubactionParser,
     TemporalDecoder,
+    doubling,
     interpolation_matrix,
     key_frames,
     resampling_matrix,
@@ -80,7 +81,7 @@ def test_the_temporal_decoder_keeps_time_and_psnet_keeps_the_order_of_clips():
 def test_time_is_doubled_as_torch_interpolates():
     x = torch.randn(2, 5, 12)
     expected = torch.nn.functional.interpolate(x, scale_factor=2, mode="linear", align_corners=False)
-    assert torch.allclose(x @ TemporalDecoder._doubled(x), expected, atol=1e-6)
+    assert torch.allclose(x @ doubling(12, x.device), expected, atol=1e-6)
 
 
 def test_decoder_base_narrows():
