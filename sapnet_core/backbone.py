@@ -14,6 +14,7 @@ from pathlib import Path
 import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
+from torch.utils.checkpoint import checkpoint as recomputed
 
 from sapnet_core.data.clips import CLIP, clip_starts
 from sapnet_core.storage import read_tensors
@@ -93,11 +94,14 @@ class Unit3D(nn.Module):
         self.bn = nn.BatchNorm3d(cout, eps=EPS)
 
     def forward(self, x: Tensor) -> Tensor:
+        # with running statistics BatchNorm is one factor a channel: folded, it costs no pass over the maps
+        weight, bias = (self.conv3d.weight, None) if self.bn.training else fold(self)
+        stride, padding = (1, 1, 1), self.conv3d.padding
         if self.conv3d.kernel_size[0] == 7:
             x = F.pad(pad_space(x), (0, 0, 0, 0, *same_padding(x.shape[2], 7, 2)))  # (B, 3, T, H, W), all padded
-            x = F.conv3d(fold_space(x.movedim(1, -1)), fold_kernel(self.conv3d.weight), stride=(2, 1, 1))
-            return F.relu(self.bn(x))
-        return F.relu(self.bn(self.conv3d(x)))
+            x, weight, stride = fold_space(x.movedim(1, -1)), fold_kernel(weight), (2, 1, 1)
+        x = F.conv3d(x, weight, bias, stride, padding)
+        return F.relu(self.bn(x) if self.bn.training else x, inplace=True)
 
 
 class Mixed(nn.Module):
@@ -127,7 +131,7 @@ class I3D(nn.Module):
     def __init__(self, width: float = 1.0, classes: int | None = None):
         super().__init__()
         c = [max(1, round(n * width)) for n in (64, 64, 192)]
-        self.width, self.classes = width, classes
+        self.width, self.classes, self.norm_frozen = width, classes, False
         self.Conv3d_1a_7x7 = Unit3D(3, c[0], 7)
         self.Conv3d_2b_1x1 = Unit3D(c[0], c[1])
         self.Conv3d_2c_3x3 = Unit3D(c[1], c[2], 3)
@@ -140,10 +144,29 @@ class I3D(nn.Module):
         if classes is not None:
             self.logits = nn.ModuleDict({"conv3d": nn.Conv3d(cin, classes, 1)})
 
-    def forward(self, x: Tensor) -> Tensor:
+    def freeze_norm(self) -> "I3D":
+        """Keep BatchNorm's running statistics, in training mode too: for batches too small for their own.
+
+        Its scale and shift are trained on. Returns self.
+        """
+        self.norm_frozen = True
+        return self.train(self.training)
+
+    def train(self, mode: bool = True) -> "I3D":
+        super().train(mode)
+        if self.norm_frozen:
+            for module in self.modules():
+                if isinstance(module, nn.BatchNorm3d):
+                    module.eval()
+        return self
+
+    def forward(self, x: Tensor, checkpoint: bool = False) -> Tensor:
+        """Maps of clips; `checkpoint` keeps the inputs of layers alone for the backward pass and computes the rest
+        again: about a third more time, a fraction of the memory."""
         for name, layer in self.named_children():
             if name != "logits":
-                x = layer(max_pool_same(x, *POOL_BEFORE[name]) if name in POOL_BEFORE else x)
+                x = max_pool_same(x, *POOL_BEFORE[name]) if name in POOL_BEFORE else x
+                x = recomputed(layer, x, use_reentrant=False) if checkpoint else layer(x)
         return x
 
     def classify(self, x: Tensor) -> Tensor:

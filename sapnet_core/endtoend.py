@@ -18,26 +18,25 @@ class EndToEnd(nn.Module):
     """E_θ and SAP-Net in one module; videos are uint8 (B, T, 3, H, W), of any size per view.
 
     Args:
-        backbone: I3D; its BatchNorm statistics stay as they are (`train` leaves them in evaluation mode).
+        backbone: I3D; its BatchNorm statistics stay as they are (`I3D.freeze_norm`).
         network: SAP-Net whose `channels` are the backbone's.
         reading: "9x16", "10x16" or "dense" (E1).
         mean, std: (2, C) by which first and second steps of a clip are standardized, or scalars.
+        mixed: the backbone computes in bfloat16 where that is safe (autocast); weights and the network stay float32.
+        checkpoint: the backbone's activations are computed again in the backward pass rather than kept.
     """
 
     def __init__(
-        self, backbone: I3D, network: SAPNet, reading: str, mean: Tensor | float = 0.0, std: Tensor | float = 1.0
-    ):
+        self, backbone: I3D, network: SAPNet, reading: str, mean: Tensor | float = 0.0, std: Tensor | float = 1.0,
+        mixed: bool = False, checkpoint: bool = False,
+    ):  # fmt: skip
         super().__init__()
         if network.settings.channels != backbone.channels:
             raise ValueError(f"the network takes {network.settings.channels} channels, I3D gives {backbone.channels}")
-        self.backbone, self.network, self.reading = backbone, network, reading
+        self.backbone, self.network, self.reading = backbone.freeze_norm(), network, reading
+        self.mixed, self.checkpoint = mixed, checkpoint
         self.register_buffer("mean", torch.as_tensor(mean))
         self.register_buffer("std", torch.as_tensor(std))
-
-    def train(self, mode: bool = True) -> "EndToEnd":
-        super().train(mode)
-        self.backbone.eval()  # batches are far too small for new statistics
-        return self
 
     def features(self, videos: Tensor) -> Tensor:
         """F = E_θ(X), with gradient (Eq. 1): (B, T, 3, H, W) uint8 -> (B, S, C)."""
@@ -46,7 +45,9 @@ class EndToEnd(nn.Module):
         length = frames if self.reading == "dense" else CLIP
         clips = videos[:, starts[:, None] + torch.arange(length, device=videos.device)]  # (B, clips, length, 3, H, W)
         x = clips.flatten(0, 1).transpose(1, 2).float() * (2 / 255) - 1  # (B*clips, 3, length, H, W)
-        steps = self.backbone(x).mean((3, 4)).transpose(1, 2)  # (B*clips, C, T', h, w) -> (B*clips, T', C)
+        with torch.autocast(x.device.type, torch.bfloat16, enabled=self.mixed):
+            maps = self.backbone(x, self.checkpoint)
+        steps = maps.float().mean((3, 4)).transpose(1, 2)  # (B*clips, C, T', h, w) -> (B*clips, T', C)
         standard = (steps.unflatten(1, (-1, 2)) - self.mean) / self.std if self.reading != "dense" else steps
         return standard.reshape(len(videos), -1, self.backbone.channels)  # (B, S, C)
 
@@ -57,6 +58,6 @@ class EndToEnd(nn.Module):
         return self.network(f_l, f_u, f_a, positions, f_la)
 
     def parameter_groups(self, lr: float = 1e-3, lr_backbone: float = 1e-4) -> list[dict]:
-        """For Adam: the network at `lr`, the backbone at `lr_backbone` (the paper's settings)."""
+        """For Adam (with `fused=True` the weights take one kernel): the network at `lr`, the backbone at `lr_backbone` (the paper's settings)."""
         parts = ((self.network, lr), (self.backbone, lr_backbone))
         return [{"params": part.parameters(), "lr": rate} for part, rate in parts]

@@ -32,7 +32,7 @@ def test_features_are_those_of_the_store(model, videos):
 
 def test_one_step_moves_backbone_and_network(model, videos):
     model.train()
-    assert not model.backbone.training and model.network.training
+    assert not model.backbone.Mixed_5c.b0.bn.training and model.network.training
     optimizer = torch.optim.Adam(model.parameter_groups())
     first = next(model.backbone.parameters())
     before = first.detach().clone()
@@ -44,6 +44,32 @@ def test_one_step_moves_backbone_and_network(model, videos):
     optimizer.step()
     assert not torch.equal(first, before)
     assert [g["lr"] for g in optimizer.param_groups] == [1e-3, 1e-4]
+
+
+def gradients(model, videos):
+    model.zero_grad(set_to_none=True)
+    model.features(videos).square().mean().backward()
+    return {name: p.grad.clone() for name, p in model.backbone.named_parameters()}
+
+
+def test_checkpointing_changes_no_gradient_and_keeps_less(model, videos):
+    def kept(on):
+        model.checkpoint, sizes = on, []
+        with torch.autograd.graph.saved_tensors_hooks(lambda t: sizes.append(t.numel()) or t, lambda t: t):
+            model.features(videos[:1])
+        return sum(sizes)
+
+    assert kept(True) < 0.4 * kept(False)
+    expected, found = (gradients(model, videos[:1]) for model.checkpoint in (False, True))
+    assert all(torch.equal(expected[name], found[name]) for name in expected)
+
+
+def test_mixed_precision_stays_near(model, videos):
+    expected = gradients(model, videos[:1])["Conv3d_1a_7x7.conv3d.weight"]
+    model.mixed = True
+    found = gradients(model, videos[:1])["Conv3d_1a_7x7.conv3d.weight"]
+    assert found.dtype == torch.float32 and not torch.equal(found, expected)
+    assert torch.cosine_similarity(found.flatten(), expected.flatten(), dim=0) > 0.95
 
 
 def test_unlike_widths_are_refused(model):
