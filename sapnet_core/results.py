@@ -22,9 +22,22 @@ import torch
 from sapnet_core import paths
 from sapnet_core.metrics import bootstrap_interval, relative_l2, spearman
 from sapnet_core.storage import read_json
-from sapnet_core.trials import Trial, fit_trial, label_count, trial_data, trial_footage, trial_hash
+from sapnet_core.trials import (
+    FittedTrial,
+    Trial,
+    TrialData,
+    fit_stack,
+    fit_trial,
+    label_count,
+    stack_key,
+    trial_data,
+    trial_footage,
+    trial_hash,
+)
 
-__all__ = ["trial_folder", "run_trial", "run_trials", "results", "predictions", "curves"]
+__all__ = ["trial_folder", "run_trial", "run_stack", "run_trials", "stacks", "results", "predictions", "curves"]
+
+STACK = 25  # trials side by side: enough to fill a GPU, few enough for its memory
 
 
 def trial_folder(trial: Trial) -> Path:
@@ -44,9 +57,27 @@ def run_trial(trial: Trial, device: str = "cpu") -> Path:
     torch.set_num_threads(1)
     try:
         data = trial_data(trial, device=device)
-        fitted, _, scored, predicted = fit_trial(trial, data, device)
+        fitted = fit_trial(trial, data, device)
     finally:
         torch.set_num_threads(threads)
+    return _write(trial, data, fitted, time.perf_counter() - started, device)
+
+
+def run_stack(trials: Sequence[Trial], device: str = "cpu") -> list[Path]:
+    """Run trials of one `trials.stack_key` as one program; each gets its own folder, as from `run_trial`.
+
+    `run.json` gives each an equal part of the seconds.
+    """
+    started = time.perf_counter()
+    data = [trial_data(trial, device=device) for trial in trials]
+    fitted = fit_stack(list(trials), data, device)
+    each = (time.perf_counter() - started) / len(trials)
+    return [_write(*one, each, device) for one in zip(trials, data, fitted, strict=True)]
+
+
+def _write(trial: Trial, data: TrialData, trained: FittedTrial, seconds: float, device: str) -> Path:
+    """Write a trial's folder, whole or not at all."""
+    folder, (fitted, _, scored, predicted) = trial_folder(trial), trained
     predicted, true = predicted.double(), data.score[scored].double()
     low, high = bootstrap_interval(predicted, true, resamples=1000, seed=0)
     metrics = {
@@ -56,7 +87,7 @@ def run_trial(trial: Trial, device: str = "cpu") -> Path:
         **{k: round(v, 6) for k, v in (fitted.curves[-1] if fitted.curves else {}).items() if k.startswith("share_")},
     }  # fmt: skip
     table = pd.DataFrame({"key": [data.records[i].key for i in scored], "score": true, "predicted": predicted})
-    run = {"seconds": time.perf_counter() - started, "torch": torch.__version__, "device": device}
+    run = {"seconds": seconds, "torch": torch.__version__, "device": device}
     folder.parent.mkdir(parents=True, exist_ok=True)
     beside = Path(tempfile.mkdtemp(dir=folder.parent, prefix=".writing-"))
     for name, content in (("config", asdict(trial)), ("metrics", metrics), ("run", run)):
@@ -86,7 +117,8 @@ def run_trials(
     """Run every trial that has no result yet; returns the folders in the order asked.
 
     Features are computed first, with `jobs` processes. Trials then run in this process (`jobs=1`), in a process pool,
-    or on any `concurrent.futures` executor given.
+    or on any `concurrent.futures` executor given. On a GPU, trials that differ in seed, labels or data alone train side
+    by side (`run_stack`).
 
     Args:
         progress: called with (done, of all) after each trial.
@@ -95,7 +127,14 @@ def run_trials(
     todo = [t for t in trials if not trial_folder(t).is_dir()]
     for one in {(t.dataset, t.source, t.train, t.test, t.twin_seed, trial_footage(t)): t for t in todo}.values():
         trial_data(one, jobs, device)
-    if jobs == 1 and executor is None:
+    if torch.device(device).type != "cpu" and executor is None:
+        done = 0
+        for stack in stacks(todo, device):
+            (run_stack(stack, device) if len(stack) > 1 else run_trial(stack[0], device))
+            done += len(stack)
+            if progress:
+                progress(done, len(todo))
+    elif jobs == 1 and executor is None:
         for done, trial in enumerate(todo, 1):
             run_trial(trial, device)
             if progress:
@@ -111,6 +150,14 @@ def run_trials(
             if executor is None:
                 own.shutdown(cancel_futures=True)
     return [trial_folder(t) for t in trials]
+
+
+def stacks(trials: Iterable[Trial], device: str = "cpu") -> list[list[Trial]]:
+    """Trials parted into those that train side by side, at most `STACK` together."""
+    parts: dict[object, list[Trial]] = {}
+    for trial in trials:
+        parts.setdefault(stack_key(trial, trial_data(trial, device=device)) or trial, []).append(trial)
+    return [part[i : i + STACK] for part in parts.values() for i in range(0, len(part), STACK)]
 
 
 def results(trials: Sequence[Trial]) -> pd.DataFrame:

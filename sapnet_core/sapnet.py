@@ -7,6 +7,7 @@ Source: Gedamu et al., "Self-supervised subaction Parsing Network for Semi-super
 E18 name the points where the paper is silent or ambiguous; each is a field of `SAPNetSettings`.
 """
 
+from collections.abc import Callable
 from dataclasses import dataclass
 from typing import NamedTuple
 
@@ -108,6 +109,17 @@ class SAPNetSettings:
             raise ValueError(f"needs 1 <= K <= M <= frames, got K = {self.K}, M = {self.M}, frames = {self.frames}")
         object.__setattr__(self, "hidden", tuple(self.hidden))  # JSON knows no tuples
 
+    @property
+    def groups_by_labels(self) -> bool:
+        """Whether the groups of the contrast are named by pseudo-labels (`group_by`)."""
+        by_labels = self.group_by == "pseudo" or (self.group_by == "auto" and not self.lambda_ubc)
+        return bool(self.lambda_gc) and by_labels
+
+    @property
+    def needs_labels(self) -> bool:
+        """Whether any term reads pseudo-labels."""
+        return bool(self.lambda_ubc) or self.groups_by_labels
+
 
 class Branch(NamedTuple):
     """One view through the network; B videos."""
@@ -195,12 +207,11 @@ class SAPNet(nn.Module):
         u, a, l, la = (Branch(*part) for part in zip(*(field.split(sizes) for field in every), strict=True))  # noqa: E741
         # pseudo-labels P of the subactions, each view of each video by itself, without gradient
         parsed = len(x) if s.parse_labeled else sizes[0] + sizes[1]  # videos that the parser learns from
-        by_pseudo = s.lambda_gc and (s.group_by == "pseudo" or (s.group_by == "auto" and not s.lambda_ubc))
-        if labels is None and parsed and (s.lambda_ubc or by_pseudo):
+        if labels is None and parsed and s.needs_labels:
             labels = self._cluster((every.refined if s.attention_in_pseudo_labels else x)[:parsed], positions)
         # which subaction each parsed subaction is, and its projection, for the contrast of the two branches
         marks = (u.activations, a.activations)
-        if by_pseudo and labels is not None:
+        if s.groups_by_labels and labels is not None:
             marks = F.one_hot(labels[: 2 * sizes[0]], s.K).to(x).split(sizes[:2])
         groups_u, groups_a = (subaction_groups(mark, b.sampling, s.K) for mark, b in zip(marks, (u, a), strict=True))
         return Output(l, u, a, la, labels, self.projection(u.parsed), self.projection(a.parsed), groups_u, groups_a)
@@ -220,6 +231,12 @@ class SAPNet(nn.Module):
         For the cluster scope "dataset" x must be the whole set.
         """
         return self._cluster(self.attention(x) if self.settings.attention_in_pseudo_labels else x, positions)
+
+    @torch.no_grad()
+    def stacked_labels(self, x: Tensor, positions: Tensor, refine: Callable[[Tensor], Tensor]) -> Tensor:
+        """Pseudo-labels (R, B, T) of R runs' views (R, B, S, C), refined by each run's own attention."""
+        x = refine(x) if self.settings.attention_in_pseudo_labels else x
+        return self._cluster(x.flatten(0, 1), positions).unflatten(0, x.shape[:2])
 
     @torch.no_grad()
     def _cluster(self, x: Tensor, positions: Tensor) -> Tensor:

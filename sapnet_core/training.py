@@ -1,11 +1,14 @@
-"""The one training loop: batches of indices, Adam, and a curve of every loss term."""
+"""The one training loop: batches of indices, Adam, and a curve of every loss term; for one network or for a stack."""
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 
 import torch
-from torch import Tensor
+from torch import Tensor, nn
+from torch.func import functional_call, stack_module_state
 
-__all__ = ["batches", "fit_steps"]
+__all__ = ["batches", "fit_steps", "fit_stacked"]
+
+Terms = dict[str, Tensor]
 
 
 def batches(indices: Tensor, size: int, generator: torch.Generator) -> Iterator[Tensor]:
@@ -23,7 +26,7 @@ def batches(indices: Tensor, size: int, generator: torch.Generator) -> Iterator[
 
 
 def fit_steps(
-    parameters, loss: Callable[[int], dict[str, Tensor]], steps: int, lr: float, log_every: int = 10
+    parameters, loss: Callable[[int], Terms], steps: int, lr: float, log_every: int = 10
 ) -> list[dict[str, float]]:
     """Minimize `loss(step)["L_all"]` with Adam, no weight decay (the paper's setting).
 
@@ -35,7 +38,7 @@ def fit_steps(
         log_every: every how many steps a row of the curve is kept.
 
     Returns:
-        One dict per kept step: "step" and the terms.
+        One dict per kept step: "step" and the terms (lists where the terms are vectors, one entry a run).
 
     Raises:
         FloatingPointError: the loss is not finite; it names the step and the terms.
@@ -45,11 +48,51 @@ def fit_steps(
     for step in range(steps):
         terms = loss(step)
         optimizer.zero_grad(set_to_none=True)
-        terms["L_all"].backward()
+        terms["L_all"].sum().backward()  # runs of a stack share no weight: each gets the gradient of its own loss
         optimizer.step()
         if step % log_every == 0 or step == steps - 1:
-            row = {name: float(value.detach()) for name, value in terms.items()}
-            if not torch.isfinite(torch.tensor(row["L_all"])):
+            row = {name: value.detach().tolist() for name, value in terms.items()}
+            if not torch.isfinite(torch.tensor(row["L_all"])).all():
                 raise FloatingPointError(f"step {step}: the loss is not finite: {row}; lower the learning rate")
             curve.append({"step": step, **row})
     return curve
+
+
+def fit_stacked(
+    networks: Sequence[nn.Module], terms: Callable[..., Terms], batch: Callable[[dict[str, Tensor], int], tuple],
+    steps: int, lr: float, log_every: int = 10,
+) -> list[list[dict[str, float]]]:  # fmt: skip
+    """Train networks of one shape side by side, as one program (`torch.vmap`), each as `fit_steps` would by itself.
+
+    Many small runs so fill a device that one of them leaves idle. Sums are taken in another order than in a run alone:
+    results agree up to rounding, which training amplifies.
+
+    Args:
+        networks: R modules of equal shapes, without buffers; their weights are replaced by the trained ones.
+        terms: `terms(step, network, *inputs)`, the loss terms of one run, without control flow that depends on numbers.
+        batch: from all runs' weights (name -> (R, ...)) and the step to `inputs`, each (R, ...) or None.
+
+    Returns:
+        R curves, as of `fit_steps`.
+    """
+    weights, buffers = stack_module_state(list(networks))
+    if buffers:
+        raise ValueError(f"networks with buffers ({', '.join(buffers)}) cannot be stacked: train them one by one")
+    weights = {name: value.detach().requires_grad_() for name, value in weights.items()}
+
+    def loss(step: int) -> Terms:
+        inputs = batch(weights, step)
+
+        def one(own: dict[str, Tensor], *given) -> Terms:
+            return terms(step, lambda *x: functional_call(networks[0], own, x), *given)
+
+        return torch.vmap(one, in_dims=(0, *(None if x is None else 0 for x in inputs)))(weights, *inputs)
+
+    rows = fit_steps(weights.values(), loss, steps, lr, log_every)
+    with torch.no_grad():
+        for run, network in enumerate(networks):
+            for name, parameter in network.named_parameters():
+                parameter.copy_(weights[name][run])
+    return [
+        [{k: v if k == "step" else v[run] for k, v in row.items()} for row in rows] for run in range(len(networks))
+    ]

@@ -19,11 +19,11 @@ from sapnet_core.data.records import PERFECT, Record
 from sapnet_core.data.sequences import is_sequence, sequence_digest, sequence_features
 from sapnet_core.data.source import SOURCES, records_digest, source_records
 from sapnet_core.data.split import label_split, visible_scores
-from sapnet_core.methods import Fitted, TrainSet, get_method
+from sapnet_core.methods import Fitted, TrainSet, get_method, get_stack
 from sapnet_core.profiles import DIVES, finefs_split
 
 __all__ = ["Trial", "TrialData", "trial_data", "trial_hash", "trial_footage", "label_count", "train_set", "fit_trial",
-           "predict_all"]  # fmt: skip
+           "fit_stack", "stack_key", "predict_all"]  # fmt: skip
 
 FORMAT = 4  # raise when a change of code changes results by more than rounding: earlier trials are then run again
 
@@ -74,6 +74,10 @@ class Trial:
             if getattr(self, name) not in known:
                 raise ValueError(f"{name}={getattr(self, name)!r} is unknown: choose one of {', '.join(known)}")
         object.__setattr__(self, "overrides", tuple(sorted((str(k), v) for k, v in self.overrides)))
+
+
+# fitted, features of the scored videos (n, S, C), their indices (n,), predicted scores (n,) in points
+FittedTrial = tuple[Fitted, torch.Tensor, torch.Tensor, torch.Tensor]
 
 
 @dataclass(frozen=True)
@@ -222,29 +226,54 @@ def _unit(trial: Trial, data: TrialData, visible: torch.Tensor) -> torch.Tensor:
     return torch.full_like(data.score, most)
 
 
-def _fit(trial: Trial, data: TrialData, device: str) -> tuple[Fitted, torch.Tensor, torch.Tensor]:
-    """Train a trial: (fitted, whole-frame features of all videos (N, S, C), points of a scaled target of 1 (N,))."""
+def _task(trial: Trial, data: TrialData, device: str) -> tuple[tuple, torch.Tensor, torch.Tensor]:
+    """What `fit` takes (training set, settings, generator); whole-frame features of all videos (N, S, C); points of a
+    scaled target of 1 (N,)."""
     learn, _ = _split(trial, data)
     labeled = label_split(data.score[learn], trial.share, trial.seed)
     train, frame, unit = _prepared(trial, data, learn, labeled)
     train = TrainSet(*(getattr(train, field.name).to(device) for field in fields(train)))
-    generator = torch.Generator().manual_seed(trial.seed)
-    fitted = get_method(trial.method)(train, {"steps": trial.steps, **dict(trial.overrides)}, generator)
-    return fitted, frame, unit
+    settings = {"steps": trial.steps, **dict(trial.overrides)}
+    return (train, settings, torch.Generator().manual_seed(trial.seed)), frame, unit
 
 
-def fit_trial(
-    trial: Trial, data: TrialData, device: str = "cpu"
-) -> tuple[Fitted, torch.Tensor, torch.Tensor, torch.Tensor]:
+def _fit(trial: Trial, data: TrialData, device: str) -> tuple[Fitted, torch.Tensor, torch.Tensor]:
+    task, frame, unit = _task(trial, data, device)
+    return get_method(trial.method)(*task), frame, unit
+
+
+def fit_trial(trial: Trial, data: TrialData, device: str = "cpu") -> FittedTrial:
     """Train a trial on its data (`trial_data(trial)`) without reading or writing a result.
 
     Returns:
         (fitted, features of the scored videos (n, S, C), their indices (n,), predicted scores (n,) in points).
     """
-    fitted, frame, unit = _fit(trial, data, device)
+    return _scored(trial, data, *_fit(trial, data, device), device)
+
+
+def _scored(trial: Trial, data: TrialData, fitted: Fitted, frame, unit, device: str) -> FittedTrial:
     scored = _split(trial, data)[1]
     frame = frame[scored].to(device)
     return fitted, frame, scored, fitted.predict(frame).cpu() * unit[scored]
+
+
+def stack_key(trial: Trial, data: TrialData) -> tuple | None:
+    """What trials must share to be trained side by side: method, settings and shapes. None where they cannot be."""
+    if get_stack(trial.method) is None:
+        return None
+    labeled, learn = label_count(trial, data), len(_split(trial, data)[0])
+    most = dict(trial.overrides).get("batch", 16), dict(trial.overrides).get("batch_unlabeled", 16)
+    batches = min(most[0], labeled), min(most[1], (learn - labeled) or learn)
+    positions = tuple(data.features.positions.tolist())
+    return trial.method, trial.overrides, trial.steps, batches, data.features.views["frame"].shape[2], positions
+
+
+def fit_stack(trials: list[Trial], data: list[TrialData], device: str = "cpu") -> list[FittedTrial]:
+    """`fit_trial` of trials with one `stack_key`, as one program: equal up to rounding, much faster on a GPU."""
+    tasks, frames, units = zip(*(_task(t, d, device) for t, d in zip(trials, data, strict=True)), strict=True)
+    trains, settings, generators = zip(*tasks, strict=True)
+    fitted = get_stack(trials[0].method)(trains, settings[0], generators)
+    return [_scored(*each, device) for each in zip(trials, data, fitted, frames, units, strict=True)]
 
 
 def predict_all(trial: Trial, data: TrialData, device: str = "cpu") -> torch.Tensor:

@@ -4,13 +4,13 @@ A method is a function `fit(train, settings, generator) -> Fitted`. It sees a `T
 of both views for all training videos, and the scores of the labeled ones. It is registered by name in `METHODS`.
 """
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 
 import torch
 from torch import Tensor
 
-__all__ = ["TrainSet", "Fitted", "METHODS", "get_method"]
+__all__ = ["TrainSet", "Fitted", "METHODS", "STACKS", "get_method", "get_stack"]
 
 
 @dataclass(frozen=True)
@@ -62,19 +62,34 @@ class Fitted:
 Fit = Callable[[TrainSet, Mapping, torch.Generator], Fitted]
 
 
-def _methods() -> dict[str, Fit]:
+Stack = Callable[[Sequence[TrainSet], Mapping, Sequence[torch.Generator]], list[Fitted]]
+
+
+def _methods() -> dict[str, tuple[Fit, Stack]]:
     from sapnet_core.methods import mlp, sapnet
 
-    return {"mlp": mlp.fit_mean, "mlp-ordered": mlp.fit_ordered, "sap-net": sapnet.fit}
+    return {
+        "mlp": (mlp.fit_mean, mlp.stack_mean),
+        "mlp-ordered": (mlp.fit_ordered, mlp.stack_ordered),
+        "sap-net": (sapnet.fit, sapnet.fit_stack),
+    }
 
 
 METHODS: dict[str, Fit] = {}
+STACKS: dict[str, Stack] = {}  # of the methods whose runs can be trained side by side, as one program
 
 
 def get_method(name: str) -> Fit:
     """The `fit` of a registered method. Raises ValueError naming the known ones."""
     if not METHODS:
-        METHODS.update(_methods())
+        for known, (fit, stack) in _methods().items():
+            METHODS[known], STACKS[known] = fit, stack
     if name not in METHODS:
         raise ValueError(f"method {name!r} is unknown: choose one of {', '.join(METHODS)}")
     return METHODS[name]
+
+
+def get_stack(name: str) -> Stack | None:
+    """The method's `fit` for several runs at once, None where it has none. Raises ValueError as `get_method`."""
+    get_method(name)
+    return STACKS.get(name)

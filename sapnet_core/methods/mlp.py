@@ -4,53 +4,91 @@ Two readings stand side by side (E18): features averaged over time, as the linea
 Source: the paper, Section IV-B; loss Eq. 10; Adam at 1e-3 without weight decay.
 """
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping, Sequence
 
 import torch
 from torch import Tensor, nn
 
 from sapnet_core.losses import l_reg
 from sapnet_core.methods import Fitted, TrainSet
-from sapnet_core.training import batches, fit_steps
+from sapnet_core.training import batches, fit_stacked, fit_steps
 
-__all__ = ["fit_mean", "fit_ordered"]
+__all__ = ["fit_mean", "fit_ordered", "stack_mean", "stack_ordered"]
+
+Pool = Callable[[Tensor], Tensor]  # features (B, S, C) -> one vector a video
 
 
 def fit_mean(train: TrainSet, settings: Mapping, generator: torch.Generator) -> Fitted:
     """I3D+MLP: (B, S, C) -> mean over S -> 256 -> 128 -> 1. Settings: `steps`, `lr`, `batch`, `unit_targets`."""
-    return _fit(train, settings, generator, lambda x: x.mean(1))
+    return _fit(train, settings, generator, pool=_mean)
 
 
 def fit_ordered(train: TrainSet, settings: Mapping, generator: torch.Generator) -> Fitted:
     """I3D+MLP (clips in order): (B, S, C) -> one vector a clip (pairs of steps averaged), concatenated -> MLP."""
-    return _fit(train, settings, generator, lambda x: _clips(x).flatten(1))
+    return _fit(train, settings, generator, pool=_clips)
+
+
+def stack_mean(trains: Sequence[TrainSet], settings: Mapping, generators: Sequence[torch.Generator]) -> list[Fitted]:
+    """`fit_mean` of several training sets with equal sizes of batches, as one program."""
+    return _stack(trains, settings, generators, pool=_mean)
+
+
+def stack_ordered(trains: Sequence[TrainSet], settings: Mapping, generators: Sequence[torch.Generator]) -> list[Fitted]:
+    """`fit_ordered` of several training sets with equal sizes of batches, as one program."""
+    return _stack(trains, settings, generators, pool=_clips)
+
+
+def _mean(x: Tensor) -> Tensor:
+    return x.mean(1)
 
 
 def _clips(x: Tensor) -> Tensor:
-    """(B, S, C) -> (B, S/2, C): the two steps of a 16-frame clip averaged; odd S is left as it is."""
-    return x if x.shape[1] % 2 else x.unflatten(1, (-1, 2)).mean(2)
+    """(B, S, C) -> (B, S/2 * C): the two steps of a 16-frame clip averaged; odd S is left as it is."""
+    return (x if x.shape[1] % 2 else x.unflatten(1, (-1, 2)).mean(2)).flatten(1)
 
 
-def _fit(train: TrainSet, settings: Mapping, generator: torch.Generator, pool) -> Fitted:
-    x = pool(train.frame)
-    width = x.shape[1]
-    with torch.random.fork_rng(devices=[]):
-        torch.manual_seed(int(torch.randint(2**31, (), generator=generator)))
-        mlp = nn.Sequential(
-            nn.Linear(width, 256), nn.ReLU(), nn.Linear(256, 128), nn.ReLU(), nn.Linear(128, 1), nn.Flatten(0)
-        ).to(x.device)
-    y, shift, scale = train.unit_targets(settings.get("unit_targets", False))
-    draw = batches(train.labeled.cpu(), settings.get("batch", 16), generator)
+class _Run:
+    """One training run: its network and its batches."""
+
+    def __init__(self, train: TrainSet, settings: Mapping, generator: torch.Generator, pool: Pool):
+        self.pool, self.x = pool, pool(train.frame)
+        with torch.random.fork_rng(devices=[]):
+            torch.manual_seed(int(torch.randint(2**31, (), generator=generator)))
+            self.net = nn.Sequential(
+                nn.Linear(self.x.shape[1], 256), nn.ReLU(), nn.Linear(256, 128), nn.ReLU(), nn.Linear(128, 1),
+                nn.Flatten(0),
+            ).to(self.x.device)  # fmt: skip
+        self.y, self.shift, self.scale = train.unit_targets(settings.get("unit_targets", False))
+        self.draw = batches(train.labeled.cpu(), settings.get("batch", 16), generator)
+
+    def batch(self) -> tuple[Tensor, Tensor]:
+        index = next(self.draw).to(self.x.device)
+        return self.x[index], self.y[index]
+
+    def fitted(self, curves: list[dict[str, float]]) -> Fitted:
+        @torch.no_grad()
+        def predict(frame: Tensor) -> Tensor:
+            return self.net.eval()(self.pool(frame)) * self.scale + self.shift
+
+        return Fitted(predict, curves, self.net)
+
+
+def _fit(train: TrainSet, settings: Mapping, generator: torch.Generator, pool: Pool) -> Fitted:
+    run = _Run(train, settings, generator, pool)
 
     def loss(step: int) -> dict[str, Tensor]:
-        index = next(draw).to(x.device)
-        return {"L_all": l_reg(mlp(x[index]), y[index])}  # Eq. 10
+        x, y = run.batch()
+        return {"L_all": l_reg(run.net(x), y)}  # Eq. 10
 
-    curves = fit_steps(mlp.parameters(), loss, settings["steps"], settings.get("lr", 1e-3))
-    mlp.eval()
+    return run.fitted(fit_steps(run.net.parameters(), loss, settings["steps"], settings.get("lr", 1e-3)))
 
-    @torch.no_grad()
-    def predict(frame: Tensor) -> Tensor:
-        return mlp(pool(frame)) * scale + shift
 
-    return Fitted(predict, curves, mlp)
+def _stack(trains, settings: Mapping, generators, pool: Pool) -> list[Fitted]:
+    runs = [_Run(train, settings, generator, pool) for train, generator in zip(trains, generators, strict=True)]
+    curves = fit_stacked(
+        [run.net for run in runs],
+        lambda step, net, x, y: {"L_all": l_reg(net(x), y, look=False)},
+        lambda weights, step: tuple(torch.stack(part) for part in zip(*(run.batch() for run in runs), strict=True)),
+        settings["steps"], settings.get("lr", 1e-3),
+    )  # fmt: skip
+    return [run.fitted(curve) for run, curve in zip(runs, curves, strict=True)]

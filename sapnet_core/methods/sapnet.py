@@ -4,18 +4,20 @@ Source: the paper, Section III; Adam at 1e-3 without weight decay; all weights Î
 with terms of Eq. 11 switched off. L_un starts after a warm-up of supervised steps (E17).
 """
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import fields
+from functools import partial
 
 import torch
 from torch import Tensor
+from torch.func import functional_call
 
 from sapnet_core.losses import grade_edges
 from sapnet_core.methods import Fitted, TrainSet
 from sapnet_core.sapnet import SAPNet, SAPNetSettings, sapnet_losses
-from sapnet_core.training import batches, fit_steps
+from sapnet_core.training import batches, fit_stacked, fit_steps
 
-__all__ = ["fit"]
+__all__ = ["fit", "fit_stack"]
 
 TRAINING = {"steps", "lr", "batch", "batch_unlabeled", "warmup", "unit_targets"}
 # `steps` is the optimizer's, never the places of FÌ„
@@ -36,28 +38,82 @@ def fit(train: TrainSet, settings: Mapping, generator: torch.Generator) -> Fitte
     Raises:
         ValueError: a setting of that name does not exist.
     """
-    known = {f.name for f in fields(SAPNetSettings)} - {"channels", "clips"} - TRAINING
-    if unknown := set(settings) - known - TRAINING:
-        raise ValueError(f"sap-net has no setting {', '.join(sorted(unknown))}: choose from {sorted(known | TRAINING)}")
-    _, clips, channels = train.frame.shape
-    chosen = {"decoder_channels": channels // 4, **{k: v for k, v in settings.items() if k in known}}
-    s = SAPNetSettings(channels=channels, clips=clips, **chosen)
-    with torch.random.fork_rng(devices=[]):
-        torch.manual_seed(int(torch.randint(2**31, (), generator=generator)))
-        net = SAPNet(s).to(train.frame.device)
-    labeled = batches(train.labeled.cpu(), settings.get("batch", 16), generator)
-    unlabeled = batches(train.unlabeled.cpu(), settings.get("batch_unlabeled", 16), generator)
-    y, shift, scale = train.unit_targets(settings.get("unit_targets", True))
-    edges = grade_edges(y[train.labeled], s.grades)
-    warmup = int(settings.get("warmup", 1 / 3) * settings["steps"])
-    paired = bool(s.lambda_ubc or s.lambda_un or s.lambda_gc)  # without these terms no unlabeled video is looked at
+    run = _Run(train, settings, generator)
 
     def loss(step: int) -> dict[str, Tensor]:
-        l, u = next(labeled), next(unlabeled) if paired else None  # noqa: E741 - the paper's indices
-        x_u, x_a = (train.frame[u], train.actor[u]) if paired else (None, None)
-        output = net(train.frame[l], x_u, x_a, train.positions, train.actor[l])
-        terms = sapnet_losses(s, output, y[l], edges, consistency_on=step >= warmup)
+        x_l, x_u, x_a, x_la, y = run.batch()
+        return run.terms(step, run.net, x_l, x_u, x_a, x_la, y, run.edges)
+
+    return run.fitted(fit_steps(run.net.parameters(), loss, settings["steps"], settings.get("lr", 1e-3)))
+
+
+def fit_stack(trains: Sequence[TrainSet], settings: Mapping, generators: Sequence[torch.Generator]) -> list[Fitted]:
+    """`fit` of several training sets with the same settings and sizes of batches, as one program.
+
+    Raises:
+        ValueError: batch normalization, dropout or the cluster scope "dataset", which mix the videos of a batch or draw
+            numbers: train these one by one.
+    """
+    runs = [_Run(train, settings, generator) for train, generator in zip(trains, generators, strict=True)]
+    first = runs[0]
+    s, positions = first.settings, first.positions
+    if s.decoder != "temporal" or s.norm == "batch" or s.dropout or s.cluster_scope == "dataset":
+        raise ValueError("batch normalization, dropout and the cluster scope 'dataset' cannot be stacked")
+
+    def batch(weights: dict[str, Tensor], step: int) -> tuple:
+        parts = zip(*(run.batch() for run in runs), strict=True)
+        x_l, x_u, x_a, x_la, y = (None if part[0] is None else torch.stack(part) for part in parts)
+        labels = None
+        if s.needs_labels:
+            views = (x_u, x_a, *((x_l,) if s.parse_labeled else ()),
+                     *((x_la,) if s.parse_labeled and s.supervise_teacher else ()))  # fmt: skip
+            own = {name.removeprefix("attention."): v for name, v in weights.items() if name.startswith("attention.")}
+            refine = torch.vmap(lambda w, x: functional_call(first.net.attention, w, (x,)))
+            labels = first.net.stacked_labels(torch.cat(views, 1), positions, lambda x: refine(own, x))
+        return x_l, x_u, x_a, x_la, y, torch.stack([run.edges for run in runs]), labels
+
+    steps, lr = settings["steps"], settings.get("lr", 1e-3)
+    curves = fit_stacked([run.net for run in runs], partial(first.terms, look=False), batch, steps, lr)
+    return [run.fitted(curve) for run, curve in zip(runs, curves, strict=True)]
+
+
+class _Run:
+    """One training run: its network, its batches and its loss."""
+
+    def __init__(self, train: TrainSet, settings: Mapping, generator: torch.Generator):
+        known = {f.name for f in fields(SAPNetSettings)} - {"channels", "clips"} - TRAINING
+        if unknown := set(settings) - known - TRAINING:
+            names = ", ".join(sorted(unknown))
+            raise ValueError(f"sap-net has no setting {names}: choose from {sorted(known | TRAINING)}")
+        _, clips, channels = train.frame.shape
+        chosen = {"decoder_channels": channels // 4, **{k: v for k, v in settings.items() if k in known}}
+        self.settings = s = SAPNetSettings(channels=channels, clips=clips, **chosen)
+        with torch.random.fork_rng(devices=[]):
+            torch.manual_seed(int(torch.randint(2**31, (), generator=generator)))
+            self.net = SAPNet(s).to(train.frame.device)
+        self.train, self.positions = train, train.positions
+        self.labeled = batches(train.labeled.cpu(), settings.get("batch", 16), generator)
+        self.unlabeled = batches(train.unlabeled.cpu(), settings.get("batch_unlabeled", 16), generator)
+        self.y, self.shift, self.scale = train.unit_targets(settings.get("unit_targets", True))
+        self.edges = grade_edges(self.y[train.labeled], s.grades)
+        self.warmup = int(settings.get("warmup", 1 / 3) * settings["steps"])
+        # without these terms no unlabeled video is looked at
+        self.paired = bool(s.lambda_ubc or s.lambda_un or s.lambda_gc)
+
+    def batch(self) -> tuple[Tensor | None, ...]:
+        """x_l, x_u, x_a, x_la and the targets of the next step."""
+        l, u = next(self.labeled), next(self.unlabeled) if self.paired else None  # noqa: E741 - the paper's indices
+        frame, actor = self.train.frame, self.train.actor
+        x_u, x_a = (frame[u], actor[u]) if self.paired else (None, None)
+        return frame[l], x_u, x_a, actor[l], self.y[l]
+
+    def terms(self, step: int, net, x_l, x_u, x_a, x_la, y, edges, labels=None, look=True) -> dict[str, Tensor]:
+        output = net(x_l, x_u, x_a, self.positions, x_la, labels)
+        terms = sapnet_losses(self.settings, output, y, edges, step >= self.warmup, look)
         return {**{k: v for k, v in terms.items() if k != "sure"}, "share_confident": terms["sure"]}
 
-    curves = fit_steps(net.parameters(), loss, settings["steps"], settings.get("lr", 1e-3))
-    return Fitted(lambda frame: net.predict(frame, train.positions) * scale + shift, curves, net)
+    def fitted(self, curves: list[dict[str, float]]) -> Fitted:
+        def predict(frame: Tensor) -> Tensor:
+            return self.net.predict(frame, self.positions) * self.scale + self.shift
+
+        return Fitted(predict, curves, self.net)
