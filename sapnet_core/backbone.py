@@ -249,7 +249,7 @@ class FoldedI3D:
         if self.folds:
             below, right = below + (h + top + below) % 2, right + (w + left + right) % 2
         x = torch.zeros(b, t + 1, h + top + below, w + left + right, 3, device=self.device, dtype=self.dtype)
-        pixels = videos.to(self.device, self.dtype).mul_(2 / 255).sub_(1)
+        pixels = videos.to(self.device, non_blocking=True).to(self.dtype).mul_(2 / 255).sub_(1)
         x[:, :t, top : top + h, left : left + w] = pixels.movedim(2, -1)
         return fold_space(x).movedim(1, -1) if self.folds else x
 

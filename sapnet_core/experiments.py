@@ -4,7 +4,6 @@
 """
 
 import argparse
-import sys
 
 import pandas as pd
 import torch
@@ -13,6 +12,7 @@ from sapnet_core import paths, profiles
 from sapnet_core.data.source import source_kind
 from sapnet_core.metrics import fisher_mean, spearman
 from sapnet_core.profiles import Profile, get_profile
+from sapnet_core.progress import progress_line
 from sapnet_core.results import run_trials
 from sapnet_core.sim import sport_of
 from sapnet_core.trials import Trial, trial_data
@@ -141,11 +141,7 @@ def main(arguments: list[str] | None = None) -> None:
     profile = get_profile(args.profile)
     declared = [(table_trials if table in TABLES else class_trials)(table, profile) for table in args.tables]
     trials = [trial for table in declared for trial in table.values()]
-
-    def progress(done: int, of: int) -> None:
-        print(f"trial {done} of {of}", file=sys.stderr, flush=True)
-
-    run_trials(trials, args.jobs, args.device, progress=progress)
+    run_trials(trials, args.jobs, args.device, progress=progress_line("trial"), videos=progress_line)
     print(f"{len(set(trials))} trials are in {paths.runs() / 'trials'}")
 
 

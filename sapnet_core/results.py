@@ -37,6 +37,7 @@ from sapnet_core.trials import (
 
 __all__ = ["trial_folder", "run_trial", "run_stack", "run_trials", "stacks", "results", "predictions", "curves"]
 
+Progress = Callable[[int, int], None]  # (done, of all)
 STACK = 25  # trials side by side: enough to fill a GPU, few enough for its memory
 
 
@@ -112,7 +113,8 @@ def run_trials(
     jobs: int = 1,
     device: str = "cpu",
     executor: Executor | None = None,
-    progress: Callable[[int, int], None] | None = None,
+    progress: Progress | None = None,
+    videos: Callable[[str], Progress] | None = None,
 ) -> list[Path]:
     """Run every trial that has no result yet; returns the folders in the order asked.
 
@@ -121,12 +123,15 @@ def run_trials(
     by side (`run_stack`).
 
     Args:
-        progress: called with (done, of all) after each trial.
+        progress: called with (done, of all) at the start and after each trial, where any is missing.
+        videos: from a dataset's name to what is called in the same way while its features are computed.
     """
     trials = list(dict.fromkeys(trials))
     todo = [t for t in trials if not trial_folder(t).is_dir()]
     for one in {(t.dataset, t.source, t.train, t.test, t.twin_seed, trial_footage(t)): t for t in todo}.values():
-        trial_data(one, jobs, device)
+        trial_data(one, jobs, device, videos and videos(f"{one.dataset}: video"))
+    if progress and todo:
+        progress(0, len(todo))
     if torch.device(device).type != "cpu" and executor is None:
         done = 0
         for stack in stacks(todo, device):

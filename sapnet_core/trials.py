@@ -6,7 +6,8 @@ lies on disk: `sapnet_core.results`.
 
 import hashlib
 import json
-from dataclasses import asdict, dataclass, fields, replace
+from collections.abc import Callable
+from dataclasses import asdict, dataclass, field, fields, replace
 from functools import lru_cache
 from pathlib import Path
 
@@ -117,24 +118,38 @@ def trial_footage(trial: Trial) -> TwinFootage | DiskFootage:
     return DiskFootage(_data_root(trial.source), trial.size, boxes, paths.skip_bad())
 
 
+@dataclass(frozen=True)
+class _How:
+    """How features are computed, which is no part of what they are: all of these are equal."""
+
+    jobs: int = field(compare=False)
+    progress: Callable[[int, int], None] | None = field(compare=False)
+
+
 @lru_cache(maxsize=4)
-def _data(dataset, source, train, test, twin_seed, footage, jobs, device) -> tuple[tuple[Record, ...], Features]:
+def _data(dataset, source, train, test, twin_seed, footage, device, how: _How) -> tuple[tuple[Record, ...], Features]:
     records = _records(dataset, source, train, test, twin_seed)
     if is_sequence(records):
         return records, sequence_features(records, footage.root)
-    features = video_features(records, footage, folder=paths.runs() / "features", jobs=jobs, device=device)
+    features = video_features(records, footage, folder=paths.runs() / "features", jobs=how.jobs, device=device,
+                              progress=how.progress)  # fmt: skip
     kept = set(features.keys)
     return tuple(r for r in records if r.key in kept), features
 
 
-def trial_data(trial: Trial, jobs: int = 1, device: str = "cpu") -> TrialData:
+def trial_data(
+    trial: Trial, jobs: int = 1, device: str = "cpu", progress: Callable[[int, int], None] | None = None
+) -> TrialData:
     """Records and features of a trial's dataset and group; features are computed once and then read.
+
+    `jobs` and `progress` are those of `video_features`.
 
     Raises:
         ValueError: the dataset has no such group, or its records no such target.
     """
     t = trial
-    records, features = _data(t.dataset, t.source, t.train, t.test, t.twin_seed, trial_footage(t), jobs, device)
+    records, features = _data(t.dataset, t.source, t.train, t.test, t.twin_seed, trial_footage(t), device,
+                              _How(jobs, progress))  # fmt: skip
     if t.group:
         index = torch.tensor([i for i, r in enumerate(records) if r.group == t.group])
         if not len(index):
@@ -232,7 +247,7 @@ def _task(trial: Trial, data: TrialData, device: str) -> tuple[tuple, torch.Tens
     learn, _ = _split(trial, data)
     labeled = label_split(data.score[learn], trial.share, trial.seed)
     train, frame, unit = _prepared(trial, data, learn, labeled)
-    train = TrainSet(*(getattr(train, field.name).to(device) for field in fields(train)))
+    train = TrainSet(*(getattr(train, part.name).to(device) for part in fields(train)))
     settings = {"steps": trial.steps, **dict(trial.overrides)}
     return (train, settings, torch.Generator().manual_seed(trial.seed)), frame, unit
 

@@ -78,7 +78,65 @@ def test_workers_make_the_same_bits(records, stored, tmp_path):
     done = []
     found = twin_features(records, size=SIZE, folder=tmp_path, jobs=2, progress=lambda *n: done.append(n))
     assert same(found, stored[1])
-    assert sorted(done)[-1] == (5, 5) and len(done) == 3
+    assert done[0] == (0, 5) and sorted(done)[-1] == (5, 5) and len(done) == 4
+
+
+def ahead_of_compute(monkeypatch, ahead=2):
+    """The way of a GPU, on this processor: threads load while features are computed."""
+    monkeypatch.setattr(features, "_compute_all", lambda todo, jobs: features._compute_ahead(todo, jobs, ahead))
+
+
+def test_videos_loaded_ahead_give_the_same_and_few_wait(records, stored, tmp_path, monkeypatch):
+    waiting, most, load, backbone = set(), [], features._load, load_shipped()
+
+    def counted(job, record):
+        waiting.add(record.key)
+        most.append(len(waiting))
+        return load(job, record)
+
+    class Net:
+        device, channels, digest = backbone.device, backbone.channels, backbone.digest
+
+        def features(self, videos, reading):
+            waiting.clear()
+            return backbone.features(videos, reading)
+
+    monkeypatch.setattr(features, "_load", counted)
+    monkeypatch.setattr(features, "_backbone", lambda device: Net())
+    ahead_of_compute(monkeypatch)
+    assert same(stored[1], twin_features(records, size=SIZE, folder=tmp_path, jobs=3))
+    assert max(most) <= 3  # two waiting, one in work, of five
+
+
+def test_a_video_that_fails_ahead_stops_the_run_or_is_named(records, tmp_path, monkeypatch):
+    footage_ = TwinFootage(size=SIZE)
+    load, bad = TwinFootage.load, records[2].key
+
+    def broken(self, record, device="cpu"):
+        if record.key == bad:
+            raise ValueError(f"{bad}: torn")
+        return load(self, record, device)
+
+    monkeypatch.setattr(TwinFootage, "load", broken)
+    ahead_of_compute(monkeypatch)
+    with pytest.raises(ValueError, match=f"{bad}: torn"):
+        features.video_features(records, footage_, folder=tmp_path, jobs=2)
+    monkeypatch.setattr(TwinFootage, "skip", True)
+    found = features.video_features(records, footage_, folder=tmp_path, jobs=2)
+    assert found.skipped == {bad: f"{bad}: torn"} and len(found.keys) == len(records) - 1
+
+
+def test_progress_counts_from_what_is_there(records, stored, tmp_path):
+    calls = []
+    twin_features(records, size=SIZE, folder=tmp_path, jobs=1, progress=lambda *news: calls.append(news))
+    assert calls == [(0, 5), (2, 5), (4, 5), (5, 5)]
+    next(tmp_path.rglob("*.safetensors")).unlink()
+    calls.clear()
+    twin_features(records, size=SIZE, folder=tmp_path, jobs=1, progress=lambda *news: calls.append(news))
+    assert calls[0][0] in (3, 4) and calls[-1] == (5, 5) and len(calls) == 2
+    calls.clear()
+    twin_features(records, size=SIZE, folder=tmp_path, jobs=1, progress=lambda *news: calls.append(news))
+    assert calls == []
 
 
 def test_features_are_joined_by_key_in_any_order_and_read_again(records, stored, monkeypatch):

@@ -8,10 +8,12 @@ writes the same.
 
 import hashlib
 import json
-from collections.abc import Callable, Sequence
-from concurrent.futures import ProcessPoolExecutor, as_completed
+from collections import deque
+from collections.abc import Callable, Iterator, Sequence
+from concurrent.futures import ProcessPoolExecutor, ThreadPoolExecutor, as_completed
 from dataclasses import dataclass, field
 from functools import cache
+from itertools import islice
 from multiprocessing import get_context
 from pathlib import Path
 
@@ -107,8 +109,9 @@ def video_features(
         footage: where frames and boxes come from. Crops have `crop_size(footage.size)`.
         reading: "9x16", "10x16", "dense" or "segments"; the dataset's protocol if None.
         views: any of "frame" and "actor"; each video is made or read once for all of them.
-        jobs: worker processes on a CPU; the result is the same for any number. A GPU is used in this process.
-        progress: called with (videos done, videos in all) after each shard.
+        jobs: worker processes on a CPU; the result is the same for any number. A GPU is used in this process, while
+            `jobs` threads decode or simulate the next videos.
+        progress: called with (videos done, videos in all) at the start and after each shard, where any is missing.
 
     Raises:
         ValueError: no records, several datasets, a key twice, or an unknown view.
@@ -131,6 +134,8 @@ def video_features(
     ]  # fmt: skip
     found = {job.path: shard for job in todo if (shard := _read(job)) is not None}
     done = sum(len(job.records) for job in todo if job.path in found)
+    if progress and len(found) < len(todo):
+        progress(done, len(ordered))
     for job in _compute_all([job for job in todo if job.path not in found], jobs):
         found[job.path] = _read(job)
         if found[job.path] is None:
@@ -183,10 +188,32 @@ def _compute_all(todo: list[_Job], jobs: int):
     threads = torch.get_num_threads()
     torch.set_num_threads(1)  # as in a worker: the same bits for any number of jobs
     try:
-        for job in todo:
-            yield _compute(job)
+        ahead = 2 * BATCH if todo and torch.device(todo[0].device).type != "cpu" else 0
+        yield from _compute_ahead(todo, jobs, ahead) if ahead else map(_compute, todo)
     finally:
         torch.set_num_threads(threads)
+
+
+def _compute_ahead(todo: list[_Job], jobs: int, ahead: int) -> Iterator[_Job]:
+    """As `_compute` one by one, while threads load the next `ahead` videos: so many, and no more, wait in memory."""
+    with ThreadPoolExecutor(jobs) as pool:
+
+        def loaded() -> Iterator[Clip | str]:
+            waiting = deque()
+            for job in todo:
+                for record in job.records:
+                    waiting.append(pool.submit(_load, job, record))
+                    if len(waiting) > ahead:
+                        yield waiting.popleft().result()
+            while waiting:
+                yield waiting.popleft().result()
+
+        clips = loaded()
+        try:
+            for job in todo:
+                yield _compute(job, clips)
+        finally:
+            pool.shutdown(cancel_futures=True)
 
 
 def crop_size(size: int) -> int:
@@ -200,17 +227,14 @@ def _views(clip: Clip, view: str, size: int) -> Tensor:
     return crop_track(clip.video, square_track(clip.boxes), crop_size(size))
 
 
-def _load(job: _Job, records: Sequence[Record], bad: dict[str, str]) -> list[Clip]:
-    """The clips of records; a video that cannot be read stops it, or is noted in `bad` where that is asked for."""
-    clips = []
-    for record in records:
-        try:
-            clips.append(job.footage.load(record, job.device))
-        except (OSError, ValueError) as error:
-            if not job.footage.skip:
-                raise
-            bad[record.key] = str(error)
-    return clips
+def _load(job: _Job, record: Record) -> Clip | str:
+    """The clip of a record, or why it cannot be read, where that does not stop the run."""
+    try:
+        return job.footage.load(record, job.device)
+    except (OSError, ValueError) as error:
+        if not job.footage.skip:
+            raise
+        return str(error)
 
 
 def _features(net: FoldedI3D, videos: list[Tensor], reading: str) -> Tensor:
@@ -221,13 +245,17 @@ def _features(net: FoldedI3D, videos: list[Tensor], reading: str) -> Tensor:
     return steps.unflatten(1, (-1, 2)).mean(2) if reading == "segments" else steps  # a segment is one step
 
 
-def _compute(job: _Job) -> _Job:
-    """Make or read a shard's videos, take features of every view, and write the file."""
+def _compute(job: _Job, loaded: Iterator[Clip | str] | None = None) -> _Job:
+    """Make or read a shard's videos (or take them from `loaded`), take features of every view, and write the file."""
     net, bad = _backbone(job.device), {}
+    loaded = loaded or (_load(job, record) for record in job.records)
     out: dict[str, list[Tensor]] = {name: [] for name in (*job.views, *TRUTH)}
     batch = BATCH if net.device.type == "cuda" else 1
     for first in range(0, len(job.records), batch):
-        clips = _load(job, job.records[first : first + batch], bad)
+        some = job.records[first : first + batch]
+        given = dict(zip([record.key for record in some], islice(loaded, len(some)), strict=True))
+        bad |= {key: clip for key, clip in given.items() if isinstance(clip, str)}
+        clips = [clip for clip in given.values() if not isinstance(clip, str)]
         if not clips:
             continue
         for view in job.views:
