@@ -5,7 +5,8 @@ checkpoint `rgb_imagenet.pt`, so that file loads as it is. `FoldedI3D` is what e
 folded into the convolutions, tensors are channels-last. In both, the first layer runs on folded pixels (`fold_space`).
 
 Both pad as TensorFlow's SAME does (more at the back than in front where the total is odd), as the published weights
-expect, and keep BatchNorm's eps at 1e-3, which a checkpoint does not record. Input is RGB in [-1, 1].
+expect. What a checkpoint does not record is an option: BatchNorm's eps (1e-3 as trained; forks run it with 1e-5), and
+how pixels are scaled (to [-1, 1] as the weights expect, or by ImageNet's mean and deviation as public AQA code does).
 """
 
 import hashlib
@@ -20,6 +21,11 @@ from sapnet_core.data.clips import CLIP, clip_starts
 from sapnet_core.storage import read_tensors
 
 EPS = 1e-3
+# a pixel's value 0 … 255 becomes (value - mean) / deviation, for each of RGB
+SCALINGS = {
+    "symmetric": ((127.5, 127.5, 127.5), (127.5, 127.5, 127.5)),
+    "imagenet": ((123.675, 116.28, 103.53), (58.395, 57.12, 57.375)),
+}
 FUSED = hasattr(torch.ops.mkldnn, "_convolution_pointwise")  # builds with oneDNN have it
 STEM = "Conv3d_1a_7x7"
 CLIPS_AT_ONCE = 9
@@ -88,10 +94,10 @@ def fold_kernel(weight: Tensor) -> Tensor:
 class Unit3D(nn.Module):
     """Convolution of stride 1 (the first layer excepted), BatchNorm, ReLU."""
 
-    def __init__(self, cin: int, cout: int, kernel: int = 1):
+    def __init__(self, cin: int, cout: int, kernel: int = 1, eps: float = EPS):
         super().__init__()
         self.conv3d = nn.Conv3d(cin, cout, kernel, padding=1 if kernel == 3 else 0, bias=False)
-        self.bn = nn.BatchNorm3d(cout, eps=EPS)
+        self.bn = nn.BatchNorm3d(cout, eps=eps)
 
     def forward(self, x: Tensor) -> Tensor:
         # with running statistics BatchNorm is one factor a channel: folded, it costs no pass over the maps
@@ -107,13 +113,13 @@ class Unit3D(nn.Module):
 class Mixed(nn.Module):
     """Inception block: four branches side by side, concatenated over channels."""
 
-    def __init__(self, cin: int, channels: tuple[int, ...]):
+    def __init__(self, cin: int, channels: tuple[int, ...], eps: float = EPS):
         super().__init__()
         c0, c1a, c1b, c2a, c2b, c3 = channels
-        self.b0 = Unit3D(cin, c0)
-        self.b1a, self.b1b = Unit3D(cin, c1a), Unit3D(c1a, c1b, 3)
-        self.b2a, self.b2b = Unit3D(cin, c2a), Unit3D(c2a, c2b, 3)
-        self.b3b = Unit3D(cin, c3)
+        self.b0 = Unit3D(cin, c0, 1, eps)
+        self.b1a, self.b1b = Unit3D(cin, c1a, 1, eps), Unit3D(c1a, c1b, 3, eps)
+        self.b2a, self.b2b = Unit3D(cin, c2a, 1, eps), Unit3D(c2a, c2b, 3, eps)
+        self.b3b = Unit3D(cin, c3, 1, eps)
         self.channels = c0 + c1b + c2b + c3
 
     def forward(self, x: Tensor) -> Tensor:
@@ -128,16 +134,16 @@ class I3D(nn.Module):
     `rgb_imagenet.pt`. `forward` maps (B, 3, T, H, W) in [-1, 1] to (B, 1024 * width, T/8, H/32, W/32), each rounded up.
     """
 
-    def __init__(self, width: float = 1.0, classes: int | None = None):
+    def __init__(self, width: float = 1.0, classes: int | None = None, eps: float = EPS):
         super().__init__()
         c = [max(1, round(n * width)) for n in (64, 64, 192)]
         self.width, self.classes, self.norm_frozen = width, classes, False
-        self.Conv3d_1a_7x7 = Unit3D(3, c[0], 7)
-        self.Conv3d_2b_1x1 = Unit3D(c[0], c[1])
-        self.Conv3d_2c_3x3 = Unit3D(c[1], c[2], 3)
+        self.Conv3d_1a_7x7 = Unit3D(3, c[0], 7, eps)
+        self.Conv3d_2b_1x1 = Unit3D(c[0], c[1], 1, eps)
+        self.Conv3d_2c_3x3 = Unit3D(c[1], c[2], 3, eps)
         cin = c[2]
         for name, channels in MIXED.items():
-            block = Mixed(cin, tuple(max(1, round(n * width)) for n in channels))
+            block = Mixed(cin, tuple(max(1, round(n * width)) for n in channels), eps)
             setattr(self, name, block)
             cin = block.channels
         self.channels = cin
@@ -174,9 +180,9 @@ class I3D(nn.Module):
         maps = self(x)
         return self.logits["conv3d"](F.avg_pool3d(maps, (min(2, maps.shape[2]), *maps.shape[3:]), 1)).flatten(2)
 
-    def folded(self, dtype: torch.dtype | None = None) -> "FoldedI3D":
-        """The inference form of this network, on its device; `dtype` as in `FoldedI3D`."""
-        return FoldedI3D(self, dtype)
+    def folded(self, dtype: torch.dtype | None = None, scaling: str = "symmetric") -> "FoldedI3D":
+        """The inference form of this network, on its device; arguments as in `FoldedI3D`."""
+        return FoldedI3D(self, dtype, scaling)
 
 
 def fast_dtype(device: torch.device | str) -> torch.dtype:
@@ -189,7 +195,7 @@ def fast_dtype(device: torch.device | str) -> torch.dtype:
 def fold(unit: Unit3D) -> tuple[Tensor, Tensor]:
     """Weight and bias of the convolution that equals `unit`'s convolution and BatchNorm (running statistics)."""
     # gamma (w x - mu) / sqrt(var + eps) + beta = (gamma / sqrt(var + eps)) w x + (beta - gamma mu / sqrt(var + eps))
-    scale = unit.bn.weight / (unit.bn.running_var + EPS).sqrt()
+    scale = unit.bn.weight / (unit.bn.running_var + unit.bn.eps).sqrt()
     return unit.conv3d.weight * scale.view(-1, 1, 1, 1, 1), unit.bn.bias - unit.bn.running_mean * scale
 
 
@@ -210,13 +216,17 @@ class FoldedI3D:
 
     `dtype` None takes `fast_dtype`: bfloat16 where it is native (features then differ from float32 by about 5e-3 of the
     largest), else float32. One machine and dtype give the same bits each time; so does any grouping of videos on a CPU,
-    where each video is its own batch of clips. `digest` names weights and dtype.
+    where each video is its own batch of clips. `scaling` is a key of `SCALINGS`. `digest` names weights and options.
     """
 
-    def __init__(self, net: I3D, dtype: torch.dtype | None = None):
+    def __init__(self, net: I3D, dtype: torch.dtype | None = None, scaling: str = "symmetric"):
+        if scaling not in SCALINGS:
+            raise ValueError(f"scaling {scaling!r} is unknown: choose one of {', '.join(SCALINGS)}")
         self.device, self.channels = net.Conv3d_1a_7x7.conv3d.weight.device, net.channels
         self.dtype = dtype or fast_dtype(self.device)
-        self.digest = state_digest(net.state_dict()) + "-" + str(self.dtype).removeprefix("torch.")
+        self.scaling, eps = scaling, net.Conv3d_1a_7x7.bn.eps
+        other = ("" if eps == EPS else f"-eps{eps:g}") + ("" if scaling == "symmetric" else f"-{scaling}")
+        self.digest = state_digest(net.state_dict()) + "-" + str(self.dtype).removeprefix("torch.") + other
         self.fused = FUSED and self.device.type == "cpu"
         self.folds = not (self.fused and self.dtype == torch.float32)  # oneDNN's float32 is faster on 3 channels as is
         self.layers = {}
@@ -242,14 +252,15 @@ class FoldedI3D:
     def _frames(self, videos: Tensor) -> Tensor:
         """Pixels of uint8 videos (B, T, 3, H, W) as the first layer wants them, (B, T + 1, H', W', 3 or 12).
 
-        Scaled to [-1, 1], padded in space, channels last; frame T is zeros, which pad clips in time.
+        Scaled, padded in space, channels last; frame T is zeros, which pad clips in time.
         """
         b, t, _, h, w = videos.shape
         (top, below), (left, right) = (same_padding(size, 7, 2) for size in (h, w))
         if self.folds:
             below, right = below + (h + top + below) % 2, right + (w + left + right) % 2
         x = torch.zeros(b, t + 1, h + top + below, w + left + right, 3, device=self.device, dtype=self.dtype)
-        pixels = videos.to(self.device, non_blocking=True).to(self.dtype).mul_(2 / 255).sub_(1)
+        mean, deviation = (torch.tensor(part, device=self.device).view(3, 1, 1) for part in SCALINGS[self.scaling])
+        pixels = videos.to(self.device, non_blocking=True).to(self.dtype).mul_(1 / deviation).sub_(mean / deviation)
         x[:, :t, top : top + h, left : left + w] = pixels.movedim(2, -1)
         return fold_space(x).movedim(1, -1) if self.folds else x
 

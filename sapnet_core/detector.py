@@ -15,7 +15,6 @@ Boxes are xyxy in continuous pixels of the frames that were given (see `actors`)
 import contextlib
 import hashlib
 import io
-import pickle
 from collections import OrderedDict
 from collections.abc import Sequence
 from functools import partial
@@ -35,7 +34,7 @@ from torchvision.ops import Conv2dNormActivation, batched_nms, clip_boxes_to_ima
 
 from sapnet_core.actors import resize_boxes
 from sapnet_core.backbone import state_digest
-from sapnet_core.storage import read_tensors
+from sapnet_core.storage import fill_weights, read_weights
 
 __all__ = ["DETECTORS", "SHIPPED", "Detector", "detection_scores", "load_detector", "looked_at", "small_ssd"]
 
@@ -211,7 +210,8 @@ def load_detector(
         build, published = DETECTORS[name]
         return Detector(build(weights=published, progress=False).to(device), name)
     path = Path(weights or SHIPPED)
-    state, recipe = _state(path)
+    state, metadata = read_weights(path)
+    recipe = metadata.get("recipe", {})
     if name == "shipped":
         if not {"width", "size"} <= recipe.keys():
             raise ValueError(f"{path}: no file of detector_training: give one that it wrote")
@@ -220,43 +220,14 @@ def load_detector(
         state = {**counters, **{key: t.float() for key, t in state.items()}}
     else:
         net = DETECTORS[name][0](weights=None, weights_backbone=None)
-    _fill(net, state, path)
+    fill_weights(net, state, path)
     return Detector(net.to(device), name)
 
 
 def _kind(path: Path) -> str:
     """Which detector a file of weights belongs to."""
-    state, recipe = _state(path)
-    return "shipped" if recipe else "ssd300" if "backbone.scale_weight" in state else "ssdlite320"
-
-
-def _state(path: Path) -> tuple[dict[str, Tensor], dict]:
-    """Named tensors of a file, and the recipe if it has one; a pickle is read without running what it holds."""
-    if path.suffix == ".safetensors":
-        tensors, metadata = read_tensors(path)
-        return tensors, metadata.get("recipe", {})
-    try:
-        state = torch.load(path, map_location="cpu", weights_only=True)
-    except (pickle.UnpicklingError, RuntimeError, EOFError, KeyError, ValueError, TypeError, AttributeError) as error:
-        first = " ".join(str(error).strip().splitlines()[:1])[:90]
-        raise ValueError(f"{path}: no plain file of tensors ({type(error).__name__}: {first})") from None
-    if not isinstance(state, dict) or not all(isinstance(t, Tensor) for t in state.values()):
-        raise ValueError(f"{path}: holds {type(state).__name__}, not named tensors: save the model's state_dict()")
-    return state, {}
-
-
-def _fill(net: nn.Module, state: dict[str, Tensor], path: Path) -> None:
-    """Load a state dict that must fit entry by entry; the error names the first that does not."""
-    own = net.state_dict()
-    for key in sorted(own.keys() | state.keys()):
-        if key not in state:
-            raise ValueError(f"{path}: entry {key!r} is missing: these are not the whole weights of this detector")
-        if key not in own:
-            raise ValueError(f"{path}: entry {key!r} belongs to no layer: these are weights of another network")
-        if own[key].shape != state[key].shape:
-            shapes = f"{tuple(state[key].shape)}, not {tuple(own[key].shape)}"
-            raise ValueError(f"{path}: entry {key!r} is {shapes}: these are weights of another network")
-    net.load_state_dict(state)
+    state, metadata = read_weights(path)
+    return "shipped" if metadata.get("recipe") else "ssd300" if "backbone.scale_weight" in state else "ssdlite320"
 
 
 def detection_scores(found: Sequence[tuple[Tensor, Tensor]], truth: Sequence[Tensor]) -> dict[str, float]:

@@ -8,7 +8,7 @@ from its own folder and Papermill from the caller's.
 import os
 from pathlib import Path
 
-__all__ = ["root", "runs", "figures", "data_root", "detector", "skip_bad"]
+__all__ = ["root", "runs", "figures", "data_root", "detector", "i3d", "skip_bad"]
 
 
 def root() -> Path:
@@ -45,14 +45,23 @@ def data_root() -> Path | None:
 
 def detector() -> Path | None:
     """The user's COCO weights of a person detector (`SAPNET_DETECTOR`), or None. Raises if it names no file."""
-    name = os.environ.get("SAPNET_DETECTOR")
+    return _file("SAPNET_DETECTOR")
+
+
+def i3d() -> Path | None:
+    """The user's Kinetics weights of I3D (`SAPNET_I3D`), or None. Raises if it names no file."""
+    return _file("SAPNET_I3D")
+
+
+def _file(variable: str) -> Path | None:
+    name = os.environ.get(variable)
     if not name:
         return None
     file = Path(name).expanduser()
     if not file.is_absolute() and not file.is_file():
         file = root() / file
     if not file.is_file():
-        raise FileNotFoundError(f"SAPNET_DETECTOR={name!r} is no file: unset it, or point it at torchvision's weights")
+        raise FileNotFoundError(f"{variable}={name!r} is no file: unset it, or point it at a file of weights")
     return file.resolve()
 
 

@@ -91,7 +91,7 @@ def _version(package: str) -> str:
 
 def inputs_digest(notebook: Path, parameters: dict[str, object]) -> str:
     """One hash over all that a notebook's outcome hangs on: its cells (not their stored outputs), parameters, the
-    core's files, versions, and the annotation files in use."""
+    core's files, versions, and the annotation files, weights and choices in use."""
     core = Path(__file__).parent
     parts = {
         "cells": [(cell.cell_type, cell.source) for cell in load(notebook).cells],
@@ -99,6 +99,8 @@ def inputs_digest(notebook: Path, parameters: dict[str, object]) -> str:
         "core": _hash_files((f for f in core.rglob("*") if f.is_file() and f.suffix != ".pyc"), core),
         "versions": [platform.python_version(), *map(_version, PACKAGES)],
         "data": _data_digest(),
+        "weights": [file and _hash(file) for file in (paths.detector(), paths.i3d())],
+        "choices": [profiles.finefs_split(), paths.skip_bad()],
     }
     return hashlib.sha256(json.dumps(parts, sort_keys=True).encode()).hexdigest()
 

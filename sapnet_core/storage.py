@@ -5,13 +5,16 @@ Two processes may write the same file at once: each has its own temporary name, 
 
 import json
 import os
+import pickle
 import uuid
 from pathlib import Path
 
 import safetensors.torch
 import torch
+from torch import Tensor, nn
 
-__all__ = ["write_bytes", "write_text", "write_json", "write_tensors", "read_json", "read_tensors"]
+__all__ = ["write_bytes", "write_text", "write_json", "write_tensors", "read_json", "read_tensors", "read_weights",
+           "fill_weights"]  # fmt: skip
 
 
 def write_bytes(path: Path | str, content: bytes) -> Path:
@@ -63,3 +66,58 @@ def read_tensors(path: Path | str) -> tuple[dict[str, torch.Tensor], dict]:
     except (safetensors.SafetensorError, ValueError) as error:
         raise ValueError(f"{path}: no whole safetensors file ({error}): delete it, so that it is made again") from error
     return tensors, json.loads(header["json"]) if "json" in header else header
+
+
+def read_weights(path: Path | str) -> tuple[dict[str, Tensor], dict]:
+    """Named tensors of a file of weights, and its metadata (safetensors alone has any); whoever wrote it.
+
+    A pickle is read without running what it holds; a state dict inside "state_dict" or "model" is found, and a leading
+    "module." of every name (DataParallel) taken off.
+
+    Raises:
+        ValueError: no plain file of named tensors, or a torn one; it names the file.
+        FileNotFoundError: no such file.
+    """
+    path = Path(path)
+    if path.suffix == ".safetensors":
+        return read_tensors(path)
+    try:
+        state = torch.load(path, map_location="cpu", weights_only=True)
+    except (pickle.UnpicklingError, RuntimeError, EOFError, KeyError, ValueError, TypeError, AttributeError) as error:
+        first = " ".join(str(error).strip().splitlines()[:1])[:90]
+        raise ValueError(f"{path}: no plain file of tensors ({type(error).__name__}: {first})") from None
+    for inner in ("state_dict", "model"):
+        if isinstance(state, dict) and isinstance(state.get(inner), dict):
+            state = state[inner]
+    if not isinstance(state, dict) or not all(isinstance(t, Tensor) for t in state.values()):
+        raise ValueError(f"{path}: holds {type(state).__name__}, not named tensors: save the model's state_dict()")
+    if state and all(str(name).startswith("module.") for name in state):
+        state = {name.removeprefix("module."): tensor for name, tensor in state.items()}
+    return dict(state), {}
+
+
+def fill_weights(
+    net: nn.Module, state: dict[str, Tensor], path: Path | str, names: dict[str, str] | None = None
+) -> None:
+    """Load a state dict that must fit entry by entry.
+
+    Args:
+        names: what the file calls an entry, where that differs from the network's name.
+
+    Raises:
+        ValueError: an entry is missing, belongs to no layer, or has another shape; it names the file, the first such
+            entry, and how many there are.
+    """
+    own, names, wrong = net.state_dict(), names or {}, []
+    for key in sorted(own.keys() | state.keys()):
+        entry = f"entry {names.get(key, key)!r}"
+        if key not in state:
+            wrong.append(f"{entry} is missing: these are not the whole weights of this network")
+        elif key not in own:
+            wrong.append(f"{entry} belongs to no layer: these are weights of another network")
+        elif own[key].shape != state[key].shape:
+            shapes = f"{tuple(state[key].shape)}, not {tuple(own[key].shape)}"
+            wrong.append(f"{entry} is {shapes}: these are weights of another network")
+    if wrong:
+        raise ValueError(f"{path}: {wrong[0]}" + f" ({len(wrong) - 1} more do not fit)" * (len(wrong) > 1))
+    net.load_state_dict(state)

@@ -132,12 +132,29 @@ def test_inference_form_gives_the_features_of_the_trainable_form(narrow, reading
     assert torch.equal(both, alone)
 
 
-def test_an_eps_that_ports_often_have_would_be_noticed(narrow, monkeypatch):
+def test_another_eps_is_another_network_in_both_forms(narrow):
     video = torch.randint(0, 256, (1, 96, 3, 32, 32), dtype=torch.uint8, generator=torch.Generator().manual_seed(4))
-    right = narrow.folded(torch.float32).features(video, "dense")
-    assert all(module.eps == 1e-3 for module in narrow.modules() if isinstance(module, nn.BatchNorm3d))
-    monkeypatch.setattr(backbone, "EPS", 1e-5)
-    assert relative(narrow.folded(torch.float32).features(video, "dense"), right) > 1e-4
+    right, other = narrow.folded(torch.float32), fill(I3D(0.125, eps=1e-5))
+    assert {module.eps for module in other.modules() if isinstance(module, nn.BatchNorm3d)} == {1e-5}
+    with torch.inference_mode():
+        maps = other(clips_of(video, [0], 96)[:, 0]).mean((3, 4)).transpose(1, 2)
+    folded = other.folded(torch.float32)
+    assert relative(folded.features(video, "dense"), maps) < 1e-5
+    assert relative(folded.features(video, "dense"), right.features(video, "dense")) > 1e-4
+    assert folded.digest == right.digest + "-eps1e-05"
+
+
+def test_pixels_are_scaled_as_named(narrow):
+    video = torch.randint(0, 256, (1, 16, 3, 33, 32), dtype=torch.uint8, generator=torch.Generator().manual_seed(4))
+    mean, sd = torch.tensor([0.485, 0.456, 0.406]), torch.tensor([0.229, 0.224, 0.225])
+    x = (video[0].transpose(0, 1) / 255 - mean.view(3, 1, 1, 1)) / sd.view(3, 1, 1, 1)  # as torchvision normalizes
+    with torch.inference_mode():
+        expected = narrow(x[None]).mean((3, 4)).transpose(1, 2)
+    net = narrow.folded(torch.float32, "imagenet")
+    assert relative(net.features(video, "dense"), expected) < 1e-5
+    assert net.digest == narrow.folded(torch.float32).digest + "-imagenet"
+    with pytest.raises(ValueError, match="symmetric, imagenet"):
+        narrow.folded(scaling="caffe")
 
 
 def test_features_refuse_what_they_cannot_read(narrow):

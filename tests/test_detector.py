@@ -200,7 +200,7 @@ def test_coco_weights_from_a_file_are_loaded_whole_or_refused(tmp_path):
         "partial": ({k: v for k, v in state.items() if k != key}, f"partial.pth: entry '{key}' is missing"),
         "classes": (state | {key: torch.zeros(12)}, rf"'{key}' is \(12,\), not \(546,\)"),
         "other": (state | {"extra": torch.zeros(1)}, "'extra' belongs to no layer"),
-        "nested": ({"model": state}, "not named tensors"),
+        "nested": ({"weights": state}, "not named tensors"),
     }
     for name, (content, message) in changes.items():
         torch.save(content, tmp_path / f"{name}.pth")

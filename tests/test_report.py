@@ -122,13 +122,17 @@ def test_equal_numbers_give_equal_bytes(figures):
     assert contents[0]["fig05.csv"] == b"x\n0.1\n0.333333\n"
 
 
-def test_provenance_names_code_and_command_but_no_place():
+def test_provenance_names_code_and_command_but_no_place(tmp_path, monkeypatch):
     made = report.provenance("paper", "twins", [0, 1], ["b", "a"], notebook="10_fig05_score_scatter")
     assert made["command"] == "./runall.sh --profile paper --only 10"
     assert made["seeds"] == "0, 1" and made["trials"].startswith("2 (")
     assert made["trials"] == report.provenance("quick", "twins", trials=["a", "b"])["trials"]
     assert "/" not in json.dumps(made).replace("./runall.sh", "")
     assert report.provenance_table(made).data.count("\n") == len(made) + 1
+    (tmp_path / "mine.pt").write_bytes(b"weights")
+    monkeypatch.setenv("SAPNET_I3D", str(tmp_path / "mine.pt"))
+    known = report.provenance("paper", "twins")["weights"]
+    assert list(known) == ["I3D"] and len(known["I3D"]) == 12
 
 
 def test_check_prints_its_verdict_or_raises(capsys):

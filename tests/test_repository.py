@@ -26,8 +26,8 @@ TOP_LEVEL = {"README.md", "runall.sh", "environment.yml", "pyproject.toml", "LIC
 FLOORS = [
     {"", "paths", "profiles", "progress", "storage", "metrics", "paper"},
     {"data", "actors", "sim"},
-    {"detector", "tracking", "backbone", "pseudo_labels", "parsing", "contrast", "regression", "losses", "sapnet",
-     "endtoend", "segmentation"},
+    {"detector", "tracking", "backbone", "kinetics", "pseudo_labels", "parsing", "contrast", "regression", "losses",
+     "sapnet", "endtoend", "segmentation"},
     {"data.footage", "data.features", "data.sequences", "sim.example", "pretrain", "detector_training"},
     {"training", "methods"},
     {"trials", "results", "experiments", "calibrate", "tuning"},

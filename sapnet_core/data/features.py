@@ -20,11 +20,13 @@ from pathlib import Path
 import torch
 from torch import Tensor
 
+from sapnet_core import paths
 from sapnet_core.actors import crop_track, square_track
 from sapnet_core.backbone import FoldedI3D, load_shipped, state_digest
 from sapnet_core.data.clips import SAMPLED, default_reading, step_positions, steps_per_clip
 from sapnet_core.data.footage import Clip, DiskFootage, TwinFootage, seen_by_student
 from sapnet_core.data.records import Record
+from sapnet_core.kinetics import load_kinetics
 from sapnet_core.sim.settings import SimSettings
 from sapnet_core.storage import read_tensors, write_tensors
 
@@ -77,9 +79,13 @@ class _Job:
     device: str
 
 
-@cache
 def _backbone(device: str) -> FoldedI3D:
-    return load_shipped(device)
+    return _load_backbone(paths.i3d(), device)
+
+
+@cache
+def _load_backbone(path: Path | None, device: str) -> FoldedI3D:
+    return load_kinetics(path).to(device).folded() if path else load_shipped(device)
 
 
 def features_digest(

@@ -47,6 +47,8 @@ def provenance(
     command = "./runall.sh" + ("" if profile == "quick" else f" --profile {profile}")
     command += " --data DIR" if paths.data_root() else ""
     command += f" --only {notebook.partition('_')[0]}" if notebook else ""
+    given = {"I3D": paths.i3d(), "detector": paths.detector()}
+    weights = {name: hashlib.sha256(file.read_bytes()).hexdigest()[:12] for name, file in given.items() if file}
     names = sorted({str(trial) for trial in trials})
     digest = hashlib.sha256("\n".join(names).encode()).hexdigest()[:12]
     return {
@@ -54,6 +56,7 @@ def provenance(
         "profile": profile,
         "seeds": ", ".join(map(str, seeds)) or "none",
         "trials": f"{len(names)} ({digest})" if names else "none",
+        **({"weights": weights} if weights else {}),
         "commit": _commit(),
         "versions": {"python": platform.python_version(), **{name: version(name) for name in PACKAGES}},
         "command": command,

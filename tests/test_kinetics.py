@@ -1,0 +1,140 @@
+"""The published weights: both layouts of their files give the golden features; no other file is taken for one."""
+
+import pickle
+import re
+
+import numpy as np
+import pytest
+import torch
+from safetensors.torch import save_file
+from test_backbone import GOLDEN, fill, needs_golden, relative
+
+from sapnet_core import paths
+from sapnet_core.backbone import I3D, load_shipped
+from sapnet_core.data import features
+from sapnet_core.kinetics import load_kinetics, published_names
+
+
+@pytest.fixture(scope="module")
+def published() -> dict[str, torch.Tensor]:
+    return fill(I3D(1.0, 400)).state_dict()
+
+
+def in_layout(state, layout: str):
+    return state if layout == "rgb_imagenet" else {published_names()[name]: t for name, t in state.items()}
+
+
+def equal(net: I3D, state) -> bool:
+    own = net.state_dict()
+    return all(torch.equal(own[name], tensor) for name, tensor in state.items())
+
+
+@needs_golden
+def test_names_are_those_of_both_files():
+    rows = [line.split("\t") for line in (GOLDEN / "i3d_state_dict.tsv").read_text().splitlines()[1:]]
+    assert published_names() == {row[0]: row[1] for row in rows}
+
+
+@needs_golden
+@pytest.mark.parametrize("layout", ["rgb_imagenet", "model_rgb"])
+@pytest.mark.parametrize("size", ["16x112x112", "20x113x130"])
+def test_golden_features_come_from_either_layout(published, tmp_path, layout, size):
+    golden = torch.from_numpy(np.load(GOLDEN / "i3d.npz")[f"mixed_5c_{size}"])
+    torch.save(in_layout(published, layout), tmp_path / "weights.pt")
+    t, h, w = map(int, size.split("x"))
+    n = np.arange(3 * t * h * w)
+    x = torch.from_numpy((np.sin(0.37 * n) * np.cos(0.0113 * n)).astype(np.float32)).view(1, 3, t, h, w)
+    with torch.inference_mode():
+        assert relative(load_kinetics(tmp_path / "weights.pt")(x).mean((3, 4))[0], golden) < 1e-4
+        if size == "16x112x112":  # forks' eps is another network
+            assert relative(load_kinetics(tmp_path / "weights.pt", eps=1e-5)(x).mean((3, 4))[0], golden) > 1e-3
+
+
+@pytest.mark.parametrize("layout", ["rgb_imagenet", "model_rgb"])
+@pytest.mark.parametrize("classes", [400, 157, None])
+def test_any_head_or_none(published, tmp_path, layout, classes):
+    state = {k: v for k, v in published.items() if not k.startswith("logits")}
+    if classes:
+        state |= {k: published[k][:classes] for k in ("logits.conv3d.weight", "logits.conv3d.bias")}
+    torch.save(in_layout(state, layout), tmp_path / "weights.pt")
+    net = load_kinetics(tmp_path / "weights.pt")
+    assert net.classes == classes and not net.training and equal(net, state)
+
+
+def test_prefix_wrapper_counters_and_safetensors(published, tmp_path):
+    bare = {k: v for k, v in published.items() if not k.endswith("num_batches_tracked")}
+    torch.save({"epoch": 3, "state_dict": {f"module.{k}": v.half() for k, v in bare.items()}}, tmp_path / "a.pth")
+    net = load_kinetics(tmp_path / "a.pth")
+    assert equal(net, {k: v.half().float() for k, v in bare.items()})
+    assert net.Mixed_5c.b0.bn.weight.dtype == torch.float32
+    save_file(in_layout(bare, "model_rgb"), tmp_path / "b.safetensors")
+    assert equal(load_kinetics(tmp_path / "b.safetensors"), bare)
+
+
+def refused(file, *words):
+    with pytest.raises(ValueError) as error:
+        load_kinetics(file)
+    text = str(error.value)
+    assert text.startswith(str(file)) and "\n" not in text
+    assert all(word in text for word in words), text
+
+
+@pytest.mark.parametrize("layout", ["rgb_imagenet", "model_rgb"])
+def test_what_lacks_or_does_not_fit_is_named_as_the_file_names_it(published, tmp_path, layout):
+    file, key = tmp_path / "weights.pt", "Mixed_4c.b1b.conv3d.weight"
+    named = in_layout({key: 0}, layout).popitem()[0]
+    torch.save({k: v for k, v in in_layout(published, layout).items() if k != named}, file)
+    refused(file, f"{named!r} is missing")
+    torch.save(in_layout(published, layout) | {named: published[key][:, :7]}, file)
+    refused(file, named, "(224, 7, 3, 3, 3), not (224, 112, 3, 3, 3)")
+    torch.save(in_layout(published, layout) | {"fc.weight": torch.zeros(2)}, file)
+    refused(file, "'fc.weight' belongs to no layer")
+    torch.save({k: v for k, v in in_layout(published, layout).items() if "5c" not in k}, file)
+    refused(file, "ixed_5c.b", "more do not fit") if layout == "rgb_imagenet" else refused(file, "mixed_5c.branch")
+
+
+def test_other_networks_and_foreign_files_are_refused(published, tmp_path):
+    file = tmp_path / "weights.pt"
+    torch.save(I3D(0.5).state_dict(), file)
+    refused(file, "'Conv3d_1a_7x7.bn.bias' is (32,), not (64,)", "more do not fit")
+    torch.save({k: v for k, v in published.items() if k != "logits.conv3d.weight"}, file)
+    refused(file, "logits.conv3d.bias", "belongs to no layer")
+    torch.save([1, 2], file)
+    refused(file, "not named tensors")
+    torch.save({}, file)
+    refused(file, "is missing")
+    whole = tmp_path / "whole.pt"
+    torch.save({"a": torch.zeros(1000)}, whole)
+    file.write_bytes(whole.read_bytes()[:600])
+    refused(file, "no plain file of tensors")
+    with pytest.raises(FileNotFoundError):
+        load_kinetics(tmp_path / "absent.pt")
+
+
+class Hostile:
+    def __init__(self, mark):
+        self.mark = mark
+
+    def __reduce__(self):
+        return open, (self.mark, "w")
+
+
+def test_a_hostile_pickle_runs_nothing(tmp_path):
+    file, mark = tmp_path / "weights.pt", tmp_path / "ran"
+    for write in (lambda: torch.save({"a": Hostile(str(mark))}, file),
+                  lambda: file.write_bytes(pickle.dumps(Hostile(str(mark))))):  # fmt: skip
+        write()
+        refused(file, "no plain file of tensors")
+        assert not mark.exists()
+
+
+def test_the_users_weights_make_other_features(published, tmp_path, monkeypatch):
+    torch.save(published, tmp_path / "weights.pt")
+    monkeypatch.setenv("SAPNET_I3D", str(tmp_path / "weights.pt"))
+    net = features._backbone("cpu")
+    assert net.channels == 1024 and net.digest != load_shipped().digest
+    monkeypatch.delenv("SAPNET_I3D")
+    assert features._backbone("cpu").channels == 256
+    monkeypatch.setenv("SAPNET_I3D", str(tmp_path / "absent.pt"))
+    with pytest.raises(FileNotFoundError, match=re.escape("absent.pt' is no file")):
+        paths.i3d()
