@@ -12,7 +12,7 @@ from sapnet_core import paths, profiles
 from sapnet_core.data.source import source_kind
 from sapnet_core.metrics import fisher_mean, spearman
 from sapnet_core.profiles import Profile, get_profile
-from sapnet_core.progress import progress_line
+from sapnet_core.progress import progress_bar
 from sapnet_core.results import run_trials
 from sapnet_core.sim import sport_of
 from sapnet_core.trials import Trial, trial_data
@@ -141,7 +141,7 @@ def main(arguments: list[str] | None = None) -> None:
     profile = get_profile(args.profile)
     declared = [(table_trials if table in TABLES else class_trials)(table, profile) for table in args.tables]
     trials = [trial for table in declared for trial in table.values()]
-    run_trials(trials, args.jobs, args.device, progress=progress_line("trial"), videos=progress_line)
+    run_trials(trials, args.jobs, args.device, progress=progress_bar("trial"), videos=progress_bar)
     print(f"{len(set(trials))} trials are in {paths.runs() / 'trials'}")
 
 

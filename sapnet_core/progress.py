@@ -1,30 +1,24 @@
-"""One line that says how far a long run is, how fast it goes and when it will be done."""
+"""A bar that says how far a long run is, how fast it goes and when it will be done."""
 
-import sys
-import time
 from collections.abc import Callable
-from typing import TextIO
 
-__all__ = ["progress_line"]
+from tqdm import tqdm
+
+__all__ = ["progress_bar"]
 
 
-def progress_line(what: str, stream: TextIO | None = None) -> Callable[[int, int], None]:
-    """A function of (done, of all) that writes "trials 12 of 180, 1.9 a second, 88 s left" to a stream.
+def progress_bar(what: str, **options) -> Callable[[int, int], None]:
+    """A function of (done, of all) that draws tqdm's bar on standard error.
 
-    The rate counts from its first call, which tells what was there before. On a terminal the line is rewritten in
-    place; elsewhere each call writes a line. `stream` is standard error unless given.
+    Rate and time left count from its first call, which tells what was there before. `options` go to tqdm.
     """
-    first: list[tuple[float, int]] = []
+    bars: list[tqdm] = []
 
     def report(done: int, of: int) -> None:
-        out = stream or sys.stderr
-        first.append((time.perf_counter(), done)) if not first else None
-        seconds, new = time.perf_counter() - first[0][0], done - first[0][1]
-        line = f"{what} {done} of {of}"
-        if new and seconds:
-            line += f", {new / seconds:.3g} a second, {(of - done) * seconds / new:.0f} s left"
-        terminal = out.isatty()
-        out.write(f"\r{line}\033[K" + "\n" * (done == of) if terminal else line + "\n")
-        out.flush()
+        if not bars:
+            bars.append(tqdm(total=of, initial=done, desc=what, **options))
+        bars[0].update(done - bars[0].n)
+        if done == of:
+            bars[0].close()
 
     return report

@@ -16,7 +16,7 @@ import pandas as pd
 
 from sapnet_core import profiles
 from sapnet_core.experiments import CONTROLS, SYSTEMS, TABLES, TARGET
-from sapnet_core.progress import progress_line
+from sapnet_core.progress import progress_bar
 from sapnet_core.results import results, run_trials
 from sapnet_core.trials import FORMAT, Trial
 
@@ -67,7 +67,7 @@ def main(arguments: list[str] | None = None) -> None:
     parser.add_argument("--jobs", type=int, default=profiles.jobs())
     args = parser.parse_args(arguments)
     run_trials([t for name in args.only for t in tuning_trials(name)], args.jobs,
-               progress=progress_line("trial"), videos=progress_line)  # fmt: skip
+               progress=progress_bar("trial"), videos=progress_bar)  # fmt: skip
     rows = []
     for name in args.only:
         for (dataset, share), group in results(tuning_trials(name)).groupby(["dataset", "share"], sort=False):
