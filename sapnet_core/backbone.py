@@ -238,7 +238,8 @@ class FoldedI3D:
                 weight = weight.to(self.dtype, memory_format=torch.channels_last_3d)
                 self.layers[name] = weight, bias.to(self.dtype)
 
-    def _layer(self, x: Tensor, name: str) -> Tensor:
+    def layer(self, x: Tensor, name: str) -> Tensor:
+        """One convolution with bias and ReLU."""
         weight, bias = self.layers[name]
         padding = (1, 1, 1) if weight.shape[2] == 3 else (0, 0, 0)
         stride = (1, 1, 1)
@@ -249,7 +250,7 @@ class FoldedI3D:
             return fused(x, weight, bias, padding, stride, (1, 1, 1), 1, "relu", [], "")
         return F.conv3d(x, weight, bias, stride, padding).relu_()
 
-    def _frames(self, videos: Tensor) -> Tensor:
+    def frames(self, videos: Tensor) -> Tensor:
         """Pixels of uint8 videos (B, T, 3, H, W) as the first layer wants them, (B, T + 1, H', W', 3 or 12).
 
         Scaled, padded in space, channels last; frame T is zeros, which pad clips in time.
@@ -264,20 +265,24 @@ class FoldedI3D:
         x[:, :t, top : top + h, left : left + w] = pixels.movedim(2, -1)
         return fold_space(x).movedim(1, -1) if self.folds else x
 
-    def _early(self, x: Tensor) -> Tensor:
+    def early(self, x: Tensor) -> Tensor:
         """Clips (B, 3 or 12, T + pads, H', W') to what Mixed_3b takes."""
         for name in (STEM, "Conv3d_2b_1x1", "Conv3d_2c_3x3"):
-            x = self._layer(max_pool_same(x, *POOL_BEFORE[name]) if name in POOL_BEFORE else x, name)
+            x = self.layer(max_pool_same(x, *POOL_BEFORE[name]) if name in POOL_BEFORE else x, name)
         return max_pool_same(x, *POOL_BEFORE["Mixed_3b"])
 
-    def _late(self, x: Tensor) -> Tensor:
+    def late(self, x: Tensor) -> Tensor:
         """From there to Mixed_5c, (B, C, T/8, H/32, W/32)."""
         for name in MIXED:
             x = max_pool_same(x, *POOL_BEFORE[name]) if name in ("Mixed_4b", "Mixed_5b") else x
-            one, two = (self._layer(self._layer(x, f"{name}.b{i}a"), f"{name}.b{i}b") for i in (1, 2))
-            pooled = self._layer(max_of_neighbors(x), f"{name}.b3b")
-            x = torch.cat([self._layer(x, f"{name}.b0"), one, two, pooled], 1)
+            x = self.mixed(x, name)
         return x
+
+    def mixed(self, x: Tensor, name: str) -> Tensor:
+        """One Inception block."""
+        one, two = (self.layer(self.layer(x, f"{name}.b{i}a"), f"{name}.b{i}b") for i in (1, 2))
+        pooled = self.layer(max_of_neighbors(x), f"{name}.b3b")
+        return torch.cat([self.layer(x, f"{name}.b0"), one, two, pooled], 1)
 
     @torch.inference_mode()
     def features(self, videos: Tensor, reading: str) -> Tensor:
@@ -297,13 +302,13 @@ class FoldedI3D:
         length = frames if reading == "dense" else CLIP
         front, back = same_padding(length, 7, 2)
         index = F.pad(starts[:, None] + torch.arange(length, device=self.device), (front, back), value=frames)
-        x = self._frames(videos)
+        x = self.frames(videos)
         # a processor's caches hold one clip's first layers, and the small last layers of some clips together
         group, at_once = (CLIPS_AT_ONCE, 1) if self.device.type == "cpu" else (len(index), len(index))
         steps = []
         for some in index.split(group):
             clips = [x[:, few].flatten(0, 1).movedim(-1, 1) for few in some.split(at_once)]  # (B*few, 3 or 12, T, H, W)
-            maps = self._late(torch.cat([self._early(few) for few in clips]))  # (B*some, C, T', H/32, W/32)
+            maps = self.late(torch.cat([self.early(few) for few in clips]))  # (B*some, C, T', H/32, W/32)
             steps.append(maps.float().mean((3, 4)).transpose(1, 2).unflatten(0, (len(videos), -1)))
         return torch.cat(steps, 1).flatten(1, 2)  # (B, clips, T', C) -> (B, S, C)
 

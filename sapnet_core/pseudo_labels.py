@@ -13,7 +13,8 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-__all__ = ["kmeans", "select_states", "pseudo_labels", "gram_pseudo_labels", "dataset_pseudo_labels", "present"]
+__all__ = ["kmeans", "select_states", "greedy_states", "pseudo_labels", "gram_pseudo_labels", "dataset_pseudo_labels",
+           "present"]  # fmt: skip
 
 Distances = Callable[[Tensor], Tensor]  # each center's weights of the frames (B, M, T) -> squared distances, the same
 
@@ -52,7 +53,9 @@ def select_states(x: Tensor, centers: Tensor, K: int) -> Tensor:
         Indices (B, K) in the order of choice. Ties go to the lowest index; sums are taken in float64.
     """
     middle = x.mean(1, keepdim=True)
-    return _greedy(torch.cdist(x - middle, centers - middle).double(), K)
+    x, centers = x - middle, centers - middle
+    squared = x.square().sum(2).unsqueeze(1) - 2 * centers @ x.transpose(1, 2) + centers.square().sum(2, keepdim=True)
+    return greedy_states(squared.clamp(min=0).double().sqrt(), K)
 
 
 def pseudo_labels(x: Tensor, M: int, K: int, iterations: int = 10) -> Tensor:
@@ -75,7 +78,7 @@ def pseudo_labels(x: Tensor, M: int, K: int, iterations: int = 10) -> Tensor:
 def gram_pseudo_labels(gram: Tensor, M: int, K: int, iterations: int = 10) -> Tensor:
     """As `pseudo_labels`, from the inner products of the frames (B, T, T) alone."""
     _, squared = _lloyd(_gram_distances(gram), _windows(gram.shape[:2], M, gram), M, iterations)
-    return _labels(squared.transpose(1, 2).double().sqrt(), K)
+    return _labels(squared.double().sqrt(), K)
 
 
 @torch.no_grad()
@@ -104,7 +107,7 @@ def dataset_pseudo_labels(x: Tensor, M: int, K: int, iterations: int = 10) -> Te
     start = _windows((1, frames), M, x).repeat(1, videos)  # (1, N·T): windows of time, over all videos
     _, squared = _lloyd(distances, start, M, iterations)
     time = torch.arange(frames, device=x.device).repeat(videos)
-    return _labels(squared.transpose(1, 2).double().sqrt(), K, time).reshape(videos, frames)
+    return _labels(squared.double().sqrt(), K, time).reshape(videos, frames)
 
 
 def present(labels: Tensor, K: int) -> Tensor:
@@ -160,34 +163,33 @@ def _lloyd(distances: Distances, assign: Tensor, M: int, iterations: int) -> tup
     return weights, squared
 
 
-def _greedy(distance: Tensor, K: int) -> Tensor:
-    """Algorithm 1 on distances (B, T, M), float64."""
-    states = distance.shape[2]
+def greedy_states(distance: Tensor, K: int) -> Tensor:
+    """Algorithm 1 on the distances (B, M, T), float64, of each frame to each state: as `select_states`."""
+    states = distance.shape[1]
     if not 1 <= K <= states:
         raise ValueError(f"the selection needs 1 <= K <= M, got K = {K} and M = {states}: lower K or raise M")
-    nearest = torch.full_like(distance[:, :, :1], torch.inf)  # to the nearest chosen state; none chosen yet
-    taken = torch.zeros_like(distance[:, 0], dtype=torch.bool)
-    chosen = []
+    joint, chosen = distance, []
     for _ in range(K):
         # Z(Γ ∪ {z}) = 1/T Σ_t min(min_{i in Γ} ||F̂_t - s_i||, ||F̂_t - s_z||)                                  (Eq. 3)
-        cost = torch.minimum(nearest, distance).mean(1).masked_fill(taken, torch.inf)  # (B, M)
+        cost = joint.mean(2)  # (B, M)
+        for earlier in chosen:
+            cost.scatter_(1, earlier, torch.inf)
         best = cost.argmin(1, keepdim=True)  # (B, 1)
         chosen.append(best)
-        taken = taken | F.one_hot(best.squeeze(1), states).bool()
-        nearest = torch.minimum(nearest, _pick(distance, best))
+        joint = torch.minimum(distance, _pick(joint, best))  # no farther than to the nearest chosen state
     return torch.cat(chosen, 1)  # (B, K)
 
 
 def _pick(distance: Tensor, states: Tensor) -> Tensor:
-    """Distances to some states: (B, T, M), (B, K) -> (B, T, K)."""
-    return distance.gather(2, states.unsqueeze(1).expand(-1, distance.shape[1], -1))
+    """Distances to some states: (B, M, T), (B, K) -> (B, K, T)."""
+    return distance.gather(1, states.unsqueeze(2).expand(-1, -1, distance.shape[2]))
 
 
 def _labels(distance: Tensor, K: int, time: Tensor | None = None) -> Tensor:
-    """Each frame to its nearest selected state, states numbered by mean time: (B, T, M) -> (B, T)."""
-    assign = _pick(distance, _greedy(distance, K)).argmin(2)  # (B, T)
-    members = F.one_hot(assign, K).to(distance.dtype)  # (B, T, K)
+    """Each frame to its nearest selected state, states numbered by mean time: (B, M, T) -> (B, T)."""
+    assign = _pick(distance, greedy_states(distance, K)).min(1).indices  # (B, T)
+    members = F.one_hot(assign, K).transpose(1, 2).to(distance.dtype)  # (B, K, T)
     time = torch.arange(assign.shape[1], device=assign.device) if time is None else time
-    when = (members * time[:, None]).sum(1) / members.sum(1)  # (B, K); nan where no frame chose the state
+    when = (members * time).sum(2) / members.sum(2)  # (B, K); nan where no frame chose the state
     rank = when.nan_to_num(nan=torch.inf).argsort(dim=1, stable=True).argsort(dim=1)  # empty states come last
     return rank.gather(1, assign)

@@ -1,0 +1,77 @@
+"""Each hot path beside its alternative: equal numbers, and a ratio that a loaded machine does not take away.
+
+Bounds are about half of what a quiet machine gives; `python -m sapnet_core.benchmarks` measures.
+"""
+
+import pytest
+import torch
+
+from sapnet_core import benchmarks
+from sapnet_core.backbone import I3D, fast_dtype, load_i3d
+from sapnet_core.pseudo_labels import greedy_states
+
+
+@pytest.fixture(autouse=True)
+def one_thread():
+    threads = torch.get_num_threads()
+    torch.set_num_threads(1)
+    yield
+    torch.set_num_threads(threads)
+
+
+@pytest.mark.parametrize("size", [(16, 32, 32), (9, 33, 46)])
+def test_the_plain_form_is_the_same_network(size):
+    net, x = load_i3d(), torch.randn(2, 3, *size, generator=torch.Generator().manual_seed(0))
+    with torch.inference_mode():
+        plain, ours = benchmarks.PlainI3D(net)(x), net(x)
+    assert plain.is_contiguous() and (plain - ours).abs().max() < 1e-5 * ours.abs().max()
+
+
+@pytest.mark.parametrize(("width", "least"), [(0.25, 2.0), (1.0, 1.6)])
+def test_inference_outruns_the_plain_form(width, least):
+    torch.manual_seed(0)
+    net = load_i3d() if width == 0.25 else I3D(width)
+    row = benchmarks.inference(net, rounds=1 if width == 1 else 3, dtype=torch.float32)
+    assert row["difference"] < 1e-5 and row["ratio"] > least
+
+
+@pytest.mark.skipif(fast_dtype("cpu") != torch.bfloat16, reason="no bfloat16 in this processor")
+def test_bfloat16_outruns_the_plain_form_within_its_bound():
+    row = benchmarks.inference(rounds=3)
+    assert row["difference"] < 3e-2 and row["ratio"] > 3
+
+
+def test_a_training_step_outruns_the_plain_form():
+    row = benchmarks.training_step(rounds=2)
+    assert row["difference"] < 1e-4 and row["ratio"] > 1.2
+
+
+def test_clustering_outruns_loops_at_no_worse_inertia():
+    pytest.importorskip("faiss")
+    by_faiss, by_sklearn = benchmarks.clustering(rounds=3)
+    assert by_faiss["ratio"] > 1 and by_sklearn["ratio"] > 5
+    assert max(by_faiss["difference"], by_sklearn["difference"]) < 0.025
+
+
+def test_selection_outruns_a_loop_and_chooses_alike():
+    by_state, by_video = benchmarks.selection()
+    assert by_state["ratio"] > 5 and by_video["ratio"] > 1
+    assert by_state["difference"] == by_video["difference"] == 0
+
+
+def test_ties_go_to_the_lowest_state_in_loops_and_in_ours():
+    draw = torch.Generator().manual_seed(0)
+    distance = torch.randint(1, 4, (50, 6, 5), generator=draw).double()  # few values: many exact ties
+    distance[:, 3] = distance[:, 1]
+    expected = greedy_states(distance, 4)
+    for every in (True, False):
+        assert torch.equal(torch.from_numpy(benchmarks.selection_by_loop(distance.numpy(), 4, every)), expected)
+
+
+def test_stages_add_up_to_the_networks_operations():
+    net = load_i3d().folded(torch.float32)
+    table = benchmarks.stages(net, rounds=1).set_index("stage")
+    assert table.loc["Conv3d_1a_7x7", "gflop"] == pytest.approx(2e-9 * 343 * 3 * 16 * 8 * 56 * 56)
+    assert table.loc["Mixed_3b", "gflop"] > 0 and (table.ms > 0).all() and (table.megabytes > 0).all()
+    whole = benchmarks.inference(rounds=2, dtype=torch.float32)["ms"]
+    assert 0.5 < table.ms.sum() / whole < 2
