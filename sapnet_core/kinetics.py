@@ -7,6 +7,8 @@ another number, or none.
 
 from pathlib import Path
 
+import torch
+
 from sapnet_core.backbone import EPS, I3D, MIXED
 from sapnet_core.storage import fill_weights, read_weights
 
@@ -29,7 +31,7 @@ def published_names() -> dict[str, str]:
     return names | HEAD
 
 
-def load_kinetics(path: Path | str, eps: float = EPS) -> I3D:
+def load_kinetics(path: Path | str, *, eps: float = EPS) -> I3D:
     """The published I3D from a file in either layout: float32, on the CPU, evaluation mode.
 
     Args:
@@ -39,17 +41,20 @@ def load_kinetics(path: Path | str, eps: float = EPS) -> I3D:
             moves its features by up to a quarter.
 
     Raises:
-        ValueError: the file is none of these, or an entry is missing, unknown or of another shape; it names file and
-            entry. No weight is ever left at random.
+        ValueError: the file is none of these, or an entry is missing, unknown, of another shape, not finite or there in
+            both layouts; it names file and entry. No weight is ever left at random.
         FileNotFoundError: no such file.
     """
     state, _ = read_weights(path)
-    names, other = published_names(), any(".batch3d." in name for name in state)
-    if other:
-        ours = {published: own for own, published in names.items()}
-        state = {ours.get(name, name): tensor for name, tensor in state.items()}
-    head = state.get("logits.conv3d.weight")
-    classes = head.shape[0] if head is not None and head.ndim else None
+    names = published_names()
+    ours = {published: own for own, published in names.items()}
+    other = any(name in ours for name in state)
+    for name in sorted(state.keys() & ours.keys()):
+        if ours[name] in state:
+            raise ValueError(f"{path}: entry {name!r} is there as {ours[name]!r} too: give a file of one layout")
+    state = {ours.get(name, name): tensor for name, tensor in state.items()}
+    head = next((state[name] for name in HEAD if name in state), torch.zeros(0))
+    classes = head.shape[0] or None if head.ndim else None
     net = I3D(1.0, classes, eps)
     counters = {key: t for key, t in net.state_dict().items() if key.endswith("num_batches_tracked")}
     fill_weights(net, {**counters, **{name: t.float() for name, t in state.items()}}, path, names if other else None)

@@ -5,7 +5,6 @@ Two processes may write the same file at once: each has its own temporary name, 
 
 import json
 import os
-import pickle
 import uuid
 from pathlib import Path
 
@@ -75,25 +74,40 @@ def read_weights(path: Path | str) -> tuple[dict[str, Tensor], dict]:
     "module." of every name (DataParallel) taken off.
 
     Raises:
-        ValueError: no plain file of named tensors, or a torn one; it names the file.
+        ValueError: no plain file of named tensors, a torn one, or an entry without finite real numbers; it names the
+            file, and the entry.
         FileNotFoundError: no such file.
     """
-    path = Path(path)
-    if path.suffix == ".safetensors":
-        return read_tensors(path)
+    path, metadata = Path(path), {}
     try:
-        state = torch.load(path, map_location="cpu", weights_only=True)
-    except (pickle.UnpicklingError, RuntimeError, EOFError, KeyError, ValueError, TypeError, AttributeError) as error:
-        first = " ".join(str(error).strip().splitlines()[:1])[:90]
-        raise ValueError(f"{path}: no plain file of tensors ({type(error).__name__}: {first})") from None
+        if path.suffix == ".safetensors":
+            state, metadata = read_tensors(path)
+        else:
+            state = torch.load(path, map_location="cpu", weights_only=True)
+    except OSError:
+        raise
+    except Exception as error:  # a torn file fails in a dozen ways: struct.error, IndexError, AssertionError ...
+        remedy = "fetch it anew, or save the model's state_dict()"
+        raise ValueError(f"{path}: no plain file of tensors, or torn ({type(error).__name__}): {remedy}") from None
     for inner in ("state_dict", "model"):
         if isinstance(state, dict) and isinstance(state.get(inner), dict):
             state = state[inner]
     if not isinstance(state, dict) or not all(isinstance(t, Tensor) for t in state.values()):
         raise ValueError(f"{path}: holds {type(state).__name__}, not named tensors: save the model's state_dict()")
-    if state and all(str(name).startswith("module.") for name in state):
+    for name, tensor in state.items():
+        if not isinstance(name, str) or not _finite(tensor):
+            raise ValueError(f"{path}: entry {name!r} is no named tensor of finite real numbers: fetch or save it anew")
+    if state and all(name.startswith("module.") for name in state):
         state = {name.removeprefix("module."): tensor for name, tensor in state.items()}
-    return dict(state), {}
+    return dict(state), metadata
+
+
+def _finite(tensor: Tensor) -> bool:
+    """Whether a tensor holds real, finite numbers, and as many as its shape says."""
+    if tensor.layout != torch.strided or tensor.is_meta or tensor.is_complex() or tensor.is_quantized:
+        return False
+    stored = tensor.untyped_storage().nbytes() >= tensor.numel() * tensor.element_size()
+    return stored and bool(tensor.float().isfinite().all())
 
 
 def fill_weights(
@@ -112,12 +126,12 @@ def fill_weights(
     for key in sorted(own.keys() | state.keys()):
         entry = f"entry {names.get(key, key)!r}"
         if key not in state:
-            wrong.append(f"{entry} is missing: these are not the whole weights of this network")
+            wrong.append(f"{entry} is missing")
         elif key not in own:
-            wrong.append(f"{entry} belongs to no layer: these are weights of another network")
+            wrong.append(f"{entry} belongs to no layer")
         elif own[key].shape != state[key].shape:
-            shapes = f"{tuple(state[key].shape)}, not {tuple(own[key].shape)}"
-            wrong.append(f"{entry} is {shapes}: these are weights of another network")
+            wrong.append(f"{entry} is {tuple(state[key].shape)}, not {tuple(own[key].shape)}")
     if wrong:
-        raise ValueError(f"{path}: {wrong[0]}" + f" ({len(wrong) - 1} more do not fit)" * (len(wrong) > 1))
+        more = f" ({len(wrong) - 1} more do not fit)" * (len(wrong) > 1)
+        raise ValueError(f"{path}: {wrong[0]}{more}: give a file with the whole weights of this network and no others")
     net.load_state_dict(state)

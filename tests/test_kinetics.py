@@ -6,11 +6,12 @@ import re
 import numpy as np
 import pytest
 import torch
+import torch.nn.functional as F
 from safetensors.torch import save_file
 from test_backbone import GOLDEN, fill, needs_golden, relative
 
 from sapnet_core import paths
-from sapnet_core.backbone import I3D, load_shipped
+from sapnet_core.backbone import I3D, Unit3D, load_shipped, same_padding
 from sapnet_core.data import features
 from sapnet_core.kinetics import load_kinetics, published_names
 
@@ -69,6 +70,33 @@ def test_prefix_wrapper_counters_and_safetensors(published, tmp_path):
     assert net.Mixed_5c.b0.bn.weight.dtype == torch.float32
     save_file(in_layout(bare, "model_rgb"), tmp_path / "b.safetensors")
     assert equal(load_kinetics(tmp_path / "b.safetensors"), bare)
+    save_file({f"module.{k}": v for k, v in bare.items()}, tmp_path / "c.safetensors")
+    assert equal(load_kinetics(tmp_path / "c.safetensors"), bare)
+
+
+def plain(unit: Unit3D, x: torch.Tensor, eps: float) -> torch.Tensor:
+    """The layer as the forks write it: pad, convolve, torch's BatchNorm, ReLU."""
+    weight, bn = unit.conv3d.weight, unit.bn
+    stride = 2 if weight.shape[2] == 7 else 1
+    pads = [n for size in x.shape[:1:-1] for n in same_padding(size, weight.shape[2], stride)]
+    x = F.conv3d(F.pad(x, pads), weight, stride=stride)
+    return F.relu(F.batch_norm(x, bn.running_mean, bn.running_var, bn.weight, bn.bias, eps=eps))
+
+
+@pytest.mark.parametrize("eps", [1e-3, 1e-5])
+def test_eps_is_that_of_torchs_batch_norm(published, tmp_path, monkeypatch, eps):
+    torch.save(published, tmp_path / "weights.pt")
+    net = load_kinetics(tmp_path / "weights.pt", eps=eps)
+    video = torch.randint(0, 256, (1, 9, 3, 33, 47), dtype=torch.uint8, generator=torch.Generator().manual_seed(5))
+    x = video.transpose(1, 2) / 127.5 - 1
+    with torch.inference_mode():
+        ours, folded = net(x), net.folded(torch.float32).features(video, "dense")
+        monkeypatch.setattr(Unit3D, "forward", lambda unit, x: plain(unit, x, eps))
+        theirs = net(x)
+        monkeypatch.setattr(Unit3D, "forward", lambda unit, x: plain(unit, x, 1.01e-3 - eps))
+        assert relative(ours, net(x)) > 1e-3
+    assert relative(ours, theirs) < 1e-5
+    assert relative(folded, theirs.mean((3, 4)).transpose(1, 2)) < 1e-5
 
 
 def refused(file, *words):
@@ -96,19 +124,44 @@ def test_what_lacks_or_does_not_fit_is_named_as_the_file_names_it(published, tmp
 def test_other_networks_and_foreign_files_are_refused(published, tmp_path):
     file = tmp_path / "weights.pt"
     torch.save(I3D(0.5).state_dict(), file)
-    refused(file, "'Conv3d_1a_7x7.bn.bias' is (32,), not (64,)", "more do not fit")
-    torch.save({k: v for k, v in published.items() if k != "logits.conv3d.weight"}, file)
-    refused(file, "logits.conv3d.bias", "belongs to no layer")
+    refused(file, "'Conv3d_1a_7x7.bn.bias' is (32,), not (64,)", "more do not fit", "give a file")
+    for one in ("weight", "bias"):
+        torch.save({k: v for k, v in published.items() if k != f"logits.conv3d.{one}"}, file)
+        refused(file, f"'logits.conv3d.{one}' is missing")
+    torch.save(published | in_layout({"logits.conv3d.bias": torch.zeros(400)}, "model_rgb"), file)
+    refused(file, "'conv3d_0c_1x1.conv3d.bias' is there as 'logits.conv3d.bias' too")
     torch.save([1, 2], file)
     refused(file, "not named tensors")
     torch.save({}, file)
     refused(file, "is missing")
-    whole = tmp_path / "whole.pt"
-    torch.save({"a": torch.zeros(1000)}, whole)
-    file.write_bytes(whole.read_bytes()[:600])
-    refused(file, "no plain file of tensors")
+    torch.save({1: torch.zeros(2)}, file)
+    refused(file, "entry 1 is no named tensor")
     with pytest.raises(FileNotFoundError):
         load_kinetics(tmp_path / "absent.pt")
+
+
+def test_what_holds_no_numbers_is_refused(published, tmp_path):
+    key = "Mixed_3b.b0.conv3d.weight"
+    weight = published[key]
+    holes = weight.clone()
+    holes[3, 2] = torch.nan
+    endless = torch.zeros(1).expand(10**12, *weight.shape[1:])
+    for bad in (holes, weight.to(torch.complex64), weight.to("meta"), weight.to_sparse(), endless):
+        torch.save(published | {key: bad}, tmp_path / "weights.pt")
+        refused(tmp_path / "weights.pt", f"{key!r} is no named tensor of finite real numbers")
+
+
+@pytest.mark.parametrize("kind", ["zip", "legacy", "safetensors"])
+def test_torn_files_are_refused_wherever_they_end(tmp_path, kind):
+    state, file = {name: torch.ones(20) for name in "ab"}, tmp_path / f"torn.{kind}"
+    if kind == "safetensors":
+        save_file(state, file)
+    else:  # the files of 2017 are of the second kind
+        torch.save(state, file, _use_new_zipfile_serialization=kind == "zip")
+    whole = file.read_bytes()
+    for end in range(0, len(whole), 5):
+        file.write_bytes(whole[:end])
+        refused(file, "no plain file of tensors, or torn", "anew")
 
 
 class Hostile:
