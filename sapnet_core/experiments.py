@@ -1,24 +1,29 @@
 """What each table and figure declares: its systems, its columns, the trials behind every cell, and the floors.
 
-`python -m sapnet_core.experiments --profile quick --tables I II` runs the declared trials without Jupyter.
+`python -m sapnet_core.experiments --profile quick --tables I II` runs the declared trials without Jupyter. A trial that
+several of them declare is one trial, run once.
 """
 
 import argparse
+from dataclasses import fields
 
 import pandas as pd
 import torch
 
 from sapnet_core import paths, profiles
+from sapnet_core.data.clips import default_reading
 from sapnet_core.data.source import source_kind
 from sapnet_core.metrics import fisher_mean, spearman
 from sapnet_core.profiles import Profile, get_profile
 from sapnet_core.progress import progress_bar
 from sapnet_core.results import run_trials
+from sapnet_core.sapnet import SAPNetSettings
 from sapnet_core.sim import sport_of
-from sapnet_core.trials import Trial, trial_data
+from sapnet_core.trials import SELECT, Trial, trial_data
 
-__all__ = ["TABLES", "CLASS_TABLES", "COMPARED", "TARGET", "EPOCHS", "SYSTEMS", "CONTROLS", "column_name", "declare",
-           "table_trials", "class_trials", "with_average", "floors"]  # fmt: skip
+__all__ = ["TABLES", "CLASS_TABLES", "FIGURES", "COMPARED", "TARGET", "EPOCHS", "SYSTEMS", "CONTROLS", "REFINED",
+           "REMOVED", "DECISIONS", "TAUS", "STATES", "CENTERS", "TEACHERS", "OURS", "column_name", "declare",
+           "table_trials", "class_trials", "figure_trials", "declared_trials", "with_average", "floors"]  # fmt: skip
 
 # What is regressed: execution, that is score / difficulty; predictions are multiplied by the known difficulty degree.
 # The paper says so of MTL-AQA and is silent on FineDiving, where the same is done; `target="score"` is the alternative.
@@ -41,6 +46,50 @@ SYSTEMS: dict[str, tuple[str, dict]] = {
 CONTROLS: dict[str, tuple[str, dict]] = {
     "I3D+MLP (clips in order)": ("mlp-ordered", {}),
     "SAP-Net, L_reg alone": ("sap-net", {"lambda_un": 0.0, "lambda_ubc": 0.0, "lambda_gc": 0.0}),
+}
+
+# Rows of Table III: the whole network with attention refinement off in a part (E4).
+REFINED: dict[str, tuple[str, dict]] = {
+    "Pseudo-label w/o": ("sap-net", {"attention_in_pseudo_labels": False}),
+    "subaction parsing w/o": ("sap-net", {"attention_in_parsing": False}),
+    "SAP-Net w/o": ("sap-net", {"attention_in_pseudo_labels": False, "attention_in_parsing": False}),
+}
+# Lines of Fig. 8: one loss term taken away.
+REMOVED: dict[str, tuple[str, dict]] = {
+    "w/o L_gc": ("sap-net", {"lambda_gc": 0.0}),
+    "w/o L_un": ("sap-net", {"lambda_un": 0.0}),
+    "w/o L_ubc": ("sap-net", {"lambda_ubc": 0.0}),
+}
+EVERY = {**SYSTEMS, **CONTROLS, **REFINED, **REMOVED}
+
+# Figs. 7, 9, 10: what is swept.
+TAUS = tuple(round(0.1 * i, 1) for i in range(1, 10))
+STATES = (1, 2, 3, 4, 5, 6)  # K
+CENTERS = (4, 6, 8, 12, 16)  # M, with K = 3
+TEACHERS = {"actor region": "actor", "photometric augmentation": "photometric", "whole frame": "frame"}
+
+# Decisions of the errata that are switches: erratum, what is changed -> fields of the trial, overrides of the method.
+DECISIONS: dict[tuple[str, str], tuple[dict, dict]] = {
+    ("E1", "decoder = psnet"): ({}, {"decoder": "psnet"}),
+    ("E1", "nine clips"): ({"reading": "9x16"}, {}),
+    ("E1", "dense reading"): ({"reading": "dense"}, {}),
+    ("E2", "tau = 0: every teacher is trusted"): ({}, {"tau": 0.0}),
+    ("E3", "confidence = agreement"): ({}, {"confidence": "agreement"}),
+    ("E3", "grades = 3"): ({}, {"grades": 3}),
+    ("E3", "L_grade shapes the features"): ({}, {"grade_shapes_features": True}),
+    ("E4", "clusters of F, not of F̂"): ({}, {"attention_in_pseudo_labels": False}),
+    ("E5", "M = 4"): ({}, {"M": 4}),
+    ("E5", "M = 16"): ({}, {"M": 16}),
+    ("E6", "clusters over the batch"): ({}, {"cluster_scope": "dataset"}),
+    ("E7", "L_ubc on labeled clips too"): ({}, {"parse_labeled": True}),
+    ("E8", "L_ubc summed as printed"): ({}, {"ubc_reduction": "sum"}),
+    ("E9", "groups named by pseudo-labels"): ({}, {"group_by": "pseudo"}),
+    ("E10", "gradient into the teacher's groups"): ({}, {"detach_teacher_groups": False}),
+    ("E10", "iota = 0.1"): ({}, {"iota": 0.1}),
+    ("E17", "teacher without labels"): ({}, {"supervise_teacher": False}),
+    ("E17", "no warm-up"): ({}, {"warmup": 0.0}),
+    ("E17", "as printed: neither"): ({}, {"supervise_teacher": False, "warmup": 0.0}),
+    ("units", "targets in [0, 1]"): ({}, {"unit_targets": False}),
 }
 
 # Rows of Tables VI and VII that are here.
@@ -66,17 +115,25 @@ def column_name(share: float) -> str:
 
 def declare(
     dataset: str, system: str, share: float, seed: int, profile: Profile, group: str = "", target: str | None = None,
-    boxes: str | None = None, **overrides,
+    boxes: str | None = None, teacher: str = "actor", reading: str = "", select: str = "last", **overrides,
 ) -> Trial:  # fmt: skip
-    """The trial of one system at one label share, at the profile's size and the source that `SAPNET_DATA` gives."""
-    method, own = {**SYSTEMS, **CONTROLS}[system]
+    """The trial of one system at one label share, at the profile's size and the source that `SAPNET_DATA` gives.
+
+    Overrides that say what is the default anyway are left out: a sweep's middle is the trial of the tables.
+    """
+    method, own = EVERY[system]
+    if method == "sap-net":
+        default = {f.name: f.default for f in fields(SAPNetSettings)} | {"warmup": 1 / 3, "unit_targets": True}
+        overrides = {name: value for name, value in overrides.items() if default.get(name, ...) != value}
+    reading = "" if reading == default_reading(dataset) else reading
     source, (train, test) = source_kind(dataset, paths.data_root()), profile.sizes(dataset)
     epochs = EPOCHS.get(dataset, {})
     pace = epochs[group] * len(epochs) / sum(epochs.values()) if group in epochs else 1.0
     return Trial(
         dataset=dataset, source=source, method=method, share=share, seed=seed, target=target or TARGET[dataset],
-        train=train, test=test, steps=round(profile.steps * pace), size=profile.size, group=group,
-        boxes=boxes or ("detected" if source == "videos" else "true"), overrides=tuple({**own, **overrides}.items()),
+        train=train, test=test, steps=round(profile.steps * pace), size=profile.size, group=group, teacher=teacher,
+        reading=reading, select=select, boxes=boxes or ("detected" if source == "videos" else "true"),
+        overrides=tuple({**own, **overrides}.items()),
     )  # fmt: skip
 
 
@@ -102,6 +159,76 @@ def class_trials(
         (system, column, seed): declare(dataset, system, share, seed, profile, group, target)
         for system in systems for column, (group, target) in columns.items() for seed in profile.seeds
     }  # fmt: skip
+
+
+def figure_trials(figure: str, profile: Profile) -> dict[tuple, Trial]:
+    """Trials of Table III or of a figure: (what is varied ..., seed) -> Trial; see `FIGURES` for the names.
+
+    The paper leaves the label share of Fig. 9 open: 15 %, as in Fig. 7.
+    """
+    if figure not in FIGURES:
+        raise ValueError(f"figure {figure!r} has no trials here: choose one of {', '.join(FIGURES)}")
+    return FIGURES[figure](profile)
+
+
+def _over_shares(dataset: str, rows: dict[str, dict], shares: tuple[float, ...]):
+    """(row, column, seed) -> Trial; a row says what `declare` takes."""
+
+    def trials(profile: Profile) -> dict[tuple, Trial]:
+        return {(row, column_name(share), seed): declare(dataset, share=share, seed=seed, profile=profile, **given)
+                for row, given in rows.items() for share in shares for seed in profile.seeds}  # fmt: skip
+
+    return trials
+
+
+def _sweep(dataset: str, share: float, settings: dict[str, tuple]):
+    """(setting, value, seed) -> Trial of SAP-Net."""
+
+    def trials(profile: Profile) -> dict[tuple, Trial]:
+        return {(name, value, seed): declare(dataset, OURS, share, seed, profile, **{name: value})
+                for name, values in settings.items() for value in values for seed in profile.seeds}  # fmt: skip
+
+    return trials
+
+
+def _decisions(profile: Profile) -> dict[tuple, Trial]:
+    """(erratum, alternative, seed) -> Trial; the decision itself is ("", "as decided", seed)."""
+    rows = {("", "as decided"): ({}, {}), **DECISIONS}
+    return {(*row, seed): declare("mtl-aqa", OURS, 0.1, seed, profile, **given, **overrides)
+            for row, (given, overrides) in rows.items() for seed in profile.seeds}  # fmt: skip
+
+
+def _selection(profile: Profile) -> dict[tuple, Trial]:
+    """(dataset, system, column, select, seed) -> Trial."""
+    return {
+        (dataset, system, column_name(share), how, seed): declare(dataset, system, share, seed, profile, select=how)
+        for dataset, shares in TABLES.values() for system in ("I3D+MLP", OURS) for share in (shares[0], shares[3])
+        for how in SELECT for seed in profile.seeds
+    }  # fmt: skip
+
+
+OURS = "SAP-Net (Ours)"
+SHARES = TABLES["I"][1][:4]
+FIGURES = {
+    "III": _over_shares("mtl-aqa", {s: {"system": s} for s in ("I3D+MLP", *REFINED, OURS)}, SHARES),
+    "fig05": _over_shares("finediving", {s: {"system": s} for s in SYSTEMS}, (0.2,)),
+    "fig07": _sweep("finediving", 0.15, {"tau": TAUS}),
+    "fig08": _over_shares("mtl-aqa", {s: {"system": s} for s in (OURS, *REMOVED)}, SHARES),
+    "fig09": _sweep("finediving", 0.15, {"K": STATES, "M": CENTERS}),
+    "fig10": _over_shares("mtl-aqa", {n: {"system": OURS, "teacher": t} for n, t in TEACHERS.items()}, SHARES),
+    "fig12": _over_shares("finediving", {OURS: {"system": OURS}}, (0.05, 0.2)),
+    "fig13": _over_shares("mtl-aqa", {OURS: {"system": OURS}}, (0.1, 0.2, 0.4)),
+    "fig14": _over_shares("mtl-aqa", {OURS: {"system": OURS}}, (0.4,)),
+    "decisions": _decisions,
+    "selection": _selection,
+}
+
+
+def declared_trials(name: str, profile: Profile) -> dict[tuple, Trial]:
+    """Trials of a table or figure by its name, of whichever kind: "I", "VI", "III", "fig07", "decisions", ..."""
+    if name in TABLES:
+        return table_trials(name, profile)
+    return class_trials(name, profile) if name in CLASS_TABLES else figure_trials(name, profile)
 
 
 def with_average(runs: pd.DataFrame, column: str = "Avg") -> pd.DataFrame:
@@ -134,13 +261,13 @@ def main(arguments: list[str] | None = None) -> None:
     """Run the declared trials of the named tables; progress goes to standard error."""
     parser = argparse.ArgumentParser(description="Run the trials that tables declare; resumes where it stopped.")
     parser.add_argument("--profile", default="quick", choices=profiles.PROFILES)
-    parser.add_argument("--tables", nargs="+", default=[*TABLES, *CLASS_TABLES], choices=[*TABLES, *CLASS_TABLES])
+    known = [*TABLES, *CLASS_TABLES, *FIGURES]
+    parser.add_argument("--tables", nargs="+", default=known, choices=known, help="tables and figures, as I fig07")
     parser.add_argument("--jobs", type=int, default=profiles.jobs())
     parser.add_argument("--device", default="cpu")
     args = parser.parse_args(arguments)
     profile = get_profile(args.profile)
-    declared = [(table_trials if table in TABLES else class_trials)(table, profile) for table in args.tables]
-    trials = [trial for table in declared for trial in table.values()]
+    trials = [trial for name in args.tables for trial in declared_trials(name, profile).values()]
     run_trials(trials, args.jobs, args.device, progress=progress_bar("trial"), videos=progress_bar)
     print(f"{len(set(trials))} trials are in {paths.runs() / 'trials'}")
 

@@ -128,7 +128,8 @@ def run_trials(
     """
     trials = list(dict.fromkeys(trials))
     todo = [t for t in trials if not trial_folder(t).is_dir()]
-    for one in {(t.dataset, t.source, t.train, t.test, t.twin_seed, trial_footage(t)): t for t in todo}.values():
+    for one in {(t.dataset, t.source, t.train, t.test, t.twin_seed, trial_footage(t), t.teacher, t.reading): t
+                for t in todo}.values():  # fmt: skip
         trial_data(one, jobs, device, videos and videos(f"{one.dataset}: video"))
     if progress and todo:
         progress(0, len(todo))

@@ -14,6 +14,7 @@ from pathlib import Path
 import torch
 
 from sapnet_core import paths
+from sapnet_core.data.clips import READINGS, default_reading
 from sapnet_core.data.features import Features, features_digest, video_features
 from sapnet_core.data.footage import BOXES, DiskFootage, TwinFootage
 from sapnet_core.data.records import PERFECT, Record
@@ -27,6 +28,8 @@ __all__ = ["Trial", "TrialData", "trial_data", "trial_hash", "trial_footage", "l
            "fit_stack", "stack_key", "predict_all"]  # fmt: skip
 
 FORMAT = 4  # raise when a change of code changes results by more than rounding: earlier trials are then run again
+TEACHERS = ("actor", "photometric", "frame")
+SELECT = ("last", "validation", "test-best")
 
 
 @dataclass(frozen=True)
@@ -49,6 +52,11 @@ class Trial:
         part: "test", or "validation": a quarter of the training videos is kept out and scored instead (for tuning).
         group: the class that is learned and scored by itself, as "Ball"; "" for all.
         boxes: the actor's, "true" (the simulator's), "detected", or "whole" (no crop); see `data.footage`.
+        teacher: what the teacher looks at: the "actor" crop, the whole "frame", or whole frames whose colors, light and
+            sharpness were changed, "photometric".
+        reading: how I3D walks over the frames, a name in `data.clips.READINGS` (E1); "" is the dataset's protocol.
+        select: which step's weights are scored: the "last", the best on a "validation" part of the labeled videos, or
+            the best on the test videos, "test-best", which is the field's habit and no honest result.
         overrides: settings of the method that differ from its defaults, as sorted pairs.
     """
 
@@ -66,12 +74,16 @@ class Trial:
     part: str = "test"
     group: str = ""
     boxes: str = "true"
+    teacher: str = "actor"
+    reading: str = ""
+    select: str = "last"
     overrides: tuple[tuple[str, object], ...] = ()
 
     def __post_init__(self):
         if not 0 < self.share <= 1:
             raise ValueError(f"share={self.share} must lie in (0, 1]")
-        for name, known in (("source", SOURCES), ("part", ("test", "validation")), ("boxes", BOXES)):
+        for name, known in (("source", SOURCES), ("part", ("test", "validation")), ("boxes", BOXES),
+                            ("teacher", TEACHERS), ("reading", ("", *READINGS)), ("select", SELECT)):  # fmt: skip
             if getattr(self, name) not in known:
                 raise ValueError(f"{name}={getattr(self, name)!r} is unknown: choose one of {', '.join(known)}")
         object.__setattr__(self, "overrides", tuple(sorted((str(k), v) for k, v in self.overrides)))
@@ -126,13 +138,28 @@ class _How:
     progress: Callable[[int, int], None] | None = field(compare=False)
 
 
-@lru_cache(maxsize=4)
-def _data(dataset, source, train, test, twin_seed, footage, device, how: _How) -> tuple[tuple[Record, ...], Features]:
+@lru_cache(maxsize=6)
+def _data(
+    dataset, source, train, test, twin_seed, footage, teacher, reading, device, how: _How
+) -> tuple[tuple[Record, ...], Features]:
+    """Records and features; `views["actor"]` holds what the teacher sees."""
     records = _records(dataset, source, train, test, twin_seed)
     if is_sequence(records):
         return records, sequence_features(records, footage.root)
-    features = video_features(records, footage, folder=paths.runs() / "features", jobs=how.jobs, device=device,
-                              progress=how.progress)  # fmt: skip
+
+    # the nine clips are the first nine of ten
+    nine = reading == "9x16" and default_reading(dataset) == "10x16"
+
+    def computed(*views: str) -> Features:
+        found = video_features(records, footage, reading=None if nine else reading or None, views=views, jobs=how.jobs,
+                               folder=paths.runs() / "features", device=device, progress=how.progress)  # fmt: skip
+        kept = {name: view[:, :18] for name, view in found.views.items()}
+        return replace(found, views=kept, positions=found.positions[:18]) if nine else found
+
+    features = computed("frame", "actor")
+    if teacher != "actor":
+        other = features if teacher == "frame" else computed(teacher)
+        features = replace(features, views={"frame": features.views["frame"], "actor": other.views[teacher]})
     kept = set(features.keys)
     return tuple(r for r in records if r.key in kept), features
 
@@ -148,8 +175,8 @@ def trial_data(
         ValueError: the dataset has no such group, or its records no such target.
     """
     t = trial
-    records, features = _data(t.dataset, t.source, t.train, t.test, t.twin_seed, trial_footage(t), device,
-                              _How(jobs, progress))  # fmt: skip
+    records, features = _data(t.dataset, t.source, t.train, t.test, t.twin_seed, trial_footage(t), t.teacher,
+                              t.reading, device, _How(jobs, progress))  # fmt: skip
     if t.group:
         index = torch.tensor([i for i, r in enumerate(records) if r.group == t.group])
         if not len(index):
@@ -176,7 +203,8 @@ def trial_hash(trial: Trial) -> str:
     if is_sequence(records):
         made_of = sequence_digest(records, footage.root)
     else:
-        made_of = features_digest(t.dataset, footage) + "".join(footage.stamp(r) for r in records) + str(footage.skip)
+        made_of = features_digest(t.dataset, footage, reading=t.reading or None)
+        made_of += "".join(footage.stamp(r) for r in records) + str(footage.skip)
     parts = [FORMAT, asdict(t), records_digest(list(records)), made_of]
     return hashlib.sha256(json.dumps(parts, sort_keys=True).encode()).hexdigest()[:16]
 

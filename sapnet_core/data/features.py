@@ -23,10 +23,12 @@ from torch import Tensor
 from sapnet_core import paths
 from sapnet_core.actors import crop_track, square_track
 from sapnet_core.backbone import FoldedI3D, load_shipped, state_digest
+from sapnet_core.data.augment import photometric
 from sapnet_core.data.clips import SAMPLED, default_reading, step_positions, steps_per_clip
 from sapnet_core.data.footage import Clip, DiskFootage, TwinFootage, seen_by_student
 from sapnet_core.data.records import Record
 from sapnet_core.kinetics import load_kinetics
+from sapnet_core.sim.quality import seed_of
 from sapnet_core.sim.settings import SimSettings
 from sapnet_core.storage import read_tensors, write_tensors
 
@@ -36,7 +38,8 @@ FORMAT = 3
 SHARD = 32  # videos in a file
 BATCH = 16  # videos at once on a GPU
 LABELS = 96  # frames to which subaction labels are resampled
-VIEWS = ("frame", "actor")
+VIEWS = ("frame", "actor")  # what student and teacher see
+OTHER_VIEWS = ("photometric",)
 TRUTH = ("subactions", "factors")
 # what of a record the video depends on: a new split or another file layout asks for no new video
 SEEN = ("dataset", "key", "start", "end", "score", "difficulty", "action", "judges", "transitions", "subactions",
@@ -50,7 +53,8 @@ class Features:
 
     Attributes:
         keys: records' keys, in the order asked for; of those that could be read.
-        views: "frame" (whole frame, the student's input) and "actor" (crop, the teacher's) -> (N, S, C) float32.
+        views: "frame" (whole frame, the student's input), "actor" (crop, the teacher's) and "photometric" (whole frame
+            in other colors and light) -> (N, S, C) float32, those that were asked for.
         positions: (S,) time of each step in [0, 1], see `step_positions`.
         subactions: (N, 96) int8, the subaction of each of 96 frames evenly over the sampled ones.
         factors: (N, F) float32, the simulator's quality factors; F = 0 for videos from disk.
@@ -114,7 +118,7 @@ def video_features(
         records: of one dataset, keys all different.
         footage: where frames and boxes come from. Crops have `crop_size(footage.size)`.
         reading: "9x16", "10x16", "dense" or "segments"; the dataset's protocol if None.
-        views: any of "frame" and "actor"; each video is made or read once for all of them.
+        views: any of `VIEWS` and `OTHER_VIEWS`; each video is made or read once for all of them.
         jobs: worker processes on a CPU; the result is the same for any number. A GPU is used in this process, while
             `jobs` threads decode or simulate the next videos.
         progress: called with (videos done, videos in all) at the start and after each shard, where any is missing.
@@ -126,8 +130,8 @@ def video_features(
     datasets, keys = {r.dataset for r in records}, [r.key for r in records]
     if len(datasets) != 1 or len(set(keys)) != len(keys):
         raise ValueError(f"{len(records)} records of {sorted(datasets)}: give records of one dataset, each key once")
-    if not views or not set(views) <= set(VIEWS):
-        raise ValueError(f"views {tuple(views)}: choose among {', '.join(VIEWS)}")
+    if not views or not set(views) <= {*VIEWS, *OTHER_VIEWS}:
+        raise ValueError(f"views {tuple(views)}: choose among {', '.join((*VIEWS, *OTHER_VIEWS))}")
     (dataset,) = datasets
     device, reading = str(device), reading or default_reading(dataset)
     common = features_digest(dataset, footage, reading=reading, views=views, device=device)
@@ -227,9 +231,11 @@ def crop_size(size: int) -> int:
     return size * 4 // 7
 
 
-def _views(clip: Clip, view: str, size: int) -> Tensor:
+def _views(clip: Clip, record: Record, view: str, size: int) -> Tensor:
     if view == "frame":
         return seen_by_student(clip, size)
+    if view == "photometric":
+        return photometric(seen_by_student(clip, size), seed_of(record.dataset, f"{record.key}/photometric", 0))
     return crop_track(clip.video, square_track(clip.boxes), crop_size(size))
 
 
@@ -265,7 +271,8 @@ def _compute(job: _Job, loaded: Iterator[Clip | str] | None = None) -> _Job:
         if not clips:
             continue
         for view in job.views:
-            videos = [_views(clip, view, job.footage.size) for clip in clips]
+            kept = [record for record in some if record.key not in bad]
+            videos = [_views(*one, view, job.footage.size) for one in zip(clips, kept, strict=True)]
             out[view].append(_features(net, videos, job.reading))
         labels = torch.stack([clip.subactions for clip in clips]).cpu()  # (B, T)
         index = torch.linspace(0, labels.shape[1] - 1, LABELS).round().long()

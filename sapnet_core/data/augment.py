@@ -1,0 +1,26 @@
+"""Photometric augmentation of a video: what Fig. 10 of the paper gives the teacher in place of the actor's crop."""
+
+import torch
+from torch import Tensor
+from torchvision.transforms.v2.functional import (
+    adjust_brightness,
+    adjust_contrast,
+    adjust_hue,
+    adjust_saturation,
+    gaussian_blur,
+)
+
+__all__ = ["photometric"]
+
+
+def photometric(video: Tensor, seed: int) -> Tensor:
+    """Other colors, light and sharpness, the same scene: (T, 3, H, W) uint8, the same out.
+
+    Brightness, contrast and saturation are scaled by 0.6 … 1.4, hue is shifted by up to a tenth of the circle, then a
+    Gaussian of sd 0.1 … 1 pixels blurs. All frames of a video change alike, as the seed draws it, so that motion stays
+    what it is. The paper says of it "varying pixel-level distributions" and no more.
+    """
+    light, contrast, colors, hue, blur = torch.rand(5, generator=torch.Generator().manual_seed(seed)).tolist()
+    video = adjust_contrast(adjust_brightness(video, 0.6 + 0.8 * light), 0.6 + 0.8 * contrast)
+    video = adjust_hue(adjust_saturation(video, 0.6 + 0.8 * colors), 0.2 * hue - 0.1)
+    return gaussian_blur(video, [5, 5], [0.1 + 0.9 * blur] * 2)
