@@ -192,6 +192,17 @@ def fast_dtype(device: torch.device | str) -> torch.dtype:
     return torch.bfloat16 if torch.cpu._is_avx512_bf16_supported() else torch.float32
 
 
+def training_dtype(device: torch.device | str) -> torch.dtype:
+    """bfloat16 where gradients of convolutions are right in it (GPUs as in `fast_dtype`, a CPU with AMX), else float32.
+
+    On a CPU with AVX-512 BF16 alone, oneDNN's weight gradient of a 3x3x3 convolution on maps of 2x2x2 reads memory that
+    nobody wrote: it differs from call to call, and now and then is NaN. Inference is not touched by that.
+    """
+    if torch.device(device).type == "cpu" and not torch.cpu._is_amx_tile_supported():
+        return torch.float32
+    return fast_dtype(device)
+
+
 def fold(unit: Unit3D) -> tuple[Tensor, Tensor]:
     """Weight and bias of the convolution that equals `unit`'s convolution and BatchNorm (running statistics)."""
     # gamma (w x - mu) / sqrt(var + eps) + beta = (gamma / sqrt(var + eps)) w x + (beta - gamma mu / sqrt(var + eps))

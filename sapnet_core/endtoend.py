@@ -7,7 +7,7 @@ path, and the one that tables use.
 import torch
 from torch import Tensor, nn
 
-from sapnet_core.backbone import I3D
+from sapnet_core.backbone import I3D, training_dtype
 from sapnet_core.data.clips import CLIP, clip_starts, step_positions
 from sapnet_core.sapnet import Output, SAPNet
 
@@ -22,7 +22,8 @@ class EndToEnd(nn.Module):
         network: SAP-Net whose `channels` are the backbone's.
         reading: "9x16", "10x16" or "dense" (E1).
         mean, std: (2, C) by which first and second steps of a clip are standardized, or scalars.
-        mixed: the backbone computes in bfloat16 where that is safe (autocast); weights and the network stay float32.
+        mixed: the backbone computes in bfloat16 where that is safe (autocast, and `backbone.training_dtype`); weights
+            and the network stay float32.
         checkpoint: the backbone's activations are computed again in the backward pass rather than kept.
     """
 
@@ -45,7 +46,8 @@ class EndToEnd(nn.Module):
         length = frames if self.reading == "dense" else CLIP
         clips = videos[:, starts[:, None] + torch.arange(length, device=videos.device)]  # (B, clips, length, 3, H, W)
         x = clips.flatten(0, 1).transpose(1, 2).float() * (2 / 255) - 1  # (B*clips, 3, length, H, W)
-        with torch.autocast(x.device.type, torch.bfloat16, enabled=self.mixed):
+        mixed = self.mixed and training_dtype(x.device) == torch.bfloat16
+        with torch.autocast(x.device.type, torch.bfloat16, enabled=mixed):
             maps = self.backbone(x, self.checkpoint)
         steps = maps.float().mean((3, 4)).transpose(1, 2)  # (B*clips, C, T', h, w) -> (B*clips, T', C)
         standard = (steps.unflatten(1, (-1, 2)) - self.mean) / self.std if self.reading != "dense" else steps

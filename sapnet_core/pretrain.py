@@ -18,7 +18,7 @@ from torch import Tensor, nn
 
 from sapnet_core import paths
 from sapnet_core.actors import crop_track, square_track
-from sapnet_core.backbone import I3D, fast_dtype, state_digest
+from sapnet_core.backbone import I3D, state_digest, training_dtype
 from sapnet_core.data import Record, load_records
 from sapnet_core.data.clips import CLIP, sample_frames
 from sapnet_core.data.features import VIEWS
@@ -141,7 +141,7 @@ class Namer(nn.Module):
 
     def forward(self, clips: Tensor) -> tuple[Tensor, ...]:
         """uint8 clips (B, 3, 16, H, W) to the four heads' logits, each (B, classes)."""
-        dtype = fast_dtype(clips.device)
+        dtype = training_dtype(clips.device)
         with torch.autocast(clips.device.type, dtype, enabled=dtype != torch.float32):
             maps = self.backbone(clips.to(dtype).mul_(2 / 255).sub_(1))
         return self.heads(maps.float().mean((2, 3, 4))).split(tuple(HEADS.values()), 1)

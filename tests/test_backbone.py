@@ -10,7 +10,16 @@ import torch.nn.functional as F
 from torch import nn
 
 from sapnet_core import backbone
-from sapnet_core.backbone import I3D, SHIPPED, fast_dtype, load_i3d, load_shipped, max_pool_same, same_padding
+from sapnet_core.backbone import (
+    I3D,
+    SHIPPED,
+    fast_dtype,
+    load_i3d,
+    load_shipped,
+    max_pool_same,
+    same_padding,
+    training_dtype,
+)
 from sapnet_core.data import Record
 from sapnet_core.pretrain import HEADS, VIEWS, Recipe, dive_classes, pretrain, pretrain_records
 from sapnet_core.storage import read_tensors
@@ -155,6 +164,20 @@ def test_pixels_are_scaled_as_named(narrow):
     assert net.digest == narrow.folded(torch.float32).digest + "-imagenet"
     with pytest.raises(ValueError, match="symmetric, imagenet"):
         narrow.folded(scaling="caffe")
+
+
+def test_gradients_are_finite_and_the_same_each_time():
+    """On maps of 2x2x2, where a processor's bfloat16 may read what nobody wrote: `training_dtype` knows which."""
+    net, clips = load_i3d().to(memory_format=torch.channels_last_3d).train(), torch.randn(4, 3, 16, 64, 64)
+    state, dtype, seen = {k: v.clone() for k, v in net.state_dict().items()}, training_dtype("cpu"), []
+    for _ in range(3):
+        net.load_state_dict(state)
+        net.zero_grad()
+        with torch.autocast("cpu", dtype, enabled=dtype != torch.float32):
+            maps = net(clips)
+        maps.float().square().mean().backward()
+        seen.append(torch.cat([p.grad.flatten() for p in net.parameters()]))
+    assert seen[0].isfinite().all() and torch.equal(seen[0], seen[1]) and torch.equal(seen[0], seen[2])
 
 
 def test_features_refuse_what_they_cannot_read(narrow):

@@ -66,8 +66,9 @@ def code_lines(file: Path) -> int:
     return sum(bool(line.strip()) and not line.strip().startswith("#") and n not in prose for n, line in lines)
 
 
-# Lines of code a part may have: the method is thin; decoding hostile files and playing four sports take their room.
-ROOM = {"method": 3_500, "data": 2_200, "sim": 3_600}
+# Lines of code a part may have: the method is thin; decoding hostile files, playing four sports and the systems that
+# the paper compares with take their room.
+ROOM = {"method": 4_300, "methods": 1_400, "data": 2_200, "sim": 3_600}
 
 
 @pytest.mark.parametrize("part", ROOM)
