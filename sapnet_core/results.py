@@ -80,12 +80,14 @@ def _write(trial: Trial, data: TrialData, trained: FittedTrial, seconds: float, 
     """Write a trial's folder, whole or not at all."""
     folder, (fitted, _, scored, predicted) = trial_folder(trial), trained
     predicted, true = predicted.double(), data.score[scored].double()
+    last = ([row for row in fitted.curves if fitted.step is None or row["step"] < fitted.step] or [{}])[-1]
     low, high = bootstrap_interval(predicted, true, resamples=1000, seed=0)
     metrics = {
         "rho": round(float(spearman(predicted, true)), 6), "rho_low": round(low, 6), "rho_high": round(high, 6),
         "r_l2": round(100 * float(relative_l2(predicted, true)), 6), "n": len(scored),
         "labeled": label_count(trial, data),
-        **{k: round(v, 6) for k, v in (fitted.curves[-1] if fitted.curves else {}).items() if k.startswith("share_")},
+        **{k: round(v, 6) for k, v in last.items() if k.startswith("share_")},
+        **({} if fitted.step is None else {"step": fitted.step}),
     }  # fmt: skip
     table = pd.DataFrame({"key": [data.records[i].key for i in scored], "score": true, "predicted": predicted})
     run = {"seconds": seconds, "torch": torch.__version__, "device": device}
@@ -167,13 +169,15 @@ def stacks(trials: Iterable[Trial], device: str = "cpu") -> list[list[Trial]]:
 
 
 def results(trials: Sequence[Trial]) -> pd.DataFrame:
-    """One row a trial: its fields, its metrics and its hash. Raises FileNotFoundError for a trial that was not run."""
+    """One row a trial: its fields, its metrics (among them `step`, the optimizer steps behind the scored weights), and
+    its hash. Raises FileNotFoundError for a trial that was not run."""
     rows = []
     for trial in trials:
         folder = trial_folder(trial)
         if not folder.is_dir():
             raise FileNotFoundError(f"{folder.name} was not run: call run_trials first")
-        rows.append({**asdict(trial), **read_json(folder / "metrics.json"), "hash": trial_hash(trial)})
+        metrics = {"step": trial.steps, **read_json(folder / "metrics.json")}
+        rows.append({**asdict(trial), **metrics, "hash": trial_hash(trial)})
     return pd.DataFrame(rows)
 
 

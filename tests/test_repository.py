@@ -29,7 +29,7 @@ FLOORS = [
     {"detector", "tracking", "backbone", "kinetics", "pseudo_labels", "parsing", "contrast", "regression", "losses",
      "sapnet", "endtoend", "segmentation"},
     {"data.footage", "data.features", "data.sequences", "sim.example", "pretrain", "detector_training"},
-    {"training", "methods"},
+    {"keep", "training", "methods", "selection"},
     {"trials", "results", "experiments", "calibrate", "tuning", "benchmarks"},
     {"report", "runner", "notebooks"},
 ]
