@@ -291,21 +291,27 @@ def _task(trial: Trial, data: TrialData, device: str) -> tuple[tuple, torch.Tens
     return (train, settings, torch.Generator().manual_seed(trial.seed)), frame, unit
 
 
-def _fit(trial: Trial, data: TrialData, device: str) -> tuple[Fitted, torch.Tensor, torch.Tensor]:
+def _fit(
+    trial: Trial, data: TrialData, device: str, file: Path | None = None
+) -> tuple[Fitted, torch.Tensor, torch.Tensor]:
     task, frame, unit = _task(trial, data, device)
-    fitted, keep = _train(get_method(trial.method), trial, task)
+    fitted, keep = _train(get_method(trial.method), trial, task, device, file)
     return _chosen(trial, data, fitted, keep, frame, unit, device), frame, unit
 
 
-def _train(fit: Callable, trial: Trial, task: tuple) -> tuple:
-    """What `fit`, a method's or a stack's, makes of its task, and what was kept on the way."""
-    keep = Keep(LOOKS if trial.select != "last" else 0)
-    if "keep" in signature(fit).parameters:
-        return fit(*task, keep=keep), keep
-    if keep.looks:
+def _train(fit: Callable, trial: Trial, task: tuple, device: str, file: Path | None) -> tuple:
+    """What `fit`, a method's or a stack's, makes of its task, and what was kept on the way.
+
+    Numbers that no generator of ours draws, as dropout's, are the trial's own too, and no one else's are used up.
+    """
+    keep = Keep(LOOKS if trial.select != "last" else 0, file)
+    takes_keep = "keep" in signature(fit).parameters
+    if keep.looks and not takes_keep:
         raise ValueError(f"method {trial.method!r} keeps no weights on its way, and select={trial.select!r} has nothing"
                          " to choose from: give its `fit` a parameter `keep`, as in methods/mlp.py")  # fmt: skip
-    return fit(*task), keep
+    with torch.random.fork_rng([device] if torch.device(device).type == "cuda" else []):
+        torch.manual_seed(trial.seed)
+        return fit(*task, **({"keep": keep} if takes_keep else {})), keep
 
 
 def _chosen(trial: Trial, data: TrialData, fitted: Fitted, keep: Keep, frame, unit, device: str) -> Fitted:
@@ -317,13 +323,16 @@ def _chosen(trial: Trial, data: TrialData, fitted: Fitted, keep: Keep, frame, un
     return choose_step(fitted, keep, frame[on].to(device), unit[on], data.score[on], ranked)
 
 
-def fit_trial(trial: Trial, data: TrialData, device: str = "cpu") -> FittedTrial:
+def fit_trial(trial: Trial, data: TrialData, device: str = "cpu", file: Path | None = None) -> FittedTrial:
     """Train a trial on its data (`trial_data(trial)`) without reading or writing a result.
+
+    Args:
+        file: where the training leaves what it needs to go on after a kill (`Keep`), and where it looks for that.
 
     Returns:
         (fitted, features of the scored videos (n, S, C), their indices (n,), predicted scores (n,) in points).
     """
-    return _scored(trial, data, *_fit(trial, data, device), device)
+    return _scored(trial, data, *_fit(trial, data, device, file), device)
 
 
 def _scored(trial: Trial, data: TrialData, fitted: Fitted, frame, unit, device: str) -> FittedTrial:
@@ -345,11 +354,13 @@ def stack_key(trial: Trial, data: TrialData) -> tuple | None:
     return trial.method, trial.overrides, trial.steps, looks, batches, data.features.views["frame"].shape[2], positions
 
 
-def fit_stack(trials: list[Trial], data: list[TrialData], device: str = "cpu") -> list[FittedTrial]:
+def fit_stack(
+    trials: list[Trial], data: list[TrialData], device: str = "cpu", file: Path | None = None
+) -> list[FittedTrial]:
     """`fit_trial` of trials with one `stack_key`, as one program: equal up to rounding, much faster on a GPU."""
     tasks, frames, units = zip(*(_task(t, d, device) for t, d in zip(trials, data, strict=True)), strict=True)
     trains, settings, generators = zip(*tasks, strict=True)
-    fitted, keep = _train(get_stack(trials[0].method), trials[0], (trains, settings[0], generators))
+    fitted, keep = _train(get_stack(trials[0].method), trials[0], (trains, settings[0], generators), device, file)
     runs = zip(trials, data, fitted, map(keep.of_run, range(len(trials))), frames, units, strict=True)
     chosen = [_chosen(*run, device) for run in runs]
     return [_scored(*each, device) for each in zip(trials, data, chosen, frames, units, strict=True)]

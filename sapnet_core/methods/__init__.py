@@ -4,7 +4,7 @@ A method is a function `fit(train, settings, generator) -> Fitted`. It sees a `T
 of both views for all training videos, and the scores of the labeled ones. It is registered by name in `METHODS`.
 
 A fourth parameter `keep` is optional: a method that has it, and hands it on to `training.fit_steps`, lets another step
-than the last be chosen.
+than the last be chosen, and goes on where it was killed.
 """
 
 from collections.abc import Callable

@@ -90,7 +90,8 @@ def _fit(train: TrainSet, settings: Mapping, generator: torch.Generator, keep: K
         return {"L_all": l_reg(run.net(x), y)}  # Eq. 10
 
     steps, lr = settings["steps"], settings.get("lr", 1e-3)
-    return run.fitted(fit_steps(run.net.parameters(), loss, steps, lr, keep=keep, state=run.net.state_dict()))
+    kept = {"keep": keep, "state": run.net.state_dict(), "replay": run.batch}
+    return run.fitted(fit_steps(run.net.parameters(), loss, steps, lr, **kept))
 
 
 def _stack(trains, settings: Mapping, generators, keep: Keep | None, pool: Pool) -> list[Fitted]:
@@ -99,6 +100,6 @@ def _stack(trains, settings: Mapping, generators, keep: Keep | None, pool: Pool)
         [run.net for run in runs],
         lambda step, net, x, y: {"L_all": l_reg(net(x), y, look=False)},
         lambda weights, step: tuple(torch.stack(part) for part in zip(*(run.batch() for run in runs), strict=True)),
-        settings["steps"], settings.get("lr", 1e-3), keep=keep,
+        settings["steps"], settings.get("lr", 1e-3), keep=keep, replay=lambda: [run.batch() for run in runs],
     )  # fmt: skip
     return [run.fitted(curve) for run, curve in zip(runs, curves, strict=True)]

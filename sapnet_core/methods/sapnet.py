@@ -35,7 +35,7 @@ def fit(train: TrainSet, settings: Mapping, generator: torch.Generator, keep: Ke
             labeled videos, so that L_reg and L_un have the size of the other terms when all λ are 1; the paper gives
             no unit).
         generator: draws weights and batches.
-        keep: keeps weights of earlier steps.
+        keep: keeps weights of earlier steps, and goes on after a kill.
 
     Raises:
         ValueError: a setting of that name does not exist.
@@ -47,7 +47,8 @@ def fit(train: TrainSet, settings: Mapping, generator: torch.Generator, keep: Ke
         return run.terms(step, run.net, x_l, x_u, x_a, x_la, y, run.edges)
 
     steps, lr = settings["steps"], settings.get("lr", 1e-3)
-    return run.fitted(fit_steps(run.net.parameters(), loss, steps, lr, keep=keep, state=run.net.state_dict()))
+    kept = {"keep": keep, "state": run.net.state_dict(), "replay": run.batch}
+    return run.fitted(fit_steps(run.net.parameters(), loss, steps, lr, **kept))
 
 
 def fit_stack(
@@ -78,7 +79,8 @@ def fit_stack(
         return x_l, x_u, x_a, x_la, y, torch.stack([run.edges for run in runs]), labels
 
     steps, lr = settings["steps"], settings.get("lr", 1e-3)
-    curves = fit_stacked([run.net for run in runs], partial(first.terms, look=False), batch, steps, lr, keep=keep)
+    curves = fit_stacked([run.net for run in runs], partial(first.terms, look=False), batch, steps, lr, keep=keep,
+                         replay=lambda: [run.batch() for run in runs])  # fmt: skip
     return [run.fitted(curve) for run, curve in zip(runs, curves, strict=True)]
 
 
