@@ -18,6 +18,7 @@ options:
   --split RULE           how FineFS is split: random (default), ordered, interleaved, files (same as SAPNET_SPLIT)
   --skip-bad             leave out videos that cannot be read (same as SAPNET_SKIP_BAD=1)
   --jobs N               worker processes (default: one a processor core)
+  --dask ADDRESS         trials run on the workers of a Dask cluster, as tcp://host:8786 (same as SAPNET_DASK=ADDRESS)
   --help                 this text
 
 An active conda or virtual environment that has the packages is used; else .venv is made here.
@@ -78,7 +79,7 @@ set_up() { # prints nothing but progress; leaves the interpreter in PYTHON
 
 run_tests() { # every part runs, whichever fails; one status for all
     local status=0 jobs="${SAPNET_JOBS:-2}"
-    unset SAPNET_DATA SAPNET_SKIP_BAD SAPNET_DETECTOR SAPNET_I3D # stored outputs are those of the default source
+    unset SAPNET_DATA SAPNET_SKIP_BAD SAPNET_DETECTOR SAPNET_I3D SAPNET_DASK # stored outputs are those of the default source
     export SAPNET_FIGURES="${SAPNET_RUNS:-$PWD/runs}/test-figures"
     export OMP_NUM_THREADS=1 # two workers run side by side
     echo "== ruff" && "$PYTHON" -m ruff check . || status=1

@@ -5,6 +5,7 @@ several of them declare is one trial, run once.
 """
 
 import argparse
+import os
 from dataclasses import fields
 
 import pandas as pd
@@ -264,8 +265,14 @@ def main(arguments: list[str] | None = None) -> None:
     known = [*TABLES, *CLASS_TABLES, *FIGURES]
     parser.add_argument("--tables", nargs="+", default=known, choices=known, help="tables and figures, as I fig07")
     parser.add_argument("--jobs", type=int, default=profiles.jobs())
+    parser.add_argument("--dask", metavar="ADDRESS", help="scheduler of a Dask cluster, as tcp://host:8786: its workers"
+                        " run the trials, and share the folder SAPNET_RUNS (same as SAPNET_DASK)")  # fmt: skip
     parser.add_argument("--device", default="cpu")
     args = parser.parse_args(arguments)
+    if args.jobs < 1:
+        parser.error(f"--jobs {args.jobs}: one at least")
+    if args.dask:
+        os.environ["SAPNET_DASK"] = args.dask
     profile = get_profile(args.profile)
     trials = [trial for name in args.tables for trial in declared_trials(name, profile).values()]
     run_trials(trials, args.jobs, args.device, progress=progress_bar("trial"), videos=progress_bar)

@@ -2,26 +2,30 @@
 
 A trial's hash names a folder with `config.json`, `metrics.json`, `predictions.csv`, `curves.csv` and `run.json`
 (seconds and versions, kept apart so that `metrics.json` is the same in every run). A folder is written beside and
-renamed, so it is whole or absent.
+renamed, so it is whole or absent. A training that was killed goes on from `.training-*` beside it (`keep.Keep`).
 """
 
+import errno
+import hashlib
 import json
 import os
 import shutil
 import tempfile
+import threading
 import time
-from collections.abc import Callable, Iterable, Sequence
-from concurrent.futures import Executor, ProcessPoolExecutor, as_completed
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from concurrent.futures import Executor
+from contextlib import contextmanager, suppress
 from dataclasses import asdict
-from multiprocessing import get_context
 from pathlib import Path
 
 import pandas as pd
 import torch
 
 from sapnet_core import paths
+from sapnet_core.executors import spread
 from sapnet_core.metrics import bootstrap_interval, relative_l2, spearman
-from sapnet_core.storage import read_json
+from sapnet_core.storage import read_json, write_text
 from sapnet_core.trials import (
     FittedTrial,
     Trial,
@@ -39,6 +43,8 @@ __all__ = ["trial_folder", "run_trial", "run_stack", "run_trials", "stacks", "re
 
 Progress = Callable[[int, int], None]  # (done, of all)
 STACK = 25  # trials side by side: enough to fill a GPU, few enough for its memory
+DAY = 86400.0  # seconds
+_ONE = threading.Lock()  # torch draws from one generator a process: its threads train one after the other
 
 
 def trial_folder(trial: Trial) -> Path:
@@ -52,16 +58,19 @@ def run_trial(trial: Trial, device: str = "cpu") -> Path:
     One thread, so that the numbers do not depend on how many trials run at once.
     """
     folder = trial_folder(trial)
-    if folder.is_dir():
-        return folder
-    threads, started = torch.get_num_threads(), time.perf_counter()
-    torch.set_num_threads(1)
-    try:
-        data = trial_data(trial, device=device)
-        fitted = fit_trial(trial, data, device)
-    finally:
-        torch.set_num_threads(threads)
-    return _write(trial, data, fitted, time.perf_counter() - started, device)
+    with _ONE, _room():
+        if folder.is_dir():
+            return folder
+        threads, started, file = torch.get_num_threads(), time.perf_counter(), _training_file(folder.name)
+        torch.set_num_threads(1)
+        try:
+            data = trial_data(trial, device=device)
+            fitted = fit_trial(trial, data, device, file)
+        finally:
+            torch.set_num_threads(threads)
+        _write(trial, data, fitted, time.perf_counter() - started, device)
+        file.unlink(missing_ok=True)
+    return folder
 
 
 def run_stack(trials: Sequence[Trial], device: str = "cpu") -> list[Path]:
@@ -71,41 +80,79 @@ def run_stack(trials: Sequence[Trial], device: str = "cpu") -> list[Path]:
     """
     started = time.perf_counter()
     data = [trial_data(trial, device=device) for trial in trials]
-    fitted = fit_stack(list(trials), data, device)
-    each = (time.perf_counter() - started) / len(trials)
-    return [_write(*one, each, device) for one in zip(trials, data, fitted, strict=True)]
+    file = _training_file(hashlib.sha256(" ".join(trial_folder(t).name for t in trials).encode()).hexdigest()[:16])
+    with _ONE, _room():
+        fitted = fit_stack(list(trials), data, device, file)
+        each = (time.perf_counter() - started) / len(trials)
+        folders = [_write(*one, each, device) for one in zip(trials, data, fitted, strict=True)]
+        file.unlink(missing_ok=True)
+    return folders
+
+
+def _training_file(name: str) -> Path:
+    return paths.runs() / "trials" / f".training-{name}.safetensors"
+
+
+@contextmanager
+def _room() -> Iterator[None]:
+    """Says where a disk is full, and what to do."""
+    try:
+        yield
+    except OSError as error:
+        if error.errno not in (errno.ENOSPC, errno.EDQUOT, errno.EFBIG):
+            raise
+        remedy = "make room, or move the folder and set SAPNET_RUNS to it; run again, and what is whole stays"
+        raise OSError(error.errno, f"{os.strerror(error.errno)} in {paths.runs()}: {remedy}") from error
+
+
+def _tidy() -> None:
+    """Remove what killed runs left and none will read: half-written files and folders, trainings whose result is there.
+
+    Young ones may belong to a run beside this one, and a training may go on after weeks.
+    """
+    for left in (paths.runs() / "trials").glob(".*"):
+        training, name = left.name.startswith(".training-"), left.stem.removeprefix(".training-")
+        with suppress(OSError):  # gone already
+            old = time.time() - left.stat().st_mtime > (60 * DAY if training else DAY / 24)
+            if old or (training and left.with_name(name).is_dir()):
+                shutil.rmtree(left) if left.is_dir() else left.unlink()
 
 
 def _write(trial: Trial, data: TrialData, trained: FittedTrial, seconds: float, device: str) -> Path:
     """Write a trial's folder, whole or not at all."""
     folder, (fitted, _, scored, predicted) = trial_folder(trial), trained
     predicted, true = predicted.double(), data.score[scored].double()
+    last = ([row for row in fitted.curves if fitted.step is None or row["step"] < fitted.step] or [{}])[-1]
     low, high = bootstrap_interval(predicted, true, resamples=1000, seed=0)
     metrics = {
         "rho": round(float(spearman(predicted, true)), 6), "rho_low": round(low, 6), "rho_high": round(high, 6),
         "r_l2": round(100 * float(relative_l2(predicted, true)), 6), "n": len(scored),
         "labeled": label_count(trial, data),
-        **{k: round(v, 6) for k, v in (fitted.curves[-1] if fitted.curves else {}).items() if k.startswith("share_")},
+        **{k: round(v, 6) for k, v in last.items() if k.startswith("share_")},
+        **({} if fitted.step is None else {"step": fitted.step}),
     }  # fmt: skip
     table = pd.DataFrame({"key": [data.records[i].key for i in scored], "score": true, "predicted": predicted})
     run = {"seconds": seconds, "torch": torch.__version__, "device": device}
     folder.parent.mkdir(parents=True, exist_ok=True)
     beside = Path(tempfile.mkdtemp(dir=folder.parent, prefix=".writing-"))
-    for name, content in (("config", asdict(trial)), ("metrics", metrics), ("run", run)):
-        (beside / f"{name}.json").write_text(json.dumps(content, indent=1) + "\n")
-    table.to_csv(beside / "predictions.csv", index=False, float_format="%.6f")
-    pd.DataFrame(fitted.curves).to_csv(beside / "curves.csv", index=False, float_format="%.6g")
     try:
+        for name, content in (("config", asdict(trial)), ("metrics", metrics), ("run", run)):
+            write_text(beside / f"{name}.json", json.dumps(content, indent=1) + "\n")
+        write_text(beside / "predictions.csv", table.to_csv(index=False, float_format="%.6f"))
+        write_text(beside / "curves.csv", pd.DataFrame(fitted.curves).to_csv(index=False, float_format="%.6g"))
         os.replace(beside, folder)
-    except OSError:  # another writer was first: its result is the same
-        shutil.rmtree(beside, ignore_errors=True)
-        if not folder.is_dir():
+    except OSError:
+        if not folder.is_dir():  # else another writer was first: its result is the same
             raise
+    finally:
+        shutil.rmtree(beside, ignore_errors=True)
     return folder
 
 
-def _one_thread():
-    torch.set_num_threads(1)
+def _run(trials: list[Trial], device: str) -> list[str]:
+    """Run the trials of one task, wherever that is; returns where their results were written."""
+    folders = run_stack(trials, device) if len(trials) > 1 else [run_trial(trials[0], device)]
+    return [str(folder) for folder in folders]
 
 
 def run_trials(
@@ -119,43 +166,49 @@ def run_trials(
     """Run every trial that has no result yet; returns the folders in the order asked.
 
     Features are computed first, with `jobs` processes. Trials then run in this process (`jobs=1`), in a process pool,
-    or on any `concurrent.futures` executor given. On a GPU, trials that differ in seed, labels or data alone train side
-    by side (`run_stack`).
+    on any `concurrent.futures` executor given, or on the Dask cluster that `SAPNET_DASK` names (`executors.spread`);
+    the results are the same. On a GPU, trials that differ in seed, labels or data alone train side by side
+    (`run_stack`).
 
     Args:
-        progress: called with (done, of all) at the start and after each trial, where any is missing.
+        progress: called with (done, of all) at the start and after each task, where any is missing.
         videos: from a dataset's name to what is called in the same way while its features are computed.
+
+    Raises:
+        FileNotFoundError: a worker elsewhere wrote a result, and it is not in this process's `runs/trials`.
     """
     trials = list(dict.fromkeys(trials))
+    _tidy()
     todo = [t for t in trials if not trial_folder(t).is_dir()]
     for one in {(t.dataset, t.source, t.train, t.test, t.twin_seed, trial_footage(t), t.teacher, t.reading): t
                 for t in todo}.values():  # fmt: skip
-        trial_data(one, jobs, device, videos and videos(f"{one.dataset}: video"))
+        with _room():
+            trial_data(one, jobs, device, videos and videos(f"{one.dataset}: video"))
     if progress and todo:
         progress(0, len(todo))
-    if torch.device(device).type != "cpu" and executor is None:
-        done = 0
-        for stack in stacks(todo, device):
-            (run_stack(stack, device) if len(stack) > 1 else run_trial(stack[0], device))
-            done += len(stack)
-            if progress:
-                progress(done, len(todo))
-    elif jobs == 1 and executor is None:
-        for done, trial in enumerate(todo, 1):
-            run_trial(trial, device)
-            if progress:
-                progress(done, len(todo))
-    elif todo:
-        own = executor or ProcessPoolExecutor(min(jobs, len(todo)), get_context("spawn"), initializer=_one_thread)
-        try:
-            for done, future in enumerate(as_completed([own.submit(run_trial, t, device) for t in todo]), 1):
-                future.result()
-                if progress:
-                    progress(done, len(todo))
-        finally:
-            if executor is None:
-                own.shutdown(cancel_futures=True)
+    gpu, done = torch.device(device).type != "cpu", 0
+    tasks = stacks(todo, device) if gpu else [[trial] for trial in todo]
+    for index, who, folders in spread(_run, [(task, device) for task in tasks], 1 if gpu else jobs, executor):
+        for trial, folder in zip(tasks[index], folders, strict=True):
+            _arrived(trial_folder(trial), who, folder)
+        done += len(tasks[index])
+        if progress:
+            progress(done, len(todo))
     return [trial_folder(t) for t in trials]
+
+
+def _arrived(folder: Path, who: str, said: str) -> None:
+    """Raises FileNotFoundError where a result that a worker wrote does not appear here."""
+    for _ in range(20):
+        if folder.is_dir():
+            return
+        with suppress(OSError):
+            os.listdir(folder.parent)  # a network file system then looks again
+        time.sleep(0.5)
+    raise FileNotFoundError(
+        f"{who} wrote {said}, and {folder} is not here: workers must share the folder SAPNET_RUNS with this process, "
+        "and have the same code and data"
+    )
 
 
 def stacks(trials: Iterable[Trial], device: str = "cpu") -> list[list[Trial]]:
@@ -167,13 +220,15 @@ def stacks(trials: Iterable[Trial], device: str = "cpu") -> list[list[Trial]]:
 
 
 def results(trials: Sequence[Trial]) -> pd.DataFrame:
-    """One row a trial: its fields, its metrics and its hash. Raises FileNotFoundError for a trial that was not run."""
+    """One row a trial: its fields, its metrics (among them `step`, the optimizer steps behind the scored weights), and
+    its hash. Raises FileNotFoundError for a trial that was not run."""
     rows = []
     for trial in trials:
         folder = trial_folder(trial)
         if not folder.is_dir():
             raise FileNotFoundError(f"{folder.name} was not run: call run_trials first")
-        rows.append({**asdict(trial), **read_json(folder / "metrics.json"), "hash": trial_hash(trial)})
+        metrics = {"step": trial.steps, **read_json(folder / "metrics.json")}
+        rows.append({**asdict(trial), **metrics, "hash": trial_hash(trial)})
     return pd.DataFrame(rows)
 
 

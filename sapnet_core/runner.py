@@ -211,7 +211,10 @@ def main(arguments: list[str] | None = None) -> int:
     parser.add_argument("--split", metavar="RULE", help="how FineFS is split: random, ordered, interleaved or files")
     parser.add_argument("--skip-bad", action="store_true", help="leave out videos that cannot be read")
     parser.add_argument("--jobs", type=int, help="worker processes (default: one a processor core)")
+    parser.add_argument("--dask", metavar="ADDRESS", help="scheduler of a Dask cluster that runs the trials: tcp://host:8786")
     args = parser.parse_args(arguments)
+    if args.dask:
+        os.environ["SAPNET_DASK"] = args.dask  # kernels read it
     if args.data:
         os.environ["SAPNET_DATA"] = str(Path(args.data).expanduser().resolve())
     if args.jobs is not None and args.jobs < 1:

@@ -6,6 +6,8 @@ import torch
 from torch import Tensor, nn
 from torch.func import functional_call, stack_module_state
 
+from sapnet_core.keep import Keep, State
+
 __all__ = ["batches", "fit_steps", "fit_stacked"]
 
 Terms = dict[str, Tensor]
@@ -26,8 +28,9 @@ def batches(indices: Tensor, size: int, generator: torch.Generator) -> Iterator[
 
 
 def fit_steps(
-    parameters, loss: Callable[[int], Terms], steps: int, lr: float, log_every: int = 10
-) -> list[dict[str, float]]:
+    parameters, loss: Callable[[int], Terms], steps: int, lr: float, log_every: int = 10, keep: Keep | None = None,
+    state: State | None = None, replay: Callable[[], object] | None = None,
+) -> list[dict[str, float]]:  # fmt: skip
     """Minimize `loss(step)["L_all"]` with Adam, no weight decay (the paper's setting).
 
     Args:
@@ -36,6 +39,9 @@ def fit_steps(
         steps: optimizer steps.
         lr: learning rate.
         log_every: every how many steps a row of the curve is kept.
+        keep: keeps weights of earlier steps, and goes on from its file after a kill.
+        state: what `keep` keeps, the live tensors by name, as from `network.state_dict()`: all that `loss` changes.
+        replay: draws what one step draws from generators of its own, when `keep` goes on after steps that are done.
 
     Returns:
         One dict per kept step: "step" and the terms (lists where the terms are vectors, one entry a run).
@@ -44,8 +50,10 @@ def fit_steps(
         FloatingPointError: the loss is not finite; it names the step and the terms.
     """
     optimizer = torch.optim.Adam(parameters, lr=lr, weight_decay=0.0, fused=True)  # one kernel for all weights
-    curve = []
-    for step in range(steps):
+    done, curve = keep.begin(state, optimizer) if keep else (0, [])
+    for _ in range(done):
+        replay()
+    for step in range(done, steps):
         terms = loss(step)
         optimizer.zero_grad(set_to_none=True)
         terms["L_all"].sum().backward()  # runs of a stack share no weight: each gets the gradient of its own loss
@@ -55,12 +63,15 @@ def fit_steps(
             if not torch.isfinite(torch.tensor(row["L_all"])).all():
                 raise FloatingPointError(f"step {step}: the loss is not finite: {row}; lower the learning rate")
             curve.append({"step": step, **row})
+        if keep:
+            keep.after(step + 1, steps, state, optimizer, curve)
     return curve
 
 
 def fit_stacked(
     networks: Sequence[nn.Module], terms: Callable[..., Terms], batch: Callable[[dict[str, Tensor], int], tuple],
-    steps: int, lr: float, log_every: int = 10,
+    steps: int, lr: float, log_every: int = 10, keep: Keep | None = None,
+    replay: Callable[[], object] | None = None,
 ) -> list[list[dict[str, float]]]:  # fmt: skip
     """Train networks of one shape side by side, as one program (`torch.vmap`), each as `fit_steps` would by itself.
 
@@ -71,6 +82,7 @@ def fit_stacked(
         networks: R modules of equal shapes, without buffers; their weights are replaced by the trained ones.
         terms: `terms(step, network, *inputs)`, the loss terms of one run, without control flow that depends on numbers.
         batch: from all runs' weights (name -> (R, ...)) and the step to `inputs`, each (R, ...) or None.
+        keep, replay: as of `fit_steps`, for all runs at once.
 
     Returns:
         R curves, as of `fit_steps`.
@@ -88,7 +100,7 @@ def fit_stacked(
 
         return torch.vmap(one, in_dims=(0, *(None if x is None else 0 for x in inputs)))(weights, *inputs)
 
-    rows = fit_steps(weights.values(), loss, steps, lr, log_every)
+    rows = fit_steps(weights.values(), loss, steps, lr, log_every, keep, weights, replay)
     with torch.no_grad():
         for run, network in enumerate(networks):
             for name, parameter in network.named_parameters():

@@ -9,6 +9,7 @@ import json
 from collections.abc import Callable
 from dataclasses import asdict, dataclass, field, fields, replace
 from functools import lru_cache
+from inspect import signature
 from pathlib import Path
 
 import torch
@@ -21,15 +22,16 @@ from sapnet_core.data.records import PERFECT, Record
 from sapnet_core.data.sequences import is_sequence, sequence_digest, sequence_features
 from sapnet_core.data.source import SOURCES, records_digest, source_records
 from sapnet_core.data.split import label_split, visible_scores
+from sapnet_core.keep import LOOKS, Keep
 from sapnet_core.methods import Fitted, TrainSet, get_method, get_stack
 from sapnet_core.profiles import DIVES, finefs_split
+from sapnet_core.selection import SELECT, choose_step, validation_part
 
 __all__ = ["Trial", "TrialData", "trial_data", "trial_hash", "trial_footage", "label_count", "train_set", "fit_trial",
            "fit_stack", "stack_key", "predict_all"]  # fmt: skip
 
 FORMAT = 4  # raise when a change of code changes results by more than rounding: earlier trials are then run again
 TEACHERS = ("actor", "photometric", "frame")
-SELECT = ("last", "validation", "test-best")
 
 
 @dataclass(frozen=True)
@@ -55,8 +57,9 @@ class Trial:
         teacher: what the teacher looks at: the "actor" crop, the whole "frame", or whole frames whose colors, light and
             sharpness were changed, "photometric".
         reading: how I3D walks over the frames, a name in `data.clips.READINGS` (E1); "" is the dataset's protocol.
-        select: which step's weights are scored: the "last", the best on a "validation" part of the labeled videos, or
-            the best on the test videos, "test-best", which is the field's habit and no honest result.
+        select: which step's weights are scored: the "last"; the best on a "validation" part of the labeled videos, a
+            quarter of them that L_reg then does not see; or the best on the very videos that are scored, "test-best":
+            the field's habit, and no honest result, since it reports the luckiest of many looks at the test scores.
         overrides: settings of the method that differ from its defaults, as sorted pairs.
     """
 
@@ -219,8 +222,18 @@ def _split(trial: Trial, data: TrialData) -> tuple[torch.Tensor, torch.Tensor]:
     return order[cut:].sort().values, order[:cut].sort().values
 
 
+def _labels(trial: Trial, data: TrialData) -> tuple[torch.Tensor, torch.Tensor, torch.Tensor]:
+    """Videos to learn from (n,); which of their scores training sees, (n,) bool; the videos that choose a step (m,)."""
+    learn, scored = _split(trial, data)
+    labeled = label_split(data.score[learn], trial.share, trial.seed)
+    if trial.select != "validation":
+        return learn, labeled, scored
+    part = validation_part(data.score[learn], labeled, trial.seed)
+    return learn, labeled & ~part, learn[part]
+
+
 def label_count(trial: Trial, data: TrialData) -> int:
-    """How many videos keep their score."""
+    """How many training videos keep their score, be it to learn from or to choose a step."""
     return int(label_split(data.score[_split(trial, data)[0]], trial.share, trial.seed).sum())
 
 
@@ -272,26 +285,54 @@ def _unit(trial: Trial, data: TrialData, visible: torch.Tensor) -> torch.Tensor:
 def _task(trial: Trial, data: TrialData, device: str) -> tuple[tuple, torch.Tensor, torch.Tensor]:
     """What `fit` takes (training set, settings, generator); whole-frame features of all videos (N, S, C); points of a
     scaled target of 1 (N,)."""
-    learn, _ = _split(trial, data)
-    labeled = label_split(data.score[learn], trial.share, trial.seed)
-    train, frame, unit = _prepared(trial, data, learn, labeled)
+    train, frame, unit = _prepared(trial, data, *_labels(trial, data)[:2])
     train = TrainSet(*(getattr(train, part.name).to(device) for part in fields(train)))
     settings = {"steps": trial.steps, **dict(trial.overrides)}
     return (train, settings, torch.Generator().manual_seed(trial.seed)), frame, unit
 
 
-def _fit(trial: Trial, data: TrialData, device: str) -> tuple[Fitted, torch.Tensor, torch.Tensor]:
+def _fit(
+    trial: Trial, data: TrialData, device: str, file: Path | None = None
+) -> tuple[Fitted, torch.Tensor, torch.Tensor]:
     task, frame, unit = _task(trial, data, device)
-    return get_method(trial.method)(*task), frame, unit
+    fitted, keep = _train(get_method(trial.method), trial, task, device, file)
+    return _chosen(trial, data, fitted, keep, frame, unit, device), frame, unit
 
 
-def fit_trial(trial: Trial, data: TrialData, device: str = "cpu") -> FittedTrial:
+def _train(fit: Callable, trial: Trial, task: tuple, device: str, file: Path | None) -> tuple:
+    """What `fit`, a method's or a stack's, makes of its task, and what was kept on the way.
+
+    Numbers that no generator of ours draws, as dropout's, are the trial's own too, and no one else's are used up.
+    """
+    keep = Keep(LOOKS if trial.select != "last" else 0, file)
+    takes_keep = "keep" in signature(fit).parameters
+    if keep.looks and not takes_keep:
+        raise ValueError(f"method {trial.method!r} keeps no weights on its way, and select={trial.select!r} has nothing"
+                         " to choose from: give its `fit` a parameter `keep`, as in methods/mlp.py")  # fmt: skip
+    with torch.random.fork_rng([device] if torch.device(device).type == "cuda" else []):
+        torch.manual_seed(trial.seed)
+        return fit(*task, **({"keep": keep} if takes_keep else {})), keep
+
+
+def _chosen(trial: Trial, data: TrialData, fitted: Fitted, keep: Keep, frame, unit, device: str) -> Fitted:
+    """The trained system with the weights that `trial.select` asks for."""
+    if trial.select == "last":
+        return fitted
+    on = _labels(trial, data)[2]
+    ranked = trial.select == "test-best" or len(on) >= 8
+    return choose_step(fitted, keep, frame[on].to(device), unit[on], data.score[on], ranked)
+
+
+def fit_trial(trial: Trial, data: TrialData, device: str = "cpu", file: Path | None = None) -> FittedTrial:
     """Train a trial on its data (`trial_data(trial)`) without reading or writing a result.
+
+    Args:
+        file: where the training leaves what it needs to go on after a kill (`Keep`), and where it looks for that.
 
     Returns:
         (fitted, features of the scored videos (n, S, C), their indices (n,), predicted scores (n,) in points).
     """
-    return _scored(trial, data, *_fit(trial, data, device), device)
+    return _scored(trial, data, *_fit(trial, data, device, file), device)
 
 
 def _scored(trial: Trial, data: TrialData, fitted: Fitted, frame, unit, device: str) -> FittedTrial:
@@ -304,19 +345,25 @@ def stack_key(trial: Trial, data: TrialData) -> tuple | None:
     """What trials must share to be trained side by side: method, settings and shapes. None where they cannot be."""
     if get_stack(trial.method) is None:
         return None
-    labeled, learn = label_count(trial, data), len(_split(trial, data)[0])
+    learn, seen, _ = _labels(trial, data)
+    labeled, learn = int(seen.sum()), len(learn)
     most = dict(trial.overrides).get("batch", 16), dict(trial.overrides).get("batch_unlabeled", 16)
     batches = min(most[0], labeled), min(most[1], (learn - labeled) or learn)
     positions = tuple(data.features.positions.tolist())
-    return trial.method, trial.overrides, trial.steps, batches, data.features.views["frame"].shape[2], positions
+    looks = trial.select != "last"
+    return trial.method, trial.overrides, trial.steps, looks, batches, data.features.views["frame"].shape[2], positions
 
 
-def fit_stack(trials: list[Trial], data: list[TrialData], device: str = "cpu") -> list[FittedTrial]:
+def fit_stack(
+    trials: list[Trial], data: list[TrialData], device: str = "cpu", file: Path | None = None
+) -> list[FittedTrial]:
     """`fit_trial` of trials with one `stack_key`, as one program: equal up to rounding, much faster on a GPU."""
     tasks, frames, units = zip(*(_task(t, d, device) for t, d in zip(trials, data, strict=True)), strict=True)
     trains, settings, generators = zip(*tasks, strict=True)
-    fitted = get_stack(trials[0].method)(trains, settings[0], generators)
-    return [_scored(*each, device) for each in zip(trials, data, fitted, frames, units, strict=True)]
+    fitted, keep = _train(get_stack(trials[0].method), trials[0], (trains, settings[0], generators), device, file)
+    runs = zip(trials, data, fitted, map(keep.of_run, range(len(trials))), frames, units, strict=True)
+    chosen = [_chosen(*run, device) for run in runs]
+    return [_scored(*each, device) for each in zip(trials, data, chosen, frames, units, strict=True)]
 
 
 def predict_all(trial: Trial, data: TrialData, device: str = "cpu") -> torch.Tensor:

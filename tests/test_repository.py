@@ -29,7 +29,7 @@ FLOORS = [
     {"detector", "tracking", "backbone", "kinetics", "pseudo_labels", "parsing", "contrast", "regression", "losses",
      "sapnet", "endtoend", "segmentation"},
     {"data.footage", "data.features", "data.sequences", "sim.example", "pretrain", "detector_training"},
-    {"training", "methods"},
+    {"keep", "training", "methods", "selection", "executors"},
     {"trials", "results", "experiments", "calibrate", "tuning", "benchmarks"},
     {"report", "runner", "notebooks"},
 ]
@@ -185,7 +185,7 @@ def test_one_failing_notebook_fails_the_tests(house, good):
 def test_help_needs_no_python(house):
     done = run(house, "--help", PATH=str(tools(house)))
     assert done.returncode == 0
-    for option in ("--profile quick|paper", "--only 03", "--data DIR", "--jobs N", "./runall.sh test"):
+    for option in ("--profile quick|paper", "--only 03", "--data DIR", "--jobs N", "--dask ADDRESS", "runall.sh test"):
         assert option in done.stdout
 
 

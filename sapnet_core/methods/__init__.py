@@ -2,9 +2,12 @@
 
 A method is a function `fit(train, settings, generator) -> Fitted`. It sees a `TrainSet` and nothing else: the features
 of both views for all training videos, and the scores of the labeled ones. It is registered by name in `METHODS`.
+
+A fourth parameter `keep` is optional: a method that has it, and hands it on to `training.fit_steps`, lets another step
+than the last be chosen, and goes on where it was killed.
 """
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable
 from dataclasses import dataclass, field
 
 import torch
@@ -52,17 +55,20 @@ class TrainSet:
 
 @dataclass(frozen=True)
 class Fitted:
-    """A trained system: `predict` maps (N, S, C) whole-frame features to (N,) scaled scores."""
+    """A trained system: `predict` maps (N, S, C) whole-frame features to (N,) scaled scores.
+
+    `predict` reads the weights that `network` has when it is called;
+    `step` says after how many steps these weights were taken, where a step was chosen.
+    """
 
     predict: Callable[[Tensor], Tensor]
     curves: list[dict[str, float]] = field(default_factory=list)
     network: torch.nn.Module | None = None
+    step: int | None = None
 
 
-Fit = Callable[[TrainSet, Mapping, torch.Generator], Fitted]
-
-
-Stack = Callable[[Sequence[TrainSet], Mapping, Sequence[torch.Generator]], list[Fitted]]
+Fit = Callable[..., Fitted]  # (TrainSet, Mapping, torch.Generator[, keep=Keep])
+Stack = Callable[..., list[Fitted]]  # the same of sequences; one Keep for all
 
 
 def _methods() -> dict[str, tuple[Fit, Stack]]:

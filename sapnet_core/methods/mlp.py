@@ -9,6 +9,7 @@ from collections.abc import Callable, Mapping, Sequence
 import torch
 from torch import Tensor, nn
 
+from sapnet_core.keep import Keep
 from sapnet_core.losses import l_reg
 from sapnet_core.methods import Fitted, TrainSet
 from sapnet_core.training import batches, fit_stacked, fit_steps
@@ -18,24 +19,32 @@ __all__ = ["fit_mean", "fit_ordered", "stack_mean", "stack_ordered"]
 Pool = Callable[[Tensor], Tensor]  # features (B, S, C) -> one vector a video
 
 
-def fit_mean(train: TrainSet, settings: Mapping, generator: torch.Generator) -> Fitted:
+def fit_mean(
+    train: TrainSet, settings: Mapping, generator: torch.Generator, keep: Keep | None = None
+) -> Fitted:
     """I3D+MLP: (B, S, C) -> mean over S -> 256 -> 128 -> 1. Settings: `steps`, `lr`, `batch`, `unit_targets`."""
-    return _fit(train, settings, generator, pool=_mean)
+    return _fit(train, settings, generator, keep, pool=_mean)
 
 
-def fit_ordered(train: TrainSet, settings: Mapping, generator: torch.Generator) -> Fitted:
+def fit_ordered(
+    train: TrainSet, settings: Mapping, generator: torch.Generator, keep: Keep | None = None
+) -> Fitted:
     """I3D+MLP (clips in order): (B, S, C) -> one vector a clip (pairs of steps averaged), concatenated -> MLP."""
-    return _fit(train, settings, generator, pool=_clips)
+    return _fit(train, settings, generator, keep, pool=_clips)
 
 
-def stack_mean(trains: Sequence[TrainSet], settings: Mapping, generators: Sequence[torch.Generator]) -> list[Fitted]:
+def stack_mean(
+    trains: Sequence[TrainSet], settings: Mapping, generators: Sequence[torch.Generator], keep: Keep | None = None
+) -> list[Fitted]:
     """`fit_mean` of several training sets with equal sizes of batches, as one program."""
-    return _stack(trains, settings, generators, pool=_mean)
+    return _stack(trains, settings, generators, keep, pool=_mean)
 
 
-def stack_ordered(trains: Sequence[TrainSet], settings: Mapping, generators: Sequence[torch.Generator]) -> list[Fitted]:
+def stack_ordered(
+    trains: Sequence[TrainSet], settings: Mapping, generators: Sequence[torch.Generator], keep: Keep | None = None
+) -> list[Fitted]:
     """`fit_ordered` of several training sets with equal sizes of batches, as one program."""
-    return _stack(trains, settings, generators, pool=_clips)
+    return _stack(trains, settings, generators, keep, pool=_clips)
 
 
 def _mean(x: Tensor) -> Tensor:
@@ -73,22 +82,24 @@ class _Run:
         return Fitted(predict, curves, self.net)
 
 
-def _fit(train: TrainSet, settings: Mapping, generator: torch.Generator, pool: Pool) -> Fitted:
+def _fit(train: TrainSet, settings: Mapping, generator: torch.Generator, keep: Keep | None, pool: Pool) -> Fitted:
     run = _Run(train, settings, generator, pool)
 
     def loss(step: int) -> dict[str, Tensor]:
         x, y = run.batch()
         return {"L_all": l_reg(run.net(x), y)}  # Eq. 10
 
-    return run.fitted(fit_steps(run.net.parameters(), loss, settings["steps"], settings.get("lr", 1e-3)))
+    steps, lr = settings["steps"], settings.get("lr", 1e-3)
+    kept = {"keep": keep, "state": run.net.state_dict(), "replay": run.batch}
+    return run.fitted(fit_steps(run.net.parameters(), loss, steps, lr, **kept))
 
 
-def _stack(trains, settings: Mapping, generators, pool: Pool) -> list[Fitted]:
+def _stack(trains, settings: Mapping, generators, keep: Keep | None, pool: Pool) -> list[Fitted]:
     runs = [_Run(train, settings, generator, pool) for train, generator in zip(trains, generators, strict=True)]
     curves = fit_stacked(
         [run.net for run in runs],
         lambda step, net, x, y: {"L_all": l_reg(net(x), y, look=False)},
         lambda weights, step: tuple(torch.stack(part) for part in zip(*(run.batch() for run in runs), strict=True)),
-        settings["steps"], settings.get("lr", 1e-3),
+        settings["steps"], settings.get("lr", 1e-3), keep=keep, replay=lambda: [run.batch() for run in runs],
     )  # fmt: skip
     return [run.fitted(curve) for run, curve in zip(runs, curves, strict=True)]

@@ -12,6 +12,7 @@ import torch
 from torch import Tensor
 from torch.func import functional_call
 
+from sapnet_core.keep import Keep
 from sapnet_core.losses import grade_edges
 from sapnet_core.methods import Fitted, TrainSet
 from sapnet_core.sapnet import SAPNet, SAPNetSettings, sapnet_losses
@@ -23,7 +24,7 @@ TRAINING = {"steps", "lr", "batch", "batch_unlabeled", "warmup", "unit_targets"}
 # `steps` is the optimizer's, never the places of F̄
 
 
-def fit(train: TrainSet, settings: Mapping, generator: torch.Generator) -> Fitted:
+def fit(train: TrainSet, settings: Mapping, generator: torch.Generator, keep: Keep | None = None) -> Fitted:
     """Train SAP-Net.
 
     Args:
@@ -34,6 +35,7 @@ def fit(train: TrainSet, settings: Mapping, generator: torch.Generator) -> Fitte
             labeled videos, so that L_reg and L_un have the size of the other terms when all λ are 1; the paper gives
             no unit).
         generator: draws weights and batches.
+        keep: keeps weights of earlier steps, and goes on after a kill.
 
     Raises:
         ValueError: a setting of that name does not exist.
@@ -44,10 +46,14 @@ def fit(train: TrainSet, settings: Mapping, generator: torch.Generator) -> Fitte
         x_l, x_u, x_a, x_la, y = run.batch()
         return run.terms(step, run.net, x_l, x_u, x_a, x_la, y, run.edges)
 
-    return run.fitted(fit_steps(run.net.parameters(), loss, settings["steps"], settings.get("lr", 1e-3)))
+    steps, lr = settings["steps"], settings.get("lr", 1e-3)
+    kept = {"keep": keep, "state": run.net.state_dict(), "replay": run.batch}
+    return run.fitted(fit_steps(run.net.parameters(), loss, steps, lr, **kept))
 
 
-def fit_stack(trains: Sequence[TrainSet], settings: Mapping, generators: Sequence[torch.Generator]) -> list[Fitted]:
+def fit_stack(
+    trains: Sequence[TrainSet], settings: Mapping, generators: Sequence[torch.Generator], keep: Keep | None = None
+) -> list[Fitted]:
     """`fit` of several training sets with the same settings and sizes of batches, as one program.
 
     Raises:
@@ -73,7 +79,8 @@ def fit_stack(trains: Sequence[TrainSet], settings: Mapping, generators: Sequenc
         return x_l, x_u, x_a, x_la, y, torch.stack([run.edges for run in runs]), labels
 
     steps, lr = settings["steps"], settings.get("lr", 1e-3)
-    curves = fit_stacked([run.net for run in runs], partial(first.terms, look=False), batch, steps, lr)
+    curves = fit_stacked([run.net for run in runs], partial(first.terms, look=False), batch, steps, lr, keep=keep,
+                         replay=lambda: [run.batch() for run in runs])  # fmt: skip
     return [run.fitted(curve) for run, curve in zip(runs, curves, strict=True)]
 
 

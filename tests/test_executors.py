@@ -1,0 +1,236 @@
+"""Trials give the same bytes wherever they run, and none is lost when a worker is killed."""
+
+import os
+import shutil
+import signal
+import subprocess
+import sys
+import time
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import replace
+from threading import Thread
+
+import pytest
+
+from sapnet_core import executors, experiments, paths, results, trials
+from sapnet_core.executors import spread
+from sapnet_core.results import run_trials, trial_folder
+from sapnet_core.trials import Trial
+
+SMALL = Trial("finediving", "drawn", "sap-net", 0.5, 0, "score", 24, 12, steps=5, size=48)
+SWEEP = [replace(SMALL, seed=seed, method=method) for method in ("sap-net", "mlp") for seed in (0, 1, 2)]
+WAIT = 180  # seconds: other work may fill the machine
+SAME = ("config.json", "metrics.json", "predictions.csv", "curves.csv")
+
+
+@pytest.fixture(scope="module")
+def computed(tmp_path_factory):
+    """A runs folder with features alone, and what the sweep gives in this process."""
+    base = tmp_path_factory.mktemp("alone")
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setenv("SAPNET_RUNS", str(base))
+        patch.delenv("SAPNET_DATA", raising=False)
+        trials._data.cache_clear()
+        alone = {folder.name: contents(folder) for folder in run_trials(SWEEP)}
+    trials._data.cache_clear()
+    shutil.rmtree(base / "trials")
+    return base, alone
+
+
+def contents(folder):
+    return {name: (folder / name).read_bytes() for name in SAME}
+
+
+@pytest.fixture
+def runs(computed, tmp_path, monkeypatch):
+    """A fresh runs folder that has the features; every worker finds it by the settings sent along alone."""
+    for name in ("SAPNET_DATA", "SAPNET_DASK"):
+        monkeypatch.delenv(name, raising=False)
+    shutil.copytree(computed[0], tmp_path / "runs")
+    monkeypatch.setenv("SAPNET_RUNS", str(tmp_path / "runs"))
+    trials._data.cache_clear()
+    yield tmp_path / "runs"
+    trials._data.cache_clear()
+
+
+def all_as_alone(folders, alone, runs) -> bool:
+    """Every result is there, once, with the same bytes, and nothing else is."""
+    assert {f.name for f in (runs / "trials").iterdir()} == {f.name for f in folders}
+    return {folder.name: contents(folder) for folder in folders} == alone
+
+
+def test_pools_give_what_one_process_gives(runs, computed):
+    seen = []
+    assert all_as_alone(run_trials(SWEEP, jobs=2, progress=lambda *at: seen.append(at)), computed[1], runs)
+    assert seen == [(done, len(SWEEP)) for done in range(len(SWEEP) + 1)]
+
+
+def test_threads_of_one_process_do_not_mix_their_random_numbers(runs, computed):
+    with ThreadPoolExecutor(3) as pool:
+        assert all_as_alone(run_trials(SWEEP, executor=pool), computed[1], runs)
+
+
+def die_once(flag: str, index: int) -> int:
+    """Kills its process the first time that task 1 is done."""
+    if index == 1 and not os.path.exists(flag):
+        open(flag, "w").close()
+        os.kill(os.getpid(), signal.SIGKILL)
+    time.sleep(0.05)
+    return index * index
+
+
+def die(index: int) -> None:
+    os.kill(os.getpid(), signal.SIGKILL)
+
+
+def test_a_dead_process_of_a_pool_costs_no_task(tmp_path):
+    tasks = [(str(tmp_path / "flag"), index) for index in range(6)]
+    done = list(spread(die_once, tasks, jobs=2))
+    assert sorted((index, value) for index, _, value in done) == [(i, i * i) for i in range(6)]
+
+
+def test_processes_that_keep_dying_are_one_clear_error():
+    with pytest.raises(RuntimeError, match="killed 2 times in a row, with 3 tasks left: .* --jobs"):
+        list(spread(die, [(1,), (2,), (3,)], jobs=2))
+
+
+def fail(index: int) -> int:
+    if index == 2:
+        raise ValueError("no such dive")
+    return index
+
+
+@pytest.mark.parametrize("jobs", [1, 2])
+def test_an_error_names_its_task(jobs):
+    with pytest.raises(ValueError, match="no such dive") as caught:
+        list(spread(fail, [(1,), (2,)], jobs=jobs))
+    assert any("while working on (2,) in process" in note for note in caught.value.__notes__)
+
+
+def test_a_pool_ends_with_the_process_that_asked(tmp_path):
+    """A killed run leaves no process behind that waits, or writes, for ever."""
+    script = tmp_path / "asks.py"
+    script.write_text(
+        "import sys\nfrom test_executors import rest\nfrom sapnet_core.executors import spread\n"
+        "if __name__ == '__main__':\n    list(spread(rest, [(sys.argv[1], i) for i in (0, 1)], jobs=2))\n"
+    )
+    environment = {**os.environ, "PYTHONPATH": f"{paths.root()}{os.pathsep}{paths.root() / 'tests'}"}
+    asks = subprocess.Popen([sys.executable, script, tmp_path], env=environment)
+    pids = wait_for(lambda: len(found := [*tmp_path.glob("*.pid")]) == 2 and [int(f.stem) for f in found])
+    asks.kill()
+    asks.wait()
+    wait_for(lambda: not any(alive(pid) for pid in pids))
+
+
+def rest(folder: str, index: int) -> None:
+    open(f"{folder}/{os.getpid()}.pid", "w").close()
+    time.sleep(300)
+
+
+def alive(pid: int) -> bool:
+    try:
+        with open(f"/proc/{pid}/stat") as file:
+            return file.read().rpartition(")")[2].split()[0] != "Z"
+    except FileNotFoundError:
+        return False
+
+
+def wait_for(what):
+    end = time.monotonic() + WAIT
+    while not (value := what()):
+        assert time.monotonic() < end, "waited in vain"
+        time.sleep(0.02)
+    return value
+
+
+@pytest.fixture
+def cluster(tmp_path):
+    """A Dask scheduler and two worker processes on this machine: (address, {worker's address: its process})."""
+    distributed = pytest.importorskip("distributed")
+    environment = {k: v for k, v in os.environ.items() if not k.startswith("SAPNET")}
+    environment |= {"PYTHONPATH": str(paths.root()), "OMP_NUM_THREADS": "1", "SAPNET_RUNS": str(tmp_path / "unused")}
+    where, started = tmp_path / "scheduler.json", []
+
+    def start(*arguments):
+        log = open(tmp_path / f"{len(started)}.log", "w")
+        started.append(subprocess.Popen([sys.executable, "-m", "dask", *arguments], env=environment, cwd=tmp_path,
+                                        stdout=log, stderr=log))  # fmt: skip
+
+    try:
+        here = ("--host", "127.0.0.1", "--no-dashboard", "--scheduler-file", str(where))
+        start("scheduler", "--port", "0", *here)
+        wait_for(where.is_file)
+        for name in ("one", "two"):
+            start("worker", "--no-nanny", "--nthreads", "1", "--local-directory", str(tmp_path / name), *here)
+        with distributed.Client(scheduler_file=str(where), set_as_default=False) as client:
+            client.wait_for_workers(2, timeout=WAIT)
+            address, pids = client.scheduler.address, client.run(os.getpid)
+        yield address, {worker: next(p for p in started if p.pid == pid) for worker, pid in pids.items()}
+    finally:
+        for process in started:
+            process.kill()
+            process.wait()
+
+
+def test_a_cluster_loses_a_worker_and_no_result(cluster, runs, computed, monkeypatch):
+    address, workers = cluster
+    long = [replace(SMALL, seed=seed, steps=150) for seed in (10, 11)]  # both workers begin with one of these
+    victim = next(iter(workers.values()))
+
+    def kill_one():
+        wait_for(lambda: len([*(runs / "trials").glob(".training-*.safetensors")]) == 2)
+        victim.send_signal(signal.SIGKILL)
+
+    monkeypatch.setenv("SAPNET_DASK", address)
+    monkeypatch.setenv("SAPNET_CHECKPOINT", "0.05")
+    killer = Thread(target=kill_one)
+    killer.start()
+    folders = run_trials([*long, *SWEEP])
+    killer.join()
+    assert victim.wait() == -signal.SIGKILL
+    assert {f.name for f in (runs / "trials").iterdir() if ".tmp" not in f.name} == {f.name for f in folders}
+    assert len({*folders}) == 8 and {f.name: contents(f) for f in folders[2:]} == computed[1]
+    disturbed = [contents(folder) for folder in folders[:2]]
+    monkeypatch.delenv("SAPNET_DASK")
+    shutil.rmtree(runs / "trials")
+    assert [contents(folder) for folder in run_trials(long)] == disturbed
+
+
+def test_a_cluster_that_does_not_share_the_folder_is_named(runs, monkeypatch):
+    """A worker that writes elsewhere: here, one whose result is moved away before it is looked for."""
+    monkeypatch.setattr(results.time, "sleep", lambda seconds: None)
+    monkeypatch.setattr(results, "_run", hide)
+    with pytest.raises(FileNotFoundError, match="process .* wrote .*elsewhere, and .* is not here: workers must share"):
+        run_trials(SWEEP[:1])
+
+
+def hide(several, device):
+    return ["/elsewhere"]
+
+
+def test_no_scheduler_is_said_at_once(runs, monkeypatch):
+    dask = pytest.importorskip("dask")
+    monkeypatch.setenv("SAPNET_DASK", "tcp://127.0.0.1:9")
+    with dask.config.set({"distributed.comm.timeouts.connect": "1s"}):
+        with pytest.raises(ConnectionError, match="no Dask scheduler answers at 'tcp://127.0.0.1:9'"):
+            run_trials(SWEEP[:1])
+    assert not trial_folder(SWEEP[0]).exists()
+
+
+def test_workers_are_told_all_that_is_set(monkeypatch, tmp_path):
+    monkeypatch.setenv("SAPNET_RUNS", os.path.relpath(tmp_path))
+    monkeypatch.setenv("SAPNET_SPLIT", "ordered")
+    monkeypatch.delenv("SAPNET_DATA", raising=False)
+    settings = executors._settings()
+    assert settings["SAPNET_RUNS"] == str(tmp_path) and settings["SAPNET_SPLIT"] == "ordered"
+    assert settings["SAPNET_DATA"] == ""  # whatever the worker has there
+
+
+def test_the_command_line_hands_the_cluster_on(monkeypatch):
+    asked = []
+    monkeypatch.setenv("SAPNET_DASK", "")
+    monkeypatch.setattr(experiments, "run_trials", lambda *_, **__: asked.append(os.environ["SAPNET_DASK"]))
+    experiments.main(["--tables", "fig14", "--dask", "tcp://here:1"])
+    assert asked == ["tcp://here:1"]
+    with pytest.raises(SystemExit):
+        experiments.main(["--jobs", "0"])

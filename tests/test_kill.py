@@ -1,0 +1,267 @@
+"""Kill it at any moment: run again, it ends with the same bits, and nothing half-written was ever read."""
+
+import errno
+import json
+import os
+import random
+import shutil
+import signal
+import subprocess
+import sys
+import time
+from dataclasses import replace
+
+import pytest
+import torch
+
+from sapnet_core import keep, paths, results, trials
+from sapnet_core.keep import Keep
+from sapnet_core.methods import get_method, get_stack
+from sapnet_core.results import run_trial, run_trials
+from sapnet_core.trials import Trial, fit_trial, trial_data
+
+SMALL = Trial("finediving", "drawn", "sap-net", 0.5, 0, "score", 24, 12, steps=40, size=48)
+SWEEP = [replace(SMALL, method="mlp"), SMALL, replace(SMALL, seed=1, overrides=(("dropout", 0.3),)),
+         replace(SMALL, select="validation")]  # fmt: skip
+SAME = ("config.json", "metrics.json", "predictions.csv", "curves.csv")
+KINDS = [
+    ("mlp", {}),
+    ("mlp-ordered", {"unit_targets": True}),
+    ("sap-net", {}),
+    ("sap-net", {"decoder": "psnet"}),  # batch normalization: running means learn without a gradient
+    ("sap-net", {"dropout": 0.5}),  # drawn from torch's own generator
+]
+
+
+@pytest.fixture(scope="module", autouse=True)
+def computed(tmp_path_factory):
+    """A runs folder with the features, the results of an undisturbed run, and its seconds."""
+    base = tmp_path_factory.mktemp("alone")
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setenv("SAPNET_RUNS", str(base))
+        for name in ("SAPNET_DATA", "SAPNET_DASK", "SAPNET_CHECKPOINT"):
+            patch.delenv(name, raising=False)
+        trials._data.cache_clear()
+        trial_data(SMALL)
+        begun = time.monotonic()
+        alone = {folder.name: contents(folder) for folder in run_trials(SWEEP)}
+        seconds = time.monotonic() - begun
+        shutil.rmtree(base / "trials")
+        yield base, alone, seconds
+    trials._data.cache_clear()
+
+
+def contents(folder):
+    return {name: (folder / name).read_bytes() for name in SAME}
+
+
+@pytest.fixture
+def runs(computed, tmp_path, monkeypatch):
+    shutil.copytree(computed[0], tmp_path / "runs")
+    monkeypatch.setenv("SAPNET_RUNS", str(tmp_path / "runs"))
+    return tmp_path / "runs"
+
+
+class Killed(BaseException):
+    """What no one catches, as SIGKILL."""
+
+
+class Mortal(Keep):
+    """Writes its file after every step, and dies after one of them."""
+
+    dies = 0
+
+    def __init__(self, *args, **kwargs):
+        super().__init__(*args, **kwargs)
+        self._every = 0.0
+
+    def after(self, done, *rest):
+        super().after(done, *rest)
+        if done == self.dies:
+            raise Killed
+
+
+def trained(method, settings, file, dies, looks=5):
+    """(weights, curve, snapshots) of a training of 40 steps that goes on from `file` and dies after step `dies`."""
+    trial = replace(SMALL, method=method, overrides=tuple(settings.items()))
+    (train, settings, generator), _, _ = trials._task(trial, trial_data(trial), "cpu")
+    kept = Mortal(looks, file)
+    kept.dies = dies
+    torch.manual_seed(trial.seed)
+    fitted = get_method(method)(train, settings, generator, keep=kept)
+    return fitted.network.state_dict(), fitted.curves, kept.snapshots
+
+
+@pytest.mark.parametrize(("method", "settings"), KINDS)
+def test_a_training_goes_on_to_the_same_bits(method, settings, tmp_path):
+    weights, curve, snapshots = trained(method, settings, None, 0)
+    file = tmp_path / ".training-x.safetensors"
+    for dies in (7, 23, 24):  # killed again and again
+        with pytest.raises(Killed):
+            trained(method, settings, file, dies)
+    rest, rest_curve, rest_snapshots = trained(method, settings, file, 0)
+    assert [[*row.items()] for row in rest_curve] == [[*row.items()] for row in curve]
+    assert [step for step, _ in rest_snapshots] == [8, 16, 24, 32, 40]
+    assert all(torch.equal(rest[name], value) for name, value in weights.items())
+    for (_, one), (_, other) in zip(snapshots, rest_snapshots, strict=True):
+        assert all(torch.equal(one[name], other[name]) for name in one)
+
+
+def test_it_does_go_on_and_does_not_begin_again(tmp_path, monkeypatch):
+    file = tmp_path / ".training-x.safetensors"
+    with pytest.raises(Killed):
+        trained("mlp", {}, file, 30)
+    computed = []
+    after = Keep.after
+    monkeypatch.setattr(Keep, "after", lambda self, done, *rest: computed.append(done) or after(self, done, *rest))
+    trained("mlp", {}, file, 0)
+    assert computed == [*range(31, 41)]
+
+
+def test_a_stack_goes_on_to_the_same_bits(tmp_path):
+    def stack(file, dies):
+        tasks = [trials._task(replace(SMALL, seed=seed), trial_data(SMALL), "cpu")[0] for seed in (0, 1)]
+        trains, settings, generators = zip(*tasks, strict=True)
+        kept = Mortal(0, file)
+        kept.dies = dies
+        return get_stack("sap-net")(trains, settings[0], generators, keep=kept)
+
+    file = tmp_path / ".training-x.safetensors"
+    with pytest.raises(Killed):
+        stack(file, 17)
+    for one, other in zip(stack(None, 0), stack(file, 0), strict=True):
+        assert one.curves == other.curves
+        for name, value in one.network.state_dict().items():
+            assert torch.equal(value, other.network.state_dict()[name])
+
+
+@pytest.mark.parametrize("harm", ["flip a bit", "cut", "empty", "text", "of another trial", "by other code"])
+def test_a_damaged_or_foreign_file_is_not_used(harm, tmp_path, monkeypatch):
+    file = tmp_path / ".training-x.safetensors"
+    with pytest.raises(Killed):
+        trained("mlp", {}, file, 20)
+    whole = bytearray(file.read_bytes())
+    if harm == "flip a bit":
+        whole[len(whole) // 2] ^= 4
+    elif harm == "of another trial":
+        file.rename(file := tmp_path / ".training-y.safetensors")
+    elif harm == "by other code":
+        monkeypatch.setattr(keep, "_code", lambda: "other")
+    file.write_bytes({"cut": whole[:-100], "empty": b"", "text": b"no tensors" * 9}.get(harm, bytes(whole)))
+    net = torch.nn.Linear(1, 1)
+    begin = Keep(file=file).begin(net.state_dict(), torch.optim.Adam(net.parameters(), fused=True))
+    assert begin == (0, [])
+    weights, rest = trained("mlp", {}, None, 0)[0], trained("mlp", {}, file, 0)[0]
+    assert all(torch.equal(rest[name], value) for name, value in weights.items())
+
+
+def test_quick_trainings_write_no_file(runs, monkeypatch):
+    monkeypatch.setattr(keep, "write_tensors", lambda *_: pytest.fail("a minute has not passed"))
+    run_trial(SMALL)
+    assert not [f.name for f in (runs / "trials").iterdir() if f.name.startswith(".")]
+
+
+def test_dropout_repeats_and_uses_no_one_elses_numbers():
+    trial = replace(SMALL, overrides=(("dropout", 0.5),))
+    torch.manual_seed(5)
+    state = torch.get_rng_state()
+    one = fit_trial(trial, trial_data(trial))[3]
+    assert torch.equal(torch.get_rng_state(), state)
+    torch.rand(3)
+    assert torch.equal(fit_trial(trial, trial_data(trial))[3], one)
+
+
+def start(runs, **environment):
+    """The sweep in a process of its own, its file written after nearly every step."""
+    keeps = {k: v for k, v in os.environ.items() if not k.startswith("SAPNET")}
+    given = {"SAPNET_RUNS": str(runs), "SAPNET_CHECKPOINT": "0.01", "PYTHONPATH": str(paths.root()), **environment}
+    return subprocess.Popen([sys.executable, __file__], env={**keeps, **given}, stdout=subprocess.PIPE,
+                            stderr=subprocess.PIPE, text=True)  # fmt: skip
+
+
+def kill_often(runs, computed, moments: int, seed: int) -> int:
+    """Kill the sweep at so many random moments, each time after a part of what is left, and then let it end.
+
+    Returns how many kills hit a living process. What is there is whole and right each time.
+    """
+    draw, hits = random.Random(seed), 0
+    for _ in range(moments):
+        process = start(runs)
+        process.stdout.readline()  # imports are done: the rest is work
+        time.sleep(draw.uniform(0, 1.6) * computed[2] / moments)
+        process.send_signal(signal.SIGKILL)
+        hits += process.wait() == -signal.SIGKILL
+        for folder in (runs / "trials").glob("finediving*"):
+            assert contents(folder) == computed[1][folder.name]
+    last = start(runs)
+    assert last.wait() == 0, last.stderr.read()
+    assert {f.name: contents(f) for f in (runs / "trials").glob("finediving*")} == computed[1]
+    assert not list((runs / "trials").glob(".training-*"))
+    return hits
+
+
+def test_kill_it_at_any_moment(runs, computed):
+    assert kill_often(runs, computed, moments=4, seed=0) >= 2
+
+
+def test_two_runs_at_once_on_one_folder(runs, computed):
+    both = [start(runs), start(runs)]
+    assert [process.wait() for process in both] == [0, 0]
+    assert {f.name: contents(f) for f in (runs / "trials").iterdir()} == computed[1]
+
+
+def test_what_killed_runs_left_is_removed_when_old(runs):
+    folder = runs / "trials"
+    there = run_trial(SWEEP[0])
+    for name in (".writing-old", ".writing-young"):
+        (folder / name).mkdir()
+    for name in (".x.1.a.tmp", f".training-{there.name}.safetensors", ".training-gone.safetensors",
+                 ".training-old.safetensors"):  # fmt: skip
+        (folder / name).write_bytes(b"")
+    for name, days in ((".writing-old", 0.1), (".x.1.a.tmp", 0.1), (".training-gone.safetensors", 30),
+                       (".training-old.safetensors", 90)):  # fmt: skip
+        os.utime(folder / name, (time.time() - days * 86400,) * 2)
+    run_trials([SWEEP[0]])
+    assert {f.name for f in folder.iterdir()} == {there.name, ".writing-young", ".training-gone.safetensors"}
+
+
+def test_a_full_disk_is_said_with_a_remedy(runs):
+    """A disk of 64 KB where mounting is allowed, else a limit on the size of a file."""
+    (runs / "trials").mkdir()
+    mount = ["mount", "-t", "tmpfs", "-o", "size=64k", "none", str(runs / "trials")]
+    mounted = subprocess.run(mount, capture_output=True, check=False)
+    try:
+        limit = {} if mounted.returncode == 0 else {"SAPNET_TEST_LIMIT": "1000"}
+        full = start(runs, **limit)
+        said = full.communicate()[1]
+        assert full.returncode == 1 and f"in {runs}: make room, or move the folder and set SAPNET_RUNS" in said
+        assert ("No space left on device" if not limit else "File too large") in said
+        assert not [f for f in (runs / "trials").iterdir() if f.name.startswith((".writing", ".training"))]
+    finally:
+        if mounted.returncode == 0:
+            subprocess.run(["umount", str(runs / "trials")], check=True)
+
+
+def test_a_result_is_written_whole_or_not_at_all(runs, monkeypatch):
+    written = []
+
+    def fails(path, text):
+        written.append(path)
+        if len(written) == 4:
+            raise OSError(errno.ENOSPC, "full")
+
+    with monkeypatch.context() as patch:
+        patch.setattr(results, "write_text", fails)
+        with pytest.raises(OSError, match="make room"):
+            run_trial(SWEEP[0])
+    assert len(written) == 4 and not list((runs / "trials").iterdir())
+    assert json.loads((run_trial(SWEEP[0]) / "metrics.json").read_text())["n"] == 12
+
+
+if __name__ == "__main__":
+    if limit := os.environ.get("SAPNET_TEST_LIMIT"):
+        import resource
+
+        resource.setrlimit(resource.RLIMIT_FSIZE, (int(limit), int(limit)))
+    print("ready", flush=True)
+    run_trials(SWEEP)

@@ -1,0 +1,171 @@
+"""Which step is scored: known best steps are found, the last changes nothing, and no score leaks into training."""
+
+from dataclasses import replace
+
+import pandas as pd
+import pytest
+import torch
+from torch import nn
+
+from sapnet_core import methods, trials
+from sapnet_core.keep import Keep
+from sapnet_core.methods import Fitted
+from sapnet_core.metrics import spearman
+from sapnet_core.results import results, run_stack, run_trial
+from sapnet_core.selection import choose_step, validation_part
+from sapnet_core.training import fit_steps
+from sapnet_core.trials import Trial, fit_trial, predict_all, trial_data
+
+SMALL = Trial("finediving", "drawn", "sap-net", 0.5, 0, "score", 40, 12, steps=30, size=64,
+              overrides=(("warmup", 0.0), ("tau", 0.1)))  # fmt: skip
+METHODS = ["mlp", "mlp-ordered", "sap-net"]
+
+
+@pytest.fixture(scope="module", autouse=True)
+def runs(tmp_path_factory):
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setenv("SAPNET_RUNS", str(tmp_path_factory.mktemp("runs")))
+        patch.delenv("SAPNET_DATA", raising=False)
+        trials._data.cache_clear()
+        yield
+        trials._data.cache_clear()
+
+
+def small(method: str, select: str, **changes) -> Trial:
+    overrides = SMALL.overrides if method == "sap-net" else ()
+    return replace(SMALL, method=method, select=select, overrides=overrides, **changes)
+
+
+class Slope(nn.Module):
+    """Scores w * x: one number learns."""
+
+    def __init__(self):
+        super().__init__()
+        self.w = nn.Parameter(torch.tensor(3.0))
+
+    def forward(self, x):
+        return self.w * x.mean((1, 2))
+
+
+def walk(steps: int, looks: int) -> tuple[Fitted, Keep]:
+    """A training that goes from w = 3 to below zero, past every slope between."""
+    net, keep = Slope(), Keep(looks)
+    curve = fit_steps(net.parameters(), lambda step: {"L_all": (net.w + 3) ** 2}, steps, 0.1, keep=keep,
+                      state=net.state_dict())  # fmt: skip
+    return Fitted(lambda x: net(x).detach(), curve, net), keep
+
+
+def test_the_best_step_is_found():
+    fitted, keep = walk(steps=60, looks=20)
+    steps, slopes = [step for step, _ in keep.snapshots], torch.tensor([s["w"] for _, s in keep.snapshots])
+    assert steps == list(range(3, 61, 3)) and slopes[0] > 2 and slopes[-1] < -1
+    x, points = torch.rand(10, 2, 4), torch.full((10,), 10.0)
+    score = x.mean((1, 2)) * 10 * slopes[7]  # points of the slope after step 24
+    best = choose_step(fitted, keep, x, points, score, ranked=False)
+    assert best.step == 24 and best.network.w.item() == slopes[7] and torch.allclose(best.predict(x) * 10, score)
+    rising = choose_step(fitted, keep, x, points, x.mean((1, 2)), ranked=True)
+    assert rising.step == 3  # the first of all that rank alike
+    falling = choose_step(fitted, keep, x, points, -x.mean((1, 2)), ranked=True)
+    assert falling.step == steps[int((slopes < 0).nonzero()[0])]
+
+
+def test_looks_are_few_and_hold_the_last_step():
+    assert [step for step, _ in walk(steps=7, looks=20)[1].snapshots] == [1, 2, 3, 4, 5, 6, 7]
+    assert [step for step, _ in walk(steps=45, looks=20)[1].snapshots] == [*range(3, 46, 3)]
+    assert [step for step, _ in walk(steps=50, looks=20)[1].snapshots] == [*range(3, 50, 3), 50]
+    assert not walk(steps=50, looks=0)[1].snapshots
+
+
+@pytest.mark.parametrize("method", METHODS)
+def test_looking_changes_no_weight(method):
+    """The last step's weights are the same bits whether or not earlier ones were kept."""
+    data = trial_data(SMALL)
+    last = fit_trial(small(method, "last"), data)[0]
+    (train, settings, generator), _, _ = trials._task(small(method, "last"), data, "cpu")
+    keep = Keep(20)
+    watched = methods.get_method(method)(train, settings, generator, keep=keep)
+    assert last.curves == watched.curves and last.step is None
+    for name, value in last.network.state_dict().items():
+        assert torch.equal(value, watched.network.state_dict()[name])
+        assert torch.equal(value, keep.snapshots[-1][1][name])
+
+
+@pytest.mark.parametrize("method", METHODS)
+def test_the_best_step_on_the_test_videos_is_no_worse_than_the_last(method):
+    data = trial_data(SMALL)
+    truth = data.score[~data.train]
+    chosen, _, scored, best = fit_trial(small(method, "test-best"), data)
+    last = fit_trial(small(method, "last"), data)[3]
+    assert torch.equal(data.score[scored], truth)
+    assert spearman(best, truth) >= spearman(last, truth) and 1 <= chosen.step <= SMALL.steps
+    assert torch.equal(predict_all(small(method, "test-best"), data)[scored], best)
+    # the same training, another step: its weights are those of a training that had stopped there
+    stopped = fit_trial(small(method, "last", steps=chosen.step), data)[3]
+    assert torch.equal(stopped, best)
+
+
+@pytest.mark.parametrize("method", METHODS)
+def test_no_test_score_reaches_training(method):
+    data = trial_data(SMALL)
+    score = data.score.clone()
+    score[~data.train] = score[~data.train].flip(0)
+    trial = small(method, "validation")
+    one, other = fit_trial(trial, data), fit_trial(trial, replace(data, score=score))
+    assert one[0].step == other[0].step and torch.equal(one[3], other[3])
+
+
+def test_validation_videos_are_a_stratified_quarter_that_training_does_not_see():
+    data = trial_data(SMALL)
+    learn, labeled, _ = trials._labels(small("mlp", "last"), data)
+    again, seen, judges = trials._labels(small("mlp", "validation"), data)
+    (train, _, _), _, _ = trials._task(small("mlp", "validation"), data, "cpu")
+    kept = torch.isin(learn, judges)
+    assert torch.equal(again, learn) and labeled.sum() == 20 and len(judges) == 5 and not (seen & kept).any()
+    assert torch.equal(labeled, seen | kept) and torch.equal(train.labeled, torch.nonzero(seen).flatten())
+    assert train.y[kept].isnan().all() and torch.isin(torch.nonzero(kept).flatten(), train.unlabeled).all()
+    ranks = data.score[learn][labeled].sort().values
+    assert {int(r) // 4 for r in torch.searchsorted(ranks, data.score[judges])} == {0, 1, 2, 3, 4}  # one a stratum
+    assert not torch.equal(judges, trials._labels(small("mlp", "validation", seed=1), data)[2])
+
+
+def test_few_labels_give_two_videos_or_an_error():
+    score = torch.arange(10.0)
+    for count, kept in ((4, 2), (7, 2), (10, 2)):
+        assert validation_part(score, score < count, 0).sum() == kept
+    with pytest.raises(ValueError, match="needs 4 labeled videos, and 3 are"):
+        validation_part(score, score < 3, 0)
+
+
+def test_a_chosen_step_is_written_and_the_last_stays_as_it_was():
+    last, best = (run_trial(small("mlp", select)) for select in ("last", "test-best"))
+    table = results([small("mlp", "last"), small("mlp", "test-best")])
+    assert table.step.tolist() == [30, pd.read_json(best / "metrics.json", typ="series").step]
+    assert "step" not in (last / "metrics.json").read_text()
+    predicted = fit_trial(small("mlp", "last"), trial_data(SMALL))[3].numpy()
+    assert pd.read_csv(last / "predictions.csv").predicted.tolist() == pytest.approx(predicted.tolist(), abs=1e-6)
+
+
+@pytest.mark.parametrize("select", ["validation", "test-best"])
+def test_a_stack_chooses_for_each_of_its_runs(select):
+    several = [small("mlp", select, seed=seed) for seed in (0, 1, 2)]
+    run_stack(several)
+    data, table = trial_data(SMALL), results(several)
+    for trial, step in zip(several, table.step, strict=True):
+        alone = fit_trial(trial, data)[0].step
+        assert step == alone or abs(step - alone) <= 4  # rounding differs, and near steps are near in score
+    assert trials.stack_key(several[0], data) != trials.stack_key(replace(several[0], select="last"), data)
+
+
+def test_a_method_without_snapshots_is_told(monkeypatch):
+    def plain(train, settings, generator):
+        return Fitted(lambda x: x.mean((1, 2)))
+
+    methods.get_method("mlp")
+    monkeypatch.setitem(methods.METHODS, "plain", plain)
+    data = trial_data(SMALL)
+    assert len(fit_trial(small("plain", "last"), data)[3]) == 12
+    with pytest.raises(ValueError, match="method 'plain' keeps no weights .* parameter `keep`"):
+        fit_trial(small("plain", "test-best"), data)
+    monkeypatch.setitem(methods.METHODS, "plain", lambda train, settings, generator, keep: plain(train, settings, None))
+    with pytest.raises(ValueError, match="kept no weights"):
+        fit_trial(small("plain", "test-best"), data)
