@@ -71,15 +71,23 @@ def _links(notebook: Path, folder: Path) -> str:
     return f'<a href="{rendered}">notebook</a> ({source})' if (folder / rendered).is_file() else f"notebook {source}"
 
 
-def _part(part: Part, profile: str) -> str:
-    """Picture, table, caption, facts, provenance: in this order."""
-    content, name = [], html.escape(part.stem)
-    if (file := part.folder / f"{part.stem}.png").is_file():
+def _picture(file: Path, alt: str) -> str:
+    """The picture at reading size, a link to itself."""
+    try:
         with Image.open(file, formats=("PNG",)) as image:
             width, height = image.size
-        size = f'width="{width}" height="{height}" style="width: {round(0.62 * width)}px"'
-        image = f'<img src="{name}.png" {size} alt="{html.escape(part.caption or part.title)}" loading="lazy">'
-        content.append(f'<figure><a href="{name}.png">{image}</a></figure>')
+    except OSError:
+        return '<p class="note">The picture cannot be read.</p>'
+    size, name = f'width="{width}" height="{height}" style="width: {round(0.62 * width)}px"', html.escape(file.name)
+    image = f'<img src="{name}" {size} alt="{html.escape(alt)}" loading="lazy">'
+    return f'<figure><a href="{name}">{image}</a></figure>'
+
+
+def _part(part: Part, profile: str) -> str:
+    """Picture, table, caption, facts, provenance: in this order."""
+    content = []
+    if (file := part.folder / f"{part.stem}.png").is_file():
+        content.append(_picture(file, part.caption or part.title))
     if (file := part.folder / f"{part.stem}.md").is_file():
         shown, rows = table(file.read_text(encoding="utf-8"))
         content.append(fold(f"Table, {rows} rows", shown, is_open=rows < LONG) if rows else "")

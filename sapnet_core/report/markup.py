@@ -44,7 +44,7 @@ def _text(cell: str) -> str:
 
 def _row(cells: list[str], tag: str = "td") -> str:
     first, *rest = cells
-    return f"<tr><th>{first}</th>" + "".join(f"<{tag}>{cell}</{tag}>" for cell in rest) + "</tr>"
+    return f'<tr><th class="name">{first}</th>' + "".join(f"<{tag}>{cell}</{tag}>" for cell in rest) + "</tr>"
 
 
 def _head(names: list[str]) -> str:
@@ -54,7 +54,8 @@ def _head(names: list[str]) -> str:
         return _row(names, "th")
     groups = list(dict.fromkeys(pair[1] for pair in pairs))
     spans = "".join(f'<th colspan="{sum(p[1] == g for p in pairs)}">{g}</th>' for g in groups)
-    return f'<tr><th rowspan="2">{names[0]}</th>{spans}</tr><tr>' + "".join(f"<th>{p[2]}</th>" for p in pairs) + "</tr>"
+    below = "".join(f"<th>{pair[2]}</th>" for pair in pairs)
+    return f'<tr><th class="name" rowspan="2">{names[0]}</th>{spans}</tr><tr>{below}</tr>'
 
 
 def table(markdown: str) -> tuple[str, int]:

@@ -2,6 +2,7 @@
 
 import html
 import re
+from xml.etree import ElementTree
 
 __all__ = ["LEFT_OVER", "mathml"]
 
@@ -11,11 +12,14 @@ LEFT_OVER = "tex"  # class of an equation that could not be converted and is sho
 SPELLINGS = (
     (re.compile(r"(\\[bB]igg?[lrm]?)\s*\\(?:[lr]Vert|\|)"), r"\1‖"),
     (re.compile(r"(\\[bB]igg?[lrm]?)\s*\\(?:[lr]vert)"), r"\1|"),
-    (re.compile(r"\\arg\s*(?=\\(?:max|min)\b)"), r"\\operatorname{arg}\\,"),
+    (re.compile(r"\\arg\s*(?=\\(?:max|min)(?![A-Za-z]))"), r"\\operatorname{arg}\\,"),
     (re.compile(r"\\(begin|end)\{aligned\}"), r"\\\1{align*}"),
+    (re.compile(r"\\(math(?:cal|bb|bf|rm))\s*([A-Za-z0-9])"), r"\\\1{\2}"),
+    (re.compile(r"\\mathrm\{([A-Za-z0-9 -]+)\}"), r"\\text{\1}"),
 )
 TAG = re.compile(r"\\tag\{([^{}]*)\}|\\qquad\s*\(([^()$]{1,12})\)\s*$")  # the equation's number, to stand at the right
-DOUBLE_STRUCK = re.compile(r'<mn mathvariant="double-struck">(\d)</mn>')
+SPACE = "http://www.w3.org/1998/Math/MathML"
+LIMITS = {"msub": "munder", "msup": "mover", "msubsup": "munderover"}  # below and above, in a formula of its own
 
 
 def mathml(tex: str, block: bool = False) -> str:
@@ -37,7 +41,24 @@ def mathml(tex: str, block: bool = False) -> str:
         made = ""
     if not made or re.search(r">[^<]*\\[^<]*<", made):
         return f'<code class="{LEFT_OVER}">{html.escape(tex)}</code>'
-    made = re.sub(r"&(?!#\w+;|\w+;)", "&amp;", made)
-    made = DOUBLE_STRUCK.sub(lambda m: f"<mn>{chr(0x1D7D8 + int(m[1]))}</mn>", made)
-    made = made.replace("<mo>&#x23DF;</mo>", '<mo stretchy="true">&#x23DF;</mo>')
+    made = _drawable(re.sub(r"&(?!#\w+;|\w+;)", "&amp;", made), block)
     return f'<span class="equation">{made}{number}</span>' if block else made
+
+
+def _drawable(made: str, block: bool) -> str:
+    """The same MathML with what browsers ask for: letters instead of `mathvariant`, braces that stretch, limits of
+    max and min below them."""
+    ElementTree.register_namespace("", SPACE)
+    tree = ElementTree.fromstring(made)
+    for node in tree.iter():
+        kind, text = node.tag.rpartition("}")[2], node.text or ""
+        if node.get("mathvariant") == "double-struck" and text.isdigit():
+            node.text = "".join(chr(0x1D7D8 + int(digit)) for digit in text)
+            del node.attrib["mathvariant"]
+        elif kind == "mo" and text in ("\u23de", "\u23df"):
+            node.set("stretchy", "true")
+        elif kind == "mo" and text == "^":
+            node.text = "\u02c6"  # the accent, which is drawn smaller
+        elif block and kind in LIMITS and len(node) and node[0].text in ("max", "min"):
+            node.tag = f"{{{SPACE}}}{LIMITS[kind]}"
+    return ElementTree.tostring(tree, encoding="unicode")

@@ -11,16 +11,15 @@ from sapnet_core.report.markup import STYLE, page
 from sapnet_core.report.mathml import mathml
 from sapnet_core.storage import write_text
 
-__all__ = ["notebook_page", "write_notebook_page"]
+__all__ = ["markdown_html", "notebook_page", "write_notebook_page"]
 
 FORMAT = 1  # of these pages; raise it when their making changes
 
 
 @cache
-def _exporter():
-    """nbconvert's cells without its page (which fetches scripts from elsewhere), their Markdown with MathML."""
-    from nbconvert import HTMLExporter
-    from nbconvert.filters.markdown_mistune import IPythonRenderer, MarkdownWithMath
+def _renderer() -> type:
+    """nbconvert's way from Markdown to HTML, with equations as MathML."""
+    from nbconvert.filters.markdown_mistune import IPythonRenderer
 
     class Renderer(IPythonRenderer):
         def inline_math(self, body: str) -> str:
@@ -32,12 +31,23 @@ def _exporter():
         def latex_environment(self, name: str, body: str) -> str:
             return mathml(f"\\begin{{{name}}}{body}\\end{{{name}}}", block=True)
 
-    def markdown(source: str) -> str:
-        renderer = Renderer(escape=False, exclude_anchor_links=True)
-        return MarkdownWithMath(renderer=renderer).render(source)
+    return Renderer
+
+
+def markdown_html(source: str) -> str:
+    """The Markdown of a cell as HTML."""
+    from nbconvert.filters.markdown_mistune import MarkdownWithMath
+
+    return MarkdownWithMath(renderer=_renderer()(escape=False, exclude_anchor_links=True)).render(source)
+
+
+@cache
+def _exporter():
+    """nbconvert's cells without its page, which fetches scripts from elsewhere."""
+    from nbconvert import HTMLExporter
 
     exporter = HTMLExporter(template_name="basic")
-    exporter.register_filter("markdown2html", markdown)
+    exporter.register_filter("markdown2html", markdown_html)
     return exporter
 
 
@@ -55,7 +65,7 @@ def notebook_page(notebook: Path, back: str = "../index.html") -> str:
     body = re.sub(r"<(script|style)\b.*?</\1>", "", body, flags=re.DOTALL)  # pandas scopes a style to each table
     title = nb.cells[0].source.splitlines()[0].lstrip("# ") if nb.cells else notebook.stem
     link = f'<p class="note"><a href="{html.escape(back)}">All tables and figures</a></p>'
-    main = f'{link}\n<main class="notebook">\n{body}\n</main>'
+    main = f'<main class="notebook">\n{link}\n{body}\n</main>'
     return page(title, main, _highlighting(), head=f'<meta name="made-from" content="{_made_from(notebook)}">')
 
 
