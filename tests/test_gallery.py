@@ -175,6 +175,9 @@ def test_tables_keep_their_cells():
     text, rows = table(f"**T**\n\n| system | 10% paper | 10% this run (n=3) |\n{rule}\n| a \\| b | — | **0.5** |")
     assert rows == 1 and '<th colspan="2">10%</th>' in text and '<th class="name">a | b</th>' in text
     assert "<strong>0.5</strong>" in text and table("no table") == ("", 0)
+    plain, rows = table("| a | b | c |\n| --- | --- | --- |\n| x | y | 1.0 |\n| short |")
+    assert rows == 2 and '<th class="words">b</th><th>c</th>' in plain
+    assert '<td class="words">y</td><td>1.0</td>' in plain and table("| a |\n| --- |")[1] == 0
     Page(text)
 
 

@@ -8,6 +8,7 @@ __all__ = ["STYLE", "badge", "fold", "listing", "page", "table"]
 
 STYLE = Path(__file__).with_name("page.css").read_text(encoding="utf-8")
 CELLS = re.compile(r"(?<!\\)\|")
+NUMBER = re.compile(r"(<strong>)?[-−+]?\d|—")
 PAIR = re.compile(r"(.+) (paper|this run.*)")  # header of a comparison: two columns of one kind
 
 
@@ -42,16 +43,17 @@ def _text(cell: str) -> str:
     return re.sub(r"\*\*(.+?)\*\*", r"<strong>\1</strong>", text)
 
 
-def _row(cells: list[str], tag: str = "td") -> str:
-    first, *rest = cells
-    return f'<tr><th class="name">{first}</th>' + "".join(f"<{tag}>{cell}</{tag}>" for cell in rest) + "</tr>"
+def _row(cells: list[str], words: list[bool], tag: str = "td") -> str:
+    kinds = [' class="words"' * wordy for wordy in words[1:]]
+    rest = "".join(f"<{tag}{kind}>{cell}</{tag}>" for cell, kind in zip(cells[1:], kinds, strict=True))
+    return f'<tr><th class="name">{cells[0]}</th>{rest}</tr>'
 
 
-def _head(names: list[str]) -> str:
+def _head(names: list[str], words: list[bool]) -> str:
     """One line of header, or two where every column but the first is one of a pair."""
     pairs = [PAIR.fullmatch(name) for name in names[1:]]
     if not pairs or not all(pairs):
-        return _row(names, "th")
+        return _row(names, words, "th")
     groups = list(dict.fromkeys(pair[1] for pair in pairs))
     spans = "".join(f'<th colspan="{sum(p[1] == g for p in pairs)}">{g}</th>' for g in groups)
     below = "".join(f"<th>{pair[2]}</th>" for pair in pairs)
@@ -64,6 +66,8 @@ def table(markdown: str) -> tuple[str, int]:
     if len(lines) < 2:
         return "", 0
     head, _, *rows = ([_text(cell) for cell in CELLS.split(line.strip())[1:-1]] for line in lines)
-    body = "\n".join(_row(row) for row in rows)
-    content = f"<table>\n<thead>{_head(head)}</thead>\n<tbody>\n{body}\n</tbody>\n</table>"
+    rows = [(row + [""] * len(head))[: len(head)] for row in rows]
+    words = [bool(rows) and not any(NUMBER.match(row[i]) for row in rows) for i in range(len(head))]
+    body = "\n".join(_row(row, words) for row in rows)
+    content = f"<table>\n<thead>{_head(head, words)}</thead>\n<tbody>\n{body}\n</tbody>\n</table>"
     return f'<div class="scroll" tabindex="0">{content}</div>', len(rows)
