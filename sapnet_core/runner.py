@@ -4,7 +4,8 @@
 
 An executed notebook goes to `runs/notebooks/`, by a temporary file and a rename once its last cell is through, so that
 a failure leaves every earlier good output alone. Beside it a small JSON file records what the run was made from; a
-notebook of which nothing has changed since, and whose figures are still as it wrote them, is up to date.
+notebook of which nothing has changed since, and whose figures are still as it wrote them, is up to date. At the end
+the gallery and a page for each notebook are written beside the figures.
 """
 
 import argparse
@@ -23,6 +24,7 @@ from pathlib import Path
 from sapnet_core import paths, profiles
 from sapnet_core.data.source import source_records
 from sapnet_core.notebooks import find, load
+from sapnet_core.report.gallery import write_gallery
 from sapnet_core.storage import read_json, write_json
 
 __all__ = ["Outcome", "check_parameters", "inputs_digest", "run_notebook", "run_all", "summary", "main"]
@@ -236,6 +238,12 @@ def main(arguments: list[str] | None = None) -> int:
     except (ValueError, FileNotFoundError) as error:
         parser.error(str(error))
     print("\n" + summary(outcomes), flush=True)
+    try:
+        page = write_gallery(args.profile)
+        print(f"All of it on one page: {page.relative_to(paths.figures().parent).as_posix()}", flush=True)
+    except ValueError as error:  # a file that a notebook left is not what it should be
+        print(f"no gallery: {error}", file=sys.stderr)
+        return 1
     return int(any(outcome.state == "failed" for outcome in outcomes))
 
 

@@ -9,7 +9,8 @@ import pandas as pd
 from matplotlib.figure import Figure
 
 from sapnet_core import paths
-from sapnet_core.report.provenance import provenance_rows
+from sapnet_core.embedded import comment
+from sapnet_core.provenance import provenance_rows, with_declaration
 from sapnet_core.report.tables import flat, markdown
 from sapnet_core.storage import write_bytes, write_text
 
@@ -37,7 +38,7 @@ def save_figure(fig: Figure, name: str, data: pd.DataFrame, provenance: dict) ->
     Returns:
         The names of the files, without folders.
     """
-    folder, note = _folder(provenance), json.dumps(provenance, sort_keys=True)
+    folder, note = _folder(provenance), json.dumps(with_declaration(provenance, name), sort_keys=True)
     content = {}
     for kind, metadata in (("png", {"Description": note}), ("svg", {"Date": None, "Description": note})):
         buffer = io.BytesIO()
@@ -51,7 +52,8 @@ def save_figure(fig: Figure, name: str, data: pd.DataFrame, provenance: dict) ->
 
 
 def save_table(name: str, table: pd.DataFrame, provenance: dict, title: str = "") -> list[str]:
-    """Write `name`.csv (numbers) and `name`.md (as shown, with its provenance below).
+    """Write `name`.csv (numbers) and `name`.md (as shown, with its provenance below; the hashes of its
+    trials in a comment that no page shows).
 
     Args:
         name: stem such as "table01".
@@ -62,7 +64,8 @@ def save_table(name: str, table: pd.DataFrame, provenance: dict, title: str = ""
     """
     head = f"**{title}**\n\n" if title else ""
     rows = "".join(f"- {key}: {text}\n" for key, text in provenance_rows(provenance))
+    note = comment(with_declaration(provenance, name))
     folder = _folder(provenance)
     write_text(folder / f"{name}.csv", _csv(flat(table)))
-    write_text(folder / f"{name}.md", f"{head}{markdown(table)}\n\n{rows}")
+    write_text(folder / f"{name}.md", f"{head}{markdown(table)}\n\n{rows}\n{note}")
     return [f"{name}.csv", f"{name}.md"]

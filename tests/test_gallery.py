@@ -1,0 +1,245 @@
+"""The gallery and the pages of notebooks: everything on them, in order, without a network, also on a phone."""
+
+import csv
+import html
+import re
+import shutil
+import subprocess
+from html.parser import HTMLParser
+from pathlib import Path
+from urllib.parse import unquote
+
+import matplotlib.pyplot as plt
+import nbformat
+import pandas as pd
+import pytest
+from PIL import Image
+
+from sapnet_core import notebooks, paths, provenance, report
+from sapnet_core.report import gallery, parts
+from sapnet_core.report.markup import table
+from sapnet_core.report.mathml import LEFT_OVER, mathml
+from sapnet_core.report.notebook_pages import markdown_html, notebook_page, write_notebook_page
+
+VOID = {"meta", "img", "br", "hr", "link", "input", "col"}
+BLOCKS = {"div", "p", "ul", "ol", "table", "details", "section", "figure", "h1", "h2", "h3", "h4", "pre", "dl", "nav"}
+# a browser without a window is never narrower than 500 pixels, a frame in its page is
+PROBE = """<!DOCTYPE html><meta charset="utf-8">
+<iframe style="width: {}px; height: 900px; border: 0" srcdoc="{}"></iframe>
+<script>onload = () => {{ const page = document.querySelector("iframe").contentDocument, all = page.documentElement
+document.title = [all.scrollWidth, all.clientWidth, [...page.images].filter(i => !i.naturalWidth).length].join(" ") }}
+</script>"""
+OUTSIDE = re.compile(r"[a-z]+:|//", re.IGNORECASE)
+
+
+class Page(HTMLParser):
+    """What a page loads and links, its ids, its text; raises where elements are not closed in order."""
+
+    def __init__(self, text: str):
+        super().__init__()
+        self.open, self.loads, self.links, self.ids, self.text = [], [], [], set(), []
+        self.feed(text)
+        self.close()
+        assert not self.open, f"not closed: {self.open}"
+
+    def handle_starttag(self, tag, attrs):
+        attrs = dict(attrs)
+        assert not (tag in BLOCKS and "p" in self.open), f"<{tag}> in a paragraph, line {self.getpos()[0]}"
+        assert attrs.get("id") not in self.ids - {None}, f"id {attrs['id']} twice"
+        assert not [name for name in attrs if name.startswith("on")]
+        self.ids.add(attrs.get("id"))
+        self.loads += [attrs[k] for k in ("src", "srcset", "poster", "data") if k in attrs]
+        if tag == "a" and "href" in attrs:
+            self.links.append(attrs["href"])
+        elif "href" in attrs:
+            self.loads.append(attrs["href"])
+        if tag not in VOID:
+            self.open.append(tag)
+
+    def handle_startendtag(self, tag, attrs):
+        assert tag in VOID or "math" in self.open
+        if tag in VOID:
+            self.handle_starttag(tag, attrs)
+
+    def handle_endtag(self, tag):
+        assert self.open and self.open[-1] == tag, f"</{tag}> closes {self.open[-1:]}, line {self.getpos()[0]}"
+        self.open.pop()
+
+    def handle_data(self, data):
+        if "style" in self.open:
+            assert "url(" not in data and "@import" not in data
+        else:
+            self.text.append(data)
+
+
+def checked(file: Path, absent: str = "") -> Page:
+    """A page that loads nothing from outside, and whose links into the project all lead somewhere."""
+    page = Page(file.read_text(encoding="utf-8"))
+    assert not [link for link in page.loads if OUTSIDE.match(link) and not link.startswith("data:image/")]
+    for link in (*page.links, *page.loads):
+        if link.startswith("#"):
+            assert unquote(link[1:]) in page.ids, link
+        elif not OUTSIDE.match(link) and not (absent and re.fullmatch(absent, link)):
+            assert (file.parent / unquote(link.partition("#")[0])).resolve().is_file(), link
+    return page
+
+
+@pytest.fixture
+def house(tmp_path, monkeypatch):
+    """figures/ with a table and its curves, two figures, one's own and others, claims; one executed notebook."""
+    for name in ("SAPNET_DATA", "SAPNET_I3D", "SAPNET_DETECTOR"):
+        monkeypatch.delenv(name, raising=False)
+    monkeypatch.setenv("SAPNET_FIGURES", str(tmp_path / "figures"))
+    monkeypatch.setenv("SAPNET_RUNS", str(tmp_path / "runs"))
+    for module in (provenance, parts):
+        monkeypatch.setattr(module, "trial_hash", lambda trial: f"{trial.seed}")  # draws and films nothing
+    (tmp_path / "notebooks").symlink_to(paths.root() / "notebooks")
+    cells = pd.DataFrame({"system": ["I3D+MLP"], "column": ["10%"], "rho": [0.618]})
+    runs = pd.DataFrame({"system": ["I3D+MLP", "a <b> c"], "column": "10%", "seed": 0, "rho": [0.5, 0.4]})
+    for profile in ("quick", "paper"):
+        record = report.provenance(profile, "twins of <drawn> annotations", (0, 1), ["a1"], "05_ablations")
+        report.save_table("table01", report.comparison_table(runs, cells), record, "Table I")
+        fig, ax = plt.subplots(figsize=(7.2, 3))
+        ax.plot([0, 1], [0, 1])
+        for name in ("table01_curves", "fig12", "fig05", "own_scatter", "zz_other"):
+            report.save_figure(fig, name, cells, record)
+        plt.close(fig)
+    report.save_table("decisions", pd.DataFrame({"n": range(40)}), record | {"profile": "quick"})
+    Image.new("L", (4, 4)).save(tmp_path / "figures" / "fig09.png")  # nobody knows from where
+    (tmp_path / "figures" / "fig10.png").write_bytes(b"torn")
+    rows = [("<i>K</i> = 3", "Fig. 5 and 12", "supported"), ("C2", "Tables I, II", "contradicted"),
+            ("C3", "Table I", "suspiciously better"), ("C4", "abstract", "undecided")]  # fmt: skip
+    with open(tmp_path / "figures" / "claims.csv", "w", encoding="utf-8", newline="") as file:
+        csv.writer(file).writerows([("claim", "place", "verdict", "p"), *((*row, "0.1") for row in rows)])
+    ran = tmp_path / "runs" / "notebooks" / "05_ablations.ipynb"
+    ran.parent.mkdir(parents=True)
+    nbformat.write(nbformat.v4.new_notebook(cells=[nbformat.v4.new_markdown_cell("# Ablate\n$$x^2\\tag{3}$$")]), ran)
+    ran.with_suffix(".json").write_text('{"seconds": 12.3, "made": {}, "inputs": ""}')
+    return tmp_path
+
+
+def test_everything_is_there_in_the_papers_order(house):
+    file = gallery.write_gallery()
+    page = checked(file)
+    heads = re.findall(r'<section class="entry" id="(\w+)">', file.read_text(encoding="utf-8"))
+    assert heads == ["table01", "fig05", "fig09", "fig10", "fig12", "decisions", "zz_other", "own_scatter"]
+    for kind in ("png", "svg", "csv"):
+        assert f"fig12.{kind}" in page.links
+    assert {"table01.csv", "notebooks/05_ablations.html", "../notebooks/05_ablations.ipynb"} <= {*page.links}
+    assert "../notebooks/00_start_here.ipynb" in page.links and "notebooks/00_start_here.html" not in page.links
+    text = " ".join(" ".join(page.text).split())
+    for part in ("notebook ran in under 20 s", "seeds 0, 1", "a <b> c", "twins of <drawn> annotations", "Zz other",
+                 "quick profile", "<i>K</i> = 3", "it holds no provenance", "picture cannot be read",
+                 "./runall.sh --only 05"):  # fmt: skip
+        assert part in text, part
+    checked(house / "figures" / "notebooks" / "05_ablations.html")
+
+
+def test_equal_files_give_equal_bytes_and_pages_are_made_once(house):
+    file = gallery.write_gallery()
+    first, page = file.read_bytes(), house / "figures" / "notebooks" / "05_ablations.html"
+    written = page.stat().st_mtime_ns
+    (house / "runs" / "notebooks" / "05_ablations.json").write_text('{"seconds": 17.9, "made": {}, "inputs": ""}')
+    gallery.write_gallery()
+    assert file.read_bytes() == first and page.stat().st_mtime_ns == written
+    ran = house / "runs" / "notebooks" / "05_ablations.ipynb"
+    ran.write_text(ran.read_text().replace("Ablate", "Remove"))
+    assert write_notebook_page(ran, page) and "<title>Remove</title>" in page.read_text(encoding="utf-8")
+
+
+def test_each_profile_has_its_gallery(house):
+    gallery.write_gallery("paper")
+    gallery.write_gallery()
+    assert "paper/index.html" in checked(house / "figures" / "index.html").links
+    checked(gallery.write_gallery("paper"))
+    text = (house / "figures" / "paper" / "index.html").read_text(encoding="utf-8")
+    assert "../../notebooks/05_ablations.ipynb" in text and "../index.html" in text and "paper profile" in text
+
+
+def test_claims_stand_at_their_places(house):
+    assert parts.places("Table I, Figs. 7 and 12; Tables IV, V and VI; Figure 9; Sec. III-B") == [
+        "table01", "fig07", "fig12", "table04", "table05", "table06", "fig09",
+    ]  # fmt: skip
+    text = gallery.write_gallery().read_text(encoding="utf-8")
+    entries = dict(re.findall(r'<section class="entry" id="(\w+)">(.*?)</section>', text, re.DOTALL))
+    shown = {stem: re.findall(r'class="badge (\w+)">[✓✗?!] \d', entry) for stem, entry in entries.items()}
+    assert shown["table01"] == ["bad", "odd"] and shown["fig05"] == shown["fig12"] == ["good"]
+    assert not shown["own_scatter"] and "C4" in text.partition("Other claims")[2]
+    (house / "figures" / "claims.csv").write_text("claim,place,verdict\nx,Table I,maybe\n")
+    with pytest.raises(ValueError, match="claims.csv: needs columns"):
+        gallery.write_gallery()
+
+
+def test_tables_keep_their_cells():
+    rule = "| --- | ---: | ---: |"
+    text, rows = table(f"**T**\n\n| system | 10% paper | 10% this run (n=3) |\n{rule}\n| a \\| b | — | **0.5** |")
+    assert rows == 1 and '<th colspan="2">10%</th>' in text and '<th class="name">a | b</th>' in text
+    assert "<strong>0.5</strong>" in text and table("no table") == ("", 0)
+    plain, rows = table("| a | b | c |\n| --- | --- | --- |\n| x | y | 1.0 |\n| short |")
+    assert rows == 2 and '<th class="words">b</th><th>c</th>' in plain
+    assert '<td class="words">y</td><td>1.0</td>' in plain and table("| a |\n| --- |")[1] == 0
+    Page(text)
+
+
+@pytest.mark.parametrize(
+    ("tex", "part"),
+    [
+        (r"\bar{\mathcal F}_u", "ℱ"), (r"\mathbb 1", "𝟙"), (r"\arg\min_{z\notin\Gamma} Z", "<munder><mo>min</mo>"),
+        (r"\big\lVert x\big\rVert^2", "‖"), (r"x = 1\tag{7}", '<span class="number">(7)</span>'),
+        (r"x = 1\qquad(12)", '<span class="number">(12)</span>'), (r"\underbrace{x}_{\text{a b}}", 'stretchy="true">⏟'),
+        (r"a & b < c", "&amp;"), (r"\hat{F}", "<mo>ˆ</mo>"), (r"\operatorname{sg}(x)", "<mo>sg</mo>"),
+        (r"\unknown{x}", f'<code class="{LEFT_OVER}">'), (r"\frac{", f'<code class="{LEFT_OVER}">'),
+    ],
+)  # fmt: skip
+def test_equations_become_mathml(tex, part):
+    made = mathml(tex, block=True)
+    assert part in made
+    Page(f"<p>{made}</p>")
+
+
+@pytest.mark.parametrize("file", notebooks.find(), ids=lambda file: file.stem)
+def test_every_stored_equation_is_drawn(file):
+    for cell in notebooks.load(file).cells:
+        if cell.cell_type == "markdown":
+            made = markdown_html(cell.source)
+            assert f'class="{LEFT_OVER}"' not in made
+            prose = re.sub(r"<(code|pre).*?</\1>", "", made, flags=re.DOTALL)
+            assert "$" not in prose and not re.search(r"\\[a-z]{2,}", prose), cell.source
+
+
+def test_a_stored_notebook_is_one_file(tmp_path):
+    (tmp_path / "index.html").write_text("")
+    (tmp_path / "notebooks").mkdir()
+    file = tmp_path / "notebooks" / "03.html"
+    file.write_text(notebook_page(notebooks.find(["03"])[0]), encoding="utf-8")
+    page = checked(file)
+    assert "script" not in file.read_text(encoding="utf-8").partition("<body>")[0]
+    assert sum(link.startswith("data:image/png") for link in page.loads) > 3
+
+
+def test_the_stored_gallery_leads_everywhere():
+    file = paths.root() / "figures" / "index.html"
+    if not file.is_file():
+        pytest.skip("no gallery is stored")
+    checked(file, absent=r"notebooks/\w+\.html|paper/index\.html")  # those two come with a run
+
+
+@pytest.mark.parametrize("width", [390, 1280])
+def test_a_browser_without_network_shows_it_without_sideways_scroll(house, width):
+    browser = next(filter(None, map(shutil.which, ("chromium", "chromium-browser", "google-chrome"))), None)
+    if browser is None:
+        pytest.skip("no Chromium here")
+    gallery.write_gallery()
+    for page in (house / "figures" / "index.html", house / "figures" / "notebooks" / "05_ablations.html"):
+        text = page.read_text(encoding="utf-8").replace(' loading="lazy"', "").replace("<details>", "<details open>")
+        probe = page.with_name("probe.html")
+        probe.write_text(PROBE.format(width, html.escape(text)), encoding="utf-8")
+        done = subprocess.run(
+            [browser, "--headless", "--no-sandbox", "--disable-gpu", f"--user-data-dir={house / 'browser'}",
+             "--host-resolver-rules=MAP * ~NOTFOUND", "--dump-dom", probe.as_uri()],
+            capture_output=True, text=True, check=False, timeout=60,
+        )  # fmt: skip
+        told = re.search(r"<title>(\d+) (\d+) (\d+)</title>", done.stdout)
+        assert told, done.stderr[-500:]
+        scroll, inner, broken = map(int, told.groups())
+        assert width - 20 <= inner <= width and scroll <= inner and not broken

@@ -1,0 +1,204 @@
+"""Provenance that one can ask for: in each kind of file, all hashes, stale where a trial changed, fearless of files."""
+
+import dataclasses
+import json
+import struct
+import zlib
+
+import matplotlib.pyplot as plt
+import pandas as pd
+import pytest
+
+from sapnet_core import experiments, provenance, report
+from sapnet_core.embedded import RecordError, comment, read_record
+from sapnet_core.profiles import get_profile
+from sapnet_core.trials import trial_hash
+
+TABLE = pd.DataFrame({"system": ["I3D+MLP"], "rho": [0.5]})
+
+
+@pytest.fixture
+def figures(tmp_path, monkeypatch):
+    for name in ("SAPNET_DATA", "SAPNET_I3D", "SAPNET_DETECTOR"):
+        monkeypatch.delenv(name, raising=False)
+    monkeypatch.setenv("SAPNET_FIGURES", str(tmp_path / "figures"))
+    monkeypatch.setenv("SAPNET_RUNS", str(tmp_path / "runs"))
+    return tmp_path / "figures"
+
+
+@pytest.fixture
+def declared(monkeypatch):
+    """What Figure 7 declares, to be changed by a test: name -> Trial. Hashes hang on the settings alone, so that
+    nothing is drawn or filmed."""
+    size = get_profile("quick")
+    trials = {seed: experiments.declare("finediving", "SAP-Net (Ours)", 0.15, seed, size) for seed in range(3)}
+    monkeypatch.setitem(experiments.FIGURES, "fig07", lambda profile: trials)
+    monkeypatch.setattr(provenance, "trial_hash", lambda t: f"{t.seed}{t.steps}{t.share:.2f}".replace(".", ""))
+    return trials
+
+
+def save(name="fig07", trials=(), **changes):
+    """The figure and the table of one stem."""
+    record = report.provenance("quick", "twins of drawn annotations", (0, 1, 2), trials, "12_fig07_tau")
+    fig, ax = plt.subplots()
+    ax.plot([0, 1], [0, 1])
+    report.save_figure(fig, name, TABLE, {**record, **changes})
+    plt.close(fig)
+    report.save_table(name, TABLE, {**record, **changes}, "Figure 7")
+
+
+def answer(figures, capsys, name="fig07.png"):
+    code = provenance.main([str(figures / name)])
+    return code, capsys.readouterr()
+
+
+def test_every_kind_of_file_holds_all_hashes(figures, declared, capsys):
+    save(trials=declared.values())
+    hashes = sorted(map(provenance.trial_hash, declared.values()))
+    for kind in ("png", "svg", "md", "csv"):
+        assert read_record(figures / f"fig07.{kind}")["hashes"] == hashes
+        code, printed = answer(figures, capsys, f"fig07.{kind}")
+        assert code == 0 and "current (3 trials are as declared)" in printed.out
+    for part in ("twins of drawn annotations", "quick", "0, 1, 2", *hashes, "commit", "torch", "./runall.sh --only 12",
+                 "0 of 3 lie in runs/trials"):  # fmt: skip
+        assert part in printed.out
+    (figures.parent / "runs" / "trials" / f"finediving-sap-net-{hashes[0]}").mkdir(parents=True)
+    assert "1 of 3 lie in runs/trials" in answer(figures, capsys)[1].out
+
+
+def test_notebooks_show_number_and_digest_alone(figures, declared):
+    record = report.provenance("quick", "twins", (0,), declared.values())
+    assert len(record["hashes"]) == 3 and record["trials"].startswith("3 (")
+    shown = report.provenance_table(record).data
+    assert record["trials"] in shown and record["hashes"][0] not in shown
+    save(trials=declared.values())
+    visible = (figures / "fig07.md").read_text(encoding="utf-8").partition("<!--")[0]
+    assert record["hashes"][0] not in visible
+
+
+def test_equal_runs_give_equal_bytes(figures, declared):
+    save(trials=declared.values())
+    first = {file.name: file.read_bytes() for file in figures.iterdir()}
+    save(trials=reversed(declared.values()))
+    assert first == {file.name: file.read_bytes() for file in figures.iterdir()} and len(first) == 4
+
+
+def test_changed_new_and_gone_trials_make_a_figure_stale(figures, declared, capsys):
+    save(trials=declared.values())
+    kept = dict(declared)
+    declared[1] = dataclasses.replace(declared[1], steps=999)
+    code, printed = answer(figures, capsys)
+    assert code == 1 and "stale (1 of 3 trials changed, 0 new, 0 gone)" in printed.out
+    declared.update(kept)
+    declared[3] = dataclasses.replace(kept[0], seed=3)
+    assert "stale (0 of 3 trials changed, 1 new, 0 gone)" in answer(figures, capsys)[1].out
+    del declared[3], declared[2]
+    assert "stale (0 of 3 trials changed, 0 new, 1 gone)" in answer(figures, capsys)[1].out
+
+
+def test_a_figure_may_show_a_part_of_what_is_declared_or_more(figures, declared, capsys):
+    extra = dataclasses.replace(declared[0], share=0.3)
+    save(trials=[declared[0], declared[1], extra])
+    record = read_record(figures / "fig07.png")
+    assert record["undrawn"] == [provenance.trial_hash(declared[2])]
+    assert record["undeclared"] == [provenance.trial_hash(extra)]
+    assert "current (2 trials are as declared; 1 more" in answer(figures, capsys)[1].out
+    declared[2] = dataclasses.replace(declared[2], steps=7)  # is not drawn
+    assert answer(figures, capsys)[0] == 0
+    declared[0] = dataclasses.replace(declared[0], steps=7)
+    assert "stale (1 of 2 trials changed, 0 new, 0 gone)" in answer(figures, capsys)[1].out
+
+
+def test_where_nothing_can_be_compared_it_says_so(figures, declared, capsys, tmp_path, monkeypatch):
+    save("own_scatter", ["a1"])
+    save("fig08")
+    save("fig07", declared.values(), source="videos")
+    save("fig07_more", declared.values(), weights={"I3D": "0" * 12})
+    reasons = {"own_scatter": "no trials are declared for 'own_scatter'", "fig08": "its record lists no trials",
+               "fig07": "made from videos, in use are twins", "fig07_more": "made with other weights"}  # fmt: skip
+    for name, why in reasons.items():
+        code, printed = answer(figures, capsys, f"{name}.png")
+        assert code == 0 and f"not decided ({why}" in " ".join(printed.out.split())
+    huge = {**read_record(figures / "fig07.png"), "profile": "huge"}
+    assert "profile 'huge' is unknown" in str(provenance.status(huge, "fig07"))
+
+
+def test_stems_name_their_declaration():
+    names = {"table01": ("I",), "table02_curves": ("II",), "table06": ("VI",), "fig07": ("fig07",), "table09": (),
+             "decisions": ("decisions",), "tables_differences": ("I", "II"), "own_results": ()}  # fmt: skip
+    assert {stem: provenance.declared_names(stem) for stem in names} == names
+
+
+def test_trials_are_hashed_and_hashes_taken_as_they_are(figures):
+    trial = experiments.declare("mtl-aqa", "I3D+MLP", 0.1, 0, dataclasses.replace(get_profile("quick"), dives=(12, 6)))
+    record = report.provenance("quick", "twins", trials=[trial])
+    assert record["hashes"] == [trial_hash(trial)] == report.provenance("quick", "x", (), record["hashes"])["hashes"]
+
+
+def png(*chunks: tuple[bytes, bytes]) -> bytes:
+    def chunk(kind, data):
+        return struct.pack(">I", len(data)) + kind + data + struct.pack(">I", zlib.crc32(kind + data))
+
+    size = (b"IHDR", struct.pack(">IIBBBBB", 1, 1, 8, 0, 0, 0, 0))
+    parts = [size, *chunks, (b"IDAT", zlib.compress(b"\0\0")), (b"IEND", b"")]
+    return b"\x89PNG\r\n\x1a\n" + b"".join(chunk(*part) for part in parts)
+
+
+def svg(description: str, doctype: str = "") -> bytes:
+    return (f'<?xml version="1.0"?>{doctype}<svg xmlns:dc="http://purl.org/dc/elements/1.1/"><metadata>'
+            f"<dc:description>{description}</dc:description></metadata></svg>").encode()  # fmt: skip
+
+
+GOOD = {"source": "twins", "profile": "quick"}
+BOMB = '<!DOCTYPE svg [<!ENTITY a "aaaaaaaaaa"><!ENTITY b "&a;&a;&a;&a;&a;&a;&a;&a;">]>'
+OUTSIDE = '<!DOCTYPE svg [<!ENTITY a SYSTEM "file:///etc/passwd">]>'
+
+
+@pytest.mark.parametrize(
+    ("name", "content", "message"),
+    [
+        ("a.png", png(), "holds no provenance"),
+        ("a.png", png()[:20], "cannot be read"),
+        ("a.png", b"GIF89a", "cannot be read"),
+        ("a.png", png((b"zTXt", b"Description\0\0" + zlib.compress(b"x" * 3_000_000))), "cannot be read"),
+        ("a.png", png((b"tEXt", b"Description\0{not json")), "cannot be read"),
+        ("a.png", png((b"tEXt", b'Description\0["a list"]')), "no record"),
+        ("a.svg", b"<svg></svg>", "holds no provenance"),
+        ("a.svg", b"<svg>", "cannot be read"),
+        ("a.svg", svg("&b;", BOMB), "declares entities"),
+        ("a.svg", svg("&a;", OUTSIDE), "declares entities"),
+        ("a.md", b"# A page\n", "holds no provenance"),
+        ("a.md", b"\xff\xfe", "cannot be read"),
+        ("a.md", comment({**GOOD, "hashes": [["x"]]}).encode(), "hashes is no list"),
+        ("a.csv", b"x\n1\n", "none of .png, .svg, .md stands beside it"),
+        ("a.txt", b"", "no .png, .svg, .md or .csv"),
+        ("missing/a.png", None, "no such file"),
+    ],
+)
+def test_a_file_without_provenance_is_named_in_one_line(tmp_path, capsys, name, content, message):
+    if content is not None:
+        (tmp_path / name).write_bytes(content)
+    assert provenance.main([str(tmp_path / name)]) == 2
+    printed = capsys.readouterr()
+    assert printed.err.count("\n") == 1 and str(tmp_path / name) in printed.err and message in printed.err
+    assert printed.out == ""
+
+
+def test_a_file_too_large_is_not_opened(tmp_path):
+    with open(tmp_path / "a.svg", "wb") as file:
+        file.truncate(65_000_000)
+    with pytest.raises(RecordError, match="larger than 64 MB"):
+        read_record(tmp_path / "a.svg")
+
+
+def test_foreign_records_are_read_and_print_no_control_characters(tmp_path, capsys):
+    (tmp_path / "a.svg").write_bytes(svg(json.dumps(GOOD), '<!DOCTYPE svg PUBLIC "-//W3C//DTD SVG 1.1//EN" "a.dtd">'))
+    assert read_record(tmp_path / "a.svg") == GOOD
+    hostile = {**GOOD, "source": "\x1b[31mred\x07 --> <!--"}
+    (tmp_path / "b.md").write_text(comment(hostile))
+    assert read_record(tmp_path / "b.md") == hostile
+    assert provenance.main([str(tmp_path / "a.svg"), str(tmp_path / "b.md"), str(tmp_path / "c.md")]) == 2
+    assert "\x1b" not in capsys.readouterr().out
+    old = "| a |\n\n- source: twins\n- profile: quick\n- trials: 9 (ab)\n- command: ./runall.sh\n"
+    (tmp_path / "old.md").write_text(old)
+    assert read_record(tmp_path / "old.md")["trials"] == "9 (ab)"
