@@ -9,7 +9,9 @@ from sapnet_core.metrics import mean_interval
 from sapnet_core.report.pairs import Paired
 from sapnet_core.report.style import COLORS
 
-__all__ = ["seed_curve", "seed_bars", "forest", "stems"]
+__all__ = ["seed_curve", "seed_marks", "forest", "stems"]
+
+VIDEOS = "#4d4d4d"  # the interval over test videos, whatever the color of the one over seeds
 
 
 def seed_curve(
@@ -31,16 +33,17 @@ def seed_curve(
     ax.plot(x, mean, color=color, marker=marker, mec="white", ms=5.5, label=label, zorder=3)
 
 
-def seed_bars(
+def seed_marks(
     ax: Axes, x: Sequence[float], values, color: str, marker: str = "o", label: str | None = None, width: float = 0.2
 ) -> None:
-    """As `seed_curve` for places without order: a bar for the mean, a line for its interval, a point for each seed."""
+    """As `seed_curve` for places side by side: a large mark for the mean, a line for its interval, and the seeds as
+    small points spread over `width`, so that equal ones are seen."""
     x, values = np.asarray(x, dtype=float), np.asarray(values, dtype=float)
     mean, low, high = np.array([mean_interval(row) for row in values]).T
-    ax.bar(x, mean, width, color=color, alpha=0.45, label=label, zorder=1)
-    ax.vlines(x, low, high, color="black", lw=1, zorder=2)
-    spread = np.linspace(-0.25, 0.25, values.shape[1]) * width  # seeds side by side, so that equal ones are seen
-    ax.plot((x[:, None] + spread).ravel(), values.ravel(), marker, color=color, mec="white", mew=0.4, ms=3.5, zorder=3)
+    spread = np.linspace(-0.3, 0.3, values.shape[1]) * width
+    ax.vlines(x, low, high, color=color, lw=1.4, zorder=1)
+    ax.plot((x[:, None] + spread).ravel(), values.ravel(), ".", color=color, ms=4, alpha=0.55, zorder=2)
+    ax.plot(x, mean, marker, color=color, mec="white", ms=6, label=label, zorder=3)
 
 
 def forest(ax: Axes, rows: dict[str, Paired], color: str = COLORS[0], gap_before: str = "") -> None:
@@ -54,7 +57,7 @@ def forest(ax: Axes, rows: dict[str, Paired], color: str = COLORS[0], gap_before
     value, low, high, video_low, video_high = np.array([tuple(found) for found in rows.values()]).T
     ax.axvline(0, color="black", lw=0.8)
     ax.hlines(y, low, high, color=color, lw=2.6, label="over seeds")
-    ax.hlines(y + 0.28, video_low, video_high, color=COLORS[1], lw=1.2, label="over videos")
+    ax.hlines(y + 0.28, video_low, video_high, color=VIDEOS, lw=1.2, label="over videos")
     ax.plot(value, y, "o", color=color, mec="white", ms=5, label="mean difference")
     ax.set(yticks=y, yticklabels=list(rows), ylim=(y[-1] + 0.7, -0.6))
 
@@ -65,5 +68,5 @@ def stems(ax: Axes, rows: dict[float, Paired], color: str = COLORS[0], width: fl
     value, low, high, video_low, video_high = np.array([tuple(found) for found in rows.values()]).T
     ax.axhline(0, color="black", lw=0.8)
     ax.vlines(x, low, high, color=color, lw=2.6, label="over seeds")
-    ax.vlines(x + 0.2 * width, video_low, video_high, color=COLORS[1], lw=1.2, label="over videos")
+    ax.vlines(x + 0.2 * width, video_low, video_high, color=VIDEOS, lw=1.2, label="over videos")
     ax.plot(x, value, "o", color=color, mec="white", ms=5, label="mean difference")
