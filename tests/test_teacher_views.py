@@ -1,0 +1,99 @@
+"""What a trial's teacher looks at and how I3D reads the frames: the fields `teacher` and `reading` of a trial."""
+
+from dataclasses import replace
+
+import pytest
+import torch
+
+from sapnet_core import trials
+from sapnet_core.profiles import PROFILES
+from sapnet_core.trials import TEACHERS, Trial, trial_data, trial_hash
+
+DIVES = Trial("mtl-aqa", "drawn", "sap-net", 0.5, 0, "execution", 6, 3, steps=2, size=48)
+FINE = replace(DIVES, dataset="finediving")
+
+
+@pytest.fixture(scope="module", autouse=True)
+def runs(tmp_path_factory):
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setenv("SAPNET_RUNS", str(tmp_path_factory.mktemp("runs")))
+        patch.delenv("SAPNET_DATA", raising=False)
+        trials._data.cache_clear()
+        trials._read_records.cache_clear()
+        yield
+
+
+def views(trial: Trial) -> tuple[torch.Tensor, torch.Tensor]:
+    found = trial_data(trial).features.views
+    assert set(found) == {"frame", "actor"}
+    return found["frame"], found["actor"]
+
+
+def test_the_student_always_sees_the_whole_frame():
+    frames = [views(replace(DIVES, teacher=teacher))[0] for teacher in TEACHERS]
+    assert all(torch.equal(frame, frames[0]) for frame in frames)
+
+
+def test_each_teacher_sees_what_it_is_named_after():
+    frame, crop = views(DIVES)
+    assert torch.equal(views(replace(DIVES, teacher="frame"))[1], frame)
+    other = views(replace(DIVES, teacher="photometric"))[1]
+    assert other.shape == frame.shape
+    for seen in (frame, crop):  # in every video, not in some
+        assert bool(((other - seen).abs().amax((1, 2)) > 1e-3).all())
+    assert not torch.equal(crop, frame)
+
+
+def test_a_photometric_view_stays_near_its_frame():
+    """The same scene in other colors is nearer to its own frame than to other videos' frames, in most videos."""
+    frame, other = (view.flatten(1) for view in (views(DIVES)[0], views(replace(DIVES, teacher="photometric"))[1]))
+    assert float((torch.cdist(other, frame).argmin(1) == torch.arange(len(frame))).float().mean()) > 0.5
+
+
+def test_nine_clips_of_mtl_aqa_are_the_first_nine_of_its_ten():
+    ten, nine = trial_data(DIVES).features, trial_data(replace(DIVES, reading="9x16")).features
+    assert ten.views["frame"].shape[1] == 20 and nine.views["frame"].shape[1] == 18
+    assert torch.equal(nine.positions, ten.positions[:18])
+    for view in ("frame", "actor"):
+        assert torch.equal(nine.views[view], ten.views[view][:, :18])
+
+
+def test_a_reading_that_is_the_protocol_gives_the_protocols_features():
+    for trial, own in ((DIVES, "10x16"), (FINE, "9x16")):
+        named, default = views(replace(trial, reading=own)), views(trial)
+        assert all(torch.equal(a, b) for a, b in zip(named, default, strict=True))
+
+
+def test_one_dense_pass_has_its_own_steps():
+    dense = trial_data(replace(FINE, reading="dense")).features
+    assert dense.views["frame"].shape[1] == 12 == len(dense.positions) and dense.period == 1
+
+
+UNKNOWN = [("teacher", "crop"), ("teacher", ""), ("reading", "9"), ("select", "best"), ("select", "")]
+
+
+@pytest.mark.parametrize(("field", "value"), UNKNOWN)
+def test_unknown_names_are_refused(field, value):
+    with pytest.raises(ValueError, match=f"{field}={value!r} is unknown"):
+        replace(DIVES, **{field: value})
+
+
+def test_each_choice_is_a_trial_of_its_own():
+    changes = [{"teacher": "photometric"}, {"teacher": "frame"}, {"reading": "9x16"}, {"reading": "dense"},
+               {"select": "validation"}, {"select": "test-best"}]  # fmt: skip
+    some = [DIVES, *(replace(DIVES, **change) for change in changes)]
+    assert len({trial_hash(trial) for trial in some}) == len(some)
+
+
+def test_the_middle_of_a_sweep_is_the_trial_of_the_tables():
+    from sapnet_core.experiments import OURS, SHARES, column_name, figure_trials, table_trials
+
+    quick = PROFILES["quick"]
+    tables = {**table_trials("I", quick), **{("II", *k): t for k, t in table_trials("II", quick).items()}}
+    swept = {**figure_trials("fig07", quick), **figure_trials("fig09", quick)}
+    for seed in quick.seeds:
+        middle = tables["II", OURS, "15%", seed]
+        assert all(swept[place + (seed,)] == middle for place in (("tau", 0.7), ("K", 3), ("M", 8)))
+        for share in map(column_name, SHARES):
+            actor = figure_trials("fig10", quick)["actor region", share, seed]
+            assert actor == tables[OURS, share, seed] == figure_trials("fig08", quick)[OURS, share, seed]
