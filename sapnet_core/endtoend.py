@@ -8,7 +8,7 @@ import torch
 from torch import Tensor, nn
 
 from sapnet_core.backbone import I3D, training_dtype
-from sapnet_core.data.clips import CLIP, clip_starts, step_positions
+from sapnet_core.data.clips import CLIP, clip_starts, step_positions, steps_per_clip
 from sapnet_core.sapnet import Output, SAPNet
 
 __all__ = ["EndToEnd"]
@@ -20,8 +20,9 @@ class EndToEnd(nn.Module):
     Args:
         backbone: I3D; its BatchNorm statistics stay as they are (`I3D.freeze_norm`).
         network: SAP-Net whose `channels` are the backbone's.
-        reading: "9x16", "10x16" or "dense" (E1).
-        mean, std: (2, C) by which first and second steps of a clip are standardized, or scalars.
+        reading: "9x16", "10x16" or "dense" (E1), or "segments", whose two steps are averaged.
+        mean, std: (2, C) by which first and second steps of a clip are standardized, (1, C) where a clip is one step or
+            time is one clip, or scalars.
         mixed: the backbone computes in bfloat16 where that is safe (autocast, and `backbone.training_dtype`); weights
             and the network stay float32.
         checkpoint: the backbone's activations are computed again in the backward pass rather than kept.
@@ -50,7 +51,9 @@ class EndToEnd(nn.Module):
         with torch.autocast(x.device.type, torch.bfloat16, enabled=mixed):
             maps = self.backbone(x, self.checkpoint)
         steps = maps.float().mean((3, 4)).transpose(1, 2)  # (B*clips, C, T', h, w) -> (B*clips, T', C)
-        standard = (steps.unflatten(1, (-1, 2)) - self.mean) / self.std if self.reading != "dense" else steps
+        if self.reading == "segments":
+            steps = steps.mean(1, keepdim=True)  # a segment is one step
+        standard = (steps.unflatten(1, (-1, steps_per_clip(self.reading))) - self.mean) / self.std
         return standard.reshape(len(videos), -1, self.backbone.channels)  # (B, S, C)
 
     def forward(self, x_l: Tensor, x_u: Tensor | None, x_a: Tensor | None, x_la: Tensor | None = None) -> Output:

@@ -27,8 +27,8 @@ from sapnet_core.methods import Fitted, TrainSet, get_method, get_stack
 from sapnet_core.profiles import DIVES, finefs_split
 from sapnet_core.selection import SELECT, choose_step, validation_part
 
-__all__ = ["Trial", "TrialData", "trial_data", "trial_hash", "trial_footage", "label_count", "train_set", "fit_trial",
-           "fit_stack", "stack_key", "predict_all"]  # fmt: skip
+__all__ = ["Trial", "TrialData", "trial_data", "trial_hash", "trial_footage", "label_count", "train_set", "view_scale",
+           "fit_trial", "fit_stack", "stack_key", "predict_all"]  # fmt: skip
 
 FORMAT = 4  # raise when a change of code changes results by more than rounding: earlier trials are then run again
 TEACHERS = ("actor", "photometric", "frame")
@@ -267,10 +267,16 @@ def _standardized(data: TrialData, learn: torch.Tensor) -> tuple[torch.Tensor, t
     """
     scaled = []
     for name in ("frame", "actor"):
+        mean, std = view_scale(data, learn, name)
         x = data.features.views[name].unflatten(1, (-1, data.features.period))  # (N, S/2, 2, C)
-        mean, std = x[learn].mean((0, 1)), x[learn].std((0, 1)) + 1e-4  # (2, C)
         scaled.append(((x - mean) / std).flatten(1, 2))
     return tuple(scaled)
+
+
+def view_scale(data: TrialData, learn: torch.Tensor, view: str) -> tuple[torch.Tensor, torch.Tensor]:
+    """Mean and deviation (period, C) by which a view's steps are standardized: those of the videos `learn` (n,)."""
+    x = data.features.views[view][learn].unflatten(1, (-1, data.features.period))  # (n, S/2, 2, C)
+    return x.mean((0, 1)), x.std((0, 1)) + 1e-4
 
 
 def _unit(trial: Trial, data: TrialData, visible: torch.Tensor) -> torch.Tensor:

@@ -27,7 +27,7 @@ FLOORS = [
     {"", "paths", "profiles", "progress", "storage", "metrics", "paper", "embedded"},
     {"data", "actors", "sim"},
     {"detector", "tracking", "backbone", "kinetics", "pseudo_labels", "parsing", "contrast", "regression", "losses",
-     "sapnet", "endtoend", "segmentation"},
+     "sapnet", "endtoend", "segmentation", "attention_maps"},
     {"data.footage", "data.features", "data.sequences", "sim.example", "pretrain", "detector_training"},
     {"keep", "training", "methods", "selection", "executors"},
     {"trials", "results", "experiments", "calibrate", "tuning", "benchmarks"},
