@@ -65,7 +65,8 @@ def read_cell(trials: list[Trial]) -> Cell:
     if len({tuple(frame["key"]) for frame in frames}) != 1:
         raise ValueError(f"seeds of one cell were scored on different videos: {trials[0]}")
     predicted = torch.from_numpy(np.stack([frame["predicted"].to_numpy() for frame in frames]))
-    return Cell(predicted, torch.from_numpy(frames[0]["score"].to_numpy()), f"{trials[0].dataset}/{trials[0].group}")
+    true = torch.tensor(frames[0]["score"].tolist(), dtype=torch.float64)
+    return Cell(predicted, true, f"{trials[0].dataset}/{trials[0].group}")
 
 
 # ---- from cells to numbers ------------------------------------------------------------------------------------------
