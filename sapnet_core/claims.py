@@ -3,7 +3,8 @@
     python -m sapnet_core.claims --profile quick
 
 A claim whose systems are not declared by `experiments` is "not testable here", and becomes testable by itself once they
-are. Controls (`ledger`) are corrected and counted apart from the paper's claims.
+are; of a claim on several, those that are here can contradict it and not support it. Controls (`ledger`) are corrected
+and counted apart from the paper's claims.
 """
 
 import argparse
@@ -32,6 +33,7 @@ Lookup = Callable[[Name], Cell | None]
 
 LEVEL = 0.05
 SUPPORTED, SUSPICIOUS, CONTRADICTED, UNDECIDED = "supported", "suspiciously better", "contradicted", "undecided here"
+PARTLY = "seeds and videos, of the pairs that are here"
 HOLDS, FAILS, UNTESTED = "holds", "does not hold", "not testable here"
 VERDICTS = (SUPPORTED, SUSPICIOUS, CONTRADICTED, UNDECIDED, HOLDS, FAILS, UNTESTED)
 
@@ -95,8 +97,11 @@ def examine(claim: Claim, lookup: Lookup, resamples: int = 1000, memory: dict | 
     if claim.kind == "arithmetic":
         return _arithmetic(claim)
     cells = {name: lookup(name) for name in claim.names}
-    if absent := list(dict.fromkeys(name[1] for name, cell in cells.items() if cell is None)):
-        return {"test": "none", "reason": f"system not implemented: {', '.join(absent)}"}
+    absent = list(dict.fromkeys(name[1] for name, cell in cells.items() if cell is None))
+    pairs = [pair for pair in claim.pairs if not any(cells[name] is None for side in pair for name in side)]
+    missing = {"reason": f"system not implemented: {', '.join(absent)}"} if absent else {}
+    if not pairs or absent and claim.kind != "greater":
+        return {"test": "none", **missing}
     if claim.kind in ("count", "worst"):
         return _errors(claim, list(cells.values()))
     memory = {} if memory is None else memory
@@ -107,7 +112,7 @@ def examine(claim: Claim, lookup: Lookup, resamples: int = 1000, memory: dict | 
                 memory[name, claim.metric] = resampled(cells[name], claim.metric, resamples)
         return [memory[name, claim.metric] for name in side]
 
-    found = [compare(measured(high), measured(low), by_classes(high)) for high, low in claim.pairs]
+    found = [compare(measured(high), measured(low), by_classes(high)) for high, low in pairs]
     link, p = weakest(found)
     numbers = {"effect": link.value, "low": link.low, "high": link.high, "seed_low": link.seed_low,
                "seed_high": link.seed_high, "seeds": len(link.by_seed)}  # fmt: skip
@@ -116,7 +121,10 @@ def examine(claim: Claim, lookup: Lookup, resamples: int = 1000, memory: dict | 
         within = abs(link.value) <= claim.margin
         p = inside if within else min(1.0, 2 * outside)
         return {"test": "seeds and videos, equivalence", **numbers, "p": p, "said": within}
-    return {"test": "seeds and videos", **numbers, "p": p, "said": link.value > 0}
+    said = link.value > 0
+    if absent:  # a counterexample is enough to contradict, the ones that are here are not enough to support
+        return {"test": PARTLY, **numbers, "p": 1.0 if said else p, "said": said, **missing}
+    return {"test": "seeds and videos", **numbers, "p": p, "said": said}
 
 
 def _arithmetic(claim: Claim) -> dict[str, object]:
@@ -164,7 +172,7 @@ def decide(row: dict) -> str:
     if row["test"] == "every seed":
         return UNDECIDED if row["said"] is None else SUPPORTED if row["said"] else CONTRADICTED
     if not row["p_holm"] < LEVEL:
-        return UNDECIDED
+        return UNTESTED if row["test"] == PARTLY else UNDECIDED
     if not row["said"]:
         return CONTRADICTED
     too_good = row["paper"] > 0 and row["low"] > max(2 * row["paper"], row["paper"] + 0.02)

@@ -127,6 +127,14 @@ def test_a_system_that_is_not_here_is_named():
     assert later["test"] == "seeds and videos"
 
 
+def test_a_counterexample_contradicts_all_though_some_are_not_here():
+    best = Claim("best", "Table V", "a is best", pairs=(TWO.pairs[0], (TWO.pairs[0][0], (("V", "CoRe", "20%"),))))
+    assert verdict(best, a=2.0, b=0.5) == "contradicted"
+    for a, b in ((0.5, 2.0), (1.0, 1.0)):
+        assert verdict(best, families=20, a=a, b=b) == "not testable here"
+    assert examine(best, lookup(a=0.5, b=2.0))["reason"] == "system not implemented: CoRe"
+
+
 def test_all_of_several_is_as_sure_as_the_weakest():
     best = Claim("best", "Fig. 9", "a is best", pairs=(TWO.pairs[0], (TWO.pairs[0][0], (("I", "c", "10%"),))))
     assert verdict(best, a=0.5, b=2.0, c=2.0) == "supported"
