@@ -27,7 +27,8 @@ from sapnet_core.progress import progress_bar
 from sapnet_core.results import predictions, run_trials
 from sapnet_core.trials import Trial
 
-__all__ = ["VERDICTS", "LEVEL", "needed_trials", "read_cell", "examine", "weakest", "decide", "evaluate"]
+__all__ = ["VERDICTS", "LEVEL", "needed_trials", "read_cell", "examine", "weakest", "decide",
+           "size_beside_print", "evaluate"]  # fmt: skip
 
 Lookup = Callable[[Name], Cell | None]
 
@@ -179,12 +180,19 @@ def decide(row: dict) -> str:
     return SUSPICIOUS if too_good and row["kind"] != "comparable" else SUPPORTED
 
 
+def size_beside_print(row: dict) -> str:
+    """Whether the effect's interval holds the printed size, whatever the verdict on its sign; "" where none is."""
+    if not row["test"].startswith("seeds and videos") or math.isnan(row["paper"]) or math.isnan(row["low"]):
+        return ""
+    return "smaller" if row["high"] < row["paper"] else "larger" if row["low"] > row["paper"] else "as printed"
+
+
 def evaluate(profile: Profile | str) -> pd.DataFrame:
     """The ledger of one run: a row a claim, or control, in the ledger's order. Trials must have been run.
 
     Returns: columns claim, statement, place, kind, control, metric, verdict, effect, low, high, seed_low, seed_high, p,
-    p_holm, paper, test, reason, source, profile, seeds. The effect is that of the weakest pair; p_holm is corrected
-    over the paper's tested claims, and over the controls apart.
+    p_holm, paper, size, test, reason, source, profile, seeds. The effect is that of the weakest pair; p_holm is
+    corrected over the paper's tested claims, and over the controls apart; size is that of `size_beside_print`.
     """
     profile = profiles.get_profile(profile) if isinstance(profile, str) else profile
     declared = _declared(list(dict.fromkeys(name for claim in ledger() for name in claim.names)), profile)
@@ -200,9 +208,9 @@ def evaluate(profile: Profile | str) -> pd.DataFrame:
         family = [row for row in rows if row["control"] == control]
         for row, p in zip(family, holm([row.get("p", math.nan) for row in family]), strict=True):
             row["p_holm"] = p
-    table = pd.DataFrame([{**row, "verdict": decide(row)} for row in rows])
+    table = pd.DataFrame([{**row, "verdict": decide(row), "size": size_beside_print(row)} for row in rows])
     columns = ["claim", "statement", "place", "kind", "control", "metric", "verdict", "effect", "low", "high",
-               "seed_low", "seed_high", "p", "p_holm", "paper", "test", "reason", "source", "profile",
+               "seed_low", "seed_high", "p", "p_holm", "paper", "size", "test", "reason", "source", "profile",
                "seeds"]  # fmt: skip
     return table.reindex(columns=columns).assign(reason=table["reason"].fillna(""))
 

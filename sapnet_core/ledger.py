@@ -80,7 +80,7 @@ def ledger() -> tuple[Claim, ...]:
 def _in_order(claim: Claim) -> list[Claim]:
     """The claim against the MLP that keeps time, where it is one against the MLP that does not (E18)."""
     beaten = {row for _, low in claim.pairs for _, row, _ in low}
-    if claim.control or claim.kind != "greater" or MLP not in beaten:
+    if claim.control or claim.kind != "greater" or beaten != {MLP}:
         return []
     pairs = tuple((high, tuple((t, {MLP: ORDERED}.get(row, row), c) for t, row, c in low)) for high, low in claim.pairs)
     text = f"{claim.statement}; asked of the MLP that sees the clips in order"

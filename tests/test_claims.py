@@ -7,7 +7,7 @@ import pytest
 import torch
 
 from sapnet_core import paths
-from sapnet_core.claims import decide, examine, needed_trials, weakest
+from sapnet_core.claims import decide, examine, needed_trials, size_beside_print, weakest
 from sapnet_core.evidence import METRICS, Cell, Evidence
 from sapnet_core.experiments import CLASS_TABLES, FIGURES, TABLES, declared_trials
 from sapnet_core.ledger import Claim, ledger, printed_effect
@@ -70,7 +70,8 @@ def test_no_statement_is_a_sentence_of_the_paper():
 
 
 def test_comparisons_with_the_mlp_have_a_control_in_order():
-    beaten = [c for c in OWN if c.kind == "greater" and any(r == "I3D+MLP" for _, low in c.pairs for _, r, _ in low)]
+    rivals = {c.id: {row for _, low in c.pairs for _, row, _ in low} for c in OWN}
+    beaten = [c for c in OWN if c.kind == "greater" and rivals[c.id] == {"I3D+MLP"}]
     assert len(beaten) > 10
     for claim in beaten:
         control = CLAIMS[f"{claim.id} (in order)"]
@@ -118,6 +119,14 @@ def test_a_multiple_of_the_printed_effect_is_suspicious():
     # twice next to nothing is no yardstick
     row = {"test": "seeds and videos", "kind": "greater", "said": True, "p_holm": 0.01, "low": 0.01, "paper": 0.001}
     assert decide(row) == "supported" and decide({**row, "low": 0.03}) == "suspiciously better"
+
+
+def test_size_is_held_against_print_whatever_the_sign():
+    row = {"test": "seeds and videos", "paper": 0.05}
+    said = [size_beside_print({**row, "low": low, "high": high}) for low, high in ((-0.1, 0.04), (0, 0.1), (0.06, 0.1))]
+    assert said == ["smaller", "as printed", "larger"]
+    assert size_beside_print({**row, "low": 0, "high": 1, "paper": math.nan}) == ""
+    assert size_beside_print({"test": "arithmetic", "paper": 0.05}) == ""
 
 
 def test_a_system_that_is_not_here_is_named():
