@@ -1,0 +1,189 @@
+"""The ledger is complete and says what the paper prints; known differences get the verdicts they deserve."""
+
+import math
+import re
+
+import pytest
+import torch
+
+from sapnet_core import paths
+from sapnet_core.claims import decide, examine, needed_trials, size_beside_print, weakest
+from sapnet_core.evidence import METRICS, Cell, Evidence
+from sapnet_core.experiments import CLASS_TABLES, FIGURES, TABLES, declared_trials
+from sapnet_core.ledger import Claim, ledger, printed_effect
+from sapnet_core.paper import paper_arithmetic, paper_numbers
+from sapnet_core.profiles import get_profile
+
+QUICK = get_profile("quick")
+CLAIMS = {claim.id: claim for claim in ledger()}
+OWN = [claim for claim in ledger() if not claim.control]
+PLACES = {"Abstract", "Introduction", "Conclusion", *(f"Table {n}" for n in ("I", "II", "III", "IV", "V", "VI", "VII")),
+          *(f"Fig. {n}" for n in range(5, 15)), *(f"Section IV-B.{n}" for n in range(1, 8)),
+          *(f"Section IV-C.{n}" for n in range(1, 5)), *(f"Section IV-D.{n}" for n in range(1, 4))}  # fmt: skip
+KINDS = {"greater", "comparable", "count", "worst", "arithmetic", "untested"}
+
+
+def test_every_result_of_the_paper_has_its_place():
+    assert len(CLAIMS) == len(ledger()) and len(OWN) >= 30
+    assert {claim.place for claim in OWN} == PLACES  # each table, figure and section states something
+    assert {claim.kind for claim in ledger()} <= KINDS and {claim.metric for claim in ledger()} <= set(METRICS)
+
+
+@pytest.mark.parametrize("claim", ledger(), ids=lambda claim: claim.id)
+def test_claim_is_well_formed(claim):
+    assert claim.statement and re.fullmatch(r"[a-z0-9-]+( \(in order\))?", claim.id)
+    assert bool(claim.pairs) == (claim.kind not in ("arithmetic", "untested"))
+    assert bool(claim.reason) == (claim.kind == "untested")
+    assert (claim.margin > 0) == (claim.kind == "comparable")
+    assert set(claim.numbers) <= set(paper_arithmetic()["statement"])
+    printed = set(paper_numbers()[["table", "system", "column"]].itertuples(index=False, name=None))
+    for name, row, column in claim.names:
+        here = declared_trials(name, QUICK) if name in (*TABLES, *CLASS_TABLES, *FIGURES) else ()
+        known = {(str(key[0]), str(key[1])) for key in here}
+        # what no trial is declared for must at least be a cell of the paper, or a line of its Figure 6
+        cell = ("IV", row, "10%") if name == "fig06" else (name, row, column)
+        assert (row, column) in known or cell in printed
+
+
+@pytest.mark.parametrize("claim", ledger(), ids=lambda claim: claim.id)
+def test_stated_effect_is_that_of_the_papers_cells(claim):
+    assert claim.paper == pytest.approx(printed_effect(claim), abs=6e-5, nan_ok=True)
+
+
+def test_rows_of_the_comparison_are_all_there():
+    """Every rival of Tables IV to VII is beaten in a claim, or is the one that SAP-Net is comparable to."""
+    named = {name for claim in OWN for name in claim.names}
+    rows = paper_numbers().query("table in ('IV', 'V', 'VI', 'VII') and system != 'SAP-Net (Ours)' and column != 'Avg'")
+    same = {("IV", "I3D+MLP"): "I", ("V", "I3D+MLP"): "II"}  # the same run stands in an earlier table
+    for table, system, column in rows[["table", "system", "column"]].itertuples(index=False, name=None):
+        assert (same.get((table, system), table), system, column) in named, (table, system, column)
+
+
+def test_no_statement_is_a_sentence_of_the_paper():
+    text = paths.root().parent / "shared" / "paper" / "sap-net.txt"
+    if not text.is_file():
+        pytest.skip("the paper's text is not here")
+    words = re.sub(r"\W+", " ", text.read_text(encoding="utf-8")).lower()
+    for claim in ledger():
+        mine = re.sub(r"\W+", " ", claim.statement).lower().split()
+        assert not any(" ".join(mine[i : i + 8]) in words for i in range(len(mine) - 7)), claim.id
+
+
+def test_comparisons_with_the_mlp_have_a_control_in_order():
+    rivals = {c.id: {row for _, low in c.pairs for _, row, _ in low} for c in OWN}
+    beaten = [c for c in OWN if c.kind == "greater" and rivals[c.id] == {"I3D+MLP"}]
+    assert len(beaten) > 10
+    for claim in beaten:
+        control = CLAIMS[f"{claim.id} (in order)"]
+        assert control.control and math.isnan(control.paper) and "I3D+MLP" not in {row for _, row, _ in control.names}
+
+
+def test_needed_trials_are_those_of_testable_claims():
+    trials = set(needed_trials(QUICK))
+    assert {t for key, t in declared_trials("I", QUICK).items() if key[0] == "I3D+SSP"} <= trials
+    assert len(trials) == len(needed_trials(QUICK)) < 700
+
+
+# ---- verdicts on predictions whose difference is known ---------------------------------------------------------------
+TWO = Claim("two", "Table I", "a beats b", pairs=(((("I", "a", "10%"),), (("I", "b", "10%"),)),), paper=0.3)
+
+
+def lookup(**noise):
+    """Three seeds of predictions with that noise around 900 scores."""
+
+    def cell(name):
+        row = name[1]
+        if row not in noise:
+            return None
+        true = torch.randn(900, generator=torch.Generator().manual_seed(0)).double()
+        draw = torch.Generator().manual_seed(1 + sorted(noise).index(row))
+        return Cell(true + noise[row] * torch.randn(3, 900, generator=draw).double(), true, "synthetic")
+
+    return cell
+
+
+def verdict(claim, families=1, **noise):
+    row = {"kind": claim.kind, "paper": claim.paper, **examine(claim, lookup(**noise), 300)}
+    return decide({**row, "p_holm": min(1.0, families * row.get("p", math.nan))})
+
+
+def test_verdict_follows_the_known_difference():
+    assert verdict(TWO, families=20, a=0.5, b=2.0) == "supported"
+    assert verdict(TWO, families=20, a=2.0, b=0.5) == "contradicted"
+    assert verdict(TWO, families=20, a=1.0, b=1.0) == "undecided here"
+
+
+def test_a_multiple_of_the_printed_effect_is_suspicious():
+    small = Claim("two", "Table I", "a beats b", pairs=TWO.pairs, paper=0.05)
+    assert verdict(small, a=0.3, b=3.0) == "suspiciously better"
+    # twice next to nothing is no yardstick
+    row = {"test": "seeds and videos", "kind": "greater", "said": True, "p_holm": 0.01, "low": 0.01, "paper": 0.001}
+    assert decide(row) == "supported" and decide({**row, "low": 0.03}) == "suspiciously better"
+
+
+def test_size_is_held_against_print_whatever_the_sign():
+    row = {"test": "seeds and videos", "paper": 0.05}
+    said = [size_beside_print({**row, "low": low, "high": high}) for low, high in ((-0.1, 0.04), (0, 0.1), (0.06, 0.1))]
+    assert said == ["smaller", "as printed", "larger"]
+    assert size_beside_print({**row, "low": 0, "high": 1, "paper": math.nan}) == ""
+    assert size_beside_print({"test": "arithmetic", "paper": 0.05}) == ""
+
+
+def test_a_system_that_is_not_here_is_named():
+    found = examine(TWO, lookup(a=1.0))
+    assert found["reason"] == "system not implemented: b" and decide(found) == "not testable here"
+    later = examine(TWO, lookup(a=1.0, b=2.0))
+    assert later["test"] == "seeds and videos"
+
+
+def test_a_counterexample_contradicts_all_though_some_are_not_here():
+    best = Claim("best", "Table V", "a is best", pairs=(TWO.pairs[0], (TWO.pairs[0][0], (("V", "CoRe", "20%"),))))
+    assert verdict(best, a=2.0, b=0.5) == "contradicted"
+    for a, b in ((0.5, 2.0), (1.0, 1.0)):
+        assert verdict(best, families=20, a=a, b=b) == "not testable here"
+    assert examine(best, lookup(a=0.5, b=2.0))["reason"] == "system not implemented: CoRe"
+
+
+def test_all_of_several_is_as_sure_as_the_weakest():
+    best = Claim("best", "Fig. 9", "a is best", pairs=(TWO.pairs[0], (TWO.pairs[0][0], (("I", "c", "10%"),))))
+    assert verdict(best, a=0.5, b=2.0, c=2.0) == "supported"
+    assert verdict(best, a=0.5, b=2.0, c=0.5) == "undecided here"
+    assert verdict(best, a=2.0, b=3.0, c=0.2) == "contradicted"
+    up, down = (Evidence(v, 0, 0, 0, 0, p, 1, 9, ()) for v, p in ((0.1, 0.02), (-0.1, 0.02)))
+    assert weakest([up, up._replace(p=0.3)])[1] == 0.3
+    assert weakest([up, down]) == (down, 0.04)
+
+
+def test_comparable_is_shown_not_assumed():
+    alike = Claim("like", "Section IV-B.2", "a like b", kind="comparable", margin=0.1, pairs=TWO.pairs)
+    assert verdict(alike, a=0.3, b=0.3) == "supported"
+    assert verdict(alike, a=0.3, b=3.0) == "contradicted"
+    narrow = Claim("like", "Section IV-B.2", "a like b", kind="comparable", margin=0.01, pairs=TWO.pairs)
+    assert verdict(narrow, a=2.0, b=2.0) == "undecided here"  # no difference is seen, and one of 0.01 is not ruled out
+
+
+def test_claims_on_single_errors():
+    side = ((("fig13", "a", "10%"),), ())
+    count = Claim("n", "Fig. 13", "one is far off", kind="count", limit=40.0, count=1, pairs=(side,))
+    worst = Claim("w", "Fig. 14", "the worst is judged 0", kind="worst", pairs=(side,))
+    true = torch.tensor([0.0, 50, 60, 70])
+    off = torch.tensor([[45.0, 1, 1, 1], [50, 1, 2, 3], [44, 2, 2, 2]])
+
+    def ask(claim, off, true=true):
+        found = examine(claim, lambda name: Cell(true + off, true, "v"))
+        return decide({"kind": claim.kind, "paper": math.nan, "p_holm": math.nan, **found})
+
+    assert ask(count, off) == "supported" and ask(worst, off) == "supported"
+    assert ask(count, off + torch.tensor([0, 60, 0, 0])) == "contradicted"
+    assert ask(count, off + torch.tensor([[0.0, 60, 0, 0], [0.0] * 4, [0.0] * 4])) == "undecided here"
+    assert ask(worst, off + torch.tensor([0, 60, 0, 0])) == "contradicted"
+    assert ask(worst, off, true + 1) == "not testable here"
+
+
+def test_arithmetic_says_by_which_reading():
+    found = {claim.id: examine(claim, lookup()) for claim in OWN if claim.kind == "arithmetic"}
+    assert all(decide(row) == "holds" for row in found.values()) and len(found) == 7
+    assert found["vi-averages"]["reason"] == "by these readings: fisher"
+    assert found["vii-average-fs"]["reason"] == "by these readings: arithmetic"
+    assert "relative to the rival's it would be 7.8%" in found["iv-gain-10"]["reason"]
+    assert found["iv-gain-10"]["effect"] == pytest.approx(0.053)
