@@ -7,7 +7,7 @@ lies on disk: `sapnet_core.results`.
 import hashlib
 import json
 from collections.abc import Callable
-from dataclasses import asdict, dataclass, field, fields, replace
+from dataclasses import asdict, dataclass, field, replace
 from functools import lru_cache
 from pathlib import Path
 
@@ -15,6 +15,7 @@ import torch
 
 from sapnet_core import paths
 from sapnet_core.data.clips import READINGS, default_reading
+from sapnet_core.data.details import label_details
 from sapnet_core.data.features import Features, features_digest, video_features
 from sapnet_core.data.footage import BOXES, DiskFootage, TwinFootage
 from sapnet_core.data.records import PERFECT, Record
@@ -242,7 +243,8 @@ def _prepared(
     frame, actor = _standardized(data, learn)
     visible = visible_scores([data.records[i] for i in learn], labeled, _mark(trial))
     unit = _unit(trial, data, visible)
-    train = TrainSet(frame[learn], actor[learn], data.features.positions, (visible / unit[learn]).float())
+    details = label_details([data.records[i] for i in learn], labeled)
+    train = TrainSet(frame[learn], actor[learn], data.features.positions, (visible / unit[learn]).float(), **details)
     return train, frame, unit
 
 
@@ -275,9 +277,8 @@ def _task(trial: Trial, data: TrialData, device: str) -> tuple[tuple, torch.Tens
     learn, _ = _split(trial, data)
     labeled = label_split(data.score[learn], trial.share, trial.seed)
     train, frame, unit = _prepared(trial, data, learn, labeled)
-    train = TrainSet(*(getattr(train, part.name).to(device) for part in fields(train)))
     settings = {"steps": trial.steps, **dict(trial.overrides)}
-    return (train, settings, torch.Generator().manual_seed(trial.seed)), frame, unit
+    return (train.to(device), settings, torch.Generator().manual_seed(trial.seed)), frame, unit
 
 
 def _fit(trial: Trial, data: TrialData, device: str) -> tuple[Fitted, torch.Tensor, torch.Tensor]:
