@@ -42,14 +42,14 @@ class _TSA(nn.Module):
     def __init__(self, channels: int, width: int):
         super().__init__()
         self.embed = nn.Linear(channels, width)
-        first, second = nn.Conv1d(channels, width, 3, padding=1), nn.Conv1d(width, 2, 3, padding=1)
-        self.parser = nn.Sequential(first, nn.ReLU(), second)
+        self.parser = layers(3 * width, width, 2)  # of a step and its two neighbors
         self.query, self.key, self.value = (nn.Linear(width, width) for _ in range(3))
         self.relative = layers(2 * width, width, 1)
 
-    def transitions(self, x: Tensor) -> Tensor:
-        """Logits of both transitions at every step, (B, S, 2)."""
-        return self.parser(x.transpose(1, 2)).transpose(1, 2)
+    def transitions(self, z: Tensor) -> Tensor:
+        """Embedded steps (B, S, D) -> logits of both transitions at every step, (B, S, 2)."""
+        padded = F.pad(z, (0, 0, 1, 1))
+        return self.parser(torch.cat([padded[:, :-2], z, padded[:, 2:]], 2))
 
     def forward(self, q: Tensor, e: Tensor, attend: bool) -> Tensor:
         """Score of the query less that of the exemplar; stages (B, 3, 5, D) -> (B,)."""
@@ -80,25 +80,24 @@ def fit(train: TrainSet, settings: Mapping, generator: torch.Generator) -> Fitte
         net = _TSA(x.shape[2], o.width).to(x.device)
         draw = Batches(train, o, generator)
 
-        def cut(x: Tensor, at: Tensor) -> Tensor:
-            return stages(net.embed(x), at if o.procedure else equal.expand(len(x), 2))
+        def cut(z: Tensor, at: Tensor) -> Tensor:
+            return stages(z, at if o.procedure else equal.expand(len(z), 2))
 
         def loss(step: int) -> dict[str, Tensor]:
             i = torch.cat([draw.labeled(), draw.labeled()])
             e = i.roll(len(i) // 2)  # who is query is exemplar, too: both ways round
-            seen = x[i]
-            logits = net.transitions(seen)
+            z = net.embed(x[i])
+            logits = net.transitions(z)
             target = F.one_hot(at[i].long(), last + 1).transpose(1, 2).to(logits)  # (2 B, S, 2)
-            q = cut(seen, at[i])
+            q = cut(z, at[i])
             score = draw.y[e] + net(q, q.roll(len(i) // 2, 0), o.attend)
             terms = {"L_reg": 2 * l_reg(score, draw.y[i])}
             terms["L_parse"] = F.binary_cross_entropy_with_logits(logits, target)
             return {**terms, "L_all": terms["L_reg"] + terms["L_parse"]}
 
         def score(frame: Tensor) -> Tensor:
-            seen = frame[:, order]
-            q, few = cut(seen, key_frames(net.transitions(seen)).float()), labeled[spread]
-            r = cut(x[few], at[few])
+            z, few = net.embed(frame[:, order]), labeled[spread]
+            q, r = cut(z, key_frames(net.transitions(z)).float()), cut(net.embed(x[few]), at[few])
             each = [draw.y[k] + net(q, r[j : j + 1].expand_as(q), o.attend) for j, k in enumerate(few)]
             return torch.stack(each).mean(0)
 
