@@ -19,7 +19,7 @@ from sapnet_core.progress import progress_bar
 from sapnet_core.results import run_trials
 from sapnet_core.sapnet import SAPNetSettings
 from sapnet_core.sim import sport_of
-from sapnet_core.trials import SELECT, Trial, trial_data
+from sapnet_core.trials import SELECT, Trial, trial_data, trial_records
 
 __all__ = ["TABLES", "CLASS_TABLES", "FIGURES", "COMPARED", "TARGET", "EPOCHS", "SYSTEMS", "CONTROLS", "REFINED",
            "REMOVED", "DECISIONS", "TAUS", "STATES", "CENTERS", "TEACHERS", "OURS", "column_name", "declare",
@@ -261,8 +261,20 @@ NOT_HERE = {  # rows that print the paper's number alone, and why
 }  # fmt: skip
 
 
+NEEDS = {"musdl": "judges", "tsa": "transitions"}  # what of a record a method cannot do without
+
+
+def _possible(trial: Trial) -> bool:
+    """Whether every training record has what the trial's method learns from."""
+    name = NEEDS.get(trial.method)
+    return name is None or all(getattr(r, name) for r in trial_records(trial) if r.split == "train")
+
+
 def comparison_trials(table: str, profile: Profile) -> dict[tuple[str, str, int], Trial]:
-    """Trials of Tables IV to VII with every system that is here: (system, column, seed) -> Trial."""
+    """Trials of Tables IV to VII with every system that is here: (system, column, seed) -> Trial.
+
+    A system that needs what the set's annotation does not give is left out.
+    """
     if table not in COMPARISONS:
         raise ValueError(f"table {table!r} compares no systems: choose one of {', '.join(COMPARISONS)}")
     semi, supervised = COMPARISONS[table]
@@ -272,7 +284,7 @@ def comparison_trials(table: str, profile: Profile) -> dict[tuple[str, str, int]
     trials = {}
     for shares, rows in ((COMPARISON_SHARES[table], semi), ((1.0,), supervised)):
         trials |= _over_shares(dataset, {s: {"system": s} for s in rows}, shares)(profile)
-    return trials
+    return {key: trial for key, trial in trials.items() if _possible(trial)}
 
 
 FIGURES |= {

@@ -25,8 +25,8 @@ from sapnet_core.data.split import label_split, visible_scores
 from sapnet_core.methods import Fitted, TrainSet, get_method, get_stack
 from sapnet_core.profiles import DIVES, finefs_split
 
-__all__ = ["Trial", "TrialData", "trial_data", "trial_hash", "trial_footage", "label_count", "train_set", "fit_trial",
-           "fit_stack", "stack_key", "predict_all"]  # fmt: skip
+__all__ = ["Trial", "TrialData", "trial_data", "trial_hash", "trial_footage", "trial_records", "label_count",
+           "train_set", "fit_trial", "fit_stack", "stack_key", "predict_all"]  # fmt: skip
 
 FORMAT = 4  # raise when a change of code changes results by more than rounding: earlier trials are then run again
 TEACHERS = ("actor", "photometric", "frame")
@@ -129,6 +129,11 @@ def trial_footage(trial: Trial) -> TwinFootage | DiskFootage:
         return TwinFootage(trial.twin_seed, trial.size, boxes=trial.boxes)
     boxes = "whole" if trial.boxes == "whole" else "detected"
     return DiskFootage(_data_root(trial.source), trial.size, boxes, paths.skip_bad())
+
+
+def trial_records(trial: Trial) -> tuple[Record, ...]:
+    """Records of the trial's dataset, of all groups; no video is touched."""
+    return _records(trial.dataset, trial.source, trial.train, trial.test, trial.twin_seed)
 
 
 @dataclass(frozen=True)

@@ -9,9 +9,13 @@ from test_trials import SMALL, runs  # noqa: F401 - the fixture gives these test
 
 from sapnet_core.data.details import ATTRIBUTES, label_details
 from sapnet_core.data.split import label_split
+from sapnet_core.experiments import COMPARISONS, NOT_HERE, RIVALS, comparison_trials, declared_trials
 from sapnet_core.methods import METHODS, TrainSet, coreg, gdlt, get_method, musdl, s4aqa, s4l, tsa, usdl, vat
 from sapnet_core.metrics import spearman
+from sapnet_core.paper import paper_table
+from sapnet_core.profiles import PROFILES
 from sapnet_core.trials import train_set, trial_data
+from sapnet_core.tuning import BUDGET, CANDIDATES, SPACES, search_candidates
 
 # method -> setting that takes its defining term away
 TERMS = {
@@ -216,3 +220,34 @@ def test_a_method_is_one_line_and_files_are_short(monkeypatch):
     assert set(TERMS) | {"mlp", "mlp-ordered", "sap-net"} <= set(METHODS)
     folder = Path(coreg.__file__).parent
     assert all(len(file.read_text(encoding="utf-8").splitlines()) <= 120 for file in folder.glob("*.py"))
+
+
+@pytest.mark.parametrize("table", COMPARISONS)
+def test_every_printed_row_runs_or_says_why_not(table):
+    declared = comparison_trials(table, PROFILES["quick"])
+    printed = paper_table(table)
+    assert set(printed.index) <= {system for system, *_ in declared} | set(NOT_HERE)
+    assert {column for _, column, _ in declared} <= set(printed.columns)
+    for system, cells in printed.drop(index=[*NOT_HERE], errors="ignore").iterrows():
+        assert {(system, column) for column in cells.dropna().index if column != "Avg"} <= {k[:2] for k in declared}
+    shared = {t for name in ("I", "fig06") for t in declared_trials(name, PROFILES["quick"]).values()}
+    assert table != "IV" or {t for k, t in declared.items() if "SAP-Net" in k[0]} <= shared  # no trial runs twice
+
+
+def test_a_set_without_judges_has_no_musdl(monkeypatch):
+    bare = tuple(replace(r, judges=()) for r in trial_data(SMALL).records)
+    monkeypatch.setattr("sapnet_core.experiments.trial_records", lambda trial: bare)
+    rows = {system for system, *_ in comparison_trials("V", PROFILES["quick"])}
+    assert "MUSDL" not in rows and {"USDL", "TSA"} <= rows
+
+
+def test_every_system_has_one_budget():
+    assert set(RIVALS) <= set(SPACES)
+    for system in SPACES:
+        candidates = search_candidates(system)
+        assert len(candidates) == BUDGET and candidates == search_candidates(system)
+        assert set(candidates) <= set(CANDIDATES) and f"{system}: defaults" in candidates
+    train, x, _ = easy_set()
+    for system in RIVALS:  # every candidate is one that the method takes
+        for method, settings in search_candidates(system).values():
+            assert predict(method, train, x, **settings | {"steps": 2}).isfinite().all()
