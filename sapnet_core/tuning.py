@@ -33,6 +33,7 @@ TUNING = Path(__file__).with_name("methods") / "tuning.csv"
 TWIN_SEED = 1  # the tables use 0, the calibration 7
 TRAIN = 640  # three quarters of them learn: as many as in the quick profile
 STEPS = 300
+SEARCH_STEPS = 200
 
 # name -> what differs from the defaults; systems of the tables stand beside them for comparison
 CANDIDATES: dict[str, tuple[str, dict]] = {
@@ -97,11 +98,11 @@ def best_of(system: str, table: pd.DataFrame) -> str:
 
 def tuning_trials(name: str, seeds: tuple[int, ...] = (0, 1, 2)) -> list[Trial]:
     """The trials behind one candidate: both datasets (with transitions, for TSA), the smallest share of labels and the
-    next to largest; two seeds where a system has `BUDGET` candidates."""
+    next to largest. Candidates of a search get one seed and the quick profile's steps."""
     method, overrides = CANDIDATES[name]
-    seeds = seeds[:2] if ": " in name else seeds
+    seeds, steps = (seeds[:1], SEARCH_STEPS) if ": " in name else (seeds, STEPS)
     return [
-        Trial(dataset, "drawn", method, share, seed, TARGET[dataset], TRAIN, 8, STEPS,
+        Trial(dataset, "drawn", method, share, seed, TARGET[dataset], TRAIN, 8, steps,
               twin_seed=TWIN_SEED, part="validation", overrides=tuple(overrides.items()))
         for dataset, shares in TABLES.values() for share in (shares[0], shares[-2]) for seed in seeds
         if method != "tsa" or dataset == "finediving"
