@@ -20,11 +20,12 @@ from sapnet_core.progress import progress_bar
 from sapnet_core.results import run_trials
 from sapnet_core.sapnet import SAPNetSettings
 from sapnet_core.sim import sport_of
-from sapnet_core.trials import SELECT, Trial, trial_data
+from sapnet_core.trials import SELECT, Trial, trial_data, trial_records
 
 __all__ = ["TABLES", "CLASS_TABLES", "FIGURES", "COMPARED", "TARGET", "EPOCHS", "SYSTEMS", "CONTROLS", "REFINED",
            "REMOVED", "DECISIONS", "TAUS", "STATES", "CENTERS", "TEACHERS", "OURS", "column_name", "declare",
-           "table_trials", "class_trials", "figure_trials", "declared_trials", "with_average", "floors"]  # fmt: skip
+           "table_trials", "class_trials", "figure_trials", "declared_trials", "with_average", "floors",
+           "RIVALS", "COMPARISONS", "NOT_HERE", "comparison_trials"]  # fmt: skip
 
 # What is regressed: execution, that is score / difficulty; predictions are multiplied by the known difficulty degree.
 # The paper says so of MTL-AQA and is silent on FineDiving, where the same is done; `target="score"` is the alternative.
@@ -222,6 +223,75 @@ FIGURES = {
     "fig14": _over_shares("mtl-aqa", {OURS: {"system": OURS}}, (0.4,)),
     "decisions": _decisions,
     "selection": _selection,
+}
+
+
+# Systems that the paper compares with: the row's printed name -> (method, settings chosen in `methods/tuning.csv`). A
+# system that is here in part has a name of its own: the printed row keeps the paper's number alone.
+RIVALS: dict[str, tuple[str, dict]] = {
+    "AVG-MTL on I3D": ("avg-mtl", {}),  # C3D-AVG-MTL without C3D
+    "COREG": ("coreg", {}),
+    "Pseudo-labels": ("pseudo-labels", {}),
+    "VAT": ("vat", {}),
+    "S4L": ("s4l", {}),
+    "S4AQA": ("s4aqa", {}),
+    "USDL": ("usdl", {}),
+    "MUSDL": ("musdl", {}),
+    "TSA": ("tsa", {}),
+    "SVR": ("svr", {}),
+    "Action-Net": ("action-net", {}),
+    "GDLT": ("gdlt", {}),
+}
+EVERY |= RIVALS
+FLOOR_ROWS = ("I3D+MLP", "I3D+MLP (clips in order)")
+SEMI = ("AVG-MTL on I3D", "COREG", "Pseudo-labels", "VAT", "S4L", "S4AQA")
+
+# Tables IV to VII: table -> (rows of the semi-supervised columns, rows of the column "supervised").
+COMPARISONS: dict[str, tuple[tuple[str, ...], tuple[str, ...]]] = {
+    "IV": ((*FLOOR_ROWS, *SEMI, OURS), (*FLOOR_ROWS, "USDL", "MUSDL", OURS)),
+    "V": ((*FLOOR_ROWS, "USDL", "MUSDL", "TSA", OURS), (*FLOOR_ROWS, "USDL", "MUSDL", "TSA", OURS)),
+    "VI": ((*FLOOR_ROWS, "COREG", "SVR", "Action-Net", *SEMI[2:], OURS), ()),
+    "VII": ((*FLOOR_ROWS, "Action-Net", "GDLT", OURS), ()),
+}
+COMPARISON_SHARES = {"IV": (0.1, 0.4), "V": (0.1, 0.2)}
+NOT_HERE = {  # rows that print the paper's number alone, and why
+    "C3D-AVG-MTL": "its C3D backbone is not here: see AVG-MTL on I3D",
+    "VST+MLP": "its Video Swin backbone is not here",
+    **dict.fromkeys(("CoRe", "TSA-Net", "TAP", "PCLN", "DAE-CoRe", "HGCN", "FSPN", "SGN", "APT"),
+                    "not implemented here"),
+}  # fmt: skip
+
+
+NEEDS = {"musdl": "judges", "tsa": "transitions"}  # what of a record a method cannot do without
+
+
+def _possible(trial: Trial) -> bool:
+    """Whether every training record has what the trial's method learns from."""
+    name = NEEDS.get(trial.method)
+    return name is None or all(getattr(r, name) for r in trial_records(trial) if r.split == "train")
+
+
+def comparison_trials(table: str, profile: Profile) -> dict[tuple[str, str, int], Trial]:
+    """Trials of Tables IV to VII with every system that is here: (system, column, seed) -> Trial.
+
+    A system that needs what the set's annotation does not give is left out.
+    """
+    if table not in COMPARISONS:
+        raise ValueError(f"table {table!r} compares no systems: choose one of {', '.join(COMPARISONS)}")
+    semi, supervised = COMPARISONS[table]
+    if table in CLASS_TABLES:
+        return class_trials(table, profile, semi)
+    dataset = {"IV": "mtl-aqa", "V": "finediving"}[table]
+    trials = {}
+    for shares, rows in ((COMPARISON_SHARES[table], semi), ((1.0,), supervised)):
+        trials |= _over_shares(dataset, {s: {"system": s} for s in rows}, shares)(profile)
+    return {key: trial for key, trial in trials.items() if _possible(trial)}
+
+
+FIGURES |= {
+    "IV": lambda profile: comparison_trials("IV", profile),
+    "V": lambda profile: comparison_trials("V", profile),
+    "fig06": _over_shares("mtl-aqa", {s: {"system": s} for s in COMPARISONS["IV"][0]}, SHARES),
 }
 
 

@@ -7,7 +7,7 @@ lies on disk: `sapnet_core.results`.
 import hashlib
 import json
 from collections.abc import Callable
-from dataclasses import asdict, dataclass, field, fields, replace
+from dataclasses import asdict, dataclass, field, replace
 from functools import lru_cache
 from inspect import signature
 from pathlib import Path
@@ -16,6 +16,7 @@ import torch
 
 from sapnet_core import paths
 from sapnet_core.data.clips import READINGS, default_reading
+from sapnet_core.data.details import label_details
 from sapnet_core.data.features import Features, features_digest, video_features
 from sapnet_core.data.footage import BOXES, DiskFootage, TwinFootage
 from sapnet_core.data.records import PERFECT, Record
@@ -27,8 +28,8 @@ from sapnet_core.methods import Fitted, TrainSet, get_method, get_stack
 from sapnet_core.profiles import DIVES, finefs_split
 from sapnet_core.selection import SELECT, choose_step, validation_part
 
-__all__ = ["Trial", "TrialData", "trial_data", "trial_hash", "trial_footage", "label_count", "train_set", "view_scale",
-           "fit_trial", "fit_stack", "stack_key", "predict_all"]  # fmt: skip
+__all__ = ["Trial", "TrialData", "trial_data", "trial_hash", "trial_footage", "trial_records", "label_count",
+           "train_set", "view_scale", "fit_trial", "fit_stack", "stack_key", "predict_all"]  # fmt: skip
 
 FORMAT = 4  # raise when a change of code changes results by more than rounding: earlier trials are then run again
 TEACHERS = ("actor", "photometric", "frame")
@@ -131,6 +132,11 @@ def trial_footage(trial: Trial) -> TwinFootage | DiskFootage:
         return TwinFootage(trial.twin_seed, trial.size, boxes=trial.boxes)
     boxes = "whole" if trial.boxes == "whole" else "detected"
     return DiskFootage(_data_root(trial.source), trial.size, boxes, paths.skip_bad())
+
+
+def trial_records(trial: Trial) -> tuple[Record, ...]:
+    """Records of the trial's dataset, of all groups; no video is touched."""
+    return _records(trial.dataset, trial.source, trial.train, trial.test, trial.twin_seed)
 
 
 @dataclass(frozen=True)
@@ -255,7 +261,8 @@ def _prepared(
     frame, actor = _standardized(data, learn)
     visible = visible_scores([data.records[i] for i in learn], labeled, _mark(trial))
     unit = _unit(trial, data, visible)
-    train = TrainSet(frame[learn], actor[learn], data.features.positions, (visible / unit[learn]).float())
+    details = label_details([data.records[i] for i in learn], labeled)
+    train = TrainSet(frame[learn], actor[learn], data.features.positions, (visible / unit[learn]).float(), **details)
     return train, frame, unit
 
 
@@ -292,9 +299,8 @@ def _task(trial: Trial, data: TrialData, device: str) -> tuple[tuple, torch.Tens
     """What `fit` takes (training set, settings, generator); whole-frame features of all videos (N, S, C); points of a
     scaled target of 1 (N,)."""
     train, frame, unit = _prepared(trial, data, *_labels(trial, data)[:2])
-    train = TrainSet(*(getattr(train, part.name).to(device) for part in fields(train)))
     settings = {"steps": trial.steps, **dict(trial.overrides)}
-    return (train, settings, torch.Generator().manual_seed(trial.seed)), frame, unit
+    return (train.to(device), settings, torch.Generator().manual_seed(trial.seed)), frame, unit
 
 
 def _fit(

@@ -7,25 +7,36 @@ format 3, which scaled both views by the whole frames, from those of 4, which sc
 of crops had been seen to follow clip halves.
 
     python -m sapnet_core.tuning --only "SAP-Net (Ours)" "dropout = 0.5"
+
+Every compared system gets the same budget on the same validation parts: its defaults and five seeded draws from its
+search space. The best mean over the cells is what `experiments.RIVALS` holds.
+
+    python -m sapnet_core.tuning --search VAT COREG
 """
 
 import argparse
+import random
+from itertools import product
 from pathlib import Path
 
 import pandas as pd
 
 from sapnet_core import profiles
-from sapnet_core.experiments import CONTROLS, SYSTEMS, TABLES, TARGET
+from sapnet_core.experiments import CONTROLS, RIVALS, SYSTEMS, TABLES, TARGET
 from sapnet_core.progress import progress_bar
 from sapnet_core.results import results, run_trials
 from sapnet_core.trials import FORMAT, Trial
 
-__all__ = ["CANDIDATES", "TUNING", "tuning_trials"]
+__all__ = ["BUDGET", "CANDIDATES", "SPACES", "TUNING", "best_of", "search_candidates", "tuning_trials"]
 
 TUNING = Path(__file__).with_name("methods") / "tuning.csv"
 TWIN_SEED = 1  # the tables use 0, the calibration 7
 TRAIN = 640  # three quarters of them learn: as many as in the quick profile
 STEPS = 300
+# The search of the compared systems: training videos, three quarters of them learn, and shares of labels. As many
+# labels as in the quick profile's smallest and larger columns.
+SEARCH = {"mtl-aqa": (640, (0.1, 0.4)), "finediving": (320, (0.2, 0.4))}
+SEARCH_STEPS = 200
 
 # name -> what differs from the defaults; systems of the tables stand beside them for comparison
 CANDIDATES: dict[str, tuple[str, dict]] = {
@@ -49,14 +60,61 @@ CANDIDATES: dict[str, tuple[str, dict]] = {
     "teacher not supervised": ("sap-net", {"supervise_teacher": False}),
 }
 
+# system -> setting -> values to draw from
+RATES = (3e-4, 1e-3, 3e-3)
+SPACES: dict[str, dict[str, tuple]] = {
+    "I3D+MLP": {"lr": RATES, "unit_targets": (False, True), "batch": (8, 16, 32)},
+    "I3D+MLP (clips in order)": {"lr": RATES, "unit_targets": (False, True), "batch": (8, 16, 32)},
+    "AVG-MTL on I3D": {"weight": (0.1, 0.3, 1.0), "dropout": (0.0, 0.3), "lr": RATES},
+    "COREG": {"k": (3, 5, 9), "pool": (100, 400), "iterations": (30, 100, 200), "orders": ((2.0, 5.0), (1.0, 2.0))},
+    "Pseudo-labels": {"tau": (0.5, 0.7, 0.95), "weight": (0.3, 1.0), "ordered": (False, True), "lr": RATES},
+    "VAT": {"eps": (0.1, 0.3, 1.0), "weight": (0.3, 1.0, 3.0), "ordered": (False, True), "lr": RATES},
+    "S4L": {"weight": (0.1, 0.3, 1.0), "lr": RATES},
+    "S4AQA": {"recovery": (0.1, 1.0), "adversarial": (0.1, 1.0), "lr": RATES},
+    "USDL": {"sigma": (2.0, 5.0, 10.0), "read": ("mean", "mode"), "lr": RATES},
+    "MUSDL": {"sigma": (0.5, 1.0, 2.0), "read": ("mean", "mode"), "lr": RATES},
+    "TSA": {"width": (32, 64, 128), "exemplars": (5, 10, 20), "lr": RATES},
+    "SVR": {"kernel": ("linear", "rbf"), "C": (0.1, 1.0, 10.0), "epsilon": (0.05, 0.1, 0.3)},
+    "Action-Net": {"width": (64, 128), "postures": (2, 4, 8), "lr": RATES},
+    "GDLT": {"alpha": (0.1, 1.0), "dropout": (0.0, 0.3), "width": (64, 128), "lr": RATES},
+}
+BUDGET = 6  # candidates a system
+
+
+def search_candidates(system: str) -> dict[str, tuple[str, dict]]:
+    """The defaults and `BUDGET` - 1 different draws from the system's space: name -> (method, settings)."""
+    method, space = {**SYSTEMS, **CONTROLS, **RIVALS}[system][0], SPACES[system]
+    grid = [dict(zip(space, values, strict=True)) for values in product(*space.values())]
+    drawn = [{}, *random.Random(system).sample(grid, BUDGET - 1)]
+    return {f"{system}: " + (", ".join(f"{k} = {v}" for k, v in s.items()) or "defaults"): (method, s) for s in drawn}
+
+
+for _system in SPACES:
+    CANDIDATES |= search_candidates(_system)
+
+
+def best_of(system: str, table: pd.DataFrame) -> str:
+    """The system's candidate of the highest mean over all cells of a table such as `TUNING` holds."""
+    tried = table[table.setting.isin(search_candidates(system)) & (table.format == FORMAT)]
+    return tried.groupby("setting", sort=False).rho_mean.mean().idxmax()
+
 
 def tuning_trials(name: str, seeds: tuple[int, ...] = (0, 1, 2)) -> list[Trial]:
-    """The trials behind one candidate: both datasets, the smallest share of labels and the next to largest."""
+    """The trials behind one candidate: both datasets, the smallest share of labels and the next to largest.
+
+    Candidates of a search have the cells of `SEARCH`, one seed, and the quick profile's steps; TSA has those with
+    transitions.
+    """
     method, overrides = CANDIDATES[name]
+    cells = {dataset: (TRAIN, (shares[0], shares[-2])) for dataset, shares in TABLES.values()}
+    steps = STEPS
+    if ": " in name:
+        cells, seeds, steps = SEARCH, seeds[:1], SEARCH_STEPS
     return [
-        Trial(dataset, "drawn", method, share, seed, TARGET[dataset], TRAIN, 8, STEPS,
+        Trial(dataset, "drawn", method, share, seed, TARGET[dataset], train, 8, steps,
               twin_seed=TWIN_SEED, part="validation", overrides=tuple(overrides.items()))
-        for dataset, shares in TABLES.values() for share in (shares[0], shares[-2]) for seed in seeds
+        for dataset, (train, shares) in cells.items() for share in shares for seed in seeds
+        if method != "tsa" or dataset == "finediving"
     ]  # fmt: skip
 
 
@@ -64,8 +122,10 @@ def main(arguments: list[str] | None = None) -> None:
     """Run the candidates and write the table; rows of candidates not asked for are kept."""
     parser = argparse.ArgumentParser(description="Score candidate settings on validation parts of other twins.")
     parser.add_argument("--only", nargs="+", default=list(CANDIDATES), choices=CANDIDATES)
+    parser.add_argument("--search", nargs="+", choices=SPACES, help="all candidates of these compared systems")
     parser.add_argument("--jobs", type=int, default=profiles.jobs())
     args = parser.parse_args(arguments)
+    args.only = [name for s in args.search for name in search_candidates(s)] if args.search else args.only
     run_trials([t for name in args.only for t in tuning_trials(name)], args.jobs,
                progress=progress_bar("trial"), videos=progress_bar)  # fmt: skip
     rows = []
@@ -77,7 +137,9 @@ def main(arguments: list[str] | None = None) -> None:
     if TUNING.exists():
         old = pd.read_csv(TUNING)
         table = pd.concat([old[~(old.setting.isin(args.only) & (old.format == FORMAT))], table])
-    table["chosen"] = (table.setting == "SAP-Net (Ours)") & (table.format == FORMAT)
+    tried = {name.partition(": ")[0] for name in table.setting if name in CANDIDATES and ": " in name}
+    chosen = {"SAP-Net (Ours)", *(best_of(system, table) for system in SPACES if system in tried)}
+    table["chosen"] = table.setting.isin(chosen) & (table.format == FORMAT)
     table.to_csv(TUNING, index=False)
     own = table[table.format == FORMAT]
     print(own.pivot(index="setting", columns=["dataset", "share"], values="rho_mean").to_string())

@@ -1,14 +1,16 @@
 """Every system of the tables behind one small interface.
 
 A method is a function `fit(train, settings, generator) -> Fitted`. It sees a `TrainSet` and nothing else: the features
-of both views for all training videos, and the scores of the labeled ones. It is registered by name in `METHODS`.
+of both views for all training videos, and the scores of the labeled ones. A new method is one file and one line in
+`METHODS`: the module below this folder and the function in it, or the function itself.
 
 A fourth parameter `keep` is optional: a method that has it, and hands it on to `training.fit_steps`, lets another step
 than the last be chosen, and goes on where it was killed.
 """
 
 from collections.abc import Callable
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, fields
+from importlib import import_module
 
 import torch
 from torch import Tensor
@@ -25,12 +27,22 @@ class TrainSet:
         actor: (N, S, C) features of the actor crops (the teacher's input X_a), standardized.
         positions: (S,) where in the video each step lies, in [0, 1].
         y: (N,) scaled scores, about [0, 1]; NaN where unlabeled.
+        judges, transitions, attributes: what `data.details.label_details` gives of the labeled videos, hidden for all
+            others; None where the set has none.
     """
 
     frame: Tensor
     actor: Tensor
     positions: Tensor
     y: Tensor
+    judges: Tensor | None = None
+    transitions: Tensor | None = None
+    attributes: Tensor | None = None
+
+    def to(self, device: str | torch.device) -> "TrainSet":
+        """The same on another device."""
+        parts = {part.name: getattr(self, part.name) for part in fields(self)}
+        return TrainSet(**{name: x if x is None else x.to(device) for name, x in parts.items()})
 
     @property
     def labeled(self) -> Tensor:
@@ -71,31 +83,44 @@ Fit = Callable[..., Fitted]  # (TrainSet, Mapping, torch.Generator[, keep=Keep])
 Stack = Callable[..., list[Fitted]]  # the same of sequences; one Keep for all
 
 
-def _methods() -> dict[str, tuple[Fit, Stack]]:
-    from sapnet_core.methods import mlp, sapnet
+# name -> "module:function" below this folder, or the function
+METHODS: dict[str, Fit | str] = {
+    "mlp": "mlp:fit_mean",
+    "mlp-ordered": "mlp:fit_ordered",
+    "sap-net": "sapnet:fit",
+    "coreg": "coreg:fit",
+    "pseudo-labels": "pseudo:fit",
+    "vat": "vat:fit",
+    "s4l": "s4l:fit",
+    "s4aqa": "s4aqa:fit",
+    "avg-mtl": "avg_mtl:fit",
+    "usdl": "usdl:fit",
+    "musdl": "musdl:fit",
+    "tsa": "tsa:fit",
+    "svr": "svr:fit",
+    "action-net": "action_net:fit",
+    "gdlt": "gdlt:fit",
+}
+# of the methods whose runs can be trained side by side, as one program
+STACKS: dict[str, Stack | str] = {"mlp": "mlp:stack_mean", "mlp-ordered": "mlp:stack_ordered",
+                                  "sap-net": "sapnet:fit_stack"}  # fmt: skip
 
-    return {
-        "mlp": (mlp.fit_mean, mlp.stack_mean),
-        "mlp-ordered": (mlp.fit_ordered, mlp.stack_ordered),
-        "sap-net": (sapnet.fit, sapnet.fit_stack),
-    }
 
-
-METHODS: dict[str, Fit] = {}
-STACKS: dict[str, Stack] = {}  # of the methods whose runs can be trained side by side, as one program
+def _found(entry: Callable | str) -> Callable:
+    if not isinstance(entry, str):
+        return entry
+    module, _, function = entry.partition(":")
+    return getattr(import_module(f"{__name__}.{module}"), function)
 
 
 def get_method(name: str) -> Fit:
     """The `fit` of a registered method. Raises ValueError naming the known ones."""
-    if not METHODS:
-        for known, (fit, stack) in _methods().items():
-            METHODS[known], STACKS[known] = fit, stack
     if name not in METHODS:
         raise ValueError(f"method {name!r} is unknown: choose one of {', '.join(METHODS)}")
-    return METHODS[name]
+    return _found(METHODS[name])
 
 
 def get_stack(name: str) -> Stack | None:
     """The method's `fit` for several runs at once, None where it has none. Raises ValueError as `get_method`."""
     get_method(name)
-    return STACKS.get(name)
+    return _found(STACKS[name]) if name in STACKS else None

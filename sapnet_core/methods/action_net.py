@@ -1,0 +1,85 @@
+"""Action-Net: context-aware attention over time, on a stream of motion and a stream of postures.
+
+Source: Zeng et al., "Hybrid Dynamic-static Context-aware Attention Network", ACM MM 2020.
+
+    U = relu(X W),  H = relu(A relu(A U W_1) W_2),  A_ij ~ exp(-|i - j|) (rows sum to 1)
+    alpha = softmax_t(g([U, H])),    z = sum_t alpha_t [u_t, h_t],    score = MLP([z_dynamic, z_static]),    MSE
+
+Published: 1024-d I3D clips and 2048-d ResNet images of 80 sampled instants, SGD at 0.01, score / 25 behind a sigmoid.
+Labeled videos alone. Deviations: there is one backbone here, so the *dynamic* stream is the clips in order, and the
+*static* one stands for single postures: the `postures` clips farthest from the video's mean, as a set, whose A is
+exp(-distance of features) in place of distance in time. Adam, and a linear output on standardized scores.
+"""
+
+from collections.abc import Mapping
+
+import torch
+from torch import Tensor, nn
+
+from sapnet_core.losses import l_reg
+from sapnet_core.methods import Fitted, TrainSet
+from sapnet_core.methods.common import TRAINING, Batches, clips, layers, options, own_chance, train_network
+
+__all__ = ["fit", "ContextAttention", "postures"]
+
+
+def postures(x: Tensor, count: int) -> Tensor:
+    """(B, T, C) -> the `count` clips farthest from the video's mean, (B, count, C)."""
+    far = (x - x.mean(1, keepdim=True)).norm(dim=2).topk(min(count, x.shape[1]), dim=1).indices
+    return x.gather(1, far.unsqueeze(2).expand(-1, -1, x.shape[2]))
+
+
+class ContextAttention(nn.Module):
+    """One stream, (B, T, C) -> (B, 2 D); without `context` every clip weighs the same and hears of no other."""
+
+    def __init__(self, channels: int, width: int, in_time: bool, context: bool):
+        super().__init__()
+        self.in_time, self.context = in_time, context
+        self.embed = nn.Linear(channels, width)
+        self.graph = nn.ModuleList(nn.Linear(width, width) for _ in range(2))
+        self.weigh = layers(2 * width, width, 1)
+
+    def forward(self, x: Tensor) -> Tensor:
+        u = torch.relu(self.embed(x))
+        if not self.context:
+            return torch.cat([u, u], 2).mean(1)
+        if self.in_time:
+            place = torch.arange(x.shape[1], device=x.device, dtype=x.dtype)
+            far = (place[:, None] - place).abs()
+        else:
+            far = torch.cdist(x, x)
+            far = far / far.mean((1, 2), keepdim=True).clamp(min=1e-6)
+        a = torch.softmax(-far, -1)  # exp(-distance), rows normalized
+        h = u
+        for step in self.graph:
+            h = torch.relu(a @ step(h))
+        both = torch.cat([u, h], 2)
+        return (torch.softmax(self.weigh(both), 1) * both).sum(1)
+
+
+def fit(train: TrainSet, settings: Mapping, generator: torch.Generator) -> Fitted:
+    """Settings: `width`, `postures`, `static` (False: the dynamic stream alone), `context`, and those of training."""
+    training = {name: value for name, value in TRAINING.items() if name != "batch_unlabeled"}
+    o = options("action-net", settings, width=128, postures=4, static=True, context=True, **training)
+    o.batch_unlabeled = 1
+    with own_chance(generator):
+        x = clips(train.frame)
+        streams = 1 + bool(o.static)
+        net = nn.ModuleDict({
+            "streams": nn.ModuleList(
+                ContextAttention(x.shape[2], o.width, in_time, o.context) for in_time in (True, False)[:streams]
+            ),
+            "score": layers(2 * o.width * streams, 128, 1),
+        }).to(x.device)  # fmt: skip
+        draw = Batches(train, o, generator)
+
+        def score(x: Tensor) -> Tensor:
+            seen = (x, postures(x, o.postures))
+            z = [stream(part) for stream, part in zip(net["streams"], seen, strict=False)]
+            return net["score"](torch.cat(z, 1)).squeeze(1)
+
+        def loss(step: int) -> dict[str, Tensor]:
+            i = draw.labeled()
+            return {"L_all": l_reg(score(x[i]), draw.y[i])}
+
+        return train_network(net, loss, lambda frame: score(clips(frame)), o, draw.shift, draw.scale)

@@ -1,0 +1,53 @@
+"""The averaging and the tasks of C3D-AVG-MTL, on I3D's features: its C3D backbone is *not* here.
+
+Source: Parmar and Morris, "What and How Well You Performed?", CVPR 2019. Clip features are averaged over time; from
+the average, one head tells the score and others what dive it is:
+
+    L = (MSE + L1)(score) + w sum_a CE(attribute a)
+
+Attributes are position, armstand, direction, somersaults and twists.
+Published: C3D clips of 16 frames, fc6 4096, scores over 17, a caption GRU at weight 0.01, Adam at 1e-4.
+Deviations, for which the row is named "AVG-MTL on I3D": the backbone is the I3D of every other system (a second
+backbone would need its own pre-training and features of every video); no captions are annotated here; scores are
+standardized. Labeled videos alone; where a set has no attributes, the score is the only task.
+"""
+
+from collections.abc import Mapping
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor, nn
+
+from sapnet_core.data.details import ATTRIBUTES
+from sapnet_core.losses import l_reg
+from sapnet_core.methods import Fitted, TrainSet
+from sapnet_core.methods.common import TRAINING, Batches, layers, options, own_chance, train_network
+
+__all__ = ["fit"]
+
+
+def fit(train: TrainSet, settings: Mapping, generator: torch.Generator) -> Fitted:
+    """Settings: `weight` (w, 0: the score alone), `dropout`, and those of training."""
+    training = {name: value for name, value in TRAINING.items() if name != "batch_unlabeled"}
+    o = options("avg-mtl", settings, weight=1.0, dropout=0.0, **training)
+    o.batch_unlabeled = 1
+    tasks = list(ATTRIBUTES.values()) if train.attributes is not None and o.weight else []
+    with own_chance(generator):
+        x = train.frame.mean(1)
+        trunk = layers(x.shape[1], 256, 128, dropout=o.dropout).append(nn.ReLU())
+        net = nn.Sequential(trunk, nn.Linear(128, 1 + sum(tasks))).to(x.device)  # all heads are one layer
+        draw = Batches(train, o, generator)
+
+        def loss(step: int) -> dict[str, Tensor]:
+            i = draw.labeled()
+            score, *what = net(x[i]).split([1, *tasks], 1)
+            terms = {"L_reg": l_reg(score.squeeze(1), draw.y[i]), "L_1": (score.squeeze(1) - draw.y[i]).abs().mean()}
+            terms["L_all"] = terms["L_reg"] + terms["L_1"]
+            if tasks:  # an attribute of -1 is not known
+                each = [F.cross_entropy(q, train.attributes[i, a], ignore_index=-1, reduction="sum")
+                        for a, q in enumerate(what)]  # fmt: skip
+                terms["L_what"] = sum(each) / len(i)
+                terms["L_all"] = terms["L_all"] + o.weight * terms["L_what"]
+            return terms
+
+        return train_network(net, loss, lambda frame: net(frame.mean(1))[:, 0], o, draw.shift, draw.scale)

@@ -1,0 +1,69 @@
+"""MUSDL: USDL for every judge of the panel, put together by the rule of the sport.
+
+Source: Tang et al., CVPR 2020, as USDL. Judge j gives a distribution q_j over 0, 0.5, ... 10 points:
+
+    L = sum_j KL(p_j || q_j),    score = difficulty * sum of the three middle judges
+
+Published: seven judges, 21 bins, three of seven count. Needs the judges' scores, so it learns execution, whose
+scaled value is the middle three over 30; a set without judges, or another target, is refused.
+Deviations: seats change between events, so judges are sorted and head j stands for the j-th lowest score of a panel
+of seven; smaller panels (5, 3), of which all count in FineDiving, are taken as the middle of seven. Reading as in USDL.
+"""
+
+from collections.abc import Mapping
+
+import torch
+from torch import Tensor
+
+from sapnet_core.methods import Fitted, TrainSet
+from sapnet_core.methods.common import TRAINING, Batches, layers, options, own_chance, train_network
+from sapnet_core.methods.usdl import divergence, normal_bins, read_bins
+
+__all__ = ["fit", "panel_of_seven"]
+
+SEATS, COUNTING, PERFECT = 7, 3, 30.0
+
+
+def panel_of_seven(judges: Tensor) -> Tensor:
+    """Panels (N, J), NaN where smaller -> (N, 7) sorted, NaN at both ends where smaller."""
+    size = (~judges.isnan()).sum(1, keepdim=True)
+    rank = torch.arange(SEATS, device=judges.device) - (SEATS - size) // 2  # (N, 7): place in the sorted panel
+    ordered = judges.nan_to_num(torch.inf).sort(1).values
+    seat = ordered.gather(1, rank.clamp(0, judges.shape[1] - 1))
+    return seat.masked_fill((rank < 0) | (rank >= size), torch.nan)
+
+
+def fit(train: TrainSet, settings: Mapping, generator: torch.Generator) -> Fitted:
+    """Settings: `sigma` (in bins), `read`, and those of training.
+
+    Raises:
+        ValueError: the set has no judges' scores, a labeled video lacks them, or the target is not the execution.
+    """
+    training = {name: value for name, value in TRAINING.items() if name not in ("batch_unlabeled", "unit_targets")}
+    o = options("musdl", settings, sigma=1.0, read="mean", **training)
+    o.batch_unlabeled, o.unit_targets = 1, False
+    if train.judges is None or train.judges.shape[1] > SEATS:
+        raise ValueError("musdl needs the scores of panels of up to seven judges, which this set does not give")
+    judges, middle = panel_of_seven(train.judges), slice((SEATS - COUNTING) // 2, (SEATS + COUNTING) // 2)
+    gap = (judges[train.labeled][:, middle].sum(1) / PERFECT - train.y[train.labeled]).abs()
+    if gap.isnan().any() or gap.median() > 0.02:
+        raise ValueError("musdl learns the execution that the judges' middle scores add up to: use target='execution'")
+    with own_chance(generator):
+        x = train.frame.mean(1)
+        centers = torch.linspace(0, 10, 21, device=x.device)
+        width = o.sigma * 0.5
+        net = layers(x.shape[1], 256, 128, SEATS * len(centers)).append(torch.nn.Unflatten(1, (SEATS, -1)))
+        net = net.to(x.device)
+        draw = Batches(train, o, generator)
+        read_bins(net(x[:1]), centers, o.read)  # refuse a wrong reading before training
+
+        def loss(step: int) -> dict[str, Tensor]:
+            i = draw.labeled()
+            kept = ~judges[i].isnan()  # (B, 7)
+            each = divergence(normal_bins(judges[i].nan_to_num(0), centers, width), net(x[i]))
+            return {"L_all": (each * kept).sum() / len(i)}
+
+        def score(frame: Tensor) -> Tensor:
+            return read_bins(net(frame.mean(1)), centers, o.read)[:, middle].sum(1) / PERFECT
+
+        return train_network(net, loss, score, o)

@@ -1,0 +1,66 @@
+"""Pseudo-labels: the network's own confident scores of unlabeled videos become targets.
+
+Source: Lee, "Pseudo-Label", ICML workshop 2013; the paper cites Hou et al., AAAI 2017, for the same idea. On the
+layers of I3D+MLP:
+
+    L = 1/N_l sum_i (f(x_i) - y_i)^2 + w(t) lambda 1/N_u sum_u 1[conf_u >= tau] (f(x_u) - y^_u)^2
+
+Targets y^_u are given after a supervised warm-up and renewed in rounds, as in Hou et al.; within a round they stand
+still, since a regressor's current output as its own target has no gradient. w(t) grows from 0 to 1 over the rounds.
+Published: tau = 0.95, warm-up 40 % of the steps, lambda = 1.
+Deviation: a regressor has no class probability. As for SAP-Net (E3), a grade head beside it classifies the score
+into equal-mass bins, and its largest probability is the confidence.
+"""
+
+from collections.abc import Mapping
+
+import torch
+from torch import nn
+
+from sapnet_core.losses import grade_confidence, grade_edges, l_grade, l_reg, l_un
+from sapnet_core.methods import Fitted, TrainSet
+from sapnet_core.methods.common import TRAINING, Batches, layers, options, own_chance, train_network, views
+
+__all__ = ["fit"]
+
+
+def fit(train: TrainSet, settings: Mapping, generator: torch.Generator) -> Fitted:
+    """Settings: `weight` (lambda, 0 is I3D+MLP), `tau`, `warmup`, `rounds`, `grades`, `ordered` (E18), and training."""
+    o = options("pseudo-labels", settings, weight=1.0, tau=0.7, warmup=0.4, rounds=4, grades=5, ordered=False,
+                **TRAINING)  # fmt: skip
+    with own_chance(generator):
+        x = views(train.frame, o.ordered)
+        net = nn.ModuleDict({"trunk": layers(x.shape[1], 256, 128), "score": nn.Linear(128, 1),
+                             "grade": nn.Linear(128, o.grades)}).to(x.device)  # fmt: skip
+        draw = Batches(train, o, generator)
+        edges = grade_edges(draw.y[train.labeled], o.grades)
+        start = int(o.warmup * o.steps)
+        renew = max(1, (o.steps - start) // max(o.rounds, 1))
+        targets = torch.full_like(draw.y, torch.nan)
+        sure = torch.zeros_like(draw.y)
+
+        def heads(x):
+            h = torch.relu(net["trunk"](x))
+            return net["score"](h).squeeze(1), net["grade"](h.detach())
+
+        def loss(step: int) -> dict[str, torch.Tensor]:
+            i = draw.labeled()
+            score, grade = heads(x[i])
+            terms = {"L_reg": l_reg(score, draw.y[i]), "L_grade": l_grade(grade, draw.y[i], edges)}
+            terms["L_all"] = terms["L_reg"] + terms["L_grade"]
+            if o.weight and step >= start:
+                if (step - start) % renew == 0:
+                    with torch.no_grad():
+                        targets[:], grade = heads(x)
+                        sure[:] = grade_confidence(grade)
+                u = draw.unlabeled()
+                grown = (step - start + 1) / (o.steps - start)  # w(t)
+                terms["L_pseudo"] = l_un(heads(x[u])[0], targets[u], sure[u], o.tau)
+                terms["share_confident"] = (sure[u] >= o.tau).float().mean()
+                terms["L_all"] = terms["L_all"] + o.weight * grown * terms["L_pseudo"]
+            return terms
+
+        def score(frame):
+            return heads(views(frame, o.ordered))[0]
+
+        return train_network(net, loss, score, o, draw.shift, draw.scale)

@@ -1,0 +1,86 @@
+"""S4AQA: recover the feature of a masked segment, and make unlabeled videos look like labeled ones.
+
+Source: Zhang et al., "Semi-Supervised Action Quality Assessment With Self-Supervised Segment Feature Recovery",
+TCSVT 2022. Without public code; written from its description.
+
+    L = 1/N_l sum_i (R(e_i) - y_i)^2 + l1 1/N_u sum_u |D(e~_u, k) - v_{u,k}| + l2 BCE(A(e), labeled or not)
+
+e is the embedding of a video's clips, e~ the one with clip k of an unlabeled video masked, v_{u,k} that clip's feature,
+D a decoder of two layers with ReLU, A a discriminator behind a gradient reversal, which grows as
+2 / (1 + exp(-10 p)) - 1 with the share p of steps done. Published: the losses; their weights are not.
+Deviations: the encoder is the MLP on the clips in order, D is told k, and the weights were searched in {0.1, 1}.
+"""
+
+import math
+from collections.abc import Mapping
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor, nn
+
+from sapnet_core.losses import l_reg
+from sapnet_core.methods import Fitted, TrainSet
+from sapnet_core.methods.common import TRAINING, Batches, clips, layers, options, own_chance, train_network
+
+__all__ = ["fit", "reverse_gradient"]
+
+
+class _Reverse(torch.autograd.Function):
+    @staticmethod
+    def forward(ctx, x: Tensor, strength: float) -> Tensor:
+        ctx.strength = strength
+        return x.view_as(x)
+
+    @staticmethod
+    def backward(ctx, gradient: Tensor) -> tuple[Tensor, None]:
+        return -ctx.strength * gradient, None
+
+
+def reverse_gradient(x: Tensor, strength: float) -> Tensor:
+    """x itself; its gradient comes back times `-strength`."""
+    return _Reverse.apply(x, strength)
+
+
+def fit(train: TrainSet, settings: Mapping, generator: torch.Generator) -> Fitted:
+    """Settings: `recovery` (l1), `adversarial` (l2); both 0 is I3D+MLP on clips in order; and those of training."""
+    o = options("s4aqa", settings, recovery=1.0, adversarial=0.1, **TRAINING)
+    with own_chance(generator):
+        x = clips(train.frame)  # (N, T, C)
+        _, parts, channels = x.shape
+        net = nn.ModuleDict({
+            "encoder": layers(parts * channels, 256, 128), "score": nn.Linear(128, 1),
+            "decoder": layers(128 + parts, 256, channels), "discriminator": layers(128, 64, 1),
+        }).to(x.device)  # fmt: skip
+        draw = Batches(train, o, generator)
+
+        def embed(x: Tensor) -> Tensor:
+            return torch.relu(net["encoder"](x.flatten(1)))
+
+        def adversarial(e: Tensor, known: Tensor, step: int) -> Tensor:
+            strength = 2 / (1 + math.exp(-10 * step / o.steps)) - 1
+            guess = net["discriminator"](reverse_gradient(e, strength)).squeeze(1)
+            return F.binary_cross_entropy_with_logits(guess, known)
+
+        def loss(step: int) -> dict[str, Tensor]:
+            i, u = draw.labeled(), draw.unlabeled()
+            k = F.one_hot(torch.randint(parts, (len(u),)), parts).to(x)  # (B, T): the masked clip
+            seen = x[u]
+            e, e_u, e_masked = embed(torch.cat([x[i], seen, seen * (1 - k).unsqueeze(2)])).split(
+                [len(i), len(u), len(u)])  # fmt: skip
+            terms = {"L_reg": l_reg(net["score"](e).squeeze(1), draw.y[i])}
+            terms["L_all"] = terms["L_reg"]
+            if o.recovery:
+                v = (seen * k.unsqueeze(2)).sum(1)
+                terms["L_recovery"] = (net["decoder"](torch.cat([e_masked, k], 1)) - v).abs().mean()
+                terms["L_all"] = terms["L_all"] + o.recovery * terms["L_recovery"]
+            if o.adversarial:
+                both = torch.cat([e, e_u])
+                known = torch.arange(len(both), device=x.device) < len(i)
+                terms["L_adv"] = adversarial(both, known.to(x), step)
+                terms["L_all"] = terms["L_all"] + o.adversarial * terms["L_adv"]
+            return terms
+
+        def score(frame: Tensor) -> Tensor:
+            return net["score"](embed(clips(frame))).squeeze(1)
+
+        return train_network(net, loss, score, o, draw.shift, draw.scale)

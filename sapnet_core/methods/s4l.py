@@ -1,0 +1,61 @@
+"""S4L: the layers that score labeled videos also tell how any video's clips were rearranged.
+
+Source: Zhai et al., "S4L: Self-Supervised Semi-Supervised Learning", ICCV 2019.
+
+    L = 1/N_l sum_i (f(x_i) - y_i)^2 + w mean CE(g(r(x)), r)     over labeled and unlabeled videos
+
+Published: r are the four rotations of an image, w = 1, as many unlabeled as labeled samples a batch.
+Deviations: features cannot be rotated. r rearranges the clips of a video instead: as they are, reversed, second half
+first, both. Like rotations these are a group of four and cannot be told apart without knowing how the action runs. An
+average over time would hide them, so the layers see the clips in order: the floor is `I3D+MLP (clips in order)` (E18).
+Each video of a batch gets one of the four by chance, not all four: the same in the mean, at a quarter of the cost.
+"""
+
+from collections.abc import Mapping
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor, nn
+
+from sapnet_core.losses import l_reg
+from sapnet_core.methods import Fitted, TrainSet
+from sapnet_core.methods.common import TRAINING, Batches, clips, layers, options, own_chance, train_network
+
+__all__ = ["fit", "rearranged"]
+
+
+def rearranged(x: Tensor, which: Tensor) -> Tensor:
+    """Videos (B, T, C) in the arrangement of that number, 0-3 (B,): as it is, reversed, halves swapped, both."""
+    place = torch.arange(x.shape[1], device=x.device)
+    swapped = place.roll(len(place) // 2)
+    order = torch.stack([place, place.flip(0), swapped, swapped.flip(0)])[which]  # (B, T)
+    return x.gather(1, order.unsqueeze(2).expand_as(x))
+
+
+def fit(train: TrainSet, settings: Mapping, generator: torch.Generator) -> Fitted:
+    """Settings: `weight` (w, 0 is I3D+MLP on clips in order), and those of training."""
+    o = options("s4l", settings, weight=1.0, **TRAINING)
+    with own_chance(generator):
+        x = clips(train.frame)  # (N, T, C)
+        net = nn.ModuleDict({"trunk": layers(x[0].numel(), 256, 128), "score": nn.Linear(128, 1),
+                             "order": nn.Linear(128, 4)}).to(x.device)  # fmt: skip
+        draw = Batches(train, o, generator)
+
+        def head(name: str, x: Tensor) -> Tensor:
+            return net[name](torch.relu(net["trunk"](x.flatten(1))))
+
+        def loss(step: int) -> dict[str, Tensor]:
+            i = draw.labeled()
+            terms = {"L_reg": l_reg(head("score", x[i]).squeeze(1), draw.y[i])}
+            terms["L_all"] = terms["L_reg"]
+            if o.weight:
+                every = x[torch.cat([i, draw.unlabeled()])]
+                which = torch.randint(4, (len(every),)).to(x.device)
+                terms["L_order"] = F.cross_entropy(head("order", rearranged(every, which)), which)
+                terms["L_all"] = terms["L_all"] + o.weight * terms["L_order"]
+            return terms
+
+        def score(frame: Tensor) -> Tensor:
+            return head("score", clips(frame)).squeeze(1)
+
+        return train_network(net, loss, score, o, draw.shift, draw.scale)

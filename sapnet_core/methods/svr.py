@@ -1,0 +1,45 @@
+"""SVR: support vector regression on the time average of the features.
+
+Source: Pirsiavash et al., "Assessing the Quality of Actions", ECCV 2014, there on transformed poses [64].
+
+    min 1/2 ||w||^2 + C sum_i max(0, |w phi(x_i) + b - y_i| - eps)
+
+Published: a linear kernel, C chosen by cross-validation. Labeled videos alone.
+Deviations: features of I3D in place of poses; an RBF kernel can be chosen. Needs scikit-learn.
+"""
+
+from collections.abc import Mapping
+
+import torch
+from torch import Tensor
+
+from sapnet_core.methods import Fitted, TrainSet
+from sapnet_core.methods.common import options
+
+__all__ = ["fit"]
+
+
+def fit(train: TrainSet, settings: Mapping, generator: torch.Generator) -> Fitted:
+    """Settings: `kernel` ("linear", "rbf"), `C`, `epsilon` (in standard deviations of the labeled scores).
+
+    Raises:
+        ValueError: the kernel is unknown.
+        ModuleNotFoundError: scikit-learn is not installed.
+    """
+    o = options("svr", settings, kernel="rbf", C=1.0, epsilon=0.1)
+    if o.kernel not in ("linear", "rbf"):
+        raise ValueError(f"kernel = {o.kernel!r} is unknown: choose linear or rbf")
+    from sklearn.svm import SVR
+
+    labeled = train.labeled
+    y, shift, scale = train.unit_targets(True)
+    x = train.frame.mean(1)
+    mean, sd = x.mean(0), x.std(0) + 1e-6  # of all training videos: no score is read
+    machine = SVR(kernel=o.kernel, C=o.C, epsilon=o.epsilon)
+    machine.fit(((x - mean) / sd)[labeled].cpu().double().numpy(), y[labeled].cpu().double().numpy())
+
+    def predict(frame: Tensor) -> Tensor:
+        unit = ((frame.mean(1) - mean) / sd).cpu().double().numpy()
+        return torch.from_numpy(machine.predict(unit)).to(frame) * scale + shift
+
+    return Fitted(predict, [{"step": 0, "support_vectors": float(len(machine.support_))}])

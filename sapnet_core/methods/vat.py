@@ -1,0 +1,61 @@
+"""VAT: the score may not change under the worst small perturbation of a video's features.
+
+Source: Miyato et al., "Virtual Adversarial Training", TPAMI 2019. On the layers of I3D+MLP:
+
+    L = 1/N_l sum_i (f(x_i) - y_i)^2 + a 1/N sum_i D(f(x_i), f(x_i + r_i)),    r = eps g / ||g||,
+    g = grad_d D(f(x), f(x + xi d)),  d a random direction, one power iteration
+
+Published: D = KL, one iteration, a = 1; eps and xi by task. The second term runs over labeled and unlabeled videos.
+Deviations: the output is a number, so D is the squared difference. x is standardized, so eps and xi are given as
+shares of the mean length ||x|| of the training videos; the published xi = 1e-6 would drown in single precision.
+"""
+
+from collections.abc import Mapping
+
+import torch
+import torch.nn.functional as F
+
+from sapnet_core.losses import l_reg
+from sapnet_core.methods import Fitted, TrainSet
+from sapnet_core.methods.common import TRAINING, Batches, layers, options, own_chance, train_network, views
+
+__all__ = ["fit", "adversary"]
+
+
+def adversary(net, x: torch.Tensor, eps: float, xi: float, iterations: int = 1) -> torch.Tensor:
+    """r (B, D): the direction of length `eps` in which the score of each x (B, D) changes most."""
+    d = F.normalize(torch.randn_like(x), dim=1)
+    with torch.no_grad():
+        clean = net(x)
+    for _ in range(iterations):
+        d.requires_grad_()
+        change = (clean - net(x + xi * d)).square().sum()  # D
+        (gradient,) = torch.autograd.grad(change, d)
+        d = F.normalize(gradient, dim=1, eps=1e-30).detach()
+    return eps * d
+
+
+def fit(train: TrainSet, settings: Mapping, generator: torch.Generator) -> Fitted:
+    """Settings: `weight` (a, 0 is I3D+MLP), `eps`, `xi`, `iterations`, `ordered` (E18), and those of training."""
+    o = options("vat", settings, weight=1.0, eps=0.3, xi=0.05, iterations=1, ordered=False, **TRAINING)
+    with own_chance(generator):
+        x = views(train.frame, o.ordered)
+        length = float(x.norm(dim=1).mean())
+        net = layers(x.shape[1], 256, 128, 1).append(torch.nn.Flatten(0)).to(x.device)
+        draw = Batches(train, o, generator)
+
+        def loss(step: int) -> dict[str, torch.Tensor]:
+            i = draw.labeled()
+            terms = {"L_reg": l_reg(net(x[i]), draw.y[i])}
+            terms["L_all"] = terms["L_reg"]
+            if o.weight:
+                every = torch.cat([x[i], x[draw.unlabeled()]])
+                r = adversary(net, every, o.eps * length, o.xi * length, o.iterations)
+                terms["L_vat"] = (net(every).detach() - net(every + r)).square().mean()
+                terms["L_all"] = terms["L_all"] + o.weight * terms["L_vat"]
+            return terms
+
+        def score(frame):
+            return net(views(frame, o.ordered))
+
+        return train_network(net, loss, score, o, draw.shift, draw.scale)

@@ -1,0 +1,253 @@
+"""The compared systems: each learns, each by its own term, from labeled scores alone, and the same every time."""
+
+from dataclasses import replace
+from pathlib import Path
+
+import pytest
+import torch
+from test_trials import SMALL, runs  # noqa: F401 - the fixture gives these tests their own store
+
+from sapnet_core.data.details import ATTRIBUTES, label_details
+from sapnet_core.data.split import label_split
+from sapnet_core.experiments import COMPARISONS, NOT_HERE, RIVALS, comparison_trials, declared_trials
+from sapnet_core.methods import METHODS, TrainSet, coreg, gdlt, get_method, musdl, s4aqa, s4l, tsa, usdl, vat
+from sapnet_core.metrics import spearman
+from sapnet_core.paper import paper_table
+from sapnet_core.profiles import PROFILES
+from sapnet_core.trials import train_set, trial_data
+from sapnet_core.tuning import BUDGET, CANDIDATES, SPACES, search_candidates
+
+# method -> setting that takes its defining term away
+TERMS = {
+    "coreg": {"co_training": False},
+    "pseudo-labels": {"warmup": 1.0},
+    "vat": {"weight": 0.0},
+    "s4l": {"weight": 0.0},
+    "s4aqa": {"recovery": 0.0},
+    "avg-mtl": {"weight": 0.0},
+    "usdl": {"sigma": 1e-3},  # no distribution: all weight on one bin
+    "musdl": {"sigma": 1e-3},
+    "tsa": {"procedure": False},
+    "svr": {"kernel": "linear"},
+    "action-net": {"context": False},
+    "gdlt": {"alpha": 0.0},
+}
+EAGER = {"pseudo-labels": {"tau": 0.3}}  # so that some are confident after few steps
+MORE = {"s4aqa": {"adversarial": 0.0}, "tsa": {"attend": False}, "action-net": {"static": False}}
+COUNT, STEPS, CHANNELS = 90, 12, 16
+
+
+def easy_set(labeled: int = 40) -> tuple[TrainSet, torch.Tensor, torch.Tensor]:
+    """Videos whose score is a direction of their features; judges, transitions and attributes follow. Returns the
+    training set, other videos and their scores."""
+    g = torch.Generator().manual_seed(5)
+    quality = torch.rand(2 * COUNT, generator=g)
+    x = 0.5 * torch.randn(2 * COUNT, STEPS, CHANNELS, generator=g)
+    x[:, :, 0] += 3 * (quality[:, None] - 0.5)
+    turn = torch.stack([0.2 + 0.1 * torch.rand(2 * COUNT, generator=g), 0.7 + 0.1 * quality], 1)
+    x[:, :, 1] += (torch.linspace(0, 1, STEPS) > turn[:, 1:]) * 2.0
+    judges = (10 * quality[:, None] + 0.2 * torch.randn(2 * COUNT, 7, generator=g)).clamp(0, 10)
+    y = judges.sort(1).values[:, 2:5].sum(1) / 30
+    what = torch.stack([(quality * n).long().clamp(max=n - 1) for n in ATTRIBUTES.values()], 1)
+    hidden = torch.arange(COUNT) >= labeled
+    seen = [part[:COUNT].masked_fill(hidden[:, None], torch.nan) for part in (y[:, None], judges, turn)]
+    seen = [seen[0].squeeze(1), *seen[1:], what[:COUNT].masked_fill(hidden[:, None], -1)]
+    train = TrainSet(x[:COUNT], x[:COUNT], torch.linspace(0, 1, STEPS), *seen)
+    return train, x[COUNT:], y[COUNT:]
+
+
+def predict(method: str, train: TrainSet, x: torch.Tensor, seed: int = 0, **settings) -> torch.Tensor:
+    fitted = get_method(method)(train, {"steps": 60, **settings}, torch.Generator().manual_seed(seed))
+    return fitted.predict(x)
+
+
+@pytest.mark.parametrize("method", TERMS)
+def test_each_learns_an_easy_set_the_same_way_every_time(method):
+    train, x, y = easy_set()
+    before = torch.get_rng_state()
+    first = predict(method, train, x)
+    assert torch.equal(torch.get_rng_state(), before)  # no one else's chance is touched
+    assert first.shape == y.shape and spearman(first, y) > 0.8
+    _ = torch.rand(3)
+    assert torch.equal(predict(method, train, x), first)
+    assert (first - y).abs().mean() < 0.3  # in the unit of y
+
+
+@pytest.mark.parametrize("method, off", [*TERMS.items(), *MORE.items()])
+def test_the_defining_term_matters(method, off):
+    train, x, _ = easy_set()
+    given = EAGER.get(method, {})
+    assert not torch.allclose(predict(method, train, x, **given), predict(method, train, x, **given | off), atol=1e-4)
+
+
+@pytest.mark.parametrize("method", TERMS)
+def test_a_wrong_setting_is_refused_by_name(method):
+    train, x, _ = easy_set()
+    with pytest.raises(ValueError, match=f"{method} has no setting lambda_zz: choose from .*steps"):
+        predict(method, train, x, lambda_zz=1.0)
+
+
+@pytest.mark.parametrize("method", ["coreg", "pseudo-labels", "vat", "s4l", "s4aqa"])
+def test_unlabeled_videos_are_learned_from(method):
+    train, x, _ = easy_set()
+    other = train.frame.clone()
+    other[train.unlabeled] = other[train.unlabeled].flip(2)
+    given = EAGER.get(method, {})
+    first = predict(method, train, x, **given)
+    assert not torch.equal(first, predict(method, replace(train, frame=other), x, **given))
+
+
+@pytest.mark.parametrize("method", ["avg-mtl", "usdl", "musdl", "tsa", "action-net", "gdlt"])
+def test_supervised_systems_see_labeled_videos_alone(method):
+    train, x, _ = easy_set()
+    other = train.frame.clone()
+    other[train.unlabeled] = 1e3
+    assert torch.equal(predict(method, train, x), predict(method, replace(train, frame=other, actor=other), x))
+
+
+@pytest.mark.parametrize("method", TERMS)
+def test_hidden_annotations_change_nothing_bit_for_bit(method):
+    data = trial_data(SMALL)
+    trial = replace(SMALL, method=method, target="execution", overrides=())
+    learn = torch.nonzero(data.train).flatten()
+    labeled = label_split(data.score[learn], trial.share, trial.seed)
+    hidden, scrambled = learn[~labeled], list(data.records)
+    names = ("score", "difficulty", "judges", "transitions", "action")
+    for i, j in zip(hidden.tolist(), hidden.flip(0).tolist(), strict=True):
+        scrambled[i] = replace(data.records[i], **{name: getattr(data.records[j], name) for name in names})
+    other = replace(data, records=tuple(scrambled), score=torch.tensor([r.score for r in scrambled]))
+    assert not torch.equal(other.score, data.score)
+    given, swapped = (train_set(trial, d, learn, labeled) for d in (data, other))
+    assert given.y[~labeled].isnan().all() and given.judges[~labeled].isnan().all()
+    x = data.features.views["frame"]
+    assert torch.equal(predict(method, given, x, steps=4), predict(method, swapped, x, steps=4))
+
+
+def test_what_a_set_does_not_annotate_is_refused():
+    train, x, _ = easy_set()
+    with pytest.raises(ValueError, match="musdl needs the scores of panels"):
+        predict("musdl", replace(train, judges=None), x)
+    with pytest.raises(ValueError, match="target='execution'"):
+        predict("musdl", replace(train, y=train.y / 3), x)
+    with pytest.raises(ValueError, match="tsa learns from annotated transitions"):
+        predict("tsa", replace(train, transitions=None), x)
+    for method, wrong in (("usdl", {"read": "median"}), ("svr", {"kernel": "poly"})):
+        with pytest.raises(ValueError, match="is unknown: choose"):
+            predict(method, train, x, **wrong)
+    assert predict("avg-mtl", replace(train, attributes=None), x).isfinite().all()  # the score is a task of its own
+
+
+def test_details_of_labeled_dives_alone():
+    records = trial_data(SMALL).records[:6]
+    labeled = torch.tensor([True, False] * 3)
+    found = label_details(records, labeled)
+    assert found["judges"][~labeled].isnan().all() and (found["attributes"][~labeled] == -1).all()
+    turns = found["transitions"][labeled]
+    assert ((turns > 0) & (turns < 1)).all() and (turns[:, 0] <= turns[:, 1]).all()
+    assert (found["attributes"][labeled] < torch.tensor([*ATTRIBUTES.values()])).all()
+    strangers = [replace(r, action="Ball", judges=(), transitions=()) for r in records]
+    assert label_details(strangers, labeled) == {"judges": None, "transitions": None, "attributes": None}
+
+
+def test_gains_of_coreg_are_those_of_refitting():
+    g = torch.Generator().manual_seed(0)
+    x, y = torch.randn(60, 4, generator=g), torch.randn(20, generator=g)
+    far = torch.cdist(x, x, p=2.0)
+    h = coreg._Neighbors(far, 2.0, torch.arange(20), y, 3)
+    pool = torch.arange(20, 60)
+    gains, guesses = h.gains(pool)
+    own = h.predict(far[:20, :20])[0]
+    for u, gain, guess in zip(pool.tolist(), gains, guesses, strict=True):
+        near = far[u, :20].topk(3, largest=False).indices
+        assert guess == pytest.approx(float(y[near].mean()), abs=1e-5)
+        more = coreg._Neighbors(far, 2.0, torch.tensor([*range(20), u]), torch.cat([y, guess[None]]), 3)
+        after = more.predict(far[:20][:, more.known])[0]
+        by_hand = ((y - own) ** 2 - (y - after) ** 2)[near].sum()
+        assert float(gain) == pytest.approx(float(by_hand), abs=1e-4)
+
+
+def test_the_adversary_goes_where_the_score_changes_most():
+    weight = torch.tensor([3.0, 4.0])
+    r = vat.adversary(lambda x: x @ weight, torch.zeros(5, 2), eps=0.5, xi=0.1)
+    assert torch.allclose((r @ weight).abs(), torch.full((5,), 2.5), atol=1e-4)  # eps ||w||
+
+
+def test_four_arrangements_are_a_group():
+    x = torch.arange(6.0).reshape(1, 6, 1)
+    every = s4l.rearranged(x.expand(4, -1, -1), torch.arange(4))
+    assert [row.flatten().tolist() for row in every] == [
+        [0, 1, 2, 3, 4, 5], [5, 4, 3, 2, 1, 0], [3, 4, 5, 0, 1, 2], [2, 1, 0, 5, 4, 3]]  # fmt: skip
+
+
+def test_the_gradient_is_reversed():
+    x = torch.ones(3, requires_grad=True)
+    s4aqa.reverse_gradient(x, 0.5).sum().backward()
+    assert x.grad.tolist() == [-0.5] * 3
+
+
+def test_a_distribution_sits_on_its_score():
+    centers = torch.linspace(0, 1, 101)
+    p = usdl.normal_bins(torch.tensor([0.3, torch.nan]), centers, 0.05)
+    assert float(p[0].sum()) == pytest.approx(1) and float(p[0] @ centers) == pytest.approx(0.3, abs=1e-4)
+    assert p[1].isnan().all()
+    assert float(usdl.divergence(p[0], p[0].clamp(min=1e-30).log())) == pytest.approx(0, abs=1e-5)
+
+
+def test_smaller_panels_are_the_middle_of_seven():
+    nan = torch.nan
+    panels = torch.tensor([[7.0, 1, 2, 6, 5, 4, 3], [3.0, 1, 2, nan, nan, nan, nan], [nan] * 7])
+    seats = musdl.panel_of_seven(panels)
+    assert seats[0].tolist() == [1, 2, 3, 4, 5, 6, 7]
+    assert seats[1, 2:5].tolist() == [1, 2, 3] and seats[1].isnan().sum() == 4 and seats[2].isnan().all()
+
+
+def test_stages_are_read_in_order():
+    x = torch.arange(21.0).reshape(1, 21, 1)
+    found = tsa.stages(x, torch.tensor([[5.0, 15.0]])).squeeze()
+    assert torch.allclose(found, torch.tensor([[0.5, 1.5, 2.5, 3.5, 4.5], [6.0, 8, 10, 12, 14],
+                                               [15.5, 16.5, 17.5, 18.5, 19.5]]))  # fmt: skip
+
+
+def test_grades_apart_cost_nothing():
+    apart = torch.eye(3).repeat(4, 1, 1)  # every video has the same three embeddings
+    assert float(gdlt.grade_triplet(apart, 1.0)) == pytest.approx(0, abs=1e-6)
+    assert float(gdlt.grade_triplet(torch.ones(4, 3, 3), 1.0)) == pytest.approx(1)
+
+
+def test_a_method_is_one_line_and_files_are_short(monkeypatch):
+    monkeypatch.setitem(METHODS, "mine", lambda train, settings, generator: "fitted")
+    assert get_method("mine")(None, {}, None) == "fitted"
+    assert set(TERMS) | {"mlp", "mlp-ordered", "sap-net"} <= set(METHODS)
+    folder = Path(coreg.__file__).parent
+    assert all(len(file.read_text(encoding="utf-8").splitlines()) <= 120 for file in folder.glob("*.py"))
+
+
+@pytest.mark.parametrize("table", COMPARISONS)
+def test_every_printed_row_runs_or_says_why_not(table):
+    declared = comparison_trials(table, PROFILES["quick"])
+    printed = paper_table(table)
+    assert set(printed.index) <= {system for system, *_ in declared} | set(NOT_HERE)
+    assert {column for _, column, _ in declared} <= set(printed.columns)
+    for system, cells in printed.drop(index=[*NOT_HERE], errors="ignore").iterrows():
+        assert {(system, column) for column in cells.dropna().index if column != "Avg"} <= {k[:2] for k in declared}
+    shared = {t for name in ("I", "fig06") for t in declared_trials(name, PROFILES["quick"]).values()}
+    assert table != "IV" or {t for k, t in declared.items() if "SAP-Net" in k[0]} <= shared  # no trial runs twice
+
+
+def test_a_set_without_judges_has_no_musdl(monkeypatch):
+    bare = tuple(replace(r, judges=()) for r in trial_data(SMALL).records)
+    monkeypatch.setattr("sapnet_core.experiments.trial_records", lambda trial: bare)
+    rows = {system for system, *_ in comparison_trials("V", PROFILES["quick"])}
+    assert "MUSDL" not in rows and {"USDL", "TSA"} <= rows
+
+
+def test_every_system_has_one_budget():
+    assert set(RIVALS) <= set(SPACES)
+    for system in SPACES:
+        candidates = search_candidates(system)
+        assert len(candidates) == BUDGET and candidates == search_candidates(system)
+        assert set(candidates) <= set(CANDIDATES) and f"{system}: defaults" in candidates
+    train, x, _ = easy_set()
+    for system in RIVALS:  # every candidate is one that the method takes
+        for method, settings in search_candidates(system).values():
+            assert predict(method, train, x, **settings | {"steps": 2}).isfinite().all()
