@@ -20,8 +20,7 @@ from sapnet_core.training import batches, fit_stacked, fit_steps
 
 __all__ = ["fit", "fit_stack"]
 
-TRAINING = {"steps", "lr", "batch", "batch_unlabeled", "warmup", "unit_targets"}
-# `steps` is the optimizer's, never the places of F̄
+TRAINING = {"steps", "lr", "batch", "batch_unlabeled", "warmup", "unit_targets"}  # steps: the optimizer's, not F̄'s
 
 
 def fit(train: TrainSet, settings: Mapping, generator: torch.Generator, keep: Keep | None = None) -> Fitted:
@@ -46,9 +45,8 @@ def fit(train: TrainSet, settings: Mapping, generator: torch.Generator, keep: Ke
         x_l, x_u, x_a, x_la, y = run.batch()
         return run.terms(step, run.net, x_l, x_u, x_a, x_la, y, run.edges)
 
-    steps, lr = settings["steps"], settings.get("lr", 1e-3)
     kept = {"keep": keep, "state": run.net.state_dict(), "replay": run.batch}
-    return run.fitted(fit_steps(run.net.parameters(), loss, steps, lr, **kept))
+    return run.fitted(fit_steps(run.net.parameters(), loss, settings["steps"], settings.get("lr", 1e-3), **kept))
 
 
 def fit_stack(
@@ -57,8 +55,7 @@ def fit_stack(
     """`fit` of several training sets with the same settings and sizes of batches, as one program.
 
     Raises:
-        ValueError: batch normalization, dropout or the cluster scope "dataset", which mix the videos of a batch or draw
-            numbers: train these one by one.
+        ValueError: batch normalization, dropout or the cluster scope "dataset": train these one by one.
     """
     runs = [_Run(train, settings, generator) for train, generator in zip(trains, generators, strict=True)]
     first = runs[0]
