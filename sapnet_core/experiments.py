@@ -24,7 +24,7 @@ from sapnet_core.trials import SELECT, Trial, trial_data, trial_records
 
 __all__ = ["TABLES", "CLASS_TABLES", "FIGURES", "COMPARED", "TARGET", "EPOCHS", "SYSTEMS", "CONTROLS", "REFINED",
            "REMOVED", "DECISIONS", "TAUS", "STATES", "CENTERS", "TEACHERS", "OURS", "column_name", "declare",
-           "table_trials", "class_trials", "figure_trials", "declared_trials", "with_average", "floors",
+           "KNOWN", "table_trials", "class_trials", "figure_trials", "declared_trials", "with_average", "floors",
            "RIVALS", "COMPARISONS", "NOT_HERE", "comparison_trials"]  # fmt: skip
 
 # What is regressed: execution, that is score / difficulty; predictions are multiplied by the known difficulty degree.
@@ -294,6 +294,8 @@ FIGURES |= {
     "fig06": _over_shares("mtl-aqa", {s: {"system": s} for s in COMPARISONS["IV"][0]}, SHARES),
 }
 
+KNOWN = (*TABLES, *CLASS_TABLES, *FIGURES)  # names of all that declares trials
+
 
 def declared_trials(name: str, profile: Profile) -> dict[tuple, Trial]:
     """Trials of a table or figure by its name, of whichever kind: "I", "VI", "III", "fig07", "decisions", ..."""
@@ -332,8 +334,7 @@ def main(arguments: list[str] | None = None) -> None:
     """Run the declared trials of the named tables; progress goes to standard error."""
     parser = argparse.ArgumentParser(description="Run the trials that tables declare; resumes where it stopped.")
     parser.add_argument("--profile", default="quick", choices=profiles.PROFILES)
-    known = [*TABLES, *CLASS_TABLES, *FIGURES]
-    parser.add_argument("--tables", nargs="+", default=known, choices=known, help="tables and figures, as I fig07")
+    parser.add_argument("--tables", nargs="+", default=KNOWN, choices=KNOWN, help="tables and figures, as I fig07")
     parser.add_argument("--jobs", type=int, default=profiles.jobs())
     parser.add_argument("--dask", metavar="ADDRESS", help="scheduler of a Dask cluster, as tcp://host:8786: its workers"
                         " run the trials, and share the folder SAPNET_RUNS (same as SAPNET_DASK)")  # fmt: skip

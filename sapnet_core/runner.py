@@ -1,4 +1,4 @@
-"""Run the notebooks in order with Papermill, only what is missing, and say what each made.
+"""Run the notebooks with Papermill, only what is missing, and say what each made.
 
     python -m sapnet_core.runner --profile quick --only 03
 
@@ -14,18 +14,25 @@ import json
 import os
 import platform
 import re
+import shutil
 import sys
 import time
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Iterator
+from concurrent.futures import ProcessPoolExecutor, as_completed
+from contextlib import contextmanager
 from dataclasses import dataclass, field
 from importlib.metadata import PackageNotFoundError, version
+from multiprocessing import get_context
 from pathlib import Path
 
 from sapnet_core import paths, profiles
 from sapnet_core.data.source import source_records
+from sapnet_core.experiments import KNOWN, declared_trials
 from sapnet_core.notebooks import find, load
+from sapnet_core.progress import progress_bar
 from sapnet_core.report.gallery import write_gallery
-from sapnet_core.storage import read_json, write_json
+from sapnet_core.results import run_trials
+from sapnet_core.storage import read_json, write_bytes, write_json
 
 __all__ = ["Outcome", "check_parameters", "inputs_digest", "run_notebook", "run_all", "summary", "main"]
 
@@ -107,10 +114,25 @@ def inputs_digest(notebook: Path, parameters: dict[str, object]) -> str:
     return hashlib.sha256(json.dumps(parts, sort_keys=True).encode()).hexdigest()
 
 
-def _state_of(folder: Path) -> dict[str, tuple[int, int]]:
-    """Name -> (inode, time of writing): a file written again differs even where its content does not."""
-    stats = {f.relative_to(folder).as_posix(): f.stat() for f in folder.rglob("*") if f.is_file()}
-    return {name: (stat.st_ino, stat.st_mtime_ns) for name, stat in stats.items()}
+@contextmanager
+def _figures_in(folder: Path) -> Iterator[None]:
+    """Let what is drawn meanwhile go to `folder`."""
+    before = os.environ.get("SAPNET_FIGURES")
+    os.environ["SAPNET_FIGURES"] = str(folder)
+    try:
+        yield
+    finally:
+        os.environ.pop("SAPNET_FIGURES")
+        if before is not None:
+            os.environ["SAPNET_FIGURES"] = before
+
+
+def _tidy(folder: Path, name: str) -> None:
+    """Remove what earlier runs of a notebook left when they were killed."""
+    for left in folder.glob(f".{name}.*"):
+        owner = left.name.removeprefix(f".{name}.").partition(".")[0]
+        if owner.isdigit() and not Path(f"/proc/{owner}").exists() and Path("/proc/self").exists():
+            shutil.rmtree(left) if left.is_dir() else left.unlink()
 
 
 def _is_current(record: Path, output: Path, digest: str) -> bool:
@@ -123,6 +145,8 @@ def _is_current(record: Path, output: Path, digest: str) -> bool:
 
 def run_notebook(notebook: Path, parameters: dict[str, object], folder: Path) -> Outcome:
     """Run one notebook, unless it is up to date; its output goes to `folder`.
+
+    It draws into a folder of its own: what it made moves to `figures/` once its last cell is through.
 
     Args:
         parameters: checked by name and type before anything runs.
@@ -137,13 +161,20 @@ def run_notebook(notebook: Path, parameters: dict[str, object], folder: Path) ->
     if _is_current(record, output, digest):
         return Outcome(name, "up to date", made=tuple(read_json(record)["made"]))
     folder.mkdir(parents=True, exist_ok=True)
-    beside = folder / f".{name}.{os.getpid()}.ipynb"
-    before = _state_of(paths.figures())
+    _tidy(folder, name)
+    figures, beside = paths.figures(), folder / f".{name}.{os.getpid()}.ipynb"
+    drawn = beside.with_suffix(".figures")
+    drawn.mkdir()
     try:
-        papermill.execute_notebook(
-            str(notebook), str(beside), parameters, cwd=str(notebook.parent), kernel_name="python3", progress_bar=False,
-            extra_arguments=["--IPKernelApp.log_level=40"],  # errors only: a kernel's start is no news
-        )  # fmt: skip
+        with _figures_in(drawn):
+            papermill.execute_notebook(
+                str(notebook), str(beside), parameters, cwd=str(notebook.parent), kernel_name="python3",
+                progress_bar=False, extra_arguments=["--IPKernelApp.log_level=40"],  # errors only: a start is no news
+            )  # fmt: skip
+        made = {}
+        for file in sorted(file for file in drawn.rglob("*") if file.is_file()):
+            write_bytes(figures / file.relative_to(drawn), file.read_bytes())
+            made[file.relative_to(drawn).as_posix()] = _hash(file)
     except Exception as error:  # whatever a cell or its kernel raised: the suite goes on with the next notebook
         if beside.is_file():
             os.replace(beside, failed)
@@ -152,8 +183,8 @@ def run_notebook(notebook: Path, parameters: dict[str, object], folder: Path) ->
     except BaseException:  # interrupted
         beside.unlink(missing_ok=True)
         raise
-    after = _state_of(paths.figures())
-    made = {file: _hash(paths.figures() / file) for file in sorted(after) if before.get(file) != after[file]}
+    finally:
+        shutil.rmtree(drawn)
     os.replace(beside, output)
     failed.unlink(missing_ok=True)
     seconds = time.perf_counter() - started
@@ -166,24 +197,32 @@ def run_all(
     parameters: dict[str, object],
     folder: Path,
     say: Callable[[str], None] = print,
+    jobs: int = 1,
 ) -> list[Outcome]:
-    """Run notebooks in the order given; a failure does not stop the ones after it.
+    """Run notebooks, `jobs` at once; a failure does not stop the others. Returns what became of each, in their order.
 
     Parameters are checked against every notebook before the first one runs (ValueError). `say` gets one line as a
-    notebook starts and one as it ends.
+    notebook ends. A notebook that measures times (`..._speed`) runs by itself, after the others.
     """
     for notebook in notebooks:
         check_parameters(notebook, parameters)
-    outcomes = []
-    for number, notebook in enumerate(notebooks, 1):
-        head = f"[{number}/{len(notebooks)}] {notebook.stem}"
-        say(f"{head} ...")
-        outcome = run_notebook(notebook, parameters, folder)
-        say(f"{head} {outcome.state}, {outcome.seconds:.1f} s")
+    alone = [notebook for notebook in notebooks if jobs == 1 or notebook.stem.endswith("_speed")]
+    outcomes: dict[Path, Outcome] = {}
+
+    def ended(notebook: Path, outcome: Outcome) -> None:
+        outcomes[notebook] = outcome
+        say(f"[{len(outcomes)}/{len(notebooks)}] {outcome.name} {outcome.state}, {outcome.seconds:.1f} s")
         if outcome.error:
             say(outcome.error)
-        outcomes.append(outcome)
-    return outcomes
+
+    if together := [notebook for notebook in notebooks if notebook not in alone]:
+        with ProcessPoolExecutor(min(jobs, len(together)), get_context("spawn")) as pool:
+            asked = {pool.submit(run_notebook, notebook, parameters, folder): notebook for notebook in together}
+            for future in as_completed(asked):
+                ended(asked[future], future.result())
+    for notebook in alone:
+        ended(notebook, run_notebook(notebook, parameters, folder))
+    return [outcomes[notebook] for notebook in notebooks]
 
 
 def summary(outcomes: list[Outcome]) -> str:
@@ -202,6 +241,18 @@ def summary(outcomes: list[Outcome]) -> str:
     failed = sum(outcome.state == "failed" for outcome in outcomes)
     total = sum(outcome.seconds for outcome in outcomes)
     return "\n".join([*lines, f"{len(outcomes)} notebooks, {total:.0f} s, {failed} failed"])
+
+
+def _run_declared(profile: str) -> None:
+    """Run all trials that the notebooks ask for, with every core, so that notebooks then only read and draw.
+
+    What goes wrong is said, and met again by the notebooks that need it: others go on.
+    """
+    try:
+        trials = [t for name in KNOWN for t in declared_trials(name, profiles.get_profile(profile)).values()]
+        run_trials(trials, profiles.jobs(), progress=progress_bar("trial"), videos=progress_bar)
+    except (ValueError, OSError, RuntimeError) as error:
+        print(f"not all trials were run: {error}", file=sys.stderr, flush=True)
 
 
 def main(arguments: list[str] | None = None) -> int:
@@ -226,6 +277,12 @@ def main(arguments: list[str] | None = None) -> int:
     if args.skip_bad:
         os.environ["SAPNET_SKIP_BAD"] = "1"
     os.environ["SAPNET_JOBS"] = str(args.jobs or profiles.jobs())
+    # notebooks run side by side: each has its part of the cores
+    os.environ.setdefault("OMP_NUM_THREADS", str(max(1, (os.cpu_count() or 1) // profiles.jobs())))
+
+    def say(text: str) -> None:
+        print(text, flush=True)
+
     folder = paths.runs() / "notebooks" / ("" if args.profile == "quick" else args.profile)
     try:
         data = paths.data_root()
@@ -234,7 +291,9 @@ def main(arguments: list[str] | None = None) -> int:
             source_records("folder", None, None, 0, data, folder)  # a fault is said before anything runs, in one line
             notebooks = [notebook for notebook in notebooks if "_own_" in notebook.stem]
             folder /= "own"
-        outcomes = run_all(notebooks, {"profile": args.profile}, folder, say=lambda text: print(text, flush=True))
+        if not args.only and folder.name != "own":
+            _run_declared(args.profile)
+        outcomes = run_all(notebooks, {"profile": args.profile}, folder, say, profiles.jobs())
     except (ValueError, FileNotFoundError) as error:
         parser.error(str(error))
     print("\n" + summary(outcomes), flush=True)

@@ -41,7 +41,7 @@ def test_failure_keeps_the_earlier_output_and_the_next_notebook_runs(house):
     said = []
     outcomes = runner.run_all([first], {"profile": "quick"}, house / "out", said.append)
     assert [(o.state, o.made) for o in outcomes] == [("ran", ("fig99_quick.csv",))]
-    assert said[0] == "[1/1] 00_first ..." and said[1].startswith("[1/1] 00_first ran, ")
+    assert said[0].startswith("[1/1] 00_first ran, ")
     earlier = (house / "out" / "00_first.ipynb").read_bytes()
     stored = nbformat.reads(earlier, as_version=4)
     assert not any(o.output_type == "error" for c in stored.cells if c.cell_type == "code" for o in c.outputs)
@@ -54,6 +54,29 @@ def test_failure_keeps_the_earlier_output_and_the_next_notebook_runs(house):
     assert (house / "out" / "00_first.failed.ipynb").is_file()
     assert not list((house / "out").glob(".*"))
     assert "1 failed" in runner.summary(outcomes)
+
+
+def test_notebooks_side_by_side_know_what_each_made_and_a_failed_one_draws_nothing(house):
+    names = ("00_first.ipynb", "01_second.ipynb", "02_bad.ipynb", "a2_speed.ipynb")
+    books = [build(house / "notebooks" / name, DRAW.replace("fig99", f"fig{number}"), *["1 / 0"] * ("bad" in name))
+             for number, name in enumerate(names)]  # fmt: skip
+    said = []
+    outcomes = runner.run_all(books, {"profile": "quick"}, house / "out", said.append, jobs=2)
+    made = [(f"fig{number}_quick.csv",) for number in range(4)]
+    states = ["ran", "ran", "failed", "ran"]
+    assert [(o.state, o.made) for o in outcomes] == list(zip(states, [*made[:2], (), made[3]], strict=True))
+    assert {file.name for file in (house / "figures").iterdir()} == {made[0][0], made[1][0], made[3][0]}
+    assert said[-1].startswith("[4/4] a2_speed ran")  # by itself, when the others are through
+    assert not list((house / "out").glob(".*"))
+
+
+def test_what_a_killed_run_left_is_removed(house):
+    notebook = build(house / "notebooks" / "00_draw.ipynb", DRAW)
+    left, alive = house / "out" / ".00_draw.999999999.figures", house / "out" / f".00_draw.{os.getppid()}.ipynb"
+    left.mkdir(parents=True)
+    alive.touch()
+    assert runner.run_notebook(notebook, {"profile": "quick"}, house / "out").state == "ran"
+    assert alive.exists() and (not left.exists() or sys.platform == "darwin")
 
 
 def test_only_what_is_missing_runs_again(house, monkeypatch):
