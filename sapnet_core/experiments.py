@@ -229,18 +229,18 @@ FIGURES = {
 # Systems that the paper compares with: the row's printed name -> (method, settings chosen in `methods/tuning.csv`). A
 # system that is here in part has a name of its own: the printed row keeps the paper's number alone.
 RIVALS: dict[str, tuple[str, dict]] = {
-    "AVG-MTL on I3D": ("avg-mtl", {}),  # C3D-AVG-MTL without C3D
-    "COREG": ("coreg", {}),
+    "AVG-MTL on I3D": ("avg-mtl", {"weight": 0.3, "dropout": 0.0, "lr": 0.003}),  # C3D-AVG-MTL without C3D
+    "COREG": ("coreg", {"k": 9, "pool": 100, "iterations": 30, "orders": (1.0, 2.0)}),
     "Pseudo-labels": ("pseudo-labels", {}),
-    "VAT": ("vat", {}),
-    "S4L": ("s4l", {}),
-    "S4AQA": ("s4aqa", {}),
-    "USDL": ("usdl", {}),
-    "MUSDL": ("musdl", {}),
-    "TSA": ("tsa", {}),
-    "SVR": ("svr", {}),
-    "Action-Net": ("action-net", {}),
-    "GDLT": ("gdlt", {}),
+    "VAT": ("vat", {"eps": 0.1, "weight": 1.0, "ordered": False, "lr": 0.001}),
+    "S4L": ("s4l", {"weight": 0.3, "lr": 0.003}),
+    "S4AQA": ("s4aqa", {"recovery": 0.1, "adversarial": 1.0, "lr": 0.0003}),
+    "USDL": ("usdl", {"sigma": 10.0, "read": "mode", "lr": 0.003}),
+    "MUSDL": ("musdl", {"sigma": 2.0, "read": "mean", "lr": 0.003}),
+    "TSA": ("tsa", {"width": 128, "exemplars": 5, "lr": 0.0003}),
+    "SVR": ("svr", {"kernel": "linear", "C": 1.0, "epsilon": 0.1}),
+    "Action-Net": ("action-net", {"width": 128, "postures": 8, "lr": 0.0003}),
+    "GDLT": ("gdlt", {"alpha": 0.1, "dropout": 0.0, "width": 64, "lr": 0.0003}),
 }
 EVERY |= RIVALS
 FLOOR_ROWS = ("I3D+MLP", "I3D+MLP (clips in order)")

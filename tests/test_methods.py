@@ -3,6 +3,7 @@
 from dataclasses import replace
 from pathlib import Path
 
+import pandas as pd
 import pytest
 import torch
 from test_trials import SMALL, runs  # noqa: F401 - the fixture gives these tests their own store
@@ -15,7 +16,7 @@ from sapnet_core.metrics import spearman
 from sapnet_core.paper import paper_table
 from sapnet_core.profiles import PROFILES
 from sapnet_core.trials import train_set, trial_data
-from sapnet_core.tuning import BUDGET, CANDIDATES, SPACES, search_candidates
+from sapnet_core.tuning import BUDGET, CANDIDATES, SPACES, TUNING, best_of, search_candidates
 
 # method -> setting that takes its defining term away
 TERMS = {
@@ -239,6 +240,14 @@ def test_a_set_without_judges_has_no_musdl(monkeypatch):
     monkeypatch.setattr("sapnet_core.experiments.trial_records", lambda trial: bare)
     rows = {system for system, *_ in comparison_trials("V", PROFILES["quick"])}
     assert "MUSDL" not in rows and {"USDL", "TSA"} <= rows
+
+
+@pytest.mark.parametrize("system", RIVALS)
+def test_the_tables_use_what_the_search_chose(system):
+    tried = pd.read_csv(TUNING)
+    best = best_of(system, tried)
+    assert search_candidates(system)[best] == RIVALS[system]
+    assert tried[tried.setting == best].chosen.all()
 
 
 def test_every_system_has_one_budget():
