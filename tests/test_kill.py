@@ -42,13 +42,18 @@ def computed(tmp_path_factory):
         for name in ("SAPNET_DATA", "SAPNET_DASK", "SAPNET_CHECKPOINT"):
             patch.delenv(name, raising=False)
         trials._data.cache_clear()
-        trial_data(SMALL)
-        begun = time.monotonic()
-        alone = {folder.name: contents(folder) for folder in run_trials(SWEEP)}
-        seconds = time.monotonic() - begun
-        shutil.rmtree(base / "trials")
-        yield base, alone, seconds
+        yield base, *undisturbed(base)
     trials._data.cache_clear()
+
+
+def undisturbed(base):
+    """Results of the sweep by folder, and its seconds; leaves the features in `base`."""
+    trial_data(SMALL)
+    begun = time.monotonic()
+    alone = {folder.name: contents(folder) for folder in run_trials(SWEEP)}
+    seconds = time.monotonic() - begun
+    shutil.rmtree(base / "trials")
+    return alone, seconds
 
 
 def contents(folder):
