@@ -2,14 +2,16 @@
 
 import math
 import re
+from dataclasses import replace
+from functools import cache
 
 import pytest
 import torch
 
-from sapnet_core import paths
-from sapnet_core.claims import decide, examine, needed_trials, size_beside_print, weakest
+from sapnet_core import claims, paths
+from sapnet_core.claims import decide, evaluate, examine, needed_trials, size_beside_print, weakest
 from sapnet_core.evidence import METRICS, Cell, Evidence
-from sapnet_core.experiments import CLASS_TABLES, FIGURES, TABLES, declared_trials
+from sapnet_core.experiments import CLASS_TABLES, FIGURES, TABLES, declare, declared_trials
 from sapnet_core.ledger import Claim, ledger, printed_effect
 from sapnet_core.paper import paper_arithmetic, paper_numbers
 from sapnet_core.profiles import get_profile
@@ -29,6 +31,12 @@ def test_every_result_of_the_paper_has_its_place():
     assert {claim.kind for claim in ledger()} <= KINDS and {claim.metric for claim in ledger()} <= set(METRICS)
 
 
+@cache
+def declared_rows(name):
+    here = declared_trials(name, QUICK) if name in (*TABLES, *CLASS_TABLES, *FIGURES) else ()
+    return {(str(key[0]), str(key[1])) for key in here}
+
+
 @pytest.mark.parametrize("claim", ledger(), ids=lambda claim: claim.id)
 def test_claim_is_well_formed(claim):
     assert claim.statement and re.fullmatch(r"[a-z0-9-]+( \(in order\))?", claim.id)
@@ -38,11 +46,9 @@ def test_claim_is_well_formed(claim):
     assert set(claim.numbers) <= set(paper_arithmetic()["statement"])
     printed = set(paper_numbers()[["table", "system", "column"]].itertuples(index=False, name=None))
     for name, row, column in claim.names:
-        here = declared_trials(name, QUICK) if name in (*TABLES, *CLASS_TABLES, *FIGURES) else ()
-        known = {(str(key[0]), str(key[1])) for key in here}
         # what no trial is declared for must at least be a cell of the paper, or a line of its Figure 6
         cell = ("IV", row, "10%") if name == "fig06" else (name, row, column)
-        assert (row, column) in known or cell in printed
+        assert (row, column) in declared_rows(name) or cell in printed
 
 
 @pytest.mark.parametrize("claim", ledger(), ids=lambda claim: claim.id)
@@ -187,3 +193,25 @@ def test_arithmetic_says_by_which_reading():
     assert found["vii-average-fs"]["reason"] == "by these readings: arithmetic"
     assert "relative to the rival's it would be 7.8%" in found["iv-gain-10"]["reason"]
     assert found["iv-gain-10"]["effect"] == pytest.approx(0.053)
+
+
+def test_ledger_of_a_run_is_corrected_in_two_families(monkeypatch, capsys):
+    """`evaluate` and the command, on two claims of each family and systems that were never trained."""
+    control = Claim("c", "Table I", "a beats b", pairs=TWO.pairs, control=True)
+    untested = Claim("no", "Fig. 11", "a picture", kind="untested", reason="none")
+    system, cell = {"a": "I3D+SSP", "b": "I3D+MLP"}, lookup(a=0.5, b=1.0)
+    trials = {name: [declare("mtl-aqa", system[name[1]], 0.1, 0, QUICK)] for name in TWO.names}
+    row = {of[0].method: name for name, of in trials.items()}
+    monkeypatch.setattr(claims, "ledger", lambda: (TWO, replace(TWO, id="same"), control, untested))
+    monkeypatch.setattr(claims, "_declared", lambda names, profile: {name: trials[name] for name in names})
+    monkeypatch.setattr(claims, "read_cell", lambda trials: cell(row[trials[0].method]))
+    table = evaluate("quick").set_index("claim")
+    assert {"statement", "place", "kind", "verdict", "effect", "low", "high", "p", "p_holm", "paper", "size", "source",
+            "profile", "seeds", "reason"} <= set(table.columns)  # fmt: skip
+    p = table["p"]
+    assert table["p_holm"].tolist()[:3] == pytest.approx([2 * p["two"], 2 * p["same"], p["c"]])
+    assert table.loc["no", ["verdict", "source", "reason"]].tolist() == ["not testable here", "the paper", "none"]
+    monkeypatch.setattr(claims, "needed_trials", lambda profile: [])
+    claims.main([])
+    out = capsys.readouterr().out
+    assert out.startswith("3 claims: ") and "1 not testable here" in out and "\n1 controls: " in out
