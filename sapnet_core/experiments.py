@@ -301,7 +301,7 @@ def declared_trials(name: str, profile: Profile) -> dict[tuple, Trial]:
     """Trials of a table or figure by its name, of whichever kind: "I", "VI", "III", "fig07", "decisions", ..."""
     if name in TABLES:
         return table_trials(name, profile)
-    return class_trials(name, profile) if name in CLASS_TABLES else figure_trials(name, profile)
+    return comparison_trials(name, profile) if name in CLASS_TABLES else figure_trials(name, profile)
 
 
 def with_average(runs: pd.DataFrame, column: str = "Avg") -> pd.DataFrame:

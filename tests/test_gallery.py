@@ -108,7 +108,7 @@ def house(tmp_path, monkeypatch):
     Image.new("L", (4, 4)).save(tmp_path / "figures" / "fig09.png")  # nobody knows from where
     (tmp_path / "figures" / "fig10.png").write_bytes(b"torn")
     rows = [("<i>K</i> = 3", "Fig. 5 and 12", "supported"), ("C2", "Tables I, II", "contradicted"),
-            ("C3", "Table I", "suspiciously better"), ("C4", "abstract", "undecided")]  # fmt: skip
+            ("C3", "Table I", "suspiciously better"), ("C4", "abstract", "undecided here")]  # fmt: skip
     with open(tmp_path / "figures" / "claims.csv", "w", encoding="utf-8", newline="") as file:
         csv.writer(file).writerows([("claim", "place", "verdict", "p"), *((*row, "0.1") for row in rows)])
     ran = tmp_path / "runs" / "notebooks" / "05_ablations.ipynb"

@@ -26,7 +26,8 @@ from sapnet_core.storage import read_json, write_text
 __all__ = ["write_gallery", "main"]
 
 STATES = {"current": ("good", "✓ current"), "stale": ("old", "! stale"), "not decided": ("open", "? not compared")}
-SIGNS = dict(zip(VERDICTS, (("good", "✓"), ("bad", "✗"), ("open", "?"), ("odd", "!")), strict=True))
+MARKS = (("good", "✓"), ("bad", "✗"), ("open", "?"), ("odd", "!"), ("good", "✓"), ("bad", "✗"), ("open", "–"))
+SIGNS = dict(zip(VERDICTS, MARKS, strict=True))
 STEPS = ((5, "5 s"), (10, "10 s"), (20, "20 s"), (30, "30 s"), (60, "1 min"), (120, "2 min"), (300, "5 min"),
          (600, "10 min"), (1200, "20 min"), (3600, "1 h"))  # fmt: skip
 LONG = 16  # rows from which a table is folded
@@ -38,7 +39,8 @@ def _verdicts(rows: list[dict[str, str]]) -> str:
         return ""
     counts = {verdict: sum(row["verdict"] == verdict for row in rows) for verdict in VERDICTS}
     badges = " ".join(badge(*_labelled(v, f"{n} {v}")) for v, n in counts.items() if n)
-    items = "".join(f'<li>{badge(*_labelled(row["verdict"], row["verdict"]))} {html.escape(row["claim"])} '
+    items = "".join(f'<li>{badge(*_labelled(row["verdict"], row["verdict"]))} '
+                    f'{html.escape(row.get("statement") or row["claim"])} '
                     f'<span class="note">{html.escape(row["place"])}</span></li>' for row in rows)  # fmt: skip
     return fold(f"The paper says, this run: {badges}", f'<ul class="claims">{items}</ul>')
 

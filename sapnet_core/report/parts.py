@@ -15,7 +15,8 @@ from sapnet_core.trials import Trial, trial_hash
 __all__ = ["VERDICTS", "Part", "parts", "entries", "places", "claims"]
 
 KINDS = (".png", ".svg", ".csv", ".md")
-VERDICTS = ("supported", "contradicted", "undecided", "suspiciously better")
+VERDICTS = ("supported", "contradicted", "undecided here", "suspiciously better", "holds", "does not hold",
+            "not testable here")  # fmt: skip
 PLACE = re.compile(r"(Table|Fig)(?:ure)?s?\.?\s+((?:[IVX]+|\d+)(?:(?:\s*,\s*(?:and\s+)?|\s+and\s+)(?:[IVX]+|\d+)\b)*)")
 
 
@@ -107,4 +108,4 @@ def claims(folder: Path) -> list[dict[str, str]]:
     for row in rows:
         if not {"claim", "place", "verdict"} <= row.keys() or row["verdict"] not in VERDICTS:
             raise ValueError(f"{file}: needs columns claim, place, verdict; verdicts are {', '.join(VERDICTS)}")
-    return rows
+    return [row for row in rows if row.get("control") != "True"]  # what the paper says, not what we ask beside it
