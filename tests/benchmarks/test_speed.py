@@ -1,6 +1,7 @@
 """Each hot path beside its alternative: equal numbers, and a ratio that a loaded machine does not take away.
 
-Bounds are about half of what the slowest processor met so far gives when it is quiet; `python -m sapnet_core.benchmarks` measures.
+Bounds are about half of what the slowest processor met so far gives when it is quiet;
+`python -m sapnet_core.benchmarks` measures.
 """
 
 import pytest
