@@ -68,7 +68,8 @@ def test_mixed_precision_stays_near(model, videos):
     expected = gradients(model, videos[:1])["Conv3d_1a_7x7.conv3d.weight"]
     model.mixed = True
     found = gradients(model, videos[:1])["Conv3d_1a_7x7.conv3d.weight"]
-    assert found.dtype == torch.float32 and not torch.equal(found, expected)
+    mixed = training_dtype("cpu") == torch.bfloat16  # elsewhere its gradients are wrong, and it is left out
+    assert found.dtype == torch.float32 and torch.equal(found, expected) != mixed
     assert torch.cosine_similarity(found.flatten(), expected.flatten(), dim=0) > 0.95
 
 
