@@ -3,7 +3,7 @@
 import pytest
 import torch
 
-from sapnet_core.backbone import load_i3d
+from sapnet_core.backbone import load_i3d, training_dtype
 from sapnet_core.data.clips import step_positions
 from sapnet_core.endtoend import EndToEnd
 from sapnet_core.losses import grade_edges
