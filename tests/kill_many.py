@@ -10,10 +10,10 @@ import argparse
 import os
 import random
 import shutil
-import signal
 import subprocess
 import tempfile
 import time
+from contextlib import suppress
 from pathlib import Path
 
 import nbformat
@@ -66,35 +66,51 @@ def left(folder: Path) -> dict[str, bytes]:
     return {str(f.relative_to(folder)): f.read_bytes() for f in files if f.name != "run.json"}
 
 
-def kill_suite(base: Path, source: Path, only: str, moments: int, seed: int) -> str:
-    """Odd kills take the runner alone, which leaves its kernel to find out; even ones take every process of it."""
-    alone = house(base / "alone", source)
-    begun = time.monotonic()
-    process = suite(alone, only)
-    if process.wait():
-        raise SystemExit(process.stderr.read())
-    seconds, draw, hits, bad = time.monotonic() - begun, random.Random(seed), 0, []
-    disturbed = house(base / "disturbed", source)
-    for moment in range(moments):
-        process = suite(disturbed, only)
-        time.sleep(draw.uniform(0.05, 0.95) * seconds)
-        whole = psutil.Process(process.pid).children(recursive=True) if moment % 2 and process.poll() is None else []
-        process.send_signal(signal.SIGKILL)
-        hits += process.wait() == -signal.SIGKILL
-        for one in whole:
-            try:
+def differences(one: Path, other: Path) -> list[str]:
+    """Names of files that two runs should have made alike and did not."""
+    one, other = left(one), left(other)
+    return sorted(name for name in one.keys() | other.keys() if one.get(name) != other.get(name))
+
+
+def run_suite(folder: Path, only: str) -> float:
+    """Let it run to its end; returns its seconds."""
+    begun, process = time.monotonic(), suite(folder, only)
+    said = process.communicate()[1]
+    if process.returncode:
+        raise SystemExit(said)
+    return time.monotonic() - begun
+
+
+def begin_again(folder: Path) -> None:
+    """Take away what a run that came to its end has made."""
+    for made in [*(folder / "figures").iterdir(), *(folder / "runs" / "notebooks").iterdir(),
+                 *(folder / "runs" / "trials").glob("finediving-mlp-*")]:  # fmt: skip
+        shutil.rmtree(made) if made.is_dir() else made.unlink()
+
+
+def kill_suite(folder: Path, only: str, moments: int, seed: int, seconds: float) -> list[str]:
+    """Kill so many runs that take about `seconds`, and let the last one end; returns the half-written files.
+
+    Odd kills take the runner alone, which leaves its kernel to find out; even ones take every process of it.
+    """
+    draw, bad, hits = random.Random(seed), [], 0
+    while hits < moments:
+        process = suite(folder, only)
+        try:
+            process.wait(draw.uniform(0, seconds))
+            begin_again(folder)
+            continue
+        except subprocess.TimeoutExpired:
+            hits += 1
+        whole = [psutil.Process(process.pid), *psutil.Process(process.pid).children(recursive=True)]
+        for one in whole[: len(whole) if hits % 2 == 0 else 1]:
+            with suppress(psutil.NoSuchProcess):
                 one.kill()
-            except psutil.NoSuchProcess:
-                continue
-        bad += half_written(disturbed)
-    last = suite(disturbed, only)
-    if last.wait():
-        raise SystemExit(last.stderr.read())
-    bad += half_written(disturbed)
-    one, other = left(alone), left(disturbed)
-    differ = sorted(name for name in one.keys() | other.keys() if one.get(name) != other.get(name))
-    return (f"notebook {only}: {moments} kills in runs of {seconds:.0f} s, {hits} hit; half-written files: {bad or 0}; "
-            f"{len(one)} files compared with an undisturbed run, different: {differ or 0}")  # fmt: skip
+        process.wait()
+        bad += half_written(folder)
+        print(f"kill {hits}: {len(bad)} half-written", flush=True)
+    run_suite(folder, only)
+    return bad + half_written(folder)
 
 
 def main() -> None:
@@ -112,7 +128,11 @@ def main() -> None:
         hits = test_kill.kill_often(runs, computed, args.moments, args.seed)
         print(f"trials: {args.moments} kills, {hits} hit, {len(computed[1])} results equal an undisturbed run's")
         if args.only:
-            print(kill_suite(Path(folder), source, args.only, args.moments, args.seed))
+            alone, disturbed = (house(Path(folder) / name, source) for name in ("alone", "disturbed"))
+            seconds = run_suite(alone, args.only)
+            bad = kill_suite(disturbed, args.only, args.moments, args.seed, seconds)
+            print(f"notebook {args.only}: {args.moments} kills in runs of {seconds:.0f} s; half-written: {bad or 0}; "
+                  f"unlike an undisturbed run: {differences(alone, disturbed) or 0}")  # fmt: skip
 
 
 if __name__ == "__main__":
