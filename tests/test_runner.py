@@ -137,7 +137,8 @@ def test_a_failed_notebook_fails_the_command(house, monkeypatch):
     code = (
         "import sys\nfrom pathlib import Path\nfrom sapnet_core import runner, notebooks\n"
         f"found = notebooks.find(folder=Path({str(house / 'notebooks')!r}))\n"
-        "runner.find = lambda names: found\nsys.exit(runner.main(['--profile', 'quick']))"
+        "runner.find, runner.KNOWN = lambda names: found, ()\n"  # a house without trials
+        "sys.exit(runner.main(['--profile', 'quick']))"
     )
     environment = {**os.environ, "SAPNET_RUNS": str(house / "runs")}
     done = subprocess.run([sys.executable, "-c", code], env=environment, capture_output=True, text=True, check=False)
