@@ -10,6 +10,7 @@ how pixels are scaled (to [-1, 1] as the weights expect, or by ImageNet's mean a
 """
 
 import hashlib
+from itertools import product
 from pathlib import Path
 
 import torch
@@ -264,17 +265,23 @@ class FoldedI3D:
     def frames(self, videos: Tensor) -> Tensor:
         """Pixels of uint8 videos (B, T, 3, H, W) as the first layer wants them, (B, T + 1, H', W', 3 or 12).
 
-        Scaled, padded in space, channels last; frame T is zeros, which pad clips in time.
+        Scaled, padded in space, channels last, folded as by `fold_space`; frame T is zeros, which pad clips in time.
         """
         b, t, _, h, w = videos.shape
-        (top, below), (left, right) = (same_padding(size, 7, 2) for size in (h, w))
-        if self.folds:
-            below, right = below + (h + top + below) % 2, right + (w + left + right) % 2
-        x = torch.zeros(b, t + 1, h + top + below, w + left + right, 3, device=self.device, dtype=self.dtype)
-        mean, deviation = (torch.tensor(part, device=self.device).view(3, 1, 1) for part in SCALINGS[self.scaling])
-        pixels = videos.to(self.device, non_blocking=True).to(self.dtype).mul_(1 / deviation).sub_(mean / deviation)
-        x[:, :t, top : top + h, left : left + w] = pixels.movedim(2, -1)
-        return fold_space(x).movedim(1, -1) if self.folds else x
+        padded = [(size, *same_padding(size, 7, 2)) for size in (h, w)]
+        fold = 2 if self.folds else 1
+        rows, columns = (-(-sum(part) // fold) for part in padded)
+        x = torch.zeros(b, t + 1, rows, columns, 3 * fold**2, device=self.device, dtype=self.dtype)
+        pixels = videos.to(self.device, non_blocking=True).to(self.dtype)
+        for channel, (mean, deviation) in enumerate(zip(*SCALINGS[self.scaling], strict=True)):
+            pixels[:, :, channel].mul_(1 / deviation).sub_(mean / deviation)
+        # a folded channel is one color of every second row and column: a copy of one plane each, not of single pixels
+        for k, (i, j, color) in enumerate(product(range(fold), range(fold), range(3))):
+            (top, first), (left, start) = ((-(-(front - n) // fold), (n - front) % fold)
+                                           for n, (_, front, _) in zip((i, j), padded, strict=True))  # fmt: skip
+            plane = pixels[:, :, color, first::fold, start::fold]
+            x[:, :t, top : top + plane.shape[2], left : left + plane.shape[3], k] = plane
+        return x
 
     def early(self, x: Tensor) -> Tensor:
         """Clips (B, 3 or 12, T + pads, H', W') to what Mixed_3b takes."""
