@@ -18,6 +18,7 @@ __all__ = [
     "SubactionParser",
     "doubling",
     "interpolation_matrix",
+    "kept_matrix",
     "key_frames",
     "resampling_matrix",
 ]
@@ -43,6 +44,19 @@ def interpolation_matrix(positions: Tensor, steps: int, frames: int) -> Tensor:
     share = ((target - known[left]) / (known[right] - known[left]).clamp(min=1e-6)).unsqueeze(1)  # (steps, 1)
     left, right = (F.one_hot(order[side], len(known)) for side in (left, right))  # (steps, S)
     return left * (1 - share) + right * share
+
+
+def kept_matrix(positions: Tensor, steps: int, frames: int) -> Tensor:
+    """`interpolation_matrix`, kept while it is asked for with the same tensor: a training does so at every step."""
+    known, matrix = _KEPT.get((steps, frames), (None, None))
+    if known is not positions:
+        with torch.inference_mode(False):  # kept for training too, whoever asks first
+            matrix = interpolation_matrix(positions, steps, frames)
+        _KEPT[steps, frames] = positions, matrix
+    return matrix
+
+
+_KEPT: dict[tuple[int, int], tuple[Tensor, Tensor]] = {}
 
 
 class AttentionRefinement(nn.Module):
@@ -104,7 +118,7 @@ class TemporalDecoder(nn.Module):
         self.norms = nn.ModuleList(_norm(norm, b) for b in widths[1:])
 
     def forward(self, x: Tensor, positions: Tensor) -> Tensor:
-        even = interpolation_matrix(positions, self.frames // 8, self.frames).to(x)
+        even = kept_matrix(positions, self.frames // 8, self.frames).to(x)
         x = (even @ x).transpose(1, 2)  # (B, S, C) -> (B, C, T/8)
         for block, (conv, norm) in enumerate(zip(self.convs, self.norms, strict=True)):
             x = torch.relu(norm(conv(x)))

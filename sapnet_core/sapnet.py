@@ -22,7 +22,7 @@ from .parsing import (
     PSNetDecoder,
     SubactionParser,
     TemporalDecoder,
-    interpolation_matrix,
+    kept_matrix,
     key_frames,
     resampling_matrix,
 )
@@ -241,7 +241,7 @@ class SAPNet(nn.Module):
     @torch.no_grad()
     def _cluster(self, x: Tensor, positions: Tensor) -> Tensor:
         s = self.settings
-        to_frames = interpolation_matrix(positions, s.frames, s.frames).to(x)  # (T, S)                             (E1)
+        to_frames = kept_matrix(positions, s.frames, s.frames).to(x)  # (T, S)                             (E1)
         if s.cluster_scope == "dataset":
             return dataset_pseudo_labels(to_frames @ x, s.M, s.K, s.kmeans_iterations)
         x = x - x.mean(1, keepdim=True)
