@@ -10,17 +10,9 @@ import torch.nn.functional as F
 from torch import nn
 
 from sapnet_core import backbone
-from sapnet_core.backbone import (
-    I3D,
-    SHIPPED,
-    fast_dtype,
-    load_i3d,
-    load_shipped,
-    max_pool_same,
-    same_padding,
-    training_dtype,
-)
+from sapnet_core.backbone import I3D, SHIPPED, fast_dtype, load_i3d, load_shipped, training_dtype
 from sapnet_core.data import Record
+from sapnet_core.pooling import same_padding
 from sapnet_core.pretrain import HEADS, VIEWS, Recipe, dive_classes, pretrain, pretrain_records
 from sapnet_core.storage import read_tensors
 
@@ -82,24 +74,6 @@ def test_features_and_logits_are_the_published_networks(full, size):
             assert relative(full.classify(x)[0], torch.from_numpy(golden[f"logits_{size}"])) < 1e-4
 
 
-@pytest.mark.parametrize(
-    "size,kernel,stride,pads",
-    [(112, 7, 2, (2, 3)), (113, 7, 2, (3, 3)), (56, 3, 2, (0, 1)), (57, 3, 2, (1, 1)),
-     (7, 2, 2, (0, 1)), (4, 2, 2, (0, 0))],
-)  # fmt: skip
-def test_same_padding_puts_the_odd_zero_at_the_back(size, kernel, stride, pads):
-    assert same_padding(size, kernel, stride) == pads
-
-
-@pytest.mark.parametrize("size", [(5, 8, 9), (1, 7, 2), (6, 1, 5)])
-@pytest.mark.parametrize("kernel,stride", list(backbone.POOL_BEFORE.values())[1:])
-def test_pooling_ignores_what_is_padded(size, kernel, stride):
-    x = torch.randn(2, 3, *size, generator=torch.Generator().manual_seed(0))
-    pads = [n for s, k, d in list(zip(size, kernel, stride, strict=True))[::-1] for n in same_padding(s, k, d)]
-    reference = F.max_pool3d(F.pad(x, pads, value=-torch.inf), kernel, stride)
-    assert torch.equal(max_pool_same(x, kernel, stride), reference)
-
-
 @pytest.mark.parametrize("size", [(16, 12, 12), (7, 13, 10), (1, 3, 5)])
 def test_first_layer_on_folded_pixels_is_the_plain_convolution(size):
     draw = torch.Generator().manual_seed(1)
@@ -108,12 +82,6 @@ def test_first_layer_on_folded_pixels_is_the_plain_convolution(size):
     pads = [n for s in size[::-1] for n in same_padding(s, 7, 2)]
     reference = F.relu(unit.bn(F.conv3d(F.pad(x, pads), unit.conv3d.weight, stride=2)))
     assert torch.allclose(unit(x), reference, atol=1e-12)
-
-
-def test_maximum_of_neighbors_is_the_pool():
-    x = torch.randn(2, 5, 3, 4, 6, generator=torch.Generator().manual_seed(2))
-    assert torch.equal(backbone.max_of_neighbors(x), F.max_pool3d(x, 3, 1, 1))
-    assert torch.equal(backbone.max_of_neighbors(x[:, :, :1]), F.max_pool3d(x[:, :, :1], 3, 1, 1))
 
 
 def clips_of(videos: torch.Tensor, starts, length: int) -> torch.Tensor:
