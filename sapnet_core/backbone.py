@@ -2,7 +2,8 @@
 
 Two forms of one network. `I3D` is the trainable form; its parameter names are those of the published Kinetics
 checkpoint `rgb_imagenet.pt`, so that file loads as it is. `FoldedI3D` is what extracts features: batch normalization is
-folded into the convolutions, tensors are channels-last. In both, the first layer runs on folded pixels (`fold_space`).
+folded into the convolutions, tensors are channels-last. In both, the first layer runs on folded pixels (`fold_space`);
+in the second, on a GPU, on folded frames too (`fold_time`).
 
 Both pad as TensorFlow's SAME does (more at the back than in front where the total is odd), as the published weights
 expect. What a checkpoint does not record is an option: BatchNorm's eps (1e-3 as trained; forks run it with 1e-5), and
@@ -19,6 +20,7 @@ from torch import Tensor, nn
 from torch.utils.checkpoint import checkpoint as recomputed
 
 from sapnet_core.data.clips import CLIP, clip_starts
+from sapnet_core.pooling import NEIGHBORS, max_pool_same, pool_form, same_padding
 from sapnet_core.storage import read_tensors
 
 EPS = 1e-3
@@ -53,18 +55,6 @@ POOL_BEFORE = {
 }
 
 
-def same_padding(size: int, kernel: int, stride: int) -> tuple[int, int]:
-    """Zeros (front, back) that TensorFlow's SAME puts around an axis: its output has ceil(size / stride) entries."""
-    total = max((-(-size // stride) - 1) * stride + kernel - size, 0)
-    return total // 2, total - total // 2
-
-
-def max_pool_same(x: Tensor, kernel: tuple[int, int, int], stride: tuple[int, int, int]) -> Tensor:
-    """Max-pool (B, C, T, H, W) with SAME padding: `padding` for the front, `ceil_mode` for what lacks at the back."""
-    front = [same_padding(n, k, s)[0] for n, k, s in zip(x.shape[2:], kernel, stride, strict=True)]
-    return F.max_pool3d(x, kernel, stride, front, ceil_mode=True)
-
-
 def pad_space(x: Tensor) -> Tensor:
     """SAME padding of (..., H, W) for the first layer, to even sizes (the folded kernel has an eighth, zero tap)."""
     pads = []
@@ -90,6 +80,18 @@ def fold_kernel(weight: Tensor) -> Tensor:
     o, c, t = weight.shape[:3]
     w = F.pad(weight, (0, 1, 0, 1)).view(o, c, t, 4, 2, 4, 2)
     return w.permute(0, 4, 6, 1, 2, 3, 5).reshape(o, 4 * c, t, 4, 4)  # (O, 2*2*3, 7, 4, 4)
+
+
+def fold_time(weight: Tensor) -> Tensor:
+    """Turn the kernel (O, 12, 7, 4, 4) of `fold_kernel` into the one (O, 24, 4, 4, 4) that acts on pairs of frames too.
+
+    The channels of a pair are those of its earlier frame, then those of its later one. Tensor cores take channels in
+    multiples of 8: on an H100 such a convolution took 5.7 ms in bfloat16, the first layer of a draft without it 14.1 ms
+    (36 clips of 16x224x224). A CPU is faster on 12 channels.
+    """
+    o, c, _, h, w = weight.shape
+    pairs = F.pad(weight, (0, 0, 0, 0, 0, 1)).view(o, c, 4, 2, h, w)  # the eighth tap is zero
+    return pairs.permute(0, 3, 1, 2, 4, 5).reshape(o, 2 * c, 4, h, w)
 
 
 class Unit3D(nn.Module):
@@ -181,9 +183,9 @@ class I3D(nn.Module):
         maps = self(x)
         return self.logits["conv3d"](F.avg_pool3d(maps, (min(2, maps.shape[2]), *maps.shape[3:]), 1)).flatten(2)
 
-    def folded(self, dtype: torch.dtype | None = None, scaling: str = "symmetric") -> "FoldedI3D":
+    def folded(self, dtype: torch.dtype | None = None, scaling: str = "symmetric", pools: str = "torch") -> "FoldedI3D":
         """The inference form of this network, on its device; arguments as in `FoldedI3D`."""
-        return FoldedI3D(self, dtype, scaling)
+        return FoldedI3D(self, dtype, scaling, pools)
 
 
 def fast_dtype(device: torch.device | str) -> torch.dtype:
@@ -211,27 +213,31 @@ def fold(unit: Unit3D) -> tuple[Tensor, Tensor]:
     return unit.conv3d.weight * scale.view(-1, 1, 1, 1, 1), unit.bn.bias - unit.bn.running_mean * scale
 
 
-def max_of_neighbors(x: Tensor) -> Tensor:
-    """3x3x3 max-pool of stride 1, one axis after the other: three pairs of maxima in place of 26."""
-    for axis in (2, 3, 4):
-        y = x.clone(memory_format=torch.channels_last_3d)
-        inner = x.shape[axis] - 1
-        for here, there in ((0, 1), (1, 0)):
-            part = y.narrow(axis, here, inner)
-            torch.maximum(part, x.narrow(axis, there, inner), out=part)
-        x = y
-    return x
-
-
 class FoldedI3D:
     """The inference form of an I3D: features of uint8 videos, without gradients.
 
     `dtype` None takes `fast_dtype`: bfloat16 where it is native (features then differ from float32 by about 5e-3 of the
     largest), else float32. One machine and dtype give the same bits each time; so does any grouping of videos on a CPU,
     where each video is its own batch of clips. `scaling` is a key of `SCALINGS`. `digest` names weights and options.
+
+    Two options change how, not what. `pools` is a key of `pooling.POOLS`: "torch", or "triton", the same numbers by one
+    kernel on a GPU. `folds_time` runs the first layer on pairs of frames (`fold_time`), the same up to rounding; None
+    does so on a GPU.
+
+    Raises:
+        ValueError: unknown `scaling` or `pools`, or pools that do not run on the network's device.
+        ImportError: pools="triton" without Triton.
     """
 
-    def __init__(self, net: I3D, dtype: torch.dtype | None = None, scaling: str = "symmetric"):
+    def __init__(
+        self,
+        net: I3D,
+        dtype: torch.dtype | None = None,
+        scaling: str = "symmetric",
+        pools: str = "torch",
+        *,
+        folds_time: bool | None = None,
+    ):
         if scaling not in SCALINGS:
             raise ValueError(f"scaling {scaling!r} is unknown: choose one of {', '.join(SCALINGS)}")
         self.device, self.channels = net.Conv3d_1a_7x7.conv3d.weight.device, net.channels
@@ -240,13 +246,17 @@ class FoldedI3D:
         other = ("" if eps == EPS else f"-eps{eps:g}") + ("" if scaling == "symmetric" else f"-{scaling}")
         self.digest = state_digest(net.state_dict()) + "-" + str(self.dtype).removeprefix("torch.") + other
         self.fused = FUSED and self.device.type == "cpu"
-        self.folds = not (self.fused and self.dtype == torch.float32)  # oneDNN's float32 is faster on 3 channels as is
+        self.pool = pool_form(pools, self.device)
+        self.folds_time = self.device.type == "cuda" if folds_time is None else folds_time
+        # oneDNN's float32 is faster on 3 channels as is
+        self.folds = self.folds_time or not (self.fused and self.dtype == torch.float32)
+        self.stem_stride = (1, 1, 1) if self.folds_time else (2, 1, 1) if self.folds else (2, 2, 2)
         self.layers = {}
         for name, unit in net.named_modules():
             if isinstance(unit, Unit3D):
                 weight, bias = (tensor.detach() for tensor in fold(unit))
                 if name == STEM and self.folds:
-                    weight = fold_kernel(weight)
+                    weight = fold_time(fold_kernel(weight)) if self.folds_time else fold_kernel(weight)
                 weight = weight.to(self.dtype, memory_format=torch.channels_last_3d)
                 self.layers[name] = weight, bias.to(self.dtype)
 
@@ -254,9 +264,7 @@ class FoldedI3D:
         """One convolution with bias and ReLU."""
         weight, bias = self.layers[name]
         padding = (1, 1, 1) if weight.shape[2] == 3 else (0, 0, 0)
-        stride = (1, 1, 1)
-        if name == STEM:
-            stride = (2, 1, 1) if self.folds else (2, 2, 2)
+        stride = self.stem_stride if name == STEM else (1, 1, 1)
         if self.fused:  # one pass with ReLU, and no slow path for a single clip
             fused = torch.ops.mkldnn._convolution_pointwise
             return fused(x, weight, bias, padding, stride, (1, 1, 1), 1, "relu", [], "")
@@ -283,23 +291,43 @@ class FoldedI3D:
             x[:, :t, top : top + plane.shape[2], left : left + plane.shape[3], k] = plane
         return x
 
+    def clip_index(self, reading: str, frames: int) -> Tensor:
+        """Which frames the clips of a video are, (clips, L) int64, padded in time: frame `frames` is the one of zeros.
+
+        Raises:
+            ValueError: unknown reading, or too few frames for it.
+        """
+        starts = clip_starts(reading, frames).to(self.device)
+        length = frames if reading == "dense" else CLIP
+        front, back = same_padding(length, 7, 2)
+        back += self.folds_time * ((front + length + back) % 2)  # pairs come out even: the eighth tap's frame is zero
+        return F.pad(starts[:, None] + torch.arange(length, device=self.device), (front, back), value=frames)
+
+    def clips(self, frames: Tensor, index: Tensor) -> Tensor:
+        """Clips (B*N, 3, 12 or 24, L', H', W') of `frames` (B, T + 1, H', W', ...), by an index (N, L) of theirs."""
+        if self.folds_time:  # two frames become channels, the earlier one first
+            clips = torch.cat([frames[:, index[:, ::2]], frames[:, index[:, 1::2]]], -1)  # (B, N, L/2, H', W', 24)
+        else:
+            clips = frames[:, index]
+        return clips.flatten(0, 1).movedim(-1, 1)
+
     def early(self, x: Tensor) -> Tensor:
-        """Clips (B, 3 or 12, T + pads, H', W') to what Mixed_3b takes."""
+        """Clips as the first layer wants them (`clips`) to what Mixed_3b takes."""
         for name in (STEM, "Conv3d_2b_1x1", "Conv3d_2c_3x3"):
-            x = self.layer(max_pool_same(x, *POOL_BEFORE[name]) if name in POOL_BEFORE else x, name)
-        return max_pool_same(x, *POOL_BEFORE["Mixed_3b"])
+            x = self.layer(self.pool(x, *POOL_BEFORE[name]) if name in POOL_BEFORE else x, name)
+        return self.pool(x, *POOL_BEFORE["Mixed_3b"])
 
     def late(self, x: Tensor) -> Tensor:
         """From there to Mixed_5c, (B, C, T/8, H/32, W/32)."""
         for name in MIXED:
-            x = max_pool_same(x, *POOL_BEFORE[name]) if name in ("Mixed_4b", "Mixed_5b") else x
+            x = self.pool(x, *POOL_BEFORE[name]) if name in ("Mixed_4b", "Mixed_5b") else x
             x = self.mixed(x, name)
         return x
 
     def mixed(self, x: Tensor, name: str) -> Tensor:
         """One Inception block."""
         one, two = (self.layer(self.layer(x, f"{name}.b{i}a"), f"{name}.b{i}b") for i in (1, 2))
-        pooled = self.layer(max_of_neighbors(x), f"{name}.b3b")
+        pooled = self.layer(self.pool(x, *NEIGHBORS), f"{name}.b3b")
         return torch.cat([self.layer(x, f"{name}.b0"), one, two, pooled], 1)
 
     @torch.inference_mode()
@@ -315,18 +343,13 @@ class FoldedI3D:
             raise ValueError(f"videos are {videos.dtype} {tuple(videos.shape)}: give uint8 (B, T, 3, H, W)")
         if self.device.type == "cpu" and len(videos) > 1:
             return torch.cat([self.features(video[None], reading) for video in videos])
-        frames = videos.shape[1]
-        starts = clip_starts(reading, frames).to(self.device)
-        length = frames if reading == "dense" else CLIP
-        front, back = same_padding(length, 7, 2)
-        index = F.pad(starts[:, None] + torch.arange(length, device=self.device), (front, back), value=frames)
-        x = self.frames(videos)
+        index, x = self.clip_index(reading, videos.shape[1]), self.frames(videos)
         # a processor's caches hold one clip's first layers, and the small last layers of some clips together
         group, at_once = (CLIPS_AT_ONCE, 1) if self.device.type == "cpu" else (len(index), len(index))
         steps = []
         for some in index.split(group):
-            clips = [x[:, few].flatten(0, 1).movedim(-1, 1) for few in some.split(at_once)]  # (B*few, 3 or 12, T, H, W)
-            maps = self.late(torch.cat([self.early(few) for few in clips]))  # (B*some, C, T', H/32, W/32)
+            early = [self.early(self.clips(x, few)) for few in some.split(at_once)]
+            maps = self.late(torch.cat(early))  # (B*some, C, T', H/32, W/32)
             steps.append(maps.float().mean((3, 4)).transpose(1, 2).unflatten(0, (len(videos), -1)))
         return torch.cat(steps, 1).flatten(1, 2)  # (B, clips, T', C) -> (B, S, C)
 

@@ -7,7 +7,9 @@ interleaved, so that a change of the machine's mood meets both. Times depend on 
 import argparse
 import platform
 import time
-from collections.abc import Callable
+import warnings
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from functools import partial
 
 import numpy as np
@@ -16,22 +18,13 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from sapnet_core.backbone import (
-    I3D,
-    MIXED,
-    POOL_BEFORE,
-    STEM,
-    FoldedI3D,
-    Unit3D,
-    load_i3d,
-    max_pool_same,
-    same_padding,
-)
+from sapnet_core.backbone import I3D, MIXED, POOL_BEFORE, STEM, FoldedI3D, Unit3D, fast_dtype, load_i3d
 from sapnet_core.data.clips import CLIP, clip_starts
+from sapnet_core.pooling import pool_form, same_padding
 from sapnet_core.pseudo_labels import greedy_states, kmeans
 
-__all__ = ["PlainI3D", "race", "inference", "training_step", "clustering", "selection", "stages", "peaks", "compare",
-           "machine"]  # fmt: skip
+__all__ = ["PlainI3D", "race", "inference", "training_step", "clustering", "selection", "max_pools", "stages",
+           "peaks", "compare", "machine"]  # fmt: skip
 
 GOALS = {  # the least ratio asked for, by device and dtype
     "inference": {"cpu": {"float32": 3.0, "bfloat16": 6.0}, "cuda": {"bfloat16": 4.0, "float32": 4.0}},
@@ -96,14 +89,16 @@ def _row(
 
 
 def inference(
-    net: I3D | None = None, device: str = "cpu", size: int = 112, rounds: int = 5, dtype: torch.dtype | None = None
-) -> dict:
+    net: I3D | None = None, device: str = "cpu", size: int = 112, rounds: int = 5, dtype: torch.dtype | None = None,
+    pools: str = "torch",
+) -> dict:  # fmt: skip
     """Features of one video, nine clips of 16 frames, uint8 in: `FoldedI3D` against `PlainI3D`; ms a clip.
 
-    `net` is the shipped network if None. The difference is the largest, relative to the largest feature.
+    `net` is the shipped network if None; `dtype` and `pools` are those of `FoldedI3D`. The difference is the largest,
+    relative to the largest feature.
     """
     net = (net or load_i3d()).to(device).eval()
-    folded, plain = net.folded(dtype), PlainI3D(net)
+    folded, plain = net.folded(dtype, pools=pools), PlainI3D(net)
     video = torch.randint(256, (1, 96, 3, size, size), dtype=torch.uint8, generator=torch.Generator().manual_seed(0))
     starts = clip_starts("9x16", 96)
 
@@ -116,7 +111,8 @@ def inference(
     expected = simple()
     error = float((folded.features(video, "9x16") - expected).abs().max() / expected.abs().max())
     name = str(folded.dtype).removeprefix("torch.")
-    runners = {f"FoldedI3D, {name}": lambda: folded.features(video, "9x16"), "plain form, float32": simple}
+    ours = f"FoldedI3D, {name}" + ("" if pools == "torch" else f", pools in {pools}")
+    runners = {ours: lambda: folded.features(video, "9x16"), "plain form, float32": simple}
     goal = GOALS["inference"].get(torch.device(device).type, {}).get(name)
     what = f"I3D width {net.width:g}, inference, a clip of 16x{size}²"
     return _row(what, *runners, race(runners, rounds, device), len(starts), goal, error)
@@ -231,6 +227,17 @@ def selection(M: int = 10, K: int = 3, rounds: int = 5, device: str = "cpu") -> 
     return rows
 
 
+def max_pools(device: str = "cuda", size: int = 224, rounds: int = 5, clips: int = 36) -> dict:
+    """The pool before Mixed_4b at full width, both forms of `pooling`; ms a clip. The difference is the largest, 0."""
+    x = torch.randn(clips, 480, CLIP // 2, size // 8, size // 8, device=device, dtype=fast_dtype(device))
+    x = x.contiguous(memory_format=torch.channels_last_3d)
+    forms = {name: pool_form(name, x.device) for name in ("triton", "torch")}
+    ours, theirs = (form(x, *POOL_BEFORE["Mixed_4b"]) for form in forms.values())
+    runners = {name: partial(form, x, *POOL_BEFORE["Mixed_4b"]) for name, form in forms.items()}
+    what, error = f"max-pool before Mixed_4b, a clip of 16x{size}²", float((ours - theirs).abs().max())
+    return _row(what, *forms, race(runners, rounds, device), clips, None, error)
+
+
 def stages(net: FoldedI3D, size: int = 112, rounds: int = 5) -> pd.DataFrame:
     """Where the time of `FoldedI3D.features` goes: one row a stage, for a clip of 16 frames out of nine.
 
@@ -257,12 +264,12 @@ def stages(net: FoldedI3D, size: int = 112, rounds: int = 5) -> pd.DataFrame:
         return out
 
     def pooled(name: str, x: Tensor, per: int) -> Tensor:
-        return stage(f"pool before {name}", lambda x: max_pool_same(x, *POOL_BEFORE[name]), x, per, 1)
+        return stage(f"pool before {name}", lambda x: net.pool(x, *POOL_BEFORE[name]), x, per, 1)
 
     with torch.inference_mode():
         frames = stage("pixels", net.frames, video, 9, 1)
-        clip = frames[:, : CLIP + 5].movedim(-1, 1)  # with the zeros that pad it in time
-        x = stage(STEM, lambda x: net.layer(x, STEM), clip.contiguous(memory_format=torch.channels_last_3d), 1)
+        clip = net.clips(frames, net.clip_index("9x16", 96)[:1])
+        x = stage(STEM, lambda x: net.layer(x, STEM), clip, 1)
         for name in ("Conv3d_2b_1x1", "Conv3d_2c_3x3"):
             x = pooled(name, x, 1) if name in POOL_BEFORE else x
             x = stage(name, partial(lambda name, x: net.layer(x, name), name), x, 1)
@@ -282,15 +289,40 @@ def peaks(device: str = "cpu", dtype: torch.dtype = torch.float32) -> tuple[floa
     return 2e-9 * side**3 / seconds["product"], 2e-9 * source.nbytes / seconds["copy"]
 
 
-def compare(device: str = "cpu", rounds: int = 5) -> pd.DataFrame:
-    """Every comparison, as rows: what, ours, ms, alternative, its ms, ratio, goal (NaN: none stated), difference."""
-    torch.manual_seed(0)
-    full = I3D(1.0)
-    rows = [inference(None, device, rounds=rounds), inference(full, device, rounds=rounds)]
-    rows += [training_step(None, device, rounds=rounds), training_step(full, device, rounds=rounds)]
-    if torch.device(device).type == "cuda":
-        rows += [inference(full, device, 224, rounds), training_step(full, device, 224, 4, rounds, mixed=True)]
-    rows += [*clustering(rounds=rounds, device=device), *selection(rounds=rounds, device=device)]
+@contextmanager
+def _threads(count: int | None) -> Iterator[None]:
+    """PyTorch's threads within; None leaves them as they are."""
+    if count is None:
+        yield
+        return
+    before = torch.get_num_threads()
+    torch.set_num_threads(count)
+    try:
+        yield
+    finally:
+        torch.set_num_threads(before)
+
+
+def compare(device: str = "cpu", rounds: int = 5, threads: int | None = None) -> pd.DataFrame:
+    """Every comparison, as rows: what, ours, ms, alternative, its ms, ratio, goal (NaN: none stated), difference.
+
+    `threads` are PyTorch's on the CPU, as they are if None. On a GPU, pools in Triton have rows of their own; where
+    that kernel does not run, a warning says why.
+    """
+    with _threads(threads):
+        torch.manual_seed(0)
+        full = I3D(1.0)
+        rows = [inference(None, device, rounds=rounds), inference(full, device, rounds=rounds)]
+        rows += [training_step(None, device, rounds=rounds), training_step(full, device, rounds=rounds)]
+        cuda = torch.device(device).type == "cuda"
+        if cuda:
+            rows += [inference(full, device, 224, rounds), training_step(full, device, 224, 4, rounds, mixed=True)]
+        rows += [*clustering(rounds=rounds, device=device), *selection(rounds=rounds, device=device)]
+        if cuda:
+            try:  # a kernel is compiled where it runs: whatever that machine lacks costs these rows alone
+                rows += [max_pools(device, 224, rounds), inference(full, device, 224, rounds, pools="triton")]
+            except Exception as error:
+                warnings.warn(f"no rows of pools in Triton: {type(error).__name__}: {error}", stacklevel=2)
     return pd.DataFrame(rows).astype({"goal": float})
 
 
@@ -306,9 +338,11 @@ def main(arguments: list[str] | None = None) -> None:
     parser = argparse.ArgumentParser(description="Time the hot paths beside their alternatives.")
     parser.add_argument("--device", default="cpu")
     parser.add_argument("--rounds", type=int, default=5)
+    parser.add_argument("--threads", type=int, help="PyTorch's threads on the CPU (default: as they are)")
     args = parser.parse_args(arguments)
-    print(machine(args.device))
-    print(compare(args.device, args.rounds).to_string(index=False, float_format="%.3g"))
+    with _threads(args.threads):
+        print(machine(args.device))
+        print(compare(args.device, args.rounds).to_string(index=False, float_format="%.3g"))
 
 
 if __name__ == "__main__":

@@ -10,17 +10,9 @@ import torch.nn.functional as F
 from torch import nn
 
 from sapnet_core import backbone
-from sapnet_core.backbone import (
-    I3D,
-    SHIPPED,
-    fast_dtype,
-    load_i3d,
-    load_shipped,
-    max_pool_same,
-    same_padding,
-    training_dtype,
-)
+from sapnet_core.backbone import I3D, SHIPPED, FoldedI3D, fast_dtype, load_i3d, load_shipped, training_dtype
 from sapnet_core.data import Record
+from sapnet_core.pooling import same_padding
 from sapnet_core.pretrain import HEADS, VIEWS, Recipe, dive_classes, pretrain, pretrain_records
 from sapnet_core.storage import read_tensors
 
@@ -82,24 +74,6 @@ def test_features_and_logits_are_the_published_networks(full, size):
             assert relative(full.classify(x)[0], torch.from_numpy(golden[f"logits_{size}"])) < 1e-4
 
 
-@pytest.mark.parametrize(
-    "size,kernel,stride,pads",
-    [(112, 7, 2, (2, 3)), (113, 7, 2, (3, 3)), (56, 3, 2, (0, 1)), (57, 3, 2, (1, 1)),
-     (7, 2, 2, (0, 1)), (4, 2, 2, (0, 0))],
-)  # fmt: skip
-def test_same_padding_puts_the_odd_zero_at_the_back(size, kernel, stride, pads):
-    assert same_padding(size, kernel, stride) == pads
-
-
-@pytest.mark.parametrize("size", [(5, 8, 9), (1, 7, 2), (6, 1, 5)])
-@pytest.mark.parametrize("kernel,stride", list(backbone.POOL_BEFORE.values())[1:])
-def test_pooling_ignores_what_is_padded(size, kernel, stride):
-    x = torch.randn(2, 3, *size, generator=torch.Generator().manual_seed(0))
-    pads = [n for s, k, d in list(zip(size, kernel, stride, strict=True))[::-1] for n in same_padding(s, k, d)]
-    reference = F.max_pool3d(F.pad(x, pads, value=-torch.inf), kernel, stride)
-    assert torch.equal(max_pool_same(x, kernel, stride), reference)
-
-
 @pytest.mark.parametrize("size", [(16, 12, 12), (7, 13, 10), (1, 3, 5)])
 def test_first_layer_on_folded_pixels_is_the_plain_convolution(size):
     draw = torch.Generator().manual_seed(1)
@@ -110,10 +84,47 @@ def test_first_layer_on_folded_pixels_is_the_plain_convolution(size):
     assert torch.allclose(unit(x), reference, atol=1e-12)
 
 
-def test_maximum_of_neighbors_is_the_pool():
-    x = torch.randn(2, 5, 3, 4, 6, generator=torch.Generator().manual_seed(2))
-    assert torch.equal(backbone.max_of_neighbors(x), F.max_pool3d(x, 3, 1, 1))
-    assert torch.equal(backbone.max_of_neighbors(x[:, :, :1]), F.max_pool3d(x[:, :, :1], 3, 1, 1))
+@pytest.mark.parametrize("size", [(16, 12, 12), (7, 13, 10), (1, 3, 5)])
+def test_first_layer_on_pairs_of_frames_is_the_plain_convolution(size):
+    draw = torch.Generator().manual_seed(1)
+    x = torch.randn(2, 3, *size, generator=draw, dtype=torch.float64)
+    weight = torch.randn(4, 3, 7, 7, 7, generator=draw, dtype=torch.float64)
+    reference = F.conv3d(F.pad(x, [n for s in size[::-1] for n in same_padding(s, 7, 2)]), weight, stride=2)
+    front, back = same_padding(size[0], 7, 2)
+    frames = F.pad(backbone.pad_space(x), (0, 0, 0, 0, front, back + 1))  # one more: an even number
+    folded = backbone.fold_space(frames.movedim(1, -1))  # (2, 12, T, H', W')
+    pairs = torch.cat([folded[:, :, ::2], folded[:, :, 1::2]], 1)
+    ours = F.conv3d(pairs, backbone.fold_time(backbone.fold_kernel(weight)))
+    assert ours.shape == reference.shape and torch.allclose(ours, reference, atol=1e-12)
+
+
+@pytest.mark.parametrize(
+    "reading,frames,size",
+    [("9x16", 96, (49, 64)), ("10x16", 103, (33, 46)), ("dense", 96, (32, 32)), ("dense", 103, (49, 64)),
+     ("dense", 17, (33, 31)), ("dense", 1, (32, 32)), ("segments", 48, (40, 33))],
+)  # fmt: skip
+@pytest.mark.parametrize("dtype", [torch.float32, torch.bfloat16])
+def test_inference_on_pairs_of_frames_gives_the_same_features(narrow, reading, frames, size, dtype):
+    """The form for GPUs, forced on here."""
+    if dtype == torch.bfloat16 and fast_dtype("cpu") != dtype:
+        pytest.skip("no bfloat16 in this processor")
+    draw = torch.Generator().manual_seed(6)
+    videos = torch.randint(0, 256, (2, frames, 3, *size), dtype=torch.uint8, generator=draw)
+    plain, paired = FoldedI3D(narrow, dtype), FoldedI3D(narrow, dtype, folds_time=True)
+    assert paired.layers[backbone.STEM][0].shape[1:] == (24, 4, 4, 4)
+    assert paired.digest == plain.digest
+    ours, reference = paired.features(videos, reading), plain.features(videos, reading)
+    assert relative(ours, reference) < (1e-5 if dtype == torch.float32 else 1e-2)
+    # the first layer alone: sums of the same products in another order, so at most the last bit of bfloat16 differs
+    first, second = (net.layer(net.clips(net.frames(videos), net.clip_index(reading, frames)), backbone.STEM)
+                     for net in (paired, plain))  # fmt: skip
+    assert first.shape == second.shape and relative(first, second) < (1e-5 if dtype == torch.float32 else 2**-7)
+
+
+def test_a_cpu_keeps_single_frames(narrow):
+    assert not narrow.folded().folds_time
+    if fast_dtype("cpu") == torch.bfloat16:
+        assert narrow.folded(torch.bfloat16).layers[backbone.STEM][0].shape[1:] == (12, 7, 4, 4)
 
 
 def clips_of(videos: torch.Tensor, starts, length: int) -> torch.Tensor:

@@ -26,8 +26,8 @@ TOP_LEVEL = {"README.md", "runall.sh", "environment.yml", "pyproject.toml", "LIC
 FLOORS = [
     {"", "paths", "profiles", "progress", "storage", "metrics", "evidence", "paper", "embedded"},
     {"data", "actors", "sim"},
-    {"detector", "tracking", "backbone", "kinetics", "pseudo_labels", "parsing", "contrast", "regression", "losses",
-     "sapnet", "endtoend", "segmentation", "attention_maps"},
+    {"detector", "tracking", "backbone", "pooling", "kinetics", "pseudo_labels", "parsing", "contrast", "regression",
+     "losses", "sapnet", "endtoend", "segmentation", "attention_maps"},
     {"data.footage", "data.features", "data.sequences", "sim.example", "pretrain", "detector_training"},
     {"keep", "training", "methods", "selection", "executors"},
     {"trials", "results", "experiments", "ledger", "claims", "calibrate", "tuning", "benchmarks"},
@@ -113,7 +113,7 @@ def test_core_imports_without_jupyter_and_draws_and_prints_nothing():
     modules = [f"sapnet_core.{module_name(file)}".rstrip(".") for file in CORE if file.name != "__main__.py"]
     code = (
         "import importlib, sys\n"
-        "for name in ('papermill', 'nbclient', 'ipywidgets', 'IPython', 'sklearn', 'dask', 'distributed'):\n"
+        "for name in ('papermill', 'nbclient', 'ipywidgets', 'IPython', 'sklearn', 'dask', 'distributed', 'triton'):\n"
         "    sys.modules[name] = None\n"
         f"for name in {[m for m in modules if not m.endswith(('.notebooks', '.runner'))]}:\n"
         "    importlib.import_module(name)\n"

@@ -9,6 +9,7 @@ import torch
 
 from sapnet_core import benchmarks
 from sapnet_core.backbone import I3D, fast_dtype, load_i3d
+from sapnet_core.pooling import max_pool
 from sapnet_core.pseudo_labels import greedy_states
 
 
@@ -77,3 +78,45 @@ def test_stages_add_up_to_the_networks_operations():
     assert table.loc["Mixed_3b", "gflop"] > 0 and (table.ms > 0).all() and (table.megabytes > 0).all()
     whole = benchmarks.inference(rounds=2, dtype=torch.float32)["ms"]
     assert 0.3 < table.ms.sum() / whole < 3
+
+
+@pytest.mark.parametrize("wrong", [0.0, 0.5])
+def test_forms_of_a_pool_are_held_against_each_other(monkeypatch, wrong):
+    forms = {"torch": max_pool, "triton": lambda *pool: max_pool(*pool) + wrong}
+    monkeypatch.setattr(benchmarks, "pool_form", lambda name, device: forms[name])
+    row = benchmarks.max_pools("cpu", 16, rounds=1, clips=1)
+    assert (row["ours"], row["alternative"], row["goal"]) == ("triton", "torch", None) and row["ratio"] > 0
+    assert row["difference"] == pytest.approx(wrong, abs=0.02) and (row["difference"] == 0) == (wrong == 0)
+
+
+@pytest.fixture
+def rows(monkeypatch):
+    """Every comparison replaced by a row that says with what it was called."""
+    for name in ("inference", "training_step", "clustering", "selection", "max_pools"):
+
+        def row(*args, name=name, pools="torch", **kwargs):
+            made = {"what": name, "ours": pools, "goal": None, "ms": torch.get_num_threads()}
+            return [made] if name in ("clustering", "selection") else made
+
+        monkeypatch.setattr(benchmarks, name, row)
+    return monkeypatch
+
+
+def test_threads_are_lent_to_the_comparisons_and_given_back(rows, capsys):
+    assert set(benchmarks.compare(threads=2).ms) == {2} and torch.get_num_threads() == 1
+    assert set(benchmarks.compare().ms) == {1}
+    benchmarks.main(["--threads", "2"])
+    assert "2 thread(s)" in capsys.readouterr().out and torch.get_num_threads() == 1
+
+
+def test_pools_in_triton_are_compared_on_a_gpu_and_cost_no_other_row_where_they_fail(rows):
+    plain, gpu = benchmarks.compare(), benchmarks.compare("cuda")
+    assert "triton" not in set(plain.ours) and "max_pools" not in set(plain.what)
+    assert list(gpu.what[-2:]) == ["max_pools", "inference"] and list(gpu.ours).count("triton") == 1
+
+    def broken(*_):
+        raise RuntimeError("no compiler")
+
+    rows.setattr(benchmarks, "max_pools", broken)
+    with pytest.warns(UserWarning, match="RuntimeError: no compiler"):
+        assert len(benchmarks.compare("cuda")) == len(gpu) - 2

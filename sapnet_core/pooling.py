@@ -1,0 +1,140 @@
+"""Max-pools over (time, height, width) with TensorFlow's SAME padding: what lies outside of the maps never wins.
+
+Two forms, the same numbers. "torch" is what PyTorch has: channels-last on a CPU, where a 3x3x3 pool of stride 1 goes
+axis by axis, which is faster. On CUDA its 3-D pool knows no channels-last and reaches an eighth of the memory's speed
+(measured on an H100); "triton" is one kernel that reads and writes such maps where they lie. That form is asked for by
+name: Triton is not everywhere, and `benchmarks.max_pools` has yet to show on a GPU what it gains.
+"""
+
+from collections.abc import Callable
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor
+
+try:
+    import triton
+    import triton.language as tl
+except ImportError:  # macOS, Windows, builds of PyTorch for CPUs
+    triton = None
+
+__all__ = ["POOLS", "pool_form", "same_padding", "max_pool", "max_pool_same", "max_of_neighbors", "max_pool_fused"]
+
+Triple = tuple[int, int, int]  # over (time, height, width)
+NEIGHBORS = ((3, 3, 3), (1, 1, 1))  # kernel and stride of the pool inside an Inception block
+CELLS, CHANNELS = 32, 64  # what one program of the kernel makes, at most: 64 channels of 16 bits fill a cache line
+FUSED_DTYPES = (torch.float16, torch.bfloat16, torch.float32)  # float32 holds each of them
+
+
+def same_padding(size: int, kernel: int, stride: int) -> tuple[int, int]:
+    """Zeros (front, back) that TensorFlow's SAME puts around an axis: its output has ceil(size / stride) entries."""
+    total = max((-(-size // stride) - 1) * stride + kernel - size, 0)
+    return total // 2, total - total // 2
+
+
+def max_pool_same(x: Tensor, kernel: Triple, stride: Triple) -> Tensor:
+    """Max-pool (B, C, T, H, W) with SAME padding: `padding` for the front, `ceil_mode` for what lacks at the back."""
+    front = [same_padding(n, k, s)[0] for n, k, s in zip(x.shape[2:], kernel, stride, strict=True)]
+    return F.max_pool3d(x, kernel, stride, front, ceil_mode=True)
+
+
+def max_of_neighbors(x: Tensor) -> Tensor:
+    """3x3x3 max-pool of stride 1, one axis after the other: three pairs of maxima in place of 26."""
+    for axis in (2, 3, 4):
+        y = x.clone(memory_format=torch.channels_last_3d)
+        inner = x.shape[axis] - 1
+        for here, there in ((0, 1), (1, 0)):
+            part = y.narrow(axis, here, inner)
+            torch.maximum(part, x.narrow(axis, there, inner), out=part)
+        x = y
+    return x
+
+
+def max_pool(x: Tensor, kernel: Triple, stride: Triple) -> Tensor:
+    """The form "torch": `max_pool_same`, or `max_of_neighbors` for its kernel. Without gradients."""
+    return max_of_neighbors(x) if (kernel, stride) == NEIGHBORS else max_pool_same(x, kernel, stride)
+
+
+if triton is not None:
+
+    @triton.jit
+    def _pool_kernel(
+        source, target, T, H, W, To, Ho, Wo, front_t, front_h, front_w, C: tl.constexpr,
+        KT: tl.constexpr, KH: tl.constexpr, KW: tl.constexpr, ST: tl.constexpr, SH: tl.constexpr, SW: tl.constexpr,
+        CELLS: tl.constexpr, CHANNELS: tl.constexpr,
+    ):  # fmt: skip
+        """(B, T, H, W, C) -> (B, To, Ho, Wo, C), contiguous. A program makes CELLS cells, CHANNELS deep."""
+        slices, tiles = (C + CHANNELS - 1) // CHANNELS, (Ho * Wo + CELLS - 1) // CELLS
+        program = tl.program_id(0)
+        channel = program % slices * CHANNELS + tl.arange(0, CHANNELS)[None, :]
+        cell = program // slices % tiles * CELLS + tl.arange(0, CELLS)[:, None]
+        made = program // slices // tiles  # the output's frame, b * To + t
+        b, t = made // To, made % To
+        top, left = cell // Wo * SH - front_h, cell % Wo * SW - front_w
+        mine = (cell < Ho * Wo) & (channel < C)
+        best = tl.full((CELLS, CHANNELS), float("-inf"), tl.float32)
+        for kt in tl.static_range(KT):
+            frame = t * ST - front_t + kt
+            start = source + (b * T + frame).to(tl.int64) * (H * W * C)  # offsets within a frame fit 32 bits
+            for kh in tl.static_range(KH):
+                for kw in tl.static_range(KW):
+                    row, column = top + kh, left + kw
+                    inside = (frame >= 0) & (frame < T) & (row >= 0) & (row < H) & (column >= 0) & (column < W)
+                    tap = start + (row * W + column) * C + channel
+                    value = tl.load(tap, mask=mine & inside, other=float("-inf")).to(tl.float32)
+                    best = tl.maximum(best, value, propagate_nan=tl.PropagateNan.ALL)
+        place = target + made.to(tl.int64) * (Ho * Wo * C) + cell * C + channel
+        tl.store(place, best.to(target.dtype.element_ty), mask=mine)
+
+
+def _refuse_without_triton(device: torch.device) -> None:
+    if triton is None:
+        raise ImportError("pools in Triton need the package triton, which is not installed here: choose pools='torch'")
+    if device.type != "cuda" and isinstance(_pool_kernel, triton.JITFunction):
+        raise ValueError(f"pools in Triton run on a GPU, not on {device.type}: choose pools='torch'")
+
+
+def max_pool_fused(x: Tensor, kernel: Triple, stride: Triple) -> Tensor:
+    """The form "triton": max-pool (B, C, T, H, W) with SAME padding in one pass; the result is channels-last in memory.
+
+    Equals `max_pool_same` exactly, NaN included; of 0 and -0 either may win. Maps that are not channels-last are copied
+    first. No gradients.
+
+    Args:
+        x: float16, bfloat16 or float32, on a GPU (or anywhere under `TRITON_INTERPRET=1`, which is set before import).
+        kernel, stride: any, at least 1.
+
+    Raises:
+        ImportError: Triton is not installed.
+        ValueError: another dtype or device, gradients are asked for, or one frame of maps has 2^31 values or more.
+    """
+    _refuse_without_triton(x.device)
+    b, c, *sizes = x.shape
+    if x.dtype not in FUSED_DTYPES or (x.requires_grad and torch.is_grad_enabled()) or c * sizes[1] * sizes[2] >= 2**31:
+        raise ValueError(f"no pool in Triton for {x.dtype} {tuple(x.shape)}, requires_grad={x.requires_grad}")
+    x = x.contiguous(memory_format=torch.channels_last_3d)
+    axes = list(zip(sizes, kernel, stride, strict=True))
+    made, fronts = [-(-n // s) for n, _, s in axes], [same_padding(*axis)[0] for axis in axes]
+    out = torch.empty((b, c, *made), dtype=x.dtype, device=x.device, memory_format=torch.channels_last_3d)
+    channels = min(CHANNELS, triton.next_power_of_2(c))
+    programs = b * made[0] * -(-made[1] * made[2] // CELLS) * -(-c // channels)
+    with torch.cuda.device_of(x):  # Triton launches on the current device
+        _pool_kernel[(programs,)](x, out, *sizes, *made, *fronts, c, *kernel, *stride, CELLS, channels)
+    return out
+
+
+POOLS: dict[str, Callable[[Tensor, Triple, Triple], Tensor]] = {"torch": max_pool, "triton": max_pool_fused}
+
+
+def pool_form(pools: str, device: torch.device) -> Callable[[Tensor, Triple, Triple], Tensor]:
+    """The pool of that name: (x, kernel, stride) -> maps, x being (B, C, T, H, W).
+
+    Raises:
+        ValueError: no key of `POOLS`, or one that does not run on that device.
+        ImportError: Triton is asked for and not installed.
+    """
+    if pools not in POOLS:
+        raise ValueError(f"pools {pools!r} are unknown: choose one of {', '.join(POOLS)}")
+    if pools == "triton":
+        _refuse_without_triton(device)
+    return POOLS[pools]
