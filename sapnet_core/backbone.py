@@ -17,16 +17,10 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 from torch.utils.checkpoint import checkpoint as recomputed
 
-from sapnet_core.data.clips import CLIP, clip_starts
+from sapnet_core.clipwise import FUSED, SCALINGS, Clipwise, conv_relu
 from sapnet_core.storage import read_tensors
 
 EPS = 1e-3
-# a pixel's value 0 … 255 becomes (value - mean) / deviation, for each of RGB
-SCALINGS = {
-    "symmetric": ((127.5, 127.5, 127.5), (127.5, 127.5, 127.5)),
-    "imagenet": ((123.675, 116.28, 103.53), (58.395, 57.12, 57.375)),
-}
-FUSED = hasattr(torch.ops.mkldnn, "_convolution_pointwise")  # builds with oneDNN have it
 STEM = "Conv3d_1a_7x7"
 CLIPS_AT_ONCE = 9
 SHIPPED = Path(__file__).parent / "weights" / "i3d_sim.safetensors"
@@ -222,7 +216,7 @@ def max_of_neighbors(x: Tensor) -> Tensor:
     return x
 
 
-class FoldedI3D:
+class FoldedI3D(Clipwise):
     """The inference form of an I3D: features of uint8 videos, without gradients.
 
     `dtype` None takes `fast_dtype`: bfloat16 where it is native (features then differ from float32 by about 5e-3 of the
@@ -231,15 +225,13 @@ class FoldedI3D:
     """
 
     def __init__(self, net: I3D, dtype: torch.dtype | None = None, scaling: str = "symmetric"):
-        if scaling not in SCALINGS:
-            raise ValueError(f"scaling {scaling!r} is unknown: choose one of {', '.join(SCALINGS)}")
-        self.device, self.channels = net.Conv3d_1a_7x7.conv3d.weight.device, net.channels
-        self.dtype = dtype or fast_dtype(self.device)
-        self.scaling, eps = scaling, net.Conv3d_1a_7x7.bn.eps
-        other = ("" if eps == EPS else f"-eps{eps:g}") + ("" if scaling == "symmetric" else f"-{scaling}")
-        self.digest = state_digest(net.state_dict()) + "-" + str(self.dtype).removeprefix("torch.") + other
-        self.fused = FUSED and self.device.type == "cpu"
-        self.folds = not (self.fused and self.dtype == torch.float32)  # oneDNN's float32 is faster on 3 channels as is
+        device, eps = net.Conv3d_1a_7x7.conv3d.weight.device, net.Conv3d_1a_7x7.bn.eps
+        options = "" if eps == EPS else f"-eps{eps:g}"
+        super().__init__(
+            device, net.channels, dtype or fast_dtype(device), scaling, state_digest(net.state_dict()), options
+        )
+        fused = FUSED and self.device.type == "cpu"
+        self.folds = not (fused and self.dtype == torch.float32)  # oneDNN's float32 is faster on 3 channels as is
         self.layers = {}
         for name, unit in net.named_modules():
             if isinstance(unit, Unit3D):
@@ -256,10 +248,7 @@ class FoldedI3D:
         stride = (1, 1, 1)
         if name == STEM:
             stride = (2, 1, 1) if self.folds else (2, 2, 2)
-        if self.fused:  # one pass with ReLU, and no slow path for a single clip
-            fused = torch.ops.mkldnn._convolution_pointwise
-            return fused(x, weight, bias, padding, stride, (1, 1, 1), 1, "relu", [], "")
-        return F.conv3d(x, weight, bias, stride, padding).relu_()
+        return conv_relu(x, weight, bias, stride, padding)
 
     def frames(self, videos: Tensor) -> Tensor:
         """Pixels of uint8 videos (B, T, 3, H, W) as the first layer wants them, (B, T + 1, H', W', 3 or 12).
@@ -295,22 +284,9 @@ class FoldedI3D:
         pooled = self.layer(max_of_neighbors(x), f"{name}.b3b")
         return torch.cat([self.layer(x, f"{name}.b0"), one, two, pooled], 1)
 
-    @torch.inference_mode()
-    def features(self, videos: Tensor, reading: str) -> Tensor:
-        """Features (B, S, C) float32 of uint8 videos (B, T, 3, H, W), averaged over space (network step 2, E1).
-
-        S is two steps a clip, in the order of the clips, or T / 8 rounded up in the "dense" reading.
-
-        Raises:
-            ValueError: not uint8, not of that shape, or too few frames for the reading.
-        """
-        if videos.dtype != torch.uint8 or videos.ndim != 5 or videos.shape[2] != 3:
-            raise ValueError(f"videos are {videos.dtype} {tuple(videos.shape)}: give uint8 (B, T, 3, H, W)")
-        if self.device.type == "cpu" and len(videos) > 1:
-            return torch.cat([self.features(video[None], reading) for video in videos])
+    def steps(self, videos: Tensor, starts: Tensor, length: int) -> Tensor:
+        """As `Clipwise.steps`, with the first layers of clips one by one and the small last ones of some together."""
         frames = videos.shape[1]
-        starts = clip_starts(reading, frames).to(self.device)
-        length = frames if reading == "dense" else CLIP
         front, back = same_padding(length, 7, 2)
         index = F.pad(starts[:, None] + torch.arange(length, device=self.device), (front, back), value=frames)
         x = self.frames(videos)
@@ -321,7 +297,7 @@ class FoldedI3D:
             clips = [x[:, few].flatten(0, 1).movedim(-1, 1) for few in some.split(at_once)]  # (B*few, 3 or 12, T, H, W)
             maps = self.late(torch.cat([self.early(few) for few in clips]))  # (B*some, C, T', H/32, W/32)
             steps.append(maps.float().mean((3, 4)).transpose(1, 2).unflatten(0, (len(videos), -1)))
-        return torch.cat(steps, 1).flatten(1, 2)  # (B, clips, T', C) -> (B, S, C)
+        return torch.cat(steps, 1)  # (B, clips, T', C)
 
 
 def state_digest(state: dict[str, Tensor]) -> str:

@@ -26,8 +26,8 @@ TOP_LEVEL = {"README.md", "runall.sh", "environment.yml", "pyproject.toml", "LIC
 FLOORS = [
     {"", "paths", "profiles", "progress", "storage", "metrics", "evidence", "paper", "embedded"},
     {"data", "actors", "sim"},
-    {"detector", "tracking", "backbone", "kinetics", "pseudo_labels", "parsing", "contrast", "regression", "losses",
-     "sapnet", "endtoend", "segmentation", "attention_maps"},
+    {"detector", "tracking", "clipwise", "backbone", "kinetics", "c3d", "video_swin", "pseudo_labels", "parsing",
+     "contrast", "regression", "losses", "sapnet", "endtoend", "segmentation", "attention_maps"},
     {"data.footage", "data.features", "data.sequences", "sim.example", "pretrain", "detector_training"},
     {"keep", "training", "methods", "selection", "executors"},
     {"trials", "results", "experiments", "ledger", "claims", "calibrate", "tuning", "benchmarks"},
