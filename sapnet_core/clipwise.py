@@ -37,7 +37,8 @@ class Clipwise:
         ValueError: the scaling is unknown.
     """
 
-    at_once = 1  # clips of a video that a processor takes together; a GPU takes all
+    at_once = 1  # clips that a processor takes together
+    at_once_on_gpu = 144
 
     def __init__(
         self, device: torch.device, channels: int, dtype: torch.dtype, scaling: str, weights: str, options: str = ""
@@ -75,8 +76,8 @@ class Clipwise:
         rounded up."""
         x = self.pixels(videos)
         index = starts[:, None] + torch.arange(length, device=self.device)  # (clips, length)
-        found = []
-        for some in index.split(self.at_once if self.device.type == "cpu" else len(index)):
+        found, group = [], self.at_once if self.device.type == "cpu" else self.at_once_on_gpu // len(videos)
+        for some in index.split(max(group, 1)):
             clips = x[:, some].flatten(0, 1).movedim(-1, 1)  # (B*some, 3, length, H, W)
             means = self.maps(clips).float().mean((3, 4))  # (B*some, C, L')
             steps = F.adaptive_avg_pool1d(means, -(-length // STEP))
@@ -85,9 +86,9 @@ class Clipwise:
 
     def pixels(self, videos: Tensor) -> Tensor:
         """Scaled pixels (B, T, H, W, 3) of uint8 videos (B, T, 3, H, W)."""
-        mean, deviation = (torch.tensor(part, device=self.device) for part in SCALINGS[self.scaling])
-        x = videos.to(self.device, non_blocking=True).movedim(2, -1).contiguous().to(self.dtype)
-        return x.mul_(1 / deviation).sub_(mean / deviation)
+        mean, deviation = (torch.tensor(part, device=self.device).view(3, 1, 1) for part in SCALINGS[self.scaling])
+        x = videos.to(self.device, non_blocking=True).to(self.dtype).mul_(1 / deviation).sub_(mean / deviation)
+        return x.movedim(2, -1).contiguous()
 
 
 def conv_relu(x: Tensor, weight: Tensor, bias: Tensor, stride: tuple[int, ...], padding: tuple[int, ...]) -> Tensor:
