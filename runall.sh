@@ -1,7 +1,7 @@
 #!/usr/bin/env bash
 # The whole suite in one command: sets up what is missing, then runs every notebook, or every test.
 set -euo pipefail
-for name in SAPNET_RUNS SAPNET_FIGURES SAPNET_DATA SAPNET_DETECTOR SAPNET_I3D; do # kernels run in another folder: make these absolute
+for name in SAPNET_RUNS SAPNET_FIGURES SAPNET_DATA SAPNET_DETECTOR SAPNET_I3D SAPNET_C3D SAPNET_SWIN; do # kernels run in another folder: make these absolute
     case "${!name:-/}" in /* | "~"*) ;; *) export "$name=$PWD/${!name}" ;; esac
 done
 cd "$(dirname "${BASH_SOURCE[0]}")"
@@ -79,7 +79,7 @@ set_up() { # prints nothing but progress; leaves the interpreter in PYTHON
 
 run_tests() { # every part runs, whichever fails; one status for all
     local status=0 jobs="${SAPNET_JOBS:-2}"
-    unset SAPNET_DATA SAPNET_SKIP_BAD SAPNET_DETECTOR SAPNET_I3D SAPNET_DASK # stored outputs are those of the default source
+    unset SAPNET_DATA SAPNET_SKIP_BAD SAPNET_DETECTOR SAPNET_I3D SAPNET_C3D SAPNET_SWIN SAPNET_DASK # stored outputs are those of the default source
     export SAPNET_FIGURES="${SAPNET_RUNS:-$PWD/runs}/test-figures"
     export OMP_NUM_THREADS=1 # two workers run side by side
     echo "== ruff" && "$PYTHON" -m ruff check . || status=1

@@ -19,17 +19,11 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 from torch.utils.checkpoint import checkpoint as recomputed
 
-from sapnet_core.data.clips import CLIP, clip_starts
+from sapnet_core.clipwise import FUSED, SCALINGS, Clipwise, conv_relu
 from sapnet_core.pooling import NEIGHBORS, max_pool_same, pool_form, same_padding
 from sapnet_core.storage import read_tensors
 
 EPS = 1e-3
-# a pixel's value 0 … 255 becomes (value - mean) / deviation, for each of RGB
-SCALINGS = {
-    "symmetric": ((127.5, 127.5, 127.5), (127.5, 127.5, 127.5)),
-    "imagenet": ((123.675, 116.28, 103.53), (58.395, 57.12, 57.375)),
-}
-FUSED = hasattr(torch.ops.mkldnn, "_convolution_pointwise")  # builds with oneDNN have it
 STEM = "Conv3d_1a_7x7"
 CLIPS_AT_ONCE = 9
 SHIPPED = Path(__file__).parent / "weights" / "i3d_sim.safetensors"
@@ -213,7 +207,7 @@ def fold(unit: Unit3D) -> tuple[Tensor, Tensor]:
     return unit.conv3d.weight * scale.view(-1, 1, 1, 1, 1), unit.bn.bias - unit.bn.running_mean * scale
 
 
-class FoldedI3D:
+class FoldedI3D(Clipwise):
     """The inference form of an I3D: features of uint8 videos, without gradients.
 
     `dtype` None takes `fast_dtype`: bfloat16 where it is native (features then differ from float32 by about 5e-3 of the
@@ -238,18 +232,15 @@ class FoldedI3D:
         *,
         folds_time: bool | None = None,
     ):
-        if scaling not in SCALINGS:
-            raise ValueError(f"scaling {scaling!r} is unknown: choose one of {', '.join(SCALINGS)}")
-        self.device, self.channels = net.Conv3d_1a_7x7.conv3d.weight.device, net.channels
-        self.dtype = dtype or fast_dtype(self.device)
-        self.scaling, eps = scaling, net.Conv3d_1a_7x7.bn.eps
-        other = ("" if eps == EPS else f"-eps{eps:g}") + ("" if scaling == "symmetric" else f"-{scaling}")
-        self.digest = state_digest(net.state_dict()) + "-" + str(self.dtype).removeprefix("torch.") + other
-        self.fused = FUSED and self.device.type == "cpu"
-        self.pool = pool_form(pools, self.device)
-        self.folds_time = self.device.type == "cuda" if folds_time is None else folds_time
+        device, eps = net.Conv3d_1a_7x7.conv3d.weight.device, net.Conv3d_1a_7x7.bn.eps
+        options = "" if eps == EPS else f"-eps{eps:g}"
+        super().__init__(
+            device, net.channels, dtype or fast_dtype(device), scaling, state_digest(net.state_dict()), options
+        )
+        self.pool = pool_form(pools, device)
+        self.folds_time = device.type == "cuda" if folds_time is None else folds_time
         # oneDNN's float32 is faster on 3 channels as is
-        self.folds = self.folds_time or not (self.fused and self.dtype == torch.float32)
+        self.folds = self.folds_time or not (FUSED and device.type == "cpu" and self.dtype == torch.float32)
         self.stem_stride = (1, 1, 1) if self.folds_time else (2, 1, 1) if self.folds else (2, 2, 2)
         self.layers = {}
         for name, unit in net.named_modules():
@@ -264,11 +255,7 @@ class FoldedI3D:
         """One convolution with bias and ReLU."""
         weight, bias = self.layers[name]
         padding = (1, 1, 1) if weight.shape[2] == 3 else (0, 0, 0)
-        stride = self.stem_stride if name == STEM else (1, 1, 1)
-        if self.fused:  # one pass with ReLU, and no slow path for a single clip
-            fused = torch.ops.mkldnn._convolution_pointwise
-            return fused(x, weight, bias, padding, stride, (1, 1, 1), 1, "relu", [], "")
-        return F.conv3d(x, weight, bias, stride, padding).relu_()
+        return conv_relu(x, weight, bias, self.stem_stride if name == STEM else (1, 1, 1), padding)
 
     def frames(self, videos: Tensor) -> Tensor:
         """Pixels of uint8 videos (B, T, 3, H, W) as the first layer wants them, (B, T + 1, H', W', 3 or 12).
@@ -291,14 +278,8 @@ class FoldedI3D:
             x[:, :t, top : top + plane.shape[2], left : left + plane.shape[3], k] = plane
         return x
 
-    def clip_index(self, reading: str, frames: int) -> Tensor:
-        """Which frames the clips of a video are, (clips, L) int64, padded in time: frame `frames` is the one of zeros.
-
-        Raises:
-            ValueError: unknown reading, or too few frames for it.
-        """
-        starts = clip_starts(reading, frames).to(self.device)
-        length = frames if reading == "dense" else CLIP
+    def clip_index(self, starts: Tensor, length: int, frames: int) -> Tensor:
+        """Frames of the clips that begin at `starts` (clips,), padded in time, (clips, L): frame `frames` is zeros."""
         front, back = same_padding(length, 7, 2)
         back += self.folds_time * ((front + length + back) % 2)  # pairs come out even: the eighth tap's frame is zero
         return F.pad(starts[:, None] + torch.arange(length, device=self.device), (front, back), value=frames)
@@ -330,20 +311,9 @@ class FoldedI3D:
         pooled = self.layer(self.pool(x, *NEIGHBORS), f"{name}.b3b")
         return torch.cat([self.layer(x, f"{name}.b0"), one, two, pooled], 1)
 
-    @torch.inference_mode()
-    def features(self, videos: Tensor, reading: str) -> Tensor:
-        """Features (B, S, C) float32 of uint8 videos (B, T, 3, H, W), averaged over space (network step 2, E1).
-
-        S is two steps a clip, in the order of the clips, or T / 8 rounded up in the "dense" reading.
-
-        Raises:
-            ValueError: not uint8, not of that shape, or too few frames for the reading.
-        """
-        if videos.dtype != torch.uint8 or videos.ndim != 5 or videos.shape[2] != 3:
-            raise ValueError(f"videos are {videos.dtype} {tuple(videos.shape)}: give uint8 (B, T, 3, H, W)")
-        if self.device.type == "cpu" and len(videos) > 1:
-            return torch.cat([self.features(video[None], reading) for video in videos])
-        index, x = self.clip_index(reading, videos.shape[1]), self.frames(videos)
+    def steps(self, videos: Tensor, starts: Tensor, length: int) -> Tensor:
+        """As `Clipwise.steps`, with the first layers of clips one by one and the small last ones of some together."""
+        index, x = self.clip_index(starts, length, videos.shape[1]), self.frames(videos)
         # a processor's caches hold one clip's first layers, and the small last layers of some clips together
         group, at_once = (CLIPS_AT_ONCE, 1) if self.device.type == "cpu" else (len(index), len(index))
         steps = []
@@ -351,7 +321,7 @@ class FoldedI3D:
             early = [self.early(self.clips(x, few)) for few in some.split(at_once)]
             maps = self.late(torch.cat(early))  # (B*some, C, T', H/32, W/32)
             steps.append(maps.float().mean((3, 4)).transpose(1, 2).unflatten(0, (len(videos), -1)))
-        return torch.cat(steps, 1).flatten(1, 2)  # (B, clips, T', C) -> (B, S, C)
+        return torch.cat(steps, 1)  # (B, clips, T', C)
 
 
 def state_digest(state: dict[str, Tensor]) -> str:

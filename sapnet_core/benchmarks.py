@@ -268,7 +268,7 @@ def stages(net: FoldedI3D, size: int = 112, rounds: int = 5) -> pd.DataFrame:
 
     with torch.inference_mode():
         frames = stage("pixels", net.frames, video, 9, 1)
-        clip = net.clips(frames, net.clip_index("9x16", 96)[:1])
+        clip = net.clips(frames, net.clip_index(clip_starts("9x16", 96)[:1], CLIP, 96))
         x = stage(STEM, lambda x: net.layer(x, STEM), clip, 1)
         for name in ("Conv3d_2b_1x1", "Conv3d_2c_3x3"):
             x = pooled(name, x, 1) if name in POOL_BEFORE else x

@@ -91,7 +91,7 @@ def _on(executor: Executor, work: Callable, tasks: dict[int, tuple]) -> Iterator
 def _settings() -> dict[str, str]:
     """This process's folders and switches, which a worker started elsewhere does not know."""
     folders = {"SAPNET_RUNS": paths.runs(), "SAPNET_DATA": paths.data_root(), "SAPNET_DETECTOR": paths.detector(),
-               "SAPNET_I3D": paths.i3d()}  # fmt: skip
+               "SAPNET_I3D": paths.i3d(), "SAPNET_C3D": paths.c3d(), "SAPNET_SWIN": paths.swin()}  # fmt: skip
     switches = {name: os.environ.get(name, "") for name in SWITCHES}
     return {name: str(path.resolve()) if path else "" for name, path in folders.items()} | switches
 

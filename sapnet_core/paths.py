@@ -8,7 +8,7 @@ from its own folder and Papermill from the caller's.
 import os
 from pathlib import Path
 
-__all__ = ["root", "runs", "figures", "data_root", "detector", "i3d", "skip_bad"]
+__all__ = ["root", "runs", "figures", "data_root", "detector", "i3d", "c3d", "swin", "skip_bad"]
 
 
 def root() -> Path:
@@ -51,6 +51,16 @@ def detector() -> Path | None:
 def i3d() -> Path | None:
     """The user's Kinetics weights of I3D (`SAPNET_I3D`), or None. Raises if it names no file."""
     return _file("SAPNET_I3D")
+
+
+def c3d() -> Path | None:
+    """The user's Sports-1M weights of C3D (`SAPNET_C3D`), or None. Raises if it names no file."""
+    return _file("SAPNET_C3D")
+
+
+def swin() -> Path | None:
+    """The user's Kinetics weights of Video Swin (`SAPNET_SWIN`), or None. Raises if it names no file."""
+    return _file("SAPNET_SWIN")
 
 
 def _file(variable: str) -> Path | None:

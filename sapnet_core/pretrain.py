@@ -1,10 +1,15 @@
-"""How the backbone that comes with the package was made: it learned to name simulated dives, and never saw a score.
+"""How the backbones that come with the package were made: they learned to name simulated dives, and never saw a score.
 
 The dives are drawn for this purpose alone (their own seeds, their own dataset tag), in scenes from easy to hard, and
 trimmed to the flight. From one 16-frame clip of one view, whole frame or actor crop, four linear heads on the averaged
 feature tell what the dive number says: rotation (direction, armstand or not), half somersaults, half twists, position.
+All backbones see the same dives.
+
+    python -m sapnet_core.pretrain c3d c3d_sim.safetensors
 """
 
+import argparse
+import json
 import math
 from collections.abc import Callable
 from concurrent.futures import ProcessPoolExecutor
@@ -16,9 +21,10 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from sapnet_core import paths
+from sapnet_core import paths, profiles
 from sapnet_core.actors import crop_track, square_track
 from sapnet_core.backbone import I3D, state_digest, training_dtype
+from sapnet_core.c3d import C3D
 from sapnet_core.data import Record, load_records
 from sapnet_core.data.clips import CLIP, sample_frames
 from sapnet_core.data.features import VIEWS
@@ -28,8 +34,9 @@ from sapnet_core.sim.annotations import write_annotations
 from sapnet_core.sim.dives import DIRECTIONS, parse_dive
 from sapnet_core.sim.settings import SimSettings
 from sapnet_core.storage import read_tensors, write_tensors
+from sapnet_core.video_swin import VideoSwin, small_form
 
-__all__ = ["HEADS", "Recipe", "dive_classes", "pretrain", "pretrain_records", "pretrain_settings"]
+__all__ = ["HEADS", "RECIPES", "Recipe", "dive_classes", "pretrain", "pretrain_records", "pretrain_settings"]
 
 HEADS = {"rotation": 7, "somersaults": 12, "twists": 10, "position": 4}  # number of classes
 TAG = "pretrain"  # takes the place of the dataset's name where seeds are made
@@ -50,6 +57,8 @@ class Recipe:
         seed: draws annotations, scenes, initial weights and batches.
         size: height and width of the rendered frames; in training the network sees parts of them, `crop` x `crop`.
         batch, rate: clips in a step, and Adam's largest learning rate (cosine to 0).
+        backbone: "i3d", "c3d" or "swin".
+        decay: of weights, apart from the gradient (AdamW).
     """
 
     videos: int = 1600
@@ -61,6 +70,27 @@ class Recipe:
     batch: int = 24
     rate: float = 2e-3
     held_out: float = 0.1
+    backbone: str = "i3d"
+    decay: float = 0.0
+
+
+# what made the weights in the package
+RECIPES = {
+    "i3d": Recipe(),
+    "c3d": Recipe(backbone="c3d", epochs=14, width=0.125, crop=56),
+    "swin": Recipe(backbone="swin", epochs=12, width=0.25, crop=56, decay=0.05),
+}
+
+
+def network(backbone: str, width: float) -> nn.Module:
+    """A backbone of `RECIPES` to train: (B, 3, T, H, W) to (B, C, T', H', W')."""
+    if backbone != "swin":
+        return I3D(width) if backbone == "i3d" else C3D(width, norm=True)
+    net = VideoSwin(**small_form(width))
+    for module in net.modules():
+        if isinstance(module, nn.Linear):  # torchvision's deviation, 0.02, is meant for four times the width
+            nn.init.xavier_uniform_(module.weight)
+    return net
 
 
 def dive_classes(record: Record) -> tuple[int, int, int, int]:
@@ -134,9 +164,9 @@ def clips_of(views: Tensor, view: Tensor, starts: Tensor, corner: tuple[int, int
 class Namer(nn.Module):
     """The backbone and the four heads on its feature, averaged over space and time."""
 
-    def __init__(self, width: float):
+    def __init__(self, backbone: nn.Module):
         super().__init__()
-        self.backbone = I3D(width)
+        self.backbone = backbone
         self.heads = nn.Linear(self.backbone.channels, sum(HEADS.values()))
 
     def forward(self, clips: Tensor) -> tuple[Tensor, ...]:
@@ -182,7 +212,8 @@ def pretrain(
     """Render the dives, train, and write the backbone as safetensors with recipe and accuracies in its metadata.
 
     Args:
-        out: file to write; convolutions are stored in float16, the rest in float32.
+        out: file to write; weights are stored in float16, biases and what belongs to BatchNorm in float32, and not
+            what follows from the form of the network.
         folder: where rendered dives are kept (about 2 MB each) and looked for; `runs()/pretrain` if None.
         jobs: worker processes that render; training on a CPU takes the threads that torch has.
         progress: called with a dict now and then.
@@ -192,8 +223,10 @@ def pretrain(
         "chance": head -> share of the most frequent class, "digest": of the weights}.
 
     Raises:
-        ValueError: too few videos to hold any out.
+        ValueError: too few videos to hold any out, or an unknown backbone.
     """
+    if recipe.backbone not in RECIPES:
+        raise ValueError(f"backbone {recipe.backbone!r} is unknown: choose one of {', '.join(RECIPES)}")
     n_train = recipe.videos - math.ceil(recipe.videos * recipe.held_out)
     if not 0 < n_train < recipe.videos:
         raise ValueError(f"{recipe}: hold at least one video out and train on at least one")
@@ -206,12 +239,12 @@ def pretrain(
 
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(recipe.seed)  # initial weights
-        model = Namer(recipe.width)
+        model = Namer(network(recipe.backbone, recipe.width))
     model = model.to(device, memory_format=torch.channels_last_3d).train()
     draw = torch.Generator().manual_seed(recipe.seed)
     views = load_views(files, recipe)
     order = torch.cat([torch.randperm(n_train, generator=draw) for _ in range(recipe.epochs)]).split(recipe.batch)
-    optimizer = torch.optim.Adam(model.parameters(), lr=recipe.rate)
+    optimizer = torch.optim.AdamW(model.parameters(), lr=recipe.rate, weight_decay=recipe.decay)
     schedule = torch.optim.lr_scheduler.OneCycleLR(
         optimizer, recipe.rate, total_steps=len(order), pct_start=0.1, cycle_momentum=False
     )
@@ -230,11 +263,13 @@ def pretrain(
         if (step + 1) % every == 0:
             progress({"step": step + 1, "of": len(order), "loss": sum(losses[-every:]) / every})
 
+    if recipe.backbone == "c3d":
+        model.backbone = model.backbone.published()
     state = model.backbone.state_dict()
     for name, tensor in state.items():  # what is measured is what is stored
-        if name.endswith("conv3d.weight"):
+        if _is_large(tensor):
             tensor.copy_(tensor.half())
-        elif not tensor.is_floating_point():  # batches seen: left out, and 0 when loaded
+        elif name.endswith("num_batches_tracked"):  # left out, and 0 when loaded
             tensor.zero_()
     held = slice(n_train, None)
     most = [column.bincount().max().item() / len(column) for column in classes[held].T]
@@ -244,7 +279,26 @@ def pretrain(
         "chance": {name: round(share, 4) for name, share in zip(HEADS, most, strict=True)},
         "digest": state_digest(state),
     }
-    tensors = {n: t.half() if n.endswith("conv3d.weight") else t for n, t in state.items() if t.is_floating_point()}
+    tensors = {n: t.half() if _is_large(t) else t for n, t in state.items() if t.is_floating_point()}
     metadata = {"format": 1, "width": recipe.width, "recipe": asdict(recipe), **history}
     write_tensors(out, tensors, metadata)
     return history
+
+
+def _is_large(tensor: Tensor) -> bool:
+    return tensor.ndim > 1 and tensor.is_floating_point()
+
+
+def main(arguments: list[str] | None = None) -> None:
+    """Train one backbone by its recipe; what it learned is printed."""
+    parser = argparse.ArgumentParser(description="Train a backbone on simulated dives, as those in the package were.")
+    parser.add_argument("backbone", choices=RECIPES)
+    parser.add_argument("out", type=Path, help="file to write")
+    parser.add_argument("--jobs", type=int, default=profiles.jobs(), help="processes that render")
+    args = parser.parse_args(arguments)
+    history = pretrain(args.out, RECIPES[args.backbone], jobs=args.jobs, progress=lambda news: print(news, flush=True))
+    print(json.dumps(history, indent=1))
+
+
+if __name__ == "__main__":
+    main()

@@ -46,7 +46,7 @@ def _commit() -> str:
 
 
 def _weights() -> dict[str, str]:
-    given = {"I3D": paths.i3d(), "detector": paths.detector()}
+    given = {"I3D": paths.i3d(), "C3D": paths.c3d(), "Video Swin": paths.swin(), "detector": paths.detector()}
     return {name: hashlib.sha256(file.read_bytes()).hexdigest()[:12] for name, file in given.items() if file}
 
 

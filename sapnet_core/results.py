@@ -180,8 +180,8 @@ def run_trials(
     trials = list(dict.fromkeys(trials))
     _tidy()
     todo = [t for t in trials if not trial_folder(t).is_dir()]
-    for one in {(t.dataset, t.source, t.train, t.test, t.twin_seed, trial_footage(t), t.teacher, t.reading): t
-                for t in todo}.values():  # fmt: skip
+    for one in {(t.dataset, t.source, t.train, t.test, t.twin_seed, trial_footage(t), t.teacher, t.reading,
+                 t.backbone): t for t in todo}.values():  # fmt: skip
         with _room():
             trial_data(one, jobs, device, videos and videos(f"{one.dataset}: video"))
     if progress and todo:

@@ -108,7 +108,7 @@ def inputs_digest(notebook: Path, parameters: dict[str, object]) -> str:
         "core": _hash_files((f for f in core.rglob("*") if f.is_file() and f.suffix != ".pyc"), core),
         "versions": [platform.python_version(), *map(_version, PACKAGES)],
         "data": _data_digest(),
-        "weights": [file and _hash(file) for file in (paths.detector(), paths.i3d())],
+        "weights": [file and _hash(file) for file in (paths.detector(), paths.i3d(), paths.c3d(), paths.swin())],
         "choices": [profiles.finefs_split(), paths.skip_bad()],
     }
     return hashlib.sha256(json.dumps(parts, sort_keys=True).encode()).hexdigest()

@@ -17,7 +17,7 @@ import torch
 from sapnet_core import paths
 from sapnet_core.data.clips import READINGS, default_reading
 from sapnet_core.data.details import label_details
-from sapnet_core.data.features import Features, features_digest, video_features
+from sapnet_core.data.features import BACKBONES, Features, features_digest, video_features
 from sapnet_core.data.footage import BOXES, DiskFootage, TwinFootage
 from sapnet_core.data.records import PERFECT, Record
 from sapnet_core.data.sequences import is_sequence, sequence_digest, sequence_features
@@ -62,6 +62,7 @@ class Trial:
             quarter of them that L_reg then does not see; or the best on the very videos that are scored, "test-best":
             the field's habit, and no honest result, since it reports the luckiest of many looks at the test scores.
         overrides: settings of the method that differ from its defaults, as sorted pairs.
+        backbone: the network whose features are learned from, a name in `data.features.BACKBONES`.
     """
 
     dataset: str
@@ -82,12 +83,14 @@ class Trial:
     reading: str = ""
     select: str = "last"
     overrides: tuple[tuple[str, object], ...] = ()
+    backbone: str = "i3d"
 
     def __post_init__(self):
         if not 0 < self.share <= 1:
             raise ValueError(f"share={self.share} must lie in (0, 1]")
         for name, known in (("source", SOURCES), ("part", ("test", "validation")), ("boxes", BOXES),
-                            ("teacher", TEACHERS), ("reading", ("", *READINGS)), ("select", SELECT)):  # fmt: skip
+                            ("teacher", TEACHERS), ("reading", ("", *READINGS)), ("select", SELECT),
+                            ("backbone", tuple(BACKBONES))):  # fmt: skip
             if getattr(self, name) not in known:
                 raise ValueError(f"{name}={getattr(self, name)!r} is unknown: choose one of {', '.join(known)}")
         object.__setattr__(self, "overrides", tuple(sorted((str(k), v) for k, v in self.overrides)))
@@ -149,7 +152,7 @@ class _How:
 
 @lru_cache(maxsize=6)
 def _data(
-    dataset, source, train, test, twin_seed, footage, teacher, reading, device, how: _How
+    dataset, source, train, test, twin_seed, footage, teacher, reading, backbone, device, how: _How
 ) -> tuple[tuple[Record, ...], Features]:
     """Records and features; `views["actor"]` holds what the teacher sees."""
     records = _records(dataset, source, train, test, twin_seed)
@@ -161,11 +164,13 @@ def _data(
 
     def computed(*views: str) -> Features:
         found = video_features(records, footage, reading=None if nine else reading or None, views=views, jobs=how.jobs,
-                               folder=paths.runs() / "features", device=device, progress=how.progress)  # fmt: skip
+                               folder=paths.runs() / "features", device=device, backbone=backbone,
+                               progress=how.progress)  # fmt: skip
         kept = {name: view[:, :18] for name, view in found.views.items()}
         return replace(found, views=kept, positions=found.positions[:18]) if nine else found
 
-    features = computed("frame", "actor")
+    # I3D's crops are there for other trials anyway
+    features = computed("frame", "actor") if backbone == "i3d" or teacher != "frame" else computed("frame")
     if teacher != "actor":
         other = features if teacher == "frame" else computed(teacher)
         features = replace(features, views={"frame": features.views["frame"], "actor": other.views[teacher]})
@@ -185,7 +190,7 @@ def trial_data(
     """
     t = trial
     records, features = _data(t.dataset, t.source, t.train, t.test, t.twin_seed, trial_footage(t), t.teacher,
-                              t.reading, device, _How(jobs, progress))  # fmt: skip
+                              t.reading, t.backbone, device, _How(jobs, progress))  # fmt: skip
     if t.group:
         index = torch.tensor([i for i, r in enumerate(records) if r.group == t.group])
         if not len(index):
@@ -206,15 +211,19 @@ def _mark(trial: Trial) -> str:
 
 
 def trial_hash(trial: Trial) -> str:
-    """16 hex digits over the trial's fields, its records, its videos and its backbone's weights."""
+    """16 hex digits over the trial's fields, its records, its videos and its backbone's weights.
+
+    The first of the backbones is not named: trials on I3D have the hashes they had when there was no other.
+    """
     t = trial
     records, footage = _records(t.dataset, t.source, t.train, t.test, t.twin_seed), trial_footage(t)
     if is_sequence(records):
         made_of = sequence_digest(records, footage.root)
     else:
-        made_of = features_digest(t.dataset, footage, reading=t.reading or None)
+        made_of = features_digest(t.dataset, footage, reading=t.reading or None, backbone=t.backbone)
         made_of += "".join(footage.stamp(r) for r in records) + str(footage.skip)
-    parts = [FORMAT, asdict(t), records_digest(list(records)), made_of]
+    own = {name: value for name, value in asdict(t).items() if (name, value) != ("backbone", "i3d")}
+    parts = [FORMAT, own, records_digest(list(records)), made_of]
     return hashlib.sha256(json.dumps(parts, sort_keys=True).encode()).hexdigest()[:16]
 
 

@@ -22,7 +22,7 @@ from pathlib import Path
 import pandas as pd
 
 from sapnet_core import profiles
-from sapnet_core.experiments import CONTROLS, RIVALS, SYSTEMS, TABLES, TARGET
+from sapnet_core.experiments import BACKBONES, CONTROLS, RIVALS, SYSTEMS, TABLES, TARGET
 from sapnet_core.progress import progress_bar
 from sapnet_core.results import results, run_trials
 from sapnet_core.trials import FORMAT, Trial
@@ -65,7 +65,7 @@ RATES = (3e-4, 1e-3, 3e-3)
 SPACES: dict[str, dict[str, tuple]] = {
     "I3D+MLP": {"lr": RATES, "unit_targets": (False, True), "batch": (8, 16, 32)},
     "I3D+MLP (clips in order)": {"lr": RATES, "unit_targets": (False, True), "batch": (8, 16, 32)},
-    "AVG-MTL on I3D": {"weight": (0.1, 0.3, 1.0), "dropout": (0.0, 0.3), "lr": RATES},
+    "C3D-AVG-MTL": {"weight": (0.1, 0.3, 1.0), "dropout": (0.0, 0.3), "lr": RATES},
     "COREG": {"k": (3, 5, 9), "pool": (100, 400), "iterations": (30, 100, 200), "orders": ((2.0, 5.0), (1.0, 2.0))},
     "Pseudo-labels": {"tau": (0.5, 0.7, 0.95), "weight": (0.3, 1.0), "ordered": (False, True), "lr": RATES},
     "VAT": {"eps": (0.1, 0.3, 1.0), "weight": (0.3, 1.0, 3.0), "ordered": (False, True), "lr": RATES},
@@ -77,6 +77,7 @@ SPACES: dict[str, dict[str, tuple]] = {
     "SVR": {"kernel": ("linear", "rbf"), "C": (0.1, 1.0, 10.0), "epsilon": (0.05, 0.1, 0.3)},
     "Action-Net": {"width": (64, 128), "postures": (2, 4, 8), "lr": RATES},
     "GDLT": {"alpha": (0.1, 1.0), "dropout": (0.0, 0.3), "width": (64, 128), "lr": RATES},
+    "VST+MLP": {"lr": RATES, "unit_targets": (False, True), "batch": (8, 16, 32)},
 }
 BUDGET = 6  # candidates a system
 
@@ -107,13 +108,14 @@ def tuning_trials(name: str, seeds: tuple[int, ...] = (0, 1, 2)) -> list[Trial]:
     """
     method, overrides = CANDIDATES[name]
     cells = {dataset: (TRAIN, (shares[0], shares[-2])) for dataset, shares in TABLES.values()}
-    steps = STEPS
+    steps, system = STEPS, name.partition(": ")[0]
+    own = {"backbone": BACKBONES[system], "teacher": "frame"} if system in BACKBONES else {}
     if ": " in name:
         dataset = "finediving" if method == "tsa" else "mtl-aqa"
         cells, seeds, steps = {dataset: SEARCH[dataset]}, seeds[:1], SEARCH_STEPS
     return [
         Trial(dataset, "drawn", method, share, seed, TARGET[dataset], train, 8, steps,
-              twin_seed=TWIN_SEED, part="validation", overrides=tuple(overrides.items()))
+              twin_seed=TWIN_SEED, part="validation", overrides=tuple(overrides.items()), **own)
         for dataset, (train, shares) in cells.items() for share in shares for seed in seeds
     ]  # fmt: skip
 

@@ -10,11 +10,23 @@ import torch.nn.functional as F
 from torch import nn
 
 from sapnet_core import backbone
-from sapnet_core.backbone import I3D, SHIPPED, FoldedI3D, fast_dtype, load_i3d, load_shipped, training_dtype
+from sapnet_core.backbone import (
+    I3D,
+    SHIPPED,
+    FoldedI3D,
+    fast_dtype,
+    load_i3d,
+    load_shipped,
+    state_digest,
+    training_dtype,
+)
+from sapnet_core.c3d import load_c3d
 from sapnet_core.data import Record
+from sapnet_core.data.clips import CLIP, clip_starts
 from sapnet_core.pooling import same_padding
 from sapnet_core.pretrain import HEADS, VIEWS, Recipe, dive_classes, pretrain, pretrain_records
 from sapnet_core.storage import read_tensors
+from sapnet_core.video_swin import load_swin
 
 GOLDEN = Path(__file__).resolve().parents[2] / "shared" / "golden"
 needs_golden = pytest.mark.skipif(not GOLDEN.is_dir(), reason="no golden values beside the repository")
@@ -116,7 +128,8 @@ def test_inference_on_pairs_of_frames_gives_the_same_features(narrow, reading, f
     ours, reference = paired.features(videos, reading), plain.features(videos, reading)
     assert relative(ours, reference) < (1e-5 if dtype == torch.float32 else 1e-2)
     # the first layer alone: sums of the same products in another order, so at most the last bit of bfloat16 differs
-    first, second = (net.layer(net.clips(net.frames(videos), net.clip_index(reading, frames)), backbone.STEM)
+    clips = clip_starts(reading, frames), frames if reading == "dense" else CLIP
+    first, second = (net.layer(net.clips(net.frames(videos), net.clip_index(*clips, frames)), backbone.STEM)
                      for net in (paired, plain))  # fmt: skip
     assert first.shape == second.shape and relative(first, second) < (1e-5 if dtype == torch.float32 else 2**-7)
 
@@ -224,14 +237,24 @@ def test_pretraining_asks_for_what_the_dive_number_says_and_not_the_score(number
         assert dive_classes(record) == classes
 
 
-def test_pretraining_can_be_made_again(tmp_path):
-    recipe = Recipe(videos=6, epochs=1, width=0.125, size=48, crop=40, batch=4)
+@pytest.mark.parametrize("backbone, load", [("i3d", load_i3d), ("c3d", load_c3d), ("swin", load_swin)])
+def test_pretraining_can_be_made_again(tmp_path, backbone, load):
+    recipe = Recipe(videos=6, epochs=1, width=0.125, size=48, crop=40, batch=4, backbone=backbone, decay=0.01)
     seen: list[dict] = []
     first = pretrain(tmp_path / "a.safetensors", recipe, jobs=1, folder=tmp_path, progress=seen.append)
     again = pretrain(tmp_path / "b.safetensors", recipe, jobs=1, folder=tmp_path)
     assert first == again and (tmp_path / "a.safetensors").read_bytes() == (tmp_path / "b.safetensors").read_bytes()
-    assert load_i3d(tmp_path / "a.safetensors").width == 0.125 and seen
+    net = load(tmp_path / "a.safetensors")
+    assert state_digest(net.state_dict()) == first["digest"]
+    assert net.channels == (64 if backbone == "c3d" else 128)  # C3D ends with 512 at full width
+    assert read_tensors(tmp_path / "a.safetensors")[1]["recipe"]["backbone"] == backbone and seen
     assert len({r.key for r, _ in pretrain_records(recipe, tmp_path)}) == 6
     assert {r.dataset for r, _ in pretrain_records(recipe, tmp_path)} == {"pretrain"}
     with pytest.raises(ValueError, match="held_out=0.0"):
         pretrain(tmp_path / "c.safetensors", Recipe(held_out=0.0), folder=tmp_path)
+
+
+def test_an_unknown_backbone_is_named(tmp_path):
+    with pytest.raises(ValueError, match="backbone 'resnet' is unknown: choose one of i3d, c3d, swin"):
+        pretrain(tmp_path / "a.safetensors", Recipe(videos=4, backbone="resnet"), folder=tmp_path)
+    assert not (tmp_path / "a.safetensors").exists() and not [*tmp_path.rglob("*.safetensors")]  # before any rendering

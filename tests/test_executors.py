@@ -221,9 +221,14 @@ def test_workers_are_told_all_that_is_set(monkeypatch, tmp_path):
     monkeypatch.setenv("SAPNET_RUNS", os.path.relpath(tmp_path))
     monkeypatch.setenv("SAPNET_SPLIT", "ordered")
     monkeypatch.delenv("SAPNET_DATA", raising=False)
+    for name in ("SAPNET_C3D", "SAPNET_SWIN"):
+        (tmp_path / name).write_bytes(b"weights")
+        monkeypatch.setenv(name, os.path.relpath(tmp_path / name))
     settings = executors._settings()
     assert settings["SAPNET_RUNS"] == str(tmp_path) and settings["SAPNET_SPLIT"] == "ordered"
     assert settings["SAPNET_DATA"] == ""  # whatever the worker has there
+    assert [settings[name] for name in ("SAPNET_C3D", "SAPNET_SWIN")] == [str(tmp_path / "SAPNET_C3D"),
+                                                                         str(tmp_path / "SAPNET_SWIN")]  # fmt: skip
 
 
 def test_the_command_line_hands_the_cluster_on(monkeypatch):

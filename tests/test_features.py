@@ -2,6 +2,7 @@
 
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
+from types import SimpleNamespace
 
 import pytest
 import torch
@@ -102,7 +103,7 @@ def test_videos_loaded_ahead_give_the_same_and_few_wait(records, stored, tmp_pat
             return backbone.features(videos, reading)
 
     monkeypatch.setattr(features, "_load", counted)
-    monkeypatch.setattr(features, "_backbone", lambda device: Net())
+    monkeypatch.setattr(features, "_backbone", lambda device, name: Net())
     ahead_of_compute(monkeypatch)
     assert same(stored[1], twin_features(records, size=SIZE, folder=tmp_path, jobs=3))
     assert max(most) <= 3  # two waiting, one in work, of five
@@ -199,6 +200,28 @@ def test_the_name_of_a_shard_depends_on_what_the_video_depends_on(records, store
     }  # fmt: skip
     assert len(digests) == 8
     assert digest(settings=settings_for("finediving")) == digest()
+
+
+def test_each_backbone_has_features_of_its_own(records, stored, tmp_path):
+    for name in ("c3d", "swin"):
+        given = {"size": SIZE, "folder": tmp_path, "jobs": 1, "views": ("frame",), "backbone": name}
+        found, again = twin_features(records[:2], **given), twin_features(records[:2], **given)
+        net = features._backbone("cpu", name)
+        assert set(found.views) == {"frame"} and torch.equal(found.views["frame"], again.views["frame"])
+        assert found.views["frame"].shape == (2, 18, net.channels)
+        twin = simulate(records[1], size=SIZE)
+        assert torch.equal(found.views["frame"][1], net.features(twin.video[None], "9x16")[0])
+        assert torch.equal(found.positions, stored[1].positions)
+    assert len([*tmp_path.rglob("*.safetensors")]) == 2  # a shard each
+    with pytest.raises(ValueError, match="backbone 'resnet' is unknown: choose one of i3d, c3d, swin"):
+        twin_features(records, folder=tmp_path, backbone="resnet")
+
+
+def test_shards_of_i3d_are_named_as_when_it_was_the_only_one(monkeypatch):
+    """The name as recorded then, of weights and footage that do not change with the code."""
+    monkeypatch.setattr(features, "_backbone", lambda device, name: SimpleNamespace(digest="weights"))
+    monkeypatch.setattr(TwinFootage, "digest", lambda *_: ("footage",))
+    assert features_digest("finediving", TwinFootage()) == "52f83b02e37654c8"
 
 
 def test_refusals_say_what_is_wrong(records, tmp_path):

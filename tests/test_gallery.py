@@ -87,7 +87,7 @@ def checked(file: Path, absent: str = "") -> Page:
 @pytest.fixture
 def house(tmp_path, monkeypatch):
     """figures/ with a table and its curves, two figures, one's own and others, claims; one executed notebook."""
-    for name in ("SAPNET_DATA", "SAPNET_I3D", "SAPNET_DETECTOR"):
+    for name in ("SAPNET_DATA", "SAPNET_I3D", "SAPNET_C3D", "SAPNET_SWIN", "SAPNET_DETECTOR"):
         monkeypatch.delenv(name, raising=False)
     monkeypatch.setenv("SAPNET_FIGURES", str(tmp_path / "figures"))
     monkeypatch.setenv("SAPNET_RUNS", str(tmp_path / "runs"))

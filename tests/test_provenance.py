@@ -19,7 +19,7 @@ TABLE = pd.DataFrame({"system": ["I3D+MLP"], "rho": [0.5]})
 
 @pytest.fixture
 def figures(tmp_path, monkeypatch):
-    for name in ("SAPNET_DATA", "SAPNET_I3D", "SAPNET_DETECTOR"):
+    for name in ("SAPNET_DATA", "SAPNET_I3D", "SAPNET_C3D", "SAPNET_SWIN", "SAPNET_DETECTOR"):
         monkeypatch.delenv(name, raising=False)
     monkeypatch.setenv("SAPNET_FIGURES", str(tmp_path / "figures"))
     monkeypatch.setenv("SAPNET_RUNS", str(tmp_path / "runs"))

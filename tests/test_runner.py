@@ -106,7 +106,10 @@ def test_only_what_is_missing_runs_again(house, monkeypatch):
     assert len({digest, with_data, runner.inputs_digest(notebook, {})}) == 3
 
 
-@pytest.mark.parametrize("variable", ["SAPNET_I3D", "SAPNET_DETECTOR", "SAPNET_SPLIT", "SAPNET_SKIP_BAD"])
+WEIGHTS = ["SAPNET_I3D", "SAPNET_C3D", "SAPNET_SWIN", "SAPNET_DETECTOR"]
+
+
+@pytest.mark.parametrize("variable", [*WEIGHTS, "SAPNET_SPLIT", "SAPNET_SKIP_BAD"])
 def test_other_weights_or_choices_ask_for_a_new_run(house, monkeypatch, variable):
     notebook = build(house / "notebooks" / "00_draw.ipynb", DRAW)
     digests = [runner.inputs_digest(notebook, {})]
@@ -115,7 +118,7 @@ def test_other_weights_or_choices_ask_for_a_new_run(house, monkeypatch, variable
         weights.write_bytes(content)
         monkeypatch.setenv(variable, {"SAPNET_SPLIT": "ordered", "SAPNET_SKIP_BAD": "1"}.get(variable, str(weights)))
         digests.append(runner.inputs_digest(notebook, {}))
-    assert len(set(digests)) == (3 if variable in ("SAPNET_I3D", "SAPNET_DETECTOR") else 2)
+    assert len(set(digests)) == (3 if variable in WEIGHTS else 2)
 
 
 def test_command_line_says_what_is_wrong(monkeypatch, capsys):

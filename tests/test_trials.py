@@ -6,12 +6,23 @@ import pandas as pd
 import pytest
 import torch
 
-from sapnet_core import trials
+from sapnet_core import paths, trials
+from sapnet_core.data.features import BACKBONES
 from sapnet_core.data.split import label_split
-from sapnet_core.experiments import CONTROLS, SYSTEMS, class_trials, floors, table_trials, with_average
+from sapnet_core.experiments import (
+    CONTROLS,
+    SYSTEMS,
+    class_trials,
+    comparison_trials,
+    declare,
+    floors,
+    table_trials,
+    with_average,
+)
 from sapnet_core.methods import METHODS, get_method
 from sapnet_core.profiles import PROFILES
 from sapnet_core.results import results, run_trial, run_trials, trial_folder
+from sapnet_core.storage import read_json, read_tensors
 from sapnet_core.trials import Trial, fit_trial, train_set, trial_data
 
 SMALL = Trial("finediving", "drawn", "sap-net", 0.25, 0, "score", 24, 12, steps=6, size=64,
@@ -70,7 +81,43 @@ def test_the_hash_tells_trials_apart():
     assert trial_folder(replace(SMALL, overrides=SMALL.overrides[::-1])) == trial_folder(SMALL)
 
 
-@pytest.mark.parametrize("name, value", [("source", "real"), ("share", 0.0), ("part", "train"), ("boxes", "none")])
+def test_trials_on_i3d_have_the_hashes_they_had_when_it_was_the_only_backbone(monkeypatch):
+    """The hash as recorded then, of records and features that do not change with the code."""
+    for name, found in (("_records", ()), ("is_sequence", False), ("records_digest", "records"),
+                        ("features_digest", "features")):  # fmt: skip
+        monkeypatch.setattr(trials, name, lambda *_, found=found, **__: found)
+    assert trials.trial_hash(SMALL) == "cb87853704896ba9"
+    assert len({trials.trial_hash(replace(SMALL, backbone=name)) for name in BACKBONES}) == len(BACKBONES)
+
+
+@pytest.mark.parametrize("backbone, method", [("c3d", "avg-mtl"), ("swin", "mlp")])
+def test_trials_on_other_backbones_take_whole_frames_alone(backbone, method):
+    trial = replace(SMALL, method=method, backbone=backbone, teacher="frame", overrides=())
+    names = set((paths.runs() / "features").rglob("*.safetensors"))
+    data = trial_data(trial)
+    new = set((paths.runs() / "features").rglob("*.safetensors")) - names
+    assert new and all("actor" not in read_tensors(file)[0] for file in new)
+    assert data.features.views["frame"] is data.features.views["actor"]
+    assert read_json(run_trial(trial) / "config.json")["backbone"] == backbone
+    run_trial(SMALL)
+    table = results([trial, SMALL])
+    assert table["backbone"].tolist() == [backbone, "i3d"] and table["rho"].between(-1, 1).all()
+    with_crops = trial_data(replace(trial, teacher="actor")).features
+    assert torch.equal(with_crops.views["frame"], data.features.views["frame"])
+    assert not torch.equal(with_crops.views["actor"], data.features.views["frame"])
+
+
+def test_rows_say_which_backbone_they_stand_on():
+    quick = PROFILES["quick"]
+    for table, system, backbone in (("IV", "C3D-AVG-MTL", "c3d"), ("VII", "VST+MLP", "swin"), ("IV", "VAT", "i3d")):
+        row = [t for key, t in comparison_trials(table, quick).items() if key[0] == system]
+        assert {t.backbone for t in row} == {backbone}
+        assert {t.teacher for t in row} == {"actor" if backbone == "i3d" else "frame"}
+    assert declare("mtl-aqa", "I3D+MLP", 0.1, 0, quick, backbone="swin").backbone == "swin"
+
+
+@pytest.mark.parametrize("name, value", [("source", "real"), ("share", 0.0), ("part", "train"), ("boxes", "none"),
+                                         ("backbone", "resnet")])  # fmt: skip
 def test_a_wrong_field_is_named(name, value):
     with pytest.raises(ValueError, match=name):
         replace(SMALL, **{name: value})
@@ -83,9 +130,11 @@ def test_a_wrong_method_or_setting_is_named():
         fit_trial(replace(SMALL, overrides=(("lambda_zz", 1.0),)), trial_data(SMALL))
 
 
-@pytest.mark.parametrize("method", ["mlp", "mlp-ordered", "sap-net"])
-def test_hidden_scores_change_nothing_bit_for_bit(method):
-    trial = replace(SMALL, method=method, overrides=SMALL.overrides if method == "sap-net" else ())
+@pytest.mark.parametrize("method, backbone", [("mlp", "i3d"), ("mlp-ordered", "i3d"), ("sap-net", "i3d"),
+                                              ("mlp", "swin"), ("avg-mtl", "c3d")])  # fmt: skip
+def test_hidden_scores_change_nothing_bit_for_bit(method, backbone):
+    trial = replace(SMALL, method=method, overrides=SMALL.overrides if method == "sap-net" else (), backbone=backbone,
+                    teacher="actor" if backbone == "i3d" else "frame")  # fmt: skip
     data, learn = trial_data(trial), torch.nonzero(trial_data(trial).train).flatten()
     labeled = label_split(data.score[learn], trial.share, trial.seed)
     hidden = learn[~labeled]

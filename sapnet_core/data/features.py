@@ -1,4 +1,4 @@
-"""The feature store: both views of every video through the backbone, once.
+"""The feature store: the views of every video through a backbone, once.
 
 Records are cut into shards; a shard is one file, named by a hash of all that its numbers depend on: records, footage
 (seed, size and simulator of twins; files on disk), reading, views, backbone weights. So a file is never recomputed
@@ -20,9 +20,10 @@ from pathlib import Path
 import torch
 from torch import Tensor
 
-from sapnet_core import paths
+from sapnet_core import c3d, paths
 from sapnet_core.actors import crop_track, square_track
-from sapnet_core.backbone import FoldedI3D, load_shipped, state_digest
+from sapnet_core.backbone import load_shipped, state_digest
+from sapnet_core.clipwise import Clipwise
 from sapnet_core.data.augment import photometric
 from sapnet_core.data.clips import SAMPLED, default_reading, step_positions, steps_per_clip
 from sapnet_core.data.footage import Clip, DiskFootage, TwinFootage, seen_by_student
@@ -32,7 +33,7 @@ from sapnet_core.sim.quality import seed_of
 from sapnet_core.sim.settings import SimSettings
 from sapnet_core.storage import read_tensors, write_tensors
 
-__all__ = ["Features", "VIEWS", "crop_size", "features_digest", "twin_features", "video_features"]
+__all__ = ["BACKBONES", "Features", "VIEWS", "crop_size", "features_digest", "twin_features", "video_features"]
 
 FORMAT = 3
 SHARD = 32  # videos in a file
@@ -81,23 +82,50 @@ class _Job:
     reading: str
     views: tuple[str, ...]
     device: str
+    backbone: str
 
 
-def _backbone(device: str) -> FoldedI3D:
-    return _load_backbone(paths.i3d(), device)
-
-
-@cache
-def _load_backbone(path: Path | None, device: str) -> FoldedI3D:
+def _i3d(path: Path | None, device: str) -> Clipwise:
     return load_kinetics(path).to(device).folded() if path else load_shipped(device)
 
 
+def _c3d(path: Path | None, device: str) -> Clipwise:
+    return c3d.FrozenC3D(c3d.load_c3d(path or c3d.SHIPPED).to(device))
+
+
+def _swin(path: Path | None, device: str) -> Clipwise:
+    from sapnet_core import video_swin  # torchvision's models take a second to import
+
+    return video_swin.FrozenSwin(video_swin.load_swin(path or video_swin.SHIPPED).to(device))
+
+
+# name -> the file that the user gives, and what makes a backbone ready for features of that file or, of None, of the
+# one in the package
+BACKBONES: dict[str, tuple[Callable[[], Path | None], Callable[[Path | None, str], Clipwise]]] = {
+    "i3d": (paths.i3d, _i3d),
+    "c3d": (paths.c3d, _c3d),
+    "swin": (paths.swin, _swin),
+}
+
+
+def _backbone(device: str, name: str = "i3d") -> Clipwise:
+    if name not in BACKBONES:
+        raise ValueError(f"backbone {name!r} is unknown: choose one of {', '.join(BACKBONES)}")
+    return _load_backbone(name, BACKBONES[name][0](), device)
+
+
+@cache
+def _load_backbone(name: str, path: Path | None, device: str) -> Clipwise:
+    return BACKBONES[name][1](path, device)
+
+
 def features_digest(
-    dataset: str, footage: Footage, *, reading: str | None = None, views: Sequence[str] = VIEWS, device: str = "cpu"
-) -> str:
+    dataset: str, footage: Footage, *, reading: str | None = None, views: Sequence[str] = VIEWS, device: str = "cpu",
+    backbone: str = "i3d",
+) -> str:  # fmt: skip
     """Hash of all that a dataset's features depend on, its records and their files apart (16 hex digits)."""
     parts = [FORMAT, dataset, *footage.digest(dataset, device), reading or default_reading(dataset), list(views)]
-    parts += [torch.device(device).type, _backbone(str(device)).digest]
+    parts += [torch.device(device).type, _backbone(str(device), backbone).digest]
     return hashlib.sha256(json.dumps(parts).encode()).hexdigest()[:16]
 
 
@@ -110,7 +138,8 @@ def twin_features(
 
 def video_features(
     records: Sequence[Record], footage: Footage, *, reading: str | None = None, views: Sequence[str] = VIEWS,
-    folder: Path, jobs: int = 2, device: str = "cpu", progress: Callable[[int, int], None] | None = None,
+    folder: Path, jobs: int = 2, device: str = "cpu", backbone: str = "i3d",
+    progress: Callable[[int, int], None] | None = None,
 ) -> Features:  # fmt: skip
     """Features of the records' videos: read from `folder` where they lie there, else computed and kept.
 
@@ -121,10 +150,11 @@ def video_features(
         views: any of `VIEWS` and `OTHER_VIEWS`; each video is made or read once for all of them.
         jobs: worker processes on a CPU; the result is the same for any number. A GPU is used in this process, while
             `jobs` threads decode or simulate the next videos.
+        backbone: a name in `BACKBONES`.
         progress: called with (videos done, videos in all) at the start and after each shard, where any is missing.
 
     Raises:
-        ValueError: no records, several datasets, a key twice, or an unknown view.
+        ValueError: no records, several datasets, a key twice, or an unknown view or backbone.
         VideoError: a video on disk cannot be read and `footage.skip` is off, or none can.
     """
     datasets, keys = {r.dataset for r in records}, [r.key for r in records]
@@ -134,12 +164,12 @@ def video_features(
         raise ValueError(f"views {tuple(views)}: choose among {', '.join((*VIEWS, *OTHER_VIEWS))}")
     (dataset,) = datasets
     device, reading = str(device), reading or default_reading(dataset)
-    common = features_digest(dataset, footage, reading=reading, views=views, device=device)
+    common = features_digest(dataset, footage, reading=reading, views=views, device=device, backbone=backbone)
     ordered = sorted(records, key=lambda record: record.key)
     shards = [tuple(ordered[i : i + SHARD]) for i in range(0, len(ordered), SHARD)]
     todo = [
         _Job(Path(folder) / dataset / f"{_shard_name(common, shard, footage)}.safetensors", shard, footage, reading,
-             tuple(views), device)
+             tuple(views), device, backbone)
         for shard in shards
     ]  # fmt: skip
     found = {job.path: shard for job in todo if (shard := _read(job)) is not None}
@@ -249,7 +279,7 @@ def _load(job: _Job, record: Record) -> Clip | str:
         return str(error)
 
 
-def _features(net: FoldedI3D, videos: list[Tensor], reading: str) -> Tensor:
+def _features(net: Clipwise, videos: list[Tensor], reading: str) -> Tensor:
     """Features (B, S, C) of videos (T, 3, H, W); those of one shape go together."""
     if len({video.shape for video in videos}) > 1:
         return torch.cat([_features(net, [video], reading) for video in videos])
@@ -259,7 +289,7 @@ def _features(net: FoldedI3D, videos: list[Tensor], reading: str) -> Tensor:
 
 def _compute(job: _Job, loaded: Iterator[Clip | str] | None = None) -> _Job:
     """Make or read a shard's videos (or take them from `loaded`), take features of every view, and write the file."""
-    net, bad = _backbone(job.device), {}
+    net, bad = _backbone(job.device, job.backbone), {}
     loaded = loaded or (_load(job, record) for record in job.records)
     out: dict[str, list[Tensor]] = {name: [] for name in (*job.views, *TRUTH)}
     batch = BATCH if net.device.type == "cuda" else 1

@@ -1,15 +1,17 @@
-"""The averaging and the tasks of C3D-AVG-MTL, on I3D's features: its C3D backbone is *not* here.
+"""C3D-AVG-MTL: the score and what was dived are told from one average over clips.
 
 Source: Parmar and Morris, "What and How Well You Performed?", CVPR 2019. Clip features are averaged over time; from
 the average, one head tells the score and others what dive it is:
 
     L = (MSE + L1)(score) + w sum_a CE(attribute a)
 
-Attributes are position, armstand, direction, somersaults and twists.
-Published: C3D clips of 16 frames, fc6 4096, scores over 17, a caption GRU at weight 0.01, Adam at 1e-4.
-Deviations, for which the row is named "AVG-MTL on I3D": the backbone is the I3D of every other system (a second
-backbone would need its own pre-training and features of every video); no captions are annotated here; scores are
-standardized. Labeled videos alone; where a set has no attributes, the score is the only task.
+Attributes are position, armstand, direction, somersaults and twists. The clips are C3D's (`c3d.py`): its row of the
+tables takes features of that backbone, and the method itself any.
+Published: C3D trained on, clips of 16 frames one after another, fc6 4096 behind the average, scores over 17, a caption
+GRU at weight 0.01, Adam at 1e-4.
+Deviations: C3D is frozen, as is every backbone of the tables, and ends with conv5b averaged over space; clips are those
+of the dataset's reading; a layer of 256 stands for fc6; no captions are annotated here; scores are standardized.
+Labeled videos alone; where a set has no attributes, the score is the only task.
 """
 
 from collections.abc import Mapping
