@@ -5,8 +5,9 @@ windows of time and space, which are shifted from block to block; between four s
 feature is the normalized last map averaged over space, and over time to two steps a 16-frame clip.
 
 What comes with the package is a small one (`small_form`) that has seen simulated dives. It has BatchNorm where the
-published ones have LayerNorm: that makes every token as strong as any other, so flat water and walls come to drown the
-diver, and in as many steps as the other backbones had it learned nothing. Kinetics weights are torchvision's files
+published ones have LayerNorm: with LayerNorm it learned nothing in as many steps as the other backbones had, whatever
+the rate, the windows or the first layer. (LayerNorm makes a token of flat water as strong as one of the diver; whether
+that is the reason was not tested by itself.) Kinetics weights are torchvision's files
 (`swin3d_t`, `swin3d_s`, `swin3d_b`), which stay where the user has them.
 """
 
