@@ -97,6 +97,18 @@ def test_the_example_is_a_folder_of_own_videos(example):
     assert all(r.difficulty > 1 for r in records) and source_kind("folder", example) == "videos"
 
 
+def test_the_example_is_the_same_for_any_number_of_threads(example, tmp_path):
+    before = torch.get_num_threads()
+    torch.set_num_threads(2 if before == 1 else 1)
+    try:
+        other = write_example(tmp_path / "own", count=9, width=64)
+        assert torch.get_num_threads() == (2 if before == 1 else 1)
+    finally:
+        torch.set_num_threads(before)
+    for file in sorted((example / "videos").iterdir()):
+        assert (other / "videos" / file.name).read_bytes() == file.read_bytes()
+
+
 def test_the_example_is_whole_or_absent(example, tmp_path):
     before = {p: p.stat().st_mtime_ns for p in example.rglob("*")}
     assert write_example(example, count=9, width=64) == example  # the same again: kept

@@ -70,6 +70,8 @@ def write_example(
     if (root / SIGN).is_file() and read_json(root / SIGN) == made_of:
         return root
     beside = root.with_name(f".{root.name}.{os.getpid()}.{uuid.uuid4().hex[:8]}.tmp")
+    threads = torch.get_num_threads()
+    torch.set_num_threads(1)  # as in the feature store: the same pictures for any number
     try:
         for done, (name, dive) in enumerate(dives.items(), 1):
             video = simulate(dive, seed=seed, size=width, offsets=torch.arange(dive.frames)).video
@@ -82,6 +84,7 @@ def write_example(
         shutil.rmtree(root, ignore_errors=True)
         beside.rename(root)
     finally:
+        torch.set_num_threads(threads)
         shutil.rmtree(beside, ignore_errors=True)
     return root
 
