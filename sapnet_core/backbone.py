@@ -19,7 +19,7 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 from torch.utils.checkpoint import checkpoint as recomputed
 
-from sapnet_core.clipwise import FUSED, SCALINGS, Clipwise, conv_relu
+from sapnet_core.clipwise import FUSED, Clipwise, conv_relu
 from sapnet_core.pooling import NEIGHBORS, max_pool_same, pool_form, same_padding
 from sapnet_core.storage import read_tensors
 
@@ -263,19 +263,16 @@ class FoldedI3D(Clipwise):
         Scaled, padded in space, channels last, folded as by `fold_space`; frame T is zeros, which pad clips in time.
         """
         b, t, _, h, w = videos.shape
-        padded = [(size, *same_padding(size, 7, 2)) for size in (h, w)]
-        fold = 2 if self.folds else 1
-        rows, columns = (-(-sum(part) // fold) for part in padded)
+        fold, ((above, below), (before, after)) = 2 if self.folds else 1, (same_padding(n, 7, 2) for n in (h, w))
+        rows, columns = -(-(above + h + below) // fold), -(-(before + w + after) // fold)
         x = torch.zeros(b, t + 1, rows, columns, 3 * fold**2, device=self.device, dtype=self.dtype)
-        pixels = videos.to(self.device, non_blocking=True).to(self.dtype)
-        for channel, (mean, deviation) in enumerate(zip(*SCALINGS[self.scaling], strict=True)):
-            pixels[:, :, channel].mul_(1 / deviation).sub_(mean / deviation)
+        pixels = self.scaled(videos)
         # a folded channel is one color of every second row and column: a copy of one plane each, not of single pixels
-        for k, (i, j, color) in enumerate(product(range(fold), range(fold), range(3))):
-            (top, first), (left, start) = ((-(-(front - n) // fold), (n - front) % fold)
-                                           for n, (_, front, _) in zip((i, j), padded, strict=True))  # fmt: skip
-            plane = pixels[:, :, color, first::fold, start::fold]
-            x[:, :t, top : top + plane.shape[2], left : left + plane.shape[3], k] = plane
+        for channel, (i, j, color) in enumerate(product(range(fold), range(fold), range(3))):
+            row, column = (i - above) % fold, (j - before) % fold  # the first of them
+            plane = pixels[:, :, color, row::fold, column::fold]
+            top, left = (row + above) // fold, (column + before) // fold
+            x[:, :t, top : top + plane.shape[2], left : left + plane.shape[3], channel] = plane
         return x
 
     def clip_index(self, starts: Tensor, length: int, frames: int) -> Tensor:

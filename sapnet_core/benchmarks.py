@@ -8,8 +8,7 @@ import argparse
 import platform
 import time
 import warnings
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from collections.abc import Callable
 from functools import partial
 
 import numpy as np
@@ -22,6 +21,7 @@ from sapnet_core.backbone import I3D, MIXED, POOL_BEFORE, STEM, FoldedI3D, Unit3
 from sapnet_core.data.clips import CLIP, clip_starts
 from sapnet_core.pooling import pool_form, same_padding
 from sapnet_core.pseudo_labels import greedy_states, kmeans
+from sapnet_core.threads import torch_threads
 
 __all__ = ["PlainI3D", "race", "inference", "training_step", "clustering", "selection", "max_pools", "stages",
            "peaks", "compare", "machine"]  # fmt: skip
@@ -289,27 +289,13 @@ def peaks(device: str = "cpu", dtype: torch.dtype = torch.float32) -> tuple[floa
     return 2e-9 * side**3 / seconds["product"], 2e-9 * source.nbytes / seconds["copy"]
 
 
-@contextmanager
-def _threads(count: int | None) -> Iterator[None]:
-    """PyTorch's threads within; None leaves them as they are."""
-    if count is None:
-        yield
-        return
-    before = torch.get_num_threads()
-    torch.set_num_threads(count)
-    try:
-        yield
-    finally:
-        torch.set_num_threads(before)
-
-
 def compare(device: str = "cpu", rounds: int = 5, threads: int | None = None) -> pd.DataFrame:
     """Every comparison, as rows: what, ours, ms, alternative, its ms, ratio, goal (NaN: none stated), difference.
 
     `threads` are PyTorch's on the CPU, as they are if None. On a GPU, pools in Triton have rows of their own; where
     that kernel does not run, a warning says why.
     """
-    with _threads(threads):
+    with torch_threads(threads):
         torch.manual_seed(0)
         full = I3D(1.0)
         rows = [inference(None, device, rounds=rounds), inference(full, device, rounds=rounds)]
@@ -340,7 +326,7 @@ def main(arguments: list[str] | None = None) -> None:
     parser.add_argument("--rounds", type=int, default=5)
     parser.add_argument("--threads", type=int, help="PyTorch's threads on the CPU (default: as they are)")
     args = parser.parse_args(arguments)
-    with _threads(args.threads):
+    with torch_threads(args.threads):
         print(machine(args.device))
         print(compare(args.device, args.rounds).to_string(index=False, float_format="%.3g"))
 

@@ -19,6 +19,7 @@ from torch.nn.utils.fusion import fuse_conv_bn_eval
 
 from sapnet_core.backbone import fast_dtype, state_digest
 from sapnet_core.clipwise import Clipwise, conv_relu
+from sapnet_core.pooling import max_pool_same
 from sapnet_core.storage import fill_weights, read_weights
 
 __all__ = ["C3D", "FrozenC3D", "SHIPPED", "load_c3d"]
@@ -33,7 +34,7 @@ POOL_BEFORE = {"conv2": (1, 2, 2), "conv3a": (2, 2, 2), "conv4a": (2, 2, 2), "co
 def pooled(x: Tensor, layer: str) -> Tensor:
     """What a layer takes of the maps before it; an odd last frame, row or column has a pool of its own, as in Caffe."""
     size = POOL_BEFORE.get(layer)
-    return F.max_pool3d(x, size, size, ceil_mode=True) if size else x
+    return max_pool_same(x, size, size) if size else x
 
 
 class C3D(nn.Module):

@@ -19,11 +19,12 @@ from sapnet_core import paths, profiles
 from sapnet_core.data.features import twin_features
 from sapnet_core.data.source import source_records
 from sapnet_core.experiments import TABLES, TARGET
+from sapnet_core.fitting import fit_trial
 from sapnet_core.metrics import spearman
 from sapnet_core.paper import paper_table
 from sapnet_core.profiles import PROFILES
 from sapnet_core.sim.settings import SimSettings, settings_for
-from sapnet_core.trials import Trial, TrialData, fit_trial
+from sapnet_core.trials import Trial, TrialData
 
 __all__ = ["baseline_rho", "SEARCH"]
 

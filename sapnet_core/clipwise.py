@@ -87,9 +87,16 @@ class Clipwise:
     def pixels(self, videos: Tensor) -> Tensor:
         """Scaled pixels (B, T, H, W, 3) of uint8 videos (B, T, 3, H, W)."""
         b, t, _, h, w = videos.shape
-        x, videos = torch.empty(b, t, h, w, 3, device=self.device, dtype=self.dtype), videos.to(self.device)
+        x = torch.empty(b, t, h, w, 3, device=self.device, dtype=self.dtype)
+        for color, plane in enumerate(self.scaled(videos).unbind(2)):
+            x[..., color] = plane
+        return x
+
+    def scaled(self, videos: Tensor) -> Tensor:
+        """Scaled pixels of uint8 videos, (B, T, 3, H, W) as they come."""
+        x = videos.to(self.device, non_blocking=True).to(self.dtype)
         for color, (mean, deviation) in enumerate(zip(*SCALINGS[self.scaling], strict=True)):
-            x[..., color] = videos[:, :, color].to(self.dtype).mul_(1 / deviation).sub_(mean / deviation)
+            x[:, :, color].mul_(1 / deviation).sub_(mean / deviation)
         return x
 
 

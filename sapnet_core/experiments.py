@@ -1,4 +1,4 @@
-"""What each table and figure declares: its systems, its columns, the trials behind every cell, and the floors.
+"""What each table and figure declares: its columns, the trials behind every cell, and the floors.
 
 `python -m sapnet_core.experiments --profile quick --tables I II` runs the declared trials without Jupyter. A trial that
 several of them declare is one trial, run once.
@@ -19,13 +19,16 @@ from sapnet_core.profiles import Profile, get_profile
 from sapnet_core.progress import progress_bar
 from sapnet_core.results import run_trials
 from sapnet_core.sapnet import SAPNetSettings
+from sapnet_core.selection import SELECT
 from sapnet_core.sim import sport_of
-from sapnet_core.trials import SELECT, Trial, trial_data, trial_records
+from sapnet_core.systems import BACKBONE_OF, CONTROLS, EVERY, OURS, REFINED, REMOVED, SEARCHED, SYSTEMS
+from sapnet_core.trials import Trial, trial_data, trial_records
 
-__all__ = ["TABLES", "CLASS_TABLES", "FIGURES", "COMPARED", "TARGET", "EPOCHS", "SYSTEMS", "CONTROLS", "REFINED",
-           "REMOVED", "DECISIONS", "TAUS", "STATES", "CENTERS", "TEACHERS", "OURS", "column_name", "declare",
-           "KNOWN", "table_trials", "class_trials", "figure_trials", "declared_trials", "with_average", "floors",
-           "RIVALS", "SEARCHED", "BACKBONES", "COMPARISONS", "NOT_HERE", "comparison_trials"]  # fmt: skip
+__all__ = [
+    "TABLES", "CLASS_TABLES", "FIGURES", "COMPARISONS", "NOT_HERE", "COMPARED", "KNOWN", "TARGET", "EPOCHS",
+    "DECISIONS", "TAUS", "STATES", "CENTERS", "TEACHERS", "SHARES", "column_name", "declare", "table_trials",
+    "class_trials", "figure_trials", "comparison_trials", "declared_trials", "with_average", "floors",
+]  # fmt: skip
 
 # What is regressed: execution, that is score / difficulty; predictions are multiplied by the known difficulty degree.
 # The paper says so of MTL-AQA and is silent on FineDiving, where the same is done; `target="score"` is the alternative.
@@ -36,33 +39,6 @@ EPOCHS = {
     "rg": {"Ball": 300, "Clubs": 400, "Hoop": 500, "Ribbon": 300},
     "finefs": {"SP": 400, "FS": 500},
 }
-
-# Rows of Tables I and II: the paper's name -> (method, overrides).
-SYSTEMS: dict[str, tuple[str, dict]] = {
-    "I3D+MLP": ("mlp", {}),
-    "I3D+SSP": ("sap-net", {"lambda_un": 0.0, "lambda_gc": 0.0}),
-    "I3D+GCL": ("sap-net", {"lambda_un": 0.0, "lambda_ubc": 0.0}),
-    "SAP-Net (Ours)": ("sap-net", {}),
-}
-# Rows that the paper lacks and a reader needs to credit the right part (E17, E18).
-CONTROLS: dict[str, tuple[str, dict]] = {
-    "I3D+MLP (clips in order)": ("mlp-ordered", {}),
-    "SAP-Net, L_reg alone": ("sap-net", {"lambda_un": 0.0, "lambda_ubc": 0.0, "lambda_gc": 0.0}),
-}
-
-# Rows of Table III: the whole network with attention refinement off in a part (E4).
-REFINED: dict[str, tuple[str, dict]] = {
-    "Pseudo-label w/o": ("sap-net", {"attention_in_pseudo_labels": False}),
-    "subaction parsing w/o": ("sap-net", {"attention_in_parsing": False}),
-    "SAP-Net w/o": ("sap-net", {"attention_in_pseudo_labels": False, "attention_in_parsing": False}),
-}
-# Lines of Fig. 8: one loss term taken away.
-REMOVED: dict[str, tuple[str, dict]] = {
-    "w/o L_gc": ("sap-net", {"lambda_gc": 0.0}),
-    "w/o L_un": ("sap-net", {"lambda_un": 0.0}),
-    "w/o L_ubc": ("sap-net", {"lambda_ubc": 0.0}),
-}
-EVERY = {**SYSTEMS, **CONTROLS, **REFINED, **REMOVED}
 
 # Figs. 7, 9, 10: what is swept.
 TAUS = tuple(round(0.1 * i, 1) for i in range(1, 10))
@@ -122,16 +98,16 @@ def declare(
 ) -> Trial:  # fmt: skip
     """The trial of one system at one label share, at the profile's size and the source that `SAPNET_DATA` gives.
 
-    Without `backbone` it is the system's own (`BACKBONES`), I3D for most. The teacher sees the actor; the systems that
-    have another backbone have no teacher, so no crop is computed for them.
+    Without `backbone` it is the system's own (`BACKBONE_OF`), I3D for most. The teacher sees the actor; systems on
+    another backbone have no teacher, so no crop is computed for them.
     Overrides that say what is the default anyway are left out: a sweep's middle is the trial of the tables.
     """
     method, own = EVERY[system]
     if method == "sap-net":
         default = {f.name: f.default for f in fields(SAPNetSettings)} | {"warmup": 1 / 3, "unit_targets": True}
         overrides = {name: value for name, value in overrides.items() if default.get(name, ...) != value}
-    backbone = backbone or BACKBONES.get(system, "i3d")
-    teacher = teacher or ("frame" if system in BACKBONES else "actor")
+    backbone = backbone or BACKBONE_OF.get(system, "i3d")
+    teacher = teacher or ("frame" if system in BACKBONE_OF else "actor")
     reading = "" if reading == default_reading(dataset) else reading
     source, (train, test) = source_kind(dataset, paths.data_root()), profile.sizes(dataset)
     epochs = EPOCHS.get(dataset, {})
@@ -214,7 +190,6 @@ def _selection(profile: Profile) -> dict[tuple, Trial]:
     }  # fmt: skip
 
 
-OURS = "SAP-Net (Ours)"
 SHARES = TABLES["I"][1][:4]
 FIGURES = {
     "III": _over_shares("mtl-aqa", {s: {"system": s} for s in ("I3D+MLP", *REFINED, OURS)}, SHARES),
@@ -231,29 +206,6 @@ FIGURES = {
 }
 
 
-# Systems that the paper compares with: the row's printed name -> (method, settings chosen in `methods/tuning.csv`).
-RIVALS: dict[str, tuple[str, dict]] = {
-    "C3D-AVG-MTL": ("avg-mtl", {"weight": 0.1, "dropout": 0.0, "lr": 0.001}),
-    "COREG": ("coreg", {"k": 9, "pool": 100, "iterations": 30, "orders": (1.0, 2.0)}),
-    "Pseudo-labels": ("pseudo-labels", {}),
-    "VAT": ("vat", {"eps": 0.1, "weight": 1.0, "ordered": False, "lr": 0.001}),
-    "S4L": ("s4l", {"weight": 0.3, "lr": 0.003}),
-    "S4AQA": ("s4aqa", {"recovery": 0.1, "adversarial": 1.0, "lr": 0.0003}),
-    "USDL": ("usdl", {"sigma": 10.0, "read": "mode", "lr": 0.003}),
-    "MUSDL": ("musdl", {"sigma": 2.0, "read": "mean", "lr": 0.003}),
-    "TSA": ("tsa", {"width": 128, "exemplars": 5, "lr": 0.0003}),
-    "SVR": ("svr", {"kernel": "linear", "C": 1.0, "epsilon": 0.1}),
-    "Action-Net": ("action-net", {"width": 128, "postures": 8, "lr": 0.0003}),
-    "GDLT": ("gdlt", {"alpha": 0.1, "dropout": 0.0, "width": 64, "lr": 0.0003}),
-    "VST+MLP": ("mlp", {"lr": 0.001, "unit_targets": True, "batch": 8}),
-}
-# The baselines stand as in Table I; with the same search that the systems had, they are rows of their own.
-SEARCHED: dict[str, tuple[str, dict]] = {
-    "I3D+MLP (searched)": ("mlp", {"lr": 0.001, "unit_targets": True, "batch": 32}),
-    "I3D+MLP (clips in order) (searched)": ("mlp-ordered", {"lr": 0.0003, "unit_targets": True, "batch": 8}),
-}
-EVERY |= RIVALS | SEARCHED
-BACKBONES = {"C3D-AVG-MTL": "c3d", "VST+MLP": "swin"}  # of the systems that are not on I3D
 FLOOR_ROWS = ("I3D+MLP", "I3D+MLP (clips in order)", *SEARCHED)
 SEMI = ("C3D-AVG-MTL", "COREG", "Pseudo-labels", "VAT", "S4L", "S4AQA")
 

@@ -5,7 +5,7 @@ Attention refinement F -> F̂, up-sampling decoder from clip steps to frames, an
 Frame t of T lies at t / (T - 1) of the video, as in the positions of the clip steps.
 """
 
-from functools import cache
+from functools import cache, lru_cache
 
 import torch
 import torch.nn.functional as F
@@ -46,17 +46,11 @@ def interpolation_matrix(positions: Tensor, steps: int, frames: int) -> Tensor:
     return left * (1 - share) + right * share
 
 
+@lru_cache(maxsize=8)  # a tensor is known by its identity: no other one is taken for it
 def kept_matrix(positions: Tensor, steps: int, frames: int) -> Tensor:
     """`interpolation_matrix`, kept while it is asked for with the same tensor: a training does so at every step."""
-    known, matrix = _KEPT.get((steps, frames), (None, None))
-    if known is not positions:
-        with torch.inference_mode(False):  # kept for training too, whoever asks first
-            matrix = interpolation_matrix(positions, steps, frames)
-        _KEPT[steps, frames] = positions, matrix
-    return matrix
-
-
-_KEPT: dict[tuple[int, int], tuple[Tensor, Tensor]] = {}
+    with torch.inference_mode(False):  # kept for training too, whoever asks first
+        return interpolation_matrix(positions, steps, frames)
 
 
 class AttentionRefinement(nn.Module):

@@ -24,20 +24,11 @@ import torch
 
 from sapnet_core import paths
 from sapnet_core.executors import spread
+from sapnet_core.fitting import FittedTrial, fit_stack, fit_trial, label_count, stack_key
 from sapnet_core.metrics import bootstrap_interval, relative_l2, spearman
 from sapnet_core.storage import read_json, write_text
-from sapnet_core.trials import (
-    FittedTrial,
-    Trial,
-    TrialData,
-    fit_stack,
-    fit_trial,
-    label_count,
-    stack_key,
-    trial_data,
-    trial_footage,
-    trial_hash,
-)
+from sapnet_core.threads import torch_threads
+from sapnet_core.trials import Trial, TrialData, trial_data, trial_footage, trial_hash
 
 __all__ = ["trial_folder", "run_trial", "run_stack", "run_trials", "stacks", "results", "predictions", "curves"]
 
@@ -61,13 +52,10 @@ def run_trial(trial: Trial, device: str = "cpu") -> Path:
     with _ONE, _room():
         if folder.is_dir():
             return folder
-        threads, started, file = torch.get_num_threads(), time.perf_counter(), _training_file(folder.name)
-        torch.set_num_threads(1)
-        try:
+        started, file = time.perf_counter(), _training_file(folder.name)
+        with torch_threads(1):
             data = trial_data(trial, device=device)
             fitted = fit_trial(trial, data, device, file)
-        finally:
-            torch.set_num_threads(threads)
         _write(trial, data, fitted, time.perf_counter() - started, device)
         file.unlink(missing_ok=True)
     return folder

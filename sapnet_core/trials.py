@@ -1,7 +1,7 @@
-"""Trials: one training run as a value, the data it learns from, and its training.
+"""Trials: one training run as a value, and the data it learns from.
 
-A `Trial` is frozen; its hash is taken over its fields and over everything its data are made of. What became of trials
-lies on disk: `sapnet_core.results`.
+A `Trial` is frozen; its hash is taken over its fields and over everything its data are made of. `sapnet_core.fitting`
+trains it; what became of trials lies on disk: `sapnet_core.results`.
 """
 
 import hashlib
@@ -9,27 +9,21 @@ import json
 from collections.abc import Callable
 from dataclasses import asdict, dataclass, field, replace
 from functools import lru_cache
-from inspect import signature
 from pathlib import Path
 
 import torch
 
 from sapnet_core import paths
 from sapnet_core.data.clips import READINGS, default_reading
-from sapnet_core.data.details import label_details
 from sapnet_core.data.features import BACKBONES, Features, features_digest, video_features
 from sapnet_core.data.footage import BOXES, DiskFootage, TwinFootage
-from sapnet_core.data.records import PERFECT, Record
+from sapnet_core.data.records import Record
 from sapnet_core.data.sequences import is_sequence, sequence_digest, sequence_features
 from sapnet_core.data.source import SOURCES, records_digest, source_records
-from sapnet_core.data.split import label_split, visible_scores
-from sapnet_core.keep import LOOKS, Keep
-from sapnet_core.methods import Fitted, TrainSet, get_method, get_stack
-from sapnet_core.profiles import DIVES, finefs_split
-from sapnet_core.selection import SELECT, choose_step, validation_part
+from sapnet_core.profiles import finefs_split
+from sapnet_core.selection import SELECT
 
-__all__ = ["Trial", "TrialData", "trial_data", "trial_hash", "trial_footage", "trial_records", "label_count",
-           "train_set", "view_scale", "fit_trial", "fit_stack", "stack_key", "predict_all"]  # fmt: skip
+__all__ = ["Trial", "TrialData", "trial_data", "trial_hash", "trial_footage", "trial_records"]
 
 FORMAT = 4  # raise when a change of code changes results by more than rounding: earlier trials are then run again
 TEACHERS = ("actor", "photometric", "frame")
@@ -95,9 +89,11 @@ class Trial:
                 raise ValueError(f"{name}={getattr(self, name)!r} is unknown: choose one of {', '.join(known)}")
         object.__setattr__(self, "overrides", tuple(sorted((str(k), v) for k, v in self.overrides)))
 
-
-# fitted, features of the scored videos (n, S, C), their indices (n,), predicted scores (n,) in points
-FittedTrial = tuple[Fitted, torch.Tensor, torch.Tensor, torch.Tensor]
+    @property
+    def mark(self) -> str:
+        """The record's mark that is known of labeled videos and scored against: "score", also where execution is
+        learned."""
+        return "score" if self.target == "execution" else self.target
 
 
 @dataclass(frozen=True)
@@ -201,13 +197,9 @@ def trial_data(
         views = {name: view[index] for name, view in features.views.items()}
         features = replace(features, keys=tuple(r.key for r in records), views=views, **part)
     return TrialData(
-        records, features, torch.tensor([r.mark(_mark(t)) for r in records]),
+        records, features, torch.tensor([r.mark(t.mark) for r in records]),
         torch.tensor([r.difficulty for r in records]), torch.tensor([r.split == "train" for r in records]),
     )  # fmt: skip
-
-
-def _mark(trial: Trial) -> str:
-    return "score" if trial.target == "execution" else trial.target
 
 
 def trial_hash(trial: Trial) -> str:
@@ -225,169 +217,3 @@ def trial_hash(trial: Trial) -> str:
     own = {name: value for name, value in asdict(t).items() if (name, value) != ("backbone", "i3d")}
     parts = [FORMAT, own, records_digest(list(records)), made_of]
     return hashlib.sha256(json.dumps(parts, sort_keys=True).encode()).hexdigest()[:16]
-
-
-def _split(trial: Trial, data: TrialData) -> tuple[torch.Tensor, torch.Tensor]:
-    """Indices of the videos to learn from and of the videos to score."""
-    train, test = torch.nonzero(data.train).flatten(), torch.nonzero(~data.train).flatten()
-    if trial.part == "test":
-        return train, test
-    order = train[torch.randperm(len(train), generator=torch.Generator().manual_seed(trial.seed))]
-    cut = len(train) // 4
-    return order[cut:].sort().values, order[:cut].sort().values
-
-
-def _labels(trial: Trial, data: TrialData) -> tuple[torch.Tensor, torch.Tensor, torch.Tensor]:
-    """Videos to learn from (n,); which of their scores training sees, (n,) bool; the videos that choose a step (m,)."""
-    learn, scored = _split(trial, data)
-    labeled = label_split(data.score[learn], trial.share, trial.seed)
-    if trial.select != "validation":
-        return learn, labeled, scored
-    part = validation_part(data.score[learn], labeled, trial.seed)
-    return learn, labeled & ~part, learn[part]
-
-
-def label_count(trial: Trial, data: TrialData) -> int:
-    """How many training videos keep their score, be it to learn from or to choose a step."""
-    return int(label_split(data.score[_split(trial, data)[0]], trial.share, trial.seed).sum())
-
-
-def train_set(trial: Trial, data: TrialData, learn: torch.Tensor, labeled: torch.Tensor) -> TrainSet:
-    """What the trial's method may see.
-
-    Args:
-        learn: (n,) indices of the videos to learn from.
-        labeled: (n,) bool; the scores of the others are not read but to be hidden.
-    """
-    return _prepared(trial, data, learn, labeled)[0]
-
-
-def _prepared(
-    trial: Trial, data: TrialData, learn: torch.Tensor, labeled: torch.Tensor
-) -> tuple[TrainSet, torch.Tensor, torch.Tensor]:
-    """The training set; whole-frame features of all videos (N, S, C), scaled like its own; and what a scaled target of
-    1 is worth for each of them, in points (N,)."""
-    frame, actor = _standardized(data, learn)
-    visible = visible_scores([data.records[i] for i in learn], labeled, _mark(trial))
-    unit = _unit(trial, data, visible)
-    details = label_details([data.records[i] for i in learn], labeled)
-    train = TrainSet(frame[learn], actor[learn], data.features.positions, (visible / unit[learn]).float(), **details)
-    return train, frame, unit
-
-
-def _standardized(data: TrialData, learn: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
-    """Both views, each channel centered and scaled over the training videos (no labels).
-
-    Views are scaled apart, and so are the two steps of a 16-frame clip (`period`): their zero-padded borders differ,
-    and without this clusters of frames would tell first halves from second halves instead of subactions.
-    """
-    scaled = []
-    for name in ("frame", "actor"):
-        mean, std = view_scale(data, learn, name)
-        x = data.features.views[name].unflatten(1, (-1, data.features.period))  # (N, S/2, 2, C)
-        scaled.append(((x - mean) / std).flatten(1, 2))
-    return tuple(scaled)
-
-
-def view_scale(data: TrialData, learn: torch.Tensor, view: str) -> tuple[torch.Tensor, torch.Tensor]:
-    """Mean and deviation (period, C) by which a view's steps are standardized: those of the videos `learn` (n,)."""
-    x = data.features.views[view][learn].unflatten(1, (-1, data.features.period))  # (n, S/2, 2, C)
-    return x.mean((0, 1)), x.std((0, 1)) + 1e-4
-
-
-def _unit(trial: Trial, data: TrialData, visible: torch.Tensor) -> torch.Tensor:
-    """What a scaled target of 1 is worth in points, (N,): three perfect judges times difficulty; 100 for the score of a
-    dive; elsewhere the largest of the visible scores, NaN where hidden."""
-    if trial.target == "execution":
-        return PERFECT * data.difficulty
-    most = 100.0 if trial.dataset in DIVES else max(float(visible.nan_to_num(0).abs().max()), 1e-6)
-    return torch.full_like(data.score, most)
-
-
-def _task(trial: Trial, data: TrialData, device: str) -> tuple[tuple, torch.Tensor, torch.Tensor]:
-    """What `fit` takes (training set, settings, generator); whole-frame features of all videos (N, S, C); points of a
-    scaled target of 1 (N,)."""
-    train, frame, unit = _prepared(trial, data, *_labels(trial, data)[:2])
-    settings = {"steps": trial.steps, **dict(trial.overrides)}
-    return (train.to(device), settings, torch.Generator().manual_seed(trial.seed)), frame, unit
-
-
-def _fit(
-    trial: Trial, data: TrialData, device: str, file: Path | None = None
-) -> tuple[Fitted, torch.Tensor, torch.Tensor]:
-    task, frame, unit = _task(trial, data, device)
-    fitted, keep = _train(get_method(trial.method), trial, task, device, file)
-    return _chosen(trial, data, fitted, keep, frame, unit, device), frame, unit
-
-
-def _train(fit: Callable, trial: Trial, task: tuple, device: str, file: Path | None) -> tuple:
-    """What `fit`, a method's or a stack's, makes of its task, and what was kept on the way.
-
-    Numbers that no generator of ours draws, as dropout's, are the trial's own too, and no one else's are used up.
-    """
-    keep = Keep(LOOKS if trial.select != "last" else 0, file)
-    takes_keep = "keep" in signature(fit).parameters
-    if keep.looks and not takes_keep:
-        raise ValueError(f"method {trial.method!r} keeps no weights on its way, and select={trial.select!r} has nothing"
-                         " to choose from: give its `fit` a parameter `keep`, as in methods/mlp.py")  # fmt: skip
-    with torch.random.fork_rng([device] if torch.device(device).type == "cuda" else []):
-        torch.manual_seed(trial.seed)
-        return fit(*task, **({"keep": keep} if takes_keep else {})), keep
-
-
-def _chosen(trial: Trial, data: TrialData, fitted: Fitted, keep: Keep, frame, unit, device: str) -> Fitted:
-    """The trained system with the weights that `trial.select` asks for."""
-    if trial.select == "last":
-        return fitted
-    on = _labels(trial, data)[2]
-    ranked = trial.select == "test-best" or len(on) >= 8
-    return choose_step(fitted, keep, frame[on].to(device), unit[on], data.score[on], ranked)
-
-
-def fit_trial(trial: Trial, data: TrialData, device: str = "cpu", file: Path | None = None) -> FittedTrial:
-    """Train a trial on its data (`trial_data(trial)`) without reading or writing a result.
-
-    Args:
-        file: where the training leaves what it needs to go on after a kill (`Keep`), and where it looks for that.
-
-    Returns:
-        (fitted, features of the scored videos (n, S, C), their indices (n,), predicted scores (n,) in points).
-    """
-    return _scored(trial, data, *_fit(trial, data, device, file), device)
-
-
-def _scored(trial: Trial, data: TrialData, fitted: Fitted, frame, unit, device: str) -> FittedTrial:
-    scored = _split(trial, data)[1]
-    frame = frame[scored].to(device)
-    return fitted, frame, scored, fitted.predict(frame).cpu() * unit[scored]
-
-
-def stack_key(trial: Trial, data: TrialData) -> tuple | None:
-    """What trials must share to be trained side by side: method, settings and shapes. None where they cannot be."""
-    if get_stack(trial.method) is None:
-        return None
-    learn, seen, _ = _labels(trial, data)
-    labeled, learn = int(seen.sum()), len(learn)
-    most = dict(trial.overrides).get("batch", 16), dict(trial.overrides).get("batch_unlabeled", 16)
-    batches = min(most[0], labeled), min(most[1], (learn - labeled) or learn)
-    positions = tuple(data.features.positions.tolist())
-    looks = trial.select != "last"
-    return trial.method, trial.overrides, trial.steps, looks, batches, data.features.views["frame"].shape[2], positions
-
-
-def fit_stack(
-    trials: list[Trial], data: list[TrialData], device: str = "cpu", file: Path | None = None
-) -> list[FittedTrial]:
-    """`fit_trial` of trials with one `stack_key`, as one program: equal up to rounding, much faster on a GPU."""
-    tasks, frames, units = zip(*(_task(t, d, device) for t, d in zip(trials, data, strict=True)), strict=True)
-    trains, settings, generators = zip(*tasks, strict=True)
-    fitted, keep = _train(get_stack(trials[0].method), trials[0], (trains, settings[0], generators), device, file)
-    runs = zip(trials, data, fitted, map(keep.of_run, range(len(trials))), frames, units, strict=True)
-    chosen = [_chosen(*run, device) for run in runs]
-    return [_scored(*each, device) for each in zip(trials, data, chosen, frames, units, strict=True)]
-
-
-def predict_all(trial: Trial, data: TrialData, device: str = "cpu") -> torch.Tensor:
-    """Train a trial on its data and predict every video of them, training videos without score too: (N,) points."""
-    fitted, frame, unit = _fit(trial, data, device)
-    return fitted.predict(frame.to(device)).cpu() * unit

@@ -9,7 +9,7 @@ of crops had been seen to follow clip halves.
     python -m sapnet_core.tuning --only "SAP-Net (Ours)" "dropout = 0.5"
 
 Every compared system gets the same budget on the same validation parts: its defaults and five seeded draws from its
-search space. The best mean over the cells is what `experiments.RIVALS` holds.
+search space. The best mean over the cells is what `systems.RIVALS` holds.
 
     python -m sapnet_core.tuning --search VAT COREG
 """
@@ -22,9 +22,10 @@ from pathlib import Path
 import pandas as pd
 
 from sapnet_core import profiles
-from sapnet_core.experiments import BACKBONES, CONTROLS, RIVALS, SYSTEMS, TABLES, TARGET
+from sapnet_core.experiments import TABLES, TARGET
 from sapnet_core.progress import progress_bar
 from sapnet_core.results import results, run_trials
+from sapnet_core.systems import BACKBONE_OF, CONTROLS, RIVALS, SYSTEMS
 from sapnet_core.trials import FORMAT, Trial
 
 __all__ = ["BUDGET", "CANDIDATES", "SPACES", "TUNING", "best_of", "search_candidates", "tuning_trials"]
@@ -109,7 +110,7 @@ def tuning_trials(name: str, seeds: tuple[int, ...] = (0, 1, 2)) -> list[Trial]:
     method, overrides = CANDIDATES[name]
     cells = {dataset: (TRAIN, (shares[0], shares[-2])) for dataset, shares in TABLES.values()}
     steps, system = STEPS, name.partition(": ")[0]
-    own = {"backbone": BACKBONES[system], "teacher": "frame"} if system in BACKBONES else {}
+    own = {"backbone": BACKBONE_OF[system], "teacher": "frame"} if system in BACKBONE_OF else {}
     if ": " in name:
         dataset = "finediving" if method == "tsa" else "mtl-aqa"
         cells, seeds, steps = {dataset: SEARCH[dataset]}, seeds[:1], SEARCH_STEPS

@@ -3,6 +3,7 @@
 import pytest
 import torch
 import torch.nn.functional as F
+from refusal import refused
 from safetensors.torch import save_file
 from test_backbone import clips_of, relative
 
@@ -116,27 +117,20 @@ def test_safetensors_of_the_same_names_are_taken_too(narrow, tmp_path):
     assert torch.equal(net.conv1.weight.flip(1), narrow.conv1.weight)
 
 
-def refused(file, *words):
-    with pytest.raises(ValueError) as error:
-        load_c3d(file)
-    text = str(error.value)
-    assert text.startswith(str(file)) and all(word in text for word in words), text
-
-
 def test_what_lacks_or_does_not_fit_is_named(port, tmp_path):
     file = tmp_path / "c3d.pickle"
     torch.save({name: t for name, t in port.items() if name != "conv4b.bias"}, file)
-    refused(file, "'conv4b.bias' is missing")
+    refused(load_c3d, file, "'conv4b.bias' is missing")
     torch.save({name: t for name, t in port.items() if name != "conv1.weight"}, file)
-    refused(file, "entry 'conv1.")
+    refused(load_c3d, file, "entry 'conv1.")
     torch.save(port | {"conv3a.weight": port["conv3a.weight"][:, :7]}, file)
-    refused(file, "'conv3a.weight' is (32, 7, 3, 3, 3), not (32, 16, 3, 3, 3)")
+    refused(load_c3d, file, "'conv3a.weight' is (32, 7, 3, 3, 3), not (32, 16, 3, 3, 3)")
     torch.save(port | {"conv6.weight": torch.zeros(2)}, file)
-    refused(file, "'conv6.weight' belongs to no layer")
+    refused(load_c3d, file, "'conv6.weight' belongs to no layer")
     torch.save({"Conv3d_1a_7x7.conv3d.weight": torch.zeros(2)}, file)
-    refused(file, "'Conv3d_1a_7x7.conv3d.weight' belongs to no layer", "more do not fit")
+    refused(load_c3d, file, "'Conv3d_1a_7x7.conv3d.weight' belongs to no layer", "more do not fit")
     torch.save(port | {"conv2.bias": torch.full((16,), torch.nan)}, file)
-    refused(file, "'conv2.bias' is no named tensor of finite real numbers")
+    refused(load_c3d, file, "'conv2.bias' is no named tensor of finite real numbers")
     with pytest.raises(FileNotFoundError):
         load_c3d(tmp_path / "absent.pickle")
 

@@ -14,11 +14,12 @@ from dataclasses import replace
 import pytest
 import torch
 
-from sapnet_core import keep, paths, results, trials
+from sapnet_core import fitting, keep, paths, results, trials
+from sapnet_core.fitting import fit_trial
 from sapnet_core.keep import Keep
 from sapnet_core.methods import get_method, get_stack
 from sapnet_core.results import run_trial, run_trials
-from sapnet_core.trials import Trial, fit_trial, trial_data
+from sapnet_core.trials import Trial, trial_data
 
 SMALL = Trial("finediving", "drawn", "sap-net", 0.5, 0, "score", 24, 12, steps=40, size=48)
 SWEEP = [replace(SMALL, method="mlp"), SMALL, replace(SMALL, seed=1, overrides=(("dropout", 0.3),)),
@@ -89,7 +90,7 @@ class Mortal(Keep):
 def trained(method, settings, file, dies, looks=5):
     """(weights, curve, snapshots) of a training of 40 steps that goes on from `file` and dies after step `dies`."""
     trial = replace(SMALL, method=method, overrides=tuple(settings.items()))
-    (train, settings, generator), _, _ = trials._task(trial, trial_data(trial), "cpu")
+    (train, settings, generator), _, _ = fitting._task(trial, trial_data(trial), "cpu")
     kept = Mortal(looks, file)
     kept.dies = dies
     torch.manual_seed(trial.seed)
@@ -125,7 +126,7 @@ def test_it_does_go_on_and_does_not_begin_again(tmp_path, monkeypatch):
 
 def test_a_stack_goes_on_to_the_same_bits(tmp_path):
     def stack(file, dies):
-        tasks = [trials._task(replace(SMALL, seed=seed), trial_data(SMALL), "cpu")[0] for seed in (0, 1)]
+        tasks = [fitting._task(replace(SMALL, seed=seed), trial_data(SMALL), "cpu")[0] for seed in (0, 1)]
         trains, settings, generators = zip(*tasks, strict=True)
         kept = Mortal(0, file)
         kept.dies = dies

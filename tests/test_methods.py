@@ -10,12 +10,14 @@ from test_trials import SMALL, runs  # noqa: F401 - the fixture gives these test
 
 from sapnet_core.data.details import ATTRIBUTES, label_details
 from sapnet_core.data.split import label_split
-from sapnet_core.experiments import COMPARISONS, NOT_HERE, RIVALS, SEARCHED, comparison_trials, declared_trials
+from sapnet_core.experiments import COMPARISONS, NOT_HERE, comparison_trials, declared_trials
+from sapnet_core.fitting import train_set
 from sapnet_core.methods import METHODS, TrainSet, coreg, gdlt, get_method, musdl, s4aqa, s4l, tsa, usdl, vat
 from sapnet_core.metrics import spearman
 from sapnet_core.paper import paper_table
 from sapnet_core.profiles import PROFILES
-from sapnet_core.trials import train_set, trial_data
+from sapnet_core.systems import RIVALS, SEARCHED
+from sapnet_core.trials import trial_data
 from sapnet_core.tuning import BUDGET, CANDIDATES, SPACES, TUNING, best_of, search_candidates
 
 # method -> setting that takes its defining term away

@@ -10,7 +10,7 @@ import numpy as np
 import pytest
 import torch
 
-from sapnet_core import results, trials
+from sapnet_core import fitting, results, trials
 from sapnet_core.data import AnnotationError, footage, load_records
 from sapnet_core.data.features import video_features
 from sapnet_core.data.source import source_kind
@@ -136,7 +136,7 @@ def test_from_videos_to_predictions(videos):
     assert (found["n"], found["labeled"]) == (3, 2) and math.isfinite(found["rho"])
     assert folder == results.trial_folder(trial)
     data = trials.trial_data(trial)
-    guess, stored = trials.predict_all(trial, data), results.predictions(trial)
+    guess, stored = fitting.predict_all(trial, data), results.predictions(trial)
     assert guess.isfinite().all() and len(guess) == 9  # those that have no score, too
     place = {r.key: i for i, r in enumerate(data.records)}
     again = guess[[place[key] for key in stored["key"]]].numpy()
@@ -157,21 +157,21 @@ def test_from_videos_to_predictions(videos):
 def test_missing_scores_are_never_read(sequences, monkeypatch):
     trial = one(group="beam")
     data = trials.trial_data(trial)
-    want = trials.predict_all(trial, data)
+    want = fitting.predict_all(trial, data)
     missing = data.score.isnan() & data.train
     assert missing.sum() == 2
     for value in (1e9, -3.0, math.inf):  # whatever stood there
         records = tuple(replace(r, score=value) if m else r for r, m in zip(data.records, missing, strict=True))
         learn = torch.nonzero(data.train).flatten()
         labeled = ~data.score[learn].isnan()
-        own = trials.train_set(trial, replace(data, records=records), learn, labeled)
+        own = fitting.train_set(trial, replace(data, records=records), learn, labeled)
         assert own.y.isnan().tolist() == missing[learn].tolist()
-        assert torch.equal(own.y.nan_to_num(0), trials.train_set(trial, data, learn, labeled).y.nan_to_num(0))
+        assert torch.equal(own.y.nan_to_num(0), fitting.train_set(trial, data, learn, labeled).y.nan_to_num(0))
     test = torch.where(data.train, data.score, data.score + 100.0)  # nor is the test part's
-    assert torch.equal(trials.predict_all(trial, replace(data, score=test)), want)
+    assert torch.equal(fitting.predict_all(trial, replace(data, score=test)), want)
     shown = torch.where(data.train & ~missing, data.score.flip(0), data.score)
     records = tuple(replace(r, score=float(s)) for r, s in zip(data.records, shown, strict=True))
-    assert not torch.equal(trials.predict_all(trial, replace(data, score=shown, records=records)), want)
+    assert not torch.equal(fitting.predict_all(trial, replace(data, score=shown, records=records)), want)
 
 
 def test_sequences_skip_the_backbone_and_groups_are_averaged(sequences, monkeypatch):

@@ -24,13 +24,13 @@ TOP_LEVEL = {"README.md", "runall.sh", "environment.yml", "pyproject.toml", "LIC
 # Floors from the ground up; an import may only go to the same floor or below. The longest name counts: the feature
 # store lies among the data and stands on the backbone.
 FLOORS = [
-    {"", "paths", "profiles", "progress", "storage", "metrics", "evidence", "paper", "embedded"},
+    {"", "paths", "profiles", "progress", "storage", "threads", "metrics", "evidence", "paper", "embedded"},
     {"data", "actors", "sim"},
     {"detector", "tracking", "clipwise", "backbone", "pooling", "kinetics", "c3d", "video_swin", "pseudo_labels",
      "parsing", "contrast", "regression", "losses", "sapnet", "endtoend", "segmentation", "attention_maps"},
     {"data.footage", "data.features", "data.sequences", "sim.example", "pretrain", "detector_training"},
     {"keep", "training", "methods", "selection", "executors"},
-    {"trials", "results", "experiments", "ledger", "claims", "calibrate", "tuning", "benchmarks"},
+    {"trials", "fitting", "systems", "results", "experiments", "ledger", "claims", "calibrate", "tuning", "benchmarks"},
     {"provenance", "report", "runner", "notebooks"},
 ]
 

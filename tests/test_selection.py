@@ -7,14 +7,15 @@ import pytest
 import torch
 from torch import nn
 
-from sapnet_core import methods, trials
+from sapnet_core import fitting, methods, trials
+from sapnet_core.fitting import fit_trial, predict_all
 from sapnet_core.keep import Keep
 from sapnet_core.methods import Fitted
 from sapnet_core.metrics import spearman
 from sapnet_core.results import results, run_stack, run_trial
 from sapnet_core.selection import choose_step, validation_part
 from sapnet_core.training import fit_steps
-from sapnet_core.trials import Trial, fit_trial, predict_all, trial_data
+from sapnet_core.trials import Trial, trial_data
 
 SMALL = Trial("finediving", "drawn", "sap-net", 0.5, 0, "score", 40, 12, steps=30, size=64,
               overrides=(("warmup", 0.0), ("tau", 0.1)))  # fmt: skip
@@ -81,7 +82,7 @@ def test_looking_changes_no_weight(method):
     """The last step's weights are the same bits whether or not earlier ones were kept."""
     data = trial_data(SMALL)
     last = fit_trial(small(method, "last"), data)[0]
-    (train, settings, generator), _, _ = trials._task(small(method, "last"), data, "cpu")
+    (train, settings, generator), _, _ = fitting._task(small(method, "last"), data, "cpu")
     keep = Keep(20)
     watched = methods.get_method(method)(train, settings, generator, keep=keep)
     assert last.curves == watched.curves and last.step is None
@@ -116,16 +117,16 @@ def test_no_test_score_reaches_training(method):
 
 def test_validation_videos_are_a_stratified_quarter_that_training_does_not_see():
     data = trial_data(SMALL)
-    learn, labeled, _ = trials._labels(small("mlp", "last"), data)
-    again, seen, judges = trials._labels(small("mlp", "validation"), data)
-    (train, _, _), _, _ = trials._task(small("mlp", "validation"), data, "cpu")
+    learn, labeled, _ = fitting._labels(small("mlp", "last"), data)
+    again, seen, judges = fitting._labels(small("mlp", "validation"), data)
+    (train, _, _), _, _ = fitting._task(small("mlp", "validation"), data, "cpu")
     kept = torch.isin(learn, judges)
     assert torch.equal(again, learn) and labeled.sum() == 20 and len(judges) == 5 and not (seen & kept).any()
     assert torch.equal(labeled, seen | kept) and torch.equal(train.labeled, torch.nonzero(seen).flatten())
     assert train.y[kept].isnan().all() and torch.isin(torch.nonzero(kept).flatten(), train.unlabeled).all()
     ranks = data.score[learn][labeled].sort().values
     assert {int(r) // 4 for r in torch.searchsorted(ranks, data.score[judges])} == {0, 1, 2, 3, 4}  # one a stratum
-    assert not torch.equal(judges, trials._labels(small("mlp", "validation", seed=1), data)[2])
+    assert not torch.equal(judges, fitting._labels(small("mlp", "validation", seed=1), data)[2])
 
 
 def test_few_labels_give_two_videos_or_an_error():
@@ -153,7 +154,7 @@ def test_a_stack_chooses_for_each_of_its_runs(select):
     for trial, step in zip(several, table.step, strict=True):
         alone = fit_trial(trial, data)[0].step
         assert step == alone or abs(step - alone) <= 4  # rounding differs, and near steps are near in score
-    assert trials.stack_key(several[0], data) != trials.stack_key(replace(several[0], select="last"), data)
+    assert fitting.stack_key(several[0], data) != fitting.stack_key(replace(several[0], select="last"), data)
 
 
 def test_a_method_without_snapshots_is_told(monkeypatch):

@@ -7,9 +7,10 @@ import pytest
 import torch
 
 from sapnet_core import results, trials
+from sapnet_core.fitting import fit_trial
 from sapnet_core.methods import TrainSet, get_method, get_stack
 from sapnet_core.training import fit_stacked
-from sapnet_core.trials import Trial, fit_trial, trial_data
+from sapnet_core.trials import Trial, trial_data
 
 
 def make_train(seed: int) -> TrainSet:

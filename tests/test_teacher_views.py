@@ -86,7 +86,8 @@ def test_each_choice_is_a_trial_of_its_own():
 
 
 def test_the_middle_of_a_sweep_is_the_trial_of_the_tables():
-    from sapnet_core.experiments import OURS, SHARES, column_name, figure_trials, table_trials
+    from sapnet_core.experiments import SHARES, column_name, figure_trials, table_trials
+    from sapnet_core.systems import OURS
 
     quick = PROFILES["quick"]
     tables = {**table_trials("I", quick), **{("II", *k): t for k, t in table_trials("II", quick).items()}}

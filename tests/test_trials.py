@@ -6,24 +6,17 @@ import pandas as pd
 import pytest
 import torch
 
-from sapnet_core import paths, trials
+from sapnet_core import fitting, paths, trials
 from sapnet_core.data.features import BACKBONES
 from sapnet_core.data.split import label_split
-from sapnet_core.experiments import (
-    CONTROLS,
-    SYSTEMS,
-    class_trials,
-    comparison_trials,
-    declare,
-    floors,
-    table_trials,
-    with_average,
-)
+from sapnet_core.experiments import class_trials, comparison_trials, declare, floors, table_trials, with_average
+from sapnet_core.fitting import fit_trial, train_set
 from sapnet_core.methods import METHODS, get_method
 from sapnet_core.profiles import PROFILES
 from sapnet_core.results import results, run_trial, run_trials, trial_folder
 from sapnet_core.storage import read_json, read_tensors
-from sapnet_core.trials import Trial, fit_trial, train_set, trial_data
+from sapnet_core.systems import CONTROLS, SYSTEMS
+from sapnet_core.trials import Trial, trial_data
 
 SMALL = Trial("finediving", "drawn", "sap-net", 0.25, 0, "score", 24, 12, steps=6, size=64,
               overrides=(("warmup", 0.0), ("tau", 0.1)))  # fmt: skip
@@ -171,7 +164,7 @@ def test_test_scores_change_no_prediction():
 def test_validation_keeps_a_part_of_the_training_videos_out():
     trial = replace(SMALL, part="validation")
     data = trial_data(trial)
-    learn, scored = trials._split(trial, data)
+    learn, scored = fitting._split(trial, data)
     assert data.train[scored].all() and not set(learn.tolist()) & set(scored.tolist())
     assert len(learn) + len(scored) == int(data.train.sum())
 

@@ -3,6 +3,7 @@
 import pytest
 import torch
 import torch.nn.functional as F
+from refusal import refused
 from test_backbone import clips_of, relative
 from torchvision.models.video import swin3d_b, swin3d_s, swin3d_t
 
@@ -86,28 +87,21 @@ def test_frames_of_any_size_have_features(small):
         net.features(torch.zeros(1, 16, 3, 32, 32), "dense")
 
 
-def refused(file, *words):
-    with pytest.raises(ValueError) as error:
-        load_swin(file)
-    text = str(error.value)
-    assert text.startswith(str(file)) and all(word in text for word in words), text
-
-
 def test_what_lacks_or_does_not_fit_is_named(tiny, tmp_path):
     file, state = tmp_path / "swin.pth", tiny.state_dict()
     key = "features.4.3.attn.qkv.weight"
     torch.save({name: t for name, t in state.items() if name != key}, file)
-    refused(file, f"{key!r} is missing")
+    refused(load_swin, file, f"{key!r} is missing")
     torch.save(state | {key: state[key][:5]}, file)
-    refused(file, f"{key!r} is (5, 384), not (1152, 384)")
+    refused(load_swin, file, f"{key!r} is (5, 384), not (1152, 384)")
     torch.save(state | {"fc.weight": torch.zeros(2)}, file)
-    refused(file, "'fc.weight' belongs to no layer")
+    refused(load_swin, file, "'fc.weight' belongs to no layer")
     torch.save({name: t for name, t in state.items() if not name.startswith("features.4.5.")}, file)
-    refused(file, "'features.4.5.", "more do not fit")
+    refused(load_swin, file, "'features.4.5.", "more do not fit")
     torch.save(draw(VideoSwin(**small_form(0.25))).state_dict(), file)  # without the record of what made it
-    refused(file, "not (", "more do not fit")
+    refused(load_swin, file, "not (", "more do not fit")
     torch.save({"conv1.weight": torch.zeros(64)}, file)
-    refused(file, "'conv1.weight' belongs to no layer")
+    refused(load_swin, file, "'conv1.weight' belongs to no layer")
 
 
 def test_other_weights_have_another_digest(small):

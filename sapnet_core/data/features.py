@@ -32,6 +32,7 @@ from sapnet_core.kinetics import load_kinetics
 from sapnet_core.sim.quality import seed_of
 from sapnet_core.sim.settings import SimSettings
 from sapnet_core.storage import read_tensors, write_tensors
+from sapnet_core.threads import torch_threads
 
 __all__ = ["BACKBONES", "Features", "VIEWS", "crop_size", "features_digest", "twin_features", "video_features"]
 
@@ -225,13 +226,9 @@ def _compute_all(todo: list[_Job], jobs: int):
             for future in as_completed(pool.submit(_compute, job) for job in todo):
                 yield future.result()
         return
-    threads = torch.get_num_threads()
-    torch.set_num_threads(1)  # as in a worker: the same bits for any number of jobs
-    try:
+    with torch_threads(1):  # as in a worker: the same bits for any number of jobs
         ahead = 2 * BATCH if todo and torch.device(todo[0].device).type != "cpu" else 0
         yield from _compute_ahead(todo, jobs, ahead) if ahead else map(_compute, todo)
-    finally:
-        torch.set_num_threads(threads)
 
 
 def _compute_ahead(todo: list[_Job], jobs: int, ahead: int) -> Iterator[_Job]:

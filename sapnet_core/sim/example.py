@@ -26,6 +26,7 @@ from sapnet_core.sim.annotations import write_annotations
 from sapnet_core.sim.layout import write_video
 from sapnet_core.sim.settings import settings_for
 from sapnet_core.storage import read_json, write_json, write_text
+from sapnet_core.threads import torch_threads
 
 __all__ = ["write_example"]
 
@@ -70,11 +71,10 @@ def write_example(
     if (root / SIGN).is_file() and read_json(root / SIGN) == made_of:
         return root
     beside = root.with_name(f".{root.name}.{os.getpid()}.{uuid.uuid4().hex[:8]}.tmp")
-    threads = torch.get_num_threads()
-    torch.set_num_threads(1)  # as in the feature store: the same pictures for any number
     try:
         for done, (name, dive) in enumerate(dives.items(), 1):
-            video = simulate(dive, seed=seed, size=width, offsets=torch.arange(dive.frames)).video
+            with torch_threads(1):  # as in the feature store: the same pictures for any number
+                video = simulate(dive, seed=seed, size=width, offsets=torch.arange(dive.frames)).video
             edge = width // 8
             write_video(beside / _path(name), video[:, :, edge:-edge], dive.rate, threads=1)
             if progress:
@@ -84,7 +84,6 @@ def write_example(
         shutil.rmtree(root, ignore_errors=True)
         beside.rename(root)
     finally:
-        torch.set_num_threads(threads)
         shutil.rmtree(beside, ignore_errors=True)
     return root
 

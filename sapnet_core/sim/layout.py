@@ -39,6 +39,7 @@ from sapnet_core.sim.annotations import write_annotations
 from sapnet_core.sim.quality import seed_of
 from sapnet_core.sim.settings import SimSettings, settings_for
 from sapnet_core.storage import read_tensors, write_bytes, write_tensors
+from sapnet_core.threads import torch_threads
 
 __all__ = ["frame_offsets", "write_layout", "write_video"]
 
@@ -96,7 +97,8 @@ def write_layout(
         truth = _truth_file(root, record)
         if not _whole(record, target, truth, digest):
             truth.unlink(missing_ok=True)
-            twin = simulate(record, seed=seed, size=size, settings=shown, offsets=frame_offsets(record))
+            with torch_threads(1):  # as in the feature store: the same pictures for any number
+                twin = simulate(record, seed=seed, size=size, settings=shown, offsets=frame_offsets(record))
             if record.dataset in DIGITS:
                 _write_images(record, target, twin, jpeg_quality)
             else:

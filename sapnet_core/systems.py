@@ -1,0 +1,56 @@
+"""The systems of the tables: the name of a row -> the method behind it, and its settings that are not the defaults."""
+
+__all__ = ["OURS", "SYSTEMS", "CONTROLS", "REFINED", "REMOVED", "RIVALS", "SEARCHED", "EVERY", "BACKBONE_OF"]
+
+OURS = "SAP-Net (Ours)"
+
+# Rows of Tables I and II: the paper's name -> (method, overrides).
+SYSTEMS: dict[str, tuple[str, dict]] = {
+    "I3D+MLP": ("mlp", {}),
+    "I3D+SSP": ("sap-net", {"lambda_un": 0.0, "lambda_gc": 0.0}),
+    "I3D+GCL": ("sap-net", {"lambda_un": 0.0, "lambda_ubc": 0.0}),
+    "SAP-Net (Ours)": ("sap-net", {}),
+}
+# Rows that the paper lacks and a reader needs to credit the right part (E17, E18).
+CONTROLS: dict[str, tuple[str, dict]] = {
+    "I3D+MLP (clips in order)": ("mlp-ordered", {}),
+    "SAP-Net, L_reg alone": ("sap-net", {"lambda_un": 0.0, "lambda_ubc": 0.0, "lambda_gc": 0.0}),
+}
+
+# Rows of Table III: the whole network with attention refinement off in a part (E4).
+REFINED: dict[str, tuple[str, dict]] = {
+    "Pseudo-label w/o": ("sap-net", {"attention_in_pseudo_labels": False}),
+    "subaction parsing w/o": ("sap-net", {"attention_in_parsing": False}),
+    "SAP-Net w/o": ("sap-net", {"attention_in_pseudo_labels": False, "attention_in_parsing": False}),
+}
+# Lines of Fig. 8: one loss term taken away.
+REMOVED: dict[str, tuple[str, dict]] = {
+    "w/o L_gc": ("sap-net", {"lambda_gc": 0.0}),
+    "w/o L_un": ("sap-net", {"lambda_un": 0.0}),
+    "w/o L_ubc": ("sap-net", {"lambda_ubc": 0.0}),
+}
+
+# Systems that the paper compares with: the row's printed name -> (method, settings chosen in `methods/tuning.csv`).
+RIVALS: dict[str, tuple[str, dict]] = {
+    "C3D-AVG-MTL": ("avg-mtl", {"weight": 0.1, "dropout": 0.0, "lr": 0.001}),
+    "COREG": ("coreg", {"k": 9, "pool": 100, "iterations": 30, "orders": (1.0, 2.0)}),
+    "Pseudo-labels": ("pseudo-labels", {}),
+    "VAT": ("vat", {"eps": 0.1, "weight": 1.0, "ordered": False, "lr": 0.001}),
+    "S4L": ("s4l", {"weight": 0.3, "lr": 0.003}),
+    "S4AQA": ("s4aqa", {"recovery": 0.1, "adversarial": 1.0, "lr": 0.0003}),
+    "USDL": ("usdl", {"sigma": 10.0, "read": "mode", "lr": 0.003}),
+    "MUSDL": ("musdl", {"sigma": 2.0, "read": "mean", "lr": 0.003}),
+    "TSA": ("tsa", {"width": 128, "exemplars": 5, "lr": 0.0003}),
+    "SVR": ("svr", {"kernel": "linear", "C": 1.0, "epsilon": 0.1}),
+    "Action-Net": ("action-net", {"width": 128, "postures": 8, "lr": 0.0003}),
+    "GDLT": ("gdlt", {"alpha": 0.1, "dropout": 0.0, "width": 64, "lr": 0.0003}),
+    "VST+MLP": ("mlp", {"lr": 0.001, "unit_targets": True, "batch": 8}),
+}
+# The baselines stand as in Table I; with the same search that the systems had, they are rows of their own.
+SEARCHED: dict[str, tuple[str, dict]] = {
+    "I3D+MLP (searched)": ("mlp", {"lr": 0.001, "unit_targets": True, "batch": 32}),
+    "I3D+MLP (clips in order) (searched)": ("mlp-ordered", {"lr": 0.0003, "unit_targets": True, "batch": 8}),
+}
+
+EVERY = {**SYSTEMS, **CONTROLS, **REFINED, **REMOVED, **RIVALS, **SEARCHED}
+BACKBONE_OF = {"C3D-AVG-MTL": "c3d", "VST+MLP": "swin"}  # of the systems that are not on I3D
