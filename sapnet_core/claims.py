@@ -222,7 +222,7 @@ def main(arguments: list[str] | None = None) -> None:
     parser.add_argument("--jobs", type=int, default=profiles.jobs())
     args = parser.parse_args(arguments)
     profile = profiles.get_profile(args.profile)
-    run_trials(needed_trials(profile), args.jobs, progress=progress_bar("trial"), videos=progress_bar)
+    run_trials(needed_trials(profile), args.jobs, progress=progress_bar("trial"), videos=progress_bar("video"))
     table = evaluate(profile)
     for control, part in table.groupby("control"):
         counts = part["verdict"].value_counts()

@@ -306,7 +306,7 @@ def main(arguments: list[str] | None = None) -> None:
         os.environ["SAPNET_DASK"] = args.dask
     profile = get_profile(args.profile)
     trials = [trial for name in args.tables for trial in declared_trials(name, profile).values()]
-    run_trials(trials, args.jobs, args.device, progress=progress_bar("trial"), videos=progress_bar)
+    run_trials(trials, args.jobs, args.device, progress=progress_bar("trial"), videos=progress_bar("video"))
     print(f"{len(set(trials))} trials are in {paths.runs() / 'trials'}")
 
 

@@ -28,7 +28,7 @@ from sapnet_core.fitting import FittedTrial, fit_stack, fit_trial, label_count, 
 from sapnet_core.metrics import bootstrap_interval, relative_l2, spearman
 from sapnet_core.storage import read_json, write_text
 from sapnet_core.threads import torch_threads
-from sapnet_core.trials import Trial, TrialData, trial_data, trial_footage, trial_hash
+from sapnet_core.trials import Trial, TrialData, prepare_trials, trial_data, trial_footage, trial_hash
 
 __all__ = ["trial_folder", "run_trial", "run_stack", "run_trials", "stacks", "results", "predictions", "curves"]
 
@@ -149,7 +149,7 @@ def run_trials(
     device: str = "cpu",
     executor: Executor | None = None,
     progress: Progress | None = None,
-    videos: Callable[[str], Progress] | None = None,
+    videos: Progress | None = None,
 ) -> list[Path]:
     """Run every trial that has no result yet; returns the folders in the order asked.
 
@@ -160,7 +160,7 @@ def run_trials(
 
     Args:
         progress: called with (done, of all) at the start and after each task, where any is missing.
-        videos: from a dataset's name to what is called in the same way while its features are computed.
+        videos: called in the same way while features are computed, a video for each pass through a backbone.
 
     Raises:
         FileNotFoundError: a worker elsewhere wrote a result, and it is not in this process's `runs/trials`.
@@ -168,10 +168,10 @@ def run_trials(
     trials = list(dict.fromkeys(trials))
     _tidy()
     todo = [t for t in trials if not trial_folder(t).is_dir()]
-    for one in {(t.dataset, t.source, t.train, t.test, t.twin_seed, trial_footage(t), t.teacher, t.reading,
-                 t.backbone): t for t in todo}.values():  # fmt: skip
-        with _room():
-            trial_data(one, jobs, device, videos and videos(f"{one.dataset}: video"))
+    one_each = {(t.dataset, t.source, t.train, t.test, t.twin_seed, trial_footage(t), t.teacher, t.reading,
+                 t.backbone): t for t in todo}  # fmt: skip
+    with _room():
+        prepare_trials(one_each.values(), jobs, device, videos)
     if progress and todo:
         progress(0, len(todo))
     gpu, done = torch.device(device).type != "cpu", 0

@@ -18,10 +18,11 @@ import shutil
 import sys
 import time
 from collections.abc import Callable, Iterable, Iterator
-from concurrent.futures import ProcessPoolExecutor, as_completed
+from concurrent.futures import FIRST_COMPLETED, Future, ProcessPoolExecutor, wait
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from importlib.metadata import PackageNotFoundError, version
+from itertools import islice
 from multiprocessing import get_context
 from pathlib import Path
 
@@ -202,7 +203,8 @@ def run_all(
     """Run notebooks, `jobs` at once; a failure does not stop the others. Returns what became of each, in their order.
 
     Parameters are checked against every notebook before the first one runs (ValueError). `say` gets one line as a
-    notebook ends. A notebook that measures times (`..._speed`) runs by itself, after the others.
+    notebook ends. A notebook that measures times (`..._speed`) runs by itself, after the others; those on own videos
+    (`..._own_...`), which read what the one before them computed, run one after the other.
     """
     for notebook in notebooks:
         check_parameters(notebook, parameters)
@@ -216,10 +218,20 @@ def run_all(
             say(outcome.error)
 
     if together := [notebook for notebook in notebooks if notebook not in alone]:
+        chain = iter([notebook for notebook in together if "_own_" in notebook.stem])
+        free = [notebook for notebook in together if "_own_" not in notebook.stem]
         with ProcessPoolExecutor(min(jobs, len(together)), get_context("spawn")) as pool:
-            asked = {pool.submit(run_notebook, notebook, parameters, folder): notebook for notebook in together}
-            for future in as_completed(asked):
-                ended(asked[future], future.result())
+
+            def ask(some: Iterable[Path]) -> dict[Future, Path]:
+                return {pool.submit(run_notebook, notebook, parameters, folder): notebook for notebook in some}
+
+            asked = ask(islice(chain, 1)) | ask(free)
+            while asked:
+                for future in wait(asked, return_when=FIRST_COMPLETED).done:
+                    notebook = asked.pop(future)
+                    ended(notebook, future.result())
+                    if "_own_" in notebook.stem:
+                        asked |= ask(islice(chain, 1))
     for notebook in alone:
         ended(notebook, run_notebook(notebook, parameters, folder))
     return [outcomes[notebook] for notebook in notebooks]
@@ -250,7 +262,7 @@ def _run_declared(profile: str) -> None:
     """
     try:
         trials = [t for name in KNOWN for t in declared_trials(name, profiles.get_profile(profile)).values()]
-        run_trials(trials, profiles.jobs(), progress=progress_bar("trial"), videos=progress_bar)
+        run_trials(trials, profiles.jobs(), progress=progress_bar("trial"), videos=progress_bar("video"))
     except (ValueError, OSError, RuntimeError) as error:
         print(f"not all trials were run: {error}", file=sys.stderr, flush=True)
 

@@ -6,7 +6,7 @@ trains it; what became of trials lies on disk: `sapnet_core.results`.
 
 import hashlib
 import json
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from dataclasses import asdict, dataclass, field, replace
 from functools import lru_cache
 from pathlib import Path
@@ -15,7 +15,7 @@ import torch
 
 from sapnet_core import paths
 from sapnet_core.data.clips import READINGS, default_reading
-from sapnet_core.data.features import BACKBONES, Features, features_digest, video_features
+from sapnet_core.data.features import BACKBONES, Features, Pass, features_digest, prepare_features, video_features
 from sapnet_core.data.footage import BOXES, DiskFootage, TwinFootage
 from sapnet_core.data.records import Record
 from sapnet_core.data.sequences import is_sequence, sequence_digest, sequence_features
@@ -23,7 +23,7 @@ from sapnet_core.data.source import SOURCES, records_digest, source_records
 from sapnet_core.profiles import finefs_split
 from sapnet_core.selection import SELECT
 
-__all__ = ["Trial", "TrialData", "trial_data", "trial_hash", "trial_footage", "trial_records"]
+__all__ = ["Trial", "TrialData", "prepare_trials", "trial_data", "trial_hash", "trial_footage", "trial_records"]
 
 FORMAT = 4  # raise when a change of code changes results by more than rounding: earlier trials are then run again
 TEACHERS = ("actor", "photometric", "frame")
@@ -108,11 +108,15 @@ class TrialData:
 
 
 @lru_cache(maxsize=8)
-def _read_records(dataset, train, test, twin_seed, data: Path | None, folder: Path, *rules) -> tuple[Record, ...]:
-    return tuple(source_records(dataset, train, test, twin_seed, data, folder))
+def _read_records(dataset, train, test, twin_seed, data: Path | None, folder: Path, *rules):
+    records = tuple(source_records(dataset, train, test, twin_seed, data, folder))
+    return records, records_digest(list(records))
 
 
-def _records(dataset: str, source: str, train: int | None, test: int | None, twin_seed: int) -> tuple[Record, ...]:
+def _digested_records(
+    dataset: str, source: str, train: int | None, test: int | None, twin_seed: int
+) -> tuple[tuple[Record, ...], str]:
+    """Records and their digest."""
     rules = paths.skip_bad(), finefs_split()  # read from the environment, which a live kernel may change
     folder = paths.runs() / "annotations"
     return _read_records(dataset, train, test, twin_seed, _data_root(source), folder, *rules)
@@ -135,7 +139,7 @@ def trial_footage(trial: Trial) -> TwinFootage | DiskFootage:
 
 def trial_records(trial: Trial) -> tuple[Record, ...]:
     """Records of the trial's dataset, of all groups; no video is touched."""
-    return _records(trial.dataset, trial.source, trial.train, trial.test, trial.twin_seed)
+    return _digested_records(trial.dataset, trial.source, trial.train, trial.test, trial.twin_seed)[0]
 
 
 @dataclass(frozen=True)
@@ -151,27 +155,51 @@ def _data(
     dataset, source, train, test, twin_seed, footage, teacher, reading, backbone, device, how: _How
 ) -> tuple[tuple[Record, ...], Features]:
     """Records and features; `views["actor"]` holds what the teacher sees."""
-    records = _records(dataset, source, train, test, twin_seed)
+    records, _ = _digested_records(dataset, source, train, test, twin_seed)
     if is_sequence(records):
         return records, sequence_features(records, footage.root)
 
-    # the nine clips are the first nine of ten
-    nine = reading == "9x16" and default_reading(dataset) == "10x16"
-
-    def computed(*views: str) -> Features:
-        found = video_features(records, footage, reading=None if nine else reading or None, views=views, jobs=how.jobs,
-                               folder=paths.runs() / "features", device=device, backbone=backbone,
+    def computed(one: Pass) -> Features:
+        found = video_features(**vars(one), jobs=how.jobs, folder=paths.runs() / "features", device=device,
                                progress=how.progress)  # fmt: skip
+        if not _nine(dataset, reading):
+            return found
         kept = {name: view[:, :18] for name, view in found.views.items()}
-        return replace(found, views=kept, positions=found.positions[:18]) if nine else found
+        return replace(found, views=kept, positions=found.positions[:18])
 
-    # I3D's crops are there for other trials anyway
-    features = computed("frame", "actor") if backbone == "i3d" or teacher != "frame" else computed("frame")
+    first, *other = _passes(records, footage, teacher, reading, backbone)
+    features = computed(first)
     if teacher != "actor":
-        other = features if teacher == "frame" else computed(teacher)
-        features = replace(features, views={"frame": features.views["frame"], "actor": other.views[teacher]})
+        seen = (computed(other[0]) if other else features).views[teacher]
+        features = replace(features, views={"frame": features.views["frame"], "actor": seen})
     kept = set(features.keys)
     return tuple(r for r in records if r.key in kept), features
+
+
+def _nine(dataset: str, reading: str) -> bool:
+    """Whether nine clips are asked for and ten are kept: the nine are the first of them."""
+    return reading == "9x16" and default_reading(dataset) == "10x16"
+
+
+def _passes(records: tuple[Record, ...], footage, teacher: str, reading: str, backbone: str) -> list[Pass]:
+    """What is taken of the videos: the student's view, with the crops on I3D, where other trials want them anyway; and
+    what else the teacher looks at."""
+    reading = None if _nine(records[0].dataset, reading) else reading or None
+    first = ("frame", "actor") if backbone == "i3d" or teacher != "frame" else ("frame",)
+    asked = [first] if teacher in first else [first, (teacher,)]
+    return [Pass(records, footage, reading, views, backbone) for views in asked]
+
+
+def prepare_trials(
+    trials: Iterable[Trial], jobs: int = 1, device: str = "cpu", progress: Callable[[int, int], None] | None = None
+) -> None:
+    """Compute the features that trials need and that are not there, all at once; `trial_data` then only reads them."""
+    passes = {}
+    for t in trials:
+        records = trial_records(t)
+        if not is_sequence(records):
+            passes |= dict.fromkeys(_passes(records, trial_footage(t), t.teacher, t.reading, t.backbone))
+    prepare_features(list(passes), jobs=jobs, folder=paths.runs() / "features", device=device, progress=progress)
 
 
 def trial_data(
@@ -208,12 +236,13 @@ def trial_hash(trial: Trial) -> str:
     The first of the backbones is not named: trials on I3D have the hashes they had when there was no other.
     """
     t = trial
-    records, footage = _records(t.dataset, t.source, t.train, t.test, t.twin_seed), trial_footage(t)
+    records, digest = _digested_records(t.dataset, t.source, t.train, t.test, t.twin_seed)
+    footage = trial_footage(t)
     if is_sequence(records):
         made_of = sequence_digest(records, footage.root)
     else:
         made_of = features_digest(t.dataset, footage, reading=t.reading or None, backbone=t.backbone)
         made_of += "".join(footage.stamp(r) for r in records) + str(footage.skip)
     own = {name: value for name, value in asdict(t).items() if (name, value) != ("backbone", "i3d")}
-    parts = [FORMAT, own, records_digest(list(records)), made_of]
+    parts = [FORMAT, own, digest, made_of]
     return hashlib.sha256(json.dumps(parts, sort_keys=True).encode()).hexdigest()[:16]

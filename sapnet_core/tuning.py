@@ -130,7 +130,7 @@ def main(arguments: list[str] | None = None) -> None:
     args = parser.parse_args(arguments)
     args.only = [name for s in args.search for name in search_candidates(s)] if args.search else args.only
     run_trials([t for name in args.only for t in tuning_trials(name)], args.jobs,
-               progress=progress_bar("trial"), videos=progress_bar)  # fmt: skip
+               progress=progress_bar("trial"), videos=progress_bar("video"))  # fmt: skip
     rows = []
     for name in args.only:
         for (dataset, share), group in results(tuning_trials(name)).groupby(["dataset", "share"], sort=False):

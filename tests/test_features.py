@@ -2,6 +2,7 @@
 
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
+from pathlib import Path
 from types import SimpleNamespace
 
 import pytest
@@ -140,6 +141,29 @@ def test_progress_counts_from_what_is_there(records, stored, tmp_path):
     assert calls == []
 
 
+def test_passes_over_one_video_make_it_once_and_store_what_each_alone_does(records, stored, tmp_path, monkeypatch):
+    every, own, made, calls = tuple(records), TwinFootage(size=SIZE), [], []
+    passes = [features.Pass(every, own), features.Pass(every, own, views=("photometric",)),
+              features.Pass(every, own, "dense"), features.Pass(every, own, views=("frame",), backbone="c3d"),
+              features.Pass(every[:1], TwinFootage(1, SIZE))]  # fmt: skip
+
+    def simulated(record, **rest):
+        made.append((record.key, rest["seed"]))
+        return simulate(record, **rest)
+
+    monkeypatch.setattr(footage, "simulate", simulated)
+    features.prepare_features(passes, folder=tmp_path, jobs=1, progress=lambda *news: calls.append(news))
+    assert sorted(made) == sorted([(r.key, 0) for r in records] + [(records[0].key, 1)])
+    assert calls == [(0, 21), (8, 21), (16, 21), (20, 21), (21, 21)]  # the longest first
+    monkeypatch.setattr(footage, "simulate", None)  # all is there
+    assert same(twin_features(records, size=SIZE, folder=tmp_path, jobs=1), stored[1])
+    monkeypatch.undo()
+    monkeypatch.setattr(features, "SHARD", 2)
+    for one in passes[1:]:
+        found, alone = (features.video_features(**vars(one), folder=tmp_path / name, jobs=1) for name in ("", "alone"))
+        assert all(torch.equal(found.views[view], alone.views[view]) for view in one.views)
+
+
 def test_features_are_joined_by_key_in_any_order_and_read_again(records, stored, monkeypatch):
     folder, first = stored
     monkeypatch.setattr(footage, "simulate", None)  # nothing may be rendered again
@@ -183,7 +207,7 @@ def test_the_name_of_a_shard_depends_on_what_the_video_depends_on(records, store
 
 
     def name_of(one):
-        return features._shard_name("x", (one,), TwinFootage())
+        return features._cut(features.Pass((one,), TwinFootage()), Path(), "cpu")[0].path.name
 
     name = name_of(record)
     assert name_of(replace(record, split="validation", path="y", event="z")) == name

@@ -4,6 +4,7 @@ import csv
 import math
 import os
 import shutil
+from concurrent.futures import FIRST_COMPLETED, ThreadPoolExecutor, wait
 from dataclasses import replace
 
 import numpy as np
@@ -113,6 +114,12 @@ def test_the_example_is_whole_or_absent(example, tmp_path):
     before = {p: p.stat().st_mtime_ns for p in example.rglob("*")}
     assert write_example(example, count=9, width=64) == example  # the same again: kept
     assert {p: p.stat().st_mtime_ns for p in example.rglob("*")} == before
+    with ThreadPoolExecutor(2) as pool:  # the second to end leaves what the first one wrote, which may be in use
+        first, second = (pool.submit(write_example, tmp_path / "both", count=9, width=64) for _ in range(2))
+        ended = wait((first, second), return_when=FIRST_COMPLETED).done.pop().result()
+        written = {p: p.stat().st_mtime_ns for p in ended.rglob("*")}
+    assert first.result() == second.result() and {p: p.stat().st_mtime_ns for p in ended.rglob("*")} == written
+    shutil.rmtree(ended)
     mine = tmp_path / "mine"
     mine.mkdir()
     (mine / "precious.txt").write_text("keep me")

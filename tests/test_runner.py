@@ -70,6 +70,17 @@ def test_notebooks_side_by_side_know_what_each_made_and_a_failed_one_draws_nothi
     assert not list((house / "out").glob(".*"))
 
 
+def test_notebooks_on_own_videos_wait_for_one_another(house):
+    nap = "import time\nbegan = time.time()\ntime.sleep(1.5)\nopen(f'../{name}', 'w').write(f'{began} {time.time()}')"
+    names = ("00_free", "07_own_first", "08_own_second", "09_own_third")
+    books = [build(house / "notebooks" / f"{name}.ipynb", f"name = '{name}'\n{nap}") for name in names]
+    said = []
+    outcomes = runner.run_all(books, {"profile": "quick"}, house / "out", said.append, jobs=3)
+    assert [o.state for o in outcomes] == ["ran"] * 4 and len(said) == 4
+    times = [tuple(map(float, (house / name).read_text().split())) for name in names[1:]]
+    assert all(ended < began for (_, ended), (began, _) in zip(times[:-1], times[1:], strict=True))
+
+
 def test_what_a_killed_run_left_is_removed(house):
     notebook = build(house / "notebooks" / "00_draw.ipynb", DRAW)
     left, alive = house / "out" / ".00_draw.999999999.figures", house / "out" / f".00_draw.{os.getppid()}.ipynb"

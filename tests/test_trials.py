@@ -76,7 +76,7 @@ def test_the_hash_tells_trials_apart():
 
 def test_trials_on_i3d_have_the_hashes_they_had_when_it_was_the_only_backbone(monkeypatch):
     """The hash as recorded then, of records and features that do not change with the code."""
-    for name, found in (("_records", ()), ("is_sequence", False), ("records_digest", "records"),
+    for name, found in (("_digested_records", ((), "records")), ("is_sequence", False),
                         ("features_digest", "features")):  # fmt: skip
         monkeypatch.setattr(trials, name, lambda *_, found=found, **__: found)
     assert trials.trial_hash(SMALL) == "cb87853704896ba9"

@@ -2,13 +2,6 @@
 
 import torch
 from torch import Tensor
-from torchvision.transforms.v2.functional import (
-    adjust_brightness,
-    adjust_contrast,
-    adjust_hue,
-    adjust_saturation,
-    gaussian_blur,
-)
 
 __all__ = ["photometric"]
 
@@ -22,11 +15,13 @@ def photometric(video: Tensor, seed: int) -> Tensor:
     Gaussian of sd 0.1 … 1 pixels blurs. All frames of a video change alike, as the seed draws it, so that motion stays
     what it is. The paper says of it "varying pixel-level distributions" and no more.
     """
+    from torchvision.transforms.v2 import functional as change  # takes a second to import, and few processes need it
+
     light, contrast, colors, hue, blur = torch.rand(5, generator=torch.Generator().manual_seed(seed)).tolist()
     changed = []
     for frames in video.split(AT_ONCE):
-        frames = adjust_contrast(adjust_brightness(frames, 0.6 + 0.8 * light), 0.6 + 0.8 * contrast)
-        frames = adjust_hue(adjust_saturation(frames, 0.6 + 0.8 * colors), 0.2 * hue - 0.1)
+        frames = change.adjust_contrast(change.adjust_brightness(frames, 0.6 + 0.8 * light), 0.6 + 0.8 * contrast)
+        frames = change.adjust_hue(change.adjust_saturation(frames, 0.6 + 0.8 * colors), 0.2 * hue - 0.1)
         planes = frames.flatten(0, 1)[None]  # one picture of many channels: a CPU blurs it eight times as fast
-        changed.append(gaussian_blur(planes, [5, 5], [0.1 + 0.9 * blur] * 2).view_as(frames))
+        changed.append(change.gaussian_blur(planes, [5, 5], [0.1 + 0.9 * blur] * 2).view_as(frames))
     return torch.cat(changed)

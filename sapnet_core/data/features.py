@@ -3,7 +3,7 @@
 Records are cut into shards; a shard is one file, named by a hash of all that its numbers depend on: records, footage
 (seed, size and simulator of twins; files on disk), reading, views, backbone weights. So a file is never recomputed
 while that holds, and never read when it does not. A file is whole or absent, checked when read, and a second writer
-writes the same.
+writes the same. What several passes want of one video is taken when it is made or read, once.
 """
 
 import hashlib
@@ -34,7 +34,8 @@ from sapnet_core.sim.settings import SimSettings
 from sapnet_core.storage import read_tensors, write_tensors
 from sapnet_core.threads import torch_threads
 
-__all__ = ["BACKBONES", "Features", "VIEWS", "crop_size", "features_digest", "twin_features", "video_features"]
+__all__ = ["BACKBONES", "Features", "Pass", "VIEWS", "crop_size", "features_digest", "prepare_features",
+           "twin_features", "video_features"]  # fmt: skip
 
 FORMAT = 3
 SHARD = 32  # videos in a file
@@ -74,16 +75,38 @@ class Features:
 
 
 @dataclass(frozen=True)
+class Pass:
+    """What is taken of videos; fields as the arguments of `video_features`.
+
+    Raises:
+        ValueError: no records, several datasets, a key twice, or an unknown view.
+    """
+
+    records: tuple[Record, ...]
+    footage: Footage
+    reading: str | None = None
+    views: tuple[str, ...] = VIEWS
+    backbone: str = "i3d"
+
+    def __post_init__(self):
+        datasets, keys = {r.dataset for r in self.records}, {r.key for r in self.records}
+        if len(datasets) != 1 or len(keys) != len(self.records):
+            many = f"{len(self.records)} records of {sorted(datasets)}"
+            raise ValueError(f"{many}: give records of one dataset, each key once")
+        if not self.views or not set(self.views) <= {*VIEWS, *OTHER_VIEWS}:
+            raise ValueError(f"views {self.views}: choose among {', '.join((*VIEWS, *OTHER_VIEWS))}")
+        object.__setattr__(self, "reading", self.reading or default_reading(self.records[0].dataset))
+
+
+@dataclass(frozen=True)
 class _Job:
-    """One shard to read or to compute."""
+    """One shard of a pass, to read or to compute. Jobs of equal `videos` want the same videos."""
 
     path: Path
     records: tuple[Record, ...]
-    footage: Footage
-    reading: str
-    views: tuple[str, ...]
+    of: Pass
     device: str
-    backbone: str
+    videos: str
 
 
 def _i3d(path: Path | None, device: str) -> Clipwise:
@@ -158,50 +181,88 @@ def video_features(
         ValueError: no records, several datasets, a key twice, or an unknown view or backbone.
         VideoError: a video on disk cannot be read and `footage.skip` is off, or none can.
     """
-    datasets, keys = {r.dataset for r in records}, [r.key for r in records]
-    if len(datasets) != 1 or len(set(keys)) != len(keys):
-        raise ValueError(f"{len(records)} records of {sorted(datasets)}: give records of one dataset, each key once")
-    if not views or not set(views) <= {*VIEWS, *OTHER_VIEWS}:
-        raise ValueError(f"views {tuple(views)}: choose among {', '.join((*VIEWS, *OTHER_VIEWS))}")
-    (dataset,) = datasets
-    device, reading = str(device), reading or default_reading(dataset)
-    common = features_digest(dataset, footage, reading=reading, views=views, device=device, backbone=backbone)
-    ordered = sorted(records, key=lambda record: record.key)
-    shards = [tuple(ordered[i : i + SHARD]) for i in range(0, len(ordered), SHARD)]
-    todo = [
-        _Job(Path(folder) / dataset / f"{_shard_name(common, shard, footage)}.safetensors", shard, footage, reading,
-             tuple(views), device, backbone)
-        for shard in shards
-    ]  # fmt: skip
-    found = {job.path: shard for job in todo if (shard := _read(job)) is not None}
-    done = sum(len(job.records) for job in todo if job.path in found)
-    if progress and len(found) < len(todo):
-        progress(done, len(ordered))
-    for job in _compute_all([job for job in todo if job.path not in found], jobs):
-        found[job.path] = _read(job)
-        if found[job.path] is None:
-            raise OSError(f"{job.path}: written, but not read back whole: check the disk, then run again")
-        done += len(job.records)
-        if progress:
-            progress(done, len(ordered))
-
-    whole = [found[job.path] for job in todo]
+    one = Pass(tuple(records), footage, reading, tuple(views), backbone)
+    found = {job.path: shard for job, shard in _shards([one], folder, jobs, str(device), progress)}
+    whole, dataset = [found[path] for path in sorted(found)], records[0].dataset
     place = {key: i for i, key in enumerate(key for _, good, _ in whole for key in good)}
     skipped = {key: reason for _, _, bad in whole for key, reason in bad.items()}
     if not place:
         raise ValueError(f"no video of {dataset} can be read: {next(iter(skipped.values()))}")
-    kept = [key for key in keys if key in place]
+    kept = [r.key for r in records if r.key in place]
     order = torch.tensor([place[key] for key in kept])
-    joined = {name: torch.cat([tensors[name] for tensors, *_ in whole if tensors])[order] for name in (*views, *TRUTH)}
+    joined = {name: torch.cat([tensors[name] for tensors, *_ in whole if tensors])[order]
+              for name in (*one.views, *TRUTH)}  # fmt: skip
     return Features(
-        tuple(kept), {v: joined[v] for v in views}, step_positions(reading, SAMPLED[dataset]), joined["subactions"],
-        joined["factors"], steps_per_clip(reading), skipped,
+        tuple(kept), {v: joined[v] for v in views}, step_positions(one.reading, SAMPLED[dataset]), joined["subactions"],
+        joined["factors"], steps_per_clip(one.reading), skipped,
     )  # fmt: skip
 
 
-def _shard_name(common: str, records: tuple[Record, ...], footage: Footage) -> str:
-    seen = [[getattr(record, name) for name in SEEN] + [footage.stamp(record)] for record in records]
-    return hashlib.sha256(json.dumps([common, seen], default=repr).encode()).hexdigest()[:24]
+def prepare_features(
+    passes: Sequence[Pass], *, folder: Path, jobs: int = 2, device: str = "cpu",
+    progress: Callable[[int, int], None] | None = None,
+) -> None:  # fmt: skip
+    """Compute what is missing of several passes, so that `video_features` then only reads.
+
+    All of it is shared out at once among the workers, the longest shards first; a video that several passes want is
+    made or read once for all of them. Arguments and errors as of `video_features`; a video counts once in each pass.
+    """
+    for _ in _shards(passes, folder, jobs, str(device), progress):
+        pass
+
+
+def _shards(
+    passes: Sequence[Pass], folder: Path, jobs: int, device: str, progress: Callable[[int, int], None] | None
+) -> Iterator[tuple[_Job, tuple]]:
+    """Every shard of the passes, as `_read` gives it, when it is there."""
+    every = {job.path: job for one in passes for job in _cut(one, Path(folder), device)}.values()
+    missing, done, of = [], 0, sum(len(job.records) for job in every)
+    for job in every:
+        if (shard := _read(job)) is None:
+            missing.append(job)
+        else:
+            done += len(job.records)
+            yield job, shard
+    if progress and missing:
+        progress(done, of)
+    for group in _compute_all(_grouped(missing), jobs):
+        for job in group:
+            if (shard := _read(job)) is None:
+                raise OSError(f"{job.path}: written, but not read back whole: check the disk, then run again")
+            done += len(job.records)
+            yield job, shard
+        if progress:
+            progress(done, of)
+
+
+def _cut(one: Pass, folder: Path, device: str) -> list[_Job]:
+    dataset = one.records[0].dataset
+    common = features_digest(dataset, one.footage, reading=one.reading, views=one.views, device=device,
+                             backbone=one.backbone)  # fmt: skip
+    ordered = sorted(one.records, key=lambda record: record.key)
+    jobs = []
+    for first in range(0, len(ordered), SHARD):
+        shard = tuple(ordered[first : first + SHARD])
+        seen = [[getattr(record, name) for name in SEEN] + [one.footage.stamp(record)] for record in shard]
+        name, videos = (_hash([what, seen]) for what in (common, repr(one.footage)))
+        jobs.append(_Job(folder / dataset / f"{name}.safetensors", shard, one, device, videos))
+    return jobs
+
+
+def _hash(parts: list) -> str:
+    return hashlib.sha256(json.dumps(parts, default=repr).encode()).hexdigest()[:24]
+
+
+def _grouped(jobs: list[_Job]) -> list[list[_Job]]:
+    """Jobs that want the same videos together; the groups that take longest first."""
+    groups: dict[str, list[_Job]] = {}
+    for job in jobs:
+        groups.setdefault(job.videos, []).append(job)
+
+    def cost(group: list[_Job]) -> int:
+        return SAMPLED[group[0].records[0].dataset] * len(group[0].records) * sum(len(job.of.views) for job in group)
+
+    return sorted(groups.values(), key=cost, reverse=True)
 
 
 def _read(job: _Job) -> tuple[dict[str, Tensor], list[str], dict[str, str]] | None:
@@ -214,32 +275,32 @@ def _read(job: _Job) -> tuple[dict[str, Tensor], list[str], dict[str, str]] | No
     keys, bad = metadata.get("keys", []), metadata.get("skipped", {})
     asked = [r.key for r in job.records]
     whole = keys == [key for key in asked if key not in bad] and set(bad) <= set(asked)
-    if not whole or (bad and not job.footage.skip) or metadata.get("digest") != state_digest(tensors):
+    if not whole or (bad and not job.of.footage.skip) or metadata.get("digest") != state_digest(tensors):
         return None
     return tensors, keys, bad
 
 
-def _compute_all(todo: list[_Job], jobs: int):
-    """Compute shards and yield each when its file is written."""
-    if jobs > 1 and len(todo) > 1 and torch.device(todo[0].device).type == "cpu":
+def _compute_all(todo: list[list[_Job]], jobs: int) -> Iterator[list[_Job]]:
+    """Compute groups of shards and yield each when its files are written."""
+    cpu = not todo or torch.device(todo[0][0].device).type == "cpu"
+    if jobs > 1 and len(todo) > 1 and cpu:
         with ProcessPoolExecutor(min(jobs, len(todo)), get_context("spawn"), torch.set_num_threads, (1,)) as pool:
-            for future in as_completed(pool.submit(_compute, job) for job in todo):
+            for future in as_completed(pool.submit(_compute, group) for group in todo):
                 yield future.result()
         return
     with torch_threads(1):  # as in a worker: the same bits for any number of jobs
-        ahead = 2 * BATCH if todo and torch.device(todo[0].device).type != "cpu" else 0
-        yield from _compute_ahead(todo, jobs, ahead) if ahead else map(_compute, todo)
+        yield from map(_compute, todo) if cpu else _compute_ahead(todo, jobs, 2 * BATCH)
 
 
-def _compute_ahead(todo: list[_Job], jobs: int, ahead: int) -> Iterator[_Job]:
+def _compute_ahead(todo: list[list[_Job]], jobs: int, ahead: int) -> Iterator[list[_Job]]:
     """As `_compute` one by one, while threads load the next `ahead` videos: so many, and no more, wait in memory."""
     with ThreadPoolExecutor(jobs) as pool:
 
         def loaded() -> Iterator[Clip | str]:
             waiting = deque()
-            for job in todo:
-                for record in job.records:
-                    waiting.append(pool.submit(_load, job, record))
+            for first, *_ in todo:
+                for record in first.records:
+                    waiting.append(pool.submit(_load, first, record))
                     if len(waiting) > ahead:
                         yield waiting.popleft().result()
             while waiting:
@@ -247,8 +308,8 @@ def _compute_ahead(todo: list[_Job], jobs: int, ahead: int) -> Iterator[_Job]:
 
         clips = loaded()
         try:
-            for job in todo:
-                yield _compute(job, clips)
+            for group in todo:
+                yield _compute(group, clips)
         finally:
             pool.shutdown(cancel_futures=True)
 
@@ -269,9 +330,9 @@ def _views(clip: Clip, record: Record, view: str, size: int) -> Tensor:
 def _load(job: _Job, record: Record) -> Clip | str:
     """The clip of a record, or why it cannot be read, where that does not stop the run."""
     try:
-        return job.footage.load(record, job.device)
+        return job.of.footage.load(record, job.device)
     except (OSError, ValueError) as error:
-        if not job.footage.skip:
+        if not job.of.footage.skip:
             raise
         return str(error)
 
@@ -284,28 +345,34 @@ def _features(net: Clipwise, videos: list[Tensor], reading: str) -> Tensor:
     return steps.unflatten(1, (-1, 2)).mean(2) if reading == "segments" else steps  # a segment is one step
 
 
-def _compute(job: _Job, loaded: Iterator[Clip | str] | None = None) -> _Job:
-    """Make or read a shard's videos (or take them from `loaded`), take features of every view, and write the file."""
-    net, bad = _backbone(job.device, job.backbone), {}
-    loaded = loaded or (_load(job, record) for record in job.records)
-    out: dict[str, list[Tensor]] = {name: [] for name in (*job.views, *TRUTH)}
-    batch = BATCH if net.device.type == "cuda" else 1
-    for first in range(0, len(job.records), batch):
-        some = job.records[first : first + batch]
+def _compute(group: list[_Job], loaded: Iterator[Clip | str] | None = None) -> list[_Job]:
+    """Make or read the videos of a group (or take them from `loaded`), take what every job wants, write its file."""
+    first, bad, truth = group[0], {}, {name: [] for name in TRUTH}
+    nets = [_backbone(job.device, job.of.backbone) for job in group]
+    loaded = loaded or (_load(first, record) for record in first.records)
+    out: list[dict[str, list[Tensor]]] = [{view: [] for view in job.of.views} for job in group]
+    batch, wanted = BATCH if nets[0].device.type == "cuda" else 1, {view for job in group for view in job.of.views}
+    for start in range(0, len(first.records), batch):
+        some = first.records[start : start + batch]
         given = dict(zip([record.key for record in some], islice(loaded, len(some)), strict=True))
         bad |= {key: clip for key, clip in given.items() if isinstance(clip, str)}
         clips = [clip for clip in given.values() if not isinstance(clip, str)]
         if not clips:
             continue
-        for view in job.views:
-            kept = [record for record in some if record.key not in bad]
-            videos = [_views(*one, view, job.footage.size) for one in zip(clips, kept, strict=True)]
-            out[view].append(_features(net, videos, job.reading))
+        kept = [record for record in some if record.key not in bad]
+        for view in (*VIEWS, *OTHER_VIEWS):
+            if view not in wanted:
+                continue
+            videos = [_views(*one, view, first.of.footage.size) for one in zip(clips, kept, strict=True)]
+            for job, net, own in zip(group, nets, out, strict=True):
+                if view in own:
+                    own[view].append(_features(net, videos, job.of.reading))
         labels = torch.stack([clip.subactions for clip in clips]).cpu()  # (B, T)
         index = torch.linspace(0, labels.shape[1] - 1, LABELS).round().long()
-        out["subactions"].append(labels[:, index].to(torch.int8))
-        out["factors"].append(torch.stack([clip.factors for clip in clips]).float().cpu())
-    tensors = {name: torch.cat(parts) for name, parts in out.items() if parts}
-    keys = [r.key for r in job.records if r.key not in bad]
-    write_tensors(job.path, tensors, {"keys": keys, "skipped": bad, "digest": state_digest(tensors)})
-    return job
+        truth["subactions"].append(labels[:, index].to(torch.int8))
+        truth["factors"].append(torch.stack([clip.factors for clip in clips]).float().cpu())
+    keys = [r.key for r in first.records if r.key not in bad]
+    for job, own in zip(group, out, strict=True):
+        tensors = {name: torch.cat(parts) for name, parts in (own | truth).items() if parts}
+        write_tensors(job.path, tensors, {"keys": keys, "skipped": bad, "digest": state_digest(tensors)})
+    return group

@@ -68,7 +68,7 @@ def write_example(
     source = [simulator_digest("finediving"), settings_for("finediving").digest()]
     text = json.dumps([_table(dives), records_digest(list(dives.values())), width, source])
     made_of = {"digest": hashlib.sha256(text.encode()).hexdigest()}
-    if (root / SIGN).is_file() and read_json(root / SIGN) == made_of:
+    if _made_of(root) == made_of:
         return root
     beside = root.with_name(f".{root.name}.{os.getpid()}.{uuid.uuid4().hex[:8]}.tmp")
     try:
@@ -81,11 +81,17 @@ def write_example(
                 progress(done, count)
         write_text(beside / NAME, _table(dives))
         write_json(beside / SIGN, made_of)
-        shutil.rmtree(root, ignore_errors=True)
-        beside.rename(root)
+        if _made_of(root) != made_of:  # else another writer was first: its files are the same, and may be in use
+            shutil.rmtree(root, ignore_errors=True)
+            beside.rename(root)
     finally:
         shutil.rmtree(beside, ignore_errors=True)
     return root
+
+
+def _made_of(root: Path) -> object:
+    """What the example there was made of; None without one."""
+    return read_json(root / SIGN) if (root / SIGN).is_file() else None
 
 
 def _dives(count: int, seed: int) -> dict[str, Record]:
