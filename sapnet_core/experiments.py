@@ -6,13 +6,14 @@ several of them declare is one trial, run once.
 
 import argparse
 import os
-from dataclasses import fields
+from dataclasses import fields, replace
 
 import pandas as pd
 import torch
 
 from sapnet_core import paths, profiles
 from sapnet_core.data.clips import default_reading
+from sapnet_core.data.footage import BOXES
 from sapnet_core.data.source import source_kind
 from sapnet_core.metrics import fisher_mean, spearman
 from sapnet_core.profiles import Profile, get_profile
@@ -181,6 +182,14 @@ def _decisions(profile: Profile) -> dict[tuple, Trial]:
             for row, (given, overrides) in rows.items() for seed in profile.seeds}  # fmt: skip
 
 
+def _boxes(profile: Profile) -> dict[tuple, Trial]:
+    """(boxes, seed) -> Trial: what found boxes do to the teacher; on few videos in the quick profile."""
+    trials = {(boxes, seed): declare("finediving", OURS, 0.4, seed, profile, boxes=boxes)
+              for boxes in BOXES for seed in profile.seeds[:2]}  # fmt: skip
+    few = {"train": 80, "test": 56, "steps": 50} if profile.name == "quick" else {}
+    return {key: replace(trial, **few) for key, trial in trials.items()}
+
+
 def _selection(profile: Profile) -> dict[tuple, Trial]:
     """(dataset, system, column, select, seed) -> Trial."""
     return {
@@ -203,6 +212,7 @@ FIGURES = {
     "fig14": _over_shares("mtl-aqa", {OURS: {"system": OURS}}, (0.4,)),
     "decisions": _decisions,
     "selection": _selection,
+    "boxes": _boxes,
 }
 
 

@@ -1,6 +1,7 @@
 """Training a trial: what its method may see, how features and targets are scaled, and what it predicts."""
 
 from collections.abc import Callable
+from functools import lru_cache
 from inspect import signature
 from pathlib import Path
 
@@ -76,17 +77,26 @@ def _standardized(data: TrialData, learn: torch.Tensor) -> tuple[torch.Tensor, t
     Views are scaled apart, and so are the two steps of a 16-frame clip (`period`): their zero-padded borders differ,
     and without this clusters of frames would tell first halves from second halves instead of subactions.
     """
+    frame, actor = (data.features.views[name] for name in ("frame", "actor"))
+    return _standardized_views(frame, actor, data.features.period, tuple(learn.tolist()))
+
+
+@lru_cache(maxsize=1)  # most trials in a row see the same videos; a tensor is known by its identity
+def _standardized_views(frame, actor, period: int, learn: tuple[int, ...]) -> tuple[torch.Tensor, torch.Tensor]:
     scaled = []
-    for name in ("frame", "actor"):
-        mean, std = view_scale(data, learn, name)
-        x = data.features.views[name].unflatten(1, (-1, data.features.period))  # (N, S/2, 2, C)
-        scaled.append(((x - mean) / std).flatten(1, 2))
+    for view in (frame, actor):
+        mean, std = _scale(view, period, torch.tensor(learn))
+        scaled.append(((view.unflatten(1, (-1, period)) - mean) / std).flatten(1, 2))  # (N, S/2, 2, C) -> (N, S, C)
     return tuple(scaled)
 
 
 def view_scale(data: TrialData, learn: torch.Tensor, view: str) -> tuple[torch.Tensor, torch.Tensor]:
     """Mean and deviation (period, C) by which a view's steps are standardized: those of the videos `learn` (n,)."""
-    x = data.features.views[view][learn].unflatten(1, (-1, data.features.period))  # (n, S/2, 2, C)
+    return _scale(data.features.views[view], data.features.period, learn)
+
+
+def _scale(view: torch.Tensor, period: int, learn: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
+    x = view[learn].unflatten(1, (-1, period))  # (n, S/2, 2, C)
     return x.mean((0, 1)), x.std((0, 1)) + 1e-4
 
 

@@ -8,6 +8,7 @@ from collections.abc import Callable
 from typing import NamedTuple
 
 import torch
+import torch.nn.functional as F
 from scipy.special import stdtrit
 from torch import Tensor
 
@@ -56,11 +57,12 @@ def _ranks(values: Tensor) -> Tensor:
     values = torch.as_tensor(values).double()
     if values.shape[-1] < 2 or values.isnan().any():
         raise ValueError(f"ranks need two or more numbers and no NaN, got {tuple(values.shape)} with NaN or too few")
-    values = values.contiguous()
-    in_order = values.sort(-1).values
-    below = torch.searchsorted(in_order, values)
-    upto = torch.searchsorted(in_order, values, right=True)
-    return (below + upto + 1).double() / 2  # equal values hold the ranks below+1 .. upto
+    in_order, order = values.sort(-1)
+    place, end = torch.arange(values.shape[-1], device=values.device), values.shape[-1] - 1
+    differ = in_order[..., 1:] != in_order[..., :-1]  # from the value before
+    first = F.pad(torch.where(differ, place[1:], 0), (1, 0)).cummax(-1).values  # place of the first of equal values
+    last = F.pad(torch.where(differ, place[:-1], end), (0, 1), value=end).flip(-1).cummin(-1).values.flip(-1)
+    return torch.empty_like(values).scatter_(-1, order, (first + last + 2).double() / 2)
 
 
 def relative_l2(pred: Tensor, true: Tensor, low: float | None = None, high: float | None = None) -> Tensor:
