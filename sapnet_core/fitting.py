@@ -1,6 +1,6 @@
 """Training a trial: what its method may see, how features and targets are scaled, and what it predicts."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterator, Sequence
 from functools import lru_cache
 from inspect import signature
 from pathlib import Path
@@ -16,8 +16,8 @@ from sapnet_core.profiles import DIVES
 from sapnet_core.selection import choose_step, validation_part
 from sapnet_core.trials import Trial, TrialData
 
-__all__ = ["FittedTrial", "label_count", "train_set", "view_scale", "fit_trial", "fit_stack", "stack_key",
-           "predict_all"]  # fmt: skip
+__all__ = ["FittedTrial", "label_count", "train_set", "view_scale", "fit_trial", "fit_looks", "fit_stack",
+           "stack_key", "predict_all"]  # fmt: skip
 
 # fitted, features of the scored videos (n, S, C), their indices (n,), predicted scores (n,) in points
 FittedTrial = tuple[Fitted, torch.Tensor, torch.Tensor, torch.Tensor]
@@ -159,6 +159,19 @@ def fit_trial(trial: Trial, data: TrialData, device: str = "cpu", file: Path | N
         (fitted, features of the scored videos (n, S, C), their indices (n,), predicted scores (n,) in points).
     """
     return _scored(trial, data, *_fit(trial, data, device, file), device)
+
+
+def fit_looks(
+    trials: Sequence[Trial], data: TrialData, device: str = "cpu", file: Path | None = None
+) -> Iterator[FittedTrial]:
+    """`fit_trial` of trials that differ in `select` alone, "last" first: one training, scored after each one's step.
+
+    All share the network: use each before the next is asked for.
+    """
+    task, frame, unit = _task(trials[-1], data, device)
+    fitted, keep = _train(get_method(trials[-1].method), trials[-1], task, device, file)
+    for trial in trials:
+        yield _scored(trial, data, _chosen(trial, data, fitted, keep, frame, unit, device), frame, unit, device)
 
 
 def _scored(trial: Trial, data: TrialData, fitted: Fitted, frame, unit, device: str) -> FittedTrial:

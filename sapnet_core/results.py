@@ -16,7 +16,7 @@ import time
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from concurrent.futures import Executor
 from contextlib import contextmanager, suppress
-from dataclasses import asdict
+from dataclasses import asdict, replace
 from pathlib import Path
 
 import pandas as pd
@@ -24,13 +24,14 @@ import torch
 
 from sapnet_core import paths
 from sapnet_core.executors import spread
-from sapnet_core.fitting import FittedTrial, fit_stack, fit_trial, label_count, stack_key
+from sapnet_core.fitting import FittedTrial, fit_looks, fit_stack, label_count, stack_key
 from sapnet_core.metrics import bootstrap_interval, relative_l2, spearman
 from sapnet_core.storage import read_json, write_text
 from sapnet_core.threads import torch_threads
 from sapnet_core.trials import Trial, TrialData, prepare_trials, trial_data, trial_footage, trial_hash
 
-__all__ = ["trial_folder", "run_trial", "run_stack", "run_trials", "stacks", "results", "predictions", "curves"]
+__all__ = ["trial_folder", "run_trial", "run_looks", "run_stack", "run_trials", "stacks", "results", "predictions",
+           "curves"]  # fmt: skip
 
 Progress = Callable[[int, int], None]  # (done, of all)
 STACK = 25  # trials side by side: enough to fill a GPU, few enough for its memory
@@ -48,17 +49,22 @@ def run_trial(trial: Trial, device: str = "cpu") -> Path:
 
     One thread, so that the numbers do not depend on how many trials run at once.
     """
-    folder = trial_folder(trial)
+    return run_looks([trial], device)[0]
+
+
+def run_looks(trials: Sequence[Trial], device: str = "cpu") -> list[Path]:
+    """Run trials of one training, which differ in `select` alone ("last" first), as `run_trial` does; `run.json` gives
+    each an equal part of the seconds."""
     with _ONE, _room():
-        if folder.is_dir():
-            return folder
-        started, file = time.perf_counter(), _training_file(folder.name)
-        with torch_threads(1):
-            data = trial_data(trial, device=device)
-            fitted = fit_trial(trial, data, device, file)
-        _write(trial, data, fitted, time.perf_counter() - started, device)
-        file.unlink(missing_ok=True)
-    return folder
+        todo = [trial for trial in trials if not trial_folder(trial).is_dir()]
+        if todo:
+            started, file = time.perf_counter(), _training_file(trial_folder(todo[-1]).name)
+            with torch_threads(1):
+                data = trial_data(todo[0], device=device)
+                for trial, fitted in zip(todo, fit_looks(todo, data, device, file), strict=True):
+                    _write(trial, data, fitted, (time.perf_counter() - started) / len(todo), device)
+            file.unlink(missing_ok=True)
+    return [trial_folder(trial) for trial in trials]
 
 
 def run_stack(trials: Sequence[Trial], device: str = "cpu") -> list[Path]:
@@ -139,8 +145,8 @@ def _write(trial: Trial, data: TrialData, trained: FittedTrial, seconds: float, 
 
 def _run(trials: list[Trial], device: str) -> list[str]:
     """Run the trials of one task, wherever that is; returns where their results were written."""
-    folders = run_stack(trials, device) if len(trials) > 1 else [run_trial(trials[0], device)]
-    return [str(folder) for folder in folders]
+    stacked = len(trials) > 1 and torch.device(device).type != "cpu"
+    return [str(folder) for folder in (run_stack if stacked else run_looks)(trials, device)]
 
 
 def run_trials(
@@ -175,7 +181,7 @@ def run_trials(
     if progress and todo:
         progress(0, len(todo))
     gpu, done = torch.device(device).type != "cpu", 0
-    tasks = stacks(todo, device) if gpu else [[trial] for trial in todo]
+    tasks = stacks(todo, device) if gpu else _trainings(todo)
     for index, who, folders in spread(_run, [(task, device) for task in tasks], 1 if gpu else jobs, executor):
         for trial, folder in zip(tasks[index], folders, strict=True):
             _arrived(trial_folder(trial), who, folder)
@@ -197,6 +203,14 @@ def _arrived(folder: Path, who: str, said: str) -> None:
         f"{who} wrote {said}, and {folder} is not here: workers must share the folder SAPNET_RUNS with this process, "
         "and have the same code and data"
     )
+
+
+def _trainings(trials: Iterable[Trial]) -> list[list[Trial]]:
+    """Trials parted into those that one training serves: it ends where it ends, whichever step is scored."""
+    parts: dict[Trial, list[Trial]] = {}
+    for trial in sorted(trials, key=lambda trial: trial.select != "last"):
+        parts.setdefault(replace(trial, select="last") if trial.select == "test-best" else trial, []).append(trial)
+    return list(parts.values())
 
 
 def stacks(trials: Iterable[Trial], device: str = "cpu") -> list[list[Trial]]:

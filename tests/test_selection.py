@@ -12,7 +12,7 @@ from sapnet_core.fitting import fit_trial, predict_all
 from sapnet_core.keep import Keep
 from sapnet_core.methods import Fitted
 from sapnet_core.metrics import spearman
-from sapnet_core.results import results, run_stack, run_trial
+from sapnet_core.results import results, run_stack, run_trial, run_trials, trial_folder
 from sapnet_core.selection import choose_step, validation_part
 from sapnet_core.training import fit_steps
 from sapnet_core.trials import Trial, trial_data
@@ -144,6 +144,21 @@ def test_a_chosen_step_is_written_and_the_last_stays_as_it_was():
     assert "step" not in (last / "metrics.json").read_text()
     predicted = fit_trial(small("mlp", "last"), trial_data(SMALL))[3].numpy()
     assert pd.read_csv(last / "predictions.csv").predicted.tolist() == pytest.approx(predicted.tolist(), abs=1e-6)
+
+
+def test_one_training_serves_its_last_step_and_the_best(monkeypatch):
+    every = [small("mlp", select, seed=5) for select in ("test-best", "validation", "last")]
+    trained, train = [], fitting._train
+    monkeypatch.setattr(fitting, "_train", lambda fit, trial, *rest: trained.append(trial) or train(fit, trial, *rest))
+    folders = run_trials(every)
+    assert [trial.select for trial in trained] == ["test-best", "validation"]
+    assert run_trials(every) == folders == [trial_folder(trial) for trial in every] and len(trained) == 2
+    data = trial_data(SMALL)
+    for trial, folder in zip(every, folders, strict=True):
+        alone = fit_trial(trial, data)
+        found = pd.read_csv(folder / "predictions.csv").predicted.tolist()
+        assert found == pytest.approx(alone[3].tolist(), abs=1e-6)
+        assert results([trial]).step.item() == (alone[0].step or SMALL.steps)
 
 
 @pytest.mark.parametrize("select", ["validation", "test-best"])
