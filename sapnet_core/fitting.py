@@ -8,6 +8,7 @@ from pathlib import Path
 import torch
 
 from sapnet_core.data.details import label_details
+from sapnet_core.data.features import Features
 from sapnet_core.data.records import PERFECT
 from sapnet_core.data.split import label_split, visible_scores
 from sapnet_core.keep import LOOKS, Keep
@@ -63,7 +64,7 @@ def _prepared(
 ) -> tuple[TrainSet, torch.Tensor, torch.Tensor]:
     """The training set; whole-frame features of all videos (N, S, C), scaled like its own; and what a scaled target of
     1 is worth for each of them, in points (N,)."""
-    frame, actor = _standardized(data, learn)
+    frame, actor = _standardized(data.features, tuple(learn.tolist()))
     visible = visible_scores([data.records[i] for i in learn], labeled, trial.mark)
     unit = _unit(trial, data, visible)
     details = label_details([data.records[i] for i in learn], labeled)
@@ -71,32 +72,24 @@ def _prepared(
     return train, frame, unit
 
 
-def _standardized(data: TrialData, learn: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
-    """Both views, each channel centered and scaled over the training videos (no labels).
+@lru_cache(maxsize=1)  # most trials in a row learn from the same videos
+def _standardized(features: Features, learn: tuple[int, ...]) -> tuple[torch.Tensor, torch.Tensor]:
+    """Both views (N, S, C), each channel centered and scaled over the videos `learn` (no labels).
 
     Views are scaled apart, and so are the two steps of a 16-frame clip (`period`): their zero-padded borders differ,
     and without this clusters of frames would tell first halves from second halves instead of subactions.
     """
-    frame, actor = (data.features.views[name] for name in ("frame", "actor"))
-    return _standardized_views(frame, actor, data.features.period, tuple(learn.tolist()))
-
-
-@lru_cache(maxsize=1)  # most trials in a row see the same videos; a tensor is known by its identity
-def _standardized_views(frame, actor, period: int, learn: tuple[int, ...]) -> tuple[torch.Tensor, torch.Tensor]:
     scaled = []
-    for view in (frame, actor):
-        mean, std = _scale(view, period, torch.tensor(learn))
-        scaled.append(((view.unflatten(1, (-1, period)) - mean) / std).flatten(1, 2))  # (N, S/2, 2, C) -> (N, S, C)
+    for name in ("frame", "actor"):
+        mean, std = view_scale(features, torch.tensor(learn), name)
+        x = features.views[name].unflatten(1, (-1, features.period))  # (N, S/2, 2, C)
+        scaled.append(((x - mean) / std).flatten(1, 2))
     return tuple(scaled)
 
 
-def view_scale(data: TrialData, learn: torch.Tensor, view: str) -> tuple[torch.Tensor, torch.Tensor]:
+def view_scale(features: Features, learn: torch.Tensor, view: str) -> tuple[torch.Tensor, torch.Tensor]:
     """Mean and deviation (period, C) by which a view's steps are standardized: those of the videos `learn` (n,)."""
-    return _scale(data.features.views[view], data.features.period, learn)
-
-
-def _scale(view: torch.Tensor, period: int, learn: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
-    x = view[learn].unflatten(1, (-1, period))  # (n, S/2, 2, C)
+    x = features.views[view][learn].unflatten(1, (-1, features.period))  # (n, S/2, 2, C)
     return x.mean((0, 1)), x.std((0, 1)) + 1e-4
 
 
@@ -117,12 +110,10 @@ def _task(trial: Trial, data: TrialData, device: str) -> tuple[tuple, torch.Tens
     return (train.to(device), settings, torch.Generator().manual_seed(trial.seed)), frame, unit
 
 
-def _fit(
-    trial: Trial, data: TrialData, device: str, file: Path | None = None
-) -> tuple[Fitted, torch.Tensor, torch.Tensor]:
+def _trained(trial: Trial, data: TrialData, device: str, file: Path | None = None) -> tuple:
+    """The trained system, what was kept on its way, features of all videos and points of a target of 1, as `_task`."""
     task, frame, unit = _task(trial, data, device)
-    fitted, keep = _train(get_method(trial.method), trial, task, device, file)
-    return _chosen(trial, data, fitted, keep, frame, unit, device), frame, unit
+    return *_train(get_method(trial.method), trial, task, device, file), frame, unit
 
 
 def _train(fit: Callable, trial: Trial, task: tuple, device: str, file: Path | None) -> tuple:
@@ -158,7 +149,7 @@ def fit_trial(trial: Trial, data: TrialData, device: str = "cpu", file: Path | N
     Returns:
         (fitted, features of the scored videos (n, S, C), their indices (n,), predicted scores (n,) in points).
     """
-    return _scored(trial, data, *_fit(trial, data, device, file), device)
+    return next(fit_looks([trial], data, device, file))
 
 
 def fit_looks(
@@ -168,8 +159,7 @@ def fit_looks(
 
     All share the network: use each before the next is asked for.
     """
-    task, frame, unit = _task(trials[-1], data, device)
-    fitted, keep = _train(get_method(trials[-1].method), trials[-1], task, device, file)
+    fitted, keep, frame, unit = _trained(trials[-1], data, device, file)
     for trial in trials:
         yield _scored(trial, data, _chosen(trial, data, fitted, keep, frame, unit, device), frame, unit, device)
 
@@ -207,5 +197,6 @@ def fit_stack(
 
 def predict_all(trial: Trial, data: TrialData, device: str = "cpu") -> torch.Tensor:
     """Train a trial on its data and predict every video of them, training videos without score too: (N,) points."""
-    fitted, frame, unit = _fit(trial, data, device)
+    fitted, keep, frame, unit = _trained(trial, data, device)
+    fitted = _chosen(trial, data, fitted, keep, frame, unit, device)
     return fitted.predict(frame.to(device)).cpu() * unit

@@ -27,8 +27,8 @@ from sapnet_core.backbone import I3D, state_digest, training_dtype
 from sapnet_core.c3d import C3D
 from sapnet_core.data import Record, load_records
 from sapnet_core.data.clips import CLIP, sample_frames
-from sapnet_core.data.features import VIEWS
 from sapnet_core.data.footage import simulator_digest
+from sapnet_core.data.views import VIEWS
 from sapnet_core.sim import simulate
 from sapnet_core.sim.annotations import write_annotations
 from sapnet_core.sim.dives import DIRECTIONS, parse_dive

@@ -28,7 +28,7 @@ from sapnet_core.fitting import FittedTrial, fit_looks, fit_stack, label_count, 
 from sapnet_core.metrics import bootstrap_interval, relative_l2, spearman
 from sapnet_core.storage import read_json, write_text
 from sapnet_core.threads import torch_threads
-from sapnet_core.trials import Trial, TrialData, prepare_trials, trial_data, trial_footage, trial_hash
+from sapnet_core.trials import Trial, TrialData, prepare_trials, trial_data, trial_hash
 
 __all__ = ["trial_folder", "run_trial", "run_looks", "run_stack", "run_trials", "stacks", "results", "predictions",
            "curves"]  # fmt: skip
@@ -174,10 +174,8 @@ def run_trials(
     trials = list(dict.fromkeys(trials))
     _tidy()
     todo = [t for t in trials if not trial_folder(t).is_dir()]
-    one_each = {(t.dataset, t.source, t.train, t.test, t.twin_seed, trial_footage(t), t.teacher, t.reading,
-                 t.backbone): t for t in todo}  # fmt: skip
     with _room():
-        prepare_trials(one_each.values(), jobs, device, videos)
+        prepare_trials(todo, jobs, device, videos)
     if progress and todo:
         progress(0, len(todo))
     gpu, done = torch.device(device).type != "cpu", 0

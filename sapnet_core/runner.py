@@ -22,7 +22,6 @@ from concurrent.futures import FIRST_COMPLETED, Future, ProcessPoolExecutor, wai
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from importlib.metadata import PackageNotFoundError, version
-from itertools import islice
 from multiprocessing import get_context
 from pathlib import Path
 
@@ -218,20 +217,19 @@ def run_all(
             say(outcome.error)
 
     if together := [notebook for notebook in notebooks if notebook not in alone]:
-        chain = iter([notebook for notebook in together if "_own_" in notebook.stem])
-        free = [notebook for notebook in together if "_own_" not in notebook.stem]
+        own = [notebook for notebook in together if "_own_" in notebook.stem]
+        lanes = [own, *([notebook] for notebook in together if notebook not in own)]
         with ProcessPoolExecutor(min(jobs, len(together)), get_context("spawn")) as pool:
 
-            def ask(some: Iterable[Path]) -> dict[Future, Path]:
-                return {pool.submit(run_notebook, notebook, parameters, folder): notebook for notebook in some}
+            def ask(lanes: Iterable[list[Path]]) -> dict[Future, list[Path]]:
+                return {pool.submit(run_notebook, lane[0], parameters, folder): lane for lane in lanes if lane}
 
-            asked = ask(islice(chain, 1)) | ask(free)
+            asked = ask(lanes)
             while asked:
                 for future in wait(asked, return_when=FIRST_COMPLETED).done:
-                    notebook = asked.pop(future)
-                    ended(notebook, future.result())
-                    if "_own_" in notebook.stem:
-                        asked |= ask(islice(chain, 1))
+                    first, *rest = asked.pop(future)
+                    ended(first, future.result())
+                    asked |= ask([rest])
     for notebook in alone:
         ended(notebook, run_notebook(notebook, parameters, folder))
     return [outcomes[notebook] for notebook in notebooks]

@@ -9,7 +9,7 @@ SYSTEMS: dict[str, tuple[str, dict]] = {
     "I3D+MLP": ("mlp", {}),
     "I3D+SSP": ("sap-net", {"lambda_un": 0.0, "lambda_gc": 0.0}),
     "I3D+GCL": ("sap-net", {"lambda_un": 0.0, "lambda_ubc": 0.0}),
-    "SAP-Net (Ours)": ("sap-net", {}),
+    OURS: ("sap-net", {}),
 }
 # Rows that the paper lacks and a reader needs to credit the right part (E17, E18).
 CONTROLS: dict[str, tuple[str, dict]] = {

@@ -14,8 +14,10 @@ from pathlib import Path
 import torch
 
 from sapnet_core import paths
+from sapnet_core.data.backbones import BACKBONES
 from sapnet_core.data.clips import READINGS, default_reading
-from sapnet_core.data.features import BACKBONES, Features, Pass, features_digest, prepare_features, video_features
+from sapnet_core.data.extraction import Pass
+from sapnet_core.data.features import Features, features_digest, prepare_features, video_features
 from sapnet_core.data.footage import BOXES, DiskFootage, TwinFootage
 from sapnet_core.data.records import Record
 from sapnet_core.data.sequences import is_sequence, sequence_digest, sequence_features
@@ -176,6 +178,11 @@ def _data(
     return tuple(r for r in records if r.key in kept), features
 
 
+def _sources(t: Trial) -> tuple:
+    """What a trial's records and features are made of: trials that agree in this share them."""
+    return t.dataset, t.source, t.train, t.test, t.twin_seed, trial_footage(t), t.teacher, t.reading, t.backbone
+
+
 def _nine(dataset: str, reading: str) -> bool:
     """Whether nine clips are asked for and ten are kept: the nine are the first of them."""
     return reading == "9x16" and default_reading(dataset) == "10x16"
@@ -195,10 +202,10 @@ def prepare_trials(
 ) -> None:
     """Compute the features that trials need and that are not there, all at once; `trial_data` then only reads them."""
     passes = {}
-    for t in trials:
-        records = trial_records(t)
+    for *made_of, footage, teacher, reading, backbone in dict.fromkeys(map(_sources, trials)):
+        records, _ = _digested_records(*made_of)
         if not is_sequence(records):
-            passes |= dict.fromkeys(_passes(records, trial_footage(t), t.teacher, t.reading, t.backbone))
+            passes |= dict.fromkeys(_passes(records, footage, teacher, reading, backbone))
     prepare_features(list(passes), jobs=jobs, folder=paths.runs() / "features", device=device, progress=progress)
 
 
@@ -213,8 +220,7 @@ def trial_data(
         ValueError: the dataset has no such group, or its records no such target.
     """
     t = trial
-    records, features = _data(t.dataset, t.source, t.train, t.test, t.twin_seed, trial_footage(t), t.teacher,
-                              t.reading, t.backbone, device, _How(jobs, progress))  # fmt: skip
+    records, features = _data(*_sources(t), device, _How(jobs, progress))
     if t.group:
         index = torch.tensor([i for i, r in enumerate(records) if r.group == t.group])
         if not len(index):

@@ -10,7 +10,7 @@ from test_backbone import clips_of, relative
 from sapnet_core.backbone import fast_dtype, state_digest
 from sapnet_core.c3d import C3D, CHANNELS, SHIPPED, FrozenC3D, load_c3d
 from sapnet_core.clipwise import SCALINGS
-from sapnet_core.data import features
+from sapnet_core.data.backbones import load_backbone
 from sapnet_core.pretrain import HEADS, RECIPES, Recipe
 from sapnet_core.storage import read_tensors
 
@@ -144,14 +144,14 @@ def test_other_weights_have_another_digest(narrow):
 
 def test_the_users_weights_take_the_place_of_the_shipped(port, tmp_path, monkeypatch):
     monkeypatch.delenv("SAPNET_C3D", raising=False)
-    shipped = features._backbone("cpu", "c3d")
+    shipped = load_backbone("c3d")
     torch.save(port, tmp_path / "c3d.pickle")
     monkeypatch.setenv("SAPNET_C3D", str(tmp_path / "c3d.pickle"))
-    assert features._backbone("cpu", "c3d").channels == 64 and features._backbone("cpu", "c3d").digest != shipped.digest
+    assert load_backbone("c3d").channels == 64 and load_backbone("c3d").digest != shipped.digest
     monkeypatch.setenv("SAPNET_C3D", str(tmp_path / "absent.pickle"))
     with pytest.raises(FileNotFoundError, match="SAPNET_C3D"):
-        features._backbone("cpu", "c3d")
-    assert features._backbone("cpu").digest  # the other backbones do not ask for it
+        load_backbone("c3d")
+    assert load_backbone("i3d").digest  # the other backbones do not ask for it
 
 
 def test_shipped_weights_are_small_whole_and_know_what_a_dive_is():

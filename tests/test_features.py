@@ -10,10 +10,12 @@ import torch
 
 from sapnet_core.actors import crop_track, square_track
 from sapnet_core.backbone import load_shipped
-from sapnet_core.data import Record, features, footage, load_records
+from sapnet_core.data import Record, backbones, extraction, features, footage, load_records
 from sapnet_core.data.clips import step_positions
-from sapnet_core.data.features import crop_size, features_digest, twin_features
+from sapnet_core.data.extraction import Pass
+from sapnet_core.data.features import features_digest, twin_features
 from sapnet_core.data.footage import TwinFootage
+from sapnet_core.data.views import crop_size
 from sapnet_core.sim import simulate
 from sapnet_core.sim.annotations import write_annotations
 from sapnet_core.sim.settings import SimSettings, settings_for
@@ -85,11 +87,12 @@ def test_workers_make_the_same_bits(records, stored, tmp_path):
 
 def ahead_of_compute(monkeypatch, ahead=2):
     """The way of a GPU, on this processor: threads load while features are computed."""
-    monkeypatch.setattr(features, "_compute_all", lambda todo, jobs: features._compute_ahead(todo, jobs, ahead))
+    monkeypatch.setattr(extraction, "compute_all", lambda missing, jobs: extraction._compute_ahead(
+        extraction._grouped(missing), jobs, ahead))
 
 
 def test_videos_loaded_ahead_give_the_same_and_few_wait(records, stored, tmp_path, monkeypatch):
-    waiting, most, load, backbone = set(), [], features._load, load_shipped()
+    waiting, most, load, backbone = set(), [], extraction._load, load_shipped()
 
     def counted(job, record):
         waiting.add(record.key)
@@ -103,8 +106,8 @@ def test_videos_loaded_ahead_give_the_same_and_few_wait(records, stored, tmp_pat
             waiting.clear()
             return backbone.features(videos, reading)
 
-    monkeypatch.setattr(features, "_load", counted)
-    monkeypatch.setattr(features, "_backbone", lambda device, name: Net())
+    monkeypatch.setattr(extraction, "_load", counted)
+    monkeypatch.setattr(backbones, "load_backbone", lambda name, device="cpu": Net())
     ahead_of_compute(monkeypatch)
     assert same(stored[1], twin_features(records, size=SIZE, folder=tmp_path, jobs=3))
     assert max(most) <= 3  # two waiting, one in work, of five
@@ -143,9 +146,9 @@ def test_progress_counts_from_what_is_there(records, stored, tmp_path):
 
 def test_passes_over_one_video_make_it_once_and_store_what_each_alone_does(records, stored, tmp_path, monkeypatch):
     every, own, made, calls = tuple(records), TwinFootage(size=SIZE), [], []
-    passes = [features.Pass(every, own), features.Pass(every, own, views=("photometric",)),
-              features.Pass(every, own, "dense"), features.Pass(every, own, views=("frame",), backbone="c3d"),
-              features.Pass(every[:1], TwinFootage(1, SIZE))]  # fmt: skip
+    passes = [Pass(every, own), Pass(every, own, views=("photometric",)),
+              Pass(every, own, "dense"), Pass(every, own, views=("frame",), backbone="c3d"),
+              Pass(every[:1], TwinFootage(1, SIZE))]  # fmt: skip
 
     def simulated(record, **rest):
         made.append((record.key, rest["seed"]))
@@ -207,7 +210,7 @@ def test_the_name_of_a_shard_depends_on_what_the_video_depends_on(records, store
 
 
     def name_of(one):
-        return features._cut(features.Pass((one,), TwinFootage()), Path(), "cpu")[0].path.name
+        return features._cut(Pass((one,), TwinFootage()), Path(), "cpu")[0].path.name
 
     name = name_of(record)
     assert name_of(replace(record, split="validation", path="y", event="z")) == name
@@ -230,7 +233,7 @@ def test_each_backbone_has_features_of_its_own(records, stored, tmp_path):
     for name in ("c3d", "swin"):
         given = {"size": SIZE, "folder": tmp_path, "jobs": 1, "views": ("frame",), "backbone": name}
         found, again = twin_features(records[:2], **given), twin_features(records[:2], **given)
-        net = features._backbone("cpu", name)
+        net = backbones.load_backbone(name)
         assert set(found.views) == {"frame"} and torch.equal(found.views["frame"], again.views["frame"])
         assert found.views["frame"].shape == (2, 18, net.channels)
         twin = simulate(records[1], size=SIZE)
@@ -243,7 +246,7 @@ def test_each_backbone_has_features_of_its_own(records, stored, tmp_path):
 
 def test_shards_of_i3d_are_named_as_when_it_was_the_only_one(monkeypatch):
     """The name as recorded then, of weights and footage that do not change with the code."""
-    monkeypatch.setattr(features, "_backbone", lambda device, name: SimpleNamespace(digest="weights"))
+    monkeypatch.setattr(backbones, "load_backbone", lambda name, device="cpu": SimpleNamespace(digest="weights"))
     monkeypatch.setattr(TwinFootage, "digest", lambda *_: ("footage",))
     assert features_digest("finediving", TwinFootage()) == "52f83b02e37654c8"
 

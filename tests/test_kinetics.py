@@ -13,7 +13,7 @@ from test_backbone import GOLDEN, fill, needs_golden, relative
 
 from sapnet_core import paths
 from sapnet_core.backbone import I3D, Unit3D, load_shipped, same_padding
-from sapnet_core.data import features
+from sapnet_core.data.backbones import load_backbone
 from sapnet_core.kinetics import load_kinetics, published_names
 
 
@@ -178,10 +178,10 @@ def test_a_hostile_pickle_runs_nothing(tmp_path):
 def test_the_users_weights_make_other_features(published, tmp_path, monkeypatch):
     torch.save(published, tmp_path / "weights.pt")
     monkeypatch.setenv("SAPNET_I3D", str(tmp_path / "weights.pt"))
-    net = features._backbone("cpu")
+    net = load_backbone("i3d")
     assert net.channels == 1024 and net.digest != load_shipped().digest
     monkeypatch.delenv("SAPNET_I3D")
-    assert features._backbone("cpu").channels == 256
+    assert load_backbone("i3d").channels == 256
     monkeypatch.setenv("SAPNET_I3D", str(tmp_path / "absent.pt"))
     with pytest.raises(FileNotFoundError, match=re.escape("absent.pt' is no file")):
         paths.i3d()

@@ -7,7 +7,7 @@ import pytest
 import torch
 
 from sapnet_core import fitting, paths, trials
-from sapnet_core.data.features import BACKBONES
+from sapnet_core.data.backbones import BACKBONES
 from sapnet_core.data.split import label_split
 from sapnet_core.experiments import class_trials, comparison_trials, declare, floors, table_trials, with_average
 from sapnet_core.fitting import fit_trial, train_set

@@ -8,7 +8,7 @@ from test_backbone import clips_of, relative
 from torchvision.models.video import swin3d_b, swin3d_s, swin3d_t
 
 from sapnet_core.backbone import fast_dtype, state_digest
-from sapnet_core.data import features
+from sapnet_core.data.backbones import load_backbone
 from sapnet_core.pretrain import HEADS, RECIPES, Recipe
 from sapnet_core.storage import read_tensors
 from sapnet_core.video_swin import SHIPPED, FrozenSwin, VideoSwin, _published_form, load_swin, small_form
@@ -115,10 +115,10 @@ def test_other_weights_have_another_digest(small):
 
 def test_the_users_weights_take_the_place_of_the_shipped(tiny, tmp_path, monkeypatch):
     monkeypatch.delenv("SAPNET_SWIN", raising=False)
-    assert features._backbone("cpu", "swin").channels < 768
+    assert load_backbone("swin").channels < 768
     torch.save(tiny.state_dict(), tmp_path / "swin3d_t.pth")
     monkeypatch.setenv("SAPNET_SWIN", str(tmp_path / "swin3d_t.pth"))
-    assert features._backbone("cpu", "swin").channels == 768
+    assert load_backbone("swin").channels == 768
 
 
 def test_shipped_weights_are_small_whole_and_know_what_a_dive_is():

@@ -7,7 +7,8 @@ from pathlib import Path
 import torch
 from torch import Tensor
 
-from sapnet_core.data.features import LABELS, Features
+from sapnet_core.data.extraction import LABELS
+from sapnet_core.data.features import Features
 from sapnet_core.data.folder import SEQUENCES, read_sequence
 from sapnet_core.data.records import Record
 from sapnet_core.parsing import interpolation_matrix

@@ -1,0 +1,51 @@
+"""The frozen backbones by name, each ready to take features: with the user's weights, or with those in the package."""
+
+from collections.abc import Callable
+from functools import cache
+from pathlib import Path
+
+from sapnet_core import c3d, paths
+from sapnet_core.backbone import load_shipped
+from sapnet_core.clipwise import Clipwise
+from sapnet_core.kinetics import load_kinetics
+
+__all__ = ["BACKBONES", "load_backbone"]
+
+
+def _i3d(path: Path | None, device: str) -> Clipwise:
+    return load_kinetics(path).to(device).folded() if path else load_shipped(device)
+
+
+def _c3d(path: Path | None, device: str) -> Clipwise:
+    return c3d.FrozenC3D(c3d.load_c3d(path or c3d.SHIPPED).to(device))
+
+
+def _swin(path: Path | None, device: str) -> Clipwise:
+    from sapnet_core import video_swin  # torchvision's models take a second to import
+
+    return video_swin.FrozenSwin(video_swin.load_swin(path or video_swin.SHIPPED).to(device))
+
+
+# name -> the file that the user gives, and what makes a backbone ready for features of that file or, of None, of the
+# one in the package
+BACKBONES: dict[str, tuple[Callable[[], Path | None], Callable[[Path | None, str], Clipwise]]] = {
+    "i3d": (paths.i3d, _i3d),
+    "c3d": (paths.c3d, _c3d),
+    "swin": (paths.swin, _swin),
+}
+
+
+def load_backbone(name: str, device: str = "cpu") -> Clipwise:
+    """The backbone of that name, from the user's file where one is given; loaded once a process.
+
+    Raises:
+        ValueError: no such name.
+    """
+    if name not in BACKBONES:
+        raise ValueError(f"backbone {name!r} is unknown: choose one of {', '.join(BACKBONES)}")
+    return _load(name, BACKBONES[name][0](), device)
+
+
+@cache
+def _load(name: str, path: Path | None, device: str) -> Clipwise:
+    return BACKBONES[name][1](path, device)
