@@ -59,10 +59,9 @@ class Pass:
 
 @dataclass(frozen=True)
 class Job:
-    """One shard of a pass, a file to read or to compute. Jobs of equal `videos` want the same videos."""
+    """One shard, a file to read or to compute: a pass over its records. Jobs of equal `videos` want the same videos."""
 
     path: Path
-    records: tuple[Record, ...]
     of: Pass
     device: str
     videos: str
@@ -93,7 +92,7 @@ def _compute_ahead(todo: list[list[Job]], jobs: int, ahead: int) -> Iterator[lis
         def loaded() -> Iterator[Clip | str]:
             waiting = deque()
             for first, *_ in todo:
-                for record in first.records:
+                for record in first.of.records:
                     waiting.append(pool.submit(_load, first, record))
                     if len(waiting) > ahead:
                         yield waiting.popleft().result()
@@ -115,7 +114,8 @@ def _grouped(jobs: list[Job]) -> list[list[Job]]:
         groups.setdefault(job.videos, []).append(job)
 
     def cost(group: list[Job]) -> int:
-        return SAMPLED[group[0].records[0].dataset] * len(group[0].records) * sum(len(job.of.views) for job in group)
+        records = group[0].of.records
+        return SAMPLED[records[0].dataset] * len(records) * sum(len(job.of.views) for job in group)
 
     return sorted(groups.values(), key=cost, reverse=True)
 
@@ -142,11 +142,11 @@ def _compute(group: list[Job], loaded: Iterator[Clip | str] | None = None) -> li
     """Make or read the videos of a group (or take them from `loaded`), take what every job wants, write its file."""
     first, bad, truth = group[0], {}, {name: [] for name in TRUTH}
     nets = [backbones.load_backbone(job.of.backbone, job.device) for job in group]
-    loaded = loaded or (_load(first, record) for record in first.records)
+    loaded = loaded or (_load(first, record) for record in first.of.records)
     out: list[dict[str, list[Tensor]]] = [{view: [] for view in job.of.views} for job in group]
     batch, wanted = BATCH if nets[0].device.type == "cuda" else 1, {view for job in group for view in job.of.views}
-    for start in range(0, len(first.records), batch):
-        some = first.records[start : start + batch]
+    for start in range(0, len(first.of.records), batch):
+        some = first.of.records[start : start + batch]
         given = dict(zip([record.key for record in some], islice(loaded, len(some)), strict=True))
         bad |= {key: clip for key, clip in given.items() if isinstance(clip, str)}
         clips = [clip for clip in given.values() if not isinstance(clip, str)]
@@ -164,7 +164,7 @@ def _compute(group: list[Job], loaded: Iterator[Clip | str] | None = None) -> li
         index = torch.linspace(0, labels.shape[1] - 1, LABELS).round().long()
         truth["subactions"].append(labels[:, index].to(torch.int8))
         truth["factors"].append(torch.stack([clip.factors for clip in clips]).float().cpu())
-    keys = [r.key for r in first.records if r.key not in bad]
+    keys = [r.key for r in first.of.records if r.key not in bad]
     for job, own in zip(group, out, strict=True):
         tensors = {name: torch.cat(parts) for name, parts in (own | truth).items() if parts}
         write_tensors(job.path, tensors, {"keys": keys, "skipped": bad, "digest": state_digest(tensors)})

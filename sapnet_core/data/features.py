@@ -9,7 +9,7 @@ writes the same. How they are computed: `data.extraction`.
 import hashlib
 import json
 from collections.abc import Callable, Iterator, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 
 import torch
@@ -130,12 +130,12 @@ def _shards(
 ) -> Iterator[tuple[Job, tuple]]:
     """Every shard of the passes, as `_read` gives it, when it is there."""
     every = {job.path: job for one in passes for job in _cut(one, Path(folder), device)}.values()
-    missing, done, of = [], 0, sum(len(job.records) for job in every)
+    missing, done, of = [], 0, sum(len(job.of.records) for job in every)
     for job in every:
         if (shard := _read(job)) is None:
             missing.append(job)
         else:
-            done += len(job.records)
+            done += len(job.of.records)
             yield job, shard
     if progress and missing:
         progress(done, of)
@@ -143,7 +143,7 @@ def _shards(
         for job in group:
             if (shard := _read(job)) is None:
                 raise OSError(f"{job.path}: written, but not read back whole: check the disk, then run again")
-            done += len(job.records)
+            done += len(job.of.records)
             yield job, shard
         if progress:
             progress(done, of)
@@ -156,10 +156,10 @@ def _cut(one: Pass, folder: Path, device: str) -> list[Job]:
     ordered = sorted(one.records, key=lambda record: record.key)
     jobs = []
     for first in range(0, len(ordered), SHARD):
-        shard = tuple(ordered[first : first + SHARD])
-        seen = [[getattr(record, name) for name in SEEN] + [one.footage.stamp(record)] for record in shard]
+        part = replace(one, records=tuple(ordered[first : first + SHARD]))
+        seen = [[getattr(record, name) for name in SEEN] + [one.footage.stamp(record)] for record in part.records]
         name, videos = (_hash([what, seen]) for what in (common, repr(one.footage)))
-        jobs.append(Job(folder / dataset / f"{name}.safetensors", shard, one, device, videos))
+        jobs.append(Job(folder / dataset / f"{name}.safetensors", part, device, videos))
     return jobs
 
 
@@ -175,7 +175,7 @@ def _read(job: Job) -> tuple[dict[str, Tensor], list[str], dict[str, str]] | Non
     except (FileNotFoundError, ValueError):
         return None
     keys, bad = metadata.get("keys", []), metadata.get("skipped", {})
-    asked = [r.key for r in job.records]
+    asked = [r.key for r in job.of.records]
     whole = keys == [key for key in asked if key not in bad] and set(bad) <= set(asked)
     if not whole or (bad and not job.of.footage.skip) or metadata.get("digest") != state_digest(tensors):
         return None
