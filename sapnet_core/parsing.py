@@ -60,9 +60,12 @@ class AttentionRefinement(nn.Module):
         super().__init__()
         self.conv = nn.Conv1d(channels, channels, 1)
 
+    def weights(self, x: Tensor) -> Tensor:
+        """σ(conv₁ₓ₁(GAP(F))), (B, S, C) -> (B, 1, C)."""
+        return torch.sigmoid(F.linear(x.mean(1), self.conv.weight.squeeze(2), self.conv.bias)).unsqueeze(1)
+
     def forward(self, x: Tensor) -> Tensor:
-        weights = torch.sigmoid(F.linear(x.mean(1), self.conv.weight.squeeze(2), self.conv.bias))  # (B, C)
-        return x * weights.unsqueeze(1)  # (B, S, C) * (B, 1, C)
+        return x * self.weights(x)
 
 
 def _norm(kind: str, channels: int) -> nn.Module:
@@ -99,6 +102,9 @@ class TemporalDecoder(nn.Module):
     double the time by linear interpolation and halve the channels. Channels are convolved before time is doubled,
     which gives half the cost for the same receptive field. `base` replaces C behind the first convolution, for a
     narrower decoder. (B, S, C) -> (B, T, base/8).
+
+    With `weights` (B, 1, C) of the attention, F̂ is decoded: they go behind the interpolation, which commutes with them
+    and leaves fewer steps to weigh.
     """
 
     def __init__(self, channels: int, frames: int, norm: str = "group", base: int | None = None):
@@ -111,9 +117,9 @@ class TemporalDecoder(nn.Module):
         )
         self.norms = nn.ModuleList(_norm(norm, b) for b in widths[1:])
 
-    def forward(self, x: Tensor, positions: Tensor) -> Tensor:
-        even = kept_matrix(positions, self.frames // 8, self.frames).to(x)
-        x = (even @ x).transpose(1, 2)  # (B, S, C) -> (B, C, T/8)
+    def forward(self, x: Tensor, positions: Tensor, weights: Tensor | None = None) -> Tensor:
+        x = kept_matrix(positions, self.frames // 8, self.frames).to(x) @ x  # (B, S, C) -> (B, T/8, C)
+        x = (x if weights is None else x * weights).transpose(1, 2)  # (B, C, T/8)
         for block, (conv, norm) in enumerate(zip(self.convs, self.norms, strict=True)):
             x = torch.relu(norm(conv(x)))
             if block:
@@ -126,7 +132,7 @@ class PSNetDecoder(nn.Module):
 
     The convolutions run along the C feature values. Four blocks widen time S -> T/8 -> T/4 -> T/2 -> T; each block but
     the first starts with a max-pool which halves the feature axis C -> C/2 -> C/4 -> C/8, then convolves twice (k = 3,
-    norm, ReLU). (B, S, C) -> (B, T, C/8).
+    norm, ReLU). (B, S, C) -> (B, T, C/8); F̂ with `weights` (B, 1, C) of the attention.
     """
 
     def __init__(self, channels: int, frames: int, clips: int, norm: str = "batch"):
@@ -141,13 +147,14 @@ class PSNetDecoder(nn.Module):
             blocks.append(nn.Sequential(*layers))
         self.blocks = nn.Sequential(*blocks)
 
-    def forward(self, x: Tensor, positions: Tensor) -> Tensor:
-        return self.blocks(x)
+    def forward(self, x: Tensor, positions: Tensor, weights: Tensor | None = None) -> Tensor:
+        return self.blocks(x if weights is None else x * weights)
 
 
 class SubactionParser(nn.Module):
     """𝔽_φ of Eq. 4: decoder, then an MLP per frame. (B, S, C) -> features (B, T, D), logits (B, T, K).
 
+    It decodes F, or F̂ where the `weights` (B, 1, C) of `AttentionRefinement` are given.
     Sigmoid of the logits is the probability a_k(t); logits are kept because the cross-entropy is stable on them.
     """
 
@@ -156,9 +163,17 @@ class SubactionParser(nn.Module):
         self.decoder = decoder
         self.mlp = nn.Sequential(nn.Linear(decoder.width, decoder.width), nn.ReLU(), nn.Linear(decoder.width, K))
 
-    def forward(self, x: Tensor, positions: Tensor) -> tuple[Tensor, Tensor]:
-        features = self.decoder(x, positions)
+    def forward(self, x: Tensor, positions: Tensor, weights: Tensor | None = None) -> tuple[Tensor, Tensor]:
+        features = self.decoder(x, positions, weights)
         return features, self.mlp(features)
+
+
+@cache
+def _outside(frames: int, K: int, device: torch.device) -> Tensor:
+    """Whether frame t lies outside of the k-th of K equal windows of time, (T, K) bool."""
+    with torch.inference_mode(False):  # kept for training too, whoever asks first
+        window = torch.arange(frames, device=device) * K // frames  # (T,)
+        return window[:, None] != torch.arange(K, device=device)
 
 
 def key_frames(activations: Tensor) -> Tensor:
@@ -170,11 +185,8 @@ def key_frames(activations: Tensor) -> Tensor:
     Returns:
         Frame indices (B, K), int64, ascending in k; ties go to the earliest frame.
     """
-    frames, K = activations.shape[1:]
-    window = torch.arange(frames, device=activations.device) * K // frames  # (T,)
-    outside = window[:, None] != torch.arange(K, device=activations.device)  # (T, K)
     # t̄_k = argmax a_k(t) over T/K (k-1) <= t < T/K k                                                           (Eq. 5)
-    return activations.masked_fill(outside, -torch.inf).argmax(1)
+    return activations.masked_fill(_outside(*activations.shape[1:], activations.device), -torch.inf).max(1).indices
 
 
 def resampling_matrix(times: Tensor, frames: int, steps: int) -> Tensor:

@@ -2,8 +2,8 @@
 
 Two forms, the same numbers. "torch" is what PyTorch has: channels-last on a CPU, where a 3x3x3 pool of stride 1 goes
 axis by axis, which is faster. On CUDA its 3-D pool knows no channels-last and reaches an eighth of the memory's speed
-(measured on an H100); "triton" is one kernel that reads and writes such maps where they lie. That form is asked for by
-name: Triton is not everywhere, and `benchmarks.max_pools` has yet to show on a GPU what it gains.
+(measured on an H100); "triton" is one kernel that reads and writes such maps where they lie (`triton_pool`). It is
+asked for by name: Triton is not everywhere, and `benchmarks.max_pools` has yet to show on a GPU what it gains.
 """
 
 from collections.abc import Callable
@@ -11,12 +11,6 @@ from collections.abc import Callable
 import torch
 import torch.nn.functional as F
 from torch import Tensor
-
-try:
-    import triton
-    import triton.language as tl
-except ImportError:  # macOS, Windows, builds of PyTorch for CPUs
-    triton = None
 
 __all__ = ["POOLS", "pool_form", "same_padding", "max_pool", "max_pool_same", "max_of_neighbors", "max_pool_fused"]
 
@@ -55,43 +49,16 @@ def max_pool(x: Tensor, kernel: Triple, stride: Triple) -> Tensor:
     return max_of_neighbors(x) if (kernel, stride) == NEIGHBORS else max_pool_same(x, kernel, stride)
 
 
-if triton is not None:
-
-    @triton.jit
-    def _pool_kernel(
-        source, target, T, H, W, To, Ho, Wo, front_t, front_h, front_w, C: tl.constexpr,
-        KT: tl.constexpr, KH: tl.constexpr, KW: tl.constexpr, ST: tl.constexpr, SH: tl.constexpr, SW: tl.constexpr,
-        CELLS: tl.constexpr, CHANNELS: tl.constexpr,
-    ):  # fmt: skip
-        """(B, T, H, W, C) -> (B, To, Ho, Wo, C), contiguous. A program makes CELLS cells, CHANNELS deep."""
-        slices, tiles = (C + CHANNELS - 1) // CHANNELS, (Ho * Wo + CELLS - 1) // CELLS
-        program = tl.program_id(0)
-        channel = program % slices * CHANNELS + tl.arange(0, CHANNELS)[None, :]
-        cell = program // slices % tiles * CELLS + tl.arange(0, CELLS)[:, None]
-        made = program // slices // tiles  # the output's frame, b * To + t
-        b, t = made // To, made % To
-        top, left = cell // Wo * SH - front_h, cell % Wo * SW - front_w
-        mine = (cell < Ho * Wo) & (channel < C)
-        best = tl.full((CELLS, CHANNELS), float("-inf"), tl.float32)
-        for kt in tl.static_range(KT):
-            frame = t * ST - front_t + kt
-            start = source + (b * T + frame).to(tl.int64) * (H * W * C)  # offsets within a frame fit 32 bits
-            for kh in tl.static_range(KH):
-                for kw in tl.static_range(KW):
-                    row, column = top + kh, left + kw
-                    inside = (frame >= 0) & (frame < T) & (row >= 0) & (row < H) & (column >= 0) & (column < W)
-                    tap = start + (row * W + column) * C + channel
-                    value = tl.load(tap, mask=mine & inside, other=float("-inf")).to(tl.float32)
-                    best = tl.maximum(best, value, propagate_nan=tl.PropagateNan.ALL)
-        place = target + made.to(tl.int64) * (Ho * Wo * C) + cell * C + channel
-        tl.store(place, best.to(target.dtype.element_ty), mask=mine)
-
-
-def _refuse_without_triton(device: torch.device) -> None:
-    if triton is None:
-        raise ImportError("pools in Triton need the package triton, which is not installed here: choose pools='torch'")
-    if device.type != "cuda" and isinstance(_pool_kernel, triton.JITFunction):
+def _kernel(device: torch.device):
+    """The kernel, where it can run."""
+    try:
+        from sapnet_core import triton_pool
+    except ImportError as error:  # macOS, Windows, builds of PyTorch for CPUs
+        message = "pools in Triton need the package triton, which is not installed here: choose pools='torch'"
+        raise ImportError(message) from error
+    if device.type != "cuda" and not triton_pool.interpreted:
         raise ValueError(f"pools in Triton run on a GPU, not on {device.type}: choose pools='torch'")
+    return triton_pool.pool_kernel
 
 
 def max_pool_fused(x: Tensor, kernel: Triple, stride: Triple) -> Tensor:
@@ -108,7 +75,7 @@ def max_pool_fused(x: Tensor, kernel: Triple, stride: Triple) -> Tensor:
         ImportError: Triton is not installed.
         ValueError: another dtype or device, gradients are asked for, or one frame of maps has 2^31 values or more.
     """
-    _refuse_without_triton(x.device)
+    kernel_of_triton = _kernel(x.device)
     b, c, *sizes = x.shape
     if x.dtype not in FUSED_DTYPES or (x.requires_grad and torch.is_grad_enabled()) or c * sizes[1] * sizes[2] >= 2**31:
         raise ValueError(f"no pool in Triton for {x.dtype} {tuple(x.shape)}, requires_grad={x.requires_grad}")
@@ -116,10 +83,10 @@ def max_pool_fused(x: Tensor, kernel: Triple, stride: Triple) -> Tensor:
     axes = list(zip(sizes, kernel, stride, strict=True))
     made, fronts = [-(-n // s) for n, _, s in axes], [same_padding(*axis)[0] for axis in axes]
     out = torch.empty((b, c, *made), dtype=x.dtype, device=x.device, memory_format=torch.channels_last_3d)
-    channels = min(CHANNELS, triton.next_power_of_2(c))
+    channels = min(CHANNELS, 1 << (c - 1).bit_length())  # a power of two
     programs = b * made[0] * -(-made[1] * made[2] // CELLS) * -(-c // channels)
     with torch.cuda.device_of(x):  # Triton launches on the current device
-        _pool_kernel[(programs,)](x, out, *sizes, *made, *fronts, c, *kernel, *stride, CELLS, channels)
+        kernel_of_triton[(programs,)](x, out, *sizes, *made, *fronts, c, *kernel, *stride, CELLS, channels)
     return out
 
 
@@ -136,5 +103,5 @@ def pool_form(pools: str, device: torch.device) -> Callable[[Tensor, Triple, Tri
     if pools not in POOLS:
         raise ValueError(f"pools {pools!r} are unknown: choose one of {', '.join(POOLS)}")
     if pools == "triton":
-        _refuse_without_triton(device)
+        _kernel(device)
     return POOLS[pools]

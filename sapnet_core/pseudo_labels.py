@@ -4,10 +4,9 @@ A video's frames are clustered into M latent states; a greedy subset selection k
 frames best; every frame takes its nearest kept state; kept states are numbered by time, so label 0 comes first.
 
 All of it needs only distances between frames and weighted means of frames, hence the Gram matrix X Xᵀ once: neither
-k-means nor the selection touches the C channels again. Nothing here carries a gradient, and nothing is random.
+k-means nor the selection touches the C channels again. Frames that were interpolated between fewer steps need the
+steps' Gram matrix alone. Nothing here carries a gradient, and nothing is random.
 """
-
-from collections.abc import Callable
 
 import torch
 import torch.nn.functional as F
@@ -15,9 +14,6 @@ from torch import Tensor
 
 __all__ = ["kmeans", "select_states", "greedy_states", "pseudo_labels", "gram_pseudo_labels", "dataset_pseudo_labels",
            "present"]  # fmt: skip
-
-Distances = Callable[[Tensor], Tensor]  # each center's weights of the frames (B, M, T) -> squared distances, the same
-
 
 def kmeans(x: Tensor, M: int, iterations: int = 10) -> tuple[Tensor, Tensor]:
     """Lloyd's k-means, every video of the batch on its own.
@@ -37,8 +33,8 @@ def kmeans(x: Tensor, M: int, iterations: int = 10) -> tuple[Tensor, Tensor]:
         ValueError: M exceeds the number of frames.
     """
     middle = x.mean(1, keepdim=True)  # distances do not change when the origin moves, rounding errors shrink
-    weights, squared = _lloyd(_gram_distances(_gram(x - middle)), _windows(x.shape[:2], M, x), M, iterations)
-    return weights @ x, squared.min(1).indices  # (B, M, T) @ (B, T, C) -> (B, M, C)
+    shares, squared = _lloyd(_Gram(_gram(x - middle)), _windows(x.shape[:2], M, x), iterations)
+    return shares @ x, squared.min(1).indices  # (B, M, T) @ (B, T, C) -> (B, M, C)
 
 
 def select_states(x: Tensor, centers: Tensor, K: int) -> Tensor:
@@ -75,9 +71,16 @@ def pseudo_labels(x: Tensor, M: int, K: int, iterations: int = 10) -> Tensor:
 
 
 @torch.no_grad()
-def gram_pseudo_labels(gram: Tensor, M: int, K: int, iterations: int = 10) -> Tensor:
-    """As `pseudo_labels`, from the inner products of the frames (B, T, T) alone."""
-    _, squared = _lloyd(_gram_distances(gram), _windows(gram.shape[:2], M, gram), M, iterations)
+def gram_pseudo_labels(gram: Tensor, M: int, K: int, iterations: int = 10, mix: Tensor | None = None) -> Tensor:
+    """As `pseudo_labels`, from inner products alone.
+
+    Args:
+        gram: inner products of the frames (B, T, T); with `mix`, of the steps (B, S, S) that frames lie between.
+        M, K, iterations: as in `pseudo_labels`.
+        mix: the share of each step in each frame (T, S), as of `parsing.interpolation_matrix`.
+    """
+    frames = gram.shape[1] if mix is None else len(mix)
+    _, squared = _lloyd(_Gram(gram, mix), _windows((len(gram), frames), M, gram), iterations)
     return _labels(squared.double().sqrt(), K)
 
 
@@ -97,15 +100,8 @@ def dataset_pseudo_labels(x: Tensor, M: int, K: int, iterations: int = 10) -> Te
     """
     videos, frames, channels = x.shape
     flat = x.reshape(1, videos * frames, channels)  # (1, N·T, C)
-    flat = flat - flat.mean(1, keepdim=True)
-
-    def distances(weights: Tensor) -> Tensor:
-        centers = weights @ flat  # (1, M, N·T) @ (1, N·T, C) -> (1, M, C)
-        cross = centers @ flat.transpose(1, 2)  # (1, M, N·T)
-        return (flat.square().sum(2).unsqueeze(1) - 2 * cross + centers.square().sum(2, keepdim=True)).clamp(min=0)
-
-    start = _windows((1, frames), M, x).repeat(1, videos)  # (1, N·T): windows of time, over all videos
-    _, squared = _lloyd(distances, start, M, iterations)
+    start = _windows((1, frames), M, x).repeat(1, 1, videos)  # (1, M, N·T): windows of time, over all videos
+    _, squared = _lloyd(_Vectors(flat - flat.mean(1, keepdim=True)), start, iterations)
     time = torch.arange(frames, device=x.device).repeat(videos)
     return _labels(squared.double().sqrt(), K, time).reshape(videos, frames)
 
@@ -120,47 +116,85 @@ def _gram(x: Tensor) -> Tensor:
 
 
 def _windows(shape: tuple[int, int], M: int, like: Tensor) -> Tensor:
-    """The window of time, 0 … M-1, that each of T frames lies in: (B, T) int64."""
+    """Which of M equal windows of time each of T frames lies in: (B, M, T), 1 there and else 0."""
     batch, frames = shape
     if not 1 <= M <= frames:
         raise ValueError(f"k-means needs 1 <= M <= frames, got M = {M} and {frames} frames: lower M")
-    return (torch.arange(frames, device=like.device) * M // frames).expand(batch, frames)
+    window = torch.arange(frames, device=like.device) * M // frames
+    return _members(window.expand(batch, frames), M, like)
 
 
-def _gram_distances(gram: Tensor) -> Distances:
-    own = gram.diagonal(dim1=1, dim2=2).unsqueeze(1)  # (B, 1, T)
+def _members(index: Tensor, M: int, like: Tensor) -> Tensor:
+    """One-hot: (B, T) in 0 … M-1 -> (B, M, T) of the type of `like`."""
+    return (index.unsqueeze(1) == torch.arange(M, device=index.device).unsqueeze(1)).to(like.dtype)
 
-    def distances(weights: Tensor) -> Tensor:
-        cross = weights @ gram  # (B, M, T) @ (B, T, T) -> (B, M, T)
-        centers = (weights * cross).sum(2, keepdim=True)  # (B, M, 1)
+
+class _Vectors:
+    """Frames (B, T, C) as they are. Distances leave out a frame's own square, which is the same to every center."""
+
+    def __init__(self, x: Tensor):
+        self.x, self.own = x, x.square().sum(2).unsqueeze(1)  # (B, 1, T)
+
+    def sums(self, members: Tensor) -> Tensor:
+        return members @ self.x  # (B, M, T) @ (B, T, C) -> (B, M, C)
+
+    def distances(self, centers: Tensor) -> Tensor:
         # ||x_t - s_m||² = <x_t, x_t> - 2 <x_t, s_m> + <s_m, s_m>
-        return (own - 2 * cross + centers).clamp(min=0)
+        norms = centers.square().sum(2, keepdim=True)  # (B, M, 1)
+        return torch.add(norms, centers @ self.x.transpose(1, 2), alpha=-2)  # (B, M, T)
 
-    return distances
+
+class _Gram:
+    """As `_Vectors`, by inner products alone: of the frames, or of S steps of which each frame holds shares (T, S).
+
+    A center is known by its shares of the frames (B, M, T), or of the steps (B, M, S).
+    """
+
+    def __init__(self, gram: Tensor, mix: Tensor | None = None):
+        self.gram, self.mix = gram, mix
+        own = gram.diagonal(dim1=1, dim2=2) if mix is None else ((mix @ gram) * mix).sum(2)
+        self.own = own.unsqueeze(1)  # (B, 1, T)
+
+    def sums(self, members: Tensor) -> Tensor:
+        return members if self.mix is None else members @ self.mix  # (B, M, T) @ (T, S)
+
+    def distances(self, centers: Tensor) -> Tensor:
+        cross = centers @ self.gram  # (B, M, S) @ (B, S, S)
+        norms = (centers * cross).sum(2, keepdim=True)  # (B, M, 1)
+        return torch.add(norms, cross if self.mix is None else cross @ self.mix.T, alpha=-2)  # (B, M, T)
+
+
+def _nearest(distance: Tensor) -> Tensor:
+    """Which frames have which center nearest, the lowest of equals: (B, M, T) -> the same, one-hot."""
+    if distance.device.type == "cpu":  # eight times as fast as to ask for indices, unless two are equal
+        members = torch.eq(distance, distance.amin(1, keepdim=True), out=torch.empty_like(distance))
+        if members.sum() == len(distance) * distance.shape[2]:
+            return members
+    return _members(distance.min(1).indices, distance.shape[1], distance)
 
 
 @torch.no_grad()
-def _lloyd(distances: Distances, assign: Tensor, M: int, iterations: int) -> tuple[Tensor, Tensor]:
-    """From a first assignment (B, T) to center weights and squared distances, both (B, M, T)."""
-    state = torch.arange(M, device=assign.device).unsqueeze(1)  # (M, 1)
-    hurry = assign.device.type == "cpu"  # where it costs nothing to look at the numbers, needless work is left out
-    weights = squared = None
+def _lloyd(frames: _Vectors | _Gram, members: Tensor, iterations: int) -> tuple[Tensor, Tensor]:
+    """From first members (B, M, T), none empty, to centers, as `frames` knows them, and squared distances (B, M, T)."""
+    M, T = members.shape[1:]
+    hurry = members.device.type == "cpu"  # where it costs nothing to look at the numbers, needless work is left out
+    centers = distance = None
     for _ in range(iterations + 1):
-        members = (assign.unsqueeze(1) == state).float()  # (B, M, T)
         count = members.sum(2, keepdim=True)  # (B, M, 1)
-        weights = members / count.clamp(min=1)
-        empty = count.squeeze(2) == 0  # (B, M)
+        empty = count == 0
         whole = hurry and not empty.any()
-        if squared is not None and not whole:
+        if distance is not None and not whole:
             # the j-th empty cluster starts again at the j-th farthest frame
-            farthest = squared.amin(1).sort(dim=1, descending=True, stable=True).indices[:, :M]  # (B, M)
-            seed = farthest.gather(1, (empty.cumsum(1) - 1).clamp(min=0))
-            weights = torch.where(empty.unsqueeze(2), F.one_hot(seed, assign.shape[1]).float(), weights)
-        squared, before = distances(weights), assign
-        assign = squared.min(1).indices  # the lowest index among equals
-        if whole and torch.equal(assign, before):
+            nearest = (frames.own + distance).amin(1)  # (B, T)
+            farthest = nearest.sort(dim=1, descending=True, stable=True).indices[:, :M]  # (B, M)
+            seed = farthest.gather(1, (empty.squeeze(2).cumsum(1) - 1).clamp(min=0))
+            members = torch.where(empty, F.one_hot(seed, T).to(members.dtype), members)
+        before, centers = centers, frames.sums(members) / count.clamp(min=1)
+        if whole and before is not None and torch.equal(before, centers):
             break  # nothing moves from here on
-    return weights, squared
+        distance = frames.distances(centers)
+        members = _nearest(distance)
+    return centers, (frames.own + distance).clamp(min=0)
 
 
 def greedy_states(distance: Tensor, K: int) -> Tensor:

@@ -169,13 +169,13 @@ class SAPNet(nn.Module):
     def branch(self, x: Tensor, positions: Tensor) -> Branch:
         """One view, (B, S, C), through attention, parser and regressor."""
         s = self.settings
-        refined = self.attention(x)
-        features, logits = self.parser(refined if s.attention_in_parsing else x, positions)
+        weights = self.attention.weights(x)
+        features, logits = self.parser(x, positions, weights if s.attention_in_parsing else None)
         times = key_frames(logits)
         sampling = resampling_matrix(times, s.frames, s.steps)
         parsed = (sampling @ features).unflatten(1, (s.K, s.steps))  # (B, K·steps, D) -> (B, K, steps, D)
         score, grade_logits = self.regressor(parsed), self.grade_head(parsed)
-        return Branch(refined, logits, logits.sigmoid(), times, sampling, parsed, score, grade_logits)
+        return Branch(x * weights, logits, logits.sigmoid(), times, sampling, parsed, score, grade_logits)
 
     def forward(
         self,
@@ -206,15 +206,17 @@ class SAPNet(nn.Module):
         every = self.branch(x, positions)
         u, a, l, la = (Branch(*part) for part in zip(*(field.split(sizes) for field in every), strict=True))  # noqa: E741
         # pseudo-labels P of the subactions, each view of each video by itself, without gradient
-        parsed = len(x) if s.parse_labeled else sizes[0] + sizes[1]  # videos that the parser learns from
+        both = sizes[0] + sizes[1]  # of the unlabeled videos
+        parsed = len(x) if s.parse_labeled else both  # videos that the parser learns from
         if labels is None and parsed and s.needs_labels:
             labels = self._cluster((every.refined if s.attention_in_pseudo_labels else x)[:parsed], positions)
         # which subaction each parsed subaction is, and its projection, for the contrast of the two branches
-        marks = (u.activations, a.activations)
+        marks = every.activations[:both]
         if s.groups_by_labels and labels is not None:
-            marks = F.one_hot(labels[: 2 * sizes[0]], s.K).to(x).split(sizes[:2])
-        groups_u, groups_a = (subaction_groups(mark, b.sampling, s.K) for mark, b in zip(marks, (u, a), strict=True))
-        return Output(l, u, a, la, labels, self.projection(u.parsed), self.projection(a.parsed), groups_u, groups_a)
+            marks = F.one_hot(labels[:both], s.K).to(x)
+        groups_u, groups_a = subaction_groups(marks, every.sampling[:both], s.K).split(sizes[:2])
+        h_u, h_a = self.projection(every.parsed[:both]).split(sizes[:2])
+        return Output(l, u, a, la, labels, h_u, h_a, groups_u, groups_a)
 
     @torch.no_grad()
     def predict(self, x: Tensor, positions: Tensor) -> Tensor:
@@ -245,6 +247,5 @@ class SAPNet(nn.Module):
         if s.cluster_scope == "dataset":
             return dataset_pseudo_labels(to_frames @ x, s.M, s.K, s.kmeans_iterations)
         x = x - x.mean(1, keepdim=True)
-        # frames are P x, so their inner products are P (x xᵀ) Pᵀ: S steps carry the channels instead of T frames
-        gram = to_frames @ (x @ x.transpose(1, 2)) @ to_frames.T  # (B, T, T)
-        return gram_pseudo_labels(gram, s.M, s.K, s.kmeans_iterations)
+        gram = x @ x.transpose(1, 2)  # (B, S, S)
+        return gram_pseudo_labels(gram, s.M, s.K, s.kmeans_iterations, to_frames)

@@ -1,6 +1,6 @@
 """The one training loop: batches of indices, Adam, and a curve of every loss term; for one network or for a stack."""
 
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 
 import torch
 from torch import Tensor, nn
@@ -11,6 +11,7 @@ from sapnet_core.keep import Keep, State
 __all__ = ["batches", "fit_steps", "fit_stacked"]
 
 Terms = dict[str, Tensor]
+LINE = 16  # numbers of a cache line, where each weight begins: products read them as fast as before
 
 
 def batches(indices: Tensor, size: int, generator: torch.Generator) -> Iterator[Tensor]:
@@ -27,20 +28,35 @@ def batches(indices: Tensor, size: int, generator: torch.Generator) -> Iterator[
         left = left[size:]
 
 
+def _as_one(parameters: Iterable[Tensor]) -> Tensor:
+    """One tensor that holds these, of one type and device; they become views of it, and so do their gradients.
+
+    An optimizer then has one tensor to look after where a network has forty, and computes the same up to rounding.
+    """
+    parts = list(parameters)
+    rooms = [-(-part.numel() // LINE) * LINE for part in parts]
+    one = torch.zeros(sum(rooms), dtype=parts[0].dtype, device=parts[0].device)
+    one.grad = torch.zeros_like(one)
+    for part, value, grad in zip(parts, one.split(rooms), one.grad.split(rooms), strict=True):
+        value, part.grad = (room[: part.numel()].view_as(part) for room in (value, grad))
+        part.data = value.copy_(part.detach())
+    return one.requires_grad_()
+
+
 def fit_steps(
-    parameters, loss: Callable[[int], Terms], steps: int, lr: float, log_every: int = 10, keep: Keep | None = None,
-    state: State | None = None, replay: Callable[[], object] | None = None,
+    parameters: Iterable[Tensor], loss: Callable[[int], Terms], steps: int, lr: float, log_every: int = 10,
+    keep: Keep | None = None, state: Callable[[], State] | None = None, replay: Callable[[], object] | None = None,
 ) -> list[dict[str, float]]:  # fmt: skip
     """Minimize `loss(step)["L_all"]` with Adam, no weight decay (the paper's setting).
 
     Args:
-        parameters: what `torch.optim.Adam` takes.
+        parameters: the weights, of one type and device.
         loss: from the step to named scalars; all of them are recorded, "L_all" is minimized.
         steps: optimizer steps.
         lr: learning rate.
         log_every: every how many steps a row of the curve is kept.
         keep: keeps weights of earlier steps, and goes on from its file after a kill.
-        state: what `keep` keeps, the live tensors by name, as from `network.state_dict()`: all that `loss` changes.
+        state: gives what `keep` keeps, live tensors by name: all that `loss` changes, as does `network.state_dict`.
         replay: draws what one step draws from generators of its own, when `keep` goes on after steps that are done.
 
     Returns:
@@ -49,13 +65,15 @@ def fit_steps(
     Raises:
         FloatingPointError: the loss is not finite; it names the step and the terms.
     """
-    optimizer = torch.optim.Adam(parameters, lr=lr, weight_decay=0.0, fused=True)  # one kernel for all weights
-    done, curve = keep.begin(state, optimizer) if keep else (0, [])
+    weights = _as_one(parameters)
+    optimizer = torch.optim.Adam([weights], lr=lr, weight_decay=0.0, fused=True)
+    live = state() if keep else {}
+    done, curve = keep.begin(live, optimizer) if keep else (0, [])
     for _ in range(done):
         replay()
     for step in range(done, steps):
         terms = loss(step)
-        optimizer.zero_grad(set_to_none=True)
+        weights.grad.zero_()
         terms["L_all"].sum().backward()  # runs of a stack share no weight: each gets the gradient of its own loss
         optimizer.step()
         if step % log_every == 0 or step == steps - 1:
@@ -64,7 +82,7 @@ def fit_steps(
                 raise FloatingPointError(f"step {step}: the loss is not finite: {row}; lower the learning rate")
             curve.append({"step": step, **row})
         if keep:
-            keep.after(step + 1, steps, state, optimizer, curve)
+            keep.after(step + 1, steps, live, optimizer, curve)
     return curve
 
 
@@ -100,7 +118,7 @@ def fit_stacked(
 
         return torch.vmap(one, in_dims=(0, *(None if x is None else 0 for x in inputs)))(weights, *inputs)
 
-    rows = fit_steps(weights.values(), loss, steps, lr, log_every, keep, weights, replay)
+    rows = fit_steps(weights.values(), loss, steps, lr, log_every, keep, lambda: weights, replay)
     with torch.no_grad():
         for run, network in enumerate(networks):
             for name, parameter in network.named_parameters():

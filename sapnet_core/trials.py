@@ -27,7 +27,7 @@ from sapnet_core.selection import SELECT
 
 __all__ = ["Trial", "TrialData", "prepare_trials", "trial_data", "trial_hash", "trial_footage", "trial_records"]
 
-FORMAT = 4  # raise when a change of code changes results by more than rounding: earlier trials are then run again
+FORMAT = 5  # raise when a change of code changes results by more than rounding: earlier trials are then run again
 TEACHERS = ("actor", "photometric", "frame")
 
 
@@ -156,7 +156,8 @@ class _How:
 def _data(
     dataset, source, train, test, twin_seed, footage, teacher, reading, backbone, device, how: _How
 ) -> tuple[tuple[Record, ...], Features]:
-    """Records and features; `views["actor"]` holds what the teacher sees."""
+    """Records and features; `views["actor"]` holds what the teacher sees, NaN for test videos where only teachers look
+    at that."""
     records, _ = _digested_records(dataset, source, train, test, twin_seed)
     if is_sequence(records):
         return records, sequence_features(records, footage.root)
@@ -172,10 +173,18 @@ def _data(
     first, *other = _passes(records, footage, teacher, reading, backbone)
     features = computed(first)
     if teacher != "actor":
-        seen = (computed(other[0]) if other else features).views[teacher]
-        features = replace(features, views={"frame": features.views["frame"], "actor": seen})
+        frame = features.views["frame"]
+        seen = _spread(computed(other[0]), teacher, features.keys, frame) if other else features.views[teacher]
+        features = replace(features, views={"frame": frame, "actor": seen})
     kept = set(features.keys)
     return tuple(r for r in records if r.key in kept), features
+
+
+def _spread(found: Features, view: str, keys: tuple[str, ...], like: torch.Tensor) -> torch.Tensor:
+    """A view of some videos in the rows of all, which are NaN elsewhere, as `like` (N, S, C)."""
+    place = {key: row for row, key in enumerate(keys)}
+    rows = [place[key] for key in found.keys]
+    return torch.full_like(like, torch.nan).index_copy(0, torch.tensor(rows), found.views[view])
 
 
 def _sources(t: Trial) -> tuple:
@@ -190,11 +199,14 @@ def _nine(dataset: str, reading: str) -> bool:
 
 def _passes(records: tuple[Record, ...], footage, teacher: str, reading: str, backbone: str) -> list[Pass]:
     """What is taken of the videos: the student's view, with the crops on I3D, where other trials want them anyway; and
-    what else the teacher looks at."""
+    what else the teacher looks at, of the training videos alone, since the student is tested."""
     reading = None if _nine(records[0].dataset, reading) else reading or None
     first = ("frame", "actor") if backbone == "i3d" or teacher != "frame" else ("frame",)
-    asked = [first] if teacher in first else [first, (teacher,)]
-    return [Pass(records, footage, reading, views, backbone) for views in asked]
+    passes = [Pass(records, footage, reading, first, backbone)]
+    if teacher not in first:
+        learn = tuple(record for record in records if record.split == "train")
+        passes.append(Pass(learn, footage, reading, (teacher,), backbone))
+    return passes
 
 
 def prepare_trials(

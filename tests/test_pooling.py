@@ -123,8 +123,9 @@ def test_the_kernel_compiles_for_a_gpu_and_moves_sixteen_bytes_at_a_time(dtype, 
     from triton.backends.compiler import GPUTarget
     from triton.compiler import ASTSource
 
+    from sapnet_core.triton_pool import pool_kernel as kernel
+
     monkeypatch.setenv("TRITON_CACHE_DIR", str(tmp_path))
-    kernel = pooling._pool_kernel
     values = (channels, *[n for part in POOL_BEFORE["Mixed_4b"] for n in part], pooling.CELLS, pooling.CHANNELS)
     constants = dict(zip(kernel.arg_names[-len(values) :], values, strict=True))
     types = {name: "constexpr" if name in constants else "i32" for name in kernel.arg_names}
@@ -154,6 +155,8 @@ def test_pools_in_triton_are_refused_on_a_cpu():
 
 def test_without_triton_the_plain_form_is_left(monkeypatch):
     monkeypatch.setitem(sys.modules, "triton", None)
+    monkeypatch.delitem(sys.modules, "sapnet_core.triton_pool", raising=False)
+    monkeypatch.delattr("sapnet_core.triton_pool", raising=False)
     spec = importlib.util.spec_from_file_location("pooling_alone", pooling.__file__)
     alone = importlib.util.module_from_spec(spec)
     spec.loader.exec_module(alone)

@@ -52,7 +52,7 @@ def walk(steps: int, looks: int) -> tuple[Fitted, Keep]:
     """A training that goes from w = 3 to below zero, past every slope between."""
     net, keep = Slope(), Keep(looks)
     curve = fit_steps(net.parameters(), lambda step: {"L_all": (net.w + 3) ** 2}, steps, 0.1, keep=keep,
-                      state=net.state_dict())  # fmt: skip
+                      state=net.state_dict)  # fmt: skip
     return Fitted(lambda x: net(x).detach(), curve, net), keep
 
 

@@ -79,6 +79,7 @@ def test_trials_on_i3d_have_the_hashes_they_had_when_it_was_the_only_backbone(mo
     for name, found in (("_digested_records", ((), "records")), ("is_sequence", False),
                         ("features_digest", "features")):  # fmt: skip
         monkeypatch.setattr(trials, name, lambda *_, found=found, **__: found)
+    monkeypatch.setattr(trials, "FORMAT", 4)
     assert trials.trial_hash(SMALL) == "cb87853704896ba9"
     assert len({trials.trial_hash(replace(SMALL, backbone=name)) for name in BACKBONES}) == len(BACKBONES)
 

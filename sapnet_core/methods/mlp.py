@@ -90,7 +90,7 @@ def _fit(train: TrainSet, settings: Mapping, generator: torch.Generator, keep: K
         return {"L_all": l_reg(run.net(x), y)}  # Eq. 10
 
     steps, lr = settings["steps"], settings.get("lr", 1e-3)
-    kept = {"keep": keep, "state": run.net.state_dict(), "replay": run.batch}
+    kept = {"keep": keep, "state": run.net.state_dict, "replay": run.batch}
     return run.fitted(fit_steps(run.net.parameters(), loss, steps, lr, **kept))
 
 

@@ -45,7 +45,7 @@ def fit(train: TrainSet, settings: Mapping, generator: torch.Generator, keep: Ke
         x_l, x_u, x_a, x_la, y = run.batch()
         return run.terms(step, run.net, x_l, x_u, x_a, x_la, y, run.edges)
 
-    kept = {"keep": keep, "state": run.net.state_dict(), "replay": run.batch}
+    kept = {"keep": keep, "state": run.net.state_dict, "replay": run.batch}
     return run.fitted(fit_steps(run.net.parameters(), loss, settings["steps"], settings.get("lr", 1e-3), **kept))
 
 
@@ -108,8 +108,8 @@ class _Run:
         """x_l, x_u, x_a, x_la and the targets of the next step."""
         l, u = next(self.labeled), next(self.unlabeled) if self.paired else None  # noqa: E741 - the paper's indices
         frame, actor = self.train.frame, self.train.actor
-        x_u, x_a = (frame[u], actor[u]) if self.paired else (None, None)
-        return frame[l], x_u, x_a, actor[l], self.y[l]
+        x_u, x_a = (frame.index_select(0, u), actor.index_select(0, u)) if self.paired else (None, None)
+        return frame.index_select(0, l), x_u, x_a, actor.index_select(0, l), self.y[l]
 
     def terms(self, step: int, net, x_l, x_u, x_a, x_la, y, edges, labels=None, look=True) -> dict[str, Tensor]:
         output = net(x_l, x_u, x_a, self.positions, x_la, labels)

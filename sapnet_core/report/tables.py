@@ -5,7 +5,7 @@ from collections.abc import Iterable
 
 import numpy as np
 import pandas as pd
-from scipy import stats
+from scipy.special import stdtrit
 
 __all__ = ["comparison_table", "markdown", "flat", "show", "interval_half_width"]
 
@@ -17,7 +17,7 @@ def interval_half_width(values: Iterable[float], level: float = 0.95) -> float:
     x = np.asarray(list(values), dtype=float)
     if len(x) < 2:
         return math.nan
-    return float(stats.t.ppf((1 + level) / 2, len(x) - 1) * x.std(ddof=1) / math.sqrt(len(x)))
+    return float(stdtrit(len(x) - 1, (1 + level) / 2) * x.std(ddof=1) / math.sqrt(len(x)))
 
 
 def _best(cell: pd.DataFrame, value: str, floors: dict[str, float]) -> str | None:
