@@ -8,6 +8,8 @@ k-means nor the selection touches the C channels again. Frames that were interpo
 steps' Gram matrix alone. Nothing here carries a gradient, and nothing is random.
 """
 
+from functools import cache
+
 import torch
 import torch.nn.functional as F
 from torch import Tensor
@@ -120,8 +122,14 @@ def _windows(shape: tuple[int, int], M: int, like: Tensor) -> Tensor:
     batch, frames = shape
     if not 1 <= M <= frames:
         raise ValueError(f"k-means needs 1 <= M <= frames, got M = {M} and {frames} frames: lower M")
-    window = torch.arange(frames, device=like.device) * M // frames
-    return _members(window.expand(batch, frames), M, like)
+    return _one_video(frames, M, like.dtype, like.device).expand(batch, -1, -1)
+
+
+@cache
+def _one_video(frames: int, M: int, dtype: torch.dtype, device: torch.device) -> Tensor:
+    with torch.inference_mode(False):  # kept for training too, whoever asks first
+        window = torch.arange(frames, device=device) * M // frames
+        return (window == torch.arange(M, device=device).unsqueeze(1)).to(dtype)  # (M, T)
 
 
 def _members(index: Tensor, M: int, like: Tensor) -> Tensor:
