@@ -103,7 +103,11 @@ class Unit3D(nn.Module):
         if self.conv3d.kernel_size[0] == 7:
             x = F.pad(pad_space(x), (0, 0, 0, 0, *same_padding(x.shape[2], 7, 2)))  # (B, 3, T, H, W), all padded
             x, weight, stride = fold_space(x.movedim(1, -1)), fold_kernel(weight), (2, 1, 1)
-        x = F.conv3d(x, weight, bias, stride, padding)
+        if x.device.type == "cpu" and self.conv3d.kernel_size[0] == 1:
+            # with one thread F.conv3d would give up channels-last here, and all that follows be several times slower
+            x = F.linear(x.movedim(1, -1), weight.flatten(1), bias).movedim(-1, 1)
+        else:
+            x = F.conv3d(x, weight, bias, stride, padding)
         return F.relu(self.bn(x) if self.bn.training else x, inplace=True)
 
 
@@ -242,6 +246,8 @@ class FoldedI3D(Clipwise):
         # oneDNN's float32 is faster on 3 channels as is
         self.folds = self.folds_time or not (FUSED and device.type == "cpu" and self.dtype == torch.float32)
         self.stem_stride = (1, 1, 1) if self.folds_time else (2, 1, 1) if self.folds else (2, 2, 2)
+        # zeros that the first layer pads clips with in time, front and back: oneDNN leaves out products with them
+        self.stem_padding = (0 if self.folds_time else 2, 0, 0)
         self.layers = {}
         for name, unit in net.named_modules():
             if isinstance(unit, Unit3D):
@@ -254,8 +260,9 @@ class FoldedI3D(Clipwise):
     def layer(self, x: Tensor, name: str) -> Tensor:
         """One convolution with bias and ReLU."""
         weight, bias = self.layers[name]
-        padding = (1, 1, 1) if weight.shape[2] == 3 else (0, 0, 0)
-        return conv_relu(x, weight, bias, self.stem_stride if name == STEM else (1, 1, 1), padding)
+        if name == STEM:
+            return conv_relu(x, weight, bias, self.stem_stride, self.stem_padding)
+        return conv_relu(x, weight, bias, (1, 1, 1), (1, 1, 1) if weight.shape[2] == 3 else (0, 0, 0))
 
     def frames(self, videos: Tensor) -> Tensor:
         """Pixels of uint8 videos (B, T, 3, H, W) as the first layer wants them, (B, T + 1, H', W', 3 or 12).
@@ -276,8 +283,9 @@ class FoldedI3D(Clipwise):
         return x
 
     def clip_index(self, starts: Tensor, length: int, frames: int) -> Tensor:
-        """Frames of the clips that begin at `starts` (clips,), padded in time, (clips, L): frame `frames` is zeros."""
-        front, back = same_padding(length, 7, 2)
+        """Frames of the clips that begin at `starts` (clips,), (clips, L), frame `frames` being zeros: padded in time as
+        far as the first layer does not."""
+        front, back = (zeros - self.stem_padding[0] for zeros in same_padding(length, 7, 2))
         back += self.folds_time * ((front + length + back) % 2)  # pairs come out even: the eighth tap's frame is zero
         return F.pad(starts[:, None] + torch.arange(length, device=self.device), (front, back), value=frames)
 
