@@ -283,8 +283,8 @@ class FoldedI3D(Clipwise):
         return x
 
     def clip_index(self, starts: Tensor, length: int, frames: int) -> Tensor:
-        """Frames of the clips that begin at `starts` (clips,), (clips, L), frame `frames` being zeros: padded in time as
-        far as the first layer does not."""
+        """Frames of the clips that begin at `starts` (clips,), (clips, L), frame `frames` being zeros: padded in time
+        as far as the first layer does not."""
         front, back = (zeros - self.stem_padding[0] for zeros in same_padding(length, 7, 2))
         back += self.folds_time * ((front + length + back) % 2)  # pairs come out even: the eighth tap's frame is zero
         return F.pad(starts[:, None] + torch.arange(length, device=self.device), (front, back), value=frames)

@@ -27,7 +27,7 @@ from sapnet_core.selection import SELECT
 
 __all__ = ["Trial", "TrialData", "prepare_trials", "trial_data", "trial_hash", "trial_footage", "trial_records"]
 
-FORMAT = 5  # raise when a change of code changes results by more than rounding: earlier trials are then run again
+FORMAT = 5  # raise when a change of code changes results, be it by rounding: earlier trials are then run again
 TEACHERS = ("actor", "photometric", "frame")
 
 
