@@ -66,10 +66,12 @@ class PlainI3D(nn.Module):
         return x
 
 
-def race(runners: dict[str, Callable[[], object]], rounds: int = 5, device: str = "cpu") -> dict[str, float]:
-    """Median seconds of each runner; the runners take turns, after one turn to warm up."""
+def race(
+    runners: dict[str, Callable[[], object]], rounds: int = 5, device: str = "cpu", warm: bool = False
+) -> dict[str, float]:
+    """Median seconds of each runner; the runners take turns, after one turn to warm up unless they are `warm`."""
     times: dict[str, list[float]] = {name: [] for name in runners}
-    for turn in range(rounds + 1):
+    for turn in range(warm, rounds + 1):
         for name, run in runners.items():
             start = time.perf_counter()
             run()
@@ -115,7 +117,7 @@ def inference(
     runners = {ours: lambda: folded.features(video, "9x16"), "plain form, float32": simple}
     goal = GOALS["inference"].get(torch.device(device).type, {}).get(name)
     what = f"I3D width {net.width:g}, inference, a clip of 16x{size}²"
-    return _row(what, *runners, race(runners, rounds, device), len(starts), goal, error)
+    return _row(what, *runners, race(runners, rounds, device, warm=True), len(starts), goal, error)
 
 
 def training_step(
@@ -259,7 +261,7 @@ def stages(net: FoldedI3D, size: int = 112, rounds: int = 5) -> pd.DataFrame:
         out = run(x)
         net.layer = layer
         flop, size = (sum(part) for part in zip(*moved, (0, besides * (x.nbytes + out.nbytes)), strict=True))
-        seconds = race({name: lambda: run(x)}, rounds, device)[name]
+        seconds = race({name: lambda: run(x)}, rounds, device, warm=True)[name]
         rows.append((name, flop / per / 1e9, size / per / 1e6, seconds / per * 1e3))
         return out
 

@@ -18,8 +18,8 @@ import shutil
 import sys
 import time
 from collections.abc import Callable, Iterable, Iterator
-from concurrent.futures import FIRST_COMPLETED, Future, ProcessPoolExecutor, wait
-from contextlib import contextmanager
+from concurrent.futures import FIRST_COMPLETED, ProcessPoolExecutor, wait
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field
 from importlib.metadata import PackageNotFoundError, version
 from multiprocessing import get_context
@@ -30,7 +30,7 @@ from sapnet_core.data.source import source_records
 from sapnet_core.experiments import KNOWN, declared_trials
 from sapnet_core.notebooks import find, load
 from sapnet_core.progress import progress_bar
-from sapnet_core.report.gallery import write_gallery
+from sapnet_core.report.gallery import write_gallery, write_page
 from sapnet_core.results import run_trials
 from sapnet_core.storage import read_json, write_bytes, write_json
 
@@ -192,18 +192,31 @@ def run_notebook(notebook: Path, parameters: dict[str, object], folder: Path) ->
     return Outcome(name, "ran", seconds, tuple(made))
 
 
+def _run_and_show(notebook: Path, parameters: dict[str, object], folder: Path) -> Outcome:
+    """Run a notebook and make its page of the gallery, side by side with others."""
+    outcome = run_notebook(notebook, parameters, folder)
+    if outcome.state == "ran":
+        with suppress(ValueError, OSError):  # met again, and said, where the gallery is made
+            write_page(notebook, parameters["profile"])
+    return outcome
+
+
 def run_all(
     notebooks: list[Path],
     parameters: dict[str, object],
     folder: Path,
     say: Callable[[str], None] = print,
     jobs: int = 1,
+    pages: bool = False,
 ) -> list[Outcome]:
     """Run notebooks, `jobs` at once; a failure does not stop the others. Returns what became of each, in their order.
 
+    `pages` makes the gallery's page of each as well, where notebooks run side by side.
+
     Parameters are checked against every notebook before the first one runs (ValueError). `say` gets one line as a
     notebook ends. A notebook that measures times (`..._speed`) runs by itself, after the others; those on own videos
-    (`..._own_...`), which read what the one before them computed, run one after the other.
+    (`..._own_...`), which read what the one before them computed, run one after the other. Side by side, these and the
+    appendices begin: they take long, and a long one that begins last keeps one core alone busy.
     """
     for notebook in notebooks:
         check_parameters(notebook, parameters)
@@ -218,18 +231,18 @@ def run_all(
 
     if together := [notebook for notebook in notebooks if notebook not in alone]:
         own = [notebook for notebook in together if "_own_" in notebook.stem]
-        lanes = [own, *([notebook] for notebook in together if notebook not in own)]
-        with ProcessPoolExecutor(min(jobs, len(together)), get_context("spawn")) as pool:
-
-            def ask(lanes: Iterable[list[Path]]) -> dict[Future, list[Path]]:
-                return {pool.submit(run_notebook, lane[0], parameters, folder): lane for lane in lanes if lane}
-
-            asked = ask(lanes)
-            while asked:
+        others = sorted((n for n in together if n not in own), key=lambda notebook: notebook.stem[0].isdigit())
+        lanes = [lane for lane in (own, *([notebook] for notebook in others)) if lane]
+        workers, asked, run = min(jobs, len(lanes)), {}, _run_and_show if pages else run_notebook
+        with ProcessPoolExecutor(workers, get_context("spawn")) as pool:
+            while lanes or asked:
+                while lanes and len(asked) < workers:
+                    first, *rest = lanes.pop(0)
+                    asked[pool.submit(run, first, parameters, folder)] = first, rest
                 for future in wait(asked, return_when=FIRST_COMPLETED).done:
-                    first, *rest = asked.pop(future)
+                    first, rest = asked.pop(future)
                     ended(first, future.result())
-                    asked |= ask([rest])
+                    lanes = [rest, *lanes] if rest else lanes
     for notebook in alone:
         ended(notebook, run_notebook(notebook, parameters, folder))
     return [outcomes[notebook] for notebook in notebooks]
@@ -303,7 +316,7 @@ def main(arguments: list[str] | None = None) -> int:
             folder /= "own"
         if not args.only and folder.name != "own":
             _run_declared(args.profile)
-        outcomes = run_all(notebooks, {"profile": args.profile}, folder, say, profiles.jobs())
+        outcomes = run_all(notebooks, {"profile": args.profile}, folder, say, profiles.jobs(), pages=True)
     except (ValueError, FileNotFoundError) as error:
         parser.error(str(error))
     print("\n" + summary(outcomes), flush=True)

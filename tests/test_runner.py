@@ -70,10 +70,25 @@ def test_notebooks_side_by_side_know_what_each_made_and_a_failed_one_draws_nothi
     assert not list((house / "out").glob(".*"))
 
 
+NAP = "import time\nbegan = time.time()\ntime.sleep(1.5)\nopen(f'../{name}', 'w').write(f'{began} {time.time()}')"
+
+
+def naps(house, *names):
+    return [build(house / "notebooks" / f"{name}.ipynb", f"name = '{name}'\n{NAP}") for name in names]
+
+
+def test_long_notebooks_begin_and_each_run_leaves_its_page(house, monkeypatch):
+    monkeypatch.setenv("SAPNET_RUNS", str(house / "runs"))
+    books = naps(house, "00_free", "07_own_first", "08_own_second", "a1_long")
+    runner.run_all(books, {"profile": "quick"}, house / "runs" / "notebooks", lambda text: None, jobs=2, pages=True)
+    free, first, second, long = (tuple(map(float, (house / book.stem).read_text().split())) for book in books)
+    assert max(first[0], long[0]) < min(first[1], long[1]) < min(second[0], free[0])
+    assert {file.stem for file in (house / "figures" / "notebooks").glob("*.html")} == {book.stem for book in books}
+
+
 def test_notebooks_on_own_videos_wait_for_one_another(house):
-    nap = "import time\nbegan = time.time()\ntime.sleep(1.5)\nopen(f'../{name}', 'w').write(f'{began} {time.time()}')"
     names = ("00_free", "07_own_first", "08_own_second", "09_own_third")
-    books = [build(house / "notebooks" / f"{name}.ipynb", f"name = '{name}'\n{nap}") for name in names]
+    books = naps(house, *names)
     said = []
     outcomes = runner.run_all(books, {"profile": "quick"}, house / "out", said.append, jobs=3)
     assert [o.state for o in outcomes] == ["ran"] * 4 and len(said) == 4

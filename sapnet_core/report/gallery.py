@@ -23,7 +23,7 @@ from sapnet_core.report.notebook_pages import write_notebook_page
 from sapnet_core.report.parts import VERDICTS, Part, claims, entries, parts, places
 from sapnet_core.storage import read_json, write_text
 
-__all__ = ["write_gallery", "main"]
+__all__ = ["write_gallery", "write_page", "main"]
 
 STATES = {"current": ("good", "✓ current"), "stale": ("old", "! stale"), "not decided": ("open", "? not compared")}
 MARKS = (("good", "✓"), ("bad", "✗"), ("open", "?"), ("odd", "!"), ("good", "✓"), ("bad", "✗"), ("open", "–"))
@@ -169,6 +169,17 @@ def _page(folder: Path, profile: str) -> str:
     return page("SAP-Net, rebuilt: every table and figure", "\n".join(filter(None, body)))
 
 
+def _folder(profile: str) -> Path:
+    return paths.figures() if profile == "quick" else paths.figures() / profile
+
+
+def write_page(notebook: Path, profile: str = "quick", stored: bool = False) -> None:
+    """Write the page of a notebook as it was last run; `stored` as of `write_gallery`."""
+    source = _executed(notebook, profile) or (notebook if stored and profile == "quick" else None)
+    if source:
+        write_notebook_page(source, _folder(profile) / "notebooks" / f"{notebook.stem}.html")
+
+
 def write_gallery(profile: str = "quick", stored: bool = False) -> Path:
     """Write `index.html` beside the figures of a profile, and a page for every notebook that was run.
 
@@ -178,12 +189,10 @@ def write_gallery(profile: str = "quick", stored: bool = False) -> Path:
     Returns:
         The gallery's path. What has not changed is not written again.
     """
-    folder = paths.figures() if profile == "quick" else paths.figures() / profile
+    folder = _folder(profile)
     folder.mkdir(parents=True, exist_ok=True)
     for notebook in find():
-        source = _executed(notebook, profile) or (notebook if stored and profile == "quick" else None)
-        if source:
-            write_notebook_page(source, folder / "notebooks" / f"{notebook.stem}.html")
+        write_page(notebook, profile, stored)
     return write_text(folder / "index.html", _page(folder, profile))
 
 
