@@ -202,13 +202,9 @@ def _run_and_show(notebook: Path, parameters: dict[str, object], folder: Path) -
 
 
 def run_all(
-    notebooks: list[Path],
-    parameters: dict[str, object],
-    folder: Path,
-    say: Callable[[str], None] = print,
-    jobs: int = 1,
-    pages: bool = False,
-) -> list[Outcome]:
+    notebooks: list[Path], parameters: dict[str, object], folder: Path, say: Callable[[str], None] = print,
+    jobs: int = 1, pages: bool = False,
+) -> list[Outcome]:  # fmt: skip
     """Run notebooks, `jobs` at once; a failure does not stop the others. Returns what became of each, in their order.
 
     `pages` makes the gallery's page of each as well, where notebooks run side by side.
