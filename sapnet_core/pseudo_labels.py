@@ -122,11 +122,11 @@ def _windows(shape: tuple[int, int], M: int, like: Tensor) -> Tensor:
     batch, frames = shape
     if not 1 <= M <= frames:
         raise ValueError(f"k-means needs 1 <= M <= frames, got M = {M} and {frames} frames: lower M")
-    return _one_video(frames, M, like.dtype, like.device).expand(batch, -1, -1)
+    return _equal_windows(frames, M, like.dtype, like.device).expand(batch, -1, -1)
 
 
 @cache
-def _one_video(frames: int, M: int, dtype: torch.dtype, device: torch.device) -> Tensor:
+def _equal_windows(frames: int, M: int, dtype: torch.dtype, device: torch.device) -> Tensor:
     with torch.inference_mode(False):  # kept for training too, whoever asks first
         window = torch.arange(frames, device=device) * M // frames
         return (window == torch.arange(M, device=device).unsqueeze(1)).to(dtype)  # (M, T)

@@ -14,6 +14,7 @@ from sapnet_core.backbone import (
     I3D,
     SHIPPED,
     FoldedI3D,
+    Unit3D,
     fast_dtype,
     load_i3d,
     load_shipped,
@@ -26,6 +27,7 @@ from sapnet_core.data.clips import CLIP, clip_starts
 from sapnet_core.pooling import same_padding
 from sapnet_core.pretrain import HEADS, VIEWS, Recipe, dive_classes, pretrain, pretrain_records
 from sapnet_core.storage import read_tensors
+from sapnet_core.threads import torch_threads
 from sapnet_core.video_swin import load_swin
 
 GOLDEN = Path(__file__).resolve().parents[2] / "shared" / "golden"
@@ -258,3 +260,15 @@ def test_an_unknown_backbone_is_named(tmp_path):
     with pytest.raises(ValueError, match="backbone 'resnet' is unknown: choose one of i3d, c3d, swin"):
         pretrain(tmp_path / "a.safetensors", Recipe(videos=4, backbone="resnet"), folder=tmp_path)
     assert not (tmp_path / "a.safetensors").exists() and not [*tmp_path.rglob("*.safetensors")]  # before any rendering
+
+
+def test_a_network_that_is_trained_keeps_channels_last_on_one_thread():
+    """Where one layer gives it up, pools and convolutions behind it take several times as long."""
+    net, lost = I3D(0.125).eval(), []
+    for name, module in net.named_modules():
+        if isinstance(module, Unit3D):
+            module.register_forward_hook(lambda module, _, out, name=name: lost.append(name) if not
+                                         out.is_contiguous(memory_format=torch.channels_last_3d) else None)  # fmt: skip
+    with torch_threads(1):
+        net(torch.randn(2, 3, 16, 64, 64, requires_grad=True))
+    assert not lost

@@ -5,7 +5,9 @@ import itertools
 import pytest
 import torch
 
+from sapnet_core.parsing import interpolation_matrix
 from sapnet_core.pseudo_labels import (
+    _nearest,
     dataset_pseudo_labels,
     gram_pseudo_labels,
     kmeans,
@@ -153,6 +155,20 @@ def test_gram_space_loses_nothing():
     assert torch.equal(pseudo_labels(x, 8, 3), pseudo_labels(x - 50, 8, 3))
     centered = x - x.mean(1, keepdim=True)
     assert torch.equal(pseudo_labels(x, 8, 3), gram_pseudo_labels(centered @ centered.transpose(1, 2), 8, 3))
+
+
+def test_steps_serve_in_place_of_the_frames_between_them():
+    x = video(4, 20, 32)
+    x = x - x.mean(1, keepdim=True)
+    mix = interpolation_matrix(torch.linspace(0, 1, 20), 96, 96)
+    expected = gram_pseudo_labels((mix @ x) @ (mix @ x).transpose(1, 2), 8, 3)
+    assert torch.equal(gram_pseudo_labels(x @ x.transpose(1, 2), 8, 3, mix=mix), expected)
+    assert len(expected.unique(dim=0)) == 4
+
+
+def test_of_equally_near_centers_the_first_takes_the_frame():
+    near = torch.tensor([[[1.0, 2.0, 0.5], [1.0, 0.0, 0.5], [3.0, 0.0, 0.5]]])  # (B, M, T)
+    assert _nearest(near).tolist() == [[[1, 0, 1], [0, 1, 0], [0, 0, 0]]]
 
 
 def test_states_without_frames_take_the_last_numbers():

@@ -1,0 +1,56 @@
+"""The one training loop: as plain Adam, whatever form it keeps the weights in."""
+
+import pytest
+import torch
+from torch import nn
+
+from sapnet_core.keep import Keep
+from sapnet_core.training import fit_steps
+
+
+def network():
+    torch.manual_seed(0)
+    return nn.ModuleDict({"used": nn.Sequential(nn.Linear(5, 7), nn.ReLU(), nn.Linear(7, 1)), "idle": nn.Linear(3, 2)})
+
+
+X, Y = (torch.randn(20, n, generator=torch.Generator().manual_seed(n)) for n in (5, 1))
+
+
+def error(net):
+    return (net["used"](X) - Y).square().mean()
+
+
+def test_it_is_adam_and_leaves_weights_that_no_term_reads():
+    net, plain = network(), network()
+    curve = fit_steps(net.parameters(), lambda step: {"L_all": error(net)}, 30, 1e-2)
+    adam = torch.optim.Adam(plain["used"].parameters(), lr=1e-2)
+    for _ in range(30):
+        adam.zero_grad()
+        error(plain).backward()
+        adam.step()
+    for own, other in zip(net.parameters(), plain.parameters(), strict=True):
+        assert torch.allclose(own, other, atol=1e-5)
+    assert torch.equal(net["idle"].weight, network()["idle"].weight)
+    assert curve[0]["L_all"] == pytest.approx(float(error(network()).detach())) and curve[-1]["L_all"] < curve[0]["L_all"]
+
+
+def test_what_is_kept_on_the_way_are_the_weights_of_that_step():
+    net, seen, keep = network(), [], Keep(looks=3)
+
+    def loss(step):
+        seen.append({name: value.clone() for name, value in net.state_dict().items()})
+        return {"L_all": error(net)}
+
+    fit_steps(net.parameters(), loss, 6, 1e-2, keep=keep, state=net.state_dict)
+    assert [done for done, _ in keep.snapshots] == [2, 4, 6]
+    for done, kept in keep.snapshots:
+        then = seen[done] if done < 6 else net.state_dict()
+        assert all(torch.equal(kept[name], then[name]) for name in then)
+    assert not torch.equal(keep.snapshots[0][1]["used.0.weight"], keep.snapshots[1][1]["used.0.weight"])
+
+
+def test_a_trained_network_can_be_trained_on():
+    net = network()
+    first = fit_steps(net.parameters(), lambda step: {"L_all": error(net)}, 20, 1e-2)
+    again = fit_steps(net.parameters(), lambda step: {"L_all": error(net)}, 20, 1e-2)
+    assert again[0]["L_all"] < first[-1]["L_all"] and again[-1]["L_all"] < again[0]["L_all"]
