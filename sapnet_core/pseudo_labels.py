@@ -230,7 +230,7 @@ def _pick(distance: Tensor, states: Tensor) -> Tensor:
 def _labels(distance: Tensor, K: int, time: Tensor | None = None) -> Tensor:
     """Each frame to its nearest selected state, states numbered by mean time: (B, M, T) -> (B, T)."""
     assign = _pick(distance, greedy_states(distance, K)).min(1).indices  # (B, T)
-    members = F.one_hot(assign, K).transpose(1, 2).to(distance.dtype)  # (B, K, T)
+    members = _members(assign, K, distance)  # (B, K, T)
     time = torch.arange(assign.shape[1], device=assign.device) if time is None else time
     when = (members * time).sum(2) / members.sum(2)  # (B, K); nan where no frame chose the state
     rank = when.nan_to_num(nan=torch.inf).argsort(dim=1, stable=True).argsort(dim=1)  # empty states come last
