@@ -61,9 +61,9 @@ def half_written(folder: Path) -> list[str]:
 
 
 def left(folder: Path) -> dict[str, bytes]:
-    """All that the run is for: figures and results, but for seconds and versions."""
+    """All that the run is for: figures and results, but for seconds and versions; pages tell when cells ran."""
     files = [*(folder / "figures").iterdir(), *(folder / "runs" / "trials").glob("finediving-mlp-*/*")]
-    return {str(f.relative_to(folder)): f.read_bytes() for f in files if f.name != "run.json"}
+    return {str(f.relative_to(folder)): f.read_bytes() for f in files if f.is_file() and f.name != "run.json"}
 
 
 def differences(one: Path, other: Path) -> list[str]:
