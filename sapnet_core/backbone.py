@@ -3,7 +3,7 @@
 Two forms of one network. `I3D` is the trainable form; its parameter names are those of the published Kinetics
 checkpoint `rgb_imagenet.pt`, so that file loads as it is. `FoldedI3D` is what extracts features: batch normalization is
 folded into the convolutions, tensors are channels-last. In both, the first layer runs on folded pixels (`fold_space`);
-in the second, on a GPU, on folded frames too (`fold_time`).
+in the second, on a GPU, on folded frames too (`fold_time`), and wide layers on a processor have fewer products (`winograd`).
 
 Both pad as TensorFlow's SAME does (more at the back than in front where the total is odd), as the published weights
 expect. What a checkpoint does not record is an option: BatchNorm's eps (1e-3 as trained; forks run it with 1e-5), and
@@ -22,8 +22,12 @@ from torch.utils.checkpoint import checkpoint as recomputed
 from sapnet_core.clipwise import FUSED, Clipwise, conv_relu
 from sapnet_core.pooling import NEIGHBORS, max_pool_same, pool_form, same_padding
 from sapnet_core.storage import read_tensors
+from sapnet_core.winograd import ConvOverTime, Workspace
 
 EPS = 1e-3
+FORMS = ("direct", "pairs", "winograd")
+# From so many channels on, in and out, and so many frames, fewer products save more than the transforms cost: measured.
+WIDE, LONG = 64, {torch.float32: 3, torch.bfloat16: 8}
 STEM = "Conv3d_1a_7x7"
 CLIPS_AT_ONCE = 9
 SHIPPED = Path(__file__).parent / "weights" / "i3d_sim.safetensors"
@@ -77,11 +81,11 @@ def fold_kernel(weight: Tensor) -> Tensor:
 
 
 def fold_time(weight: Tensor) -> Tensor:
-    """Turn the kernel (O, 12, 7, 4, 4) of `fold_kernel` into the one (O, 24, 4, 4, 4) that acts on pairs of frames too.
+    """Turn a kernel (O, C, 7, h, w) of stride 2 in time into the one (O, 2C, 4, h, w) of stride 1 on pairs of frames.
 
     The channels of a pair are those of its earlier frame, then those of its later one. Tensor cores take channels in
-    multiples of 8: on an H100 such a convolution took 5.7 ms in bfloat16, the first layer of a draft without it 14.1 ms
-    (36 clips of 16x224x224). A CPU is faster on 12 channels.
+    multiples of 8, which 24 are: with the kernel of `fold_kernel`, on an H100, such a convolution took 5.7 ms in
+    bfloat16, the first layer of a draft without it 14.1 ms (36 clips of 16x224x224). A CPU is faster on 12 channels.
     """
     o, c, _, h, w = weight.shape
     pairs = F.pad(weight, (0, 0, 0, 0, 0, 1)).view(o, c, 4, 2, h, w)  # the eighth tap is zero
@@ -219,11 +223,12 @@ class FoldedI3D(Clipwise):
     where each video is its own batch of clips. `scaling` is a key of `SCALINGS`. `digest` names weights and options.
 
     Two options change how, not what. `pools` is a key of `pooling.POOLS`: "torch", or "triton", the same numbers by one
-    kernel on a GPU. `folds_time` runs the first layer on pairs of frames (`fold_time`), the same up to rounding; None
-    does so on a GPU.
+    kernel on a GPU. `form` is how it convolves, the same up to rounding: "direct"; "pairs", the first layer on pairs of
+    frames (`fold_time`); "winograd", with fewer products over time in the first layer and those of `WIDE` channels (`ConvOverTime`). None
+    takes "pairs" on a GPU, "winograd" on a processor in float32 or at the published width, else "direct".
 
     Raises:
-        ValueError: unknown `scaling` or `pools`, or pools that do not run on the network's device.
+        ValueError: unknown `scaling`, `pools` or `form`, or pools that do not run on the network's device.
         ImportError: pools="triton" without Triton.
     """
 
@@ -234,31 +239,38 @@ class FoldedI3D(Clipwise):
         scaling: str = "symmetric",
         pools: str = "torch",
         *,
-        folds_time: bool | None = None,
+        form: str | None = None,
     ):
         device, eps = net.Conv3d_1a_7x7.conv3d.weight.device, net.Conv3d_1a_7x7.bn.eps
-        options = "" if eps == EPS else f"-eps{eps:g}"
-        super().__init__(
-            device, net.channels, dtype or fast_dtype(device), scaling, state_digest(net.state_dict()), options
-        )
-        self.pool = pool_form(pools, device)
-        self.folds_time = device.type == "cuda" if folds_time is None else folds_time
+        dtype, fused = dtype or fast_dtype(device), FUSED and device.type == "cpu"
+        pays = fused and (dtype == torch.float32 or len(net.Conv3d_1a_7x7.conv3d.weight) >= WIDE)
+        self.form = form or ("pairs" if device.type == "cuda" else "winograd" if pays else "direct")
+        if self.form not in FORMS:
+            raise ValueError(f"form {form!r} is unknown: choose one of {', '.join(FORMS)}")
+        options = ("-winograd" if self.form == "winograd" else "") + ("" if eps == EPS else f"-eps{eps:g}")
+        super().__init__(device, net.channels, dtype, scaling, state_digest(net.state_dict()), options)
+        self.pool, pairs, workspace = pool_form(pools, device), self.form == "pairs", Workspace()
         # oneDNN's float32 is faster on 3 channels as is
-        self.folds = self.folds_time or not (FUSED and device.type == "cpu" and self.dtype == torch.float32)
-        self.stem_stride = (1, 1, 1) if self.folds_time else (2, 1, 1) if self.folds else (2, 2, 2)
+        self.folds = pairs or (self.form == "direct" and not (fused and dtype == torch.float32))
+        self.stem_stride = (1, 1, 1) if pairs else (2, 1, 1) if self.folds else (2, 2, 2)
         # zeros that the first layer pads clips with in time, front and back: oneDNN leaves out products with them
-        self.stem_padding = (0 if self.folds_time else 2, 0, 0)
-        self.layers = {}
+        self.stem_padding = (0 if pairs else 2, 0, 0)
+        self.layers, self.fewer = {}, {}
         for name, unit in net.named_modules():
             if isinstance(unit, Unit3D):
                 weight, bias = (tensor.detach() for tensor in fold(unit))
+                if self.form == "winograd" and weight.shape[2] > 1 and (name == STEM or min(weight.shape[:2]) >= WIDE):
+                    stride, padding = (2, 0) if name == STEM else (1, 1)
+                    self.fewer[name] = ConvOverTime(weight, bias, self.dtype, stride, padding, workspace)
                 if name == STEM and self.folds:
-                    weight = fold_time(fold_kernel(weight)) if self.folds_time else fold_kernel(weight)
+                    weight = fold_time(fold_kernel(weight)) if pairs else fold_kernel(weight)
                 weight = weight.to(self.dtype, memory_format=torch.channels_last_3d)
                 self.layers[name] = weight, bias.to(self.dtype)
 
     def layer(self, x: Tensor, name: str) -> Tensor:
         """One convolution with bias and ReLU."""
+        if name in self.fewer and (name == STEM or x.shape[2] >= LONG.get(self.dtype, 3)):
+            return self.fewer[name](x)
         weight, bias = self.layers[name]
         if name == STEM:
             return conv_relu(x, weight, bias, self.stem_stride, self.stem_padding)
@@ -286,13 +298,17 @@ class FoldedI3D(Clipwise):
         """Frames of the clips that begin at `starts` (clips,), (clips, L), frame `frames` being zeros: padded in time
         as far as the first layer does not."""
         front, back = (zeros - self.stem_padding[0] for zeros in same_padding(length, 7, 2))
-        back += self.folds_time * ((front + length + back) % 2)  # pairs come out even: the eighth tap's frame is zero
+        back += (self.form == "pairs") * ((front + length + back) % 2)  # pairs come out even: the eighth tap's is zero
+        if self.form == "winograd":
+            front = back = 0
         return F.pad(starts[:, None] + torch.arange(length, device=self.device), (front, back), value=frames)
 
     def clips(self, frames: Tensor, index: Tensor) -> Tensor:
         """Clips (B*N, 3, 12 or 24, L', H', W') of `frames` (B, T + 1, H', W', ...), by an index (N, L) of theirs."""
-        if self.folds_time:  # two frames become channels, the earlier one first
+        if self.form == "pairs":  # two frames become channels, the earlier one first
             clips = torch.cat([frames[:, index[:, ::2]], frames[:, index[:, 1::2]]], -1)  # (B, N, L/2, H', W', 24)
+        elif self.form == "winograd" and len(index) == 1:  # frames in a row, where they lie
+            clips = frames[:, None, index[0, 0] : index[0, -1] + 1]
         else:
             clips = frames[:, index]
         return clips.flatten(0, 1).movedim(-1, 1)

@@ -23,8 +23,8 @@ from sapnet_core.pooling import pool_form, same_padding
 from sapnet_core.pseudo_labels import greedy_states, kmeans
 from sapnet_core.threads import torch_threads
 
-__all__ = ["PlainI3D", "race", "inference", "training_step", "clustering", "selection", "max_pools", "stages",
-           "peaks", "compare", "machine"]  # fmt: skip
+__all__ = ["PlainI3D", "race", "inference", "training_step", "clustering", "selection", "max_pools",
+           "graph_replay", "stages", "peaks", "compare", "machine"]  # fmt: skip
 
 GOALS = {  # the least ratio asked for, by device and dtype
     "inference": {"cpu": {"float32": 3.0, "bfloat16": 6.0}, "cuda": {"bfloat16": 4.0, "float32": 4.0}},
@@ -189,12 +189,13 @@ def clustering(M: int = 10, iterations: int = 10, rounds: int = 5, device: str =
         made = [KMeans(M, n_init=1, max_iter=iterations, random_state=0).fit(array) for array in arrays]
         found["scikit-learn, in a loop"] = torch.from_numpy(np.stack([one.cluster_centers_ for one in made]))
 
-    runners = {"ours": ours, "faiss, in a loop": by_faiss, "scikit-learn, in a loop": by_sklearn}
-    seconds = race(runners, rounds, device)
-    inertia = {name: _inertia(x.cpu(), centers) for name, centers in found.items()}
-    what = "k-means, 32 videos x 96 x 1024, 10 centers"
-    return [_row(what, "ours", name, seconds, 1, goal, inertia["ours"] / inertia[name] - 1)
-            for name, goal in (("faiss, in a loop", 1.0), ("scikit-learn, in a loop", 12.0))]  # fmt: skip
+    what, rows = "k-means, 32 videos x 96 x 1024, 10 centers", []
+    others = {"faiss, in a loop": (by_faiss, 1.0), "scikit-learn, in a loop": (by_sklearn, 12.0)}
+    for name, (other, goal) in others.items():  # a race each: threads of one spin on while the next is timed
+        seconds = race({"ours": ours, name: other}, rounds, device)
+        inertia = {name: _inertia(x.cpu(), centers) for name, centers in found.items()}
+        rows.append(_row(what, "ours", name, seconds, 1, goal, inertia["ours"] / inertia[name] - 1))
+    return rows
 
 
 def selection_by_loop(distance: np.ndarray, K: int, every_state: bool = False) -> np.ndarray:
@@ -238,6 +239,30 @@ def max_pools(device: str = "cuda", size: int = 224, rounds: int = 5, clips: int
     runners = {name: partial(form, x, *POOL_BEFORE["Mixed_4b"]) for name, form in forms.items()}
     what, error = f"max-pool before Mixed_4b, a clip of 16x{size}²", float((ours - theirs).abs().max())
     return _row(what, *forms, race(runners, rounds, device), clips, None, error)
+
+
+def graph_replay(net: I3D | None = None, device: str = "cuda", size: int = 112, rounds: int = 5) -> dict:
+    """Features of one video on a GPU: kernels recorded once as a CUDA graph and launched together, against one by one;
+    ms a clip. The difference is the largest, relative to the largest feature, on a video that was not recorded."""
+    folded, starts = (net or load_i3d()).to(device).eval().folded(), clip_starts("9x16", 96).to(device)
+    seen, other = torch.randint(256, (2, 1, 96, 3, size, size), dtype=torch.uint8, device=device)
+    graph, side = torch.cuda.CUDAGraph(), torch.cuda.Stream(device)
+    with torch.inference_mode():
+        side.wait_stream(torch.cuda.current_stream(device))
+        with torch.cuda.stream(side):  # libraries choose their kernels before the recording
+            for _ in range(3):
+                folded.steps(seen, starts, CLIP)
+        torch.cuda.current_stream(device).wait_stream(side)
+        with torch.cuda.graph(graph):
+            recorded = folded.steps(seen, starts, CLIP)
+        seen.copy_(other)
+        graph.replay()
+        expected = folded.steps(other, starts, CLIP)
+        error = float((recorded - expected).abs().max() / expected.abs().max())
+        runners = {"one CUDA graph": graph.replay, "kernel by kernel": lambda: folded.steps(seen, starts, CLIP)}
+        seconds = race(runners, rounds, device)
+    what = f"I3D width {folded.channels / 1024:g}, kernels of a video, a clip of 16x{size}²"
+    return _row(what, *runners, seconds, len(starts), None, error)
 
 
 def stages(net: FoldedI3D, size: int = 112, rounds: int = 5) -> pd.DataFrame:
@@ -294,8 +319,8 @@ def peaks(device: str = "cpu", dtype: torch.dtype = torch.float32) -> tuple[floa
 def compare(device: str = "cpu", rounds: int = 5, threads: int | None = None) -> pd.DataFrame:
     """Every comparison, as rows: what, ours, ms, alternative, its ms, ratio, goal (NaN: none stated), difference.
 
-    `threads` are PyTorch's on the CPU, as they are if None. On a GPU, pools in Triton have rows of their own; where
-    that kernel does not run, a warning says why.
+    `threads` are PyTorch's on the CPU, as they are if None. On a GPU, pools in Triton and CUDA graphs have rows of their
+    own; where one of them does not run, a warning says why.
     """
     with torch_threads(threads):
         torch.manual_seed(0)
@@ -303,14 +328,22 @@ def compare(device: str = "cpu", rounds: int = 5, threads: int | None = None) ->
         rows = [inference(None, device, rounds=rounds), inference(full, device, rounds=rounds)]
         rows += [training_step(None, device, rounds=rounds), training_step(full, device, rounds=rounds)]
         cuda = torch.device(device).type == "cuda"
+        if not cuda and fast_dtype(device) != torch.float32:
+            rows.insert(2, inference(full, device, rounds=rounds, dtype=torch.float32))
         if cuda:
             rows += [inference(full, device, 224, rounds), training_step(full, device, 224, 4, rounds, mixed=True)]
         rows += [*clustering(rounds=rounds, device=device), *selection(rounds=rounds, device=device)]
         if cuda:
-            try:  # a kernel is compiled where it runs: whatever that machine lacks costs these rows alone
-                rows += [max_pools(device, 224, rounds), inference(full, device, 224, rounds, pools="triton")]
-            except Exception as error:
-                warnings.warn(f"no rows of pools in Triton: {type(error).__name__}: {error}", stacklevel=2)
+            extras = {
+                "of pools in Triton": lambda: [max_pools(device, 224, rounds),
+                                               inference(full, device, 224, rounds, pools="triton")],
+                "of CUDA graphs": lambda: [graph_replay(one, device, 112, rounds) for one in (None, full)],
+            }  # fmt: skip
+            for name, made in extras.items():
+                try:  # what such a machine lacks (a compiler, say) costs these rows alone
+                    rows += made()
+                except Exception as error:
+                    warnings.warn(f"no rows {name}: {type(error).__name__}: {error}", stacklevel=2)
     return pd.DataFrame(rows).astype({"goal": float})
 
 

@@ -22,6 +22,7 @@ from sapnet_core.backbone import (
     training_dtype,
 )
 from sapnet_core.c3d import load_c3d
+from sapnet_core.clipwise import FUSED
 from sapnet_core.data import Record
 from sapnet_core.data.clips import CLIP, clip_starts
 from sapnet_core.pooling import same_padding
@@ -88,6 +89,26 @@ def test_features_and_logits_are_the_published_networks(full, size):
             assert relative(full.classify(x)[0], torch.from_numpy(golden[f"logits_{size}"])) < 1e-4
 
 
+FORMS = [("direct", torch.float32, 1e-5), ("pairs", torch.float32, 1e-5), ("winograd", torch.float32, 1e-5),
+         ("direct", torch.bfloat16, 3e-2), ("winograd", torch.bfloat16, 3e-2)]  # fmt: skip
+
+
+@needs_golden
+@pytest.mark.parametrize("size", ["16x112x112", "20x113x130", "96x112x112"])
+@pytest.mark.parametrize("form, dtype, bound", FORMS)
+def test_each_inference_form_gives_the_published_features(full, monkeypatch, size, form, dtype, bound):
+    if dtype == torch.bfloat16 and fast_dtype("cpu") != dtype:
+        pytest.skip("no bfloat16 in this processor")
+    t, h, w = map(int, size.split("x"))
+    n = torch.arange(3 * t * h * w, dtype=torch.float64)
+    x = (torch.sin(0.37 * n) * torch.cos(0.0113 * n)).to(dtype).view(1, 3, t, h, w)
+    net = FoldedI3D(full, dtype, form=form)
+    monkeypatch.setattr(net, "scaled", lambda _: x.transpose(1, 2))  # these values are no bytes
+    features = net.features(torch.zeros(1, t, 3, h, w, dtype=torch.uint8), "dense")[0]  # (T', C)
+    expected = torch.from_numpy(np.load(GOLDEN / "i3d.npz")[f"mixed_5c_{size}"]).T
+    assert relative(features, expected) < bound
+
+
 @pytest.mark.parametrize("size", [(16, 12, 12), (7, 13, 10), (1, 3, 5)])
 def test_first_layer_on_folded_pixels_is_the_plain_convolution(size):
     draw = torch.Generator().manual_seed(1)
@@ -124,7 +145,7 @@ def test_inference_on_pairs_of_frames_gives_the_same_features(narrow, reading, f
         pytest.skip("no bfloat16 in this processor")
     draw = torch.Generator().manual_seed(6)
     videos = torch.randint(0, 256, (2, frames, 3, *size), dtype=torch.uint8, generator=draw)
-    plain, paired = FoldedI3D(narrow, dtype), FoldedI3D(narrow, dtype, folds_time=True)
+    plain, paired = (FoldedI3D(narrow, dtype, form=form) for form in ("direct", "pairs"))
     assert paired.layers[backbone.STEM][0].shape[1:] == (24, 4, 4, 4)
     assert paired.digest == plain.digest
     ours, reference = paired.features(videos, reading), plain.features(videos, reading)
@@ -136,10 +157,41 @@ def test_inference_on_pairs_of_frames_gives_the_same_features(narrow, reading, f
     assert first.shape == second.shape and relative(first, second) < (1e-5 if dtype == torch.float32 else 2**-7)
 
 
-def test_a_cpu_keeps_single_frames(narrow):
-    assert not narrow.folded().folds_time
+@pytest.mark.parametrize(
+    "reading,frames,size",
+    [("9x16", 96, (49, 64)), ("10x16", 103, (33, 46)), ("10x16", 104, (32, 32)), ("dense", 96, (32, 32)),
+     ("dense", 103, (49, 64)), ("dense", 17, (33, 31)), ("dense", 1, (32, 32)), ("segments", 48, (40, 33))],
+)  # fmt: skip
+@pytest.mark.parametrize("dtype", [torch.float32, torch.bfloat16])
+@pytest.mark.parametrize("wide", [1, 64])
+def test_fewer_products_give_the_same_features(narrow, monkeypatch, reading, frames, size, dtype, wide):
+    if dtype == torch.bfloat16 and fast_dtype("cpu") != dtype:
+        pytest.skip("no bfloat16 in this processor")
+    monkeypatch.setattr(backbone, "WIDE", wide)
+    monkeypatch.setattr(backbone, "LONG", {})
+    draw = torch.Generator().manual_seed(6)
+    videos = torch.randint(0, 256, (2, frames, 3, *size), dtype=torch.uint8, generator=draw)
+    direct, fewer = (FoldedI3D(narrow, dtype, form=form) for form in ("direct", "winograd"))
+    assert len(fewer.fewer) == (20 if wide == 1 else 1) and not direct.fewer  # each with a kernel over time, or the first
+    assert fewer.digest == direct.digest + "-winograd"
+    ours, reference = fewer.features(videos, reading), direct.features(videos, reading)
+    assert ours.shape == reference.shape and relative(ours, reference) < (1e-5 if dtype == torch.float32 else 3e-2)
+    assert torch.equal(fewer.features(videos[1:], reading), ours[1:])  # the same bits, whatever ran before
+
+
+def test_a_processor_takes_the_form_that_pays(narrow, full):
+    forms = {(net.width, dtype): net.folded(dtype).form for net in (narrow, full)
+             for dtype in (torch.float32, torch.bfloat16)}  # fmt: skip
+    assert set(forms.values()) <= {"direct", "winograd"}
+    if FUSED:
+        assert [key for key, form in forms.items() if form == "direct"] == [(0.125, torch.bfloat16)]
+        assert set(full.folded(torch.float32).fewer) == {
+            "Conv3d_1a_7x7", "Conv3d_2c_3x3", *(f"{name}.b1b" for name in backbone.MIXED)
+        }  # fmt: skip
     if fast_dtype("cpu") == torch.bfloat16:
         assert narrow.folded(torch.bfloat16).layers[backbone.STEM][0].shape[1:] == (12, 7, 4, 4)
+    with pytest.raises(ValueError, match="form 'fft' is unknown: choose one of direct, pairs, winograd"):
+        FoldedI3D(narrow, form="fft")
 
 
 def clips_of(videos: torch.Tensor, starts, length: int) -> torch.Tensor:

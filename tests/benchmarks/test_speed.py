@@ -6,9 +6,11 @@ Bounds are about half of what the slowest processor met so far gives when it is 
 
 import pytest
 import torch
+from torch.fx.experimental.proxy_tensor import make_fx
 
 from sapnet_core import benchmarks
-from sapnet_core.backbone import I3D, fast_dtype, load_i3d
+from sapnet_core.backbone import I3D, FoldedI3D, fast_dtype, load_i3d
+from sapnet_core.data.clips import CLIP, clip_starts
 from sapnet_core.pooling import max_pool
 from sapnet_core.pseudo_labels import greedy_states
 
@@ -92,7 +94,7 @@ def test_forms_of_a_pool_are_held_against_each_other(monkeypatch, wrong):
 @pytest.fixture
 def rows(monkeypatch):
     """Every comparison replaced by a row that says with what it was called."""
-    for name in ("inference", "training_step", "clustering", "selection", "max_pools"):
+    for name in ("inference", "training_step", "clustering", "selection", "max_pools", "graph_replay"):
 
         def row(*args, name=name, pools="torch", **kwargs):
             made = {"what": name, "ours": pools, "goal": None, "ms": torch.get_num_threads()}
@@ -109,14 +111,29 @@ def test_threads_are_lent_to_the_comparisons_and_given_back(rows, capsys):
     assert "2 thread(s)" in capsys.readouterr().out and torch.get_num_threads() == 1
 
 
-def test_pools_in_triton_are_compared_on_a_gpu_and_cost_no_other_row_where_they_fail(rows):
+@pytest.mark.parametrize("extra, gone", [("max_pools", 2), ("graph_replay", 2)])
+def test_what_needs_a_gpu_is_compared_there_and_costs_no_other_row_where_it_fails(rows, extra, gone):
     plain, gpu = benchmarks.compare(), benchmarks.compare("cuda")
-    assert "triton" not in set(plain.ours) and "max_pools" not in set(plain.what)
-    assert list(gpu.what[-2:]) == ["max_pools", "inference"] and list(gpu.ours).count("triton") == 1
+    assert "triton" not in set(plain.ours) and not {"max_pools", "graph_replay"} & set(plain.what)
+    assert list(gpu.what[-4:]) == ["max_pools", "inference", "graph_replay", "graph_replay"]
+    assert list(gpu.ours).count("triton") == 1
 
     def broken(*_):
         raise RuntimeError("no compiler")
 
-    rows.setattr(benchmarks, "max_pools", broken)
+    rows.setattr(benchmarks, extra, broken)
     with pytest.warns(UserWarning, match="RuntimeError: no compiler"):
-        assert len(benchmarks.compare("cuda")) == len(gpu) - 2
+        assert len(benchmarks.compare("cuda")) == len(gpu) - gone
+
+
+@pytest.mark.parametrize("form", ["direct", "pairs"])
+def test_the_kernels_of_one_video_serve_every_other(form):
+    """What a CUDA graph replays: a program recorded on one video, which no value of its pixels may have shaped."""
+    net, starts = FoldedI3D(I3D(0.0625).eval(), torch.float32, form=form), clip_starts("9x16", 96)
+    draw = torch.Generator().manual_seed(0)
+    seen, other = torch.randint(256, (2, 1, 96, 3, 40, 40), dtype=torch.uint8, generator=draw)
+    with torch.no_grad():
+        record = make_fx(lambda *given: net.steps(*given, CLIP), tracing_mode="fake", _allow_non_fake_inputs=True)
+        program = record(seen, starts)
+        ours, expected = program(other, starts), net.steps(other, starts, CLIP)
+    assert torch.equal(ours, expected) and not torch.equal(ours, net.steps(seen, starts, CLIP))
