@@ -3,7 +3,7 @@
 Two forms of one network. `I3D` is the trainable form; its parameter names are those of the published Kinetics
 checkpoint `rgb_imagenet.pt`, so that file loads as it is. `FoldedI3D` is what extracts features: batch normalization is
 folded into the convolutions, tensors are channels-last. In both, the first layer runs on folded pixels (`fold_space`);
-in the second, on a GPU, on folded frames too (`fold_time`), and wide layers on a processor have fewer products (`winograd`).
+in the second, on a GPU, on folded frames too (`fold_time`); on a CPU, wide layers take fewer products (`winograd`).
 
 Both pad as TensorFlow's SAME does (more at the back than in front where the total is odd), as the published weights
 expect. What a checkpoint does not record is an option: BatchNorm's eps (1e-3 as trained; forks run it with 1e-5), and
@@ -22,7 +22,7 @@ from torch.utils.checkpoint import checkpoint as recomputed
 from sapnet_core.clipwise import FUSED, Clipwise, conv_relu
 from sapnet_core.pooling import NEIGHBORS, max_pool_same, pool_form, same_padding
 from sapnet_core.storage import read_tensors
-from sapnet_core.winograd import ConvOverTime, Workspace
+from sapnet_core.winograd import ConvOverTime
 
 EPS = 1e-3
 FORMS = ("direct", "pairs", "winograd")
@@ -224,8 +224,8 @@ class FoldedI3D(Clipwise):
 
     Two options change how, not what. `pools` is a key of `pooling.POOLS`: "torch", or "triton", the same numbers by one
     kernel on a GPU. `form` is how it convolves, the same up to rounding: "direct"; "pairs", the first layer on pairs of
-    frames (`fold_time`); "winograd", with fewer products over time in the first layer and those of `WIDE` channels (`ConvOverTime`). None
-    takes "pairs" on a GPU, "winograd" on a processor in float32 or at the published width, else "direct".
+    frames (`fold_time`); "winograd", the first layer and those of `WIDE` channels with fewer products (`ConvOverTime`).
+    None takes "pairs" on a GPU, "winograd" on a processor in float32 or at the published width, else "direct".
 
     Raises:
         ValueError: unknown `scaling`, `pools` or `form`, or pools that do not run on the network's device.
@@ -249,7 +249,7 @@ class FoldedI3D(Clipwise):
             raise ValueError(f"form {form!r} is unknown: choose one of {', '.join(FORMS)}")
         options = ("-winograd" if self.form == "winograd" else "") + ("" if eps == EPS else f"-eps{eps:g}")
         super().__init__(device, net.channels, dtype, scaling, state_digest(net.state_dict()), options)
-        self.pool, pairs, workspace = pool_form(pools, device), self.form == "pairs", Workspace()
+        self.pool, pairs = pool_form(pools, device), self.form == "pairs"
         # oneDNN's float32 is faster on 3 channels as is
         self.folds = pairs or (self.form == "direct" and not (fused and dtype == torch.float32))
         self.stem_stride = (1, 1, 1) if pairs else (2, 1, 1) if self.folds else (2, 2, 2)
@@ -261,7 +261,7 @@ class FoldedI3D(Clipwise):
                 weight, bias = (tensor.detach() for tensor in fold(unit))
                 if self.form == "winograd" and weight.shape[2] > 1 and (name == STEM or min(weight.shape[:2]) >= WIDE):
                     stride, padding = (2, 0) if name == STEM else (1, 1)
-                    self.fewer[name] = ConvOverTime(weight, bias, self.dtype, stride, padding, workspace)
+                    self.fewer[name] = ConvOverTime(weight, bias, self.dtype, stride, padding)
                 if name == STEM and self.folds:
                     weight = fold_time(fold_kernel(weight)) if pairs else fold_kernel(weight)
                 weight = weight.to(self.dtype, memory_format=torch.channels_last_3d)

@@ -319,8 +319,8 @@ def peaks(device: str = "cpu", dtype: torch.dtype = torch.float32) -> tuple[floa
 def compare(device: str = "cpu", rounds: int = 5, threads: int | None = None) -> pd.DataFrame:
     """Every comparison, as rows: what, ours, ms, alternative, its ms, ratio, goal (NaN: none stated), difference.
 
-    `threads` are PyTorch's on the CPU, as they are if None. On a GPU, pools in Triton and CUDA graphs have rows of their
-    own; where one of them does not run, a warning says why.
+    `threads` are PyTorch's on the CPU, as they are if None. On a GPU, pools in Triton and CUDA graphs have rows of
+    their own; where one of them does not run, a warning says why.
     """
     with torch_threads(threads):
         torch.manual_seed(0)

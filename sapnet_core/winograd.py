@@ -9,9 +9,6 @@ Here a "product" is a convolution over height and width, and B and A act on whol
 With m = 4, the 12 such convolutions of four outputs of a 3x3x3 kernel become 6, and the 28 of the first layer 13.
 """
 
-import math
-import threading
-
 import numpy as np
 import torch
 import torch.nn.functional as F
@@ -20,7 +17,7 @@ from torch import Tensor
 from sapnet_core.clipwise import FUSED
 from sapnet_core.pooling import same_padding
 
-__all__ = ["ConvOverTime", "Workspace", "minimal_filter"]
+__all__ = ["ConvOverTime", "minimal_filter"]
 
 OUTPUTS = 4  # m: more save little and cost digits
 TILES = 2  # of m outputs, at once: what a cache holds
@@ -44,24 +41,6 @@ def minimal_filter(m: int, r: int) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
     return A, G, B
 
 
-class Workspace(threading.local):
-    """Memory for what a layer needs while it runs, used again by the next: fresh memory costs its first touch each time.
-
-    Every thread has its own.
-    """
-
-    def __init__(self):
-        self.parts: dict[tuple[str, torch.dtype, torch.device], Tensor] = {}
-
-    def take(self, name: str, shape: tuple[int, ...], like: Tensor) -> Tensor:
-        """A tensor of that shape with `like`'s dtype and device, and any content; valid until `name` is taken again."""
-        key, count = (name, like.dtype, like.device), math.prod(shape)
-        if key not in self.parts or len(self.parts[key]) < count:
-            with torch.inference_mode(False):  # else it could not be written outside of that mode
-                self.parts[key] = torch.empty(count, dtype=like.dtype, device=like.device)
-        return self.parts[key][:count].view(shape)
-
-
 class ConvOverTime:
     """A convolution with bias and ReLU, SAME-padded in time, whose sums over time are minimal filters. No gradients.
 
@@ -75,21 +54,10 @@ class ConvOverTime:
         dtype: numbers it computes in.
         stride: over time, height and width.
         padding: over height and width.
-        workspace: that of other layers, which do not run at the same time in the same thread.
     """
 
-    def __init__(
-        self,
-        weight: Tensor,
-        bias: Tensor,
-        dtype: torch.dtype,
-        stride: int = 1,
-        padding: int = 0,
-        workspace: Workspace | None = None,
-    ):
-        self.workspace = workspace or Workspace()
-        self.bias, self.stride, self.padding, self.taps = bias.to(dtype), stride, padding, weight.shape[2]
-        self.kernel = weight.shape[3:]
+    def __init__(self, weight: Tensor, bias: Tensor, dtype: torch.dtype, stride: int = 1, padding: int = 0):
+        self.bias, self.stride, self.padding, self.kernel = bias.to(dtype), stride, padding, weight.shape[2:]
         self.fused = FUSED and weight.device.type == "cpu"
         self.inputs, self.kernels = [], []
         for phase in range(stride):
@@ -121,10 +89,10 @@ class ConvOverTime:
         return y.movedim(-1, 1)
 
     def _products(self, x: Tensor, start: int, tiles: int) -> Tensor:
-        """Products (n, tiles * b, H', W', O), summed over the phases, for that many tiles of outputs from `start` on."""
-        sizes = [(n + 2 * self.padding - k) // self.stride + 1 for n, k in zip(x.shape[2:4], self.kernel, strict=True)]
-        shape = self.outputs.shape[1], tiles * len(x), *sizes, len(self.bias)
-        products = self.workspace.take("products", shape, x).zero_()
+        """Products (n, tiles * b, H', W', O), summed over the phases, for so many tiles of outputs from `start` on."""
+        sizes = [(n + 2 * self.padding - k) // self.stride + 1
+                 for n, k in zip(x.shape[2:4], self.kernel[1:], strict=True)]  # fmt: skip
+        products = x.new_zeros(self.outputs.shape[1], tiles * len(x), *sizes, len(self.bias))
         for phase, kernels in enumerate(self.kernels):
             values, at = self._values(x, phase, start, tiles), [*range(len(kernels) - 1), -1]
             for value, kernel, j in zip(values, kernels, at, strict=True):
@@ -133,14 +101,14 @@ class ConvOverTime:
 
     def _values(self, x: Tensor, phase: int, start: int, tiles: int) -> Tensor:
         """Values (n, tiles * b, C, H, W) of a phase's frames at the points."""
-        front = same_padding(x.shape[1], self.taps, self.stride)[0]
+        front = same_padding(x.shape[1], self.kernel[0], self.stride)[0]
         first, offset = divmod(phase - front, self.stride)
         frames, inputs, first = x[:, offset :: self.stride].flatten(2), self.inputs[phase], first + start
         # `first` is the frame of this phase that the first tap falls on; those outside of the video are zeros: left out
         last = first + inputs.shape[2] - (TILES - tiles) * OUTPUTS
         used = slice(max(first, 0), min(last, frames.shape[1]))
         weights = inputs[:, :tiles, used.start - first : used.stop - first].flatten(0, 1)
-        values = self.workspace.take("values", (len(weights), len(x), frames.shape[2]), x)
+        values = x.new_empty(len(weights), len(x), frames.shape[2])
         for video, some in enumerate(frames[:, used]):
             torch.mm(weights, some, out=values[:, video])
         return values.view(len(inputs), -1, *x.shape[2:]).movedim(-1, 2)

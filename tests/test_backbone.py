@@ -172,7 +172,7 @@ def test_fewer_products_give_the_same_features(narrow, monkeypatch, reading, fra
     draw = torch.Generator().manual_seed(6)
     videos = torch.randint(0, 256, (2, frames, 3, *size), dtype=torch.uint8, generator=draw)
     direct, fewer = (FoldedI3D(narrow, dtype, form=form) for form in ("direct", "winograd"))
-    assert len(fewer.fewer) == (20 if wide == 1 else 1) and not direct.fewer  # each with a kernel over time, or the first
+    assert len(fewer.fewer) == (20 if wide == 1 else 1) and not direct.fewer  # each kernel over time, or the first
     assert fewer.digest == direct.digest + "-winograd"
     ours, reference = fewer.features(videos, reading), direct.features(videos, reading)
     assert ours.shape == reference.shape and relative(ours, reference) < (1e-5 if dtype == torch.float32 else 3e-2)

@@ -26,8 +26,8 @@ TOP_LEVEL = {"README.md", "runall.sh", "environment.yml", "pyproject.toml", "LIC
 FLOORS = [
     {"", "paths", "profiles", "progress", "storage", "threads", "metrics", "evidence", "paper", "embedded"},
     {"data", "actors", "sim"},
-    {"detector", "tracking", "clipwise", "backbone", "pooling", "triton_pool", "kinetics", "c3d", "video_swin",
-     "pseudo_labels", "parsing", "contrast", "regression", "losses", "sapnet", "endtoend", "segmentation",
+    {"detector", "tracking", "clipwise", "backbone", "pooling", "triton_pool", "winograd", "kinetics", "c3d",
+     "video_swin", "pseudo_labels", "parsing", "contrast", "regression", "losses", "sapnet", "endtoend", "segmentation",
      "attention_maps"},
     {"data.footage", "data.views", "data.backbones", "data.extraction", "data.features", "data.sequences",
      "sim.example", "pretrain", "detector_training"},
@@ -70,7 +70,7 @@ def code_lines(file: Path) -> int:
 
 # Lines of code a part may have: the method is thin; decoding hostile files, playing four sports and the systems that
 # the paper compares with take their room.
-ROOM = {"method": 5_200, "methods": 1_500, "data": 2_200, "sim": 3_600}
+ROOM = {"method": 5_320, "methods": 1_500, "data": 2_200, "sim": 3_600}
 
 
 @pytest.mark.parametrize("part", ROOM)

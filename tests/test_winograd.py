@@ -1,14 +1,12 @@
 """Minimal filters against plain sums, and layers of them against the direct convolution."""
 
-from threading import Thread
-
 import numpy as np
 import pytest
 import torch
 import torch.nn.functional as F
 
 from sapnet_core.pooling import same_padding
-from sapnet_core.winograd import ConvOverTime, Workspace, minimal_filter
+from sapnet_core.winograd import ConvOverTime, minimal_filter
 
 
 @pytest.mark.parametrize("m, r", [(1, 1), (2, 3), (3, 2), (4, 3), (4, 4)])
@@ -21,7 +19,7 @@ def test_a_minimal_filter_is_the_filter(m, r):
 
 
 def layer(stride, dtype=torch.float64, channels=3, seed=0):
-    """A direct layer as a function and its minimal form: 3x3x3 of stride 1, or 7x7x7 of stride 2 without SAME in space."""
+    """A direct layer and its minimal form: 3x3x3 of stride 1, or 7x7x7 of stride 2, which pads time alone."""
     draw, kernel = torch.Generator().manual_seed(seed), 3 if stride == 1 else 7
     weight = torch.randn(5, channels, kernel, kernel, kernel, generator=draw, dtype=torch.float64) / kernel**2
     bias, padding = torch.randn(5, generator=draw, dtype=torch.float64), int(stride == 1)
@@ -66,26 +64,3 @@ def test_it_takes_fewer_products(monkeypatch):
         counted.clear()
         layer(stride, torch.float32)[1](maps(frames, torch.float32, 1))
         assert sum(counted) == expected  # images convolved; directly: 3 * 8, 7 * 8, 3 * 4, 3 * 5
-
-
-def test_a_workspace_is_used_again_and_shared_by_no_two_threads():
-    space, like, other = Workspace(), torch.zeros(1), []
-    first = space.take("a", (3, 4), like).fill_(1)
-    assert space.take("a", (2, 5), like).data_ptr() == first.data_ptr() != space.take("b", (2, 5), like).data_ptr()
-    thread = Thread(target=lambda: other.append(space.take("a", (3, 4), like).data_ptr()))
-    thread.start(), thread.join()
-    assert other[0] != first.data_ptr()
-    with torch.inference_mode():
-        space.take("c", (2,), like)
-    space.take("c", (2,), like).fill_(1)  # no tensor of inference mode alone
-    assert space.take("a", (4, 4), like).numel() == 16 and space.take("a", (3,), like.double()).dtype == torch.float64
-
-
-@torch.inference_mode()
-def test_layers_that_share_a_workspace_do_not_disturb_each_other():
-    space, x = Workspace(), maps(9, torch.float32)
-    layers = [layer(1, torch.float32, seed=seed)[1] for seed in range(2)]
-    alone = [some(x).clone() for some in layers]
-    for some in layers:
-        some.workspace = space
-    assert all(torch.equal(some(x), y) for some, y in zip(layers * 2, alone * 2, strict=True))
