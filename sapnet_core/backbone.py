@@ -224,8 +224,9 @@ class FoldedI3D(Clipwise):
 
     Two options change how, not what. `pools` is a key of `pooling.POOLS`: "torch", or "triton", the same numbers by one
     kernel on a GPU. `form` is how it convolves, the same up to rounding: "direct"; "pairs", the first layer on pairs of
-    frames (`fold_time`); "winograd", the first layer and those of `WIDE` channels with fewer products (`ConvOverTime`).
-    None takes "pairs" on a GPU, "winograd" on a processor in float32 or at the published width, else "direct".
+    frames (`fold_time`) and the 1x1x1 siblings of a block as one convolution; "winograd", the first layer and those of
+    `WIDE` channels with fewer products (`ConvOverTime`). None takes "pairs" on a GPU, "winograd" on a processor in
+    float32 or at the published width, else "direct".
 
     Raises:
         ValueError: unknown `scaling`, `pools` or `form`, or pools that do not run on the network's device.
@@ -266,6 +267,9 @@ class FoldedI3D(Clipwise):
                     weight = fold_time(fold_kernel(weight)) if pairs else fold_kernel(weight)
                 weight = weight.to(self.dtype, memory_format=torch.channels_last_3d)
                 self.layers[name] = weight, bias.to(self.dtype)
+        for name in MIXED if pairs else ():  # a GPU reads what they share once; a CPU loses more by copying the parts
+            siblings = [self.layers[f"{name}.{branch}"] for branch in ("b0", "b1a", "b2a")]
+            self.layers[name] = tuple(map(torch.cat, zip(*siblings, strict=True)))
 
     def layer(self, x: Tensor, name: str) -> Tensor:
         """One convolution with bias and ReLU."""
@@ -328,9 +332,15 @@ class FoldedI3D(Clipwise):
 
     def mixed(self, x: Tensor, name: str) -> Tensor:
         """One Inception block."""
-        one, two = (self.layer(self.layer(x, f"{name}.b{i}a"), f"{name}.b{i}b") for i in (1, 2))
-        pooled = self.layer(self.pool(x, *NEIGHBORS), f"{name}.b3b")
-        return torch.cat([self.layer(x, f"{name}.b0"), one, two, pooled], 1)
+        branches = ("b0", "b1a", "b2a")
+        if name in self.layers:
+            sizes = [len(self.layers[f"{name}.{branch}"][1]) for branch in branches]
+            first, *parts = self.layer(x, name).split(sizes, 1)
+            parts = [part.contiguous(memory_format=torch.channels_last_3d) for part in parts]
+        else:
+            first, *parts = (self.layer(x, f"{name}.{branch}") for branch in branches)
+        one, two = (self.layer(part, f"{name}.b{i}b") for i, part in enumerate(parts, 1))
+        return torch.cat([first, one, two, self.layer(self.pool(x, *NEIGHBORS), f"{name}.b3b")], 1)
 
     def steps(self, videos: Tensor, starts: Tensor, length: int) -> Tensor:
         """As `Clipwise.steps`, with the first layers of clips one by one and the small last ones of some together."""

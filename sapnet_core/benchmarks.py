@@ -92,15 +92,15 @@ def _row(
 
 def inference(
     net: I3D | None = None, device: str = "cpu", size: int = 112, rounds: int = 5, dtype: torch.dtype | None = None,
-    pools: str = "torch",
+    pools: str = "torch", form: str | None = None,
 ) -> dict:  # fmt: skip
     """Features of one video, nine clips of 16 frames, uint8 in: `FoldedI3D` against `PlainI3D`; ms a clip.
 
-    `net` is the shipped network if None; `dtype` and `pools` are those of `FoldedI3D`. The difference is the largest,
-    relative to the largest feature.
+    `net` is the shipped network if None; `dtype`, `pools` and `form` are those of `FoldedI3D`. The difference is the
+    largest, relative to the largest feature.
     """
     net = (net or load_i3d()).to(device).eval()
-    folded, plain = net.folded(dtype, pools=pools), PlainI3D(net)
+    folded, plain = FoldedI3D(net, dtype, pools=pools, form=form), PlainI3D(net)
     video = torch.randint(256, (1, 96, 3, size, size), dtype=torch.uint8, generator=torch.Generator().manual_seed(0))
     starts = clip_starts("9x16", 96)
 
@@ -113,7 +113,7 @@ def inference(
     expected = simple()
     error = float((folded.features(video, "9x16") - expected).abs().max() / expected.abs().max())
     name = str(folded.dtype).removeprefix("torch.")
-    ours = f"FoldedI3D, {name}" + ("" if pools == "torch" else f", pools in {pools}")
+    ours = f"FoldedI3D, {name}" + ("" if pools == "torch" else f", pools in {pools}") + (f", {form}" if form else "")
     runners = {ours: lambda: folded.features(video, "9x16"), "plain form, float32": simple}
     goal = GOALS["inference"].get(torch.device(device).type, {}).get(name)
     what = f"I3D width {net.width:g}, inference, a clip of 16x{size}²"
@@ -331,7 +331,8 @@ def compare(device: str = "cpu", rounds: int = 5, threads: int | None = None) ->
         if not cuda and fast_dtype(device) != torch.float32:
             rows.insert(2, inference(full, device, rounds=rounds, dtype=torch.float32))
         if cuda:
-            rows += [inference(full, device, 224, rounds), training_step(full, device, 224, 4, rounds, mixed=True)]
+            rows += [inference(full, device, 224, rounds, form=form) for form in ("pairs", "direct")]
+            rows += [training_step(full, device, 224, 4, rounds, mixed=True)]
         rows += [*clustering(rounds=rounds, device=device), *selection(rounds=rounds, device=device)]
         if cuda:
             extras = {

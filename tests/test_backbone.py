@@ -147,6 +147,7 @@ def test_inference_on_pairs_of_frames_gives_the_same_features(narrow, reading, f
     videos = torch.randint(0, 256, (2, frames, 3, *size), dtype=torch.uint8, generator=draw)
     plain, paired = (FoldedI3D(narrow, dtype, form=form) for form in ("direct", "pairs"))
     assert paired.layers[backbone.STEM][0].shape[1:] == (24, 4, 4, 4)
+    assert len(paired.layers["Mixed_3b"][1]) == 8 + 12 + 2 and "Mixed_3b" not in plain.layers  # siblings as one
     assert paired.digest == plain.digest
     ours, reference = paired.features(videos, reading), plain.features(videos, reading)
     assert relative(ours, reference) < (1e-5 if dtype == torch.float32 else 1e-2)
