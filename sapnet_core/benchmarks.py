@@ -21,7 +21,7 @@ from sapnet_core.backbone import I3D, MIXED, POOL_BEFORE, STEM, FoldedI3D, Unit3
 from sapnet_core.data.clips import CLIP, clip_starts
 from sapnet_core.pooling import pool_form, same_padding
 from sapnet_core.pseudo_labels import greedy_states, kmeans
-from sapnet_core.threads import torch_threads
+from sapnet_core.threads import torch_threads, usable_device
 
 __all__ = ["PlainI3D", "race", "inference", "training_step", "clustering", "selection", "max_pools",
            "graph_replay", "stages", "peaks", "compare", "machine"]  # fmt: skip
@@ -358,7 +358,7 @@ def machine(device: str = "cpu") -> str:
 def main(arguments: list[str] | None = None) -> None:
     """Print the comparisons made on this machine."""
     parser = argparse.ArgumentParser(description="Time the hot paths beside their alternatives.")
-    parser.add_argument("--device", default="cpu")
+    parser.add_argument("--device", default="cpu", type=usable_device, help="cpu or cuda")
     parser.add_argument("--rounds", type=int, default=5)
     parser.add_argument("--threads", type=int, help="PyTorch's threads on the CPU (default: as they are)")
     args = parser.parse_args(arguments)

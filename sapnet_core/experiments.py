@@ -23,6 +23,7 @@ from sapnet_core.sapnet import SAPNetSettings
 from sapnet_core.selection import SELECT
 from sapnet_core.sim import sport_of
 from sapnet_core.systems import BACKBONE_OF, CONTROLS, EVERY, OURS, REFINED, REMOVED, SEARCHED, SYSTEMS
+from sapnet_core.threads import usable_device
 from sapnet_core.trials import Trial, trial_data, trial_records
 
 __all__ = [
@@ -308,7 +309,7 @@ def main(arguments: list[str] | None = None) -> None:
     parser.add_argument("--jobs", type=int, default=profiles.jobs())
     parser.add_argument("--dask", metavar="ADDRESS", help="scheduler of a Dask cluster, as tcp://host:8786: its workers"
                         " run the trials, and share the folder SAPNET_RUNS (same as SAPNET_DASK)")  # fmt: skip
-    parser.add_argument("--device", default="cpu")
+    parser.add_argument("--device", default="cpu", type=usable_device, help="cpu or cuda")
     args = parser.parse_args(arguments)
     if args.jobs < 1:
         parser.error(f"--jobs {args.jobs}: one at least")

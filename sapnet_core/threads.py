@@ -1,11 +1,13 @@
-"""PyTorch's threads within a block: sums come out in another order with another number of them."""
+"""What PyTorch computes with: its threads within a block (with another number of them sums come out in another order),
+and the device that a command line names."""
 
+from argparse import ArgumentTypeError
 from collections.abc import Iterator
 from contextlib import contextmanager
 
 import torch
 
-__all__ = ["torch_threads"]
+__all__ = ["torch_threads", "usable_device"]
 
 
 @contextmanager
@@ -17,3 +19,17 @@ def torch_threads(count: int | None) -> Iterator[None]:
         yield
     finally:
         torch.set_num_threads(before)
+
+
+def usable_device(name: str) -> str:
+    """`name`, if this machine has that device: a `type` for `argparse`.
+
+    Raises:
+        ArgumentTypeError: it has not, or there is no such device.
+    """
+    try:
+        torch.empty(1, device=name)
+    except (RuntimeError, AssertionError) as error:  # a build without CUDA asserts
+        reason = str(error).partition("\n")[0].partition(". ")[0]
+        raise ArgumentTypeError(f"no device {name!r} here: {reason}. Choose cpu, or cuda where a GPU is") from None
+    return name

@@ -70,7 +70,7 @@ def code_lines(file: Path) -> int:
 
 # Lines of code a part may have: the method is thin; decoding hostile files, playing four sports and the systems that
 # the paper compares with take their room.
-ROOM = {"method": 5_330, "methods": 1_500, "data": 2_200, "sim": 3_600}
+ROOM = {"method": 5_340, "methods": 1_500, "data": 2_200, "sim": 3_600}
 
 
 @pytest.mark.parametrize("part", ROOM)

@@ -1,0 +1,26 @@
+"""What PyTorch computes with, as a command line names it."""
+
+import pytest
+import torch
+
+from sapnet_core import benchmarks, experiments
+from sapnet_core.threads import torch_threads, usable_device
+
+
+def test_threads_are_lent_and_given_back():
+    before = torch.get_num_threads()
+    with torch_threads(before + 1):
+        assert torch.get_num_threads() == before + 1
+    with pytest.raises(KeyError), torch_threads(before + 2):
+        raise KeyError
+    assert torch.get_num_threads() == before
+
+
+@pytest.mark.parametrize("main", [experiments.main, benchmarks.main])
+@pytest.mark.parametrize("device", ["cuda:99", "gpu"])
+def test_a_device_that_is_not_here_is_named_before_any_work(main, device, capsys):
+    assert usable_device("cpu") == "cpu"
+    with pytest.raises(SystemExit):
+        main(["--device", device])
+    said = capsys.readouterr().err
+    assert f"argument --device: no device '{device}' here" in said and "Traceback" not in said
