@@ -2,8 +2,8 @@
 
 Two forms of one network. `I3D` is the trainable form; its parameter names are those of the published Kinetics
 checkpoint `rgb_imagenet.pt`, so that file loads as it is. `FoldedI3D` is what extracts features: batch normalization is
-folded into the convolutions, tensors are channels-last. In both, the first layer runs on folded pixels (`fold_space`);
-in the second, on a GPU, on folded frames too (`fold_time`); on a CPU, wide layers take fewer products (`winograd`).
+folded into the convolutions, tensors are channels-last. In both, the first layer runs on folded pixels (`stem`); in the
+second, on a GPU, on folded frames too; on a CPU, wide layers take fewer products (`winograd`).
 
 Both pad as TensorFlow's SAME does (more at the back than in front where the total is odd), as the published weights
 expect. What a checkpoint does not record is an option: BatchNorm's eps (1e-3 as trained; forks run it with 1e-5), and
@@ -21,6 +21,7 @@ from torch.utils.checkpoint import checkpoint as recomputed
 
 from sapnet_core.clipwise import FUSED, Clipwise, conv_relu
 from sapnet_core.pooling import NEIGHBORS, max_pool_same, pool_form, same_padding
+from sapnet_core.stem import fold_kernel, fold_space, fold_time, pad_space
 from sapnet_core.storage import read_tensors
 from sapnet_core.winograd import ConvOverTime
 
@@ -51,45 +52,6 @@ POOL_BEFORE = {
     "Mixed_4b": ((3, 3, 3), (2, 2, 2)),
     "Mixed_5b": ((2, 2, 2), (2, 2, 2)),
 }
-
-
-def pad_space(x: Tensor) -> Tensor:
-    """SAME padding of (..., H, W) for the first layer, to even sizes (the folded kernel has an eighth, zero tap)."""
-    pads = []
-    for size in x.shape[:-3:-1]:  # F.pad counts from the last axis
-        front, back = same_padding(size, 7, 2)
-        pads += [front, back + (size + front + back) % 2]
-    return F.pad(x, pads)
-
-
-def fold_space(x: Tensor) -> Tensor:
-    """Space to depth: 2x2 pixels of (B, T, H, W, 3) become channels, (B, 12, T, H/2, W/2), channels-last in memory.
-
-    The first layer is 7x7 of stride 2 on 3 channels, a shape that processors do badly. On folded pixels it is 4x4 of
-    stride 1 on 12 channels: the same sums (`fold_kernel`), three times as fast in bfloat16 on a CPU.
-    """
-    b, t, h, w, c = x.shape
-    x = x.reshape(b, t, h // 2, 2, w // 2, 2 * c).transpose(3, 4).reshape(b, t, h // 2, w // 2, 4 * c)
-    return x.movedim(-1, 1)  # (B, 2*2*3, T, H/2, W/2)
-
-
-def fold_kernel(weight: Tensor) -> Tensor:
-    """Turn the first layer's kernel (O, 3, 7, 7, 7) into the one (O, 12, 7, 4, 4) that acts on `fold_space`."""
-    o, c, t = weight.shape[:3]
-    w = F.pad(weight, (0, 1, 0, 1)).view(o, c, t, 4, 2, 4, 2)
-    return w.permute(0, 4, 6, 1, 2, 3, 5).reshape(o, 4 * c, t, 4, 4)  # (O, 2*2*3, 7, 4, 4)
-
-
-def fold_time(weight: Tensor) -> Tensor:
-    """Turn a kernel (O, C, 7, h, w) of stride 2 in time into the one (O, 2C, 4, h, w) of stride 1 on pairs of frames.
-
-    The channels of a pair are those of its earlier frame, then those of its later one. Tensor cores take channels in
-    multiples of 8, which 24 are: with the kernel of `fold_kernel`, on an H100, such a convolution took 5.7 ms in
-    bfloat16, the first layer of a draft without it 14.1 ms (36 clips of 16x224x224). A CPU is faster on 12 channels.
-    """
-    o, c, _, h, w = weight.shape
-    pairs = F.pad(weight, (0, 0, 0, 0, 0, 1)).view(o, c, 4, 2, h, w)  # the eighth tap is zero
-    return pairs.permute(0, 3, 1, 2, 4, 5).reshape(o, 2 * c, 4, h, w)
 
 
 class Unit3D(nn.Module):
@@ -301,11 +263,12 @@ class FoldedI3D(Clipwise):
     def clip_index(self, starts: Tensor, length: int, frames: int) -> Tensor:
         """Frames of the clips that begin at `starts` (clips,), (clips, L), frame `frames` being zeros: padded in time
         as far as the first layer does not."""
+        index = starts[:, None] + torch.arange(length, device=self.device)
+        if self.form == "winograd":  # pads by itself
+            return index
         front, back = (zeros - self.stem_padding[0] for zeros in same_padding(length, 7, 2))
         back += (self.form == "pairs") * ((front + length + back) % 2)  # pairs come out even: the eighth tap's is zero
-        if self.form == "winograd":
-            front = back = 0
-        return F.pad(starts[:, None] + torch.arange(length, device=self.device), (front, back), value=frames)
+        return F.pad(index, (front, back), value=frames)
 
     def clips(self, frames: Tensor, index: Tensor) -> Tensor:
         """Clips (B*N, 3, 12 or 24, L', H', W') of `frames` (B, T + 1, H', W', ...), by an index (N, L) of theirs."""

@@ -17,14 +17,14 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from sapnet_core.backbone import I3D, MIXED, POOL_BEFORE, STEM, FoldedI3D, Unit3D, fast_dtype, load_i3d
+from sapnet_core.backbone import I3D, MIXED, POOL_BEFORE, FoldedI3D, Unit3D, fast_dtype, load_i3d
 from sapnet_core.data.clips import CLIP, clip_starts
 from sapnet_core.pooling import pool_form, same_padding
 from sapnet_core.pseudo_labels import greedy_states, kmeans
 from sapnet_core.threads import torch_threads, usable_device
 
 __all__ = ["PlainI3D", "race", "inference", "training_step", "clustering", "selection", "max_pools",
-           "graph_replay", "stages", "peaks", "compare", "machine"]  # fmt: skip
+           "graph_replay", "compare", "machine"]  # fmt: skip
 
 GOALS = {  # the least ratio asked for, by device and dtype
     "inference": {"cpu": {"float32": 3.0, "bfloat16": 6.0}, "cuda": {"bfloat16": 4.0, "float32": 4.0}},
@@ -189,13 +189,13 @@ def clustering(M: int = 10, iterations: int = 10, rounds: int = 5, device: str =
         made = [KMeans(M, n_init=1, max_iter=iterations, random_state=0).fit(array) for array in arrays]
         found["scikit-learn, in a loop"] = torch.from_numpy(np.stack([one.cluster_centers_ for one in made]))
 
-    what, rows = "k-means, 32 videos x 96 x 1024, 10 centers", []
     others = {"faiss, in a loop": (by_faiss, 1.0), "scikit-learn, in a loop": (by_sklearn, 12.0)}
-    for name, (other, goal) in others.items():  # a race each: threads of one spin on while the next is timed
-        seconds = race({"ours": ours, name: other}, rounds, device)
-        inertia = {name: _inertia(x.cpu(), centers) for name, centers in found.items()}
-        rows.append(_row(what, "ours", name, seconds, 1, goal, inertia["ours"] / inertia[name] - 1))
-    return rows
+    # a race each: threads of one spin on while the next is timed
+    seconds = {name: race({"ours": ours, name: other}, rounds, device) for name, (other, _) in others.items()}
+    inertia = {name: _inertia(x.cpu(), centers) for name, centers in found.items()}
+    what = "k-means, 32 videos x 96 x 1024, 10 centers"
+    return [_row(what, "ours", name, seconds[name], 1, goal, inertia["ours"] / inertia[name] - 1)
+            for name, (_, goal) in others.items()]  # fmt: skip
 
 
 def selection_by_loop(distance: np.ndarray, K: int, every_state: bool = False) -> np.ndarray:
@@ -246,13 +246,9 @@ def graph_replay(net: I3D | None = None, device: str = "cuda", size: int = 112, 
     ms a clip. The difference is the largest, relative to the largest feature, on a video that was not recorded."""
     folded, starts = (net or load_i3d()).to(device).eval().folded(), clip_starts("9x16", 96).to(device)
     seen, other = torch.randint(256, (2, 1, 96, 3, size, size), dtype=torch.uint8, device=device)
-    graph, side = torch.cuda.CUDAGraph(), torch.cuda.Stream(device)
+    graph = torch.cuda.CUDAGraph()
     with torch.inference_mode():
-        side.wait_stream(torch.cuda.current_stream(device))
-        with torch.cuda.stream(side):  # libraries choose their kernels before the recording
-            for _ in range(3):
-                folded.steps(seen, starts, CLIP)
-        torch.cuda.current_stream(device).wait_stream(side)
+        folded.steps(seen, starts, CLIP)  # libraries choose their kernels before the recording
         with torch.cuda.graph(graph):
             recorded = folded.steps(seen, starts, CLIP)
         seen.copy_(other)
@@ -263,57 +259,6 @@ def graph_replay(net: I3D | None = None, device: str = "cuda", size: int = 112, 
         seconds = race(runners, rounds, device)
     what = f"I3D width {folded.channels / 1024:g}, kernels of a video, a clip of 16x{size}²"
     return _row(what, *runners, seconds, len(starts), None, error)
-
-
-def stages(net: FoldedI3D, size: int = 112, rounds: int = 5) -> pd.DataFrame:
-    """Where the time of `FoldedI3D.features` goes: one row a stage, for a clip of 16 frames out of nine.
-
-    Columns: stage, gflop, megabytes (each operation reads its inputs and writes its output once), ms.
-    """
-    device, video = str(net.device), torch.randint(256, (1, 96, 3, size, size), dtype=torch.uint8)
-    clips, moved, layer, rows = 9 if net.device.type == "cpu" else 1, [], net.layer, []
-
-    def noted(x: Tensor, name: str) -> Tensor:
-        out, weight = layer(x, name), net.layers[name][0]
-        flop = 2 * weight.numel() // len(weight) * out.numel()
-        moved.append((flop, (x.numel() + weight.numel() + out.numel()) * x.element_size()))
-        return out
-
-    def stage(name: str, run: Callable[[Tensor], Tensor], x: Tensor, per: int, besides: int = 0) -> Tensor:
-        """Time a stage for `per` clips; beside its convolutions it moves `besides` times its input and output."""
-        moved.clear()
-        net.layer = noted
-        out = run(x)
-        net.layer = layer
-        flop, size = (sum(part) for part in zip(*moved, (0, besides * (x.nbytes + out.nbytes)), strict=True))
-        seconds = race({name: lambda: run(x)}, rounds, device, warm=True)[name]
-        rows.append((name, flop / per / 1e9, size / per / 1e6, seconds / per * 1e3))
-        return out
-
-    def pooled(name: str, x: Tensor, per: int) -> Tensor:
-        return stage(f"pool before {name}", lambda x: net.pool(x, *POOL_BEFORE[name]), x, per, 1)
-
-    with torch.inference_mode():
-        frames = stage("pixels", net.frames, video, 9, 1)
-        clip = net.clips(frames, net.clip_index(clip_starts("9x16", 96)[:1], CLIP, 96))
-        x = stage(STEM, lambda x: net.layer(x, STEM), clip, 1)
-        for name in ("Conv3d_2b_1x1", "Conv3d_2c_3x3"):
-            x = pooled(name, x, 1) if name in POOL_BEFORE else x
-            x = stage(name, partial(lambda name, x: net.layer(x, name), name), x, 1)
-        x = torch.cat([pooled("Mixed_3b", x, 1)] * clips)
-        for name in MIXED:
-            x = pooled(name, x, clips) if name in ("Mixed_4b", "Mixed_5b") else x
-            x = stage(name, partial(lambda name, x: net.mixed(x, name), name), x, clips, 2)  # pool, concatenation
-    return pd.DataFrame(rows, columns=["stage", "gflop", "megabytes", "ms"])
-
-
-def peaks(device: str = "cpu", dtype: torch.dtype = torch.float32) -> tuple[float, float]:
-    """What this device reaches at best: GFLOP/s of a large matrix product, and GB/s of a large copy (read + write)."""
-    side, long = (1024, 2**25) if torch.device(device).type == "cpu" else (8192, 2**29)
-    a, source = torch.randn(side, side, device=device, dtype=dtype), torch.zeros(long, device=device)
-    target = torch.empty_like(source)
-    seconds = race({"product": lambda: a @ a, "copy": lambda: target.copy_(source)}, 5, device)
-    return 2e-9 * side**3 / seconds["product"], 2e-9 * source.nbytes / seconds["copy"]
 
 
 def compare(device: str = "cpu", rounds: int = 5, threads: int | None = None) -> pd.DataFrame:

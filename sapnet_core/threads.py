@@ -30,6 +30,5 @@ def usable_device(name: str) -> str:
     try:
         torch.empty(1, device=name)
     except (RuntimeError, AssertionError) as error:  # a build without CUDA asserts
-        reason = str(error).partition("\n")[0].partition(". ")[0]
-        raise ArgumentTypeError(f"no device {name!r} here: {reason}. Choose cpu, or cuda where a GPU is") from None
+        raise ArgumentTypeError(f"no device {name!r} here, choose cpu: {str(error).partition('. ')[0]}") from None
     return name

@@ -65,14 +65,11 @@ class ConvOverTime:
             A, G, B = (torch.from_numpy(matrix).to(taps) for matrix in minimal_filter(OUTPUTS, taps.shape[2]))
             kernels = torch.einsum("nr,ocrhw->nochw", G, taps).to(dtype)
             self.kernels.append([kernel.contiguous(memory_format=torch.channels_last) for kernel in kernels])
-            inputs = taps.new_zeros(len(B), TILES, TILES * OUTPUTS + taps.shape[2] - 1)
-            outputs = taps.new_zeros(TILES, OUTPUTS, len(B), TILES)
-            for tile in range(TILES):
-                inputs[:, tile, tile * OUTPUTS :][:, : len(B)] = B
-                outputs[tile, :, :, tile] = A
-            self.inputs.append(inputs.to(dtype))
-            # that of the phase with the most taps serves all: their points are the first of its own, and infinity
-            self.outputs = self.outputs if phase else outputs.flatten(0, 1).to(dtype)
+            tiles = [F.pad(B, (tile * OUTPUTS, (TILES - 1 - tile) * OUTPUTS)) for tile in range(TILES)]
+            self.inputs.append(torch.stack(tiles, 1).to(dtype))  # (n, tiles, inputs of all tiles)
+            if phase == 0:  # it has the most taps and serves all: their points are the first of its own, and infinity
+                # (outputs of all tiles, n, tiles)
+                self.outputs = torch.einsum("mn,st->smnt", A, torch.eye(TILES).to(A)).flatten(0, 1).to(dtype)
 
     def __call__(self, x: Tensor) -> Tensor:
         """Maps (b, C, T, H, W), channels last in memory, to (b, O, T / stride rounded up, H', W')."""
@@ -90,8 +87,7 @@ class ConvOverTime:
 
     def _products(self, x: Tensor, start: int, tiles: int) -> Tensor:
         """Products (n, tiles * b, H', W', O), summed over the phases, for so many tiles of outputs from `start` on."""
-        sizes = [(n + 2 * self.padding - k) // self.stride + 1
-                 for n, k in zip(x.shape[2:4], self.kernel[1:], strict=True)]  # fmt: skip
+        sizes = [(x.shape[i + 1] + 2 * self.padding - self.kernel[i]) // self.stride + 1 for i in (1, 2)]
         products = x.new_zeros(self.outputs.shape[1], tiles * len(x), *sizes, len(self.bias))
         for phase, kernels in enumerate(self.kernels):
             values, at = self._values(x, phase, start, tiles), [*range(len(kernels) - 1), -1]
@@ -101,10 +97,10 @@ class ConvOverTime:
 
     def _values(self, x: Tensor, phase: int, start: int, tiles: int) -> Tensor:
         """Values (n, tiles * b, C, H, W) of a phase's frames at the points."""
-        front = same_padding(x.shape[1], self.kernel[0], self.stride)[0]
-        first, offset = divmod(phase - front, self.stride)
-        frames, inputs, first = x[:, offset :: self.stride].flatten(2), self.inputs[phase], first + start
-        # `first` is the frame of this phase that the first tap falls on; those outside of the video are zeros: left out
+        skipped, offset = divmod(phase - same_padding(x.shape[1], self.kernel[0], self.stride)[0], self.stride)
+        frames, inputs = x[:, offset :: self.stride].flatten(2), self.inputs[phase]  # (b, frames of this phase, H*W*C)
+        # the frames of this phase that taps fall on; those outside of the video are zeros: left out
+        first = start + skipped
         last = first + inputs.shape[2] - (TILES - tiles) * OUTPUTS
         used = slice(max(first, 0), min(last, frames.shape[1]))
         weights = inputs[:, :tiles, used.start - first : used.stop - first].flatten(0, 1)

@@ -9,7 +9,7 @@ import torch
 import torch.nn.functional as F
 from torch import nn
 
-from sapnet_core import backbone
+from sapnet_core import backbone, stem
 from sapnet_core.backbone import (
     I3D,
     SHIPPED,
@@ -126,18 +126,21 @@ def test_first_layer_on_pairs_of_frames_is_the_plain_convolution(size):
     weight = torch.randn(4, 3, 7, 7, 7, generator=draw, dtype=torch.float64)
     reference = F.conv3d(F.pad(x, [n for s in size[::-1] for n in same_padding(s, 7, 2)]), weight, stride=2)
     front, back = same_padding(size[0], 7, 2)
-    frames = F.pad(backbone.pad_space(x), (0, 0, 0, 0, front, back + 1))  # one more: an even number
-    folded = backbone.fold_space(frames.movedim(1, -1))  # (2, 12, T, H', W')
+    frames = F.pad(stem.pad_space(x), (0, 0, 0, 0, front, back + 1))  # one more: an even number
+    folded = stem.fold_space(frames.movedim(1, -1))  # (2, 12, T, H', W')
     pairs = torch.cat([folded[:, :, ::2], folded[:, :, 1::2]], 1)
-    ours = F.conv3d(pairs, backbone.fold_time(backbone.fold_kernel(weight)))
+    ours = F.conv3d(pairs, stem.fold_time(stem.fold_kernel(weight)))
     assert ours.shape == reference.shape and torch.allclose(ours, reference, atol=1e-12)
 
 
-@pytest.mark.parametrize(
+each_reading = pytest.mark.parametrize(
     "reading,frames,size",
-    [("9x16", 96, (49, 64)), ("10x16", 103, (33, 46)), ("dense", 96, (32, 32)), ("dense", 103, (49, 64)),
-     ("dense", 17, (33, 31)), ("dense", 1, (32, 32)), ("segments", 48, (40, 33))],
+    [("9x16", 96, (49, 64)), ("10x16", 103, (33, 46)), ("10x16", 104, (32, 32)), ("dense", 96, (32, 32)),
+     ("dense", 103, (49, 64)), ("dense", 17, (33, 31)), ("dense", 1, (32, 32)), ("segments", 48, (40, 33))],
 )  # fmt: skip
+
+
+@each_reading
 @pytest.mark.parametrize("dtype", [torch.float32, torch.bfloat16])
 def test_inference_on_pairs_of_frames_gives_the_same_features(narrow, reading, frames, size, dtype):
     """The form for GPUs, forced on here."""
@@ -158,11 +161,7 @@ def test_inference_on_pairs_of_frames_gives_the_same_features(narrow, reading, f
     assert first.shape == second.shape and relative(first, second) < (1e-5 if dtype == torch.float32 else 2**-7)
 
 
-@pytest.mark.parametrize(
-    "reading,frames,size",
-    [("9x16", 96, (49, 64)), ("10x16", 103, (33, 46)), ("10x16", 104, (32, 32)), ("dense", 96, (32, 32)),
-     ("dense", 103, (49, 64)), ("dense", 17, (33, 31)), ("dense", 1, (32, 32)), ("segments", 48, (40, 33))],
-)  # fmt: skip
+@each_reading
 @pytest.mark.parametrize("dtype", [torch.float32, torch.bfloat16])
 @pytest.mark.parametrize("wide", [1, 64])
 def test_fewer_products_give_the_same_features(narrow, monkeypatch, reading, frames, size, dtype, wide):

@@ -26,13 +26,14 @@ TOP_LEVEL = {"README.md", "runall.sh", "environment.yml", "pyproject.toml", "LIC
 FLOORS = [
     {"", "paths", "profiles", "progress", "storage", "threads", "metrics", "evidence", "paper", "embedded"},
     {"data", "actors", "sim"},
-    {"detector", "tracking", "clipwise", "backbone", "pooling", "triton_pool", "winograd", "kinetics", "c3d",
+    {"detector", "tracking", "clipwise", "backbone", "pooling", "triton_pool", "stem", "winograd", "kinetics", "c3d",
      "video_swin", "pseudo_labels", "parsing", "contrast", "regression", "losses", "sapnet", "endtoend", "segmentation",
      "attention_maps"},
     {"data.footage", "data.views", "data.backbones", "data.extraction", "data.features", "data.sequences",
      "sim.example", "pretrain", "detector_training"},
     {"keep", "training", "methods", "selection", "executors"},
-    {"trials", "fitting", "systems", "results", "experiments", "ledger", "claims", "calibrate", "tuning", "benchmarks"},
+    {"trials", "fitting", "systems", "results", "experiments", "ledger", "claims", "calibrate", "tuning", "benchmarks",
+     "roofline"},
     {"provenance", "report", "runner", "notebooks"},
 ]
 

@@ -8,7 +8,7 @@ import pytest
 import torch
 from torch.fx.experimental.proxy_tensor import make_fx
 
-from sapnet_core import benchmarks
+from sapnet_core import benchmarks, roofline
 from sapnet_core.backbone import I3D, FoldedI3D, fast_dtype, load_i3d
 from sapnet_core.data.clips import CLIP, clip_starts
 from sapnet_core.pooling import max_pool
@@ -75,7 +75,7 @@ def test_ties_go_to_the_lowest_state_in_loops_and_in_ours():
 
 def test_stages_add_up_to_the_networks_operations():
     net = load_i3d().folded(torch.float32)
-    table = benchmarks.stages(net, rounds=1).set_index("stage")
+    table = roofline.stages(net, rounds=1).set_index("stage")
     assert table.loc["Conv3d_1a_7x7", "gflop"] == pytest.approx(2e-9 * 343 * 3 * 16 * 8 * 56 * 56)
     assert table.loc["Mixed_3b", "gflop"] > 0 and (table.ms > 0).all() and (table.megabytes > 0).all()
     whole = benchmarks.inference(rounds=2, dtype=torch.float32)["ms"]
