@@ -12,7 +12,7 @@ import pytest
 import torch
 from PIL import Image
 
-from sapnet_core.data import AnnotationError, folder, load_records
+from sapnet_core.data import AnnotationError, folder, load_records, sequence_files
 from sapnet_core.data.folder import read_folder, read_sequence, sequence_shape
 
 HEAD = "id,path,score,split\n"
@@ -273,7 +273,7 @@ def test_torn_and_foreign_sequences(tmp_path):
 
 
 def test_a_file_above_the_limit_is_not_read(tmp_path, monkeypatch):
-    monkeypatch.setattr(folder, "LIMIT", 1000)
+    monkeypatch.setattr(sequence_files, "LIMIT", 1000)
     for name in ("a.npy", "a.csv", "a.npz"):
         (tmp_path / name).write_bytes(bytes(2000))
         refused(lambda name=name: read_sequence(tmp_path / name), f"{name}: has 0 MiB, the limit is 0")

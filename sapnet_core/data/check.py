@@ -16,9 +16,10 @@ import pandas as pd
 
 from sapnet_core.data import READERS, AnnotationError, finediving, finefs, load_records, mtl_aqa, rhythmic
 from sapnet_core.data.clips import SAMPLED
-from sapnet_core.data.folder import NAME, SEQUENCES, read_sequence
+from sapnet_core.data.folder import NAME
 from sapnet_core.data.layout import record_places
 from sapnet_core.data.records import OFFICIAL_SIZES, Record
+from sapnet_core.data.sequence_files import SEQUENCES, read_sequence
 from sapnet_core.data.unpickle import read_pickle
 
 __all__ = ["SOURCES", "SUMS", "check_dataset", "shared_dives"]

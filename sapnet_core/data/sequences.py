@@ -9,8 +9,8 @@ from torch import Tensor
 
 from sapnet_core.data.extraction import LABELS
 from sapnet_core.data.features import Features
-from sapnet_core.data.folder import SEQUENCES, read_sequence
 from sapnet_core.data.records import Record
+from sapnet_core.data.sequence_files import SEQUENCES, read_sequence
 from sapnet_core.parsing import interpolation_matrix
 
 __all__ = ["STEPS", "is_sequence", "sequence_digest", "sequence_features"]
