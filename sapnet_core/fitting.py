@@ -166,8 +166,16 @@ def fit_looks(
 
 def _scored(trial: Trial, data: TrialData, fitted: Fitted, frame, unit, device: str) -> FittedTrial:
     scored = _split(trial, data)[1]
-    frame = frame[scored].to(device)
-    return fitted, frame, scored, fitted.predict(frame).cpu() * unit[scored]
+    return fitted, frame[scored].to(device), scored, _points(fitted, frame, unit, scored, device)
+
+
+def _points(fitted: Fitted, frame: torch.Tensor, unit: torch.Tensor, rows: torch.Tensor, device: str) -> torch.Tensor:
+    """Predicted scores of the videos `rows` (n,), in points.
+
+    Each set of videos is one batch: a matrix product may round a row otherwise in a batch of another size, so whoever
+    wants the stored prediction of a test video again has to pass the same set.
+    """
+    return fitted.predict(frame[rows].to(device)).cpu() * unit[rows]
 
 
 def stack_key(trial: Trial, data: TrialData) -> tuple | None:
@@ -196,7 +204,16 @@ def fit_stack(
 
 
 def predict_all(trial: Trial, data: TrialData, device: str = "cpu") -> torch.Tensor:
-    """Train a trial on its data and predict every video of them, training videos without score too: (N,) points."""
+    """Train a trial on its data and predict every video of them, training videos without score too: (N,) points.
+
+    Those of the scored videos are bit for bit what `fit_trial` predicts.
+    """
     fitted, keep, frame, unit = _trained(trial, data, device)
     fitted = _chosen(trial, data, fitted, keep, frame, unit, device)
-    return fitted.predict(frame.to(device)).cpu() * unit
+    scored = torch.zeros(len(unit), dtype=torch.bool)
+    scored[_split(trial, data)[1]] = True
+    points = torch.empty(len(unit))
+    for part in (scored, ~scored):
+        rows = torch.nonzero(part).flatten()
+        points[rows] = _points(fitted, frame, unit, rows, device)
+    return points
