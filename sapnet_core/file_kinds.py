@@ -1,0 +1,74 @@
+"""What a path leads to and what kind of file some bytes are, in words: for messages that say what was found."""
+
+import os
+import stat
+from pathlib import Path
+
+__all__ = ["ARCHIVES", "content_kind", "found_at", "listed"]
+
+ARCHIVES = (".zip", ".tar", ".tgz", ".tar.gz", ".tar.bz2", ".tar.xz", ".tar.zst", ".7z", ".rar", ".gz", ".xz", ".zst")
+HEAD = 4096  # bytes that tell a kind
+SIGNS = (  # how a file begins, and what it then is
+    (b"\xd0\xcf\x11\xe0\xa1\xb1\x1a\xe1", "an old Excel or Word file"),
+    (b"%PDF-", "a PDF file"),
+    (b"{\\rtf", "an RTF file"),
+    (b"\x1f\x8b", "a gzip archive"),
+    (b"BZh", "a bzip2 archive"),
+    (b"\xfd7zXZ\x00", "an xz archive"),
+    (b"\x28\xb5\x2f\xfd", "a zstd archive"),
+    (b"7z\xbc\xaf\x27\x1c", "a 7z archive"),
+    (b"Rar!", "a rar archive"),
+    (b"SQLite format 3\x00", "an SQLite database"),
+    (b"PAR1", "a Parquet file"),
+    (b"\x93NUMPY", "a NumPy array"),
+    (b"\x89PNG", "a picture"),
+    (b"\xff\xd8\xff", "a picture"),
+    (b"version https://git-lfs", "a pointer of Git LFS (`git lfs pull` fetches the file itself)"),
+)
+ZIPPED = (
+    (b"xl/workbook", "an Excel workbook"),
+    (b"word/document", "a Word document"),
+    (b"opendocument.spreadsheet", "a spreadsheet of OpenDocument"),
+    (b"Index/Document", "a Numbers or Pages document"),
+)
+MARKUP = ((b"<!doctype html", "a web page"), (b"<html", "a web page"), (b"<?xml", "an XML file"))
+
+
+def content_kind(content: bytes) -> str:
+    """What kind of file begins with these bytes; "" where nothing tells."""
+    if not content:
+        return "an empty file"
+    if content.startswith(b"PK\x03\x04"):
+        inside = (kind for sign, kind in ZIPPED if sign in content[:HEAD])
+        return next(inside, "a zip archive")
+    text = content[:HEAD].removeprefix(b"\xef\xbb\xbf").lstrip().lower()
+    markup = (kind for sign, kind in MARKUP if text.startswith(sign))
+    return next((kind for sign, kind in SIGNS if content.startswith(sign)), next(markup, ""))
+
+
+def found_at(path: Path | str) -> str:
+    """What lies at a path: "" for nothing, "a folder", "an empty file", "a link that leads nowhere", "a web page" ...;
+    "a file" where nothing tells more. Never raises."""
+    try:
+        mode = os.stat(path).st_mode
+    except (OSError, ValueError) as error:
+        if os.path.islink(path):
+            return "a link that leads nowhere"
+        absent = isinstance(error, FileNotFoundError | NotADirectoryError)
+        return "" if absent else f"out of reach ({getattr(error, 'strerror', None) or error})"
+    if stat.S_ISDIR(mode):
+        return "a folder"
+    if not stat.S_ISREG(mode):
+        return "a pipe, a device or a socket"
+    try:
+        with open(path, "rb") as file:
+            return content_kind(file.read(HEAD)) or "a file"
+    except OSError as error:
+        return f"a file that cannot be opened ({error.strerror})"
+
+
+def listed(names: list[str], most: int = 3) -> str:
+    """The first names, and how many there are beyond."""
+    shown = [name if name.isprintable() else ascii(name)[1:-1] for name in names[:most]]
+    more = f" and {len(names) - most} more" if len(names) > most else ""
+    return ", ".join(shown) + more
