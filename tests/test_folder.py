@@ -4,7 +4,9 @@ import io
 import math
 import os
 import pickle
+import re
 import struct
+import unicodedata
 import zipfile
 
 import numpy as np
@@ -12,8 +14,8 @@ import pytest
 import torch
 from PIL import Image
 
-from sapnet_core.data import AnnotationError, folder, load_records, sequence_files
-from sapnet_core.data.folder import read_folder, read_sequence, sequence_shape
+from sapnet_core.data import AnnotationError, load_records, sequence_files
+from sapnet_core.data.folder import folder_faults, read_folder, read_sequence, sequence_shape
 
 HEAD = "id,path,score,split\n"
 ROWS = "a,a.npy,7.5,train\nb,b.npy,,train\nc,c.npy,3,test\n"
@@ -130,18 +132,160 @@ def test_bad_spans(own, values, fault):
 
 def test_bad_tables(own):
     refused(lambda: own("id,path,score\na,a.npy,1\n"), "records.csv: no column 'split'")
-    refused(lambda: own(""), "records.csv: no column 'id'")
+    refused(lambda: own(""), "records.csv: no table of UTF-8 text, but an empty file")
     refused(lambda: own("rater," + HEAD), "column 'rater' is unknown: use id, path, .*or begin it with #")
     refused(lambda: own("id," + HEAD), "column 'id' stands twice")
     refused(lambda: own(HEAD + "a,a.npy,,train\nc,c.npy,1,test\n"), "no train row has a score")
     refused(lambda: own(HEAD + "a,a.npy,1,train\n"), "no test row has a score")
-    refused(lambda: own(HEAD), "no train row has a score")
+    refused(lambda: own(HEAD), "records.csv: has no rows")
     refused(lambda: own(HEAD + ROWS, "utf-16"), "records.csv: no table of UTF-8 text")
     refused(lambda: own(HEAD + 'a,"a.npy,1,train\n'), "records.csv: no table of UTF-8 text")
     zero = "id,path,score,split,difficulty\na,a.npy,1,train,0\nb,b.npy,1,test,\n"
     refused(lambda: own(zero), "line 2: difficulty 0 is not above 0")
     (own.root / "records.csv").unlink()
     refused(lambda: read_folder(own.root), "records.csv: no such file: write a table with the columns id, path")
+
+
+@pytest.fixture
+def films(own):
+    """The folder with more in it; gives the path that a row's path is read as, or raises."""
+    for name in (NFD, "films/anna.mp4.npy", "films/Ben 1.npy", "films/carl.NPY", "9.41\u202fAM.npy", "50%.npy"):
+        (own.root / name).parent.mkdir(exist_ok=True)
+        np.save(own.root / "x.npy", np.ones((5, 4), np.float32))
+        (own.root / "x.npy").rename(own.root / name)
+    return lambda path: own(f'{HEAD}{ROWS}d,"{path}",1,train\n')[3].path
+
+
+NFC, NFD = (unicodedata.normalize(form, "films/Zoë.npy") for form in ("NFC", "NFD"))
+
+
+def test_a_path_is_found_as_it_is_meant(films, own):
+    real = NFD if NFD in {f"films/{name}" for name in os.listdir(own.root / "films")} else NFC
+    for path in (NFC, NFD, NFC.replace("/", "\\"), "./" + NFC, "films//" + NFD[6:], f" {NFC} "):
+        assert films(path) in (real, path)
+        assert (own.root / films(path)).is_file()
+    for path in ("films\\Ben 1.npy", "films/carl.NPY", "9.41\u202fAM.npy", "50%.npy"):
+        assert films(path) == path.replace("\\", "/")
+
+
+@pytest.mark.parametrize("path, near", [
+    ("films/ben 1.npy", "'films/Ben 1.npy' is, in other capitals"),
+    ("Films\\Ben 1.npy", "'films/Ben 1.npy' is, in other capitals"),
+    ("films/carl.npy", "'films/carl.NPY' is, in other capitals"),
+    ("films/Ben%201.npy", "'films/Ben 1.npy' is"),
+    ("films/Ben_1.npy", "'films/Ben 1.npy' is"),
+    ("films/Ben  1.npy", "of the same look is, spelled 'films/Ben 1.npy'"),
+    ("9.41 AM.npy", r"of the same look is, spelled '9.41\u202fAM.npy'"),
+    ("films/Ben 1.mp4", "'films/Ben 1.npy' is, with another ending"),
+    ("films/Ben 1", "'films/Ben 1.npy' is, with another ending"),
+    ("films/anna.mp4", "'films/anna.mp4.npy' is, with another ending"),
+    ("Ben 1.npy", "'films/Ben 1.npy' is"),
+    ("films/b.npy", "'b.npy' is"),
+    ("own/films/Ben 1.npy", "'films/Ben 1.npy' is"),
+    (NFC.encode().decode("cp1252"), "UTF-8 was read as code page 1252"),
+])  # fmt: skip
+def test_what_lies_near_a_path_is_said(films, own, path, near):
+    if (own.root / path).exists():
+        pytest.skip("capitals mean nothing to this file system")
+    refused(lambda: films(path), f"line 5: path .* is not there, but .*{re.escape(near)}.*: write it so")
+
+
+def test_two_names_of_one_look_are_not_chosen_from(films, own):
+    for name in ("o\u0302\u0323.npy", "o\u0323\u0302.npy"):  # the marks of one letter in either order
+        np.save(own.root / name, np.ones((5, 4), np.float32))
+    if len({name for name in os.listdir(own.root) if name.startswith(("o", "ộ"))}) < 2:
+        pytest.skip("this file system takes both for one")
+    refused(lambda: films("ộ.npy"), r"2 of that look are \('o\\u0302\\u0323.npy'")
+
+
+@pytest.mark.parametrize("path, fault", [
+    ("https://example.org/a.mp4", "is an address: download"),
+    ("file:///films/a.npy", "is an address"),
+    ("~/films/a.npy", "leads out of the folder"),
+    ("\\\\server\\films\\a.npy", "leads out of the folder"),
+    ("\\films\\a.npy", "leads out of the folder"),
+    ("gone.npy", "is not there, but a link that leads nowhere"),
+    ("round.npy", "is not there, but a link that leads nowhere"),
+    ("pipe.npy", "is not there, but a pipe"),
+    ("empty", "is a folder without frames .*, it holds nothing: name the video in it"),
+    ("films", "is a folder without frames .*, it holds Ben 1.npy"),
+    ("folder.npy", "is a folder, and named as a sequence is"),
+    ("a\u200b.npy", r"not printable \(U\+200B cannot be seen: rename"),
+    ("x" * 300 + ".npy", "is not there"),
+])  # fmt: skip
+def test_what_a_path_leads_to_is_named(films, own, path, fault):
+    (own.root / "gone.npy").symlink_to(own.root / "elsewhere.npy")
+    (own.root / "round.npy").symlink_to(own.root / "round.npy")
+    os.mkfifo(own.root / "pipe.npy")
+    for name in ("empty", "folder.npy"):
+        (own.root / name).mkdir()
+    refused(lambda: films(path), f"records.csv: line 5: path .*{fault}")
+    if path in ("empty", "films"):  # a span does not hide it
+        refused(lambda: own(f"end_frame,{HEAD}5,d,{path},1,train\n,a,a.npy,1,test\n"), f"line 2: path .*{fault}")
+
+
+@pytest.mark.parametrize("first, second", [
+    ("Zo\u00eb", "Zoe\u0308"), ("A1", "\uff211"), ("a b", "a  b"), ("x", "x\ufe0f"),
+])  # fmt: skip
+def test_ids_of_one_look_are_one_id(own, first, second):
+    def rows(*ids):
+        return HEAD + "".join(f"{key},a.npy,{n},{part}\n" for n, (key, part) in enumerate(ids))
+
+    for one, two in ((first, first), (first, second), (second, first)):
+        table = rows((one, "train"), ("other", "train"), (two, "test"))
+        refused(lambda table=table: own(table), "line 4: id .* stands twice, first in line 2")
+    assert [r.key for r in own(rows(("a", "train"), ("A", "train"), ("=1+1", "train"), (second, "test")))][3] == second
+
+
+@pytest.mark.parametrize("sign", ["\u200b", "\u200d", "\u2066", "\u202e", "\xad", "\ufeff", "\xa0", "\u3164", "\u034f"])
+def test_signs_that_cannot_be_seen_are_named(own, sign):
+    table = "group," + HEAD + "{}x,a{},a.npy,1,train\nx,b,b.npy,2,test\n"
+    name = rf"\(U\+{ord(sign):04X} cannot be seen\)"
+    refused(lambda: own(table.format("", sign + "b")), f"line 2: id .*{name}")
+    refused(lambda: own(table.format("x" + sign, "")), f"line 2: group .*{name}")
+
+
+def test_groups_of_one_form_are_one_group(own):
+    table = "group," + HEAD + "Zo\u00eb,a,a.npy,1,train\nZoe\u0308,b,b.npy,2,test\n"
+    assert {record.group for record in own(table)} == {"Zo\u00eb"}
+    refused(lambda: own(table.replace("Zoe\u0308", "Zo\u00eb\ufe0e")), "line 3: group .*cannot be seen")
+    refused(lambda: own(table.replace("Zo", "A1,Zo", 1).replace("A1,Zo\u00eb", "A1").replace("Zoe\u0308", "\uff211")),
+            "line 3: group .* looks as that of line 2")  # fmt: skip
+
+
+@pytest.mark.parametrize("text, value", [
+    ("7", 7), ("+7.5", 7.5), ("-.5", -0.5), ("7.", 7), ("1e-3", 0.001), ("1E5", 1e5), ("-0", 0), ("3e38", 3e38),
+])  # fmt: skip
+def test_numbers_are_read(own, text, value):
+    assert own(HEAD + f"a,a.npy,{text},train\nb,b.npy,1,test\n")[0].score == value
+
+
+@pytest.mark.parametrize("text", ["1_000", "0x10", "infinity", "-inf", "1e", "7 5", "٣", "7,5", "−1", "1e999", "80%"])
+def test_what_is_no_number_is_named(own, text):
+    fault = f"line 2: score {re.escape(repr(text))} is (no number|beyond float32)"
+    refused(lambda: own(HEAD + f'a,a.npy,"{text}",train\nb,b.npy,1,test\n'), fault)
+
+
+@pytest.mark.parametrize("score, difficulty, fault", [
+    ("1e39", "1", "score '1e39' is beyond float32"),
+    ("1e-300", "1", "score '1e-300' is beyond float32"),
+    ("1", "1e39", "difficulty '1e39' is beyond float32"),
+    ("1e30", "1e-30", r"score 1e\+30 over difficulty 1e-30 is beyond float32"),
+])  # fmt: skip
+def test_numbers_that_float32_does_not_hold_are_refused(own, score, difficulty, fault):
+    table = f"difficulty,{HEAD}{difficulty},a,a.npy,{score},train\n1,b,b.npy,1,test\n"
+    refused(lambda: own(table), f"line 2: {fault}.*: rescale")
+
+
+def test_every_fault_of_a_table_is_told_and_the_first_one_raised(own):
+    table = HEAD + ROWS + "d,d.npy,1,train\ne,a.npy,x,train\na,a.npy,1,val\n"
+    refused(lambda: own(table), "line 5: path 'd.npy' is not there")
+    faults = folder_faults(own.root)
+    assert [fault.partition("records.csv: ")[2][:6] for fault in faults] == ["line 5", "line 6", "line 7"]
+    own(HEAD + ROWS)
+    assert folder_faults(own.root) == []
+    (own.root / "records.csv").write_text("id;path;score;split\n")
+    assert len(folder_faults(own.root)) == 1
 
 
 # ---- sequences

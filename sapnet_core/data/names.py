@@ -1,0 +1,113 @@
+"""Names that a person reads as one and a computer as several: Unicode forms, invisible characters, capitals, endings.
+
+macOS writes "Zoë" as an e and a diaeresis, most keyboards as one character; a spreadsheet saves `films\\anna.mp4`. Such
+a name is found where nothing else can be meant (`Names.real`), or what lies near it is said (`Names.near`).
+"""
+
+import os
+import re
+import unicodedata
+from collections.abc import Callable, Sequence
+from functools import partial
+from pathlib import Path
+from urllib.parse import unquote
+
+__all__ = ["Names", "hidden", "look", "loose", "nfc"]
+
+nfc = partial(unicodedata.normalize, "NFC")
+# printable to Python, and nothing to see: fillers, joiners, variation selectors
+UNSEEN = {0x034F, 0x115F, 0x1160, 0x17B4, 0x17B5, 0x180B, 0x180C, 0x180D, 0x180F, 0x2800, 0x3164, 0xFFA0,
+          *range(0xFE00, 0xFE10), *range(0xE0100, 0xE01F0)}  # fmt: skip
+
+
+def look(text: str) -> str:
+    """What a text looks like: equal for texts that only a computer tells apart."""
+    if text.isascii() and text.isprintable():
+        return " ".join(text.split())
+    seen = (c for c in text if ord(c) not in UNSEEN and unicodedata.category(c) != "Cf")
+    return " ".join(unicodedata.normalize("NFKC", "".join(seen)).split())
+
+
+def loose(text: str) -> str:
+    """What is left of a name without capitals, signs between its words, quotes around it and escapes of the web."""
+    return re.sub(r"[\s_\-\"'“”„«»]", "", look(unquote(text)).casefold())
+
+
+def hidden(text: str) -> str:
+    """The first character of a text that cannot be seen or printed, as "U+200B"; "" without one."""
+    if text.isascii() and text.isprintable():
+        return ""
+    return next((f"U+{ord(c):04X}" for c in text if not c.isprintable() or ord(c) in UNSEEN - {0xFE0F}), "")
+
+
+class Names:
+    """Finds names below one folder, where each folder is listed once."""
+
+    def __init__(self, root: Path):
+        self.root = root
+        self._listed: dict[tuple[str, Callable], dict[str, list[str]]] = {}
+
+    def real(self, parts: Sequence[str]) -> list[str] | None:
+        """The names on disk that `parts` lead along, equal up to their Unicode form; None for none or several."""
+        return self._walk(parts, nfc)
+
+    def near(self, parts: Sequence[str]) -> str:
+        """What is there instead, as "'films/Anna.mp4' is, in other capitals"; "" where nothing comes near."""
+        *folders, name = parts
+        for key in (nfc, str.casefold, look, loose):
+            if len(several := self._alike(self._walk(folders, key), name, key)) > 1:
+                return f"{len(several)} of that look are ({', '.join(map(ascii, several[:3]))})"
+            if found := self._walk(parts, key):
+                return _told("/".join(parts), "/".join(found))
+        above = self._walk(folders, loose)
+        ends = self._names("/".join(above), _stem) if above is not None else {}
+        if others := ends.get(_stem(name)) or ends.get(loose(name)):
+            return f"{'/'.join([*above, others[0]])!r} is, with another ending"
+        if len(parts) > 1 and (found := self._walk(parts[1:], loose) or self._walk(parts[-1:], loose)):
+            return f"{'/'.join(found)!r} is"
+        for folder in self._names("", str).values():
+            if os.path.lexists(self.root / folder[0] / name) and (self.root / folder[0]).is_dir():
+                return f"{folder[0] + '/' + name!r} is"
+        try:
+            mended = "/".join(parts).encode("cp1252").decode()
+        except UnicodeError:
+            return ""
+        found = self._walk(mended.split("/"), nfc) if mended != "/".join(parts) else None
+        return f"{'/'.join(found)!r} is (UTF-8 was read as code page 1252)" if found else ""
+
+    def _walk(self, parts: Sequence[str], key: Callable[[str], str]) -> list[str] | None:
+        found: list[str] = []
+        for part in parts:
+            exact = os.path.lexists(self.root.joinpath(*found, part))
+            alike = [part] if exact else self._alike(found, part, key)
+            if len(alike) != 1:
+                return None
+            found.append(alike[0])
+        return found
+
+    def _alike(self, folder: Sequence[str] | None, name: str, key: Callable[[str], str]) -> list[str]:
+        return [] if folder is None else self._names("/".join(folder), key).get(key(name), [])
+
+    def _names(self, folder: str, key: Callable[[str], str]) -> dict[str, list[str]]:
+        """Names in a folder by their key."""
+        if (folder, key) not in self._listed:
+            names: dict[str, list[str]] = {}
+            try:
+                for name in sorted(os.listdir(self.root / folder)):
+                    names.setdefault(key(name), []).append(name)
+            except OSError:
+                pass  # no folder, or one that cannot be looked into: nothing is found there
+            self._listed[folder, key] = names
+        return self._listed[folder, key]
+
+
+def _stem(name: str) -> str:
+    return loose(os.path.splitext(name)[0])
+
+
+def _told(asked: str, found: str) -> str:
+    if asked.casefold() == found.casefold():
+        return f"{found!r} is, in other capitals"
+    if look(asked) == look(found):
+        return f"a name of the same look is, spelled {ascii(found)}"
+    return f"{found!r} is"
