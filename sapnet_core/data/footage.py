@@ -18,9 +18,9 @@ from torch import Tensor
 from sapnet_core import paths
 from sapnet_core.actors import resize_video
 from sapnet_core.data.clips import SEGMENTS, sample_frames
-from sapnet_core.data.layout import read_record, record_path
+from sapnet_core.data.layout import checked_path, probe_record, read_record
 from sapnet_core.data.records import Record
-from sapnet_core.data.video import VideoError, probe
+from sapnet_core.data.video import VideoError
 from sapnet_core.sim import simulate, sport_of
 from sapnet_core.sim.settings import SimSettings, settings_for
 
@@ -131,21 +131,22 @@ class DiskFootage:
         return ["disk", self.size, self.boxes, _detector(device).digest if self.boxes == "detected" else "", code]
 
     def stamp(self, record: Record) -> str:
-        """What tells one state of a record's file or frame folder from another; "" where it is not there."""
+        """What tells one state of a record's file or frame folder from another; "" where it cannot be read."""
         try:
-            return _stamp(record_path(self.root, record))
-        except VideoError:
+            return _stamp(checked_path(self.root, record))
+        except (VideoError, OSError):
             return ""
 
     def load(self, record: Record, device: str = "cpu") -> Clip:
         """The sampled frames of a record's video, decoded at `SIDE` pixels or less on the shorter side.
 
         Raises:
-            VideoError: the file is missing, broken, or has fewer frames than the record says.
+            VideoError: the file is missing, broken, outside of the data folder, or has fewer frames than the record
+                says.
         """
         offsets = sample_frames(record)
         if record.dataset in SEGMENTS:  # their annotations give seconds: how many frames that is, the video says
-            info = probe(record_path(self.root, record))
+            info = probe_record(self.root, record)
             pace = info.rate / record.rate
             routine = replace(record, end=record.start + max(round(info.frames / pace), 1))
             offsets = (sample_frames(routine) * pace).round().long().clamp(max=info.frames - 1)
@@ -160,7 +161,8 @@ class DiskFootage:
 def _stamp(path: Path) -> str:
     """Hash of names, sizes and times of writing of a file, or of the files in a folder."""
     files = sorted(path.iterdir()) if path.is_dir() else [path]
-    stats = [(file.name, file.stat().st_size, file.stat().st_mtime_ns) for file in files]
+    states = [file.stat() if file.exists() else file.lstat() for file in files]  # a link may lead nowhere
+    stats = [(file.name, state.st_size, state.st_mtime_ns) for file, state in zip(files, states, strict=True)]
     return hashlib.sha256(json.dumps(stats).encode()).hexdigest()[:16]
 
 

@@ -11,17 +11,22 @@ What the public code of the datasets writes and reads:
   the coarse annotation. It samples by position in the sorted folder, and so does this module.
 - Rhythmic Gymnastics (qinghuannn/ACTION-NET, `extract_dynamic_feat.py`): `{name}.mp4`, every frame read in order.
 - FineFS (yanliji/FineFS-dataset): `data/video/{id}.mp4` at 25 frames a second.
+
+What is read stays in the data folder. The folder itself and a dataset's folder in it (`DIR/MTL-AQA`) may be links,
+which the user made to a larger disk. A path below them comes from an annotation file: neither its text nor a link on it
+may lead out of both. `record_path` says where a record's frames lie, `checked_path` that they may be read from there.
 """
 
-from pathlib import Path
+from pathlib import Path, PureWindowsPath
 
 from torch import Tensor
 
 from sapnet_core.data import finediving, finefs, mtl_aqa, rhythmic
+from sapnet_core.data.decoding import reason
 from sapnet_core.data.records import Record
-from sapnet_core.data.video import VideoError, read_frames
+from sapnet_core.data.video import VideoError, VideoInfo, probe, read_frames
 
-__all__ = ["FOLDERS", "read_record", "record_path", "record_places"]
+__all__ = ["FOLDERS", "checked_path", "probe_record", "read_record", "record_path", "record_places"]
 
 FOLDERS = {"mtl-aqa": mtl_aqa.FOLDER, "finediving": finediving.FOLDER, "rg": rhythmic.FOLDER, "finefs": finefs.FOLDER}
 
@@ -38,19 +43,47 @@ def record_path(root: Path | str, record: Record) -> Path:
     Raises:
         VideoError: they lie in no place of `record_places`, or the record's path leads out of the folder.
     """
-    if Path(record.path).is_absolute() or ".." in Path(record.path).parts:
+    windows = PureWindowsPath(record.path)  # takes both kinds of separators, and knows drives
+    if Path(record.path).is_absolute() or windows.drive or ".." in windows.parts:
         raise VideoError(f"{record.path}: record {record.key} leads out of the data folder: give a path inside it")
     places = record_places(root, record)
-    found = next((place for place in places if place.exists()), None)
+    try:
+        found = next((place for place in places if place.exists()), None)
+    except (OSError, ValueError) as error:  # a name too long, or no permission
+        fault = f"frames of record {record.key} cannot be looked for ({reason(error)})"
+        raise VideoError(f"{places[0]}: {fault}: check names and permissions") from None
     if found is None:
         raise VideoError(f"{places[0]}: frames of record {record.key} are not there: see the table of datasets")
     return found
+
+
+def checked_path(root: Path | str, record: Record) -> Path:
+    """Where a record's frames lie, if they may be read: inside the data folder, no link leads out of it.
+
+    Raises:
+        VideoError: as of `record_path`, or a link below the dataset's folder leads elsewhere.
+    """
+    path = record_path(root, record)
+    folders = [Path(root), Path(root) / FOLDERS.get(record.dataset, "")]
+    try:
+        target, inside = path.resolve(), [folder.resolve() for folder in folders]
+    except (OSError, RuntimeError) as error:  # links in a circle
+        raise VideoError(f"{path}: cannot be opened ({reason(error)}): check its name and permissions") from None
+    if not any(folder in target.parents for folder in inside):
+        remedy = f"put the frames there themselves, or make {folders[-1]} the link"
+        raise VideoError(f"{path}: record {record.key} leads out of the data folder by a link: {remedy}")
+    return path
+
+
+def probe_record(root: Path | str, record: Record) -> VideoInfo:
+    """`probe` of the file or folder that holds a record's frames."""
+    return probe(checked_path(root, record))
 
 
 def read_record(
     root: Path | str, record: Record, offsets: Tensor, *, size: int | None = None, clamp: bool = False
 ) -> Tensor:
     """Frames of a record at `offsets` (T,) from its start, (T, 3, H, W) uint8, as its dataset counts them on disk."""
-    path = record_path(root, record)
+    path = checked_path(root, record)
     start = 0 if record.dataset == "finediving" else record.start  # its folders hold the dive alone
     return read_frames(path, offsets + start, size=size, clamp=clamp, numbered=record.dataset == "mtl-aqa")

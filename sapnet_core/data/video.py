@@ -2,13 +2,18 @@
 
 Frames are counted from 0 in the order in which they are shown, whatever the container says of rate and length. Files
 are decoded by PyAV, which brings its own FFmpeg: torchcodec is no quicker here and needs the system's FFmpeg. A file
-that cannot be read as it stands is refused by name; no broken frame is skipped or replaced. (One thing cannot be seen:
-a frame that never reached an MPEG transport stream, which does not count its frames. MP4 and Matroska are safe.)
+that cannot be read as it stands is refused by name; no broken frame is skipped or replaced. Two things cannot be seen: a
+frame that is missing from a container that does not count its frames (MPEG streams, FLV, ASF; MP4, Matroska and AVI say
+what they hold), and changed pixels where the codec has no check of its own (GIF, VP8, VP9).
+
+A frame folder may come from anywhere, too: its images are regular files, and a link among them may lead to a file below
+the folder that holds the frame folder, and nowhere else.
 """
 
 import itertools
 import os
 import re
+import warnings
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import NamedTuple
@@ -30,16 +35,23 @@ from sapnet_core.data.decoding import (
     decoded,
     display,
     frame_table,
+    is_folder,
     opened,
     picked,
+    reason,
 )  # fmt: skip
 
-__all__ = ["VideoError", "VideoInfo", "at_times", "frame_files", "frame_times", "probe", "read_frames"]
+__all__ = ["VideoError", "VideoInfo", "at_times", "count_decoded", "frame_files", "frame_times", "probe",
+           "read_frames"]  # fmt: skip
 
 IMAGES = (".jpg", ".jpeg", ".png", ".bmp", ".webp")
+FORMATS = ("JPEG", "PNG", "BMP", "WEBP")  # as Pillow names them
 RATE = 25.0  # frames a second of a folder, which does not say
 MAX_BYTES = 16 * 2**30  # of the frames one call returns
 CHUNK = 2**20  # pixels that are resized at once
+LARGEST = 10**9  # number of an image
+
+warnings.simplefilter("ignore", Image.DecompressionBombWarning)  # Pillow warns of what `check_area` refuses
 
 
 class VideoInfo(NamedTuple):
@@ -54,28 +66,52 @@ class VideoInfo(NamedTuple):
 def probe(path: Path | str) -> VideoInfo:
     """Length, rate and size of a video file or frame folder.
 
-    Frames are counted in the packets where the container times each (MP4, Matroska), else by decoding.
+    Frames are counted in the packets where the container times each (MP4, Matroska), else by decoding; `count_decoded`
+    decodes them all.
 
     Raises:
         VideoError: no such file, no video in it, no frame, or cut short.
         ImportError: a video file, and PyAV is not installed.
     """
     path = Path(path)
-    if path.is_dir():
+    if is_folder(path):
         files = frame_files(path)
         height, width = _image(next(iter(files.values()))).shape[:2]
         return VideoInfo(len(files), RATE, width, height)
-    with opened(path) as (container, stream):
-        table = frame_table(path, container, stream)
+    table = frame_table(path)
     with opened(path) as (container, stream):
         rate = float(stream.average_rate or stream.guessed_rate or RATE)
-        frames = decoded(path, container, stream)
+        frames = decoded(path, container, stream, table)
         first = next(frames, None)
         if first is None:
             raise VideoError(f"{path}: has no frames: {ANEW}")
         turned = display(first)[0]
         width, height = (first.height, first.width) if turned else (first.width, first.height)
         return VideoInfo(len(table.stamps) if table else 1 + sum(1 for _ in frames), rate, width, height)
+
+
+def count_decoded(path: Path | str) -> int:
+    """The number of frames of a video file or frame folder, each of them decoded; one frame at a time is in memory.
+
+    Raises:
+        VideoError: the first frame that cannot be decoded, or has another size than those before it, is named; or the
+            file or folder is refused as by `probe`.
+        ImportError: a video file, and PyAV is not installed.
+    """
+    path, count, whole = Path(path), 0, None
+    if is_folder(path):
+        for file in frame_files(path).values():
+            whole = _same_size(path, count, _image(file).shape[1::-1], whole)
+            count += 1
+        return count
+    table = frame_table(path)
+    with opened(path) as (container, stream):
+        for frame in decoded(path, container, stream, table):
+            whole = _same_size(path, count, (frame.width, frame.height), whole)
+            count += 1
+    if not count:
+        raise VideoError(f"{path}: has no frames: {ANEW}")
+    return count
 
 
 def read_frames(
@@ -108,10 +144,9 @@ def read_frames(
     if size is not None and size < 1:
         raise ValueError(f"size={size}: give the shorter side in pixels, at least 1")
     index = index.long().tolist()
-    if path.is_dir():
+    if is_folder(path):
         return _read_folder(path, index, size, clamp, numbered)
-    with opened(path) as (container, stream):
-        table = frame_table(path, container, stream)
+    table = frame_table(path)
     count = len(table.stamps) if table else probe(path).frames if clamp else None
     index = _within(path, index, count, clamp)
     try:
@@ -121,22 +156,25 @@ def read_frames(
 
 
 def frame_times(path: Path | str) -> Tensor:
-    """When each frame of a video file or folder is first shown, (N,) float64 seconds from the first frame on."""
+    """When each frame of a video file or folder is first shown, (N,) float64 seconds from the first frame on.
+
+    Where a frame has no time of its own, or one before that of the frame before it (recordings that were joined), it is
+    shown one frame of the mean rate later. Raises as `probe`.
+    """
     path = Path(path)
-    if path.is_dir():
+    if is_folder(path):
         return torch.arange(len(frame_files(path)), dtype=torch.float64) / RATE
+    table = frame_table(path)
     with opened(path) as (container, stream):
-        table, base = frame_table(path, container, stream), stream.time_base
-        step = 1 / (stream.average_rate or stream.guessed_rate or RATE)
-    if table:
-        stamps = [stamp * base for stamp in table.stamps]
-    else:
-        with opened(path) as (container, stream):
-            stamps = [f.pts * base if f.pts is not None else n * step
-                      for n, f in enumerate(decoded(path, container, stream))]  # fmt: skip
+        base, step = stream.time_base, 1 / (stream.average_rate or stream.guessed_rate or RATE)
+        stamps = table.stamps if table else [frame.pts for frame in decoded(path, container, stream)]
     if not stamps:
         raise VideoError(f"{path}: has no frames: {ANEW}")
-    return torch.tensor([float(stamp - stamps[0]) for stamp in stamps], dtype=torch.float64)
+    times = [0.0]
+    for before, stamp in itertools.pairwise(stamps):
+        known = before is not None and stamp is not None and stamp >= before
+        times.append(times[-1] + float((stamp - before) * base if known else step))
+    return torch.tensor(times, dtype=torch.float64)
 
 
 def at_times(
@@ -161,25 +199,51 @@ def frame_files(folder: Path | str) -> dict[int, Path]:
     Where no name has digits they are numbered from 1 in the order of their names. Hidden and other files are ignored.
 
     Raises:
-        VideoError: no images, a number twice, or a name without number among numbered ones.
+        VideoError: no images; a number twice or too large, or a name without number among numbered ones; or an image
+            is no regular file, or a link that leads out of the folder above.
     """
     folder = Path(folder)
-    names = [name for name in os.listdir(folder) if name.lower().endswith(IMAGES) and not name.startswith(".")]
-    if not names:
+    try:
+        with os.scandir(folder) as entries:
+            images = {e.name: e for e in entries if e.name.lower().endswith(IMAGES) and not e.name.startswith(".")}
+    except (OSError, ValueError) as error:
+        raise VideoError(f"{folder}: cannot be opened ({reason(error)}): check its name and permissions") from None
+    if not images:
         raise VideoError(f"{folder}: holds no frames ({', '.join(IMAGES)}): extract them, see the table of datasets")
-    if len(names) > MAX_FRAMES:
-        raise VideoError(f"{folder}: {len(names)} images, the limit is {MAX_FRAMES}: split the video")
-    digits = {name: re.findall(r"\d+", name.rpartition(".")[0]) for name in names}
+    if len(images) > MAX_FRAMES:
+        raise VideoError(f"{folder}: {len(images)} images, the limit is {MAX_FRAMES}: split the video")
+    names = sorted(images)
+    for name in names:
+        _check_image(folder, images[name])
+    digits = {name: re.findall(r"[0-9]+", name.rpartition(".")[0]) for name in names}
     if not any(digits.values()):
-        return {number: folder / name for number, name in enumerate(sorted(names), 1)}
+        return {number: folder / name for number, name in enumerate(names, 1)}
     files: dict[int, Path] = {}
-    for name in sorted(names):
+    for name in names:
         number = int(digits[name][-1]) if digits[name] else None
-        if number is None or number in files:
-            fault = "has no number" if number is None else f"has the number of {files[number].name}"
+        if number is None or number in files or number > LARGEST:
+            fault = "has no number" if number is None else f"has a number above {LARGEST}"
+            fault = f"has the number of {files[number].name}" if number in files else fault
             raise VideoError(f"{folder / name}: {fault}: keep one numbered image for each frame")
         files[number] = folder / name
     return dict(sorted(files.items()))
+
+
+def _check_image(folder: Path, entry: os.DirEntry) -> None:
+    """That an image is a regular file, and no link that leads out of the folder that holds the frame folder."""
+    if entry.is_symlink():
+        above = folder.resolve().parent
+        try:
+            inside, there = Path(entry.path).resolve().is_relative_to(above), entry.is_file()
+        except (OSError, RuntimeError):  # links in a circle
+            inside, there = True, False
+        if not inside:
+            raise VideoError(f"{folder / entry.name}: is a link that leads out of {above}: put the image there itself")
+        if not there:
+            raise VideoError(f"{folder / entry.name}: is a link that leads to no image: extract the frames anew")
+    elif not entry.is_file(follow_symlinks=False):
+        fault = "is a folder, a pipe, a device or a socket, and no image"
+        raise VideoError(f"{folder / entry.name}: {fault}: take it out of the data")
 
 
 def _within(path: Path, index: list[int], count: int | None, clamp: bool) -> list[int]:
@@ -214,9 +278,7 @@ def _filled(path: Path, index: list[int], size: int | None, frames: Iterator[tup
             out = torch.empty(len(index), 3, *target, dtype=torch.uint8)
         chunk = [first, *itertools.islice(frames, max(1, CHUNK // (height * width)) - 1)]
         for number, picture in chunk:
-            if picture.shape[:2] != whole:
-                raise VideoError(f"{path}: frame {number} is {picture.shape[1]} x {picture.shape[0]} pixels, those "
-                                 f"before it {whole[1]} x {whole[0]}: {ENCODE}")  # fmt: skip
+            _same_size(path, number, picture.shape[1::-1], (width, height))
         pictures = [picture for _, picture in chunk]
         if target != whole:
             stacked = torch.from_numpy(np.stack(pictures)).permute(0, 3, 1, 2)  # (n, 3, H, W), colors side by side
@@ -224,6 +286,14 @@ def _filled(path: Path, index: list[int], size: int | None, frames: Iterator[tup
         for (number, _), picture in zip(chunk, pictures, strict=True):
             for place in places[number]:
                 np.copyto(out[place].numpy(), picture.transpose(2, 0, 1))  # numpy turns pictures quicker than torch
+
+
+def _same_size(path: Path, number: int, size: tuple[int, int], before: tuple[int, int] | None) -> tuple[int, int]:
+    """The (width, height) of a frame, which must be that of the frames before it."""
+    if before not in (None, size):
+        fault = f"frame {number} is {size[0]} x {size[1]} pixels, those before it {before[0]} x {before[1]}"
+        raise VideoError(f"{path}: {fault}: {ENCODE}")
+    return size
 
 
 def _read_folder(folder: Path, index: list[int], size: int | None, clamp: bool, numbered: bool) -> Tensor:
@@ -245,15 +315,15 @@ def _read_folder(folder: Path, index: list[int], size: int | None, clamp: bool, 
 def _image(path: Path) -> np.ndarray:
     """An image as (H, W, 3) uint8 RGB, upright."""
     try:
-        with Image.open(path, formats=("JPEG", "PNG", "BMP", "WEBP")) as image:
+        with Image.open(path, formats=FORMATS) as image:
             check_area(path, *image.size)
-            if image.mode.startswith("I"):  # 16 bits of gray
-                return np.repeat((np.asarray(image) >> 8).astype(np.uint8)[..., None], 3, 2)
             if image.getexif().get(0x0112, 1) != 1:  # the camera was held askew
                 image = ImageOps.exif_transpose(image)
+            if image.mode.startswith("I"):  # 16 bits of gray
+                return np.repeat((np.asarray(image) >> 8).astype(np.uint8)[..., None], 3, 2)
             return np.array(image.convert("RGB"))
     except VideoError:
         raise
     except Exception as error:  # a damaged image can fail in any way that Pillow knows
-        reason = "no image" if isinstance(error, Image.UnidentifiedImageError) else str(error).splitlines()[0]
-        raise VideoError(f"{path}: not readable ({reason}): extract or {ANEW}") from error
+        fault = "no image" if isinstance(error, Image.UnidentifiedImageError) else reason(error)
+        raise VideoError(f"{path}: not readable ({fault}): extract or {ANEW}") from error

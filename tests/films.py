@@ -1,0 +1,62 @@
+"""Small films of numbered pictures, in any container, and what their pictures say."""
+
+from fractions import Fraction
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+
+av = pytest.importorskip("av")
+BITS = 8
+
+
+def picture(number: int, width: int = 96, height: int = 64) -> np.ndarray:
+    """A picture that says its number: eight columns, black or white, over a gray that grows down and to the right."""
+    base = np.add.outer(np.linspace(60, 120, height), np.linspace(0, 60, width))
+    image = np.stack([base, base[::-1], base[:, ::-1]], 2)
+    edges = np.linspace(0, width, BITS + 1).round().astype(int)
+    for bit, (a, b) in enumerate(zip(edges, edges[1:], strict=False)):
+        image[height // 2 :, a:b] = 255 * (number >> bit & 1)
+    return image.round().astype(np.uint8)
+
+
+def numbers(frames: torch.Tensor) -> list[int]:
+    """What the pictures of (T, 3, H, W) say."""
+    height, width = frames.shape[2:]
+    edges = np.linspace(0, width, BITS + 1)
+    middle = [round((a + b) / 2) for a, b in zip(edges, edges[1:], strict=False)]
+    row = frames[:, :, height * 3 // 4].float().mean(1)  # (T, W)
+    return [int(sum((row[t, m] > 128).item() << bit for bit, m in enumerate(middle))) for t in range(len(row))]
+
+
+def write(path, count=60, size=(96, 64), codec="libx264", pixels="yuv420p", stamps=None, matrix=None, options=(),
+          container=(), say=picture, first=0):  # fmt: skip
+    """A video of `count` numbered pictures; `stamps` are their times in milliseconds, else 25 a second from `first`."""
+    with av.open(str(path), "w", options=dict(container)) as out:
+        stream = out.add_stream(codec, rate=25, options={"crf": "12", "g": "12"} | dict(options))
+        stream.width, stream.height, stream.pix_fmt = *size, pixels
+        if stamps is not None:
+            stream.codec_context.time_base = Fraction(1, 1000)
+        if matrix is not None:
+            stream.set_display_matrix(matrix)
+        for i in range(count):
+            frame = av.VideoFrame.from_ndarray(say(i, *size), format="rgb24")
+            frame.pts = i + first if stamps is None else stamps[i]
+            frame.time_base = Fraction(1, 25 if stamps is None else 1000)
+            out.mux(stream.encode(frame))
+        out.mux(stream.encode(None))
+    return path
+
+
+def copied(source: Path, target: Path, change=lambda number, packet: packet) -> Path:
+    """The packets of a film in another container, each as `change(number, packet)` gives it; None leaves it out."""
+    with av.open(str(source)) as old, av.open(str(target), "w") as new:
+        stream = new.add_stream_from_template(old.streams.video[0])
+        packets = [packet for packet in old.demux(video=0) if packet.size]
+        for number, packet in enumerate(packets):
+            packet = change(number, packet)
+            if packet is not None:
+                packet.stream = stream
+                new.mux(packet)
+    return target
