@@ -2,9 +2,9 @@
 
 Frames are counted from 0 in the order in which they are shown, whatever the container says of rate and length. Files
 are decoded by PyAV, which brings its own FFmpeg: torchcodec is no quicker here and needs the system's FFmpeg. A file
-that cannot be read as it stands is refused by name; no broken frame is skipped or replaced. Two things cannot be seen: a
-frame that is missing from a container that does not count its frames (MPEG streams, FLV, ASF; MP4, Matroska and AVI say
-what they hold), and changed pixels where the codec has no check of its own (GIF, VP8, VP9).
+that cannot be read as it stands is refused by name; no broken frame is skipped or replaced. Two things cannot be seen:
+a frame that is missing from a container that does not count its frames (MPEG streams, FLV, ASF; MP4, Matroska and AVI
+say what they hold), and changed pixels where the codec has no check of its own (GIF, VP8, VP9).
 
 A frame folder may come from anywhere, too: its images are regular files, and a link among them may lead to a file below
 the folder that holds the frame folder, and nowhere else.
