@@ -17,6 +17,7 @@ from threading import Thread
 import torch
 
 from sapnet_core import paths
+from sapnet_core.cores import allowed_cores
 
 __all__ = ["spread"]
 
@@ -54,7 +55,7 @@ def spread(work: Callable, tasks: Sequence[tuple], jobs: int = 1, executor: Exec
 
 
 def _pool(work: Callable, tasks: dict[int, tuple], jobs: int) -> Iterator[Done]:
-    threads = max(1, (os.cpu_count() or 1) // jobs)
+    threads = max(1, allowed_cores() // jobs)
     left, deaths = dict(tasks), 0
     while left:
         before = len(left)

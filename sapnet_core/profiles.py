@@ -3,11 +3,14 @@
 import os
 from dataclasses import dataclass
 
-__all__ = ["Profile", "PROFILES", "DATASETS", "DIVES", "ROUTINES", "finefs_split", "get_profile", "jobs"]
+from sapnet_core.cores import allowed_cores
+
+__all__ = ["Profile", "PROFILES", "DATASETS", "DIVES", "ROUTINES", "SPLITS", "finefs_split", "get_profile", "jobs"]
 
 DIVES = ("mtl-aqa", "finediving")
 ROUTINES = ("rg", "finefs")
 DATASETS = (*DIVES, *ROUTINES)
+SPLITS = ("random", "ordered", "interleaved", "files")  # rules for FineFS, of which no split was published
 
 
 @dataclass(frozen=True)
@@ -51,10 +54,22 @@ def get_profile(name: str) -> Profile:
 
 
 def jobs() -> int:
-    """Worker processes to use: `SAPNET_JOBS`, else one a processor core."""
-    return max(1, int(os.environ.get("SAPNET_JOBS") or os.cpu_count() or 1))
+    """Worker processes to use: `SAPNET_JOBS`, else one for each core that may be used.
+
+    Raises:
+        ValueError: `SAPNET_JOBS` is no whole number, or none from 1 on.
+    """
+    asked = os.environ.get("SAPNET_JOBS")
+    if not asked:
+        return allowed_cores()
+    if not (asked.isascii() and asked.isdecimal() and int(asked)):
+        raise ValueError(f"SAPNET_JOBS={asked!r} is no whole number from 1 on: unset it, or give a number of processes")
+    return int(asked)
 
 
 def finefs_split() -> str:
-    """The rule that splits FineFS (`SAPNET_SPLIT`), for which no list was published: a key of `finefs.SPLIT_RULES`."""
-    return os.environ.get("SAPNET_SPLIT") or "random"
+    """The rule that splits FineFS (`SAPNET_SPLIT`), one of `SPLITS`. Raises ValueError naming them for another."""
+    rule = os.environ.get("SAPNET_SPLIT") or "random"
+    if rule not in SPLITS:
+        raise ValueError(f"SAPNET_SPLIT={rule!r} is unknown: choose one of {', '.join(SPLITS)}")
+    return rule

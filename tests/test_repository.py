@@ -24,7 +24,7 @@ TOP_LEVEL = {"README.md", "runall.sh", "environment.yml", "pyproject.toml", "LIC
 # Floors from the ground up; an import may only go to the same floor or below. The longest name counts: the feature
 # store lies among the data and stands on the backbone.
 FLOORS = [
-    {"", "file_kinds", "paths", "profiles", "progress", "storage", "threads", "metrics", "evidence", "paper",
+    {"", "cores", "file_kinds", "paths", "profiles", "progress", "storage", "threads", "metrics", "evidence", "paper",
      "embedded"},
     {"data", "actors", "sim"},
     {"detector", "tracking", "clipwise", "backbone", "pooling", "triton_pool", "stem", "winograd", "kinetics", "c3d",
