@@ -12,29 +12,45 @@ from pathlib import Path
 import torch
 
 from sapnet_core import paths
-from sapnet_core.data import AnnotationError, Record, finediving, finefs, load_records, mtl_aqa, rhythmic
-from sapnet_core.data.layout import FOLDERS, record_path
+from sapnet_core.data import READERS, Record, load_records
+from sapnet_core.data.folder import NAME
+from sapnet_core.data.known import holds, too_deep, unknown_folder, unused
+from sapnet_core.data.layout import record_path
+from sapnet_core.data.learnable import check_learnable
 from sapnet_core.data.records import OFFICIAL_SIZES
 from sapnet_core.data.video import VideoError
 from sapnet_core.profiles import finefs_split
 from sapnet_core.sim.annotations import write_annotations
 
-__all__ = ["SOURCES", "source_kind", "source_name", "source_records", "records_digest"]
+__all__ = ["SOURCES", "known_datasets", "source_kind", "source_name", "source_records", "records_digest"]
 
 SOURCES = {
     "drawn": "twins of drawn annotations", "official": "twins of official annotations", "videos": "videos",
 }  # fmt: skip
-# files without which a dataset's annotations are not there, as patterns in its folder
-MARKS = {
-    "mtl-aqa": (mtl_aqa.ANNOTATIONS,), "finediving": (finediving.ANNOTATIONS,), "rg": (rhythmic.SPLITS["train"],),
-    "finefs": tuple(f"{place}/*.json" for place in finefs.PLACES), "folder": ("records.csv",),
-}  # fmt: skip
 
+def known_datasets(data: Path) -> list[str]:
+    """Names of the datasets that the user's folder holds, each of them readable. To be asked before any work.
 
-def _holds(dataset: str, data: Path) -> bool:
-    folder = FOLDERS.get(dataset)
-    places = ("",) if folder is None else (f"{folder}/", f"{folder}/*/", "", "data/")
-    return any(next(data.glob(place + mark), None) for place in places for mark in MARKS[dataset])
+    Of own videos ("folder"), beside which a run uses nothing else, the table is looked for alone: `source_records`
+    reads it.
+
+    Raises:
+        ValueError: it holds none, lies within a dataset's own folder, or something in it is called as a dataset and
+            would not be used; one line says what lies there and what to do.
+        AnnotationError: a dataset lacks a file, or has one that cannot be read.
+    """
+    names = [name for name in READERS if holds(name, data)]
+    if not names:
+        raise ValueError(f"--data {unknown_folder(data)}")
+    if "folder" in names:
+        return names
+    if faults := unused(data):
+        raise ValueError(f"--data {data}: {faults[0]}")
+    for name in names:
+        if above := too_deep(name, data):
+            raise ValueError(f"--data {data}: lies within {name}, of which it is but a part: give {above}")
+        _records(name, data)
+    return names
 
 
 def _records(dataset: str, data: Path) -> list[Record]:
@@ -47,7 +63,7 @@ def source_kind(dataset: str, data: Path | None) -> str:
 
     One video is enough for "videos": the others must then be there too, or be left out on request.
     """
-    if data is None or not _holds(dataset, data):
+    if data is None or not holds(dataset, data):
         return "drawn"
     if dataset == "folder":
         return "videos"  # its table names files that are there; to read it may mean to count the frames of each
@@ -86,9 +102,9 @@ def source_records(
 
     Raises:
         ValueError: more records are asked than the official split holds.
-        AnnotationError: a group of own videos has too few scores, or some videos have a group and others none.
+        AnnotationError: own videos cannot be learned (`check_learnable`).
     """
-    if data is None or not _holds(dataset, data):
+    if data is None or not holds(dataset, data):
         n_train, n_test = (own or asked for own, asked in zip((train, test), OFFICIAL_SIZES[dataset], strict=True))
         root = folder / f"{dataset}-{n_train}-{n_test}-{seed}"
         if not root.is_dir():
@@ -96,7 +112,7 @@ def source_records(
         return load_records(dataset, root)
     records = _records(dataset, data)
     if dataset == "folder":
-        _check_groups(data / MARKS[dataset][0], records)
+        check_learnable(data / NAME, records)
         return records
     kept = []
     for split, count in (("train", train), ("test", test)):
@@ -106,20 +122,6 @@ def source_records(
         draw = torch.randperm(len(part), generator=torch.Generator().manual_seed(seed))[:count]
         kept += [part[i] for i in sorted(draw.tolist())]
     return sorted(kept, key=lambda record: record.key)
-
-
-def _check_groups(file: Path, records: list[Record]) -> None:
-    """That each group of a folder, which is learned and scored by itself, can be."""
-    groups = sorted({record.group for record in records})
-    if len(groups) > 1 and not groups[0]:
-        key = next(record.key for record in records if not record.group)
-        raise AnnotationError(f"{file}: row {key!r} has no group, others have: give each row one, or none any")
-    for group in groups:
-        for part in ("train", "test"):
-            known = {r.score for r in records if (r.group, r.split) == (group, part)}
-            if sum(score == score for score in known) < 2:  # NaN is unequal to itself
-                where = f" of group {group!r}" if group else ""
-                raise AnnotationError(f"{file}: fewer than two different {part} scores{where}: give more")
 
 
 def records_digest(records: list[Record]) -> str:
