@@ -1,8 +1,13 @@
 """The checker says what of a dataset is there, what is missing or other than published, and the known traps."""
 
+import contextlib
 import json
+import os
 import pickle
+import random
 import shutil
+from dataclasses import replace
+from pathlib import Path
 
 import numpy as np
 import pandas as pd
@@ -11,9 +16,13 @@ from PIL import Image
 
 from sapnet_core.data import finediving, load_records, mtl_aqa
 from sapnet_core.data.check import COLUMNS, SOURCES, check_dataset, main, shared_dives
-from sapnet_core.data.records import OFFICIAL_SIZES
+from sapnet_core.data.records import OFFICIAL_SIZES, Record
+from sapnet_core.data.repeats import leaks
+from sapnet_core.data.source import source_records
 from sapnet_core.data.unpickle import read_pickle
 from sapnet_core.sim.annotations import write_annotations
+
+RECORD = Record("folder", "a", "", "a.npy", 0, 9, 1.0, 1.0, "", (), (), (), "train")
 
 
 @pytest.fixture(scope="module")
@@ -139,33 +148,173 @@ def test_frames_that_are_there_are_counted_and_opened(drawn, tmp_path):
     assert videos.state == "missing" and videos.found == "3 of 16" and records[3].path in videos.remedy
     assert "and 10 more" in videos.remedy
     row = found(table, "videos opened")
-    assert row.state == "differs" and row.found == "2 whole" and f"record {records[2].key} needs" in row.remedy
+    assert row.state == "differs" and row.found.startswith("2 ") and f"record {records[2].key} needs" in row.remedy
+    assert "whole" not in row.found  # the first picture of each was looked at
+    first = next((tmp_path / "FineDiving" / records[0].path).iterdir())
+    whole = first.read_bytes()
+    first.write_bytes(whole[:-20])
+    row = found(check_dataset("finediving", tmp_path, probes=None), "videos decoded")
+    assert row.state == "differs" and row.found == "1 whole" and first.name in row.remedy
+    first.write_bytes(whole)
+    assert found(check_dataset("finediving", tmp_path, probes=None), "videos decoded").found == "2 whole"
 
 
-def test_a_folder_of_ones_own(tmp_path):
-    for name in "abc":
-        np.save(tmp_path / f"{name}.npy", np.zeros((120, 4), np.float32))
-    (tmp_path / "records.csv").write_text("id,path,score,split\na,a.npy,1,train\nb,b.npy,,train\nc,c.npy,2,test\n")
-    table = check_dataset("folder", tmp_path)
-    assert set(table.state) == {"ok"} and found(table, "training records with a score").found == "1 of 2"
-    assert found(table, "sequences opened").found == "3 whole"
-    np.save(tmp_path / "b.npy", np.full((120, 4), np.nan, np.float32))
-    row = found(check_dataset("folder", tmp_path), "sequences opened")
+@pytest.fixture
+def own(tmp_path):
+    """`own(rows)` writes records.csv beside four sequences of one size and four more, and checks them."""
+    for i, name in enumerate("abcd"):
+        np.save(tmp_path / f"{name}.npy", np.full((120, 4), i, np.float32))
+
+    def check(rows, columns="id,path,score,split", **rest):
+        (tmp_path / "records.csv").write_text("\n".join([columns, *rows, ""]))
+        return check_dataset("folder", tmp_path, **rest)
+
+    check.root = tmp_path
+    return check
+
+
+GOOD = ["a,a.npy,1,train", "b,b.npy,,train", "e,d.npy,2,train", "c,c.npy,2,test", "d,d.npy,3,test"]
+SPANS = "id,path,score,split,start_frame,end_frame"
+
+
+def test_a_folder_of_ones_own(own):
+    table = own([*GOOD[:2], "e,b.npy,2,train", *GOOD[3:]])
+    assert set(table.state) == {"ok"} and found(table, "training records with a score").found == "2 of 3"
+    assert found(table, "sequences read").found == "4 whole"
+    np.save(own.root / "b.npy", np.full((120, 4), np.nan, np.float32))
+    row = found(own(GOOD, probes=1), "sequences read")  # a run reads all of them, so the checker does
     assert row.state == "differs" and "b.npy: value 0 of step 0 is not finite" in row.remedy
 
 
-def test_the_command_prints_and_says_by_its_status(drawn, tmp_path, capsys):
+@pytest.mark.parametrize("rows, fault", [
+    ([GOOD[0], *GOOD[3:]], "two different train scores"),
+    (GOOD[:4], "two different test scores"),
+    ([*GOOD, "x,wide.npy,3,train"], "wide.npy has 5 columns"),
+    ([*GOOD, "x,frames,3,train"], "some paths are videos and others sequences"),
+])  # fmt: skip
+def test_what_would_stop_a_run_is_said(own, rows, fault):
+    np.save(own.root / "wide.npy", np.ones((120, 5), np.float32))
+    (own.root / "frames").mkdir()
+    Image.new("L", (4, 4)).save(own.root / "frames" / "1.png")
+    table = own(rows)
+    row = found(table, "kinds, groups and scores")
+    assert row.state == "differs" and fault in row.found and row.remedy
+    with pytest.raises(ValueError, match=fault):
+        source_records("folder", None, None, 0, own.root, own.root)
+
+
+def test_every_fault_of_a_table_is_told_or_counted(own):
+    bad = [f"x{i},x{i}.npy,1,train" for i in range(9)]
+    table = own([*GOOD, *bad])
+    faults = [row for row in table.itertuples() if row.item == "annotations"]
+    assert {row.state for row in faults} == {"differs"} and len(faults) == 6
+    assert "line 7: path 'x0.npy'" in faults[0].found and faults[-1].found == "4 faults more"
+
+
+def test_frames_of_the_other_part_are_named(own):
+    item = "rows with frames of the other part"
+    assert found(own(GOOD), item).remedy.endswith("d (test, 3, d.npy [0, 120)) and e (train, 2, d.npy [0, 120))")
+    apart = ["a,a.npy,1,train,0,60", "b,a.npy,2,train,50,80", "c,a.npy,3,test,80,120", "d,b.npy,4,test,,"]
+    assert found(own(apart, SPANS), item).state == "ok"
+    apart[2] = "c,a.npy,3,test,79,120"
+    row = found(own(apart, SPANS), item)
+    assert row.state == "warning" and row.found == "1" and "b (train" in row.remedy and "c (test" in row.remedy
+
+
+@pytest.mark.parametrize("make", ["copy", "link", "hardlink"])
+def test_one_file_of_two_names_is_one(own, make):
+    first, second = own.root / "a.npy", own.root / "again.npy"
+    {"copy": shutil.copy, "link": os.symlink, "hardlink": os.link}[make](first, second)
+    row = found(own([*GOOD[:2], "e,again.npy,2,test", *GOOD[3:]]), "rows with frames of the other part")
+    assert row.found == "1" and "a.npy" in row.remedy and "again.npy" in row.remedy
+
+
+def test_folders_of_equal_frames_are_one(own):
+    for name, gray in (("one", 0), ("two", 0), ("three", 9)):
+        (own.root / name).mkdir()
+        for i in range(3):
+            Image.new("L", (4, 4), gray + i).save(own.root / name / f"{i}.bmp")
+    rows = ["a,one,1,train", "b,three,2,train", "c,two,1,test", "d,a.npy,2,test"]
+    row = found(own(rows), "rows with frames of the other part")
+    assert row.found == "1" and "one [0, 3)" in row.remedy and "two [0, 3)" in row.remedy
+
+
+def test_frames_that_several_raters_scored_are_named(own):
+    rows = ["a,a.npy,1,train", "a2,a.npy,1.5,train", "b,b.npy,1,train", "b2,b.npy,1,train", "b3,b.npy,,train"]
+    rows += ["c,c.npy,1,test", "d,d.npy,3,test", "d2,d.npy,3.5,test"]
+    table = own(rows)
+    row = found(table, "rows with frames of another score")
+    assert row.state == "warning" and row.found == "2" and found(table, "rows with frames of the other").state == "ok"
+    assert "a (train, 1," in row.remedy and "a2 (train, 1.5," in row.remedy and "d2 (test" in row.remedy
+
+
+def test_overlaps_are_those_that_pairs_have():
+    draw = random.Random(0)
+    for _ in range(200):
+        spans = [(start := draw.randrange(12), start + draw.randrange(1, 6)) for _ in range(draw.randrange(9))]
+        rows = [replace(RECORD, key=f"{i}", start=s, end=e, split=draw.choice(("train", "test")))
+                for i, (s, e) in enumerate(spans)]  # fmt: skip
+        pairs = [(a, b) for a in rows for b in rows if a.split != b.split and a.start < b.end and b.start < a.end]
+        found_pairs = leaks(Path("nowhere"), rows)
+        assert all((a, b) in pairs for a, b in found_pairs)
+        later = {max(pair, key=lambda r: (r.start, r.key)).key for pair in pairs}
+        assert {b.key for _, b in found_pairs} == later
+
+
+def test_a_run_takes_own_videos_alone(own, drawn):
+    assert "datasets beside it" not in set(own(GOOD).item)
+    shutil.copytree(drawn / "RG", own.root / "RG")
+    row = found(own(GOOD), "datasets beside it")
+    assert row.state == "warning" and row.found == "RG"
+
+
+def test_the_command_prints_and_says_by_its_status(drawn, own, capsys):
     assert main([str(drawn)]) == 1
     text = capsys.readouterr().out
     assert [line for line in text.splitlines() if line and line[0] != " "] == ["mtl-aqa", "finediving", "rg", "finefs"]
     assert "missing videos: 0 of" in text and "no list is published" in text
-    np.save(tmp_path / "a.npy", np.zeros((120, 4), np.float32))
-    (tmp_path / "records.csv").write_text("id,path,score,split\na,a.npy,1,train\nb,a.npy,2,test\n")
-    assert main([str(tmp_path)]) == 0 and capsys.readouterr().out.startswith("folder\n  ok      records.csv: there\n")
-    for arguments in ([str(tmp_path / "absent")], [str(tmp_path), "aqa-7"]):
+    own(GOOD)
+    assert main([str(own.root)]) == 0 and capsys.readouterr().out.startswith("folder\n  ok      records.csv: there\n")
+    own(GOOD[:1])
+    assert main([str(own.root), "--all"]) == 1
+    (own.root / "plain").touch()
+    (own.root / "films").mkdir()
+    for arguments, word in ((["absent"], "is no folder"), (["plain"], "is no folder, but an empty file"),
+                            (["", "aqa-7"], "is unknown"), (["films"], f"give {own.root}")):  # fmt: skip
         with pytest.raises(SystemExit) as stop:
-            main(arguments)
-        assert stop.value.code == 2
+            main([str(own.root / arguments[0]), *arguments[1:]])
+        assert stop.value.code == 2 and word in capsys.readouterr().err
+
+
+def test_what_a_run_would_not_use_is_said(drawn, tmp_path, capsys):
+    shutil.copytree(drawn / "RG", tmp_path / "RG")
+    shutil.copytree(drawn / "FineDiving", tmp_path / "fine_diving")
+    assert main([str(tmp_path)]) == 1
+    assert "fine_diving is not used: rename it to FineDiving" in capsys.readouterr().out
+    shutil.copytree(drawn / "MTL-AQA", tmp_path / "MTL-AQA" / "info")
+    assert main([str(tmp_path / "MTL-AQA" / "info")]) == 1
+    assert f"lies within mtl-aqa, of which it is but a part: give {tmp_path}" in capsys.readouterr().out
+
+
+@pytest.mark.parametrize("damage", ["pipe", "link", "folder", "absent", "links", "text", "long"])
+def test_nothing_ends_the_checker_but_its_findings(own, damage, capsys):
+    own(GOOD if damage != "long" else [*GOOD, f"x,{'x' * 300}.npy,1,train"])
+    file = own.root / "a.npy"
+    if damage in ("pipe", "link", "folder", "absent", "links"):
+        file.unlink()
+    {"pipe": lambda: os.mkfifo(file), "link": lambda: file.symlink_to("gone"), "folder": file.mkdir,
+     "links": lambda: file.symlink_to(file), "text": lambda: file.write_text("text")}.get(damage, str)()  # fmt: skip
+    assert main([str(own.root), "--all"]) == 1
+    assert "differs annotations: " in capsys.readouterr().out
+
+
+def test_a_table_that_is_none_is_a_finding(own, capsys):
+    (own.root / "records.csv").mkdir()
+    for name in ("folder", ""):
+        with contextlib.suppress(SystemExit):
+            assert main([str(own.root), *([name] if name else [])]) == 1
+        said = capsys.readouterr()
+        assert "a folder" in said.out + said.err
 
 
 def test_the_table_of_sources_is_whole():

@@ -1,14 +1,15 @@
 """What of a dataset is there, whether it is the published one, and what is known to go wrong with it.
 
 `python -m sapnet_core.data.check DIR [names]` prints it for the datasets that lie in DIR, one line a finding. Nothing
-is changed or downloaded.
+is changed or downloaded. Videos are called whole where each of their frames was decoded (`--all`), else opened.
 """
 
 import argparse
 import hashlib
+import os
 import sys
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from pathlib import Path
 
 import numpy as np
@@ -16,21 +17,23 @@ import pandas as pd
 
 from sapnet_core.data import READERS, AnnotationError, finediving, finefs, load_records, mtl_aqa, rhythmic
 from sapnet_core.data.clips import SAMPLED
-from sapnet_core.data.folder import NAME
-from sapnet_core.data.layout import record_places
+from sapnet_core.data.folder import NAME, folder_faults
+from sapnet_core.data.known import PLACES, holds, too_deep, unknown_folder, unused
+from sapnet_core.data.layout import FOLDERS, checked_path, record_path
+from sapnet_core.data.learnable import check_learnable
+from sapnet_core.data.names import Names
 from sapnet_core.data.records import OFFICIAL_SIZES, Record
+from sapnet_core.data.repeats import Pair, leaks, scored_twice
 from sapnet_core.data.sequence_files import SEQUENCES, read_sequence
 from sapnet_core.data.unpickle import read_pickle
+from sapnet_core.data.video import VideoError, count_decoded, frame_files, probe
+from sapnet_core.file_kinds import found_at, listed
+from sapnet_core.progress import progress_bar
 
 __all__ = ["SOURCES", "SUMS", "check_dataset", "shared_dives"]
 
 SOURCES = Path(__file__).with_name("sources.csv")  # where the four sets are found, and on what terms
 COLUMNS = ("item", "state", "found", "expected", "remedy")
-PLACES = {
-    "mtl-aqa": (mtl_aqa.FOLDER, f"{mtl_aqa.FOLDER}/info", "."),
-    "finediving": (finediving.FOLDER, f"{finediving.FOLDER}/Annotations", "."),
-    "rg": (rhythmic.FOLDER, f"{rhythmic.FOLDER}/data", ".", "data"),
-}
 NAMED_TYPES = "FineDiving_fine-grained_annotation.pkl"  # the same annotation with the names of subactions
 SUMS = {  # SHA-256 of the published annotation files
     "mtl-aqa": {
@@ -56,9 +59,12 @@ PUBLISHERS = {
     "mtl-aqa": mtl_aqa.SOURCE, "finediving": finediving.SOURCE, "rg": rhythmic.SOURCE, "finefs": finefs.SOURCE,
 }  # fmt: skip
 NAMED = 3  # of what is missing, so many are named
+TOLD = 5  # of the faults of a table, so many are told
 
 
-def check_dataset(name: str, root: Path | str, probes: int | None = 8) -> pd.DataFrame:
+def check_dataset(
+    name: str, root: Path | str, probes: int | None = 8, progress: Callable[[int, int], None] | None = None
+) -> pd.DataFrame:
     """Findings about one dataset below `root`, one a row: item, state, found, expected, remedy (all text).
 
     States: "ok"; "missing"; "differs" (there, but not as published); "warning" (as published, and a trap).
@@ -66,7 +72,9 @@ def check_dataset(name: str, root: Path | str, probes: int | None = 8) -> pd.Dat
     Args:
         name: "mtl-aqa", "finediving", "rg", "finefs" or "folder".
         root: folder that `load_records` reads the dataset from.
-        probes: so many of the videos that are there are opened, evenly chosen; None opens all.
+        probes: so many of the videos that are there are opened, evenly chosen; None decodes every frame of all.
+            Sequences are always read, all of them.
+        progress: called with (videos done, videos in all).
 
     Raises:
         ValueError: the name is unknown.
@@ -77,13 +85,12 @@ def check_dataset(name: str, root: Path | str, probes: int | None = 8) -> pd.Dat
     rows += _files(name, root)
     try:
         records = load_records(name, root)
-    except ValueError as error:
-        fault, _, remedy = str(error).rpartition(": ")
+    except (ValueError, OSError, ImportError) as error:
         if not any(row[1] == "missing" for row in rows):
-            rows.append(("annotations", "differs", fault, "readable", remedy))
+            rows += _unreadable(name, root, str(error))
         return pd.DataFrame(rows, columns=COLUMNS)
     rows += _counts(name, records)
-    rows += _videos(name, root, records, probes)
+    rows += _videos(name, root, records, probes, progress)
     rows += _short(name, records)
     rows += {"mtl-aqa": _overlap, "finediving": _finediving, "rg": _rg, "finefs": _finefs, "folder": _folder}[name](
         root, records
@@ -102,9 +109,16 @@ def shared_dives(mtl: Sequence[Record], fine: Sequence[Record]) -> list[tuple[Re
     return [(a, b) for a, b in pairs if a.score == b.score]
 
 
-def _listed(names: Sequence[str]) -> str:
-    more = f" and {len(names) - NAMED} more" if len(names) > NAMED else ""
-    return ", ".join(names[:NAMED]) + more
+def _unreadable(name: str, root: Path, error: str) -> list[tuple]:
+    """Why there are no records; of a table of one's own, the faults of all its rows."""
+    faults = (folder_faults(root) if name == "folder" else []) or [error]
+    rows = []
+    for text in faults[:TOLD]:
+        fault, _, remedy = text.rpartition(": ")
+        rows.append(("annotations", "differs", fault, "readable", remedy))
+    if len(faults) > TOLD:
+        rows.append(("annotations", "differs", f"{len(faults) - TOLD} faults more", "readable", ""))
+    return rows
 
 
 def _files(name: str, root: Path) -> list[tuple]:
@@ -116,21 +130,27 @@ def _files(name: str, root: Path) -> list[tuple]:
         return [("annotation files", state, f"{found} in {folder.name}/", f"{all_of} (sums not published)",
                  "" if state == "ok" else f"get them from {finefs.SOURCE}")]  # fmt: skip
     if name == "folder":
-        there = (root / NAME).is_file()
-        return [(NAME, "ok" if there else "missing", "there" if there else "", "there", "" if there else "write one")]
+        if os.path.isfile(root / NAME):
+            return [(NAME, "ok", "there", "there", "")]
+        near = found_at(root / NAME) or Names(root).near([NAME]).replace(" is,", ",").removesuffix(" is")
+        return [(NAME, "missing", near, "there", "write one")]
     folders = [root / place for place in PLACES[name]]
     first = next(iter(SUMS[name]))
-    folder = next((folder for folder in folders if (folder / first).is_file()), folders[0])
+    folder = next((folder for folder in folders if os.path.isfile(folder / first)), folders[0])
     rows = []
     for file, known in SUMS[name].items():
         path = folder / file
-        if not path.is_file():
+        if not os.path.isfile(path):
             state = "warning" if file in OPTIONAL else "missing"
             remedy = "optional" if file in OPTIONAL else f"get it from {PUBLISHERS[name]}"
             rows.append((file, state, "not there", f"SHA-256 {known[:12]}", remedy))
             continue
-        with path.open("rb") as content:
-            mine = hashlib.file_digest(content, "sha256").hexdigest()
+        try:
+            with path.open("rb") as content:
+                mine = hashlib.file_digest(content, "sha256").hexdigest()
+        except OSError as error:
+            rows.append((file, "differs", error.strerror, "readable", "check its permissions, or get it anew"))
+            continue
         same = mine == known
         remedy = "" if same else f"another edition, or drawn: the published one is at {PUBLISHERS[name]}"
         rows.append((file, "ok" if same else "differs", f"SHA-256 {mine[:12]}", f"SHA-256 {known[:12]}", remedy))
@@ -157,58 +177,79 @@ def _counts(name: str, records: list[Record]) -> list[tuple]:
     return rows
 
 
-def _videos(name: str, root: Path, records: list[Record], probes: int | None) -> list[tuple]:
-    """Videos in the official layout: how many are there, and whether those opened can be read and are long enough."""
-    what = "sequences" if all(record.path.lower().endswith(SEQUENCES) for record in records) else "videos"
+def _videos(
+    name: str, root: Path, records: list[Record], probes: int | None, progress: Callable[[int, int], None] | None
+) -> list[tuple]:
+    """Videos in the official layout: how many are there, and whether those looked at are readable and long enough."""
+    what = "sequences" if all(_is_sequence(record) for record in records) else "videos"
     needs: dict[str, Record] = {}  # the record of each path that needs most frames
     for record in records:
         if record.path not in needs or record.end > needs[record.path].end:
             needs[record.path] = record
-    places = {record.path: record_places(root, record) for record in needs.values()}
-    paths = {path: next((place for place in where if place.exists()), where[0]) for path, where in places.items()}
-    there = [path for path, place in paths.items() if place.exists()]
-    absent = sorted(set(paths) - set(there))
+    places = {path: place for path, record in needs.items() if (place := _place(root, record))}
+    there, absent = sorted(places), sorted(set(needs) - set(places))
     state = "ok" if not absent else "missing"
-    remedy = f"without them twins are filmed; missing: {_listed(absent)}" if absent else ""
-    rows = [(what, state, f"{len(there)} of {len(paths)}", f"{len(paths)}, as {next(iter(paths))}", remedy)]
+    remedy = f"without them twins are filmed; missing: {listed(absent)}" if absent else ""
+    rows = [(what, state, f"{len(there)} of {len(needs)}", f"{len(needs)}, as {next(iter(needs))}", remedy)]
     if name == "finefs" and there:
         skeletons = [path.replace("video", "skeleton").removesuffix(".mp4") + ".npz" for path in there]
-        count = sum((paths[path].parents[1] / Path(s).parent.name / Path(s).name).is_file()
+        count = sum(os.path.isfile(places[path].parents[1] / Path(s).parent.name / Path(s).name)
                     for path, s in zip(there, skeletons, strict=True))  # fmt: skip
         rows.append(("skeletons", "ok" if count == len(there) else "warning", f"{count} of {len(there)}", "", "unused"))
-    chosen = sorted(there)
-    if probes is not None and len(chosen) > probes:
+    chosen = there
+    if probes is not None and what == "videos" and len(chosen) > probes:
         chosen = [chosen[i] for i in np.linspace(0, len(chosen) - 1, probes).round().astype(int)]
-    faults = [fault for path in chosen if (fault := _fault(name, paths[path], needs[path]))]
-    if chosen:
-        state, remedy = ("differs", "copy or download them anew: " + _listed(faults)) if faults else ("ok", "")
-        rows.append((f"{what} opened", state, f"{len(chosen) - len(faults)} whole", f"{len(chosen)}", remedy))
-    return rows
+    if not chosen:
+        return rows
+    faults = []
+    for done, path in enumerate(chosen, 1):
+        if fault := _fault(name, root, needs[path], decode=probes is None):
+            faults.append(fault)
+        if progress:
+            progress(done, len(chosen))
+    how = "read" if what == "sequences" else "decoded" if probes is None else "opened"
+    found = f"{len(chosen) - len(faults)} " + ("(--all decodes them)" if how == "opened" else "whole")
+    named = "; ".join(faults[:NAMED]) + " ..." * (len(faults) > NAMED)
+    return [*rows, (f"{what} {how}", "differs" if faults else "ok", found, f"{len(chosen)}", named)]
 
 
-def _fault(name: str, place: Path, record: Record) -> str:
-    """What is wrong with a video or sequence, "" for nothing."""
+def _is_sequence(record: Record) -> bool:
+    return record.dataset == "folder" and record.path.lower().endswith(SEQUENCES)
+
+
+def _place(root: Path, record: Record) -> Path | None:
+    """Where a record's frames are; None where they are not there."""
     try:
-        if name == "folder" and place.name.lower().endswith(SEQUENCES):
+        return record_path(root, record)
+    except VideoError:
+        return None
+
+
+def _fault(name: str, root: Path, record: Record, decode: bool) -> str:
+    """What is wrong with a video or sequence, "" for nothing; with `decode`, every frame is."""
+    try:
+        place = checked_path(root, record)
+        if _is_sequence(record):
             read_sequence(place)
             return ""
-        from sapnet_core.data.video import frame_files, probe
-
+        found = count_decoded(place) if decode else 0
         if name == "mtl-aqa" and place.is_dir():  # files are numbered as FFmpeg counts, and need not be whole
             found = max(frame_files(place))
-        else:
-            found = probe(place).frames
-    except ValueError as error:
+        found = found or probe(place).frames
+    except (ValueError, OSError, ImportError) as error:
         return str(error)
     needed = record.frames if name in ("finediving",) else record.end
     if name in ("rg", "finefs"):  # whole seconds, or the last element alone: what they say is not exact
         needed = min(needed, record.frames) - 10 * round(record.rate)
-    return f"{place.name}: {found} frames, record {record.key} needs {needed}" if found < needed else ""
+    fault = f"{place.name}: {found} frames, record {record.key} needs {needed}: copy or download it anew"
+    return fault if found < needed else ""
 
 
 def _short(name: str, records: list[Record]) -> list[tuple]:
-    """Clips shorter than what is sampled of them."""
+    """Clips shorter than what is sampled of them; sequences of any length are resampled."""
     window = SAMPLED[name]
+    if all(_is_sequence(record) for record in records):
+        return []
     short = sum(record.frames < window for record in records)
     how = {"mtl-aqa": "frames before the start are read too", "finediving": "some frames are read twice"}
     remedy = how.get(name, "some frames are read twice") if short else ""
@@ -303,9 +344,32 @@ def _finefs(root: Path, records: list[Record]) -> list[tuple]:
 
 
 def _folder(root: Path, records: list[Record]) -> list[tuple]:
+    """Own videos: whether they can be learned, and rows that show the same frames."""
     unlabeled = sum(record.split == "train" and record.score != record.score for record in records)
     train = sum(record.split == "train" for record in records)
-    return [("training records with a score", "ok", f"{train - unlabeled} of {train}", "", "")]
+    rows = [("training records with a score", "ok", f"{train - unlabeled} of {train}", "", "")]
+    try:
+        check_learnable(root / NAME, records)
+        rows.append(("kinds, groups and scores", "ok", "can be learned", "", ""))
+    except ValueError as error:
+        fault, _, remedy = str(error).rpartition(": ")
+        rows.append(("kinds, groups and scores", "differs", fault, "", remedy))
+    rows += [
+        _repeated("rows with frames of the other part", leaks(root, records), "leave one of each pair out"),
+        _repeated("rows with frames of another score", scored_twice(root, records), "give raters' mean in one row"),
+    ]
+    if others := [FOLDERS[name] for name in FOLDERS if holds(name, root) and (root / FOLDERS[name]).is_dir()]:
+        rows.append(("datasets beside it", "warning", ", ".join(others), "", f"a run uses {NAME} alone: move one away"))
+    return rows
+
+
+def _repeated(item: str, pairs: list[Pair], remedy: str) -> tuple:
+    def row(record: Record) -> str:
+        score = "no score" if record.score != record.score else f"{record.score:g}"
+        return f"{record.key} ({record.split}, {score}, {record.path} [{record.start}, {record.end}))"
+
+    named = "; ".join(f"{row(a)} and {row(b)}" for a, b in pairs[:NAMED]) + " ..." * (len(pairs) > NAMED)
+    return item, "warning" if pairs else "ok", f"{len(pairs)}", "", f"{remedy}: {named}" if pairs else ""
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
@@ -313,24 +377,33 @@ def main(arguments: Sequence[str] | None = None) -> int:
     parser = argparse.ArgumentParser(prog="sapnet_core.data.check", description=__doc__.splitlines()[0])
     parser.add_argument("folder", type=Path, help="holds MTL-AQA, FineDiving, RG, FineFS or records.csv")
     parser.add_argument("names", nargs="*", metavar="name", help=f"of {', '.join(READERS)}; those found by default")
-    parser.add_argument("--all", action="store_true", help="open every video, not eight of them")
+    parser.add_argument("--all", action="store_true", help="decode every frame, instead of opening eight videos")
     options = parser.parse_args(arguments)
-    if not options.folder.is_dir():
-        parser.error(f"{options.folder} is no folder")
+    if not os.path.isdir(options.folder):
+        found = found_at(options.folder)
+        parser.error(f"{options.folder} is no folder{found and f', but {found}'}")
     unknown = next((name for name in options.names if name not in READERS), None)
     if unknown:
         parser.error(f"dataset {unknown!r} is unknown: choose of {', '.join(READERS)}")
-    bad = False
-    names = options.names or [name for name in READERS if _present(name, options.folder)]
+    folder = options.folder.resolve()
+    names = options.names or [name for name in READERS if _present(name, folder)]
     if not names:
-        parser.error(f"{options.folder} holds no dataset: name one of {', '.join(READERS)} to see what is missing")
+        parser.error(unknown_folder(folder))
+    faults = unused(folder)
+    faults += [f"lies within {name}, of which it is but a part: give {above}" for name in names
+               if name != "folder" and holds(name, folder) and (above := too_deep(name, folder))]  # fmt: skip
+    for fault in faults:
+        print(f"differs {folder}: {fault}")
+    bad = bool(faults)
     for name in names:
-        table = check_dataset(name, options.folder, None if options.all else 8)
+        bar = progress_bar(name, disable=None) if options.all else None  # drawn on a terminal alone
+        table = check_dataset(name, folder, None if options.all else 8, bar)
         bad = bad or table.state.isin(["missing", "differs"]).any()
         print(f"{name}")
         for row in table.itertuples():
             expected = f" (expected {row.expected})" if row.expected and row.state != "ok" else ""
-            print(f"  {row.state:8}{row.item}: {row.found}{expected}" + (f" -> {row.remedy}" if row.remedy else ""))
+            line = f"{row.state:8}{row.item}: {row.found}{expected}" + (f" -> {row.remedy}" if row.remedy else "")
+            print("  " + "".join(c if c.isprintable() else ascii(c)[1:-1] for c in line))
     return int(bad)
 
 
