@@ -4,7 +4,7 @@ No array is unpacked before its size is known, and no file is believed to hold w
 """
 
 import math
-import warnings
+import stat
 import zipfile
 import zlib
 from pathlib import Path
@@ -13,12 +13,14 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from sapnet_core.data.number_tables import read_numbers
 from sapnet_core.data.unpickle import AnnotationError
+from sapnet_core.file_kinds import found_at
 
 __all__ = ["SEQUENCES", "read_sequence", "sequence_shape"]
 
 SEQUENCES = (".npy", ".npz", ".csv")
-LIMIT = 2**30  # bytes of a sequence, unpacked
+LIMIT = 2**30  # bytes that reading a sequence may take: its content, its numbers as float32, and their check
 RATIO = 200  # unpacked over packed bytes; features and joints seldom pass 10
 
 
@@ -35,9 +37,8 @@ def sequence_shape(path: Path | str) -> tuple[int, int]:
 def read_sequence(path: Path | str) -> Tensor:
     """A sequence of features or joints over time, (T, C) float32.
 
-    `.npy`, `.npz` (one array, or one named "features") and `.csv` (numbers with commas between, one time step a line;
-    a first line of names is left out). Joints (T, J, 2 or 3) become (T, J * d). What a file claims to hold is checked
-    before it is unpacked.
+    `.npy`, `.npz` (one array, or one named "features") and `.csv` (`number_tables.read_numbers`). Joints
+    (T, J, 2 or 3) become (T, J * d). What a file claims to hold is checked before it is unpacked.
 
     Raises:
         AnnotationError: the file is missing, torn or of another kind; holds objects, text or numbers that are not
@@ -46,7 +47,8 @@ def read_sequence(path: Path | str) -> Tensor:
     """
     path = Path(path)
     if path.suffix.lower() == ".csv":
-        values = _numbers(path)
+        _checked(path)
+        values = read_numbers(path)
     else:
         with _opened(path) as file:
             shape, order, kind = _header(path, file)
@@ -62,39 +64,25 @@ def read_sequence(path: Path | str) -> Tensor:
         values = np.frombuffer(content, kind).reshape(shape, order=order).reshape(shape[0], -1)
     with np.errstate(over="ignore"):
         values = np.array(values, dtype=np.float32, order="C")
-    if not np.isfinite(values).all():
-        step, column = np.argwhere(~np.isfinite(values))[0].tolist()
+    finite = np.isfinite(values)
+    if not finite.all():
+        step, column = np.unravel_index(finite.argmin(), finite.shape)
         fault = f"value {column} of step {step} is not finite"
         raise AnnotationError(f"{path}: {fault}: fill or cut such steps before saving")
     return torch.from_numpy(values)
 
 
-def _numbers(path: Path) -> np.ndarray:
-    """A CSV file's numbers, (T, C) float64."""
-    _checked(path)
-    try:
-        with path.open(encoding="utf-8-sig") as file, warnings.catch_warnings(action="ignore"):
-            first = file.readline()
-            try:
-                [float(cell) for cell in first.split(",")]
-            except ValueError:
-                pass  # a line of names
-            else:
-                file.seek(0)
-            values = np.loadtxt(file, delimiter=",", ndmin=2, comments=None)
-    except (ValueError, UnicodeDecodeError) as error:
-        reason = str(error).splitlines()[0][:100]
-        raise AnnotationError(f"{path}: no table of numbers ({reason}): write equally many numbers a line") from None
-    if not values.size:
-        raise AnnotationError(f"{path}: has no numbers: write one time step a line")
-    return values
-
-
 def _checked(path: Path) -> None:
-    if not path.is_file():
-        raise AnnotationError(f"{path}: no such file: check its name")
-    if path.stat().st_size > LIMIT:
-        raise AnnotationError(f"{path}: has {path.stat().st_size >> 20} MiB, the limit is {LIMIT >> 20}: split it")
+    """That a path leads to a regular file, which can be read to its end, and not to a pipe or device."""
+    try:
+        status = path.stat()
+    except OSError:
+        status = None
+    if status is None or not stat.S_ISREG(status.st_mode):
+        found = found_at(path)
+        raise AnnotationError(f"{path}: {f'is {found}' if found else 'no such file'}: check its name")
+    if status.st_size > LIMIT:
+        raise AnnotationError(f"{path}: has {status.st_size >> 20} MiB, the limit is {LIMIT >> 20}: split it")
 
 
 def _opened(path: Path):
@@ -139,7 +127,7 @@ def _header(path: Path, file) -> tuple[tuple[int, ...], str, np.dtype]:
     if not (joints or len(shape) == 2) or not all(shape) or min(shape) < 0:
         sizes = " x ".join(map(str, shape)) or "a single number"
         raise AnnotationError(f"{path}: its shape is {sizes}: save (time, features) or (time, joints, 2 or 3)")
-    if math.prod(shape) * kind.itemsize > LIMIT:
-        size = math.prod(shape) * kind.itemsize / 2**20
-        raise AnnotationError(f"{path}: claims {size:.0f} MiB, the limit is {LIMIT >> 20}: split it")
+    taken = math.prod(shape) * (kind.itemsize + 5)  # its bytes, four for a float32, one for the check that it is finite
+    if taken > LIMIT:
+        raise AnnotationError(f"{path}: would take {taken / 2**20:.0f} MiB, the limit is {LIMIT >> 20}: split it")
     return shape, "F" if fortran else "C", kind
