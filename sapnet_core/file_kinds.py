@@ -4,7 +4,7 @@ import os
 import stat
 from pathlib import Path
 
-__all__ = ["ARCHIVES", "content_kind", "found_at", "listed"]
+__all__ = ["ARCHIVES", "content_kind", "found_at", "listed", "printable"]
 
 ARCHIVES = (".zip", ".tar", ".tgz", ".tar.gz", ".tar.bz2", ".tar.xz", ".tar.zst", ".7z", ".rar", ".gz", ".xz", ".zst")
 HEAD = 4096  # bytes that tell a kind
@@ -69,6 +69,10 @@ def found_at(path: Path | str) -> str:
 
 def listed(names: list[str], most: int = 3) -> str:
     """The first names, and how many there are beyond."""
-    shown = [name if name.isprintable() else ascii(name)[1:-1] for name in names[:most]]
     more = f" and {len(names) - most} more" if len(names) > most else ""
-    return ", ".join(shown) + more
+    return printable(", ".join(names[:most])) + more
+
+
+def printable(text: str) -> str:
+    """A text as one line that every terminal takes: a name may hold line ends, and bytes that are no text."""
+    return "".join(c if c.isprintable() else ascii(c)[1:-1] for c in text)

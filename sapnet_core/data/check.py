@@ -27,7 +27,7 @@ from sapnet_core.data.repeats import Pair, leaks, scored_twice
 from sapnet_core.data.sequence_files import SEQUENCES, read_sequence
 from sapnet_core.data.unpickle import read_pickle
 from sapnet_core.data.video import VideoError, count_decoded, frame_files, probe
-from sapnet_core.file_kinds import found_at, listed
+from sapnet_core.file_kinds import found_at, listed, printable
 from sapnet_core.progress import progress_bar
 
 __all__ = ["SOURCES", "SUMS", "check_dataset", "shared_dives"]
@@ -381,19 +381,19 @@ def main(arguments: Sequence[str] | None = None) -> int:
     options = parser.parse_args(arguments)
     if not os.path.isdir(options.folder):
         found = found_at(options.folder)
-        parser.error(f"{options.folder} is no folder{found and f', but {found}'}")
+        parser.error(printable(f"{options.folder} is no folder{found and f', but {found}'}"))
     unknown = next((name for name in options.names if name not in READERS), None)
     if unknown:
         parser.error(f"dataset {unknown!r} is unknown: choose of {', '.join(READERS)}")
     folder = options.folder.resolve()
     names = options.names or [name for name in READERS if _present(name, folder)]
     if not names:
-        parser.error(unknown_folder(folder))
+        parser.error(printable(unknown_folder(folder)))
     faults = unused(folder)
     faults += [f"lies within {name}, of which it is but a part: give {above}" for name in names
                if name != "folder" and holds(name, folder) and (above := too_deep(name, folder))]  # fmt: skip
     for fault in faults:
-        print(f"differs {folder}: {fault}")
+        print(printable(f"differs {folder}: {fault}"))
     bad = bool(faults)
     for name in names:
         bar = progress_bar(name, disable=None) if options.all else None  # drawn on a terminal alone
@@ -403,7 +403,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
         for row in table.itertuples():
             expected = f" (expected {row.expected})" if row.expected and row.state != "ok" else ""
             line = f"{row.state:8}{row.item}: {row.found}{expected}" + (f" -> {row.remedy}" if row.remedy else "")
-            print("  " + "".join(c if c.isprintable() else ascii(c)[1:-1] for c in line))
+            print("  " + printable(line))
     return int(bad)
 
 

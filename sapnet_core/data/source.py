@@ -19,6 +19,7 @@ from sapnet_core.data.layout import record_path
 from sapnet_core.data.learnable import check_learnable
 from sapnet_core.data.records import OFFICIAL_SIZES
 from sapnet_core.data.video import VideoError
+from sapnet_core.file_kinds import printable
 from sapnet_core.profiles import finefs_split
 from sapnet_core.sim.annotations import write_annotations
 
@@ -41,14 +42,14 @@ def known_datasets(data: Path) -> list[str]:
     """
     names = [name for name in READERS if holds(name, data)]
     if not names:
-        raise ValueError(f"--data {unknown_folder(data)}")
+        raise ValueError(printable(f"--data {unknown_folder(data)}"))
     if "folder" in names:
         return names
     if faults := unused(data):
-        raise ValueError(f"--data {data}: {faults[0]}")
+        raise ValueError(printable(f"--data {data}: {faults[0]}"))
     for name in names:
         if above := too_deep(name, data):
-            raise ValueError(f"--data {data}: lies within {name}, of which it is but a part: give {above}")
+            raise ValueError(printable(f"--data {data}: lies within {name}, of which it is but a part: give {above}"))
         _records(name, data)
     return names
 
