@@ -1,6 +1,7 @@
 """From official annotation files to typed records; real datasets and simulated ones are read by the same code."""
 
 import inspect
+import os
 from pathlib import Path
 
 from sapnet_core.data.finediving import read_finediving
@@ -37,4 +38,11 @@ def load_records(name: str, root: Path | str, **options) -> list[Record]:
     for option in options:
         if option not in known:
             raise ValueError(f"{name} has no option {option!r}: it has {', '.join(known) or 'none'}")
+    try:
+        os.stat(root)
+    except (FileNotFoundError, NotADirectoryError):
+        pass  # the reader names the file that is missing
+    except (OSError, ValueError) as error:  # a name too long or with a null byte, no permission, links in a circle
+        fault = str(getattr(error, "strerror", None) or error)
+        raise AnnotationError(f"{str(root)[:200]}: cannot be opened ({fault}): check the name of the folder") from None
     return sorted(READERS[name](root, **options), key=lambda record: record.key)

@@ -20,6 +20,7 @@ from pathlib import Path
 
 import numpy as np
 
+from sapnet_core.data.fields import shown
 from sapnet_core.data.records import Element, Record
 from sapnet_core.data.unpickle import AnnotationError
 
@@ -122,12 +123,7 @@ def split_of(numbers: list[int], split: str, seed: int = SEED, folder: Path | No
         file = next((f for f in (folder / f"{part}.txt", folder.parent / f"{part}.txt") if f.is_file()), None)
         if file is None:
             raise AnnotationError(f"{folder / part}.txt: no such file: list the {part} ids in it, or use another split")
-        try:
-            listed = [int(word.removesuffix(".json").removesuffix(".mp4")) for word in file.read_text("utf-8").split()]
-        except ValueError as error:  # UnicodeDecodeError is one
-            reason = str(error).splitlines()[0][:80]
-            raise AnnotationError(f"{file}: lists something else than ids ({reason}): write one id a line") from None
-        for number in listed:
+        for number in _ids(file):
             if number in parts:
                 raise AnnotationError(f"{file}: id {number} stands twice in the splits: leave one of them")
             parts[number] = part
@@ -135,6 +131,21 @@ def split_of(numbers: list[int], split: str, seed: int = SEED, folder: Path | No
     if left is not None:
         raise AnnotationError(f"{folder / f'{left}.json'}: id {left} is in no split list: add it, or remove the file")
     return parts
+
+
+def _ids(file: Path) -> list[int]:
+    """The ids in a split list; endings are left out."""
+    try:
+        large = file.stat().st_size > LARGEST
+        words = [] if large else file.read_text("utf-8-sig").split()
+    except (UnicodeDecodeError, OSError) as error:
+        raise AnnotationError(f"{file}: no readable text ({str(error)[:80]}): write one id a line") from None
+    ids = [word.removesuffix(".json").removesuffix(".mp4") for word in words]
+    wrong = next((i for i in ids if not (i.isascii() and i.isdigit() and len(i) < 5)), None)
+    if large or wrong is not None:
+        fault = f"has {file.stat().st_size} bytes" if large else ascii(wrong[:40])
+        raise AnnotationError(f"{file}: lists something else than ids ({fault}): write one id a line")
+    return [int(i) for i in ids]
 
 
 class _Fault(Exception):
@@ -154,11 +165,23 @@ def _load(file: Path) -> dict:
     if file.stat().st_size > LARGEST:
         raise _Fault(f"has {file.stat().st_size / 2**20:.1f} MiB, too many for the annotation of one video")
     try:
-        return json.loads(file.read_text(encoding="utf-8-sig"))
+        return json.loads(file.read_text(encoding="utf-8-sig"), object_pairs_hook=_object)
+    except OSError as error:
+        raise _Fault(f"cannot be opened ({error.strerror})") from None
     except RecursionError:
         raise _Fault("nests lists or objects too deep") from None
     except ValueError as error:
         raise _Fault(f"no readable JSON ({str(error).splitlines()[0][:80]})") from None
+
+
+def _object(pairs: list[tuple[str, object]]) -> dict:
+    """A JSON object whose keys are different; one that stands twice must say the same both times."""
+    entry = dict(pairs)
+    if len(entry) < len(pairs):
+        twice = next((key for key, value in pairs if entry[key] != value), None)
+        if twice is not None:
+            raise _Fault(f"key {ascii(twice[:40])} stands twice")
+    return entry
 
 
 def _build(entry: dict, number: int, part: str, videos: str) -> Record:
@@ -177,11 +200,11 @@ def _build(entry: dict, number: int, part: str, videos: str) -> Record:
     return Record(
         dataset="finefs",
         key=f"{number:04d}",
-        event=str(entry.get("competition", ""))[:200],
+        event=_event(entry.get("competition")),
         path=f"{videos}/{number}.mp4",
         start=0,
         end=max(element.end for element in elements) + round(TAIL * RATE),
-        score=_number(entry, "total_segment_score"),
+        score=_number(entry, "total_segment_score", least=0),
         difficulty=1.0,
         action=f"{sex} {program}",
         judges=(),
@@ -190,8 +213,8 @@ def _build(entry: dict, number: int, part: str, videos: str) -> Record:
         split=part,
         group=program,
         marks=(
-            ("tes", _number(entry, "total_element_score")),
-            ("pcs", _number(entry, "total_program_component_score(factored)")),
+            ("tes", _number(entry, "total_element_score", least=0)),
+            ("pcs", _number(entry, "total_program_component_score(factored)", least=0)),
             ("factor", factor),
             ("deductions", 0.0 - abs(_number(entry, "deductions"))),
             *components,
@@ -211,21 +234,29 @@ def _get(entry: dict, key: str, kind: type, above: str = ""):
     return entry[key]
 
 
-def _number(entry: dict, key: str, above: str = "") -> float:
+def _event(value: object) -> str:
+    """The competition, which nothing is computed from; "" for anything but text."""
+    return value[:200] if isinstance(value, str) and value.isprintable() else ""
+
+
+def _number(entry: dict, key: str, above: str = "", least: float = -math.inf) -> float:
     value = _get(entry, key, object, above)
     try:
-        number = math.nan if isinstance(value, bool) or not isinstance(value, int | float | str) else float(value)
+        is_number = isinstance(value, int | float) and not isinstance(value, bool)
+        is_text = isinstance(value, str) and value.isascii() and "_" not in value
+        number = float(value) if is_number or is_text else math.nan
     except (ValueError, OverflowError):
         number = math.nan
-    if not abs(number) < 1e4:
-        raise _Fault(f"key {above + key!r} is {str(value)[:40]!r}, not a number of points")
+    if not abs(number) < 1e4 or number < least:
+        text = value[:40] if isinstance(value, str) else shown(value)
+        raise _Fault(f"key {above + key!r} is {text!r}, not a number of points")
     return number
 
 
 def _panel(component: dict, name: str) -> float:
     """The panel's score, however its key is spelt."""
     key = "score_of_panel" if "score_of_panel" in component else "score_of_pannel"
-    return _number(component, key, f"program_component.{name}.")
+    return _number(component, key, f"program_component.{name}.", least=0)
 
 
 def _element(executed: dict, name: str) -> Element:
@@ -235,6 +266,8 @@ def _element(executed: dict, name: str) -> Element:
     match = TIME.fullmatch(time)
     if match is None:
         raise _Fault(f"key {above + 'time'!r} is {time[:40]!r}, not a time such as '0-25,0-29'")
+    if not title or not title.isprintable():
+        raise _Fault(f"key {above + 'element'!r} is {title[:40]!r}, not the name of an element")
     # "minute-second,minute-second"
     start, end = (60 * int(match[i]) + float(match[i + 1]) for i in (1, 3))
     kind = entry.get("coarse_class")
@@ -243,7 +276,7 @@ def _element(executed: dict, name: str) -> Element:
         kind=kind if isinstance(kind, str) and kind in KINDS else _kind(title),
         start=round(start * RATE),
         end=round(max(end, start + 1) * RATE),
-        base=_number(entry, "bv", above),
+        base=_number(entry, "bv", above, least=0),
         goe=_number(entry, "goe", above),
     )
 

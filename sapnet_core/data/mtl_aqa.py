@@ -7,6 +7,7 @@ excluded, of one long video.
 
 from pathlib import Path
 
+from sapnet_core.data.fields import Fault, field, items, number_of, text_of, whole_of
 from sapnet_core.data.records import Record, official_records
 
 __all__ = ["ANNOTATIONS", "SPLITS", "FOLDER", "read_mtl_aqa"]
@@ -24,24 +25,31 @@ def read_mtl_aqa(root: Path | str) -> list[Record]:
         root: a folder that holds `MTL-AQA/`, `MTL-AQA/info/`, or the files themselves.
 
     Raises:
-        AnnotationError: a file is missing or unreadable, or a key or field is absent from it.
+        AnnotationError: a file is missing or unreadable, or a key or field is absent from it or of another kind.
     """
-    return official_records(root, (FOLDER, f"{FOLDER}/info"), ANNOTATIONS, SPLITS, SOURCE, _record)
+    return official_records(root, (FOLDER, f"{FOLDER}/info"), ANNOTATIONS, SPLITS, SOURCE, _key, _record)
 
 
-def _record(_: Path, key: tuple[int, int], entry: dict, part: str) -> Record:
+def _key(key: tuple) -> tuple[int, int]:
+    return whole_of(key[0], "the video"), whole_of(key[1], "the clip")
+
+
+def _record(_: Path, key: tuple[int, int], entry: object, part: str) -> Record:
     video, clip = key
+    start, end = (whole_of(field(entry, name), name) for name in ("start_frame", "end_frame"))
+    if end <= start:
+        raise Fault(f"end_frame {end} is not after start_frame {start}")
     return Record(
         dataset="mtl-aqa",
         key=f"{video:02d}-{clip:03d}",
         event=f"{video:02d}",
         path=f"new/new_total_frames_256s/{video:02d}",
-        start=int(entry["start_frame"]),
-        end=int(entry["end_frame"]),
-        score=float(entry["final_score"]),
-        difficulty=float(entry["difficulty"]),
-        action=str(entry["dive_number"]).upper(),
-        judges=tuple(float(score) for score in entry["judge_scores"]),
+        start=start,
+        end=end,
+        score=number_of(field(entry, "final_score"), "final_score"),
+        difficulty=number_of(field(entry, "difficulty"), "difficulty", positive=True),
+        action=text_of(field(entry, "dive_number"), "dive_number", length=40).upper(),
+        judges=tuple(number_of(v, "a judge's score") for v in items(field(entry, "judge_scores"), "judge_scores")),
         transitions=(),
         subactions=(),
         split=part,

@@ -1,9 +1,12 @@
 """The record: one video of any dataset with all that its official annotation says of it."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
+import numpy as np
+
+from sapnet_core.data.fields import Fault, items, shown
 from sapnet_core.data.unpickle import AnnotationError, read_pickle
 
 __all__ = ["Element", "OFFICIAL_SIZES", "Record", "official_records"]
@@ -102,6 +105,7 @@ def official_records(
     annotations: str,
     splits: dict[str, str],
     source: str,
+    checked: Callable[[tuple], tuple],
     build: Callable[[Path, tuple, object, str], Record],
 ) -> list[Record]:
     """Records of every key in a dataset's official split lists.
@@ -111,25 +115,47 @@ def official_records(
         annotations: file of a dict from key to annotation.
         splits: part ("train", "test") to the file that lists its keys.
         source: where a good copy of the files is found; named in errors.
-        build: makes a record of (folder, key, annotation, part).
+        checked: makes a plain key of what a split list holds in its place, or raises Fault.
+        build: makes a record of (folder, key, annotation, part), or raises Fault.
 
     Raises:
-        AnnotationError: a file is missing or unreadable, a key has no annotation or stands in two parts, or `build`
-            does not find what it needs.
+        AnnotationError: a file is missing or unreadable or of another kind, a list is empty, a key has no annotation or
+            stands in two parts, or `checked` or `build` do not find what they need.
     """
     folders = [Path(root) / place for place in (*places, ".")]
     folder = next((folder for folder in folders if (folder / annotations).is_file()), folders[0])
     known, records = read_pickle(folder / annotations, source), {}
+    if not isinstance(known, dict):
+        fault = f"holds {shown(known)}, not a dict from key to annotation"
+        raise AnnotationError(f"{folder / annotations}: {fault}: use the file of {source}")
     for part, name in splits.items():
-        for key in map(tuple, read_pickle(folder / name, source)):
+        for key in _listed(read_pickle(folder / name, source), folder / name, source, checked):
             if key not in known or key in records:
                 fault = "stands twice in the splits" if key in records else "has no annotation"
                 raise AnnotationError(f"{folder / name}: key {key} {fault}: download both files anew from {source}")
             try:
                 records[key] = build(folder, key, known[key], part)
-            except AnnotationError:
-                raise
-            except (KeyError, IndexError, TypeError, ValueError) as error:
-                fault = f"key {key}: " + (f"no field {error}" if isinstance(error, KeyError) else str(error))
-                raise AnnotationError(f"{folder / annotations}: {fault}: use the file of {source}") from error
+            except Fault as fault:
+                text = f"key {key}: {fault}: use the file of {source}"
+                raise AnnotationError(f"{folder / annotations}: {text}") from None
     return list(records.values())
+
+
+def _listed(content: object, file: Path, source: str, checked: Callable[[tuple], tuple]) -> Iterator[tuple]:
+    """The keys of a split list."""
+    if isinstance(content, np.ndarray) and content.ndim:
+        content = content.tolist()
+    if not isinstance(content, list | tuple | set | frozenset):
+        raise AnnotationError(f"{file}: holds {shown(content)}, not a list of keys: use the file of {source}")
+    if not content:
+        raise AnnotationError(f"{file}: lists no key: use the file of {source}")
+    for place, key in enumerate(content):
+        try:
+            parts = items(key, "it")
+            if len(parts) != 2:
+                raise Fault(f"it has {len(parts)} parts, not two")
+            yield checked(tuple(parts))
+        except Fault as fault:
+            raise AnnotationError(
+                f"{file}: key {shown(key)}, number {place} of the list: {fault}: use the file of {source}"
+            ) from None

@@ -6,6 +6,7 @@ white space and found by name. `Total_Score` is difficulty plus execution and ha
 """
 
 import math
+import re
 from pathlib import Path
 
 from sapnet_core.data.records import Record
@@ -20,6 +21,8 @@ COLUMNS = ("Video_Name", "Difficulty_Score", "Execution_Score", "Total_Score", "
 RATE = 25.0  # frames a second
 ROUNDING = 0.0151  # points: official totals are off by 0.01 at most
 LARGEST = 64 * 2**20  # bytes of a list; the official ones have 27 thousand
+DIGITS = 9  # of a video's number
+NUMBER = re.compile(r"[+-]?(\d+\.?\d*|\.\d+)(e[+-]?\d+)?", re.ASCII | re.IGNORECASE)
 SOURCE = "github.com/qinghuannn/ACTION-NET, folder data"
 
 
@@ -30,8 +33,8 @@ def read_rhythmic(root: Path | str) -> list[Record]:
         root: a folder that holds `RG/`, `RG/data/`, or the files themselves.
 
     Raises:
-        AnnotationError: a file is missing or unreadable, a line lacks a column, holds no number or an unknown
-            apparatus, does not add up, or a video stands twice.
+        AnnotationError: a file is missing or unreadable or lists no video, a line lacks a column, holds no number or an
+            unknown apparatus, does not add up, or a column or video stands twice.
     """
     folders = [Path(root) / place for place in (FOLDER, f"{FOLDER}/data", ".", "data")]
     folder = next((folder for folder in folders if (folder / SPLITS["train"]).is_file()), folders[0])
@@ -43,6 +46,11 @@ def read_rhythmic(root: Path | str) -> list[Record]:
         missing = [column for column in COLUMNS if column not in places]
         if missing:
             raise AnnotationError(f"{file}: line 1 names no column {missing[0]}: use the file of {SOURCE}")
+        twice = next((column for column in COLUMNS if lines[0].count(column) > 1), None)
+        if twice:
+            raise AnnotationError(f"{file}: line 1 names column {twice} twice: use the file of {SOURCE}")
+        if not any(lines[1:]):
+            raise AnnotationError(f"{file}: lists no video: use the file of {SOURCE}")
         for number, cells in enumerate(lines[1:], 2):
             if not cells:
                 continue
@@ -67,6 +75,8 @@ def _lines(file: Path) -> list[list[str]]:
         return [line.split() for line in file.read_text(encoding="utf-8-sig").split("\n")]
     except UnicodeDecodeError:
         raise AnnotationError(f"{file}: is no text: download it anew from {SOURCE}") from None
+    except OSError as error:
+        raise AnnotationError(f"{file}: cannot be opened ({error.strerror}): check its permissions") from None
 
 
 def _record(cells: list[str], places: dict[str, int], columns: int, part: str) -> Record:
@@ -74,14 +84,11 @@ def _record(cells: list[str], places: dict[str, int], columns: int, part: str) -
         raise ValueError(f"{len(cells)} columns, the header has {columns}")
     key, *texts = (cells[places[column]] for column in COLUMNS)
     apparatus, _, number = key.partition("_")
-    if apparatus not in APPARATUS or not (number.isascii() and number.isdigit()):
+    if apparatus not in APPARATUS or not (number.isascii() and number.isdigit() and len(number) <= DIGITS):
         raise ValueError(f"video {key[:40]!r} is no apparatus and number, as {APPARATUS[0]}_001 is")
     values = []
     for column, text in zip(COLUMNS[1:], texts, strict=True):
-        try:
-            values.append(float(text))
-        except ValueError:
-            values.append(math.nan)
+        values.append(float(text) if NUMBER.fullmatch(text) else math.nan)
         if not 0 <= values[-1] < 1e4:
             raise ValueError(f"video {key}: {column} {text[:40]!r} is no number of points or seconds")
     difficulty, execution, total, penalty, seconds = values
