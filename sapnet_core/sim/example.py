@@ -12,7 +12,7 @@ import os
 import shutil
 import tempfile
 import uuid
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from pathlib import Path
 
 import torch
@@ -57,18 +57,28 @@ def write_example(
 
     Raises:
         ValueError: too few videos, or the folder holds something else than an example.
+        OSError: it cannot be written there: the disk is full or read-only, or a file is in the way.
         ImportError: PyAV is not installed.
     """
     if count < 9 or width % 8:
         raise ValueError(f"count={count}, width={width}: give 9 videos at least, and a width that 8 divides")
     root = Path(root).resolve()
+    try:
+        return _written(root, count, seed, width, progress)
+    except OSError as error:
+        fault = f"the example cannot be written to {root} ({error.strerror or type(error).__name__})"
+        raise OSError(error.errno, f"{fault}: free space there, or set SAPNET_RUNS to another folder") from error
+
+
+def _written(root: Path, count: int, seed: int, width: int, progress: Callable[[int, int], None] | None) -> Path:
+    """`write_example` of checked arguments."""
     if root.exists() and any(root.iterdir()) and not (root / SIGN).is_file():
         raise ValueError(f"{root}: holds something else than an example: choose another folder")
     dives = _dives(count, seed)
     source = [simulator_digest("finediving"), settings_for("finediving").digest()]
     text = json.dumps([_table(dives), records_digest(list(dives.values())), width, source])
     made_of = {"digest": hashlib.sha256(text.encode()).hexdigest()}
-    if _made_of(root) == made_of:
+    if _is_whole(root, made_of, dives):
         return root
     beside = root.with_name(f".{root.name}.{os.getpid()}.{uuid.uuid4().hex[:8]}.tmp")
     try:
@@ -81,7 +91,7 @@ def write_example(
                 progress(done, count)
         write_text(beside / NAME, _table(dives))
         write_json(beside / SIGN, made_of)
-        if _made_of(root) != made_of:  # else another writer was first: its files are the same, and may be in use
+        if not _is_whole(root, made_of, dives):  # else another writer was first: its files are equal, and may be in use
             shutil.rmtree(root, ignore_errors=True)
             beside.rename(root)
     finally:
@@ -89,9 +99,10 @@ def write_example(
     return root
 
 
-def _made_of(root: Path) -> object:
-    """What the example there was made of; None without one."""
-    return read_json(root / SIGN) if (root / SIGN).is_file() else None
+def _is_whole(root: Path, made_of: dict[str, str], dives: Iterable[str]) -> bool:
+    """Whether the example there was made of the same, and nobody took a file away since."""
+    files = [root / NAME, *(root / _path(name) for name in dives)]
+    return (root / SIGN).is_file() and read_json(root / SIGN) == made_of and all(file.is_file() for file in files)
 
 
 def _dives(count: int, seed: int) -> dict[str, Record]:
