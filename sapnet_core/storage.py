@@ -12,6 +12,9 @@ import safetensors.torch
 import torch
 from torch import Tensor, nn
 
+from sapnet_core.restricted_pickle import Refused
+from sapnet_core.torch_files import read_torch_file
+
 __all__ = ["write_bytes", "write_text", "write_json", "write_tensors", "read_json", "read_tensors", "read_weights",
            "fill_weights"]  # fmt: skip
 
@@ -78,16 +81,19 @@ def read_weights(path: Path | str) -> tuple[dict[str, Tensor], dict]:
             file, and the entry.
         FileNotFoundError: no such file.
     """
-    path, metadata = Path(path), {}
+    path, metadata, remedy = Path(path), {}, "fetch it anew, or save the model's state_dict()"
+    if path.exists() and not path.is_file():
+        raise ValueError(f"{path}: is no regular file: give a file of weights")
     try:
         if path.suffix == ".safetensors":
             state, metadata = read_tensors(path)
         else:
-            state = torch.load(path, map_location="cpu", weights_only=True)
+            state = read_torch_file(path)
     except OSError:
         raise
+    except Refused as error:
+        raise ValueError(f"{path}: no plain file of tensors, or torn (it {error}): {remedy}") from None
     except Exception as error:  # a torn file fails in a dozen ways: struct.error, IndexError, AssertionError ...
-        remedy = "fetch it anew, or save the model's state_dict()"
         raise ValueError(f"{path}: no plain file of tensors, or torn ({type(error).__name__}): {remedy}") from None
     for inner in ("state_dict", "model"):
         if isinstance(state, dict) and isinstance(state.get(inner), dict):

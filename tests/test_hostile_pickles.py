@@ -63,16 +63,18 @@ def plain(order: str = "|", names: bytes = NONE, fields: bytes = NONE, size: int
     return [number(3), text(order), NONE, names, fields, number(size), number(-1), number(flags)]
 
 
-# 8 raw bytes whose type says that they are an object
+def field(of: str, offset: int) -> bytes:
+    """The fields of a type with one, "a", at an offset in bytes."""
+    return b"}(" + text("a") + pile(kind(of), number(offset)) + b"u"
+
+
+# 8 raw bytes whose type says that they are an object, in three ways, or that there is more behind them
 FORGED = kind("V8", *plain(flags=63, size=8))
-FORGED_FIELD = kind(
-    "V8",
-    *plain(names=pile(text("a")), fields=b"}" + b"(" + text("a") + pile(called(DTYPE, text("O8"), FALSE, TRUE), number(0)) + b"u", size=8, flags=0),
-)  # fmt: skip
-BEYOND = kind(
-    "V8",
-    *plain(names=pile(text("a")), fields=b"}" + b"(" + text("a") + pile(called(DTYPE, text("i8"), FALSE, TRUE), number(2**30)) + b"u", size=8),
-)  # fmt: skip
+FORGED_FIELD = kind("V8", *plain(names=pile(text("a")), fields=field("O8", 0), size=8, flags=0))
+BEYOND = kind("V8", *plain(names=pile(text("a")), fields=field("i8", 2**30), size=8))
+FLAGGED = kind("f8", number(3), text("<"), NONE, pile(text("a")), NONE, number(8), number(8), number(63))
+OF_ONE_OBJECT = pile(kind("O8"), pile(number(1)))
+PARTS = kind("V8", number(3), text("|"), OF_ONE_OBJECT, NONE, NONE, number(8), number(1), number(63))
 
 
 def array(shape: bytes, of: bytes, content: bytes) -> bytes:
@@ -103,10 +105,8 @@ ATTACKS = {
     "object type, raw bytes": array(ONE, kind("O8"), raw(POINTER)),
     "object scalar": called(SCALAR, kind("O8"), raw(POINTER)),
     "object from buffer": called(FROM_BUFFER, raw(POINTER), kind("O8"), ONE, text("C")),
-    "object flag on numbers": array(ONE, kind("f8", number(3), text("<"), NONE, pile(text("a")), NONE, number(8), number(8),
-                                              number(63)), raw(POINTER)),
-    "type with parts": array(ONE, kind("V8", number(3), text("|"), pile(kind("O8"), ONE), NONE, NONE, number(8), number(1),
-                                       number(63)), raw(POINTER)),
+    "object flag on numbers": array(ONE, FLAGGED, raw(POINTER)),
+    "type with parts": array(ONE, PARTS, raw(POINTER)),
     "type as text of fields": array(ONE, called(DTYPE, text("O,O"), FALSE, TRUE), raw(POINTER * 2)),
     "type as a list": array(ONE, called(DTYPE, b"](" + pile(text("a"), text("O")) + b"e", FALSE, TRUE), raw(POINTER)),
     "date": array(ONE, kind("M8"), raw(POINTER)),

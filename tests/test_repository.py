@@ -25,7 +25,7 @@ TOP_LEVEL = {"README.md", "runall.sh", "environment.yml", "pyproject.toml", "LIC
 # store lies among the data and stands on the backbone.
 FLOORS = [
     {"", "cores", "file_kinds", "paths", "profiles", "progress", "storage", "threads", "metrics", "evidence", "paper",
-     "embedded"},
+     "embedded", "values", "restricted_pickle", "torch_files"},
     {"data", "actors", "sim"},
     {"detector", "tracking", "clipwise", "backbone", "pooling", "triton_pool", "stem", "winograd", "kinetics", "c3d",
      "video_swin", "pseudo_labels", "parsing", "contrast", "regression", "losses", "sapnet", "endtoend", "segmentation",

@@ -1,0 +1,285 @@
+"""A machine for pickles that come from anywhere: it makes plain containers, and calls what its caller allows.
+
+A pickle is a program for a small machine with a stack. Python's own machine calls whatever the program names, so this
+one is ours. It knows the instructions that plain data need; what a program may name, and what that does, is handed to
+it. A program may run for `STEPS` instructions, and what it leaves may not hold more than that many parts when it is
+written out in full. A file may be short and still ask for much memory: what calls make is counted against its size.
+"""
+
+import pickle
+import struct
+from collections.abc import Callable, Mapping
+
+import numpy as np
+
+__all__ = ["Machine", "Refused", "key", "word"]
+
+STEPS = 2_000_000  # the largest official file takes 290,000; so many empty sets, the largest container, are 0.5 GB
+DEPTH = 64  # containers inside one another; official files have 4
+KEY_BITS = 61  # Python hashes a larger integer to a smaller one, so a file could choose many keys with equal hashes
+
+
+class Refused(ValueError):
+    """What a pickle wants and does not get; the message goes on from "it"."""
+
+
+def word(value: object) -> str:
+    """A text of the file for a message, or what stands in its place."""
+    return ascii(value[:60])[1:-1] if isinstance(value, str) else f"(a {type(value).__name__})"
+
+
+def key(value: object) -> object:
+    """A key of a dict or a member of a set: plain, so that its hash costs little and many cannot be made to clash."""
+    for part in value if isinstance(value, tuple) else (value,):
+        if not isinstance(part, str | bytes | int | float | complex | np.number | np.bool | np.str_ | None):
+            raise Refused(f"has a {type(part).__name__} as a key, and keys are text and numbers")
+        if isinstance(part, int) and part.bit_length() >= KEY_BITS:
+            raise Refused("has a number of more than 18 digits as a key")
+    return value
+
+
+class Machine:
+    """Runs one pickle: a stack, a memory of numbered values, and the content that is read from front to back.
+
+    Args:
+        content: of the file, with the pickle at `place`; after `run`, `place` is behind it.
+        names: (module, name) -> what it stands for.
+        states: a class of `names`' results -> what fills one with a state.
+        leaves: classes that may be left, beside plain values and containers.
+        persistent: what gives the value of a persistent id; such ids are refused without it.
+    """
+
+    def __init__(
+        self,
+        content: bytes,
+        names: Mapping[tuple[str, str], object],
+        states: Mapping[type, Callable[[object, object], None]] | None = None,
+        leaves: tuple[type, ...] = (),
+        persistent: Callable[[object], object] | None = None,
+        place: int = 0,
+    ):
+        self.content, self.place, self.stack, self.memo = content, place, [], {}
+        self.names, self.states, self.persistent = names, states or {}, persistent
+        self.callable = [function for function in names.values() if callable(function)]
+        self.leaves = (*LEAVES, *leaves)
+        self.room = 2 * len(content) + 2**20  # bytes that arrays and sets may still take
+
+    def run(self) -> object:
+        """What the program leaves. Raises Refused, or whatever a damaged program meets."""
+        steps = 0
+        while True:
+            code = self.take(1)
+            if code == pickle.STOP:
+                return self.checked(self.pop())
+            if code not in CODES:
+                raise Refused(f"has the instruction {code!r}, which such files do not need")
+            steps += 1
+            if steps > STEPS:
+                raise Refused(f"takes more than {STEPS:,} steps to read")
+            CODES[code](self)
+
+    def take(self, size: int) -> bytes:
+        """The next bytes of the content."""
+        end = self.place + size
+        if size < 0 or end > len(self.content):
+            raise EOFError("cut short")
+        part = self.content[self.place : end]
+        self.place = end
+        return part
+
+    def number(self, form: str) -> int | float:
+        """The next number, in the `struct` format given."""
+        return struct.unpack(form, self.take(struct.calcsize(form)))[0]
+
+    def line(self) -> str:
+        end = self.content.index(b"\n", self.place)
+        return self.take(end + 1 - self.place)[:-1].decode()
+
+    def push(self, value: object) -> None:
+        self.stack.append(value)
+
+    def pop(self) -> object:
+        if not self.stack or self.stack[-1] is MARK:
+            raise EOFError("an instruction lacks its operand")
+        return self.stack.pop()
+
+    def top(self, kind: type) -> object:
+        if not self.stack or type(self.stack[-1]) is not kind:
+            raise Refused(f"fills a {kind.__name__} that is none")
+        return self.stack[-1]
+
+    def since_mark(self) -> list:
+        """What lies above the last mark, which goes."""
+        place = len(self.stack) - 1
+        while place >= 0 and self.stack[place] is not MARK:
+            place -= 1
+        if place < 0:
+            raise EOFError("an instruction lacks its mark")
+        values = self.stack[place + 1 :]
+        del self.stack[place:]
+        return values
+
+    def fill(self, pairs: list) -> None:
+        """Put keys and values, in turn, into the dict on top."""
+        if len(pairs) % 2:
+            raise EOFError("a key lacks its value")
+        target = self.top(dict)
+        for name, value in zip(pairs[::2], pairs[1::2], strict=True):
+            target[key(name)] = value
+
+    def dict_of(self, pairs: list) -> None:
+        self.push({})
+        self.fill(pairs)
+
+    def extend(self, values: list) -> None:
+        self.top(list).extend(values)
+
+    def join(self, members: list) -> None:
+        self.top(set).update(map(key, members))
+
+    def last(self, count: int) -> list:
+        return [self.pop() for _ in range(count)][::-1]
+
+    def name(self, module: object, name: object) -> None:
+        if not (isinstance(module, str) and isinstance(name, str) and (module, name) in self.names):
+            raise Refused(f"wants to load {word(module)}.{word(name)}, and needs only arrays and builtin containers")
+        self.push(self.names[module, name])
+
+    def call(self) -> None:
+        function, arguments = self.last(2)
+        if not any(function is known for known in self.callable) or not isinstance(arguments, tuple):
+            raise Refused("calls something that is no function of such files")
+        made = function(*arguments)
+        self.account(made)
+        self.push(made)
+
+    def build(self) -> None:
+        target, state = self.last(2)
+        if type(target) not in self.states:
+            raise Refused(f"gives a state to a {type(target).__name__}")
+        self.states[type(target)](target, state)
+        self.account(target)
+        self.push(target)
+
+    def from_outside(self, name: object) -> object:
+        """The value of a persistent id."""
+        if self.persistent is None:
+            raise Refused("refers to something outside of it")
+        return self.persistent(name)
+
+    def account(self, made: object) -> None:
+        """Count what a call made: it may have made it of a content that other calls use too."""
+        if isinstance(made, np.ndarray | np.generic):
+            self.room -= made.nbytes
+        elif isinstance(made, set | frozenset | bytearray):
+            self.room -= len(made) * (1 if isinstance(made, bytearray) else 64)
+        if self.room < 0:
+            raise Refused("makes more of its content than the content is")
+
+    def remember(self, number: int) -> None:
+        if not self.stack or number < 0:
+            raise EOFError("nothing to remember")
+        self.memo[number] = self.stack[-1]
+
+    def checked(self, result: object) -> object:
+        """That a result holds plain values alone, not itself, and not so much that walking through it has no end.
+
+        Parts may be shared: a list of two lists of two lists ... is small in memory and endless on paper. So each
+        container is visited once, when all its parts are known, and its size is the sum of theirs.
+        """
+        sizes: dict[int, tuple[int, int]] = {}  # of a container: parts, depth
+        todo, open_ = [(result, False)], set()
+        while todo:
+            value, parts_are_known = todo.pop()
+            if isinstance(value, self.leaves) or id(value) in sizes:
+                continue
+            parts = parts_of(value)
+            if parts_are_known:
+                inner = [sizes.get(id(part), (1, 0)) for part in parts]
+                size, depth = 1 + sum(s for s, _ in inner), 1 + max((d for _, d in inner), default=0)
+                if size > STEPS or depth > DEPTH:
+                    raise Refused("holds containers that share their parts endlessly, or lie too deep in each other")
+                sizes[id(value)] = size, depth
+                open_.discard(id(value))
+            elif id(value) in open_:
+                raise Refused("holds a container inside itself")
+            else:
+                open_.add(id(value))
+                todo.append((value, True))
+                todo += [(part, False) for part in parts]
+        return result
+
+    def text_number(self) -> None:
+        text = self.line()
+        self.push({"00": False, "01": True}.get(text) if text in ("00", "01") else int(text.removesuffix("L")))
+
+
+LEAVES = (str, bytes, bytearray, bool, int, float, complex, type(None), np.generic)
+MARK = object()
+CODES = {
+    pickle.PROTO: lambda m: m.take(1),
+    pickle.FRAME: lambda m: m.take(8),
+    pickle.MARK: lambda m: m.push(MARK),
+    pickle.POP: lambda m: m.stack.pop(),
+    pickle.POP_MARK: lambda m: m.since_mark(),
+    pickle.NONE: lambda m: m.push(None),
+    pickle.NEWTRUE: lambda m: m.push(True),
+    pickle.NEWFALSE: lambda m: m.push(False),
+    pickle.INT: Machine.text_number,
+    pickle.LONG: Machine.text_number,
+    pickle.BININT: lambda m: m.push(m.number("<i")),
+    pickle.BININT1: lambda m: m.push(m.number("<B")),
+    pickle.BININT2: lambda m: m.push(m.number("<H")),
+    pickle.LONG1: lambda m: m.push(int.from_bytes(m.take(m.number("<B")), "little", signed=True)),
+    pickle.FLOAT: lambda m: m.push(float(m.line())),
+    pickle.BINFLOAT: lambda m: m.push(m.number(">d")),
+    pickle.SHORT_BINBYTES: lambda m: m.push(m.take(m.number("<B"))),
+    pickle.BINBYTES: lambda m: m.push(m.take(m.number("<I"))),
+    pickle.BINBYTES8: lambda m: m.push(m.take(m.number("<Q"))),
+    pickle.BYTEARRAY8: lambda m: m.push(bytearray(m.take(m.number("<Q")))),
+    pickle.UNICODE: lambda m: m.push(m.line().encode().decode("raw-unicode-escape")),
+    pickle.SHORT_BINUNICODE: lambda m: m.push(m.take(m.number("<B")).decode("utf-8", "surrogatepass")),
+    pickle.BINUNICODE: lambda m: m.push(m.take(m.number("<I")).decode("utf-8", "surrogatepass")),
+    pickle.BINUNICODE8: lambda m: m.push(m.take(m.number("<Q")).decode("utf-8", "surrogatepass")),
+    pickle.SHORT_BINSTRING: lambda m: m.push(m.take(m.number("<B")).decode("ascii")),
+    pickle.BINSTRING: lambda m: m.push(m.take(m.number("<i")).decode("ascii")),
+    pickle.EMPTY_LIST: lambda m: m.push([]),
+    pickle.EMPTY_DICT: lambda m: m.push({}),
+    pickle.EMPTY_SET: lambda m: m.push(set()),
+    pickle.EMPTY_TUPLE: lambda m: m.push(()),
+    pickle.LIST: lambda m: m.push(m.since_mark()),
+    pickle.DICT: lambda m: m.dict_of(m.since_mark()),
+    pickle.TUPLE: lambda m: m.push(tuple(m.since_mark())),
+    pickle.TUPLE1: lambda m: m.push(tuple(m.last(1))),
+    pickle.TUPLE2: lambda m: m.push(tuple(m.last(2))),
+    pickle.TUPLE3: lambda m: m.push(tuple(m.last(3))),
+    pickle.FROZENSET: lambda m: m.push(frozenset(map(key, m.since_mark()))),
+    pickle.APPEND: lambda m: m.extend(m.last(1)),
+    pickle.APPENDS: lambda m: m.extend(m.since_mark()),
+    pickle.SETITEM: lambda m: m.fill(m.last(2)),
+    pickle.SETITEMS: lambda m: m.fill(m.since_mark()),
+    pickle.ADDITEMS: lambda m: m.join(m.since_mark()),
+    pickle.GET: lambda m: m.push(m.memo[int(m.line())]),
+    pickle.BINGET: lambda m: m.push(m.memo[m.number("<B")]),
+    pickle.LONG_BINGET: lambda m: m.push(m.memo[m.number("<I")]),
+    pickle.PUT: lambda m: m.remember(int(m.line())),
+    pickle.BINPUT: lambda m: m.remember(m.number("<B")),
+    pickle.LONG_BINPUT: lambda m: m.remember(m.number("<I")),
+    pickle.MEMOIZE: lambda m: m.remember(len(m.memo)),
+    pickle.GLOBAL: lambda m: m.name(m.line(), m.line()),
+    pickle.STACK_GLOBAL: lambda m: m.name(*m.last(2)),
+    pickle.REDUCE: Machine.call,
+    pickle.BUILD: Machine.build,
+    pickle.BINPERSID: lambda m: m.push(m.from_outside(m.pop())),
+}  # fmt: skip
+
+
+def parts_of(value: object) -> list:
+    """What lies directly in a container."""
+    if isinstance(value, dict):
+        return [*value.keys(), *value.values()]
+    if isinstance(value, np.ndarray):
+        return list(value.flat) if value.dtype.hasobject else []
+    if isinstance(value, list | tuple | set | frozenset):
+        return list(value)
+    raise Refused("leaves something that is no plain value")
