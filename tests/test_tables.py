@@ -134,13 +134,13 @@ def test_what_lies_in_the_place_of_the_table_is_named(tmp_path):
 
     file = tmp_path / "records.csv"
     assert "no such file: write a table with the columns id, path" in said()
-    for other, word in (("records.csv.txt", "another ending"), ("Records.CSV", "in other capitals"),
-                        ("records.xlsx", "another ending")):  # fmt: skip
+    for other, word in (("records.csv.txt", "with another ending"), ("Records.CSV", "in other capitals"),
+                        ("records.xlsx", "with another ending")):  # fmt: skip
         (tmp_path / other).touch()
         if file.exists():  # capitals mean nothing to this file system
             (tmp_path / other).unlink()
             continue
-        assert f"no such file, but {other!r} is" in said() and word in said()
+        assert f"no such file, but {other!r} ({word}) is there: write a table" in said()
         (tmp_path / other).unlink()
     file.mkdir()
     assert "is a folder" in said()

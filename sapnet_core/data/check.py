@@ -132,7 +132,7 @@ def _files(name: str, root: Path) -> list[tuple]:
     if name == "folder":
         if os.path.isfile(root / NAME):
             return [(NAME, "ok", "there", "there", "")]
-        near = found_at(root / NAME) or Names(root).near([NAME]).replace(" is,", ",").removesuffix(" is")
+        near = found_at(root / NAME) or Names(root).near([NAME])
         return [(NAME, "missing", near, "there", "write one")]
     folders = [root / place for place in PLACES[name]]
     first = next(iter(SUMS[name]))

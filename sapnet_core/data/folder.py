@@ -177,7 +177,7 @@ class _Reader:
             if real is None:
                 near = self.names.near(path.parts) or self.names.near(windows.parts)
                 remedy = "write it so, or remove the row" if near else "check its name, or remove the row"
-                raise _Fault(f"path {text[:80]!r} is not there{near and f', but {near}'}: {remedy}")
+                raise _Fault(f"path {text[:80]!r} is not there{near and f', but {near} is'}: {remedy}")
             name = "/".join(real)
         target = Path(os.path.realpath(self.root / name))
         if target == self.home or not target.is_relative_to(self.home):

@@ -52,28 +52,28 @@ class Names:
         return self._walk(parts, nfc)
 
     def near(self, parts: Sequence[str]) -> str:
-        """What is there instead, as "'films/Anna.mp4' is, in other capitals"; "" where nothing comes near."""
+        """What is there instead, as "'films/Anna.mp4' (in other capitals)"; "" where nothing comes near."""
         *folders, name = parts
         for key in (nfc, str.casefold, look, loose):
             if len(several := self._alike(self._walk(folders, key), name, key)) > 1:
-                return f"{len(several)} of that look are ({', '.join(map(ascii, several[:3]))})"
+                return f"each of {len(several)} names of that look ({', '.join(map(ascii, several[:3]))})"
             if found := self._walk(parts, key):
                 return _told("/".join(parts), "/".join(found))
         above = self._walk(folders, loose)
         ends = self._names("/".join(above), _stem) if above is not None else {}
         if others := ends.get(_stem(name)) or ends.get(loose(name)):
-            return f"{'/'.join([*above, others[0]])!r} is, with another ending"
+            return f"{'/'.join([*above, others[0]])!r} (with another ending)"
         if len(parts) > 1 and (found := self._walk(parts[1:], loose) or self._walk(parts[-1:], loose)):
-            return f"{'/'.join(found)!r} is"
+            return repr("/".join(found))
         for folder in self._names("", str).values():
             if os.path.lexists(self.root / folder[0] / name) and (self.root / folder[0]).is_dir():
-                return f"{folder[0] + '/' + name!r} is"
+                return repr(f"{folder[0]}/{name}")
         try:
             mended = "/".join(parts).encode("cp1252").decode()
         except UnicodeError:
             return ""
         found = self._walk(mended.split("/"), nfc) if mended != "/".join(parts) else None
-        return f"{'/'.join(found)!r} is (UTF-8 was read as code page 1252)" if found else ""
+        return f"{'/'.join(found)!r} (UTF-8 was read as code page 1252)" if found else ""
 
     def _walk(self, parts: Sequence[str], key: Callable[[str], str]) -> list[str] | None:
         found: list[str] = []
@@ -107,7 +107,7 @@ def _stem(name: str) -> str:
 
 def _told(asked: str, found: str) -> str:
     if asked.casefold() == found.casefold():
-        return f"{found!r} is, in other capitals"
+        return f"{found!r} (in other capitals)"
     if look(asked) == look(found):
-        return f"a name of the same look is, spelled {ascii(found)}"
-    return f"{found!r} is"
+        return f"a name of the same look ({ascii(found)})"
+    return repr(found)

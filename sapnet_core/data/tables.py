@@ -67,7 +67,7 @@ def _text(file: Path, required: Sequence[str]) -> str:
     if not found:
         near = Names(file.parent).near([file.name])
         remedy = f"write a table with the columns {', '.join(required)}"
-        raise AnnotationError(f"{file}: no such file{near and f', but {near}'}: {remedy}")
+        raise AnnotationError(f"{file}: no such file{near and f', but {near} is there'}: {remedy}")
     try:
         if not file.is_file():
             raise AnnotationError(f"{file}: is {found}, and no table of UTF-8 text: write one in its place")
