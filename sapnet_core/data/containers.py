@@ -13,12 +13,14 @@ from pathlib import Path
 
 import numpy as np
 
-__all__ = ["PARTS", "claimed_samples", "structural_fault"]
+__all__ = ["PARTS", "STREAMS", "claimed_samples", "structural_fault"]
 
 PARTS = 5_000_000  # of a file: frames, samples of sound, and what lies between; FFmpeg keeps some 30 bytes of each
+STREAMS = 64  # of a file: pictures, sound, texts
 # MP4: boxes that hold others, how deep these lie, and tables of samples
 HOLDERS = (b"moov", b"mdia", b"minf", b"stbl", b"moof", b"traf", b"mvex", b"edts", b"dinf", b"udta")
 DEEPEST = 10
+SOUND = (b"soun", b"url ", b"alis")  # who handles a track of sound, and where its content lies
 TABLES = (b"stsz", b"stz2", b"stts", b"stsc", b"stco", b"co64", b"trun")
 LARGEST = 2**24  # bytes of a table that are looked at
 PIECE = 1024  # samples of sound that FFmpeg keeps as one, where they are not packed
@@ -67,16 +69,19 @@ def _boxes(fd: int, at: int, end: int) -> Iterator[tuple[bytes, int, int]]:
 
 def _samples(fd: int, at: int, end: int, track: dict[str, int], depth: int = 0) -> int:
     """What the boxes in [at, end) claim; `track` takes up what the tables of the track around them say."""
-    total = 0
+    total, streams = 0, 0
     for parts, (kind, begin, stop) in enumerate(_boxes(fd, at, end)):
         stop = min(stop, end)
         if kind == b"trak":
+            streams += 1
+            if streams > STREAMS:  # FFmpeg goes no further
+                break
             inner: dict[str, int] = {}
             total += _samples(fd, begin, stop, inner, depth + 1) + _of_track(inner)
         elif kind in HOLDERS and depth < DEEPEST:
             total += _samples(fd, begin, stop, track, depth + 1)
         elif kind == b"hdlr":
-            track["others"] = track.get("others", 0) + (os.pread(fd, 4, begin + 8) != b"soun")
+            track["others"] = track.get("others", 0) + (os.pread(fd, 4, begin + 8) not in SOUND)
         elif kind in TABLES and stop - begin >= 8:
             rows = np.frombuffer(os.pread(fd, min(stop - begin, LARGEST) // 4 * 4, begin), ">u4")
             if kind == b"trun":
@@ -147,10 +152,10 @@ def _cut_riff(fd: int, length: int) -> str:
 
 def _out_of_step(fd: int, length: int) -> str:
     """Every packet of a transport stream begins with the same mark, at the same distance."""
-    head = np.frombuffer(os.pread(fd, 204 * 16, 0), np.uint8)
+    head = np.frombuffer(os.pread(fd, 204 * 6, 0), np.uint8)
     for size, place in PACKETS:
-        for first in range(min(size, len(head) - 8 * size)):
-            if (head[first + place :: size] == SYNC).all():
+        for first in range(min(size, len(head) - 5 * size)):
+            if (head[first + place :: size][:5] == SYNC).all():
                 at, step = first + place, size * 2**16
                 while at < length:
                     if (np.frombuffer(os.pread(fd, step, at), np.uint8)[::size] != SYNC).any():

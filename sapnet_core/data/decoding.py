@@ -21,7 +21,7 @@ from typing import NamedTuple
 import numpy as np
 import torch
 
-from sapnet_core.data.containers import PARTS, claimed_samples, structural_fault
+from sapnet_core.data.containers import PARTS, STREAMS, claimed_samples, structural_fault
 
 __all__ = ["VideoError", "LostFrame", "FrameTable", "check_area", "is_folder", "reason", "opened", "frame_table",
            "decoded", "picked", "display"]  # fmt: skip
@@ -29,7 +29,6 @@ __all__ = ["VideoError", "LostFrame", "FrameTable", "check_area", "is_folder", "
 # Limits, since a small file can claim any size.
 MAX_AREA = 8192 * 4320  # pixels of a picture
 MAX_FRAMES = 500_000  # of a video: five hours and a half at 25 frames a second
-MAX_STREAMS = 64  # of a file
 SEEK = 24  # frames that must be saved before a jump to a keyframe pays
 EARLY = 24  # frames: so much ahead of a keyframe a jump in a transport stream aims, since FFmpeg lands behind its aim
 # Playlists and the like are no videos: they make FFmpeg open other files, or the net.
@@ -105,12 +104,14 @@ def opened(path: Path):
     try:
         if claimed_samples(path) > PARTS:
             raise VideoError(f"{path}: claims more than {PARTS} frames and samples, or hides how many: {ENCODE}")
-        options = {"format_whitelist": FORMATS, "protocol_whitelist": "file", "max_streams": str(MAX_STREAMS)}
+        options = {"format_whitelist": FORMATS, "protocol_whitelist": "file", "max_streams": str(STREAMS)}
         container = av.open(str(path.resolve()), options=options, metadata_errors="ignore")
     except VideoError:
         raise
     except PermissionError as error:
         raise VideoError(f"{path}: cannot be opened ({reason(error)}): check its name and permissions") from error
+    except MemoryError as error:
+        raise VideoError(f"{path}: asks for more memory or streams than a video has: {ENCODE}") from error
     except (av.FFmpegError, OSError, ValueError) as error:
         raise VideoError(f"{path}: no video, or cut off ({reason(error)}): {ANEW}") from error
     with container:

@@ -3,8 +3,8 @@
 Frames are counted from 0 in the order in which they are shown, whatever the container says of rate and length. Files
 are decoded by PyAV, which brings its own FFmpeg: torchcodec is no quicker here and needs the system's FFmpeg. A file
 that cannot be read as it stands is refused by name; no broken frame is skipped or replaced. Two things cannot be seen:
-a frame that is missing from a container that does not count its frames (MPEG streams, FLV, ASF; MP4, Matroska and AVI
-say what they hold), and changed pixels where the codec has no check of its own (GIF, VP8, VP9).
+a frame that is missing inside of a container that does not count its frames (MPEG streams, AVI, FLV, ASF; MP4 and
+Matroska do), and changed pixels where the codec has no check of its own (GIF, VP8, VP9).
 
 A frame folder may come from anywhere, too: its images are regular files, and a link among them may lead to a file below
 the folder that holds the frame folder, and nowhere else.
@@ -51,7 +51,7 @@ MAX_BYTES = 16 * 2**30  # of the frames one call returns
 CHUNK = 2**20  # pixels that are resized at once
 LARGEST = 10**9  # number of an image
 
-warnings.simplefilter("ignore", Image.DecompressionBombWarning)  # Pillow warns of what `check_area` refuses
+warnings.filterwarnings("ignore", module=r"PIL\.")  # of what is refused here anyway, or odd and harmless
 
 
 class VideoInfo(NamedTuple):
