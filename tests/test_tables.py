@@ -54,7 +54,7 @@ def test_one_dialect_is_read(read, content):
 @pytest.mark.parametrize("quoting", [csv.QUOTE_MINIMAL, csv.QUOTE_ALL])
 def test_other_separators_are_named(read, separator, name, quoting):
     said = fault(read, written(ROWS, separator, quoting=quoting))
-    assert said.startswith(f"cells are parted by {name}, expected ','") and "save it as CSV" in said
+    assert said.startswith(f"cells are parted by {name}, expected ','") and "spreadsheet" in said
     said = fault(read, f"sep={separator}\r\n" + written(ROWS, separator))
     assert said.startswith(f"line 1 is {f'sep={separator}'.strip()!r}") and f"parted by {name}" in said
 

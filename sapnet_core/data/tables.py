@@ -119,7 +119,7 @@ def _head_fault(text: str, required: Sequence[str], known: Sequence[str]) -> str
         remedies.append("remove what stands above them")
     if most and separator != ",":
         faults.append(f"cells are parted by {SEPARATORS[separator]}, expected ','")
-        remedies.append(ANEW)
+        remedies.append("write ',' in their place, or save it from a spreadsheet whose region is English")
     if faults:
         return f"{' and '.join(faults)}: {', and '.join(remedies)}"
     missing = next(name for name in required if name not in head)
