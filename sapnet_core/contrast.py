@@ -4,9 +4,13 @@ Subactions of a mini-batch which carry the same label are averaged into one vect
 group in one branch should lie near its group in the other, and far from all groups of other labels.
 """
 
+import math
+
 import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
+
+from .values import number, whole
 
 __all__ = ["ProjectionHead", "subaction_groups", "group_means", "group_contrast"]
 
@@ -35,6 +39,7 @@ def subaction_groups(activations: Tensor, sampling: Tensor, K: int) -> Tensor:
     Returns:
         (B, K), int64; two subactions of one video may carry the same label.
     """
+    whole("K", K)
     sampled = (sampling @ activations).unflatten(1, (K, -1))  # (B, K·steps, K) -> (B, K, steps, K)
     return sampled.mean(2).argmax(2)
 
@@ -72,6 +77,7 @@ def group_contrast(
     Returns:
         The loss, averaged over the anchors.
     """
+    number("iota", iota, 0, math.inf, "least")
     mean_u, count_u = group_means(h_u, groups_u, K)
     mean_a, count_a = group_means(h_a, groups_a, K)
     if detach_teacher:

@@ -5,6 +5,7 @@ Source: Gedamu et al., "Self-supervised subaction Parsing Network for Semi-super
 A term over an empty batch is 0. Scores have the unit of the targets, about [0, 1].
 """
 
+import math
 from typing import TYPE_CHECKING
 
 import torch
@@ -12,6 +13,7 @@ import torch.nn.functional as F
 from torch import Tensor
 
 from .contrast import group_contrast
+from .values import choice, number, whole
 
 if TYPE_CHECKING:
     from .sapnet import Output, SAPNetSettings
@@ -53,6 +55,8 @@ def l_un(student: Tensor, teacher: Tensor, confidence: Tensor, tau: float = 0.7)
         confidence: (N_u,) in [0, 1].
         tau: the threshold τ.
     """
+    if math.isnan(tau):
+        raise ValueError("tau = nan is no threshold: give a number in [0, 1]")
     sure = (confidence.detach() >= tau).to(student.dtype)
     return (sure * (student - teacher.detach()).square()).sum() / max(len(student), 1)
 
@@ -67,10 +71,9 @@ def l_ubc(logits: Tensor, labels: Tensor, reduction: str = "mean") -> Tensor:
         labels: pseudo-labels (B, T), int64.
         reduction: "mean" over frames, states and videos; "sum" over frames and states as printed, mean over videos.
     """
+    choice("reduction", reduction, ("mean", "sum"))
     target = F.one_hot(labels, logits.shape[2]).to(logits.dtype)
     total = F.binary_cross_entropy_with_logits(logits, target, reduction="sum")
-    if reduction not in ("mean", "sum"):
-        raise ValueError(f"reduction {reduction!r} is unknown: choose 'mean' or 'sum'")
     return total / max(logits.numel() if reduction == "mean" else len(logits), 1)
 
 
@@ -87,7 +90,8 @@ def l_all(reg: Tensor, ubc: Tensor, un: Tensor, gc: Tensor, lambdas: tuple[float
 
 
 def grade_edges(scores: Tensor, grades: int) -> Tensor:
-    """Inner edges (G-1,) of equal-mass bins of the labeled scores (N,) (E3)."""
+    """Inner edges (G-1,) of equal-mass bins of the labeled scores (N,) (E3). Raises ValueError for `grades` < 1."""
+    whole("grades", grades)
     return torch.quantile(scores, torch.arange(1, grades, device=scores.device, dtype=scores.dtype) / grades)
 
 
@@ -98,6 +102,7 @@ def grade_confidence(grade_logits: Tensor) -> Tensor:
 
 def agreement_confidence(student: Tensor, teacher: Tensor, sigma: float = 0.1) -> Tensor:
     """exp(-|R(F̄_a) - R(F̄_u)| / σ): (N,), (N,) -> (N,) (E3, `confidence = "agreement"`)."""
+    number("sigma", sigma, 0, math.inf, "least")
     return torch.exp(-(teacher - student).abs() / sigma).detach()
 
 

@@ -14,6 +14,8 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
+from .values import whole
+
 __all__ = ["kmeans", "select_states", "greedy_states", "pseudo_labels", "gram_pseudo_labels", "dataset_pseudo_labels",
            "present"]  # fmt: skip
 
@@ -120,7 +122,8 @@ def _gram(x: Tensor) -> Tensor:
 def _windows(shape: tuple[int, int], M: int, like: Tensor) -> Tensor:
     """Which of M equal windows of time each of T frames lies in: (B, M, T), 1 there and else 0."""
     batch, frames = shape
-    if not 1 <= M <= frames:
+    whole("M", M)
+    if M > frames:
         raise ValueError(f"k-means needs 1 <= M <= frames, got M = {M} and {frames} frames: lower M")
     return _equal_windows(frames, M, like.dtype, like.device).expand(batch, -1, -1)
 
@@ -184,21 +187,22 @@ def _nearest(distance: Tensor) -> Tensor:
 @torch.no_grad()
 def _lloyd(frames: _Vectors | _Gram, members: Tensor, iterations: int) -> tuple[Tensor, Tensor]:
     """From first members (B, M, T), none empty, to centers, as `frames` knows them, and squared distances (B, M, T)."""
+    whole("iterations", iterations, 0)
     M, T = members.shape[1:]
     hurry = members.device.type == "cpu"  # where it costs nothing to look at the numbers, needless work is left out
     centers = distance = None
     for _ in range(iterations + 1):
         count = members.sum(2, keepdim=True)  # (B, M, 1)
         empty = count == 0
-        whole = hurry and not empty.any()
-        if distance is not None and not whole:
+        filled = hurry and not empty.any()
+        if distance is not None and not filled:
             # the j-th empty cluster starts again at the j-th farthest frame
             nearest = (frames.own + distance).amin(1)  # (B, T)
             farthest = nearest.sort(dim=1, descending=True, stable=True).indices[:, :M]  # (B, M)
             seed = farthest.gather(1, (empty.squeeze(2).cumsum(1) - 1).clamp(min=0))
             members = torch.where(empty, F.one_hot(seed, T).to(members.dtype), members)
         before, centers = centers, frames.sums(members) / count.clamp(min=1)
-        if whole and before is not None and torch.equal(before, centers):
+        if filled and before is not None and torch.equal(before, centers):
             break  # nothing moves from here on
         distance = frames.distances(centers)
         members = _nearest(distance)
@@ -208,7 +212,8 @@ def _lloyd(frames: _Vectors | _Gram, members: Tensor, iterations: int) -> tuple[
 def greedy_states(distance: Tensor, K: int) -> Tensor:
     """Algorithm 1 on the distances (B, M, T), float64, of each frame to each state: as `select_states`."""
     states = distance.shape[1]
-    if not 1 <= K <= states:
+    whole("K", K)
+    if K > states:
         raise ValueError(f"the selection needs 1 <= K <= M, got K = {K} and M = {states}: lower K or raise M")
     joint, chosen = distance, []
     for _ in range(K):

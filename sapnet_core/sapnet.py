@@ -7,6 +7,7 @@ Source: Gedamu et al., "Self-supervised subaction Parsing Network for Semi-super
 E18 name the points where the paper is silent or ambiguous; each is a field of `SAPNetSettings`.
 """
 
+import math
 from collections.abc import Callable
 from dataclasses import dataclass
 from typing import NamedTuple
@@ -28,6 +29,7 @@ from .parsing import (
 )
 from .pseudo_labels import dataset_pseudo_labels, gram_pseudo_labels
 from .regression import GradeHead, Regressor
+from .values import choice, number, switch, whole
 
 __all__ = ["SAPNetSettings", "SAPNet", "Branch", "Output", "sapnet_losses"]
 
@@ -39,6 +41,13 @@ _CHOICES = {
     "confidence": ("grade", "agreement"),
     "ubc_reduction": ("mean", "sum"),
 }
+# least whole numbers, and limits of numbers: least, most, which of them are excluded
+_WHOLE = {"channels": 8, "clips": 1, "frames": 8, "M": 1, "K": 1, "steps": 1, "kmeans_iterations": 0, "grades": 1,
+          "projection": 1}  # fmt: skip
+_NUMBERS = {
+    "agreement_sigma": (0, math.inf, "least"), "tau": (0, 1), "iota": (0, math.inf, "least"),
+    "lambda_ubc": (), "lambda_un": (), "lambda_gc": (), "dropout": (0, 1, "most"),
+}  # fmt: skip
 
 
 @dataclass(frozen=True)
@@ -100,13 +109,25 @@ class SAPNetSettings:
 
     def __post_init__(self):
         for field, known in _CHOICES.items():
-            if getattr(self, field) not in known:
-                raise ValueError(f"{field} = {getattr(self, field)!r} is unknown: choose one of {', '.join(known)}")
+            choice(field, getattr(self, field), known)
+        for field, least in _WHOLE.items():
+            whole(field, getattr(self, field), least)
+        for field, limits in _NUMBERS.items():
+            number(field, getattr(self, field), *limits)
+        for field, default in type(self).__dataclass_fields__.items():
+            if isinstance(default.default, bool):
+                switch(field, getattr(self, field))
+        if self.decoder_channels is not None:
+            whole("decoder_channels", self.decoder_channels, 8)
         for field in ("channels", "frames", "decoder_channels"):
             if (getattr(self, field) or 0) % 8:
                 raise ValueError(f"{field} = {getattr(self, field)} must be a multiple of 8")
-        if not 1 <= self.K <= self.M <= self.frames:
+        if not self.K <= self.M <= self.frames:
             raise ValueError(f"needs 1 <= K <= M <= frames, got K = {self.K}, M = {self.M}, frames = {self.frames}")
+        if not isinstance(self.hidden, (tuple, list)) or len(self.hidden) != 2:
+            raise ValueError(f"hidden={self.hidden!r} is no pair: give the widths of two layers, as (128, 64)")
+        for width in self.hidden:
+            whole("hidden", width)
         object.__setattr__(self, "hidden", tuple(self.hidden))  # JSON knows no tuples
 
     @property

@@ -22,13 +22,16 @@ from sapnet_core.data.footage import BOXES, DiskFootage, TwinFootage
 from sapnet_core.data.records import Record
 from sapnet_core.data.sequences import is_sequence, sequence_digest, sequence_features
 from sapnet_core.data.source import SOURCES, records_digest, source_records
-from sapnet_core.profiles import finefs_split
+from sapnet_core.methods.settings import check_settings
+from sapnet_core.profiles import DATASETS, finefs_split
 from sapnet_core.selection import SELECT
+from sapnet_core.values import choice, number, text, whole
 
 __all__ = ["Trial", "TrialData", "prepare_trials", "trial_data", "trial_hash", "trial_footage", "trial_records"]
 
 FORMAT = 5  # raise when a change of code changes results, be it by rounding: earlier trials are then run again
 TEACHERS = ("actor", "photometric", "frame")
+MOST = 2**63 - 1  # what a seed of torch can be
 
 
 @dataclass(frozen=True)
@@ -82,20 +85,33 @@ class Trial:
     backbone: str = "i3d"
 
     def __post_init__(self):
-        if not 0 < self.share <= 1:
-            raise ValueError(f"share={self.share} must lie in (0, 1]")
-        for name, known in (("source", SOURCES), ("part", ("test", "validation")), ("boxes", BOXES),
-                            ("teacher", TEACHERS), ("reading", ("", *READINGS)), ("select", SELECT),
+        number("share", self.share, 0, 1, "least")
+        for name, known in (("dataset", (*DATASETS, "folder")), ("source", SOURCES),
+                            ("part", ("test", "validation")), ("boxes", BOXES), ("teacher", TEACHERS),
+                            ("reading", ("", *READINGS)), ("select", SELECT),
                             ("backbone", tuple(BACKBONES))):  # fmt: skip
-            if getattr(self, name) not in known:
-                raise ValueError(f"{name}={getattr(self, name)!r} is unknown: choose one of {', '.join(known)}")
-        object.__setattr__(self, "overrides", tuple(sorted((str(k), v) for k, v in self.overrides)))
+            choice(name, getattr(self, name), tuple(known))
+        for name, least in (("seed", 0), ("twin_seed", 0), ("steps", 1), ("size", 2), ("train", 1), ("test", 1)):
+            if name not in ("train", "test") or getattr(self, name) is not None:
+                whole(name, getattr(self, name), least, MOST)
+        text("target", self.target), text("group", self.group)
+        object.__setattr__(self, "overrides", tuple(sorted(_pairs(self.overrides), key=lambda pair: pair[0])))
+        check_settings(self.method, dict(self.overrides))
 
     @property
     def mark(self) -> str:
         """The record's mark that is known of labeled videos and scored against: "score", also where execution is
         learned."""
         return "score" if self.target == "execution" else self.target
+
+
+def _pairs(overrides: object) -> list[tuple[str, object]]:
+    every = list(overrides) if isinstance(overrides, (tuple, list)) else [None]
+    pairs = [tuple(pair) for pair in every if isinstance(pair, (tuple, list)) and len(pair) == 2]
+    if len(pairs) < len(every) or len({str(name) for name, _ in pairs}) < len(pairs):
+        wanted = "give pairs of a setting's name, each once, and its value"
+        raise ValueError(f"overrides={overrides!r} are no settings: {wanted}")
+    return [(str(name), value) for name, value in pairs]
 
 
 @dataclass(frozen=True)

@@ -2,7 +2,8 @@
 
 A method is a function `fit(train, settings, generator) -> Fitted`. It sees a `TrainSet` and nothing else: the features
 of both views for all training videos, and the scores of the labeled ones. A new method is one file and one line in
-`METHODS`: the module below this folder and the function in it, or the function itself.
+`METHODS`: the module below this folder and the function in it, or the function itself. The module names its settings
+and their defaults in `SETTINGS`, so that a wrong one is refused before any work.
 
 A fourth parameter `keep` is optional: a method that has it, and hands it on to `training.fit_steps`, lets another step
 than the last be chosen, and goes on where it was killed.
@@ -39,6 +40,14 @@ class TrainSet:
     transitions: Tensor | None = None
     attributes: Tensor | None = None
 
+    def __post_init__(self):
+        frame, actor, videos = tuple(self.frame.shape), tuple(self.actor.shape), len(self.y)
+        if len(frame) != 3 or frame != actor or frame[0] != videos or frame[1] != len(self.positions):
+            raise ValueError(f"a training set of {videos} scores and {len(self.positions)} positions needs features "
+                             f"(videos, steps, channels) of both views, got {frame} and {actor}")  # fmt: skip
+        if self.y.isnan().all():
+            raise ValueError(f"none of {videos} training videos has a score: give scores to some")
+
     def to(self, device: str | torch.device) -> "TrainSet":
         """The same on another device."""
         parts = {part.name: getattr(self, part.name) for part in fields(self)}
@@ -61,7 +70,10 @@ class TrainSet:
         Off, the targets are `y` itself, the shift 0 and the scale 1.
         """
         known = self.y[self.labeled]
-        shift, scale = (known.mean(), known.std().clamp(min=1e-3)) if on else (0.0, 1.0)
+        if not on:
+            return self.y, 0.0, 1.0
+        spread = known.std(correction=min(1, len(known) - 1))  # one label has none
+        shift, scale = known.mean(), spread.clamp(min=1e-3)
         return (self.y - shift) / scale, shift, scale
 
 
@@ -115,7 +127,7 @@ def _found(entry: Callable | str) -> Callable:
 
 def get_method(name: str) -> Fit:
     """The `fit` of a registered method. Raises ValueError naming the known ones."""
-    if name not in METHODS:
+    if not isinstance(name, str) or name not in METHODS:
         raise ValueError(f"method {name!r} is unknown: choose one of {', '.join(METHODS)}")
     return _found(METHODS[name])
 

@@ -18,9 +18,12 @@ from torch import Tensor, nn
 
 from sapnet_core.losses import l_reg
 from sapnet_core.methods import Fitted, TrainSet
-from sapnet_core.methods.common import TRAINING, Batches, clips, layers, options, own_chance, train_network
+from sapnet_core.methods.common import Batches, clips, layers, own_chance, train_network
+from sapnet_core.methods.settings import LABELED, options
 
-__all__ = ["fit", "ContextAttention", "postures"]
+__all__ = ["SETTINGS", "fit", "ContextAttention", "postures"]
+
+SETTINGS = {"width": 128, "postures": 4, "static": True, "context": True, **LABELED}
 
 
 def postures(x: Tensor, count: int) -> Tensor:
@@ -59,8 +62,7 @@ class ContextAttention(nn.Module):
 
 def fit(train: TrainSet, settings: Mapping, generator: torch.Generator) -> Fitted:
     """Settings: `width`, `postures`, `static` (False: the dynamic stream alone), `context`, and those of training."""
-    training = {name: value for name, value in TRAINING.items() if name != "batch_unlabeled"}
-    o = options("action-net", settings, width=128, postures=4, static=True, context=True, **training)
+    o = options("action-net", settings, SETTINGS)
     o.batch_unlabeled = 1
     with own_chance(generator):
         x = clips(train.frame)

@@ -23,15 +23,17 @@ from torch import Tensor, nn
 from sapnet_core.data.details import ATTRIBUTES
 from sapnet_core.losses import l_reg
 from sapnet_core.methods import Fitted, TrainSet
-from sapnet_core.methods.common import TRAINING, Batches, layers, options, own_chance, train_network
+from sapnet_core.methods.common import Batches, layers, own_chance, train_network
+from sapnet_core.methods.settings import LABELED, options
 
-__all__ = ["fit"]
+__all__ = ["SETTINGS", "fit"]
+
+SETTINGS = {"weight": 1.0, "dropout": 0.0, **LABELED}
 
 
 def fit(train: TrainSet, settings: Mapping, generator: torch.Generator) -> Fitted:
     """Settings: `weight` (w, 0: the score alone), `dropout`, and those of training."""
-    training = {name: value for name, value in TRAINING.items() if name != "batch_unlabeled"}
-    o = options("avg-mtl", settings, weight=1.0, dropout=0.0, **training)
+    o = options("avg-mtl", settings, SETTINGS)
     o.batch_unlabeled = 1
     tasks = list(ATTRIBUTES.values()) if train.attributes is not None and o.weight else []
     with own_chance(generator):

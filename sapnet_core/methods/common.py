@@ -1,6 +1,6 @@
-"""What several of the compared systems share: their settings, their chance, their batches and the baseline's layers."""
+"""What several of the compared systems share: their chance, their batches and the baseline's layers."""
 
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from types import SimpleNamespace
 
@@ -10,22 +10,7 @@ from torch import Tensor, nn
 from sapnet_core.methods import Fitted, TrainSet
 from sapnet_core.training import batches, fit_steps
 
-__all__ = ["options", "own_chance", "layers", "clips", "views", "Batches", "train_network"]
-
-TRAINING = {"lr": 1e-3, "batch": 16, "batch_unlabeled": 16, "unit_targets": True}  # Adam as in the paper
-
-
-def options(method: str, settings: Mapping, **defaults) -> SimpleNamespace:
-    """The method's settings, defaults where not given. `steps` is everyone's.
-
-    Raises:
-        ValueError: a setting of that name does not exist.
-    """
-    if unknown := sorted(set(settings) - set(defaults) - {"steps"}):
-        known = ", ".join(sorted({*defaults, "steps"}))
-        raise ValueError(f"{method} has no setting {', '.join(unknown)}: choose from {known}")
-    return SimpleNamespace(**{"steps": 200, **defaults, **settings})
-
+__all__ = ["own_chance", "layers", "clips", "views", "Batches", "train_network"]
 
 @contextmanager
 def own_chance(generator: torch.Generator) -> Iterator[None]:

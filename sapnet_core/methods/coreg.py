@@ -17,9 +17,11 @@ import torch
 from torch import Tensor
 
 from sapnet_core.methods import Fitted, TrainSet
-from sapnet_core.methods.common import options
+from sapnet_core.methods.settings import options
 
-__all__ = ["fit"]
+__all__ = ["SETTINGS", "fit"]
+
+SETTINGS = {"k": 3, "pool": 100, "iterations": 100, "orders": (2.0, 5.0), "co_training": True}
 
 
 class _Neighbors:
@@ -50,7 +52,7 @@ class _Neighbors:
 
 def fit(train: TrainSet, settings: Mapping, generator: torch.Generator) -> Fitted:
     """Settings: `k`, `pool`, `iterations`, `orders` (two Minkowski orders), `co_training` (False: two plain kNN)."""
-    o = options("coreg", settings, k=3, pool=100, iterations=100, orders=(2.0, 5.0), co_training=True)
+    o = options("coreg", settings, SETTINGS)
     x, labeled = train.frame.mean(1), train.labeled
     y = train.y[labeled]
     both = [_Neighbors(torch.cdist(x, x, p=float(p)), float(p), labeled, y, o.k) for p in o.orders]

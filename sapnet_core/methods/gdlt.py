@@ -20,9 +20,12 @@ from torch import Tensor, nn
 
 from sapnet_core.losses import l_reg
 from sapnet_core.methods import Fitted, TrainSet
-from sapnet_core.methods.common import TRAINING, Batches, clips, layers, options, own_chance, train_network
+from sapnet_core.methods.common import Batches, clips, layers, own_chance, train_network
+from sapnet_core.methods.settings import OWN_UNITS, options
 
-__all__ = ["fit", "LikertTransformer", "grade_triplet"]
+__all__ = ["SETTINGS", "fit", "LikertTransformer", "grade_triplet"]
+
+SETTINGS = {"alpha": 1.0, "margin": 1.0, "grades": 4, "width": 64, "dropout": 0.3, **OWN_UNITS}
 
 
 class LikertTransformer(nn.Module):
@@ -59,8 +62,7 @@ def grade_triplet(e: Tensor, margin: float) -> Tensor:
 
 def fit(train: TrainSet, settings: Mapping, generator: torch.Generator) -> Fitted:
     """Settings: `alpha` (0: no triplets), `margin`, `grades`, `width`, `dropout`, and those of training."""
-    training = {name: value for name, value in TRAINING.items() if name not in ("batch_unlabeled", "unit_targets")}
-    o = options("gdlt", settings, alpha=1.0, margin=1.0, grades=4, width=64, dropout=0.3, **training)
+    o = options("gdlt", settings, SETTINGS)
     o.batch_unlabeled, o.unit_targets = 1, False
     known = train.y[train.labeled]
     spread = float(known.max() - known.min()) or 1.0

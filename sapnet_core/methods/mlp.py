@@ -12,11 +12,13 @@ from torch import Tensor, nn
 from sapnet_core.keep import Keep
 from sapnet_core.losses import l_reg
 from sapnet_core.methods import Fitted, TrainSet
+from sapnet_core.methods.settings import LABELED, options
 from sapnet_core.training import batches, fit_stacked, fit_steps
 
-__all__ = ["fit_mean", "fit_ordered", "stack_mean", "stack_ordered"]
+__all__ = ["SETTINGS", "fit_mean", "fit_ordered", "stack_mean", "stack_ordered"]
 
 Pool = Callable[[Tensor], Tensor]  # features (B, S, C) -> one vector a video
+SETTINGS = {**LABELED, "unit_targets": False}
 
 
 def fit_mean(
@@ -60,15 +62,15 @@ class _Run:
     """One training run: its network and its batches."""
 
     def __init__(self, train: TrainSet, settings: Mapping, generator: torch.Generator, pool: Pool):
-        self.pool, self.x = pool, pool(train.frame)
+        self.pool, self.x, self.o = pool, pool(train.frame), options("mlp", settings, SETTINGS)
         with torch.random.fork_rng(devices=[]):
             torch.manual_seed(int(torch.randint(2**31, (), generator=generator)))
             self.net = nn.Sequential(
                 nn.Linear(self.x.shape[1], 256), nn.ReLU(), nn.Linear(256, 128), nn.ReLU(), nn.Linear(128, 1),
                 nn.Flatten(0),
             ).to(self.x.device)  # fmt: skip
-        self.y, self.shift, self.scale = train.unit_targets(settings.get("unit_targets", False))
-        self.draw = batches(train.labeled.cpu(), settings.get("batch", 16), generator)
+        self.y, self.shift, self.scale = train.unit_targets(self.o.unit_targets)
+        self.draw = batches(train.labeled.cpu(), self.o.batch, generator)
 
     def batch(self) -> tuple[Tensor, Tensor]:
         index = next(self.draw).to(self.x.device)
@@ -89,9 +91,8 @@ def _fit(train: TrainSet, settings: Mapping, generator: torch.Generator, keep: K
         x, y = run.batch()
         return {"L_all": l_reg(run.net(x), y)}  # Eq. 10
 
-    steps, lr = settings["steps"], settings.get("lr", 1e-3)
     kept = {"keep": keep, "state": run.net.state_dict, "replay": run.batch}
-    return run.fitted(fit_steps(run.net.parameters(), loss, steps, lr, **kept))
+    return run.fitted(fit_steps(run.net.parameters(), loss, run.o.steps, run.o.lr, **kept))
 
 
 def _stack(trains, settings: Mapping, generators, keep: Keep | None, pool: Pool) -> list[Fitted]:
@@ -100,6 +101,6 @@ def _stack(trains, settings: Mapping, generators, keep: Keep | None, pool: Pool)
         [run.net for run in runs],
         lambda step, net, x, y: {"L_all": l_reg(net(x), y, look=False)},
         lambda weights, step: tuple(torch.stack(part) for part in zip(*(run.batch() for run in runs), strict=True)),
-        settings["steps"], settings.get("lr", 1e-3), keep=keep, replay=lambda: [run.batch() for run in runs],
+        runs[0].o.steps, runs[0].o.lr, keep=keep, replay=lambda: [run.batch() for run in runs],
     )  # fmt: skip
     return [run.fitted(curve) for run, curve in zip(runs, curves, strict=True)]

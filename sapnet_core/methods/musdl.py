@@ -16,11 +16,13 @@ import torch
 from torch import Tensor
 
 from sapnet_core.methods import Fitted, TrainSet
-from sapnet_core.methods.common import TRAINING, Batches, layers, options, own_chance, train_network
+from sapnet_core.methods.common import Batches, layers, own_chance, train_network
+from sapnet_core.methods.settings import OWN_UNITS, options
 from sapnet_core.methods.usdl import divergence, normal_bins, read_bins
 
-__all__ = ["fit", "panel_of_seven"]
+__all__ = ["SETTINGS", "fit", "panel_of_seven"]
 
+SETTINGS = {"sigma": 1.0, "read": "mean", **OWN_UNITS}
 SEATS, COUNTING, PERFECT = 7, 3, 30.0
 
 
@@ -39,8 +41,7 @@ def fit(train: TrainSet, settings: Mapping, generator: torch.Generator) -> Fitte
     Raises:
         ValueError: the set has no judges' scores, a labeled video lacks them, or the target is not the execution.
     """
-    training = {name: value for name, value in TRAINING.items() if name not in ("batch_unlabeled", "unit_targets")}
-    o = options("musdl", settings, sigma=1.0, read="mean", **training)
+    o = options("musdl", settings, SETTINGS)
     o.batch_unlabeled, o.unit_targets = 1, False
     if train.judges is None or train.judges.shape[1] > SEATS:
         raise ValueError("musdl needs the scores of panels of up to seven judges, which this set does not give")
@@ -55,7 +56,6 @@ def fit(train: TrainSet, settings: Mapping, generator: torch.Generator) -> Fitte
         net = layers(x.shape[1], 256, 128, SEATS * len(centers)).append(torch.nn.Unflatten(1, (SEATS, -1)))
         net = net.to(x.device)
         draw = Batches(train, o, generator)
-        read_bins(net(x[:1]), centers, o.read)  # refuse a wrong reading before training
 
         def loss(step: int) -> dict[str, Tensor]:
             i = draw.labeled()

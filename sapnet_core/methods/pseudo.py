@@ -19,15 +19,17 @@ from torch import nn
 
 from sapnet_core.losses import grade_confidence, grade_edges, l_grade, l_reg, l_un
 from sapnet_core.methods import Fitted, TrainSet
-from sapnet_core.methods.common import TRAINING, Batches, layers, options, own_chance, train_network, views
+from sapnet_core.methods.common import Batches, layers, own_chance, train_network, views
+from sapnet_core.methods.settings import TRAINING, options
 
-__all__ = ["fit"]
+__all__ = ["SETTINGS", "fit"]
+
+SETTINGS = {"weight": 1.0, "tau": 0.7, "warmup": 0.4, "rounds": 4, "grades": 5, "ordered": False, **TRAINING}
 
 
 def fit(train: TrainSet, settings: Mapping, generator: torch.Generator) -> Fitted:
     """Settings: `weight` (lambda, 0 is I3D+MLP), `tau`, `warmup`, `rounds`, `grades`, `ordered` (E18), and training."""
-    o = options("pseudo-labels", settings, weight=1.0, tau=0.7, warmup=0.4, rounds=4, grades=5, ordered=False,
-                **TRAINING)  # fmt: skip
+    o = options("pseudo-labels", settings, SETTINGS)
     with own_chance(generator):
         x = views(train.frame, o.ordered)
         net = nn.ModuleDict({"trunk": layers(x.shape[1], 256, 128), "score": nn.Linear(128, 1),

@@ -20,9 +20,12 @@ from torch import Tensor, nn
 
 from sapnet_core.losses import l_reg
 from sapnet_core.methods import Fitted, TrainSet
-from sapnet_core.methods.common import TRAINING, Batches, clips, layers, options, own_chance, train_network
+from sapnet_core.methods.common import Batches, clips, layers, own_chance, train_network
+from sapnet_core.methods.settings import TRAINING, options
 
-__all__ = ["fit", "reverse_gradient"]
+__all__ = ["SETTINGS", "fit", "reverse_gradient"]
+
+SETTINGS = {"recovery": 1.0, "adversarial": 0.1, **TRAINING}
 
 
 class _Reverse(torch.autograd.Function):
@@ -43,7 +46,7 @@ def reverse_gradient(x: Tensor, strength: float) -> Tensor:
 
 def fit(train: TrainSet, settings: Mapping, generator: torch.Generator) -> Fitted:
     """Settings: `recovery` (l1), `adversarial` (l2); both 0 is I3D+MLP on clips in order; and those of training."""
-    o = options("s4aqa", settings, recovery=1.0, adversarial=0.1, **TRAINING)
+    o = options("s4aqa", settings, SETTINGS)
     with own_chance(generator):
         x = clips(train.frame)  # (N, T, C)
         _, parts, channels = x.shape

@@ -19,9 +19,12 @@ from torch import Tensor, nn
 
 from sapnet_core.losses import l_reg
 from sapnet_core.methods import Fitted, TrainSet
-from sapnet_core.methods.common import TRAINING, Batches, clips, layers, options, own_chance, train_network
+from sapnet_core.methods.common import Batches, clips, layers, own_chance, train_network
+from sapnet_core.methods.settings import TRAINING, options
 
-__all__ = ["fit", "rearranged"]
+__all__ = ["SETTINGS", "fit", "rearranged"]
+
+SETTINGS = {"weight": 1.0, **TRAINING}
 
 
 def rearranged(x: Tensor, which: Tensor) -> Tensor:
@@ -34,7 +37,7 @@ def rearranged(x: Tensor, which: Tensor) -> Tensor:
 
 def fit(train: TrainSet, settings: Mapping, generator: torch.Generator) -> Fitted:
     """Settings: `weight` (w, 0 is I3D+MLP on clips in order), and those of training."""
-    o = options("s4l", settings, weight=1.0, **TRAINING)
+    o = options("s4l", settings, SETTINGS)
     with own_chance(generator):
         x = clips(train.frame)  # (N, T, C)
         net = nn.ModuleDict({"trunk": layers(x[0].numel(), 256, 128), "score": nn.Linear(128, 1),

@@ -7,6 +7,7 @@ with terms of Eq. 11 switched off. L_un starts after a warm-up of supervised ste
 from collections.abc import Mapping, Sequence
 from dataclasses import fields
 from functools import partial
+from types import SimpleNamespace
 
 import torch
 from torch import Tensor
@@ -15,12 +16,29 @@ from torch.func import functional_call
 from sapnet_core.keep import Keep
 from sapnet_core.losses import grade_edges
 from sapnet_core.methods import Fitted, TrainSet
+from sapnet_core.methods.settings import TRAINING, options
 from sapnet_core.sapnet import SAPNet, SAPNetSettings, sapnet_losses
 from sapnet_core.training import batches, fit_stacked, fit_steps
 
-__all__ = ["fit", "fit_stack"]
+__all__ = ["check", "fit", "fit_stack"]
 
-TRAINING = {"steps", "lr", "batch", "batch_unlabeled", "warmup", "unit_targets"}  # steps: the optimizer's, not F̄'s
+SETTINGS = {**TRAINING, "warmup": 1 / 3}  # of the training; `steps` are the optimizer's, not F̄'s
+NETWORK = {f.name for f in fields(SAPNetSettings)} - {"channels", "clips", "steps"}
+
+
+def check(settings: Mapping, channels: int = 256, clips: int = 18) -> tuple[SAPNetSettings, SimpleNamespace]:
+    """Settings of the network and of its training, for features of so many channels and clips.
+
+    Raises:
+        ValueError: a setting does not exist, or its value cannot be used.
+    """
+    if unknown := sorted(set(settings) - NETWORK - set(SETTINGS) - {"steps"}):
+        known = ", ".join(sorted({*NETWORK, *SETTINGS, "steps"}))
+        raise ValueError(f"sap-net has no setting {', '.join(unknown)}: choose from {known}")
+    network = {name: value for name, value in settings.items() if name in NETWORK}
+    training = {name: value for name, value in settings.items() if name not in NETWORK}
+    chosen = {"decoder_channels": channels // 4, **network}
+    return SAPNetSettings(channels=channels, clips=clips, **chosen), options("sap-net", training, SETTINGS)
 
 
 def fit(train: TrainSet, settings: Mapping, generator: torch.Generator, keep: Keep | None = None) -> Fitted:
@@ -37,7 +55,7 @@ def fit(train: TrainSet, settings: Mapping, generator: torch.Generator, keep: Ke
         keep: keeps weights of earlier steps, and goes on after a kill.
 
     Raises:
-        ValueError: a setting of that name does not exist.
+        ValueError: a setting of that name does not exist, or its value cannot be used.
     """
     run = _Run(train, settings, generator)
 
@@ -46,7 +64,7 @@ def fit(train: TrainSet, settings: Mapping, generator: torch.Generator, keep: Ke
         return run.terms(step, run.net, x_l, x_u, x_a, x_la, y, run.edges)
 
     kept = {"keep": keep, "state": run.net.state_dict, "replay": run.batch}
-    return run.fitted(fit_steps(run.net.parameters(), loss, settings["steps"], settings.get("lr", 1e-3), **kept))
+    return run.fitted(fit_steps(run.net.parameters(), loss, run.o.steps, run.o.lr, **kept))
 
 
 def fit_stack(
@@ -75,8 +93,8 @@ def fit_stack(
             labels = first.net.stacked_labels(torch.cat(views, 1), positions, lambda x: refine(own, x))
         return x_l, x_u, x_a, x_la, y, torch.stack([run.edges for run in runs]), labels
 
-    steps, lr = settings["steps"], settings.get("lr", 1e-3)
-    curves = fit_stacked([run.net for run in runs], partial(first.terms, look=False), batch, steps, lr, keep=keep,
+    networks, terms = [run.net for run in runs], partial(first.terms, look=False)
+    curves = fit_stacked(networks, terms, batch, first.o.steps, first.o.lr, keep=keep,
                          replay=lambda: [run.batch() for run in runs])  # fmt: skip
     return [run.fitted(curve) for run, curve in zip(runs, curves, strict=True)]
 
@@ -85,22 +103,17 @@ class _Run:
     """One training run: its network, its batches and its loss."""
 
     def __init__(self, train: TrainSet, settings: Mapping, generator: torch.Generator):
-        known = {f.name for f in fields(SAPNetSettings)} - {"channels", "clips"} - TRAINING
-        if unknown := set(settings) - known - TRAINING:
-            names = ", ".join(sorted(unknown))
-            raise ValueError(f"sap-net has no setting {names}: choose from {sorted(known | TRAINING)}")
         _, clips, channels = train.frame.shape
-        chosen = {"decoder_channels": channels // 4, **{k: v for k, v in settings.items() if k in known}}
-        self.settings = s = SAPNetSettings(channels=channels, clips=clips, **chosen)
+        self.settings, self.o = s, o = check(settings, channels, clips)
         with torch.random.fork_rng(devices=[]):
             torch.manual_seed(int(torch.randint(2**31, (), generator=generator)))
             self.net = SAPNet(s).to(train.frame.device)
         self.train, self.positions = train, train.positions
-        self.labeled = batches(train.labeled.cpu(), settings.get("batch", 16), generator)
-        self.unlabeled = batches(train.unlabeled.cpu(), settings.get("batch_unlabeled", 16), generator)
-        self.y, self.shift, self.scale = train.unit_targets(settings.get("unit_targets", True))
+        self.labeled = batches(train.labeled.cpu(), o.batch, generator)
+        self.unlabeled = batches(train.unlabeled.cpu(), o.batch_unlabeled, generator)
+        self.y, self.shift, self.scale = train.unit_targets(o.unit_targets)
         self.edges = grade_edges(self.y[train.labeled], s.grades)
-        self.warmup = int(settings.get("warmup", 1 / 3) * settings["steps"])
+        self.warmup = int(o.warmup * o.steps)
         # without these terms no unlabeled video is looked at
         self.paired = bool(s.lambda_ubc or s.lambda_un or s.lambda_gc)
 

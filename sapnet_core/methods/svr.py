@@ -14,9 +14,11 @@ import torch
 from torch import Tensor
 
 from sapnet_core.methods import Fitted, TrainSet
-from sapnet_core.methods.common import options
+from sapnet_core.methods.settings import options
 
-__all__ = ["fit"]
+__all__ = ["SETTINGS", "fit"]
+
+SETTINGS = {"kernel": "rbf", "C": 1.0, "epsilon": 0.1}
 
 
 def fit(train: TrainSet, settings: Mapping, generator: torch.Generator) -> Fitted:
@@ -26,9 +28,7 @@ def fit(train: TrainSet, settings: Mapping, generator: torch.Generator) -> Fitte
         ValueError: the kernel is unknown.
         ModuleNotFoundError: scikit-learn is not installed.
     """
-    o = options("svr", settings, kernel="rbf", C=1.0, epsilon=0.1)
-    if o.kernel not in ("linear", "rbf"):
-        raise ValueError(f"kernel = {o.kernel!r} is unknown: choose linear or rbf")
+    o = options("svr", settings, SETTINGS)
     from sklearn.svm import SVR
 
     labeled = train.labeled

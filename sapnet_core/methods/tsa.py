@@ -20,11 +20,13 @@ from torch import Tensor, nn
 
 from sapnet_core.losses import l_reg
 from sapnet_core.methods import Fitted, TrainSet
-from sapnet_core.methods.common import TRAINING, Batches, layers, options, own_chance, train_network
+from sapnet_core.methods.common import Batches, layers, own_chance, train_network
+from sapnet_core.methods.settings import LABELED, options
 from sapnet_core.parsing import key_frames
 
-__all__ = ["fit", "stages"]
+__all__ = ["SETTINGS", "fit", "stages"]
 
+SETTINGS = {"exemplars": 10, "width": 64, "attend": True, "procedure": True, **LABELED}
 STEPS = 5  # of each of three stages
 
 
@@ -65,8 +67,7 @@ def fit(train: TrainSet, settings: Mapping, generator: torch.Generator) -> Fitte
     Raises:
         ValueError: the set has no transitions, or a labeled video lacks them.
     """
-    training = {name: value for name, value in TRAINING.items() if name != "batch_unlabeled"}
-    o = options("tsa", settings, exemplars=10, width=64, attend=True, procedure=True, **training)
+    o = options("tsa", settings, SETTINGS)
     o.batch_unlabeled = 1
     labeled, last = train.labeled, train.frame.shape[1] - 1
     if train.transitions is None or train.transitions[labeled].isnan().any():

@@ -17,9 +17,12 @@ import torch
 from torch import Tensor
 
 from sapnet_core.methods import Fitted, TrainSet
-from sapnet_core.methods.common import TRAINING, Batches, layers, options, own_chance, train_network
+from sapnet_core.methods.common import Batches, layers, own_chance, train_network
+from sapnet_core.methods.settings import OWN_UNITS, options
 
-__all__ = ["fit", "normal_bins", "divergence", "read_bins"]
+__all__ = ["SETTINGS", "fit", "normal_bins", "divergence", "read_bins"]
+
+SETTINGS = {"sigma": 5.0, "bins": 101, "read": "mean", **OWN_UNITS}
 
 
 def normal_bins(y: Tensor, centers: Tensor, sigma: float) -> Tensor:
@@ -41,8 +44,7 @@ def read_bins(logits: Tensor, centers: Tensor, read: str) -> Tensor:
 
 def fit(train: TrainSet, settings: Mapping, generator: torch.Generator) -> Fitted:
     """Settings: `sigma` (in bins), `bins`, `read`, and those of training; `unit_targets` has no meaning here."""
-    training = {name: value for name, value in TRAINING.items() if name not in ("batch_unlabeled", "unit_targets")}
-    o = options("usdl", settings, sigma=5.0, bins=101, read="mean", **training)
+    o = options("usdl", settings, SETTINGS)
     o.batch_unlabeled, o.unit_targets = 1, False
     with own_chance(generator):
         x = train.frame.mean(1)
@@ -51,7 +53,6 @@ def fit(train: TrainSet, settings: Mapping, generator: torch.Generator) -> Fitte
         top = max(1.0, float(train.y[train.labeled].max()))  # bins reach from 0 to the best labeled score
         centers = torch.linspace(0, top, o.bins, device=x.device)
         width = o.sigma * top / (o.bins - 1)
-        read_bins(net(x[:1]), centers, o.read)  # refuse a wrong reading before training
 
         def loss(step: int) -> dict[str, Tensor]:
             i = draw.labeled()

@@ -17,9 +17,12 @@ import torch.nn.functional as F
 
 from sapnet_core.losses import l_reg
 from sapnet_core.methods import Fitted, TrainSet
-from sapnet_core.methods.common import TRAINING, Batches, layers, options, own_chance, train_network, views
+from sapnet_core.methods.common import Batches, layers, own_chance, train_network, views
+from sapnet_core.methods.settings import TRAINING, options
 
-__all__ = ["fit", "adversary"]
+__all__ = ["SETTINGS", "fit", "adversary"]
+
+SETTINGS = {"weight": 1.0, "eps": 0.3, "xi": 0.05, "iterations": 1, "ordered": False, **TRAINING}
 
 
 def adversary(net, x: torch.Tensor, eps: float, xi: float, iterations: int = 1) -> torch.Tensor:
@@ -37,7 +40,7 @@ def adversary(net, x: torch.Tensor, eps: float, xi: float, iterations: int = 1) 
 
 def fit(train: TrainSet, settings: Mapping, generator: torch.Generator) -> Fitted:
     """Settings: `weight` (a, 0 is I3D+MLP), `eps`, `xi`, `iterations`, `ordered` (E18), and those of training."""
-    o = options("vat", settings, weight=1.0, eps=0.3, xi=0.05, iterations=1, ordered=False, **TRAINING)
+    o = options("vat", settings, SETTINGS)
     with own_chance(generator):
         x = views(train.frame, o.ordered)
         length = float(x.norm(dim=1).mean())

@@ -1,0 +1,70 @@
+"""Settings of the compared systems: what those that train have in common, and the refusal of what cannot be used."""
+
+import math
+from collections.abc import Mapping
+from importlib import import_module
+from types import SimpleNamespace
+
+from sapnet_core import methods
+from sapnet_core.methods import METHODS, get_method
+from sapnet_core.values import choice, number, switch, whole
+
+__all__ = ["TRAINING", "LABELED", "OWN_UNITS", "check_settings", "options"]
+
+TRAINING = {"lr": 1e-3, "batch": 16, "batch_unlabeled": 16, "unit_targets": True}  # Adam as in the paper
+LABELED = {name: value for name, value in TRAINING.items() if name != "batch_unlabeled"}  # of supervised systems
+OWN_UNITS = {name: value for name, value in LABELED.items() if name != "unit_targets"}  # with a scale of their own
+
+# Limits of settings beyond those of their kind (whole numbers from 1 on, numbers from 0 on).
+LIMITS: dict[str, tuple] = {
+    "iterations": (0,), "grades": (1,), "bins": (2,), "tau": (0, 1), "warmup": (0, 1), "dropout": (0, 1, "most"),
+    **dict.fromkeys(("lr", "sigma", "xi", "C", "orders"), (0, math.inf, "least")),
+}  # fmt: skip
+CHOICES = {"read": ("mean", "mode"), "kernel": ("linear", "rbf")}
+
+
+def options(method: str, settings: Mapping, defaults: Mapping) -> SimpleNamespace:
+    """The method's settings, defaults where not given. `steps` is everyone's.
+
+    Raises:
+        ValueError: a setting of that name does not exist, or its value is of another kind than the default, or outside
+            of its limits.
+    """
+    defaults = {"steps": 200, **defaults}
+    if unknown := sorted(set(settings) - set(defaults)):
+        raise ValueError(f"{method} has no setting {', '.join(unknown)}: choose from {', '.join(sorted(defaults))}")
+    for name, value in settings.items():
+        _check(f"{method}: {name}", name, value, defaults[name])
+    return SimpleNamespace(**{**defaults, **settings})
+
+
+def _check(label: str, name: str, value: object, default: object) -> None:
+    if name in CHOICES:
+        choice(label, value, CHOICES[name])
+    elif isinstance(default, bool):
+        switch(label, value)
+    elif isinstance(default, int):
+        whole(label, value, *LIMITS.get(name, ()))
+    elif isinstance(default, float):
+        number(label, value, *LIMITS.get(name, ()))
+    elif isinstance(value, (tuple, list)) and len(value) == len(default):
+        for one, usual in zip(value, default, strict=True):
+            _check(label, name, one, usual)
+    else:
+        raise ValueError(f"{label}={value!r} is no {len(default)} numbers: give them as {default}")
+
+
+def check_settings(name: str, settings: Mapping) -> None:
+    """Refuse settings of a registered method before any data are touched. A function that was registered itself checks
+    its own as it is called.
+
+    Raises:
+        ValueError: the method or a setting does not exist, or its value cannot be used; the message names the known.
+    """
+    get_method(name)
+    if isinstance(entry := METHODS[name], str):
+        own = vars(import_module(f"{methods.__name__}.{entry.partition(':')[0]}"))
+        if "check" in own:
+            own["check"](settings)
+        elif "SETTINGS" in own:
+            options(name, settings, own["SETTINGS"])
