@@ -15,7 +15,11 @@ from dataclasses import dataclass
 from importlib.metadata import version
 from pathlib import Path
 
+import torch
+
 from sapnet_core import experiments, paths
+from sapnet_core.backbone import fast_dtype
+from sapnet_core.data.backbones import NUMBERS
 from sapnet_core.data.source import source_name
 from sapnet_core.embedded import LISTS, RecordError, read_record
 from sapnet_core.profiles import PROFILES, get_profile
@@ -126,7 +130,7 @@ class Status:
         return f"{self.state} ({self.why})"
 
 
-def _compare(record: dict, declared: set[str]) -> Status:
+def _compare(record: dict, declared: set[str], numbers: torch.dtype) -> Status:
     mine, undrawn, undeclared = (set(record.get(name, ())) for name in LISTS)
     checked = mine - undeclared
     lost, fresh = checked - declared, declared - mine - undrawn
@@ -136,15 +140,20 @@ def _compare(record: dict, declared: set[str]) -> Status:
         text = f"{changed} of {len(checked)} trials changed, {added - changed} new, {len(lost) - changed} gone"
         return Status("stale", text)
     more = f"; {len(undeclared)} more are declared nowhere and not checked" * bool(undeclared)
-    return Status("current", f"{len(checked)} trials are as declared{more}")
+    made = f"features in {str(numbers).removeprefix('torch.')}"
+    return Status("current", f"{len(checked)} trials are as declared, {made}{more}")
 
 
-def status(record: dict[str, object], stem: str, hashed: Callable[[Trial], str] | None = None) -> Status:
+def status(
+    record: dict[str, object], stem: str, hashed: Callable[[Trial, torch.dtype], str] | None = None
+) -> Status:
     """Whether the trials behind a file are those that its stem declares today, for the record's profile.
 
-    Hashes decide, and nothing else: they cover settings, records, videos and backbone. Not decided where there is
-    nothing to compare: no declared or no listed trials, an unknown profile, other data or weights than in use now.
-    `hashed` stands for `trial_hash`: one that remembers what it was asked.
+    Hashes decide, and nothing else: they cover settings, records, videos and backbone. A file made on a processor that
+    computes features in another number format (`NUMBERS`) than this one is as current as one made here: the hashes of
+    each format are asked, and the answer says which it was. Not decided where there is nothing to compare: no declared
+    or no listed trials, an unknown profile, other data or weights than in use now. `hashed` stands for `trial_hash`:
+    one that remembers what it was asked.
     """
     if not declared_names(stem):
         return Status("not decided", f"no trials are declared for {stem!r}")
@@ -158,7 +167,13 @@ def status(record: dict[str, object], stem: str, hashed: Callable[[Trial], str] 
     today = [source_name(data), source_name(data, *sorted({t.dataset for t in trials}))]
     if record["source"] not in today:
         return Status("not decided", f"made from {record['source']}, in use are {today[1]}")
-    return _compare(record, set(map(hashed or trial_hash, trials)))
+    hashed = hashed or trial_hash
+    own = fast_dtype("cpu")
+    for numbers in sorted(NUMBERS, key=lambda numbers: numbers != own):  # this machine's first: the likely one
+        declared = {hashed(trial, numbers) for trial in trials}
+        if declared & set(record["hashes"]):
+            break
+    return _compare(record, declared, numbers)
 
 
 def _report(path: Path, record: dict, verdict: Status) -> str:

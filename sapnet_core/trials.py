@@ -264,10 +264,11 @@ def trial_data(
     )  # fmt: skip
 
 
-def trial_hash(trial: Trial) -> str:
+def trial_hash(trial: Trial, numbers: torch.dtype | None = None) -> str:
     """16 hex digits over the trial's fields, its records, its videos and its backbone's weights.
 
-    The first of the backbones is not named: trials on I3D have the hashes they had when there was no other.
+    The first of the backbones is not named: trials on I3D have the hashes they had when there was no other. `numbers`
+    is the number format of the features, one of `data.backbones.NUMBERS`; None is this machine's own.
     """
     t = trial
     records, digest = _digested_records(t.dataset, t.source, t.train, t.test, t.twin_seed)
@@ -275,7 +276,7 @@ def trial_hash(trial: Trial) -> str:
     if is_sequence(records):
         made_of = sequence_digest(records, footage.root)
     else:
-        made_of = features_digest(t.dataset, footage, reading=t.reading or None, backbone=t.backbone)
+        made_of = features_digest(t.dataset, footage, reading=t.reading or None, backbone=t.backbone, numbers=numbers)
         made_of += "".join(footage.stamp(r) for r in records) + str(footage.skip)
     own = {name: value for name, value in asdict(t).items() if (name, value) != ("backbone", "i3d")}
     parts = [FORMAT, own, digest, made_of]

@@ -92,7 +92,7 @@ def house(tmp_path, monkeypatch):
     monkeypatch.setenv("SAPNET_FIGURES", str(tmp_path / "figures"))
     monkeypatch.setenv("SAPNET_RUNS", str(tmp_path / "runs"))
     for module in (provenance, parts):
-        monkeypatch.setattr(module, "trial_hash", lambda trial: f"{trial.seed}")  # draws and films nothing
+        monkeypatch.setattr(module, "trial_hash", lambda trial, _=None: f"{trial.seed}")  # draws and films nothing
     (tmp_path / "notebooks").symlink_to(paths.root() / "notebooks")
     cells = pd.DataFrame({"system": ["I3D+MLP"], "column": ["10%"], "rho": [0.618]})
     runs = pd.DataFrame({"system": ["I3D+MLP", "a <b> c"], "column": "10%", "seed": 0, "rho": [0.5, 0.4]})

@@ -10,6 +10,8 @@ import pandas as pd
 import pytest
 
 from sapnet_core import experiments, provenance, report
+from sapnet_core.data import backbones
+from sapnet_core.data.backbones import NUMBERS
 from sapnet_core.embedded import RecordError, comment, read_record
 from sapnet_core.profiles import get_profile
 from sapnet_core.trials import trial_hash
@@ -33,7 +35,7 @@ def declared(monkeypatch):
     size = get_profile("quick")
     trials = {seed: experiments.declare("finediving", "SAP-Net (Ours)", 0.15, seed, size) for seed in range(3)}
     monkeypatch.setitem(experiments.FIGURES, "fig07", lambda profile: trials)
-    monkeypatch.setattr(provenance, "trial_hash", lambda t: f"{t.seed}{t.steps}{t.share:.2f}".replace(".", ""))
+    monkeypatch.setattr(provenance, "trial_hash", lambda t, _=None: f"{t.seed}{t.steps}{t.share:.2f}".replace(".", ""))
     return trials
 
 
@@ -58,7 +60,7 @@ def test_every_kind_of_file_holds_all_hashes(figures, declared, capsys):
     for kind in ("png", "svg", "md", "csv"):
         assert read_record(figures / f"fig07.{kind}")["hashes"] == hashes
         code, printed = answer(figures, capsys, f"fig07.{kind}")
-        assert code == 0 and "current (3 trials are as declared)" in printed.out
+        assert code == 0 and "current (3 trials are as declared, features in" in printed.out
     for part in ("twins of drawn annotations", "quick", "0, 1, 2", *hashes, "commit", "torch", "./runall.sh --only 12",
                  "0 of 3 lie in runs/trials"):  # fmt: skip
         assert part in printed.out
@@ -102,11 +104,43 @@ def test_a_figure_may_show_a_part_of_what_is_declared_or_more(figures, declared,
     record = read_record(figures / "fig07.png")
     assert record["undrawn"] == [provenance.trial_hash(declared[2])]
     assert record["undeclared"] == [provenance.trial_hash(extra)]
-    assert "current (2 trials are as declared; 1 more" in answer(figures, capsys)[1].out
+    said = " ".join(answer(figures, capsys)[1].out.split())
+    assert "current (2 trials are as declared, features in" in said and "; 1 more" in said
     declared[2] = dataclasses.replace(declared[2], steps=7)  # is not drawn
     assert answer(figures, capsys)[0] == 0
     declared[0] = dataclasses.replace(declared[0], steps=7)
     assert "stale (1 of 2 trials changed, 0 new, 0 gone)" in answer(figures, capsys)[1].out
+
+
+@pytest.mark.parametrize("here", NUMBERS)
+@pytest.mark.parametrize("made", NUMBERS)
+def test_a_file_from_a_processor_of_another_number_format_is_as_current(figures, declared, monkeypatch, made, here):
+    def hashed(trial, numbers=made):
+        return f"{numbers}{trial.seed}{trial.steps}".replace(".", "")
+
+    monkeypatch.setattr(provenance, "trial_hash", hashed)
+    save(trials=declared.values())
+    monkeypatch.setattr(provenance, "fast_dtype", lambda device: here)
+    record = read_record(figures / "fig07.png")
+    told = f"current (3 trials are as declared, features in {str(made).removeprefix('torch.')})"
+    assert str(provenance.status(record, "fig07")) == told
+    declared[0] = dataclasses.replace(declared[0], steps=7)
+    assert str(provenance.status(record, "fig07")) == "stale (1 of 3 trials changed, 0 new, 0 gone)"
+    declared.update({seed: dataclasses.replace(trial, steps=7) for seed, trial in declared.items()})
+    assert str(provenance.status(record, "fig07")) == "stale (3 of 3 trials changed, 0 new, 0 gone)"
+
+
+def test_the_hash_of_another_number_format_is_that_of_a_machine_that_computes_in_it(figures, monkeypatch):
+    size = dataclasses.replace(get_profile("quick"), dives=(12, 6))
+    for system in ("I3D+MLP", "C3D-AVG-MTL", "VST+MLP"):
+        dataset = "finefs" if system == "VST+MLP" else "mtl-aqa"
+        trial = experiments.declare(dataset, system, 0.1, 0, size)
+        asked = [trial_hash(trial, numbers) for numbers in NUMBERS]
+        found = []
+        for numbers in NUMBERS:
+            monkeypatch.setattr(backbones, "fast_dtype", lambda device, numbers=numbers: numbers)
+            found.append(trial_hash(trial))
+        assert found == asked and len({*asked}) == len(NUMBERS), trial.backbone
 
 
 def test_where_nothing_can_be_compared_it_says_so(figures, declared, capsys, tmp_path, monkeypatch):

@@ -4,48 +4,54 @@ from collections.abc import Callable
 from functools import cache
 from pathlib import Path
 
+import torch
+
 from sapnet_core import c3d, paths
-from sapnet_core.backbone import load_shipped
+from sapnet_core.backbone import fast_dtype, load_shipped
 from sapnet_core.clipwise import Clipwise
 from sapnet_core.kinetics import load_kinetics
 
-__all__ = ["BACKBONES", "load_backbone"]
+__all__ = ["BACKBONES", "NUMBERS", "load_backbone"]
+
+NUMBERS = (torch.bfloat16, torch.float32)  # what `fast_dtype` chooses from, by the processor or GPU
 
 
-def _i3d(path: Path | None, device: str) -> Clipwise:
-    return load_kinetics(path).to(device).folded() if path else load_shipped(device)
+def _i3d(path: Path | None, device: str, numbers: torch.dtype) -> Clipwise:
+    return load_kinetics(path).to(device).folded(numbers) if path else load_shipped(device, numbers)
 
 
-def _c3d(path: Path | None, device: str) -> Clipwise:
-    return c3d.FrozenC3D(c3d.load_c3d(path or c3d.SHIPPED).to(device))
+def _c3d(path: Path | None, device: str, numbers: torch.dtype) -> Clipwise:
+    return c3d.FrozenC3D(c3d.load_c3d(path or c3d.SHIPPED).to(device), numbers)
 
 
-def _swin(path: Path | None, device: str) -> Clipwise:
+def _swin(path: Path | None, device: str, numbers: torch.dtype) -> Clipwise:
     from sapnet_core import video_swin  # torchvision's models take a second to import
 
-    return video_swin.FrozenSwin(video_swin.load_swin(path or video_swin.SHIPPED).to(device))
+    return video_swin.FrozenSwin(video_swin.load_swin(path or video_swin.SHIPPED).to(device), numbers)
 
 
 # name -> the file that the user gives, and what makes a backbone ready for features of that file or, of None, of the
 # one in the package
-BACKBONES: dict[str, tuple[Callable[[], Path | None], Callable[[Path | None, str], Clipwise]]] = {
+BACKBONES: dict[str, tuple[Callable[[], Path | None], Callable[[Path | None, str, torch.dtype], Clipwise]]] = {
     "i3d": (paths.i3d, _i3d),
     "c3d": (paths.c3d, _c3d),
     "swin": (paths.swin, _swin),
 }
 
 
-def load_backbone(name: str, device: str = "cpu") -> Clipwise:
-    """The backbone of that name, from the user's file where one is given; loaded once a process.
+def load_backbone(name: str, device: str = "cpu", numbers: torch.dtype | None = None) -> Clipwise:
+    """The backbone of that name, from the user's file where one is given; loaded once a process and number format.
+
+    `numbers` is one of `NUMBERS`; None takes `fast_dtype`.
 
     Raises:
         ValueError: no such name.
     """
     if name not in BACKBONES:
         raise ValueError(f"backbone {name!r} is unknown: choose one of {', '.join(BACKBONES)}")
-    return _load(name, BACKBONES[name][0](), device)
+    return _load(name, BACKBONES[name][0](), device, numbers or fast_dtype(device))
 
 
 @cache
-def _load(name: str, path: Path | None, device: str) -> Clipwise:
-    return BACKBONES[name][1](path, device)
+def _load(name: str, path: Path | None, device: str, numbers: torch.dtype) -> Clipwise:
+    return BACKBONES[name][1](path, device, numbers)

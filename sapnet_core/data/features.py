@@ -60,11 +60,15 @@ class Features:
 
 def features_digest(
     dataset: str, footage: Footage, *, reading: str | None = None, views: Sequence[str] = VIEWS, device: str = "cpu",
-    backbone: str = "i3d",
+    backbone: str = "i3d", numbers: torch.dtype | None = None,
 ) -> str:  # fmt: skip
-    """Hash of all that a dataset's features depend on, its records and their files apart (16 hex digits)."""
+    """Hash of all that a dataset's features depend on, its records and their files apart (16 hex digits).
+
+    `numbers` asks for the hash of features in a number format of the backbone that this machine would not choose.
+    """
     parts = [FORMAT, dataset, *footage.digest(dataset, device), reading or default_reading(dataset), list(views)]
-    parts += [torch.device(device).type, backbones.load_backbone(backbone, str(device)).digest]
+    form = {} if numbers is None else {"numbers": numbers}
+    parts += [torch.device(device).type, backbones.load_backbone(backbone, str(device), **form).digest]
     return hashlib.sha256(json.dumps(parts).encode()).hexdigest()[:16]
 
 
