@@ -7,6 +7,7 @@ curve and the state of torch's random numbers are read back, and the batches of 
 import hashlib
 import json
 import os
+import sys
 import time
 from collections.abc import Mapping, Sequence
 from functools import lru_cache
@@ -45,13 +46,19 @@ class Keep:
 
         Args:
             state: all that learns, live, by name; after a kill it is filled from the file, and so is the optimizer.
-                A file that is damaged, or was left by other code, another torch or another device, is not used.
+                A file that is damaged, or was left by other code, another torch or another device, is not used; of a
+                damaged one that is said on standard error.
         """
+        if not (self.file and os.path.lexists(self.file)):
+            return 0, []
         try:
-            tensors, meta = read_tensors(self.file) if self.file else ({}, {})
-            if meta.get("written by") != self._stamp(state) or meta["digest"] != _digest(tensors, meta):
-                return 0, []
+            tensors, meta = read_tensors(self.file)
+            damaged = meta["digest"] != _digest(tensors, meta)
         except (OSError, ValueError, KeyError, TypeError, AttributeError):
+            damaged = True
+        if damaged:
+            print(f"{self.file}: damaged: the training begins anew", file=sys.stderr, flush=True)
+        if damaged or meta.get("written by") != self._stamp(state):
             return 0, []
         parts = _grouped(tensors)
         with torch.no_grad():

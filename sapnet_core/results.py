@@ -1,8 +1,10 @@
 """Results of trials on disk: read where they are there, run where they are not, here or on any executor.
 
 A trial's hash names a folder with `config.json`, `metrics.json`, `predictions.csv`, `curves.csv` and `run.json`
-(seconds and versions, kept apart so that `metrics.json` is the same in every run). A folder is written beside and
-renamed, so it is whole or absent. A training that was killed goes on from `.training-*` beside it (`keep.Keep`).
+(seconds and versions, kept apart so that `metrics.json` is the same in every run), and a `digest` of all that. A folder
+is written beside and renamed, so it is whole or absent; one that was damaged or edited later no longer fits its digest:
+whoever reads it is told so, and `run_trials` makes it again. A training that was killed goes on from `.training-*`
+beside it (`keep.Keep`).
 """
 
 import errno
@@ -10,9 +12,11 @@ import hashlib
 import json
 import os
 import shutil
+import sys
 import tempfile
 import threading
 import time
+import uuid
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from concurrent.futures import Executor
 from contextlib import contextmanager, suppress
@@ -30,18 +34,104 @@ from sapnet_core.storage import read_json, write_text
 from sapnet_core.threads import torch_threads
 from sapnet_core.trials import Trial, TrialData, prepare_trials, trial_data, trial_hash
 
-__all__ = ["trial_folder", "run_trial", "run_looks", "run_stack", "run_trials", "stacks", "results", "predictions",
-           "curves"]  # fmt: skip
+__all__ = ["trial_folder", "damage", "run_trial", "run_looks", "run_stack", "run_trials", "stacks", "results",
+           "predictions", "curves"]  # fmt: skip
 
 Progress = Callable[[int, int], None]  # (done, of all)
 STACK = 25  # trials side by side: enough to fill a GPU, few enough for its memory
 DAY = 86400.0  # seconds
+FILES = ("config.json", "metrics.json", "predictions.csv", "curves.csv", "run.json")
+DIGEST = "digest"
+UNSIGNED = f"has no file {DIGEST!r}, as results of earlier versions"
+# what may be wrong with the folder of results, and what to do
+REMEDIES = {
+    (errno.ENOSPC, errno.EDQUOT, errno.EFBIG): "make room, or move the folder and set SAPNET_RUNS to it; "
+                                               "run again, and what is whole stays",
+    (errno.EROFS, errno.EACCES, errno.EPERM): "set SAPNET_RUNS to a folder that you may write to",
+    (errno.ENAMETOOLONG,): "set SAPNET_RUNS to a folder with a shorter path",
+    (errno.ENOTDIR, errno.EEXIST, errno.EISDIR, errno.ELOOP): "a file lies where a folder should be, or a folder where "
+                                                              "a file should: move it, or set SAPNET_RUNS elsewhere",
+    (errno.EMFILE, errno.ENFILE): "run again with fewer --jobs, or raise the limit of open files (ulimit -n)",
+    (errno.EIO,): "check the disk, then run again",
+}  # fmt: skip
 _ONE = threading.Lock()  # torch draws from one generator a process: its threads train one after the other
 
 
 def trial_folder(trial: Trial) -> Path:
     """Where the trial's result lies, or will."""
     return paths.runs() / "trials" / f"{trial.dataset}-{trial.method}-{trial_hash(trial)}"
+
+
+def damage(folder: Path) -> str:
+    """What is wrong with a trial's folder, "" for nothing: a file of it is absent, or not what was written.
+
+    The digest is over the folder's name too, so no trial's result is taken for another's.
+    """
+    if not folder.is_dir():
+        return "is no folder"
+    contents = []
+    for name in (*FILES, DIGEST):
+        try:
+            contents.append((folder / name).read_bytes())
+        except FileNotFoundError:
+            return UNSIGNED if name == DIGEST else f"lacks {name}"
+        except OSError as error:
+            return f"{name} cannot be read ({error.strerror})"
+    return "" if _digest(folder.name, contents[:-1]) == contents[-1].decode("ascii", "replace").strip() else (
+        "was damaged or edited: its files do not fit their digest")  # fmt: skip
+
+
+def _digest(name: str, contents: Sequence[bytes]) -> str:
+    """SHA-256 over a folder's name and the content of `FILES`, in their order."""
+    sha = hashlib.sha256(name.encode())
+    for content in contents:
+        sha.update(hashlib.sha256(content).digest())
+    return sha.hexdigest()
+
+
+def _read(trial: Trial) -> Path:
+    """The folder of a trial's result, for reading.
+
+    Raises:
+        FileNotFoundError: the trial was not run.
+        ValueError: its result was damaged.
+    """
+    folder = trial_folder(trial)
+    if not os.path.lexists(folder):
+        raise FileNotFoundError(f"{folder.name} was not run: call run_trials first")
+    if fault := damage(folder):
+        raise ValueError(f"{folder}: {fault}: run_trials makes it again, as does the command of its table or notebook")
+    return folder
+
+
+def _missing(trials: Iterable[Trial]) -> list[Trial]:
+    """Trials without a whole result; a damaged one is named on standard error and moved out of the way."""
+    missing, unsigned = [], 0
+    for trial in trials:
+        folder = trial_folder(trial)
+        if not os.path.lexists(folder):
+            missing.append(trial)
+        elif fault := damage(folder):
+            missing.append(trial)
+            unsigned += fault == UNSIGNED
+            if fault != UNSIGNED:
+                print(f"{folder}: {fault}: it is made again", file=sys.stderr, flush=True)
+            _remove(folder)
+    if unsigned:
+        text = f"{unsigned} results of an earlier version have no digest: they are made again"
+        print(text, file=sys.stderr, flush=True)
+    return missing
+
+
+def _remove(folder: Path) -> None:
+    """Take away a damaged result: by one rename, so that another process sees all of it or nothing."""
+    gone = folder.with_name(f".damaged-{uuid.uuid4().hex[:8]}")
+    with suppress(FileNotFoundError):  # another process was first
+        os.replace(folder, gone)
+    if gone.is_dir() and not gone.is_symlink():
+        shutil.rmtree(gone, ignore_errors=True)
+    else:
+        gone.unlink(missing_ok=True)
 
 
 def run_trial(trial: Trial, device: str = "cpu") -> Path:
@@ -56,7 +146,7 @@ def run_looks(trials: Sequence[Trial], device: str = "cpu") -> list[Path]:
     """Run trials of one training, which differ in `select` alone ("last" first), as `run_trial` does; `run.json` gives
     each an equal part of the seconds."""
     with _ONE, _room():
-        todo = [trial for trial in trials if not trial_folder(trial).is_dir()]
+        todo = _missing(trials)
         if todo:
             started, file = time.perf_counter(), _training_file(trial_folder(todo[-1]).name)
             with torch_threads(1):
@@ -89,13 +179,13 @@ def _training_file(name: str) -> Path:
 
 @contextmanager
 def _room() -> Iterator[None]:
-    """Says where a disk is full, and what to do."""
+    """Says in one line what is wrong with the folder of results, and what to do."""
     try:
         yield
     except OSError as error:
-        if error.errno not in (errno.ENOSPC, errno.EDQUOT, errno.EFBIG):
+        remedy = next((text for codes, text in REMEDIES.items() if error.errno in codes), None)
+        if remedy is None or str(paths.runs()) in str(error.strerror):  # told already
             raise
-        remedy = "make room, or move the folder and set SAPNET_RUNS to it; run again, and what is whole stays"
         raise OSError(error.errno, f"{os.strerror(error.errno)} in {paths.runs()}: {remedy}") from error
 
 
@@ -109,7 +199,7 @@ def _tidy() -> None:
         with suppress(OSError):  # gone already
             old = time.time() - left.stat().st_mtime > (60 * DAY if training else DAY / 24)
             if old or (training and left.with_name(name).is_dir()):
-                shutil.rmtree(left) if left.is_dir() else left.unlink()
+                shutil.rmtree(left) if left.is_dir() and not left.is_symlink() else left.unlink()
 
 
 def _write(trial: Trial, data: TrialData, trained: FittedTrial, seconds: float, device: str) -> Path:
@@ -134,9 +224,13 @@ def _write(trial: Trial, data: TrialData, trained: FittedTrial, seconds: float, 
             write_text(beside / f"{name}.json", json.dumps(content, indent=1) + "\n")
         write_text(beside / "predictions.csv", table.to_csv(index=False, float_format="%.6f"))
         write_text(beside / "curves.csv", pd.DataFrame(fitted.curves).to_csv(index=False, float_format="%.6g"))
+        contents = [(beside / name).read_bytes() for name in FILES]
+        write_text(beside / DIGEST, _digest(folder.name, contents) + "\n")
+        if os.path.lexists(folder) and damage(folder):
+            _remove(folder)
         os.replace(beside, folder)
     except OSError:
-        if not folder.is_dir():  # else another writer was first: its result is the same
+        if damage(folder):  # else another writer was first: its result is the same
             raise
     finally:
         shutil.rmtree(beside, ignore_errors=True)
@@ -172,20 +266,20 @@ def run_trials(
         FileNotFoundError: a worker elsewhere wrote a result, and it is not in this process's `runs/trials`.
     """
     trials = list(dict.fromkeys(trials))
-    _tidy()
-    todo = [t for t in trials if not trial_folder(t).is_dir()]
     with _room():
+        _tidy()
+        todo = _missing(trials)
         prepare_trials(todo, jobs, device, videos)
-    if progress and todo:
-        progress(0, len(todo))
-    gpu, done = torch.device(device).type != "cpu", 0
-    tasks = stacks(todo, device) if gpu else _trainings(todo)
-    for index, who, folders in spread(_run, [(task, device) for task in tasks], 1 if gpu else jobs, executor):
-        for trial, folder in zip(tasks[index], folders, strict=True):
-            _arrived(trial_folder(trial), who, folder)
-        done += len(tasks[index])
-        if progress:
-            progress(done, len(todo))
+        if progress and todo:
+            progress(0, len(todo))
+        gpu, done = torch.device(device).type != "cpu", 0
+        tasks = stacks(todo, device) if gpu else _trainings(todo)
+        for index, who, folders in spread(_run, [(task, device) for task in tasks], 1 if gpu else jobs, executor):
+            for trial, folder in zip(tasks[index], folders, strict=True):
+                _arrived(trial_folder(trial), who, folder)
+            done += len(tasks[index])
+            if progress:
+                progress(done, len(todo))
     return [trial_folder(t) for t in trials]
 
 
@@ -221,22 +315,21 @@ def stacks(trials: Iterable[Trial], device: str = "cpu") -> list[list[Trial]]:
 
 def results(trials: Sequence[Trial]) -> pd.DataFrame:
     """One row a trial: its fields, its metrics (among them `step`, the optimizer steps behind the scored weights), and
-    its hash. Raises FileNotFoundError for a trial that was not run."""
+    its hash. Raises FileNotFoundError for a trial that was not run, ValueError for a damaged result."""
     rows = []
     for trial in trials:
-        folder = trial_folder(trial)
-        if not folder.is_dir():
-            raise FileNotFoundError(f"{folder.name} was not run: call run_trials first")
-        metrics = {"step": trial.steps, **read_json(folder / "metrics.json")}
+        metrics = {"step": trial.steps, **read_json(_read(trial) / "metrics.json")}
         rows.append({**asdict(trial), **metrics, "hash": trial_hash(trial)})
     return pd.DataFrame(rows)
 
 
 def predictions(trial: Trial) -> pd.DataFrame:
-    """Columns key, score, predicted of a trial that was run."""
-    return pd.read_csv(trial_folder(trial) / "predictions.csv", dtype={"key": str})
+    """Columns key, score, predicted of a trial that was run. Raises as `results`."""
+    numbers = {"score": float, "predicted": float}
+    return pd.read_csv(_read(trial) / "predictions.csv", dtype={"key": str} | numbers, keep_default_na=False,
+                       na_values=dict.fromkeys(numbers, ""))  # fmt: skip
 
 
 def curves(trial: Trial) -> pd.DataFrame:
-    """Loss terms by step of a trial that was run."""
-    return pd.read_csv(trial_folder(trial) / "curves.csv")
+    """Loss terms by step of a trial that was run. Raises as `results`."""
+    return pd.read_csv(_read(trial) / "curves.csv")

@@ -44,7 +44,7 @@ def elsewhere(tmp_path, monkeypatch):
 def test_a_result_is_whole_and_read_again():
     folder = run_trial(SMALL)
     assert {f.name for f in folder.iterdir()} == {
-        "config.json", "metrics.json", "run.json", "predictions.csv", "curves.csv"}  # fmt: skip
+        "config.json", "metrics.json", "run.json", "predictions.csv", "curves.csv", "digest"}  # fmt: skip
     before = (folder / "run.json").stat().st_mtime_ns
     assert run_trials([SMALL]) == [folder]
     assert (folder / "run.json").stat().st_mtime_ns == before

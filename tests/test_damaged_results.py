@@ -1,0 +1,172 @@
+"""A result that is not what was written is never read in silence: it is named, and made again."""
+
+import errno
+import json
+import os
+import shutil
+from dataclasses import replace
+from pathlib import Path
+
+import pytest
+
+from sapnet_core import results, trials
+from sapnet_core.results import curves, damage, predictions, run_trials, trial_folder
+from sapnet_core.trials import Trial
+
+ONE = Trial("finediving", "drawn", "mlp", 0.5, 0, "score", 40, 12, steps=3, size=48)
+OTHER = replace(ONE, seed=1)
+SAME = ("config.json", "metrics.json", "predictions.csv", "curves.csv")  # run.json holds seconds
+
+
+@pytest.fixture(scope="module")
+def runs(tmp_path_factory):
+    folder = tmp_path_factory.mktemp("runs")
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setenv("SAPNET_RUNS", str(folder))
+        patch.delenv("SAPNET_DATA", raising=False)
+        trials._data.cache_clear()
+        run_trials([ONE, OTHER])
+        yield folder
+        trials._data.cache_clear()
+
+
+def edit(name: str, change):
+    def damage_it(folder: Path) -> None:
+        (folder / name).write_bytes(change((folder / name).read_bytes()))
+
+    return damage_it
+
+
+def swapped(folder: Path) -> None:
+    shutil.rmtree(folder)
+    shutil.copytree(trial_folder(OTHER), folder)
+
+
+def a_file(folder: Path) -> None:
+    shutil.rmtree(folder)
+    folder.write_text("no folder")
+
+
+def a_link(folder: Path) -> None:
+    shutil.rmtree(folder)
+    folder.symlink_to(folder.parent / "nowhere")
+
+
+def emptied(folder: Path) -> None:
+    shutil.rmtree(folder)
+    folder.mkdir()
+
+
+def a_folder_in_place_of(name: str):
+    def damage_it(folder: Path) -> None:
+        (folder / name).unlink()
+        (folder / name).mkdir()
+
+    return damage_it
+
+
+DAMAGE = {
+    "metrics torn": edit("metrics.json", lambda c: c[:20]),
+    "metrics edited": edit("metrics.json", lambda c: c.replace(b'"rho": ', b'"rho": 0.99, "was": ')),
+    "metrics empty": edit("metrics.json", lambda c: b""),
+    "metrics of NaN": edit("metrics.json", lambda c: b'{"rho": NaN}'),
+    "metrics of another kind": edit("metrics.json", lambda c: b"[1, 2]"),
+    "metrics not UTF-8": edit("metrics.json", lambda c: b"\xff\xfe" + c),
+    "metrics as well formed as before": edit("metrics.json", lambda c: json.dumps(json.loads(c)).encode()),
+    "predictions torn": edit("predictions.csv", lambda c: c[: len(c) // 2]),
+    "predictions without their last row": edit("predictions.csv", lambda c: c[: c.rindex(b"\n", 0, -1) + 1]),
+    "predictions with a row more": edit("predictions.csv", lambda c: c + b"x,1.0,2.0\n"),
+    "predictions edited": edit("predictions.csv", lambda c: c.replace(b".", b".1", 1)),
+    "predictions empty": edit("predictions.csv", lambda c: b""),
+    "one bit of the predictions": edit("predictions.csv", lambda c: c[:40] + bytes([c[40] ^ 1]) + c[41:]),
+    "curves torn": edit("curves.csv", lambda c: c[:9]),
+    "config edited": edit("config.json", lambda c: c.replace(b'"seed": 0', b'"seed": 7')),
+    "config torn": edit("config.json", lambda c: c[:-9]),
+    "run torn": edit("run.json", lambda c: c[:-9]),
+    "digest torn": edit("digest", lambda c: c[:9]),
+    "digest not text": edit("digest", lambda c: b"\xff\x00"),
+    "digest of another": lambda folder: shutil.copy(trial_folder(OTHER) / "digest", folder),
+    "another trial's folder": swapped,
+    "an empty folder": emptied,
+    "a file": a_file,
+    "a link that leads nowhere": a_link,
+    **{f"without {name}": lambda folder, name=name: (folder / name).unlink() for name in results.FILES},
+    **{f"a folder for {name}": a_folder_in_place_of(name) for name in ("metrics.json", "digest")},
+}
+
+
+@pytest.mark.parametrize("name", DAMAGE)
+def test_damage_is_named_and_mended(runs, name, capsys):
+    folder = trial_folder(ONE)
+    before = {file: (folder / file).read_bytes() for file in SAME}
+    DAMAGE[name](folder)
+    assert damage(folder)
+    for read in (lambda: results.results([ONE]), lambda: predictions(ONE), lambda: curves(ONE)):
+        with pytest.raises(ValueError) as error:
+            read()
+        assert str(folder) in str(error.value) and "\n" not in str(error.value) and "again" in str(error.value)
+    capsys.readouterr()
+    run_trials([ONE, OTHER])
+    said = capsys.readouterr().err
+    assert said.count("\n") == 1 and folder.name in said
+    assert {file: (folder / file).read_bytes() for file in SAME} == before and not damage(folder)
+    assert len(predictions(ONE)) == 12 and not [*folder.parent.glob(".damaged*")]
+    run_trials([ONE, OTHER])
+    assert not capsys.readouterr().err  # nothing to say of what is whole
+
+
+def test_results_of_earlier_versions_are_counted_and_made_again(runs, capsys):
+    for trial in (ONE, OTHER):
+        (trial_folder(trial) / "digest").unlink()
+    capsys.readouterr()
+    run_trials([ONE, OTHER])
+    assert capsys.readouterr().err.startswith("2 results of an earlier version") and not damage(trial_folder(ONE))
+
+
+def test_what_was_not_run_is_said(runs):
+    with pytest.raises(FileNotFoundError, match="was not run: call run_trials"):
+        predictions(replace(ONE, seed=5))
+
+
+@pytest.mark.parametrize("code, word", [
+    (errno.ENOSPC, "make room"), (errno.EDQUOT, "make room"), (errno.EROFS, "write to"), (errno.EACCES, "write to"),
+    (errno.ENAMETOOLONG, "shorter"), (errno.EMFILE, "--jobs"), (errno.EIO, "disk"),
+])  # fmt: skip
+def test_what_a_disk_refuses_is_one_line(runs, monkeypatch, code, word):
+    def refuse(*_, **__):
+        raise OSError(code, os.strerror(code))
+
+    monkeypatch.setattr(results, "write_text", refuse)
+    third = replace(ONE, seed=9)
+    with pytest.raises(OSError, match=word) as error:
+        run_trials([third])
+    assert str(runs) in str(error.value) and "\n" not in str(error.value) and error.value.errno == code
+    assert not os.path.lexists(trial_folder(third)) and not [*runs.glob("trials/.writing*")]
+
+
+@pytest.mark.parametrize("way", ["a file", "trials is a file", "features is a file", "too long", "below a file"])
+def test_folders_that_cannot_be_used_are_one_line(tmp_path, monkeypatch, way):
+    place = tmp_path / "runs"
+    (tmp_path / "file").write_text("")
+    if way in ("trials is a file", "features is a file"):
+        place.mkdir()
+        (place / way.split()[0]).write_text("")
+    file = tmp_path / "file"
+    places = {"a file": file, "below a file": file / "runs", "too long": tmp_path / ("x" * 300)}
+    monkeypatch.setenv("SAPNET_RUNS", str(places.get(way, place)))
+    trials._data.cache_clear()
+    with pytest.raises((OSError, ValueError)) as error:
+        run_trials([ONE])
+    assert "SAPNET_RUNS" in str(error.value) and "\n" not in str(error.value)
+    trials._data.cache_clear()
+
+
+def test_a_damaged_training_is_named_and_begun_anew(runs, monkeypatch, capsys):
+    trial = replace(ONE, seed=11, method="sap-net", steps=4)
+    file = results._training_file(trial_folder(trial).name)
+    for content in (b"", b"no tensors", b"\x00" * 100):
+        file.write_bytes(content)
+        run_trials([trial])
+        said = capsys.readouterr().err
+        assert said.count("\n") == 1 and file.name in said and not file.exists()
+        shutil.rmtree(trial_folder(trial))
