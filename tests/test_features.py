@@ -177,7 +177,7 @@ def test_features_are_joined_by_key_in_any_order_and_read_again(records, stored,
     assert torch.equal(again.factors, first.factors[order])
 
 
-@pytest.mark.parametrize("damage", ["torn", "changed", "absent", "another's"])
+@pytest.mark.parametrize("damage", ["torn", "changed", "absent", "another's", "empty", "a link", "a list", "other keys"])
 def test_what_is_damaged_is_made_again_and_the_rest_read(records, tmp_path, monkeypatch, damage):
     kept = twin_features(records[:4], size=SIZE, folder=tmp_path, jobs=1)
     files = sorted(tmp_path.rglob("*.safetensors"))
@@ -188,6 +188,14 @@ def test_what_is_damaged_is_made_again_and_the_rest_read(records, tmp_path, monk
         files[0].unlink()
     elif damage == "another's":
         files[0].write_bytes(files[1].read_bytes())
+    elif damage == "empty":
+        files[0].write_bytes(b"")
+    elif damage == "a link":
+        files[0].unlink()
+        files[0].symlink_to(tmp_path / "nowhere")
+    elif damage in ("a list", "other keys"):
+        tensors, metadata = read_tensors(files[0])
+        write_tensors(files[0], tensors, [1] if damage == "a list" else metadata | {"keys": 3, "skipped": None})
     else:
         tensors, metadata = read_tensors(files[0])
         tensors["frame"][0, 0, 0] += 1

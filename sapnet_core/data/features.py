@@ -176,9 +176,9 @@ def _read(job: Job) -> tuple[dict[str, Tensor], list[str], dict[str, str]] | Non
     torn, or not what its name says, or leaves videos out and that is not asked for."""
     try:
         tensors, metadata = read_tensors(job.path)
-    except (FileNotFoundError, ValueError):
+        keys, bad = list(metadata.get("keys", [])), dict(metadata.get("skipped", {}))
+    except (OSError, ValueError, TypeError, AttributeError):
         return None
-    keys, bad = metadata.get("keys", []), metadata.get("skipped", {})
     asked = [r.key for r in job.of.records]
     whole = keys == [key for key in asked if key not in bad] and set(bad) <= set(asked)
     if not whole or (bad and not job.of.footage.skip) or metadata.get("digest") != state_digest(tensors):
