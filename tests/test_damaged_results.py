@@ -10,6 +10,7 @@ from pathlib import Path
 import pytest
 
 from sapnet_core import results, trials
+from sapnet_core.data.source import source_records
 from sapnet_core.results import curves, damage, predictions, run_trials, trial_folder
 from sapnet_core.trials import Trial
 
@@ -170,3 +171,19 @@ def test_a_damaged_training_is_named_and_begun_anew(runs, monkeypatch, capsys):
         said = capsys.readouterr().err
         assert said.count("\n") == 1 and file.name in said and not file.exists()
         shutil.rmtree(trial_folder(trial))
+
+
+def damaged_text(file: Path) -> None:
+    file.write_bytes(file.read_bytes()[:-30])
+
+
+@pytest.mark.parametrize("change", [damaged_text, Path.unlink, lambda f: f.write_bytes(f.read_bytes() + b" ")])
+def test_a_drawn_annotation_set_that_was_changed_is_drawn_again(tmp_path, change, capsys):
+    records = source_records("rg", 30, 9, 0, None, tmp_path)
+    (file,) = tmp_path.rglob("train.txt")
+    before = file.read_bytes()
+    assert source_records("rg", 30, 9, 0, None, tmp_path) == records and not capsys.readouterr().err
+    change(file)
+    assert source_records("rg", 30, 9, 0, None, tmp_path) == records and file.read_bytes() == before
+    said = capsys.readouterr().err
+    assert said.count("\n") == 1 and "rg-30-9-0" in said

@@ -177,7 +177,10 @@ def test_features_are_joined_by_key_in_any_order_and_read_again(records, stored,
     assert torch.equal(again.factors, first.factors[order])
 
 
-@pytest.mark.parametrize("damage", ["torn", "changed", "absent", "another's", "empty", "a link", "a list", "other keys"])
+DAMAGE = ["torn", "changed", "absent", "another's", "empty", "a link", "a list", "other keys"]
+
+
+@pytest.mark.parametrize("damage", DAMAGE)
 def test_what_is_damaged_is_made_again_and_the_rest_read(records, tmp_path, monkeypatch, damage):
     kept = twin_features(records[:4], size=SIZE, folder=tmp_path, jobs=1)
     files = sorted(tmp_path.rglob("*.safetensors"))

@@ -6,6 +6,7 @@ drawn, written once in the official schema below the runs folder, and twins of i
 """
 
 import hashlib
+import sys
 from functools import lru_cache
 from pathlib import Path
 
@@ -22,6 +23,7 @@ from sapnet_core.data.video import VideoError
 from sapnet_core.file_kinds import printable
 from sapnet_core.profiles import finefs_split
 from sapnet_core.sim.annotations import write_annotations
+from sapnet_core.storage import write_text
 
 __all__ = ["SOURCES", "known_datasets", "source_kind", "source_name", "source_records", "records_digest"]
 
@@ -92,6 +94,25 @@ def source_name(data: Path | None, *datasets: str) -> str:
     return "; ".join(f"{name}: {kind}" for name, kind in kinds.items())
 
 
+def _draw(dataset: str, root: Path, train: int, test: int, seed: int) -> None:
+    """Draw an annotation set, unless it is there as it was written: one that was damaged or edited since is named on
+    standard error and drawn again."""
+    sign = root / "digest"
+    known = sign.read_bytes().decode("ascii", "replace") if sign.is_file() else ""
+    if known and known == _digest(root):
+        return
+    if known:
+        print(f"{root}: was damaged or edited: it is drawn again", file=sys.stderr, flush=True)
+    write_annotations(dataset, root, train, test, seed)
+    write_text(sign, _digest(root))
+
+
+def _digest(root: Path) -> str:
+    """SHA-256 over the names and contents of a set's files."""
+    files = {str(f.relative_to(root)): f.read_bytes() for f in root.rglob("*") if f.is_file() and f.parent != root}
+    return hashlib.sha256(repr([(k, hashlib.sha256(files[k]).hexdigest()) for k in sorted(files)]).encode()).hexdigest()
+
+
 def source_records(
     dataset: str, train: int | None, test: int | None, seed: int, data: Path | None, folder: Path
 ) -> list[Record]:
@@ -108,8 +129,7 @@ def source_records(
     if data is None or not holds(dataset, data):
         n_train, n_test = (own or asked for own, asked in zip((train, test), OFFICIAL_SIZES[dataset], strict=True))
         root = folder / f"{dataset}-{n_train}-{n_test}-{seed}"
-        if not root.is_dir():
-            write_annotations(dataset, root, n_train, n_test, seed)
+        _draw(dataset, root, n_train, n_test, seed)
         return load_records(dataset, root)
     records = _records(dataset, data)
     if dataset == "folder":
