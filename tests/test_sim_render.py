@@ -207,7 +207,7 @@ def test_device_argument_moves_the_work():
 
 def test_rendering_is_quick():
     simulate(record())
-    start = time.perf_counter()
+    start = time.process_time()
     for seed in range(3):
         simulate(record(), seed=seed)
-    assert (time.perf_counter() - start) / 3 < 0.6  # about 0.08 s on one core that is free
+    assert (time.process_time() - start) / 3 < 0.6  # of this process, whatever runs beside it; about 0.08 s
