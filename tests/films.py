@@ -60,3 +60,21 @@ def copied(source: Path, target: Path, change=lambda number, packet: packet) -> 
                 packet.stream = stream
                 new.mux(packet)
     return target
+
+
+class Bits:
+    """Writes an H.264 bit stream."""
+
+    def __init__(self):
+        self.text = ""
+
+    def put(self, *pairs):
+        for value, width in pairs:
+            code = format(value + 1, "b")
+            self.text += format(value, f"0{width}b") if width else "0" * (len(code) - 1) + code
+        return self
+
+    def packed(self, stop=True):
+        text = self.text + "1" * stop
+        text += "0" * (-len(text) % 8)
+        return int("1" + text, 2).to_bytes(len(text) // 8 + 1, "big")[1:]

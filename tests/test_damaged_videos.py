@@ -11,7 +11,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from films import numbers, write
+from films import Bits, numbers, write
 
 from sapnet_core.data import containers
 from sapnet_core.data.containers import claimed_samples, structural_fault
@@ -120,6 +120,16 @@ def forged(content, name, at, form, *values):
     return bytes(changed)
 
 
+def enormous():
+    """Raw H.264 of a few bytes whose pictures claim 16 000 x 16 000 pixels."""
+    head = Bits().put((77, 8), (0, 8), (62, 8), (0, 0), (0, 0), (2, 0), (1, 0), (0, 1), (999, 0), (999, 0), (1, 1),
+                      (1, 1), (0, 1), (0, 1)).packed()  # fmt: skip
+    coding = Bits().put((0, 0), (0, 0), (0, 2), (0, 0), (0, 0), (0, 0), (0, 3), *[(0, 0)] * 3, (0, 3)).packed()
+    first = Bits().put((0, 0), (7, 0), (0, 0), (0, 4), (0, 0), (0, 2), (0, 0), (25, 0)).packed(stop=False)
+    parts = [(0x67, head), (0x68, coding), (0x65, first + b"\x80" * 385)]  # one block of each picture
+    return 3 * b"".join(b"\0\0\0\1" + bytes([kind]) + content for kind, content in parts)
+
+
 def test_forged_videos(tmp_path):
     plain = write(tmp_path / "plain.mp4", LENGTH, options=H264).read_bytes()
     pieces = write(tmp_path / "pieces.mp4", LENGTH, **WHOLE["pieces.mp4"]).read_bytes()
@@ -144,6 +154,7 @@ def test_forged_videos(tmp_path):
         "shifts.mp4": forged(plain, b"ctts", 8, ">I", 2**31 - 1),
         "piece.mp4": forged(pieces, b"trun", 0, ">II", 1, 2**31 - 1),
         "smaller piece.mp4": forged(pieces, b"trun", 0, ">II", 1, 2**24), "packed.mp4": bytes(packed),
+        "enormous.h264": enormous(),
         "streams.mp4": bytes(crowd), "picture.avi": bytes(wide),
         "frame.webm": eight.replace(b"\x9d\x01\x2a" + struct.pack("<HH", 96, 64), b"\x9d\x01\x2a\xff\x3f\xff\x3f"),
     }  # fmt: skip

@@ -10,7 +10,7 @@ from fractions import Fraction
 import numpy as np
 import pytest
 import torch
-from films import copied, numbers, write
+from films import Bits, copied, numbers, write
 
 from sapnet_core.data import decoding
 from sapnet_core.data.video import VideoError, at_times, count_decoded, frame_times, probe, read_frames
@@ -197,24 +197,6 @@ def test_frames_of_vp8_that_are_not_shown_are_not_counted(tmp_path):
     options = {"deadline": "realtime", "cpu-used": "8", "g": "30", "b": "1M"}
     path = copied(write(tmp_path / "all.webm", 60, codec="libvpx", options=options), tmp_path / "some.webm", hide)
     singles_are_those_of_the_whole(path, [i for i in range(60) if i not in (7, 20, 55)], step=5)
-
-
-class Bits:
-    """Writes an H.264 bit stream."""
-
-    def __init__(self):
-        self.text = ""
-
-    def put(self, *pairs):
-        for value, width in pairs:
-            code = format(value + 1, "b")
-            self.text += format(value, f"0{width}b") if width else "0" * (len(code) - 1) + code
-        return self
-
-    def packed(self, stop=True):
-        text = self.text + "1" * stop
-        text += "0" * (-len(text) % 8)
-        return int("1" + text, 2).to_bytes(len(text) // 8 + 1, "big")[1:]
 
 
 def in_fields(frames):

@@ -93,6 +93,19 @@ def reason(error: Exception) -> str:
     return (getattr(error, "strerror", None) or str(error) or type(error).__name__).splitlines()[0][:100]
 
 
+def _container(path: Path):
+    """A file's container, of which a few frames may have been decoded to know what is in it."""
+    av = _pyav()
+    options = {"format_whitelist": FORMATS, "protocol_whitelist": "file", "max_streams": str(STREAMS)}
+    given = {"file": str(path.resolve()), "options": options, "metadata_errors": "ignore"}
+    try:
+        return av.open(**given, stream_options=[{"max_pixels": str(MAX_AREA)}] * STREAMS)
+    except ValueError as error:
+        if isinstance(error, av.FFmpegError):
+            raise
+        return av.open(**given)  # FLV and MPEG program streams: their packets alone tell what is in them
+
+
 @contextlib.contextmanager
 def opened(path: Path):
     """A file's container and its first video stream, ready to decode."""
@@ -104,8 +117,7 @@ def opened(path: Path):
     try:
         if claimed_samples(path) > PARTS:
             raise VideoError(f"{path}: claims more than {PARTS} frames and samples, or hides how many: {ENCODE}")
-        options = {"format_whitelist": FORMATS, "protocol_whitelist": "file", "max_streams": str(STREAMS)}
-        container = av.open(str(path.resolve()), options=options, metadata_errors="ignore")
+        container = _container(path)
     except VideoError:
         raise
     except PermissionError as error:
