@@ -12,6 +12,7 @@ import safetensors.torch
 import torch
 from torch import Tensor, nn
 
+from sapnet_core.disk import one_line_faults
 from sapnet_core.restricted_pickle import Refused
 from sapnet_core.torch_files import read_torch_file
 
@@ -20,18 +21,23 @@ __all__ = ["write_bytes", "write_text", "write_json", "write_tensors", "read_jso
 
 
 def write_bytes(path: Path | str, content: bytes) -> Path:
-    """Write `content` to `path` in one step, making folders as needed. Returns the path."""
+    """Write `content` to `path` in one step, making folders as needed. Returns the path.
+
+    Raises:
+        OSError: it cannot be written; one line names the file, the fault and the remedy. What was there stays.
+    """
     path = Path(path)
-    path.parent.mkdir(parents=True, exist_ok=True)
     beside = path.with_name(f".{path.name}.{os.getpid()}.{uuid.uuid4().hex[:8]}.tmp")
-    try:
-        with open(beside, "xb") as file:
-            file.write(content)
-            file.flush()
-            os.fsync(file.fileno())  # else a crash may leave the new name on an empty file
-        os.replace(beside, path)
-    finally:
-        beside.unlink(missing_ok=True)
+    with one_line_faults(path, instead_of=beside):
+        path.parent.mkdir(parents=True, exist_ok=True)
+        try:
+            with open(beside, "xb") as file:
+                file.write(content)
+                file.flush()
+                os.fsync(file.fileno())  # else a crash may leave the new name on an empty file
+            os.replace(beside, path)
+        finally:
+            beside.unlink(missing_ok=True)
     return path
 
 

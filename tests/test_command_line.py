@@ -3,9 +3,12 @@
 import errno
 import os
 import signal
+import subprocess
+import sys
 
 import pytest
 
+from sapnet_core import paths
 from sapnet_core.command_line import STOPPED, one_line_errors
 
 
@@ -43,3 +46,68 @@ def test_a_command_that_is_stopped_says_how_to_go_on(capsys, number):
     main = one_line_errors(lambda: os.kill(os.getpid(), number) or signal.pause())
     assert main() == 130 and capsys.readouterr().err.strip() == STOPPED
     assert signal.getsignal(signal.SIGTERM) == before
+
+
+COMMAND = """
+import errno, os, sys
+from sapnet_core import paths
+from sapnet_core.command_line import one_line_errors
+
+@one_line_errors
+def main():
+    for number in range(int(sys.argv[1])):
+        print(number)
+    if len(sys.argv) > 2:
+        open(sys.argv[2], "w")
+
+if __name__ == "__main__":
+    sys.exit(main())
+"""
+
+
+@pytest.fixture
+def command(tmp_path, monkeypatch):
+    """A command as `python -m asked` runs it."""
+    (tmp_path / "asked.py").write_text(COMMAND)
+    path = os.pathsep.join((str(tmp_path), str(paths.root())))
+    return [sys.executable, "-m", "asked"], {**os.environ, "PYTHONPATH": path}
+
+
+def test_a_command_is_named_as_it_was_called(command, tmp_path):
+    call, environment = command
+    (tmp_path / "file").write_text("")
+    ended = subprocess.run([*call, "1", tmp_path / "file" / "x"], env=environment, capture_output=True, text=True)
+    assert ended.returncode == 2 and ended.stderr.startswith(f"asked: {tmp_path / 'file'}: Not a directory: ")
+    assert ended.stderr.count("\n") == 1 and "Errno" not in ended.stderr
+
+
+@pytest.mark.parametrize("lines", ["1", "100000"])
+@pytest.mark.parametrize("unbuffered", ["", "1"])
+def test_output_that_nobody_reads_ends_in_silence(command, lines, unbuffered):
+    call, environment = command
+    reads, writes = os.pipe()
+    os.close(reads)
+    environment["PYTHONUNBUFFERED"] = unbuffered
+    ended = subprocess.run([*call, lines], env=environment, stdout=writes, stderr=subprocess.PIPE, text=True)
+    os.close(writes)
+    assert ended.returncode == 141 and not ended.stderr
+
+
+@pytest.mark.parametrize("lines", ["1", "100000"])
+@pytest.mark.parametrize("unbuffered", ["", "1"])
+def test_output_to_a_full_disk_is_one_line(command, lines, unbuffered):
+    if not os.path.exists("/dev/full"):
+        pytest.skip("no /dev/full here")
+    call, environment = command
+    environment["PYTHONUNBUFFERED"] = unbuffered
+    with open("/dev/full", "w") as full:
+        ended = subprocess.run([*call, lines], env=environment, stdout=full, stderr=subprocess.PIPE, text=True)
+    assert ended.returncode == 2 and ended.stderr.count("\n") == 1 and "No space left on device: make" in ended.stderr
+
+
+def test_a_small_memory_is_one_line(capsys):
+    @one_line_errors
+    def main():
+        raise MemoryError
+
+    assert main() == 2 and "memory" in capsys.readouterr().err

@@ -1,0 +1,131 @@
+"""What a disk refuses is one line that says where, what and how to go on; nothing half-written stays."""
+
+import errno
+import os
+import pickle
+import subprocess
+import sys
+import textwrap
+
+import pytest
+import torch
+
+from sapnet_core import paths
+from sapnet_core.disk import REMEDIES, DiskFault, discard, must_be_writable, one_line_faults
+from sapnet_core.storage import write_bytes, write_tensors, write_text
+
+
+def a_file_above(folder):
+    (folder / "file").write_text("")
+    return folder / "file" / "deep" / "x.json", folder / "file", errno.ENOTDIR
+
+
+def the_folder_is_a_file(folder):
+    (folder / "file").write_text("")
+    return folder / "file" / "x.json", folder / "file", (errno.ENOTDIR, errno.EEXIST)
+
+
+def a_folder_in_its_place(folder):
+    (folder / "x.json" / "y").mkdir(parents=True)
+    return folder / "x.json", folder / "x.json", (errno.EISDIR, errno.ENOTEMPTY, errno.EEXIST)
+
+
+def a_name_too_long(folder):
+    return folder / ("x" * 300), "x" * 300, errno.ENAMETOOLONG
+
+
+def a_path_too_long(folder):
+    return folder.joinpath(*["x" * 200] * 30) / "x.json", "x" * 200, errno.ENAMETOOLONG
+
+
+def a_link_to_itself(folder):
+    (folder / "loop").symlink_to(folder / "loop")
+    return folder / "loop" / "x.json", folder / "loop", (errno.ELOOP, errno.EEXIST)
+
+
+def a_link_that_leads_nowhere(folder):
+    (folder / "link").symlink_to(folder / "nowhere")
+    return folder / "link" / "x.json", folder / "link", errno.EEXIST
+
+
+WAYS = [a_file_above, the_folder_is_a_file, a_folder_in_its_place, a_name_too_long, a_path_too_long, a_link_to_itself,
+        a_link_that_leads_nowhere]  # fmt: skip
+
+
+@pytest.mark.parametrize("way", WAYS)
+@pytest.mark.parametrize("write", [
+    lambda path: write_text(path, "new"), lambda path: write_tensors(path, {"x": torch.ones(3)})])  # fmt: skip
+def test_what_cannot_be_written_is_one_line_and_leaves_nothing(tmp_path, way, write):
+    path, named, codes = way(tmp_path)
+    before = sorted(tmp_path.rglob("*"))
+    with pytest.raises(DiskFault) as error:
+        write(path)
+    text = str(error.value)
+    assert str(named) in text and "\n" not in text and text.count(": ") == 2 and ".tmp" not in text
+    assert error.value.errno in (codes if isinstance(codes, tuple) else (codes,))
+    assert [p for p in sorted(tmp_path.rglob("*")) if "xxx" not in p.name] == before  # folders above it may be there
+
+
+def test_proc_takes_no_folder():
+    if not os.path.isdir("/proc/self"):
+        pytest.skip("no /proc here")
+    for write in (lambda: write_text("/proc/nowhere/x.json", ""), lambda: must_be_writable(paths.Path("/proc/no"))):
+        with pytest.raises(DiskFault, match="/proc/no"):
+            write()
+
+
+def test_a_file_larger_than_allowed_is_one_line_and_the_old_one_stays(tmp_path):
+    """The limit is that of a process, so it is set in one of its own."""
+    write_text(tmp_path / "x.txt", "old")
+    script = f"""
+        import resource
+        from sapnet_core.storage import write_bytes
+        resource.setrlimit(resource.RLIMIT_FSIZE, (1000, 1000))
+        try:
+            write_bytes({str(tmp_path / "x.txt")!r}, bytes(9999))
+        except OSError as error:
+            print(error)
+    """
+    environment = {**os.environ, "PYTHONPATH": str(paths.root())}
+    said = subprocess.run([sys.executable, "-c", textwrap.dedent(script)], env=environment, capture_output=True,
+                          text=True, check=True).stdout  # fmt: skip
+    assert said.startswith(f"{tmp_path / 'x.txt'}: File too large: raise") and said.count("\n") == 1
+    assert [p.name for p in tmp_path.iterdir()] == ["x.txt"] and (tmp_path / "x.txt").read_text() == "old"
+
+
+@pytest.mark.parametrize("code", REMEDIES)
+def test_every_fault_has_a_remedy_and_travels_between_processes(tmp_path, code):
+    with pytest.raises(DiskFault) as error, one_line_faults(tmp_path, "SAPNET_RUNS"), one_line_faults(tmp_path / "x"):
+        raise OSError(code, os.strerror(code))
+    back = pickle.loads(pickle.dumps(error.value))
+    assert str(back) == str(error.value) and back.errno == code and isinstance(back, DiskFault)
+    assert str(tmp_path / "x") in str(back) and os.strerror(code) in str(back)
+    assert "SAPNET_RUNS" in str(back) and "\n" not in str(back)
+
+
+def test_errors_that_are_none_of_this_folder_pass(tmp_path):
+    for error in (OSError("disk full"), FileNotFoundError("no such dive"), OSError(errno.ECONNREFUSED, "no one"),
+                  PermissionError(errno.EACCES, "Permission denied", "/data/x.pkl")):  # fmt: skip
+        with pytest.raises(type(error)) as caught, one_line_faults(tmp_path, "SAPNET_RUNS"):
+            raise error
+        assert caught.value is error
+
+
+def test_a_folder_is_tried_before_work(tmp_path):
+    must_be_writable(tmp_path / "a" / "b")
+    assert not [*(tmp_path / "a" / "b").iterdir()]
+    write_bytes(tmp_path / "file", b"")
+    with pytest.raises(DiskFault, match="file: "):
+        must_be_writable(tmp_path / "file" / "b")
+
+
+def test_what_is_in_the_way_is_taken_away_and_links_are_not_followed(tmp_path):
+    kept = write_text(tmp_path / "kept" / "x.txt", "x").parent
+    write_text(tmp_path / "folder" / "deep" / "x.txt", "x")
+    write_text(tmp_path / "file", "x")
+    (tmp_path / "link").symlink_to(kept)
+    (tmp_path / "nowhere").symlink_to(tmp_path / "gone")
+    os.mkfifo(tmp_path / "pipe")
+    for name in ("folder", "file", "link", "nowhere", "pipe", "absent"):
+        discard(tmp_path / name)
+    assert [p.name for p in tmp_path.iterdir()] == ["kept"] and (kept / "x.txt").read_text() == "x"
