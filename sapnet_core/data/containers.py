@@ -117,8 +117,8 @@ def _broken_fragments(fd: int, length: int) -> str:
 
 
 def _broken_elements(fd: int, length: int) -> str:
-    """Every element is a known one and ends where the next begins."""
-    at = 0
+    """Every element is a known one and ends where the next begins; what lies behind the segment is no matter."""
+    at, end = 0, -1
     for _ in range(PARTS):
         if at >= length:
             return "" if at == length else CUT
@@ -126,13 +126,15 @@ def _broken_elements(fd: int, length: int) -> str:
         wide = 9 - head[0].bit_length()  # bytes of the identifier
         name = int.from_bytes(head[:wide], "big")
         if name not in ELEMENTS or len(head) <= wide:
-            return BROKEN
+            return "" if at == end else BROKEN
         long = 9 - head[wide].bit_length()  # bytes of the size
         size = int.from_bytes(head[wide : wide + long], "big") & (1 << 7 * long) - 1
         at += wide + long
         unknown = size == (1 << 7 * long) - 1
-        if name == SEGMENT and not unknown and at + size > length:
-            return CUT
+        if name == SEGMENT and not unknown:
+            end = at + size
+            if end > length:
+                return CUT
         if name not in (SEGMENT, CLUSTER):
             if unknown:
                 return BROKEN
