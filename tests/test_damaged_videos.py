@@ -222,6 +222,9 @@ def test_marks_that_do_not_follow_each_other(tmp_path):
 def test_a_file_of_very_many_parts_ends(tmp_path, monkeypatch):
     monkeypatch.setattr(containers, "PARTS", 1000)
     (tmp_path / "boxes.mp4").write_bytes(struct.pack(">I4s", 8, b"free") * 2000)
+    nested = b"".join(struct.pack(">I4s", 8 * (5000 - i), b"trak") for i in range(5000))
+    (tmp_path / "nested.mp4").write_bytes(nested)
+    assert claimed_samples(tmp_path / "nested.mp4") == 0
     (tmp_path / "empty.mkv").write_bytes(b"\xec\x80" * 2000)
     assert claimed_samples(tmp_path / "boxes.mp4") > 1000
     assert structural_fault(tmp_path / "empty.mkv", "matroska,webm")

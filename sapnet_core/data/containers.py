@@ -74,14 +74,16 @@ def _samples(fd: int, at: int, end: int, track: dict[str, int], depth: int = 0) 
         stop = min(stop, end)
         if kind == b"trak":
             streams += 1
-            if streams > STREAMS:  # FFmpeg goes no further
+            if streams > STREAMS or depth > DEEPEST:  # FFmpeg goes no further
                 break
             inner: dict[str, int] = {}
             total += _samples(fd, begin, stop, inner, depth + 1) + _of_track(inner)
         elif kind in HOLDERS and depth < DEEPEST:
             total += _samples(fd, begin, stop, track, depth + 1)
         elif kind == b"hdlr":
-            track["others"] = track.get("others", 0) + (os.pread(fd, 4, begin + 8) not in SOUND)
+            handler = os.pread(fd, 4, begin + 8)
+            track["sound"] = track.get("sound", 0) + (handler == b"soun")
+            track["others"] = track.get("others", 0) + (handler not in SOUND)
         elif kind in TABLES and stop - begin >= 8:
             rows = np.frombuffer(os.pread(fd, min(stop - begin, LARGEST) // 4 * 4, begin), ">u4")
             if kind == b"trun":
@@ -100,7 +102,7 @@ def _samples(fd: int, at: int, end: int, track: dict[str, int], depth: int = 0) 
 
 
 def _of_track(track: dict[str, int]) -> int:
-    if track.get("others", 1):
+    if track.get("others", 1) or not track.get("sound"):
         return track.get("samples", 0)
     return track.get("chunks", 0) * track.get("chunk", 0) // PIECE
 
