@@ -2,15 +2,20 @@
 
     python -m sapnet_core.report.gallery [--profile paper]
 
-It shows what lies in the folder, in the paper's order, and is the same for the same files. Times are told in steps
-("under 20 s"), so that a run like the last one leaves the page as it was.
+It shows what lies in the folder, in the paper's order, and is the same for the same files, which it names by a digest.
+Times are told in steps ("under 20 s"), so that a run like the last one leaves the page as it was. The page in the
+repository is that of the files in the repository, and tells no run's times:
+
+    SAPNET_RUNS=$(mktemp -d) python -m sapnet_core.report.gallery
 """
 
 import argparse
+import hashlib
 import html
 import re
 from collections.abc import Iterable
 from pathlib import Path
+from urllib.parse import quote
 
 from PIL import Image
 
@@ -68,9 +73,10 @@ def _executed(notebook: Path, profile: str) -> Path | None:
 
 def _links(notebook: Path, folder: Path) -> str:
     up = "../" * (1 + (folder != paths.figures()))
-    source = f'<a href="{up}notebooks/{notebook.name}">{notebook.name}</a>'
+    source = f'<a href="{up}notebooks/{quote(notebook.name)}">{html.escape(notebook.name)}</a>'
     rendered = f"notebooks/{notebook.stem}.html"
-    return f'<a href="{rendered}">notebook</a> ({source})' if (folder / rendered).is_file() else f"notebook {source}"
+    page = f'<a href="{quote(rendered)}">notebook</a> ({source})'
+    return page if (folder / rendered).is_file() else f"notebook {source}"
 
 
 def _picture(file: Path, alt: str) -> str:
@@ -80,7 +86,7 @@ def _picture(file: Path, alt: str) -> str:
             width, height = image.size
     except OSError:
         return '<p class="note">The picture cannot be read.</p>'
-    size, name = f'width="{width}" height="{height}" style="width: {round(0.62 * width)}px"', html.escape(file.name)
+    size, name = f'width="{round(0.62 * width)}" height="{round(0.62 * height)}"', quote(file.name)
     image = f'<img src="{name}" {size} alt="{html.escape(alt)}" loading="lazy">'
     return f'<figure><a href="{name}">{image}</a></figure>'
 
@@ -102,7 +108,7 @@ def _part(part: Part, profile: str) -> str:
     facts += [f"{html.escape(str(record['profile']))} profile"] if record else []
     facts += [f"seeds {html.escape(str(record['seeds']))}"] if record.get("seeds", "none") != "none" else []
     facts += [_time(notebook, profile)] if notebook else []
-    files = [f'<a href="{html.escape(f)}">{f.rpartition(".")[2].upper()}</a>' for f in part.files]
+    files = [f'<a href="{quote(f)}">{f.rpartition(".")[2].upper()}</a>' for f in part.files]
     facts += [" · ".join(files), _links(notebook, part.folder) if notebook else ""]
     content.append('<ul class="facts">' + "".join(f"<li>{fact}</li>" for fact in facts if fact) + "</ul>")
     rows = [("status", str(part.status)), *provenance_rows(record)]
@@ -132,7 +138,7 @@ def _index(sections: dict[str, list[list[Part]]]) -> str:
     for section, found in sections.items():
         names = {first.stem: first.title for first, *_ in found}
         short = {k: t.partition(".")[0] if re.match(r"(Table|Figure) ", t) else t for k, t in names.items()}
-        items = "".join(f'<li><a href="#{html.escape(k)}">{html.escape(t)}</a></li>' for k, t in short.items())
+        items = "".join(f'<li><a href="#{quote(k)}">{html.escape(t)}</a></li>' for k, t in short.items())
         lists.append(f"<p>{html.escape(section)}</p>\n<ul>{items}</ul>")
     return "<nav>\n" + "\n".join(lists) + "\n</nav>"
 
@@ -140,6 +146,15 @@ def _index(sections: dict[str, list[list[Part]]]) -> str:
 def _count(values: Iterable[str]) -> dict[str, int]:
     values = list(values)
     return {value: values.count(value) for value in dict.fromkeys(values)}
+
+
+def _made_from(folder: Path, found: list[Part]) -> str:
+    """A digest of every file that the page shows or reads: names and contents."""
+    whole = hashlib.sha256()
+    for name in sorted({name for part in found for name in part.files} | {"claims.csv"}):
+        content = (folder / name).read_bytes() if (folder / name).is_file() else b""
+        whole.update(f"{name} {hashlib.sha256(content).hexdigest()}\n".encode())
+    return whole.hexdigest()[:16]
 
 
 def _page(folder: Path, profile: str) -> str:
@@ -155,7 +170,7 @@ def _page(folder: Path, profile: str) -> str:
         "<h1>SAP-Net, rebuilt: every table and figure</h1>",
         f"<p>Computed by this suite, {html.escape(profile)} profile, from {html.escape(sources or 'nothing yet')}. The "
         "paper's numbers stand beside each table's own. <em>Current</em> means that the trials behind a file are those "
-        "that the suite declared when this page was made.</p>",
+        "that the suite declared when this page was made, whichever number format its backbone computed in.</p>",
         f'<p class="note">{len(found)} tables and figures: {html.escape(said)}. Notebooks as pages appear with '
         "<code>./runall.sh</code>." + f' <a href="{link}">The other profile</a>.' * other.is_file() + "</p>",
         _verdicts(rows), _index(sections),
@@ -166,7 +181,8 @@ def _page(folder: Path, profile: str) -> str:
     rest = [row for row in rows if not set(places(row["place"])) & set(heads)]
     body.append(f"<h2>Other claims</h2>\n{_verdicts(rest)}" if rest else "")
     body.append(_notebooks(folder, profile))
-    return page("SAP-Net, rebuilt: every table and figure", "\n".join(filter(None, body)))
+    head = f'<meta name="made-from" content="{_made_from(folder, found)}">'
+    return page("SAP-Net, rebuilt: every table and figure", "\n".join(filter(None, body)), head=head)
 
 
 def _folder(profile: str) -> Path:

@@ -4,21 +4,26 @@ import html
 import re
 from pathlib import Path
 
+from sapnet_core.report.literal import from_markdown
+from sapnet_core.report.sanitize import policy, sanitized
+
 __all__ = ["STYLE", "badge", "fold", "listing", "page", "table"]
 
 STYLE = Path(__file__).with_name("page.css").read_text(encoding="utf-8")
 CELLS = re.compile(r"(?<!\\)\|")
+BOLD = re.compile(r"\*\*(.+?)\*\*")
 NUMBER = re.compile(r"(<strong>)?[-−+]?\d|—")
 PAIR = re.compile(r"(.+) (paper|this run.*)")  # header of a comparison: two columns of one kind
 
 
 def page(title: str, body: str, style: str = "", head: str = "") -> str:
-    """A whole document: its style within, nothing outside it."""
+    """A whole document: its style within, nothing outside it, and nothing in its body that acts (`sanitize`)."""
+    style = f"\n{STYLE}{style}"
     return (
-        f'<!DOCTYPE html>\n<html lang="en">\n<head>\n<meta charset="utf-8">\n'
+        f'<!DOCTYPE html>\n<html lang="en">\n<head>\n<meta charset="utf-8">\n{policy(style)}\n'
         f'<meta name="viewport" content="width=device-width, initial-scale=1">\n{head}\n'
-        f"<title>{html.escape(title)}</title>\n<style>\n{STYLE}{style}</style>\n</head>\n"
-        f"<body>\n{body}\n</body>\n</html>\n"
+        f"<title>{html.escape(title)}</title>\n<style>{style}</style>\n</head>\n"
+        f"<body>\n{sanitized(body)}\n</body>\n</html>\n"
     )
 
 
@@ -39,8 +44,9 @@ def listing(rows: list[tuple[str, str]]) -> str:
 
 
 def _text(cell: str) -> str:
-    text = html.escape(cell.strip().replace("\\|", "|"), quote=False)
-    return re.sub(r"\*\*(.+?)\*\*", r"<strong>\1</strong>", text)
+    """A cell of Markdown as HTML: bold is ours, all else is text."""
+    parts = [html.escape(from_markdown(part), quote=False) for part in BOLD.split(cell.strip())]
+    return "".join(f"<strong>{part}</strong>" if i % 2 else part for i, part in enumerate(parts))
 
 
 def _row(cells: list[str], words: list[bool], tag: str = "td") -> str:

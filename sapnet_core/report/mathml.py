@@ -37,11 +37,11 @@ def mathml(tex: str, block: bool = False) -> str:
         tex = pattern.sub(other, tex)
     try:
         made = convert(tex, display="block" if block else "inline")
-    except Exception:  # the library raises a dozen kinds of its own
-        made = ""
-    if not made or re.search(r">[^<]*\\[^<]*<", made):
+        if re.search(r">[^<]*\\[^<]*<", made):
+            raise ValueError("a command is left over")
+        made = _drawable(re.sub(r"&(?!#\w+;|\w+;)", "&amp;", made), block)
+    except Exception:  # the library raises a dozen kinds of its own, or writes what is no XML
         return f'<code class="{LEFT_OVER}">{html.escape(tex)}</code>'
-    made = _drawable(re.sub(r"&(?!#\w+;|\w+;)", "&amp;", made), block)
     return f'<span class="equation">{made}{number}</span>' if block else made
 
 

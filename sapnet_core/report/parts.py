@@ -7,9 +7,12 @@ from dataclasses import dataclass
 from functools import cache, cached_property
 from pathlib import Path
 
+import torch
+
 from sapnet_core.embedded import RecordError, read_record
 from sapnet_core.notebooks import find
 from sapnet_core.provenance import ROMAN, Status, status
+from sapnet_core.report.literal import from_cell
 from sapnet_core.trials import Trial, trial_hash
 
 __all__ = ["VERDICTS", "Part", "parts", "entries", "places", "claims"]
@@ -29,7 +32,7 @@ class Part:
     title: str
     caption: str
     section: str
-    hashed: Callable[[Trial], str]
+    hashed: Callable[[Trial, torch.dtype], str]
 
     @cached_property
     def record(self) -> dict | None:
@@ -104,7 +107,8 @@ def claims(folder: Path) -> list[dict[str, str]]:
     if not file.is_file():
         return []
     with open(file, encoding="utf-8", newline="") as stream:
-        rows = list(csv.DictReader(stream))
+        head, *lines = [[from_cell(text) for text in line] for line in csv.reader(stream) if line] or [[]]
+    rows = [dict(zip(head, line, strict=False)) for line in lines]
     for row in rows:
         if not {"claim", "place", "verdict"} <= row.keys() or row["verdict"] not in VERDICTS:
             raise ValueError(f"{file}: needs columns claim, place, verdict; verdicts are {', '.join(VERDICTS)}")

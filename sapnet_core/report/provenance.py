@@ -1,6 +1,7 @@
 """Provenance as notebooks show it; what it is and how a file is asked for it: `sapnet_core.provenance`."""
 
 from sapnet_core.provenance import provenance, provenance_rows
+from sapnet_core.report.literal import in_markdown
 
 __all__ = ["provenance", "provenance_rows", "provenance_table"]
 
@@ -9,5 +10,5 @@ def provenance_table(record: dict[str, object]):
     """The provenance as a small table for the last cell of a notebook (tag it `nbval-ignore-output`)."""
     from IPython.display import Markdown
 
-    rows = "\n".join(f"| {key} | {text} |" for key, text in provenance_rows(record))
+    rows = "\n".join(f"| {in_markdown(key)} | {in_markdown(text)} |" for key, text in provenance_rows(record))
     return Markdown(f"| provenance | |\n|---|---|\n{rows}")

@@ -1,5 +1,6 @@
 """Figures and tables on disk: each with the data behind it and its provenance, equal numbers giving equal bytes."""
 
+import csv
 import io
 import json
 from pathlib import Path
@@ -11,6 +12,7 @@ from matplotlib.figure import Figure
 from sapnet_core import paths
 from sapnet_core.embedded import comment
 from sapnet_core.provenance import provenance_rows, with_declaration
+from sapnet_core.report.literal import in_cell, in_markdown
 from sapnet_core.report.tables import flat, markdown
 from sapnet_core.storage import write_bytes, write_text
 
@@ -24,7 +26,17 @@ def _folder(provenance: dict) -> Path:
 
 
 def _csv(data: pd.DataFrame) -> str:
-    return data.to_csv(index=False, float_format="%.6g", lineterminator="\n")
+    """The data for people to open: no text in it, ids and names of columns included, is a formula of a spreadsheet, and
+    numbers are as they are. `literal.from_cell` gives a text back as it was."""
+
+    def cell(x: object) -> object:
+        return in_cell(x) if isinstance(x, str) else x
+
+    safe = data.map(cell).set_axis([cell(name) for name in data.columns], axis=1)
+    text = safe.to_csv(index=False, float_format="%.6g", lineterminator="\n")
+    if "\r" in text:  # a line end to all who read it, and not quoted as such
+        text = safe.to_csv(index=False, float_format="%.6g", lineterminator="\n", quoting=csv.QUOTE_ALL)
+    return text
 
 
 def save_figure(fig: Figure, name: str, data: pd.DataFrame, provenance: dict) -> list[str]:
@@ -32,7 +44,8 @@ def save_figure(fig: Figure, name: str, data: pd.DataFrame, provenance: dict) ->
 
     Args:
         name: stem such as "fig05".
-        data: every number drawn, one row a mark.
+        data: every number drawn, one row a mark. In the file, text that a spreadsheet would take for a formula begins
+            with an apostrophe (`sapnet_core.report.literal.in_cell`).
         provenance: from `sapnet_core.report.provenance`.
 
     Returns:
@@ -55,6 +68,9 @@ def save_table(name: str, table: pd.DataFrame, provenance: dict, title: str = ""
     """Write `name`.csv (numbers) and `name`.md (as shown, with its provenance below; the hashes of its
     trials in a comment that no page shows).
 
+    Text is literal in both: no Markdown in the one, and in the other no formula of a spreadsheet, which begins with an
+    apostrophe there (`sapnet_core.report.literal`).
+
     Args:
         name: stem such as "table01".
         table: from `comparison_table`, or any data frame.
@@ -62,8 +78,8 @@ def save_table(name: str, table: pd.DataFrame, provenance: dict, title: str = ""
     Returns:
         The names of the files, without folders.
     """
-    head = f"**{title}**\n\n" if title else ""
-    rows = "".join(f"- {key}: {text}\n" for key, text in provenance_rows(provenance))
+    head = f"**{in_markdown(title)}**\n\n" if title else ""
+    rows = "".join(f"- {in_markdown(key)}: {in_markdown(text)}\n" for key, text in provenance_rows(provenance))
     note = comment(with_declaration(provenance, name))
     folder = _folder(provenance)
     write_text(folder / f"{name}.csv", _csv(flat(table)))

@@ -1,11 +1,13 @@
 """The paper's tables with this run beside: mean and interval over seeds, bold only where the interval allows."""
 
 import math
-from collections.abc import Iterable
+from collections.abc import Collection, Iterable
 
 import numpy as np
 import pandas as pd
 from scipy.special import stdtrit
+
+from sapnet_core.report.literal import in_markdown
 
 __all__ = ["comparison_table", "markdown", "flat", "show", "interval_half_width"]
 
@@ -87,8 +89,10 @@ def _number(x: float, decimals: int) -> str:
     return "—" if not math.isfinite(x) else f"{round(x, decimals) + 0.0:.{decimals}f}"
 
 
-def _text(x: object, decimals: int) -> str:
-    return _number(float(x), decimals) if isinstance(x, (float, np.floating)) else str(x).replace("|", "\\|")
+def _text(x: object, decimals: int, ours: bool = False) -> str:
+    if isinstance(x, (float, np.floating)):
+        return _number(float(x), decimals)
+    return str(x).replace("|", "\\|") if ours else in_markdown(str(x))
 
 
 def _lines(header: list[str], rows: Iterable[list[str]], left: int = 1) -> str:
@@ -96,23 +100,26 @@ def _lines(header: list[str], rows: Iterable[list[str]], left: int = 1) -> str:
     return "\n".join("| " + " | ".join(row) + " |" for row in (header, rule, *rows))
 
 
-def markdown(table: pd.DataFrame, decimals: int = 3) -> str:
+def markdown(table: pd.DataFrame, decimals: int = 3, ours: Collection[str] = ()) -> str:
     """A comparison table as Markdown, "paper" and "this run" side by side; any other data frame as it is.
 
     In a comparison a run's cell is `mean ± half width`; the number of seeds stands in the header, or in the cell where
-    it is another.
+    it is another. Names and texts are shown literally, since people may have brought them; `ours` are columns of a
+    plain data frame whose text is Markdown, written by us.
     """
     if not isinstance(table.columns, pd.MultiIndex):
         plain = flat(table)
-        rows = ([_text(x, decimals) for x in row] for row in plain.to_numpy(object))
+        own = [column in ours for column in plain.columns]
+        rows = ([_text(x, decimals, mine) for x, mine in zip(row, own, strict=True)] for row in plain.to_numpy(object))
         return _lines([_text(x, 0) for x in plain.columns], rows)
     columns = list(dict.fromkeys(table.columns.get_level_values(0)))
     usual = int(table.xs("seeds", axis=1, level=1).to_numpy().max())
     header, rows = ["system"], []
     for column in columns:
-        header += [f"{column} paper", f"{column} this run" + (f" (n={usual})" if usual else "")]
+        name = _text(column, decimals)
+        header += [f"{name} paper", f"{name} this run" + (f" (n={usual})" if usual else "")]
     for system in table.index:
-        row = [str(system)]
+        row = [_text(system, decimals)]
         for column in columns:
             paper, mean, half, seeds, best = (table.loc[system, (column, part)] for part in PARTS)
             run = _number(mean, decimals) + (f" ± {_number(half, decimals)}" if math.isfinite(half) else "")
@@ -122,8 +129,8 @@ def markdown(table: pd.DataFrame, decimals: int = 3) -> str:
     return _lines(header, rows)
 
 
-def show(table: pd.DataFrame, decimals: int = 3):
+def show(table: pd.DataFrame, decimals: int = 3, ours: Collection[str] = ()):
     """`markdown` as something a notebook displays."""
     from IPython.display import Markdown
 
-    return Markdown(markdown(table, decimals))
+    return Markdown(markdown(table, decimals, ours))
