@@ -15,7 +15,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from sapnet_core.data.unpickle import read_pickle
+from sapnet_core.data.unpickle import AnnotationError, read_pickle
 
 ROOT = Path(__file__).resolve().parent.parent
 MEMORY = 1024  # MiB that reading may take beside what the program itself has
@@ -208,6 +208,13 @@ def test_big_endian_text_and_object_arrays_still_come_back(tmp_path):
         plain_way = pickle.loads((tmp_path / "a.pkl").read_bytes())
         for mine, back in zip(plain_way, read_pickle(tmp_path / "a.pkl"), strict=True):
             assert type(mine) is type(back) and mine.dtype == back.dtype and np.array_equal(mine, back)
+
+
+def test_a_folder_whose_name_holds_a_line_end_is_told_in_one_line(tmp_path):
+    (tmp_path / "a\nb").mkdir()
+    with pytest.raises(AnnotationError) as error:
+        read_pickle(tmp_path / "a\nb" / "absent.pkl")
+    assert "\n" not in str(error.value) and "absent.pkl" in str(error.value)
 
 
 def test_what_old_protocols_write_comes_back(tmp_path):

@@ -12,6 +12,7 @@ from pathlib import Path
 
 import numpy as np
 
+from sapnet_core.file_kinds import printable
 from sapnet_core.restricted_pickle import Machine, Refused, key, word
 
 __all__ = ["AnnotationError", "read_pickle"]
@@ -22,6 +23,9 @@ PLAIN_TYPE = re.compile(r"[<>|=]?(?:b1|[iu][1248]|f(?:2|4|8)|c(?:8|16)|[SU][1-9]
 
 class AnnotationError(ValueError):
     """An annotation file is missing, torn, hostile or not of the official schema. One line: file, key, remedy."""
+
+    def __init__(self, message: str):
+        super().__init__(printable(message))
 
 
 # ---- what a pickle may name, and what that does here ----------------------------------------------------------------
