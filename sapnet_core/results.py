@@ -7,7 +7,6 @@ whoever reads it is told so, and `run_trials` makes it again. A training that wa
 beside it (`keep.Keep`).
 """
 
-import errno
 import hashlib
 import json
 import os
@@ -16,10 +15,9 @@ import sys
 import tempfile
 import threading
 import time
-import uuid
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from concurrent.futures import Executor
-from contextlib import contextmanager, suppress
+from contextlib import closing, suppress
 from dataclasses import asdict, replace
 from pathlib import Path
 
@@ -27,7 +25,9 @@ import pandas as pd
 import torch
 
 from sapnet_core import paths
+from sapnet_core.disk import discard, in_runs, must_be_writable
 from sapnet_core.executors import spread
+from sapnet_core.file_kinds import found_at
 from sapnet_core.fitting import FittedTrial, fit_looks, fit_stack, label_count, stack_key
 from sapnet_core.metrics import bootstrap_interval, relative_l2, spearman
 from sapnet_core.storage import read_json, write_text
@@ -35,7 +35,7 @@ from sapnet_core.threads import torch_threads
 from sapnet_core.trials import Trial, TrialData, prepare_trials, trial_data, trial_hash
 
 __all__ = ["trial_folder", "damage", "run_trial", "run_looks", "run_stack", "run_trials", "stacks", "results",
-           "predictions", "curves"]  # fmt: skip
+           "predictions", "curves", "run_facts"]  # fmt: skip
 
 Progress = Callable[[int, int], None]  # (done, of all)
 STACK = 25  # trials side by side: enough to fill a GPU, few enough for its memory
@@ -43,50 +43,55 @@ DAY = 86400.0  # seconds
 FILES = ("config.json", "metrics.json", "predictions.csv", "curves.csv", "run.json")
 DIGEST = "digest"
 UNSIGNED = f"has no file {DIGEST!r}, as results of earlier versions"
-# what may be wrong with the folder of results, and what to do
-REMEDIES = {
-    (errno.ENOSPC, errno.EDQUOT, errno.EFBIG): "make room, or move the folder and set SAPNET_RUNS to it; "
-                                               "run again, and what is whole stays",
-    (errno.EROFS, errno.EACCES, errno.EPERM): "set SAPNET_RUNS to a folder that you may write to",
-    (errno.ENAMETOOLONG,): "set SAPNET_RUNS to a folder with a shorter path",
-    (errno.ENOTDIR, errno.EEXIST, errno.EISDIR, errno.ELOOP): "a file lies where a folder should be, or a folder where "
-                                                              "a file should: move it, or set SAPNET_RUNS elsewhere",
-    (errno.EMFILE, errno.ENFILE): "run again with fewer --jobs, or raise the limit of open files (ulimit -n)",
-    (errno.EIO,): "check the disk, then run again",
-}  # fmt: skip
 _ONE = threading.Lock()  # torch draws from one generator a process: its threads train one after the other
 
 
 def trial_folder(trial: Trial) -> Path:
     """Where the trial's result lies, or will."""
-    return paths.runs() / "trials" / f"{trial.dataset}-{trial.method}-{trial_hash(trial)}"
+    with in_runs():
+        return paths.runs() / "trials" / f"{trial.dataset}-{trial.method}-{trial_hash(trial)}"
 
 
 def damage(folder: Path) -> str:
     """What is wrong with a trial's folder, "" for nothing: a file of it is absent, or not what was written.
 
     The digest is over the folder's name too, so no trial's result is taken for another's.
+
+    Raises:
+        OSError: what lies there cannot be read just now, be it whole or not: its permissions, too many open files, the
+            disk itself.
     """
     if not folder.is_dir():
-        return "is no folder"
-    contents = []
+        return f"is no folder, but {found_at(folder) or 'absent'}"
+    sums = []
     for name in (*FILES, DIGEST):
         try:
-            contents.append((folder / name).read_bytes())
-        except FileNotFoundError:
-            return UNSIGNED if name == DIGEST else f"lacks {name}"
-        except OSError as error:
-            return f"{name} cannot be read ({error.strerror})"
-    return "" if _digest(folder.name, contents[:-1]) == contents[-1].decode("ascii", "replace").strip() else (
-        "was damaged or edited: its files do not fit their digest")  # fmt: skip
+            if not (folder / name).is_file():
+                found = found_at(folder / name)
+                return UNSIGNED if name == DIGEST and not found else f"{name} is {found or 'missing'}"
+            with open(folder / name, "rb") as file:
+                if name == DIGEST:
+                    known = file.read(4096).decode("ascii", "replace").splitlines()
+                else:
+                    sums.append(hashlib.file_digest(file, "sha256"))
+        except FileNotFoundError:  # another process takes it away, as damaged
+            return f"{name} is missing"
+    whole, *parts = _digest(folder.name, sums).splitlines()
+    if known[:1] == [whole]:
+        return ""
+    changed = [name for name, part in zip(FILES, parts, strict=True) if part not in known]
+    return f"{changed[0]} was damaged or edited" if 0 < len(changed) < len(FILES) else (
+        "its files are of another trial, or were damaged: they do not fit their digest")  # fmt: skip
 
 
-def _digest(name: str, contents: Sequence[bytes]) -> str:
-    """SHA-256 over a folder's name and the content of `FILES`, in their order."""
+def _digest(name: str, sums: Sequence) -> str:
+    """The content of the file `digest`: a SHA-256 over the folder's name and the sums of `FILES`; and a line for each
+    file, which tells what was damaged."""
     sha = hashlib.sha256(name.encode())
-    for content in contents:
-        sha.update(hashlib.sha256(content).digest())
-    return sha.hexdigest()
+    for one in sums:
+        sha.update(one.digest())
+    lines = [f"{one.hexdigest()}  {file}" for file, one in zip(FILES, sums, strict=True)]
+    return "\n".join([sha.hexdigest(), *lines]) + "\n"
 
 
 def _read(trial: Trial) -> Path:
@@ -97,15 +102,16 @@ def _read(trial: Trial) -> Path:
         ValueError: its result was damaged.
     """
     folder = trial_folder(trial)
-    if not os.path.lexists(folder):
-        raise FileNotFoundError(f"{folder.name} was not run: call run_trials first")
-    if fault := damage(folder):
-        raise ValueError(f"{folder}: {fault}: run_trials makes it again, as does the command of its table or notebook")
+    with in_runs():
+        if not os.path.lexists(folder):
+            raise FileNotFoundError(f"{folder.name} was not run: call run_trials first")
+        if fault := damage(folder):
+            raise ValueError(f"{folder}: {fault}: call run_trials, which makes it again")
     return folder
 
 
 def _missing(trials: Iterable[Trial]) -> list[Trial]:
-    """Trials without a whole result; a damaged one is named on standard error and moved out of the way."""
+    """Trials without a whole result; a damaged one is named on standard error and taken out of the way."""
     missing, unsigned = [], 0
     for trial in trials:
         folder = trial_folder(trial)
@@ -116,22 +122,13 @@ def _missing(trials: Iterable[Trial]) -> list[Trial]:
             unsigned += fault == UNSIGNED
             if fault != UNSIGNED:
                 print(f"{folder}: {fault}: it is made again", file=sys.stderr, flush=True)
-            _remove(folder)
+            discard(folder)
     if unsigned:
-        text = f"{unsigned} results of an earlier version have no digest: they are made again"
-        print(text, file=sys.stderr, flush=True)
+        many = "1 result of an earlier version has" if unsigned == 1 else f"{unsigned} results of earlier versions have"
+        print(f"{many} no digest in {folder.parent}: made again", file=sys.stderr, flush=True)
+    if missing:
+        must_be_writable(folder.parent)
     return missing
-
-
-def _remove(folder: Path) -> None:
-    """Take away a damaged result: by one rename, so that another process sees all of it or nothing."""
-    gone = folder.with_name(f".damaged-{uuid.uuid4().hex[:8]}")
-    with suppress(FileNotFoundError):  # another process was first
-        os.replace(folder, gone)
-    if gone.is_dir() and not gone.is_symlink():
-        shutil.rmtree(gone, ignore_errors=True)
-    else:
-        gone.unlink(missing_ok=True)
 
 
 def run_trial(trial: Trial, device: str = "cpu") -> Path:
@@ -145,7 +142,7 @@ def run_trial(trial: Trial, device: str = "cpu") -> Path:
 def run_looks(trials: Sequence[Trial], device: str = "cpu") -> list[Path]:
     """Run trials of one training, which differ in `select` alone ("last" first), as `run_trial` does; `run.json` gives
     each an equal part of the seconds."""
-    with _ONE, _room():
+    with _ONE, in_runs():
         todo = _missing(trials)
         if todo:
             started, file = time.perf_counter(), _training_file(trial_folder(todo[-1]).name)
@@ -165,7 +162,8 @@ def run_stack(trials: Sequence[Trial], device: str = "cpu") -> list[Path]:
     started = time.perf_counter()
     data = [trial_data(trial, device=device) for trial in trials]
     file = _training_file(hashlib.sha256(" ".join(trial_folder(t).name for t in trials).encode()).hexdigest()[:16])
-    with _ONE, _room():
+    with _ONE, in_runs():
+        must_be_writable(file.parent)
         fitted = fit_stack(list(trials), data, device, file)
         each = (time.perf_counter() - started) / len(trials)
         folders = [_write(*one, each, device) for one in zip(trials, data, fitted, strict=True)]
@@ -177,18 +175,6 @@ def _training_file(name: str) -> Path:
     return paths.runs() / "trials" / f".training-{name}.safetensors"
 
 
-@contextmanager
-def _room() -> Iterator[None]:
-    """Says in one line what is wrong with the folder of results, and what to do."""
-    try:
-        yield
-    except OSError as error:
-        remedy = next((text for codes, text in REMEDIES.items() if error.errno in codes), None)
-        if remedy is None or str(paths.runs()) in str(error.strerror):  # told already
-            raise
-        raise OSError(error.errno, f"{os.strerror(error.errno)} in {paths.runs()}: {remedy}") from error
-
-
 def _tidy() -> None:
     """Remove what killed runs left and none will read: half-written files and folders, trainings whose result is there.
 
@@ -198,7 +184,7 @@ def _tidy() -> None:
         training, name = left.name.startswith(".training-"), left.stem.removeprefix(".training-")
         with suppress(OSError):  # gone already
             old = time.time() - left.stat().st_mtime > (60 * DAY if training else DAY / 24)
-            if old or (training and left.with_name(name).is_dir()):
+            if old or (training and not damage(left.with_name(name))):
                 shutil.rmtree(left) if left.is_dir() and not left.is_symlink() else left.unlink()
 
 
@@ -224,10 +210,10 @@ def _write(trial: Trial, data: TrialData, trained: FittedTrial, seconds: float, 
             write_text(beside / f"{name}.json", json.dumps(content, indent=1) + "\n")
         write_text(beside / "predictions.csv", table.to_csv(index=False, float_format="%.6f"))
         write_text(beside / "curves.csv", pd.DataFrame(fitted.curves).to_csv(index=False, float_format="%.6g"))
-        contents = [(beside / name).read_bytes() for name in FILES]
-        write_text(beside / DIGEST, _digest(folder.name, contents) + "\n")
+        sums = [hashlib.sha256((beside / name).read_bytes()) for name in FILES]
+        write_text(beside / DIGEST, _digest(folder.name, sums))
         if os.path.lexists(folder) and damage(folder):
-            _remove(folder)
+            discard(folder)
         os.replace(beside, folder)
     except OSError:
         if damage(folder):  # else another writer was first: its result is the same
@@ -266,7 +252,7 @@ def run_trials(
         FileNotFoundError: a worker elsewhere wrote a result, and it is not in this process's `runs/trials`.
     """
     trials = list(dict.fromkeys(trials))
-    with _room():
+    with in_runs():
         _tidy()
         todo = _missing(trials)
         prepare_trials(todo, jobs, device, videos)
@@ -274,25 +260,27 @@ def run_trials(
             progress(0, len(todo))
         gpu, done = torch.device(device).type != "cpu", 0
         tasks = stacks(todo, device) if gpu else _trainings(todo)
-        for index, who, folders in spread(_run, [(task, device) for task in tasks], 1 if gpu else jobs, executor):
-            for trial, folder in zip(tasks[index], folders, strict=True):
-                _arrived(trial_folder(trial), who, folder)
-            done += len(tasks[index])
-            if progress:
-                progress(done, len(todo))
+        with closing(spread(_run, [(task, device) for task in tasks], 1 if gpu else jobs, executor)) as ended:
+            for index, who, folders in ended:
+                for trial, folder in zip(tasks[index], folders, strict=True):
+                    _arrived(trial_folder(trial), who, folder)
+                done += len(tasks[index])
+                if progress:
+                    progress(done, len(todo))
     return [trial_folder(t) for t in trials]
 
 
 def _arrived(folder: Path, who: str, said: str) -> None:
-    """Raises FileNotFoundError where a result that a worker wrote does not appear here."""
+    """Raises FileNotFoundError where a result that a worker wrote does not appear here, or not whole."""
     for _ in range(20):
-        if folder.is_dir():
+        if not (fault := damage(folder)):
             return
         with suppress(OSError):
             os.listdir(folder.parent)  # a network file system then looks again
         time.sleep(0.5)
+    found = f"is not here whole ({fault})" if os.path.lexists(folder) else "is not here"
     raise FileNotFoundError(
-        f"{who} wrote {said}, and {folder} is not here: workers must share the folder SAPNET_RUNS with this process, "
+        f"{who} wrote {said}, and {folder} {found}: workers must share the folder SAPNET_RUNS with this process, "
         "and have the same code and data"
     )
 
@@ -333,3 +321,8 @@ def predictions(trial: Trial) -> pd.DataFrame:
 def curves(trial: Trial) -> pd.DataFrame:
     """Loss terms by step of a trial that was run. Raises as `results`."""
     return pd.read_csv(_read(trial) / "curves.csv")
+
+
+def run_facts(trial: Trial) -> dict[str, object]:
+    """Of a trial that was run: its `seconds`, the version of `torch` and the `device`. Raises as `results`."""
+    return read_json(_read(trial) / "run.json")

@@ -240,8 +240,10 @@ def test_a_full_disk_is_said_with_a_remedy(runs):
         limit = {} if mounted.returncode == 0 else {"SAPNET_TEST_LIMIT": "1000"}
         full = start(runs, **limit)
         said = full.communicate()[1]
-        assert full.returncode == 1 and f"in {runs}: make room, or move the folder and set SAPNET_RUNS" in said
-        assert ("No space left on device" if not limit else "File too large") in said
+        assert full.returncode == 1
+        line = said.splitlines()[-1].partition("DiskFault: ")[2]
+        assert line.startswith(f"{runs / 'trials'}") and "or set SAPNET_RUNS to another folder" in line
+        assert ("No space left on device: make room" if not limit else "File too large") in line
         assert not [f for f in (runs / "trials").iterdir() if f.name.startswith((".writing", ".training"))]
     finally:
         if mounted.returncode == 0:
