@@ -1,0 +1,91 @@
+"""Worker processes leave Ctrl-C to the process that asked: they end with it, say nothing, leave nothing half done."""
+
+import os
+import signal
+import subprocess
+import sys
+import textwrap
+import time
+from pathlib import Path
+
+import pytest
+import torch
+
+from sapnet_core import paths
+from sapnet_core.workers import WorkerPool
+
+WAIT = 120  # seconds: other work may fill the machine
+
+
+def threads() -> int:
+    return torch.get_num_threads()
+
+
+def fail() -> None:
+    raise ValueError("no such dive")
+
+
+def wait_for_the_end(folder: str, index: int) -> None:
+    """Half writes a file, and takes it away when it is interrupted."""
+    half = Path(folder) / f".{index}.{os.getpid()}.tmp"
+    try:
+        half.write_text("half")
+        time.sleep(WAIT)
+    finally:
+        half.unlink()
+
+
+def test_work_is_done_with_few_threads_and_errors_come_back():
+    with WorkerPool(1, 1) as pool:
+        assert pool.submit(threads).result() == 1
+        with pytest.raises(ValueError, match="no such dive"):
+            pool.submit(fail).result()
+    assert signal.SIGINT not in signal.pthread_sigmask(signal.SIG_BLOCK, ())  # held back for the workers alone
+
+
+def alive(pid: int) -> bool:
+    try:
+        os.kill(pid, 0)
+    except ProcessLookupError:
+        return False
+    return True
+
+
+SCRIPT = """
+    import sys
+    from sapnet_core.command_line import one_line_errors
+    from sapnet_core.workers import WorkerPool
+    from test_workers import wait_for_the_end
+
+    @one_line_errors
+    def main():
+        with WorkerPool(2) as pool:
+            for future in [pool.submit(wait_for_the_end, sys.argv[1], index) for index in range(5)]:
+                future.result()
+
+    if __name__ == "__main__":
+        sys.exit(main())
+"""
+
+
+STOPS = [(signal.SIGINT, True), (signal.SIGINT, False), (signal.SIGTERM, False)]
+
+
+@pytest.mark.parametrize("number, whole_group", STOPS)
+def test_a_command_that_is_stopped_ends_its_workers(tmp_path, number, whole_group):
+    """As a terminal does it, which interrupts every process at once, or by its number alone."""
+    (tmp_path / "asks.py").write_text(textwrap.dedent(SCRIPT))
+    work = tmp_path / "work"
+    work.mkdir()
+    environment = {**os.environ, "PYTHONPATH": os.pathsep.join((str(paths.root()), str(paths.root() / "tests")))}
+    asks = subprocess.Popen([sys.executable, tmp_path / "asks.py", work], env=environment, stderr=subprocess.PIPE,
+                            text=True, start_new_session=True)  # fmt: skip
+    end = time.monotonic() + WAIT
+    while len(found := [*work.iterdir()]) < 2 and time.monotonic() < end:
+        time.sleep(0.02)
+    pids = [int(file.name.split(".")[2]) for file in found]
+    assert len(pids) == 2
+    (os.killpg if whole_group else os.kill)(asks.pid, number)
+    said = asks.communicate(timeout=WAIT)[1]
+    assert asks.returncode == 130 and said == "\nstopped; run the same command again to go on\n"
+    assert not any(map(alive, pids)) and not [*work.iterdir()]
