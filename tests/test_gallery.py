@@ -2,9 +2,11 @@
 
 import csv
 import html
+import io
 import re
 import shutil
 import subprocess
+import tarfile
 from html.parser import HTMLParser
 from pathlib import Path
 from urllib.parse import unquote
@@ -222,6 +224,37 @@ def test_the_stored_gallery_leads_everywhere():
     if not file.is_file():
         pytest.skip("no gallery is stored")
     checked(file, absent=r"notebooks/\w+\.html|paper/index\.html")  # those two come with a run
+
+
+@pytest.mark.parametrize("name", ["table01.md", "table01.csv", "fig05.png", "fig05.svg", "fig05.csv", "claims.csv"])
+def test_the_gallery_tells_which_content_it_was_made_from(house, name):
+    file = gallery.write_gallery()
+    first = file.read_bytes()
+    with open(house / "figures" / name, "ab") as changed:
+        changed.write(b"\n")
+    assert gallery.write_gallery().read_bytes() != first
+
+
+def test_the_stored_gallery_is_that_of_the_stored_files(tmp_path, monkeypatch):
+    """All as committed, since a run of one's own writes its own into figures/; and the same on any processor."""
+    for name in ("SAPNET_DATA", "SAPNET_I3D", "SAPNET_C3D", "SAPNET_SWIN", "SAPNET_DETECTOR"):
+        monkeypatch.delenv(name, raising=False)
+    if not (paths.root() / ".git").exists():
+        pytest.skip("not a git clone")
+    packed = subprocess.check_output(["git", "archive", "HEAD", "figures"], cwd=paths.root())
+    with tarfile.open(fileobj=io.BytesIO(packed)) as files:
+        files.extractall(tmp_path, filter="data")
+    stored = (tmp_path / "figures" / "index.html").read_text(encoding="utf-8")
+    monkeypatch.setenv("SAPNET_FIGURES", str(tmp_path / "figures"))
+    monkeypatch.setenv("SAPNET_RUNS", str(tmp_path / "runs"))
+    (tmp_path / "figures" / "notebooks").mkdir()
+    for notebook in notebooks.find():  # the command makes these pages too
+        (tmp_path / "figures" / "notebooks" / f"{notebook.stem}.html").touch()
+    made = gallery.write_gallery().read_text(encoding="utf-8")
+    assert made.splitlines() == stored.splitlines(), (
+        "figures/index.html is not the gallery of the files beside it; make it again from the files as committed: "
+        "SAPNET_RUNS=$(mktemp -d) python -m sapnet_core.report.gallery"
+    )
 
 
 @pytest.mark.parametrize("width", [390, 1280])
