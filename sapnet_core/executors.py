@@ -8,16 +8,13 @@ import os
 import socket
 import warnings
 from collections.abc import Callable, Iterator, Sequence
-from concurrent.futures import CancelledError, Executor, ProcessPoolExecutor, as_completed
+from concurrent.futures import CancelledError, Executor, as_completed
 from concurrent.futures.process import BrokenProcessPool
 from contextlib import contextmanager
-from multiprocessing import get_context, parent_process
-from threading import Thread
-
-import torch
 
 from sapnet_core import paths
 from sapnet_core.cores import allowed_cores
+from sapnet_core.workers import LOST, WorkerPool
 
 __all__ = ["spread"]
 
@@ -59,20 +56,17 @@ def _pool(work: Callable, tasks: dict[int, tuple], jobs: int) -> Iterator[Done]:
     left, deaths = dict(tasks), 0
     while left:
         before = len(left)
-        pool = ProcessPoolExecutor(min(jobs, before), get_context("spawn"), _start_process, (threads,))
         try:
-            for done in _on(pool, work, left):
-                del left[done[0]]
-                yield done
+            with WorkerPool(min(jobs, before), threads) as pool:
+                for done in _on(pool, work, left):
+                    del left[done[0]]
+                    yield done
         except BrokenProcessPool as error:  # what is not done is begun again in a new pool
             deaths = 1 if len(left) < before else deaths + 1
             if deaths == PATIENCE:
                 raise RuntimeError(
-                    f"a worker process was killed {deaths} times in a row, with {len(left)} tasks left: memory may be "
-                    "too small for --jobs so many; run again with fewer, it goes on from here"
+                    f"a worker process was killed {deaths} times in a row, with {len(left)} tasks left: {LOST}"
                 ) from error
-        finally:
-            pool.shutdown(cancel_futures=True)
 
 
 def _on(executor: Executor, work: Callable, tasks: dict[int, tuple]) -> Iterator[Done]:
@@ -113,17 +107,6 @@ def _noted(work: Callable, task: tuple):
 
 def _who() -> str:
     return f"process {os.getpid()} on {socket.gethostname()}"
-
-
-def _start_process(threads: int) -> None:
-    """Begins every process of a pool: few threads, and an end when the process that asked for the work is gone."""
-    torch.set_num_threads(threads)
-
-    def follow():
-        parent_process().join()
-        os._exit(1)
-
-    Thread(target=follow, daemon=True).start()
 
 
 @contextmanager

@@ -6,10 +6,10 @@ longest first; a video that several passes want is made or read once for all of 
 
 from collections import deque
 from collections.abc import Iterator
-from concurrent.futures import ProcessPoolExecutor, ThreadPoolExecutor, as_completed
+from concurrent.futures import ThreadPoolExecutor, as_completed
+from concurrent.futures.process import BrokenProcessPool
 from dataclasses import dataclass
 from itertools import islice
-from multiprocessing import get_context
 from pathlib import Path
 
 import torch
@@ -24,6 +24,7 @@ from sapnet_core.data.records import Record
 from sapnet_core.data.views import OTHER_VIEWS, VIEWS, view_of
 from sapnet_core.storage import write_tensors
 from sapnet_core.threads import torch_threads
+from sapnet_core.workers import LOST, WorkerPool
 
 __all__ = ["Footage", "Job", "LABELS", "Pass", "TRUTH", "compute_all"]
 
@@ -73,13 +74,19 @@ def compute_all(missing: list[Job], jobs: int) -> Iterator[list[Job]]:
     Args:
         missing: any shards, of one device.
         jobs: processes on a CPU; threads that load videos for a GPU, which this process uses.
+
+    Raises:
+        RuntimeError: a process was killed.
     """
     todo = _grouped(missing)
     cpu = not todo or torch.device(todo[0][0].device).type == "cpu"
     if jobs > 1 and len(todo) > 1 and cpu:
-        with ProcessPoolExecutor(min(jobs, len(todo)), get_context("spawn"), torch.set_num_threads, (1,)) as pool:
-            for future in as_completed(pool.submit(_compute, group) for group in todo):
-                yield future.result()
+        try:
+            with WorkerPool(min(jobs, len(todo)), 1) as pool:
+                for future in as_completed([pool.submit(_compute, group) for group in todo]):
+                    yield future.result()
+        except BrokenProcessPool as error:
+            raise RuntimeError(f"a worker process that computed features was killed: {LOST}") from error
         return
     with torch_threads(1):  # as in a worker: the same bits for any number of jobs
         yield from map(_compute, todo) if cpu else _compute_ahead(todo, jobs, 2 * BATCH)
