@@ -1,10 +1,13 @@
 #!/usr/bin/env bash
 # The whole suite in one command: sets up what is missing, then runs every notebook, or every test.
 set -euo pipefail
+for name in ${!PYTHON@} ${!TQDM_@}; do unset "$name"; done # what a shell or a module of a cluster set for other programs
+export PYTHONUTF8=1 PYTHONNOUSERSITE=1 PYTHONSAFEPATH=1   # texts in UTF-8, and no module of the working folder
 for name in SAPNET_RUNS SAPNET_FIGURES SAPNET_DATA SAPNET_DETECTOR SAPNET_I3D SAPNET_C3D SAPNET_SWIN; do # kernels run in another folder: make these absolute
     case "${!name:-/}" in /* | "~"*) ;; *) export "$name=$PWD/${!name}" ;; esac
 done
-cd "$(dirname "${BASH_SOURCE[0]}")"
+here="$PWD"
+CDPATH='' cd -- "$(dirname -- "${BASH_SOURCE[0]}")"
 
 usage() {
     cat <<'TEXT'
@@ -17,7 +20,7 @@ options:
   --data DIR             folder of datasets, or of own videos with a records.csv (same as SAPNET_DATA=DIR)
   --split RULE           how FineFS is split: random (default), ordered, interleaved, files (same as SAPNET_SPLIT)
   --skip-bad             leave out videos that cannot be read (same as SAPNET_SKIP_BAD=1)
-  --jobs N               worker processes (default: one a processor core)
+  --jobs N               worker processes (default: one for each core that may be used)
   --dask ADDRESS         trials run on the workers of a Dask cluster, as tcp://host:8786 (same as SAPNET_DASK=ADDRESS)
   --help                 this text
 
@@ -26,7 +29,17 @@ Run again, it does only what is missing. SAPNET_RUNS moves runs/, SAPNET_FIGURES
 TEXT
 }
 
+refuse() { echo "runall.sh: $1 (--help lists what can be asked for)" >&2; exit 2; }
+
+stopped() { trap - INT TERM; echo >&2; echo "stopped; run the same command again to go on" >&2; exit 130; }
+
 case " $* " in *" --help "* | *" -h "*) usage; exit 0 ;; esac
+case "${1:-}" in
+    test) [ $# = 1 ] || refuse "'test' takes no options, and got: ${*:2}" ;;
+    "" | -*) ;;
+    *) refuse "'$1' is no command: give options, or test alone" ;;
+esac
+trap stopped INT TERM
 
 has_packages() { # has this interpreter everything that pyproject.toml asks for?
     "$1" - <<'PYTHON' 2>/dev/null
@@ -66,20 +79,24 @@ set_up() { # prints nothing but progress; leaves the interpreter in PYTHON
     local stamp
     stamp="$(cat pyproject.toml tests/constraints.txt | cksum)"
     if [ "$(cat .venv/installed 2>/dev/null)" = "$stamp" ] && supported "$PYTHON"; then return; fi
-    if ! supported "$PYTHON"; then
+    if ! supported "$PYTHON" || ! "$PYTHON" -m pip --version >/dev/null 2>&1; then # not there, or left half made
         local base
         base="$(find_python)"
         echo "Making .venv with $("$base" --version) ..."
         "$base" -m venv --clear .venv || { echo "runall.sh: venv failed: install Python's venv module" >&2; exit 1; }
     fi
     echo "Installing into .venv (once; PyTorch is large, this takes minutes) ..."
-    "$PYTHON" -m pip install --quiet --disable-pip-version-check -c tests/constraints.txt -e ".[notebooks,test]"
+    unset PIP_TARGET PIP_PREFIX PIP_ROOT # into .venv, whatever a person's pip does else
+    PIP_USER=0 "$PYTHON" -m pip install --quiet --disable-pip-version-check -c tests/constraints.txt -e ".[notebooks,test]"
     echo "$stamp" >.venv/installed
 }
 
 run_tests() { # every part runs, whichever fails; one status for all
     local status=0 jobs="${SAPNET_JOBS:-2}"
-    unset SAPNET_DATA SAPNET_SKIP_BAD SAPNET_DETECTOR SAPNET_I3D SAPNET_C3D SAPNET_SWIN SAPNET_DASK # stored outputs are those of the default source
+    case "$jobs" in *[!0-9]* | 0*) refuse "SAPNET_JOBS='$jobs' is no whole number from 1 on" ;; esac
+    # stored outputs are those of the default source
+    unset SAPNET_DATA SAPNET_SPLIT SAPNET_SKIP_BAD SAPNET_DETECTOR SAPNET_I3D SAPNET_C3D SAPNET_SWIN SAPNET_DASK SAPNET_CHECKPOINT
+    unset ${!PYTEST_@} MPLBACKEND MATPLOTLIBRC COLUMNS NO_COLOR FORCE_COLOR # and tests those of this project
     export SAPNET_FIGURES="${SAPNET_RUNS:-$PWD/runs}/test-figures"
     export OMP_NUM_THREADS=1 # two workers run side by side
     echo "== ruff" && "$PYTHON" -m ruff check . || status=1
@@ -91,12 +108,12 @@ run_tests() { # every part runs, whichever fails; one status for all
 }
 
 set_up
-export PYTHONPATH="$PWD${PYTHONPATH:+:$PYTHONPATH}" # kernels find the core of this clone
-export JUPYTER_PREFER_ENV_PATH=1                    # and the kernel of this environment
+export PYTHONPATH="$PWD" # kernels find the core of this clone
 # glibc then keeps the large buffers of a video instead of asking for new pages: simulation is 1.6 times as fast
 export MALLOC_TOP_PAD_=300000000 MALLOC_MMAP_THRESHOLD_=1000000000 MALLOC_TRIM_THRESHOLD_=2000000000
 if [ "${1:-}" = test ]; then
     run_tests
 else
+    cd -- "$here" # what options name counts from where they were typed
     exec "$PYTHON" -m sapnet_core.runner "$@"
 fi

@@ -4,8 +4,8 @@
 interleaved, so that a change of the machine's mood meets both. Times depend on the machine, ratios much less.
 """
 
-import argparse
 import platform
+import sys
 import time
 import warnings
 from collections.abc import Callable
@@ -17,7 +17,9 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
+from sapnet_core.arguments import Parser, check_environment, count
 from sapnet_core.backbone import I3D, MIXED, POOL_BEFORE, FoldedI3D, Unit3D, fast_dtype, load_i3d
+from sapnet_core.command_line import one_line_errors
 from sapnet_core.data.clips import CLIP, clip_starts
 from sapnet_core.pooling import pool_form, same_padding
 from sapnet_core.pseudo_labels import greedy_states, kmeans
@@ -300,17 +302,19 @@ def machine(device: str = "cpu") -> str:
     return f"{platform.machine()}, {torch.backends.cpu.get_cpu_capability()}, {torch.get_num_threads()} thread(s)"
 
 
+@one_line_errors
 def main(arguments: list[str] | None = None) -> None:
     """Print the comparisons made on this machine."""
-    parser = argparse.ArgumentParser(description="Time the hot paths beside their alternatives.")
+    parser = Parser("python -m sapnet_core.benchmarks", description="Time the hot paths beside their alternatives.")
     parser.add_argument("--device", default="cpu", type=usable_device, help="cpu or cuda")
-    parser.add_argument("--rounds", type=int, default=5)
-    parser.add_argument("--threads", type=int, help="PyTorch's threads on the CPU (default: as they are)")
+    parser.add_argument("--rounds", type=count, default=5)
+    parser.add_argument("--threads", type=count, help="PyTorch's threads on the CPU (default: as they are)")
     args = parser.parse_args(arguments)
+    check_environment()
     with torch_threads(args.threads):
         print(machine(args.device))
         print(compare(args.device, args.rounds).to_string(index=False, float_format="%.3g"))
 
 
 if __name__ == "__main__":
-    main()
+    sys.exit(main())

@@ -8,14 +8,17 @@ chosen stand in `sim/calibration_search.csv` and `sim/calibration.json`.
     python -m sapnet_core.calibrate finediving visibility=0.6 nuisance=1.5
 """
 
-import argparse
 import csv
-from dataclasses import asdict, replace
+import sys
+from argparse import ArgumentTypeError
+from dataclasses import asdict, fields, replace
 from pathlib import Path
 
 import torch
 
 from sapnet_core import paths, profiles
+from sapnet_core.arguments import Parser, check_environment, count, unwritable
+from sapnet_core.command_line import one_line_errors
 from sapnet_core.data.features import twin_features
 from sapnet_core.data.source import source_records
 from sapnet_core.experiments import TABLES, TARGET
@@ -25,10 +28,12 @@ from sapnet_core.paper import paper_table
 from sapnet_core.profiles import PROFILES
 from sapnet_core.sim.settings import SimSettings, settings_for
 from sapnet_core.trials import Trial, TrialData
+from sapnet_core.values import choice, whole
 
 __all__ = ["baseline_rho", "SEARCH"]
 
 SEARCH = Path(__file__).with_name("sim") / "calibration_search.csv"
+TABLE_OF = {dataset: name for name, (dataset, _) in TABLES.items()}  # the sets of dives, whose twins are calibrated
 TWIN_SEED = 7  # neither the twins of the tables (0) nor those SAP-Net is tuned on
 
 
@@ -45,6 +50,7 @@ def baseline_rho(
     Returns:
         label share -> rho.
     """
+    choice("dataset", dataset, tuple(TABLE_OF))
     records = source_records(dataset, train, test, twin_seed, None, paths.runs() / "annotations")
     features = twin_features(
         records, seed=twin_seed, settings=settings, views=("frame",), folder=paths.runs() / "calibration", jobs=jobs
@@ -55,7 +61,7 @@ def baseline_rho(
         tuple(records), replace(features, views={"frame": frame, "actor": frame}),  # the baseline reads no crop
         **column, train=torch.tensor([r.split == "train" for r in records]),
     )  # fmt: skip
-    shares = TABLES[{"mtl-aqa": "I", "finediving": "II"}[dataset]][1]
+    shares = TABLES[TABLE_OF[dataset]][1]
     rho = {}
     for share in (shares[0], shares[-1]):
         found = []
@@ -67,21 +73,40 @@ def baseline_rho(
     return rho
 
 
+def _change(text: str) -> tuple[str, float]:
+    """A field of `SimSettings` and its value, as "visibility=0.6": a `type` for `argparse`."""
+    kinds = {field.name: field.type for field in fields(SimSettings)}
+    name, equals, value = text.partition("=")
+    if not equals or name not in kinds:
+        raise ArgumentTypeError(f"{text!r} is no field=value: the fields are {', '.join(kinds)}")
+    try:
+        return name, kinds[name](value)
+    except ValueError:
+        kind = "whole number" if kinds[name] is int else "number"
+        raise ArgumentTypeError(f"{text!r}: {value!r} is no {kind}") from None
+
+
+@one_line_errors
 def main(arguments: list[str] | None = None) -> None:
     """Measure one candidate and append it to the search file."""
-    parser = argparse.ArgumentParser(description="Measure I3D+MLP on twins of one difficulty.")
-    parser.add_argument("dataset", choices=tuple(TARGET))
-    parser.add_argument("change", nargs="*", help="field=value, on top of the values in calibration.json")
-    parser.add_argument("--train", type=int)
-    parser.add_argument("--test", type=int)
+    parser = Parser("python -m sapnet_core.calibrate", description="Measure I3D+MLP on twins of one difficulty.")
+    parser.add_argument("dataset", choices=tuple(TABLE_OF))
+    parser.add_argument("change", nargs="*", type=_change, help="field=value, on top of the values in calibration.json")
+    parser.add_argument("--train", type=count, help="training videos (default: the official number)")
+    parser.add_argument("--test", type=count, help="test videos (default: the official number)")
     parser.add_argument("--twin-seed", type=int, default=TWIN_SEED)
-    parser.add_argument("--jobs", type=int, default=profiles.jobs())
+    parser.add_argument("--jobs", type=count, help="worker processes (default: one a core)")
     args = parser.parse_args(arguments)
-    base = settings_for(args.dataset)
-    change = {k: type(getattr(base, k))(float(v)) for k, v in (pair.split("=") for pair in args.change)}
-    settings = replace(base, **change)
-    rho = baseline_rho(args.dataset, settings, args.train, args.test, twin_seed=args.twin_seed, jobs=args.jobs)
-    paper = paper_table({"mtl-aqa": "I", "finediving": "II"}[args.dataset]).loc["I3D+MLP"]
+    change = dict(args.change)
+    if len(change) < len(args.change):
+        parser.error("a field is given twice: give each once")
+    whole("--twin-seed", args.twin_seed, 0)
+    check_environment()
+    if fault := unwritable(SEARCH.parent):
+        parser.error(f"{SEARCH} cannot be written: {fault}")
+    settings, jobs = replace(settings_for(args.dataset), **change), args.jobs or profiles.jobs()
+    rho = baseline_rho(args.dataset, settings, args.train, args.test, twin_seed=args.twin_seed, jobs=jobs)
+    paper = paper_table(TABLE_OF[args.dataset]).loc["I3D+MLP"]
     row = {
         "dataset": args.dataset, "train": args.train or "official", "test": args.test or "official",
         "twin_seed": args.twin_seed, "target": TARGET[args.dataset], "steps": PROFILES["paper"].steps, "seeds": 3,
@@ -99,4 +124,4 @@ def main(arguments: list[str] | None = None) -> None:
 
 
 if __name__ == "__main__":
-    main()
+    sys.exit(main())

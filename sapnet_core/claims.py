@@ -7,8 +7,8 @@ are; of a claim on several, those that are here can contradict it and not suppor
 and counted apart from the paper's claims.
 """
 
-import argparse
 import math
+import sys
 from collections.abc import Callable, Iterable
 from functools import cache
 
@@ -17,9 +17,12 @@ import pandas as pd
 import torch
 
 from sapnet_core import paths, profiles
+from sapnet_core.arguments import Parser, check_environment, count
+from sapnet_core.command_line import one_line_errors
 from sapnet_core.data.source import source_name
 from sapnet_core.evidence import Cell, Evidence, compare, equivalence, holm, resampled
-from sapnet_core.experiments import declared_trials
+from sapnet_core.executors import reach_cluster
+from sapnet_core.experiments import check_data, declared_trials
 from sapnet_core.ledger import Claim, Name, Side, by_classes, ledger
 from sapnet_core.paper import paper_arithmetic
 from sapnet_core.profiles import Profile
@@ -215,14 +218,19 @@ def evaluate(profile: Profile | str) -> pd.DataFrame:
     return table.reindex(columns=columns).assign(reason=table["reason"].fillna(""))
 
 
+@one_line_errors
 def main(arguments: list[str] | None = None) -> None:
     """Run what is missing, and print how many claims have which verdict."""
-    parser = argparse.ArgumentParser(description="Verdicts on the paper's claims.")
+    parser = Parser("python -m sapnet_core.claims", description="Verdicts on the paper's claims.")
     parser.add_argument("--profile", default="quick", choices=profiles.PROFILES)
-    parser.add_argument("--jobs", type=int, default=profiles.jobs())
+    parser.add_argument("--jobs", type=count, help="worker processes (default: one a core)")
     args = parser.parse_args(arguments)
+    check_environment()
+    check_data()
+    reach_cluster()
     profile = profiles.get_profile(args.profile)
-    run_trials(needed_trials(profile), args.jobs, progress=progress_bar("trial"), videos=progress_bar("video"))
+    jobs = args.jobs or profiles.jobs()
+    run_trials(needed_trials(profile), jobs, progress=progress_bar("trial"), videos=progress_bar("video"))
     table = evaluate(profile)
     for control, part in table.groupby("control"):
         counts = part["verdict"].value_counts()
@@ -231,4 +239,4 @@ def main(arguments: list[str] | None = None) -> None:
 
 
 if __name__ == "__main__":
-    main()
+    sys.exit(main())

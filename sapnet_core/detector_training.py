@@ -9,20 +9,21 @@ three times as many of the worst other anchors.
     python -m sapnet_core.detector_training --out FILE
 """
 
-import argparse
+import math
+import sys
 import time
 from collections.abc import Callable, Sequence
-from concurrent.futures import ProcessPoolExecutor
 from dataclasses import asdict, dataclass
-from multiprocessing import get_context
 from pathlib import Path
 
 import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from sapnet_core import paths
+from sapnet_core import paths, values
 from sapnet_core.actors import crop_track
+from sapnet_core.arguments import Parser, check_environment, count, output_file
+from sapnet_core.command_line import one_line_errors
 from sapnet_core.data import Record, load_records
 from sapnet_core.data.clips import sample_frames
 from sapnet_core.detector import SHIPPED, Detector, detection_scores, looked_at, small_ssd
@@ -32,6 +33,7 @@ from sapnet_core.sim.annotations import write_annotations
 from sapnet_core.sim.settings import SimSettings, settings_for
 from sapnet_core.storage import write_tensors
 from sapnet_core.tracking import actor_boxes, track_scores
+from sapnet_core.workers import WorkerPool
 
 __all__ = ["Recipe", "actor_shown", "carry_boxes", "draw_batch", "draw_twin", "draw_windows", "evaluate",
            "people_boxes", "recipe_records", "train_detector", "wild_settings"]  # fmt: skip
@@ -70,6 +72,14 @@ class Recipe:
     batch: int = 16
     rate: float = 2e-3
     held_out: float = 0.1
+
+    def __post_init__(self):
+        for sport in self.sports:
+            values.choice("sports", sport, DATASETS)
+        for name in ("dives", "routines", "frames", "epochs", "size", "rendered", "batch"):
+            values.whole(name, getattr(self, name))
+        for name, limits in {"width": (0, 1, "least"), "rate": (0, math.inf, "least"), "held_out": (0, 1)}.items():
+            values.number(name, getattr(self, name), *limits)
 
     def twins(self, sport: str) -> int:
         """Number of twins of a dataset."""
@@ -137,7 +147,7 @@ def _render_all(twins: list, recipe: Recipe, workers: int, progress: Callable) -
     if workers == 1:
         return [_frames(number, record, recipe) for number, record in twins]
     rendered = []
-    with ProcessPoolExecutor(workers, get_context("spawn"), torch.set_num_threads, (1,)) as pool:
+    with WorkerPool(workers) as pool:
         for frames, boxes in pool.map(_frames, *zip(*twins, strict=True), [recipe] * len(twins), chunksize=4):
             rendered.append((frames.clone(), boxes.clone()))  # a copy: shared memory is given back
             if len(rendered) % 200 == 0 or len(rendered) == len(twins):
@@ -278,16 +288,17 @@ def train_detector(
     return {**history, "seconds": seconds}
 
 
+@one_line_errors
 def main(arguments: list[str] | None = None) -> None:
     """Command line: make the shipped weights again, or those of a smaller recipe."""
-    parser = argparse.ArgumentParser(prog="python -m sapnet_core.detector_training", description="Train the detector.")
-    parser.add_argument("--out", type=Path, default=SHIPPED)
-    parser.add_argument("--epochs", type=int, default=Recipe.epochs)
-    parser.add_argument("--jobs", type=int, default=jobs())
+    parser = Parser("python -m sapnet_core.detector_training", description="Train the detector.")
+    parser.add_argument("--out", type=output_file, default=SHIPPED, help="file to write")
+    parser.add_argument("--epochs", type=count, default=Recipe.epochs)
+    parser.add_argument("--jobs", type=count, help="processes that render (default: one a core)")
     given = parser.parse_args(arguments)
-    history = train_detector(
-        given.out, Recipe(epochs=given.epochs), workers=given.jobs, progress=lambda news: print(news, flush=True)
-    )
+    check_environment()
+    history = train_detector(given.out, Recipe(epochs=given.epochs), workers=given.jobs or jobs(),
+                             progress=lambda news: print(news, flush=True))  # fmt: skip
     print(history["seconds"])
     for sport, scores in history["held_out"].items():
         for kind, figures in scores.items():
@@ -295,4 +306,4 @@ def main(arguments: list[str] | None = None) -> None:
 
 
 if __name__ == "__main__":
-    main()
+    sys.exit(main())

@@ -11,15 +11,17 @@ from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import CancelledError, Executor, as_completed
 from concurrent.futures.process import BrokenProcessPool
 from contextlib import contextmanager
+from importlib.util import find_spec
 
 from sapnet_core import paths
 from sapnet_core.cores import allowed_cores
 from sapnet_core.workers import LOST, WorkerPool
 
-__all__ = ["spread"]
+__all__ = ["reach_cluster", "spread"]
 
 # what a user may set, beside the folders that `_settings` names: it goes with the work to workers started elsewhere
 SWITCHES = ("SAPNET_SPLIT", "SAPNET_SKIP_BAD", "SAPNET_CHECKPOINT")
+ANSWER = 10  # seconds within which a scheduler answers
 PATIENCE = 2  # pools that may die in a row without one task done
 
 Done = tuple[int, str, object]  # index of the task, host and process that did it, what it returned
@@ -109,6 +111,29 @@ def _who() -> str:
     return f"process {os.getpid()} on {socket.gethostname()}"
 
 
+def _silent(address: str) -> ConnectionError:
+    return ConnectionError(f"no Dask scheduler answers at {address!r}: start one with `dask scheduler`, or give the "
+                           "address that it printed, as tcp://host:8786")  # fmt: skip
+
+
+def reach_cluster() -> None:
+    """That somebody answers where `SAPNET_DASK` says that a Dask scheduler is, if it says so: to be asked before work.
+
+    Raises:
+        ConnectionError: nobody does.
+        ModuleNotFoundError: Dask is not installed.
+    """
+    if not (address := os.environ.get("SAPNET_DASK")):
+        return
+    if find_spec("distributed") is None:
+        raise ModuleNotFoundError(f"SAPNET_DASK={address!r} needs Dask: pip install -e '.[cluster]', or unset it")
+    host, _, port = address.rpartition("://")[2].rpartition(":")
+    try:
+        socket.create_connection((host.strip("[]"), int(port)), ANSWER).close()
+    except (OSError, ValueError, OverflowError) as error:
+        raise _silent(address) from error
+
+
 @contextmanager
 def _cluster(address: str) -> Iterator[Executor]:
     """The executor of the Dask cluster whose scheduler is at `address`."""
@@ -117,8 +142,7 @@ def _cluster(address: str) -> Iterator[Executor]:
     try:
         client = Client(address, set_as_default=False)
     except (OSError, ValueError) as error:
-        raise ConnectionError(f"no Dask scheduler answers at {address!r}: start one with `dask scheduler`, or give the "
-                              "address that it printed, as tcp://host:8786") from error  # fmt: skip
+        raise _silent(address) from error
     with client:
         if not client.scheduler_info(n_workers=-1)["workers"]:
             warnings.warn(f"the Dask cluster at {address} has no worker yet: waiting for `dask worker {address}`",

@@ -4,17 +4,20 @@
 several of them declare is one trial, run once.
 """
 
-import argparse
 import os
+import sys
 from dataclasses import fields, replace
 
 import pandas as pd
 import torch
 
 from sapnet_core import paths, profiles
+from sapnet_core.arguments import Parser, check_environment, cluster_address, count
+from sapnet_core.command_line import one_line_errors
 from sapnet_core.data.clips import default_reading
 from sapnet_core.data.footage import BOXES
-from sapnet_core.data.source import source_kind
+from sapnet_core.data.source import known_datasets, source_kind
+from sapnet_core.executors import reach_cluster
 from sapnet_core.metrics import fisher_mean, spearman
 from sapnet_core.profiles import Profile, get_profile
 from sapnet_core.progress import progress_bar
@@ -22,14 +25,15 @@ from sapnet_core.results import run_trials
 from sapnet_core.sapnet import SAPNetSettings
 from sapnet_core.selection import SELECT
 from sapnet_core.sim import sport_of
-from sapnet_core.systems import BACKBONE_OF, CONTROLS, EVERY, OURS, REFINED, REMOVED, SEARCHED, SYSTEMS
+from sapnet_core.systems import BACKBONE_OF, CONTROLS, OURS, REFINED, REMOVED, SEARCHED, SYSTEMS, get_system
 from sapnet_core.threads import usable_device
 from sapnet_core.trials import Trial, trial_data, trial_records
+from sapnet_core.values import choice
 
 __all__ = [
     "TABLES", "CLASS_TABLES", "FIGURES", "COMPARISONS", "NOT_HERE", "COMPARED", "KNOWN", "TARGET", "EPOCHS",
-    "DECISIONS", "TAUS", "STATES", "CENTERS", "TEACHERS", "SHARES", "column_name", "declare", "table_trials",
-    "class_trials", "figure_trials", "comparison_trials", "declared_trials", "with_average", "floors",
+    "DECISIONS", "TAUS", "STATES", "CENTERS", "TEACHERS", "SHARES", "check_data", "column_name", "declare",
+    "table_trials", "class_trials", "figure_trials", "comparison_trials", "declared_trials", "with_average", "floors",
 ]  # fmt: skip
 
 # What is regressed: execution, that is score / difficulty; predictions are multiplied by the known difficulty degree.
@@ -103,8 +107,14 @@ def declare(
     Without `backbone` it is the system's own (`BACKBONE_OF`), I3D for most. The teacher sees the actor; systems on
     another backbone have no teacher, so no crop is computed for them.
     Overrides that say what is the default anyway are left out: a sweep's middle is the trial of the tables.
+
+    Raises:
+        ValueError: no such system, dataset or group, or what `Trial` refuses.
     """
-    method, own = EVERY[system]
+    method, own = get_system(system)
+    choice("dataset", dataset, tuple(TARGET))
+    if group and dataset in EPOCHS:
+        choice("group", group, tuple(EPOCHS[dataset]))
     if method == "sap-net":
         default = {f.name: f.default for f in fields(SAPNetSettings)} | {"warmup": 1 / 3, "unit_targets": True}
         overrides = {name: value for name, value in overrides.items() if default.get(name, ...) != value}
@@ -269,7 +279,13 @@ KNOWN = (*TABLES, *CLASS_TABLES, *FIGURES)  # names of all that declares trials
 
 
 def declared_trials(name: str, profile: Profile) -> dict[tuple, Trial]:
-    """Trials of a table or figure by its name, of whichever kind: "I", "VI", "III", "fig07", "decisions", ..."""
+    """Trials of a table or figure by its name, of whichever kind: "I", "VI", "III", "fig07", "decisions", ...
+
+    Raises:
+        ValueError: no such table or figure; the message names the known ones.
+    """
+    if name not in KNOWN:
+        raise ValueError(f"table or figure {name!r} declares no trials: choose one of {', '.join(KNOWN)}")
     if name in TABLES:
         return table_trials(name, profile)
     return comparison_trials(name, profile) if name in CLASS_TABLES else figure_trials(name, profile)
@@ -301,25 +317,42 @@ def floors(trial: Trial) -> pd.DataFrame:
     return pd.DataFrame([{"system": k, "rho": round(float(spearman(v, score)), 4)} for k, v in guess.items()])
 
 
+def check_data() -> None:
+    """Look into the user's folder, where one is named, before any work.
+
+    Raises:
+        ValueError: it holds no dataset, or own videos, of which no table is made.
+    """
+    data = paths.data_root()
+    if data and "folder" in known_datasets(data):
+        raise ValueError(f"SAPNET_DATA={str(data)!r} holds own videos, of which no table is made: unset it, or run "
+                         f"./runall.sh --data {data}")  # fmt: skip
+
+
+@one_line_errors
 def main(arguments: list[str] | None = None) -> None:
     """Run the declared trials of the named tables; progress goes to standard error."""
-    parser = argparse.ArgumentParser(description="Run the trials that tables declare; resumes where it stopped.")
+    parser = Parser("python -m sapnet_core.experiments",
+                    description="Run the trials that tables declare; resumes where it stopped.")  # fmt: skip
     parser.add_argument("--profile", default="quick", choices=profiles.PROFILES)
     parser.add_argument("--tables", nargs="+", default=KNOWN, choices=KNOWN, help="tables and figures, as I fig07")
-    parser.add_argument("--jobs", type=int, default=profiles.jobs())
-    parser.add_argument("--dask", metavar="ADDRESS", help="scheduler of a Dask cluster, as tcp://host:8786: its workers"
-                        " run the trials, and share the folder SAPNET_RUNS (same as SAPNET_DASK)")  # fmt: skip
+    parser.add_argument("--jobs", type=count, help="worker processes (default: one a core)")
+    parser.add_argument("--dask", metavar="ADDRESS", type=cluster_address, help="scheduler of a Dask cluster, as "
+                        "tcp://host:8786: its workers run the trials, and share the folder SAPNET_RUNS (same as "
+                        "SAPNET_DASK)")  # fmt: skip
     parser.add_argument("--device", default="cpu", type=usable_device, help="cpu or cuda")
     args = parser.parse_args(arguments)
-    if args.jobs < 1:
-        parser.error(f"--jobs {args.jobs}: one at least")
     if args.dask:
         os.environ["SAPNET_DASK"] = args.dask
+    check_environment()
+    check_data()
+    reach_cluster()
     profile = get_profile(args.profile)
     trials = [trial for name in args.tables for trial in declared_trials(name, profile).values()]
-    run_trials(trials, args.jobs, args.device, progress=progress_bar("trial"), videos=progress_bar("video"))
+    jobs = args.jobs or profiles.jobs()
+    run_trials(trials, jobs, args.device, progress=progress_bar("trial"), videos=progress_bar("video"))
     print(f"{len(set(trials))} trials are in {paths.runs() / 'trials'}")
 
 
 if __name__ == "__main__":
-    main()
+    sys.exit(main())

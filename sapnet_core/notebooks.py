@@ -5,15 +5,18 @@
 The rules that a stored notebook keeps stand in `tests/notebook_rules.py`.
 """
 
-import argparse
 import copy
 import os
+import sys
 from pathlib import Path
 
 import nbformat
 from nbformat import NotebookNode
 
 from sapnet_core import paths
+from sapnet_core.arguments import Parser, check_environment, given
+from sapnet_core.command_line import one_line_errors
+from sapnet_core.kernels import clean_environment
 from sapnet_core.storage import write_text
 
 __all__ = ["normalize", "dumps", "load", "execute", "find"]
@@ -31,15 +34,19 @@ def find(names: list[str] | None = None, folder: Path | None = None) -> list[Pat
     every = sorted(folder.glob("*.ipynb"))
     starts = tuple(Path(name).name.removesuffix(".ipynb") for name in names or ())
     for start in starts:
-        if not any(path.stem.startswith(start) for path in every):
+        if not start or not any(path.stem.startswith(start) for path in every):
             known = ", ".join(path.stem for path in every) or "none"
             raise ValueError(f"no notebook starts with {start!r}: there are {known}")
     return [path for path in every if not starts or path.stem.startswith(starts)]
 
 
 def load(path: Path) -> NotebookNode:
-    """The notebook of one file, in format 4."""
-    return nbformat.read(path, as_version=4)
+    """The notebook of one file, in format 4. Raises ValueError naming the file where it is none."""
+    try:
+        return nbformat.read(path, as_version=4)
+    except (ValueError, AttributeError, KeyError, TypeError, nbformat.ValidationError) as error:
+        fault = f"{type(error).__name__}: {error}".partition("\n")[0][:200]
+        raise ValueError(f"{path}: no readable notebook ({fault}): fetch it anew, or delete it") from error
 
 
 def normalize(notebook: NotebookNode) -> NotebookNode:
@@ -82,19 +89,24 @@ def execute(path: Path, timeout: float | None = None) -> None:
 
     nb = load(path)
     resources = {"metadata": {"path": str(path.parent)}}
-    NotebookClient(nb, timeout=timeout, kernel_name="python3", resources=resources).execute()
+    with clean_environment():
+        NotebookClient(nb, timeout=timeout, kernel_name="python3", resources=resources).execute()
     write_text(path, dumps(normalize(nb)))
 
 
+@one_line_errors
 def main(arguments: list[str] | None = None) -> None:
     """Command line: execute the named notebooks in place, all when none is named."""
-    parser = argparse.ArgumentParser(prog="python -m sapnet_core.notebooks", description="Refresh stored outputs.")
-    parser.add_argument("names", nargs="*", help="starts of notebook names, such as 03")
-    os.environ.pop("SAPNET_DATA", None)  # stored outputs are those of the default source
-    for path in find(parser.parse_args(arguments).names):
+    parser = Parser("python -m sapnet_core.notebooks", description="Refresh stored outputs.")
+    parser.add_argument("names", nargs="*", type=given, help="starts of notebook names, such as 03")
+    asked = find(parser.parse_args(arguments).names)
+    for name in ("DATA", "SPLIT", "SKIP_BAD", "DETECTOR", "I3D", "C3D", "SWIN"):
+        os.environ.pop(f"SAPNET_{name}", None)  # stored outputs are those of the default source
+    check_environment()
+    for path in asked:
         print(f"{path.stem} ...", flush=True)
         execute(path)
 
 
 if __name__ == "__main__":
-    main()
+    sys.exit(main())

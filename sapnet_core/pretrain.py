@@ -8,23 +8,23 @@ All backbones see the same dives.
     python -m sapnet_core.pretrain c3d c3d_sim.safetensors
 """
 
-import argparse
 import json
 import math
+import sys
 from collections.abc import Callable
-from concurrent.futures import ProcessPoolExecutor
 from dataclasses import asdict, dataclass, replace
-from multiprocessing import get_context
 from pathlib import Path
 
 import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from sapnet_core import paths, profiles
+from sapnet_core import paths, profiles, values
 from sapnet_core.actors import crop_track, square_track
+from sapnet_core.arguments import Parser, check_environment, count, output_file
 from sapnet_core.backbone import I3D, state_digest, training_dtype
 from sapnet_core.c3d import C3D
+from sapnet_core.command_line import one_line_errors
 from sapnet_core.data import Record, load_records
 from sapnet_core.data.clips import CLIP, sample_frames
 from sapnet_core.data.footage import simulator_digest
@@ -35,6 +35,7 @@ from sapnet_core.sim.dives import DIRECTIONS, parse_dive
 from sapnet_core.sim.settings import SimSettings
 from sapnet_core.storage import read_tensors, write_tensors
 from sapnet_core.video_swin import VideoSwin, small_form
+from sapnet_core.workers import WorkerPool
 
 __all__ = ["HEADS", "RECIPES", "Recipe", "dive_classes", "pretrain", "pretrain_records", "pretrain_settings"]
 
@@ -72,6 +73,13 @@ class Recipe:
     held_out: float = 0.1
     backbone: str = "i3d"
     decay: float = 0.0
+
+    def __post_init__(self):
+        for name in ("videos", "epochs", "size", "crop", "batch"):
+            values.whole(name, getattr(self, name))
+        for name, limits in {"width": (0, 1, "least"), "rate": (0, math.inf, "least"), "held_out": (0, 1),
+                             "decay": ()}.items():  # fmt: skip
+            values.number(name, getattr(self, name), *limits)
 
 
 # what made the weights in the package
@@ -180,7 +188,7 @@ class Namer(nn.Module):
 def _render_all(dives: list, files: list[Path], recipe: Recipe, jobs: int, progress: Callable) -> None:
     todo = [number for number, file in enumerate(files) if not file.is_file()]
     if todo:
-        with ProcessPoolExecutor(jobs, get_context("spawn"), torch.set_num_threads, (1,)) as pool:
+        with WorkerPool(jobs) as pool:
             asked = [pool.submit(render_dive, files[number], *dives[number], recipe, number) for number in todo]
             for done, dive in enumerate(asked, 1):
                 dive.result()
@@ -289,16 +297,20 @@ def _is_large(tensor: Tensor) -> bool:
     return tensor.ndim > 1 and tensor.is_floating_point()
 
 
+@one_line_errors
 def main(arguments: list[str] | None = None) -> None:
     """Train one backbone by its recipe; what it learned is printed."""
-    parser = argparse.ArgumentParser(description="Train a backbone on simulated dives, as those in the package were.")
+    parser = Parser("python -m sapnet_core.pretrain",
+                    description="Train a backbone on simulated dives, as those in the package were.")  # fmt: skip
     parser.add_argument("backbone", choices=RECIPES)
-    parser.add_argument("out", type=Path, help="file to write")
-    parser.add_argument("--jobs", type=int, default=profiles.jobs(), help="processes that render")
+    parser.add_argument("out", type=output_file, help="file to write")
+    parser.add_argument("--jobs", type=count, help="processes that render (default: one a core)")
     args = parser.parse_args(arguments)
-    history = pretrain(args.out, RECIPES[args.backbone], jobs=args.jobs, progress=lambda news: print(news, flush=True))
+    check_environment()
+    jobs = args.jobs or profiles.jobs()
+    history = pretrain(args.out, RECIPES[args.backbone], jobs=jobs, progress=lambda news: print(news, flush=True))
     print(json.dumps(history, indent=1))
 
 
 if __name__ == "__main__":
-    main()
+    sys.exit(main())

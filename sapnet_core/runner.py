@@ -4,40 +4,38 @@
 
 An executed notebook goes to `runs/notebooks/`, by a temporary file and a rename once its last cell is through, so that
 a failure leaves every earlier good output alone. Beside it a small JSON file records what the run was made from; a
-notebook of which nothing has changed since, and whose figures are still as it wrote them, is up to date. At the end
-the gallery and a page for each notebook are written beside the figures.
+notebook of which nothing has changed since, and whose output and figures are still as it wrote them, is up to date. At
+the end the gallery and a page for each notebook are written beside the figures.
 """
 
-import argparse
-import hashlib
-import json
 import os
-import platform
 import re
 import shutil
 import sys
 import time
-from collections.abc import Callable, Iterable, Iterator
-from concurrent.futures import FIRST_COMPLETED, ProcessPoolExecutor, wait
-from contextlib import contextmanager, suppress
+from collections.abc import Callable
+from concurrent.futures import FIRST_COMPLETED, wait
+from concurrent.futures.process import BrokenProcessPool
+from contextlib import suppress
 from dataclasses import dataclass, field
-from importlib.metadata import PackageNotFoundError, version
-from multiprocessing import get_context
 from pathlib import Path
 
 from sapnet_core import paths, profiles
-from sapnet_core.data.source import source_records
+from sapnet_core.arguments import Parser, check_environment, cluster_address, count, given
+from sapnet_core.command_line import first_line, one_line_errors
+from sapnet_core.data.source import known_datasets, source_records
+from sapnet_core.executors import reach_cluster
 from sapnet_core.experiments import KNOWN, declared_trials
+from sapnet_core.inputs import data_digest, file_hash, inputs_digest
+from sapnet_core.kernels import clean_environment
 from sapnet_core.notebooks import find, load
 from sapnet_core.progress import progress_bar
 from sapnet_core.report.gallery import write_gallery, write_page
 from sapnet_core.results import run_trials
 from sapnet_core.storage import read_json, write_bytes, write_json
+from sapnet_core.workers import LOST, WorkerPool
 
-__all__ = ["Outcome", "check_parameters", "inputs_digest", "run_notebook", "run_all", "summary", "main"]
-
-PACKAGES = ("torch", "torchvision", "numpy", "scipy", "pandas", "matplotlib", "seaborn")
-ANNOTATIONS = {".pkl", ".json", ".csv", ".txt"}
+__all__ = ["Outcome", "check_parameters", "run_notebook", "run_all", "summary", "main"]
 
 
 @dataclass(frozen=True)
@@ -61,6 +59,7 @@ def check_parameters(notebook: Path, parameters: dict[str, object]) -> None:
     """
     from papermill import inspect_notebook
 
+    load(notebook)  # a damaged one is named
     known = inspect_notebook(str(notebook))
     for name, value in parameters.items():
         if name not in known:
@@ -68,63 +67,6 @@ def check_parameters(notebook: Path, parameters: dict[str, object]) -> None:
         declared = known[name]["inferred_type_name"]
         if declared in ("str", "int", "float", "bool") and type(value).__name__ != declared:
             raise ValueError(f"{notebook.name}: {name}={value!r} is no {declared}")
-
-
-def _hash(file: Path) -> str:
-    return hashlib.sha256(file.read_bytes()).hexdigest()
-
-
-def _hash_files(files: Iterable[Path], base: Path) -> str:
-    lines = [f"{file.relative_to(base).as_posix()} {_hash(file)}" for file in sorted(files)]
-    return hashlib.sha256("\n".join(lines).encode()).hexdigest()
-
-
-def _data_digest() -> str | None:
-    """Identity of the user's files at most three folders deep: content of annotations, size and time of the rest."""
-    data = paths.data_root()
-    if data is None:
-        return None
-    files = sorted(f for depth in ("*", "*/*", "*/*/*") for f in data.glob(depth) if f.is_file())
-    rest = [(str(f.relative_to(data)), f.stat().st_size, f.stat().st_mtime_ns) for f in files
-            if f.suffix not in ANNOTATIONS]  # fmt: skip
-    labels = _hash_files((f for f in files if f.suffix in ANNOTATIONS), data)
-    return hashlib.sha256(json.dumps([labels, rest]).encode()).hexdigest()
-
-
-def _version(package: str) -> str:
-    try:
-        return version(package)
-    except PackageNotFoundError:
-        return "absent"
-
-
-def inputs_digest(notebook: Path, parameters: dict[str, object]) -> str:
-    """One hash over all that a notebook's outcome hangs on: its cells (not their stored outputs), parameters, the
-    core's files, versions, and the annotation files, weights and choices in use."""
-    core = Path(__file__).parent
-    parts = {
-        "cells": [(cell.cell_type, cell.source) for cell in load(notebook).cells],
-        "parameters": parameters,
-        "core": _hash_files((f for f in core.rglob("*") if f.is_file() and f.suffix != ".pyc"), core),
-        "versions": [platform.python_version(), *map(_version, PACKAGES)],
-        "data": _data_digest(),
-        "weights": [file and _hash(file) for file in (paths.detector(), paths.i3d(), paths.c3d(), paths.swin())],
-        "choices": [profiles.finefs_split(), paths.skip_bad()],
-    }
-    return hashlib.sha256(json.dumps(parts, sort_keys=True).encode()).hexdigest()
-
-
-@contextmanager
-def _figures_in(folder: Path) -> Iterator[None]:
-    """Let what is drawn meanwhile go to `folder`."""
-    before = os.environ.get("SAPNET_FIGURES")
-    os.environ["SAPNET_FIGURES"] = str(folder)
-    try:
-        yield
-    finally:
-        os.environ.pop("SAPNET_FIGURES")
-        if before is not None:
-            os.environ["SAPNET_FIGURES"] = before
 
 
 def _tidy(folder: Path, name: str) -> None:
@@ -135,15 +77,22 @@ def _tidy(folder: Path, name: str) -> None:
             shutil.rmtree(left) if left.is_dir() else left.unlink()
 
 
-def _is_current(record: Path, output: Path, digest: str) -> bool:
-    if not (record.is_file() and output.is_file()):
-        return False
-    earlier = read_json(record)
-    made = [(paths.figures() / name, content) for name, content in earlier["made"].items()]
-    return earlier["inputs"] == digest and all(file.is_file() and _hash(file) == content for file, content in made)
+def _made_before(record: Path, output: Path, digest: str) -> tuple[str, ...] | None:
+    """What an earlier run made from the same inputs; None where there was none, or where its record, its output or one
+    of its figures is gone, damaged or another's."""
+    try:
+        earlier = read_json(record)
+        made = earlier["made"]
+        files = {output: earlier["output"], **{paths.figures() / name: content for name, content in made.items()}}
+        whole = all(file.is_file() and file_hash(file) == content for file, content in files.items())
+        return tuple(made) if whole and earlier["inputs"] == digest else None
+    except (OSError, ValueError, KeyError, TypeError, AttributeError):
+        return None
 
 
-def run_notebook(notebook: Path, parameters: dict[str, object], folder: Path) -> Outcome:
+def run_notebook(
+    notebook: Path, parameters: dict[str, object], folder: Path, data: str | None = None
+) -> Outcome:
     """Run one notebook, unless it is up to date; its output goes to `folder`.
 
     It draws into a folder of its own: what it made moves to `figures/` once its last cell is through.
@@ -151,22 +100,23 @@ def run_notebook(notebook: Path, parameters: dict[str, object], folder: Path) ->
     Args:
         parameters: checked by name and type before anything runs.
         folder: where `NAME.ipynb` and its record `NAME.json` go; after a failure `NAME.failed.ipynb`.
+        data: what `inputs.data_digest` gave, where it was asked before.
     """
     import papermill
 
     name, started = notebook.stem, time.perf_counter()
     output, record, failed = (folder / f"{name}.{suffix}" for suffix in ("ipynb", "json", "failed.ipynb"))
     check_parameters(notebook, parameters)
-    digest = inputs_digest(notebook, parameters)
-    if _is_current(record, output, digest):
-        return Outcome(name, "up to date", made=tuple(read_json(record)["made"]))
+    digest = inputs_digest(notebook, parameters, data)
+    if (made := _made_before(record, output, digest)) is not None:
+        return Outcome(name, "up to date", made=made)
     folder.mkdir(parents=True, exist_ok=True)
     _tidy(folder, name)
     figures, beside = paths.figures(), folder / f".{name}.{os.getpid()}.ipynb"
     drawn = beside.with_suffix(".figures")
     drawn.mkdir()
     try:
-        with _figures_in(drawn):
+        with clean_environment(SAPNET_FIGURES=str(drawn)):
             papermill.execute_notebook(
                 str(notebook), str(beside), parameters, cwd=str(notebook.parent), kernel_name="python3",
                 progress_bar=False, extra_arguments=["--IPKernelApp.log_level=40"],  # errors only: a start is no news
@@ -174,27 +124,28 @@ def run_notebook(notebook: Path, parameters: dict[str, object], folder: Path) ->
         made = {}
         for file in sorted(file for file in drawn.rglob("*") if file.is_file()):
             write_bytes(figures / file.relative_to(drawn), file.read_bytes())
-            made[file.relative_to(drawn).as_posix()] = _hash(file)
+            made[file.relative_to(drawn).as_posix()] = file_hash(file)
+        os.replace(beside, output)
+        failed.unlink(missing_ok=True)
+        seconds = time.perf_counter() - started
+        content = {"inputs": digest, "output": file_hash(output), "made": made, "seconds": round(seconds, 1)}
+        write_json(record, content)
     except Exception as error:  # whatever a cell or its kernel raised: the suite goes on with the next notebook
-        if beside.is_file():
+        with suppress(OSError):  # a full disk, say, which is what the error tells
             os.replace(beside, failed)
-        text = re.sub(r"\x1b\[[0-9;]*m", "", str(error)).strip()
+        text = first_line(error) if isinstance(error, OSError) else re.sub(r"\x1b\[[0-9;]*m", "", str(error)).strip()
         return Outcome(name, "failed", time.perf_counter() - started, error=text)
     except BaseException:  # interrupted
         beside.unlink(missing_ok=True)
         raise
     finally:
-        shutil.rmtree(drawn)
-    os.replace(beside, output)
-    failed.unlink(missing_ok=True)
-    seconds = time.perf_counter() - started
-    write_json(record, {"inputs": digest, "made": made, "seconds": round(seconds, 1)})
+        shutil.rmtree(drawn, ignore_errors=True)
     return Outcome(name, "ran", seconds, tuple(made))
 
 
-def _run_and_show(notebook: Path, parameters: dict[str, object], folder: Path) -> Outcome:
+def _run_and_show(notebook: Path, parameters: dict[str, object], folder: Path, data: str | None) -> Outcome:
     """Run a notebook and make its page of the gallery, side by side with others."""
-    outcome = run_notebook(notebook, parameters, folder)
+    outcome = run_notebook(notebook, parameters, folder, data)
     if outcome.state == "ran":
         with suppress(ValueError, OSError):  # met again, and said, where the gallery is made
             write_page(notebook, parameters["profile"])
@@ -218,6 +169,7 @@ def run_all(
         check_parameters(notebook, parameters)
     alone = [notebook for notebook in notebooks if jobs == 1 or notebook.stem.endswith("_speed")]
     outcomes: dict[Path, Outcome] = {}
+    data = data_digest()
 
     def ended(notebook: Path, outcome: Outcome) -> None:
         outcomes[notebook] = outcome
@@ -230,17 +182,20 @@ def run_all(
         others = sorted((n for n in together if n not in own), key=lambda notebook: notebook.stem[0].isdigit())
         lanes = [lane for lane in (own, *([notebook] for notebook in others)) if lane]
         workers, asked, run = min(jobs, len(lanes)), {}, _run_and_show if pages else run_notebook
-        with ProcessPoolExecutor(workers, get_context("spawn")) as pool:
+        with WorkerPool(workers) as pool:
             while lanes or asked:
                 while lanes and len(asked) < workers:
                     first, *rest = lanes.pop(0)
-                    asked[pool.submit(run, first, parameters, folder)] = first, rest
+                    asked[pool.submit(run, first, parameters, folder, data)] = first, rest
                 for future in wait(asked, return_when=FIRST_COMPLETED).done:
                     first, rest = asked.pop(future)
-                    ended(first, future.result())
+                    try:
+                        ended(first, future.result())
+                    except BrokenProcessPool as error:
+                        raise RuntimeError(f"the process that ran {first.stem} was killed: {LOST}") from error
                     lanes = [rest, *lanes] if rest else lanes
     for notebook in alone:
-        ended(notebook, run_notebook(notebook, parameters, folder))
+        ended(notebook, run_notebook(notebook, parameters, folder, data))
     return [outcomes[notebook] for notebook in notebooks]
 
 
@@ -274,47 +229,53 @@ def _run_declared(profile: str) -> None:
         print(f"not all trials were run: {error}", file=sys.stderr, flush=True)
 
 
+@one_line_errors
 def main(arguments: list[str] | None = None) -> int:
     """Command line; returns 1 if any notebook failed, 2 for a wrong argument."""
-    parser = argparse.ArgumentParser(prog="runall.sh", description="Run the notebooks in order; only what is missing.")
+    parser = Parser("runall.sh", description="Run the notebooks in order; only what is missing.")
     parser.add_argument("--profile", default="quick", choices=sorted(profiles.PROFILES), help="size of the run")
-    parser.add_argument("--only", action="append", metavar="NAME", help="notebooks whose name starts so, such as 03")
-    parser.add_argument("--data", metavar="DIR", help="folder of datasets, or of own videos (as SAPNET_DATA)")
-    parser.add_argument("--split", metavar="RULE", help="how FineFS is split: random, ordered, interleaved or files")
+    parser.add_argument("--only", action="append", metavar="NAME", type=given,
+                        help="notebooks whose name starts so, such as 03")  # fmt: skip
+    parser.add_argument("--data", metavar="DIR", type=given,
+                        help="folder of datasets, or of own videos (as SAPNET_DATA)")  # fmt: skip
+    parser.add_argument("--split", choices=profiles.SPLITS, help="how FineFS is split (as SAPNET_SPLIT)")
     parser.add_argument("--skip-bad", action="store_true", help="leave out videos that cannot be read")
-    parser.add_argument("--jobs", type=int, help="worker processes (default: one a processor core)")
-    parser.add_argument("--dask", metavar="ADDRESS", help="scheduler of a Dask cluster that runs the trials: tcp://host:8786")
+    parser.add_argument("--jobs", type=count, help="worker processes (default: one for each core that may be used)")
+    parser.add_argument("--dask", metavar="ADDRESS", type=cluster_address,
+                        help="scheduler of a Dask cluster that runs the trials: tcp://host:8786")  # fmt: skip
     args = parser.parse_args(arguments)
     if args.dask:
         os.environ["SAPNET_DASK"] = args.dask  # kernels read it
     if args.data:
-        os.environ["SAPNET_DATA"] = str(Path(args.data).expanduser().resolve())
-    if args.jobs is not None and args.jobs < 1:
-        parser.error(f"--jobs {args.jobs}: one at least")
+        os.environ["SAPNET_DATA"] = args.data if args.data.startswith("~") else os.path.abspath(args.data)
     if args.split:
         os.environ["SAPNET_SPLIT"] = args.split
     if args.skip_bad:
         os.environ["SAPNET_SKIP_BAD"] = "1"
-    os.environ["SAPNET_JOBS"] = str(args.jobs or profiles.jobs())
-    # notebooks run side by side: each has its part of the cores
-    os.environ.setdefault("OMP_NUM_THREADS", str(max(1, (os.cpu_count() or 1) // profiles.jobs())))
+    if args.jobs:
+        os.environ["SAPNET_JOBS"] = str(args.jobs)
+    notebooks = find(args.only)
+    check_environment()
+    os.environ["SAPNET_JOBS"] = str(profiles.jobs())
+    folder = paths.runs() / "notebooks" / ("" if args.profile == "quick" else args.profile)
+    data = paths.data_root()
+    known = known_datasets(data) if data else []
+    if args.split and "finefs" not in known:
+        parser.error(f"--split {args.split}: it splits FineFS, which {data or 'no folder of --data'} does not hold")
+    if "folder" in known:  # one's own videos: the notebooks made for them
+        source_records("folder", None, None, 0, data, folder)  # a fault is said before anything runs, in one line
+        notebooks = [notebook for notebook in notebooks if "_own_" in notebook.stem]
+        folder /= "own"
+        if not notebooks:
+            parser.error(f"--only {' '.join(args.only)}: {data} holds own videos, which 07 and 08 are for")
+    reach_cluster()
 
     def say(text: str) -> None:
         print(text, flush=True)
 
-    folder = paths.runs() / "notebooks" / ("" if args.profile == "quick" else args.profile)
-    try:
-        data = paths.data_root()
-        notebooks = find(args.only)
-        if data and (data / "records.csv").is_file():  # one's own videos: the notebooks made for them
-            source_records("folder", None, None, 0, data, folder)  # a fault is said before anything runs, in one line
-            notebooks = [notebook for notebook in notebooks if "_own_" in notebook.stem]
-            folder /= "own"
-        if not args.only and folder.name != "own":
-            _run_declared(args.profile)
-        outcomes = run_all(notebooks, {"profile": args.profile}, folder, say, profiles.jobs(), pages=True)
-    except (ValueError, FileNotFoundError) as error:
-        parser.error(str(error))
+    if not args.only and folder.name != "own":
+        _run_declared(args.profile)
+    outcomes = run_all(notebooks, {"profile": args.profile}, folder, say, profiles.jobs(), pages=True)
     print("\n" + summary(outcomes), flush=True)
     try:
         page = write_gallery(args.profile)

@@ -1,6 +1,7 @@
 """The systems of the tables: the name of a row -> the method behind it, and its settings that are not the defaults."""
 
-__all__ = ["OURS", "SYSTEMS", "CONTROLS", "REFINED", "REMOVED", "RIVALS", "SEARCHED", "EVERY", "BACKBONE_OF"]
+__all__ = ["OURS", "SYSTEMS", "CONTROLS", "REFINED", "REMOVED", "RIVALS", "SEARCHED", "EVERY", "BACKBONE_OF",
+           "get_system"]  # fmt: skip
 
 OURS = "SAP-Net (Ours)"
 
@@ -54,3 +55,10 @@ SEARCHED: dict[str, tuple[str, dict]] = {
 
 EVERY = {**SYSTEMS, **CONTROLS, **REFINED, **REMOVED, **RIVALS, **SEARCHED}
 BACKBONE_OF = {"C3D-AVG-MTL": "c3d", "VST+MLP": "swin"}  # of the systems that are not on I3D
+
+
+def get_system(name: str) -> tuple[str, dict]:
+    """Method and settings of a row. Raises ValueError naming the known ones."""
+    if not isinstance(name, str) or name not in EVERY:
+        raise ValueError(f"system {name!r} is unknown: choose one of {', '.join(EVERY)}")
+    return EVERY[name]

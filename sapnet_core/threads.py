@@ -25,9 +25,11 @@ def usable_device(name: str) -> str:
     """`name`, if this machine has that device: a `type` for `argparse`.
 
     Raises:
-        ArgumentTypeError: it has not, or there is no such device.
+        ArgumentTypeError: it has not, there is no such device, or nothing here computes on its kind.
     """
     try:
+        if torch.device(name).type not in ("cpu", "cuda"):
+            raise ArgumentTypeError(f"nothing here computes on {name!r}: choose cpu or cuda")
         torch.empty(1, device=name)
     except (RuntimeError, AssertionError) as error:  # a build without CUDA asserts
         raise ArgumentTypeError(f"no device {name!r} here, choose cpu: {str(error).partition('. ')[0]}") from None

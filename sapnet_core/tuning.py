@@ -14,14 +14,17 @@ search space. The best mean over the cells is what `systems.RIVALS` holds.
     python -m sapnet_core.tuning --search VAT COREG
 """
 
-import argparse
 import random
+import sys
 from itertools import product
 from pathlib import Path
 
 import pandas as pd
 
 from sapnet_core import profiles
+from sapnet_core.arguments import Parser, check_environment, count, unwritable
+from sapnet_core.command_line import one_line_errors
+from sapnet_core.executors import reach_cluster
 from sapnet_core.experiments import TABLES, TARGET
 from sapnet_core.progress import progress_bar
 from sapnet_core.results import results, run_trials
@@ -85,7 +88,13 @@ BUDGET = 6  # candidates a system
 
 
 def search_candidates(system: str) -> dict[str, tuple[str, dict]]:
-    """The defaults and `BUDGET` - 1 different draws from the system's space: name -> (method, settings)."""
+    """The defaults and `BUDGET` - 1 different draws from the system's space: name -> (method, settings).
+
+    Raises:
+        ValueError: nothing is searched for this system; the message names those of the search.
+    """
+    if system not in SPACES:
+        raise ValueError(f"system {system!r} is not searched: choose one of {', '.join(SPACES)}")
     method, space = {**SYSTEMS, **CONTROLS, **RIVALS}[system][0], SPACES[system]
     grid = [dict(zip(space, values, strict=True)) for values in product(*space.values())]
     drawn = [{}, *random.Random(system).sample(grid, BUDGET - 1)]
@@ -108,6 +117,8 @@ def tuning_trials(name: str, seeds: tuple[int, ...] = (0, 1, 2)) -> list[Trial]:
     Candidates of a search have the cells of `SEARCH` on MTL-AQA (TSA: on FineDiving), one seed, and the quick
     profile's steps.
     """
+    if name not in CANDIDATES:
+        raise ValueError(f"candidate {name!r} is unknown: choose one of {', '.join(CANDIDATES)}")
     method, overrides = CANDIDATES[name]
     cells = {dataset: (TRAIN, (shares[0], shares[-2])) for dataset, shares in TABLES.values()}
     steps, system = STEPS, name.partition(": ")[0]
@@ -122,15 +133,21 @@ def tuning_trials(name: str, seeds: tuple[int, ...] = (0, 1, 2)) -> list[Trial]:
     ]  # fmt: skip
 
 
+@one_line_errors
 def main(arguments: list[str] | None = None) -> None:
     """Run the candidates and write the table; rows of candidates not asked for are kept."""
-    parser = argparse.ArgumentParser(description="Score candidate settings on validation parts of other twins.")
+    parser = Parser("python -m sapnet_core.tuning",
+                    description="Score candidate settings on validation parts of other twins.")  # fmt: skip
     parser.add_argument("--only", nargs="+", default=list(CANDIDATES), choices=CANDIDATES)
     parser.add_argument("--search", nargs="+", choices=SPACES, help="all candidates of these compared systems")
-    parser.add_argument("--jobs", type=int, default=profiles.jobs())
+    parser.add_argument("--jobs", type=count, help="worker processes (default: one a core)")
     args = parser.parse_args(arguments)
+    check_environment()
+    reach_cluster()
+    if fault := unwritable(TUNING.parent):
+        parser.error(f"{TUNING} cannot be written: {fault}")
     args.only = [name for s in args.search for name in search_candidates(s)] if args.search else args.only
-    run_trials([t for name in args.only for t in tuning_trials(name)], args.jobs,
+    run_trials([t for name in args.only for t in tuning_trials(name)], args.jobs or profiles.jobs(),
                progress=progress_bar("trial"), videos=progress_bar("video"))  # fmt: skip
     rows = []
     for name in args.only:
@@ -150,4 +167,4 @@ def main(arguments: list[str] | None = None) -> None:
 
 
 if __name__ == "__main__":
-    main()
+    sys.exit(main())

@@ -3,6 +3,7 @@
 import os
 import shutil
 import signal
+import socket
 import subprocess
 import sys
 import time
@@ -231,11 +232,30 @@ def test_workers_are_told_all_that_is_set(monkeypatch, tmp_path):
                                                                          str(tmp_path / "SAPNET_SWIN")]  # fmt: skip
 
 
-def test_the_command_line_hands_the_cluster_on(monkeypatch):
+def test_the_command_line_hands_the_cluster_on(monkeypatch, tmp_path):
     asked = []
-    monkeypatch.setenv("SAPNET_DASK", "")
+    for name, value in (("SAPNET_DASK", ""), ("SAPNET_DATA", ""), ("SAPNET_RUNS", str(tmp_path))):
+        monkeypatch.setenv(name, value)
     monkeypatch.setattr(experiments, "run_trials", lambda *_, **__: asked.append(os.environ["SAPNET_DASK"]))
-    experiments.main(["--tables", "fig14", "--dask", "tcp://here:1"])
-    assert asked == ["tcp://here:1"]
-    with pytest.raises(SystemExit):
-        experiments.main(["--jobs", "0"])
+    with socket.create_server(("127.0.0.1", 0)) as scheduler:
+        address = f"tcp://127.0.0.1:{scheduler.getsockname()[1]}"
+        assert experiments.main(["--tables", "fig14", "--dask", address]) == 0
+    assert asked == [address]
+    assert experiments.main(["--tables", "fig14", "--dask", address]) == 2 and len(asked) == 1  # nobody answers now
+
+
+@pytest.mark.parametrize("address", ["nonsense", "tcp://", "tcp://host", "tcp://host:port", "host 1", ""])
+def test_what_is_no_address_of_a_cluster_is_refused(capsys, address):
+    with pytest.raises(SystemExit) as stop:
+        experiments.main(["--dask", address])
+    said = capsys.readouterr().err
+    assert stop.value.code == 2 and said.count("\n") == 1 and "--dask" in said and "tcp://host:8786" in said
+
+
+def test_a_cluster_needs_dask(monkeypatch):
+    monkeypatch.setattr(executors, "find_spec", lambda name: None)
+    monkeypatch.setenv("SAPNET_DASK", "")
+    executors.reach_cluster()
+    monkeypatch.setenv("SAPNET_DASK", "tcp://127.0.0.1:9")
+    with pytest.raises(ModuleNotFoundError, match=r"pip install -e '\.\[cluster\]'"):
+        executors.reach_cluster()

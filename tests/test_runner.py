@@ -5,10 +5,13 @@ import subprocess
 import sys
 
 import nbformat
+import numpy as np
 import pytest
 from notebook_kit import build, change
 
 from sapnet_core import paths, runner
+from sapnet_core.arguments import VARIABLES, check_environment
+from sapnet_core.inputs import inputs_digest
 
 DRAW = """import os
 from pathlib import Path
@@ -21,8 +24,10 @@ print((figures() / f"fig99_{profile}.csv").write_text(f"{count}\\n"))"""
 def house(tmp_path, monkeypatch):
     """Notebook folder, output folder and figure folder of an empty house."""
     monkeypatch.setenv("SAPNET_FIGURES", str(tmp_path / "figures"))
+    monkeypatch.setenv("SAPNET_RUNS", str(tmp_path / "runs"))
     monkeypatch.setenv("PYTHONPATH", str(paths.root()))
-    monkeypatch.delenv("SAPNET_DATA", raising=False)
+    for name in set(VARIABLES) - {"SAPNET_FIGURES", "SAPNET_RUNS"}:
+        monkeypatch.setenv(name, "")
     (tmp_path / "figures").mkdir()
     return tmp_path
 
@@ -121,15 +126,15 @@ def test_only_what_is_missing_runs_again(house, monkeypatch):
     figure.write_text("another run wrote this")
     assert state() == "ran" and figure.read_text() == "3\n"
     assert state(count=4) == "ran" and figure.read_text() == "4\n"
-    digest = runner.inputs_digest(notebook, {})
+    digest = inputs_digest(notebook, {})
     data = house / "data" / "MTL-AQA"
     data.mkdir(parents=True)
     (data / "train_split_0.pkl").write_bytes(b"1")
     monkeypatch.setenv("SAPNET_DATA", str(house / "data"))
-    with_data = runner.inputs_digest(notebook, {})
+    with_data = inputs_digest(notebook, {})
     (data / "train_split_0.pkl").write_bytes(b"2")
     change(notebook, lambda nb: None)
-    assert len({digest, with_data, runner.inputs_digest(notebook, {})}) == 3
+    assert len({digest, with_data, inputs_digest(notebook, {})}) == 3
 
 
 WEIGHTS = ["SAPNET_I3D", "SAPNET_C3D", "SAPNET_SWIN", "SAPNET_DETECTOR"]
@@ -138,27 +143,85 @@ WEIGHTS = ["SAPNET_I3D", "SAPNET_C3D", "SAPNET_SWIN", "SAPNET_DETECTOR"]
 @pytest.mark.parametrize("variable", [*WEIGHTS, "SAPNET_SPLIT", "SAPNET_SKIP_BAD"])
 def test_other_weights_or_choices_ask_for_a_new_run(house, monkeypatch, variable):
     notebook = build(house / "notebooks" / "00_draw.ipynb", DRAW)
-    digests = [runner.inputs_digest(notebook, {})]
+    digests = [inputs_digest(notebook, {})]
     weights = house / "weights.pt"
     for content in (b"1", b"2"):
         weights.write_bytes(content)
         monkeypatch.setenv(variable, {"SAPNET_SPLIT": "ordered", "SAPNET_SKIP_BAD": "1"}.get(variable, str(weights)))
-        digests.append(runner.inputs_digest(notebook, {}))
+        digests.append(inputs_digest(notebook, {}))
     assert len(set(digests)) == (3 if variable in WEIGHTS else 2)
 
 
-def test_command_line_says_what_is_wrong(monkeypatch, capsys):
-    for arguments, message in (
-        (["--only", "no-such"], "no notebook starts with 'no-such'"),
-        (["--jobs", "0"], "one at least"),
-        (["--profile", "huge"], "invalid choice"),
-        (["--data", "no-such-folder"], "is no folder"),
-    ):
-        monkeypatch.setenv("SAPNET_DATA", "")
-        monkeypatch.setenv("SAPNET_JOBS", "")
-        with pytest.raises(SystemExit) as stop:
-            runner.main(arguments)
-        assert stop.value.code == 2 and message in capsys.readouterr().err
+def refused(capsys, *arguments) -> str:
+    """What the command says as it refuses, in one line and with exit code 2, what it was asked for."""
+    capsys.readouterr()
+    try:
+        code = runner.main(list(arguments))
+    except SystemExit as stop:
+        code = stop.code
+    out, err = capsys.readouterr()
+    assert (code, out) == (2, "") and err.count("\n") == 1, err
+    return err
+
+
+@pytest.mark.parametrize("arguments, words", [
+    (["--only", "no-such"], ["no notebook starts with 'no-such'", "00_start_here"]), (["--only", ""], ["--only"]),
+    *((["--jobs", jobs], ["--jobs", jobs, "whole number"]) for jobs in ("0", "-1", "x", "1.5", "")),
+    (["--profile", "huge"], ["--profile", "huge", "quick"]), (["--split", "bar"], ["--split", "bar", "interleaved"]),
+    (["--split", "ordered"], ["--split ordered", "FineFS"]), (["--data", ""], ["--data"]),
+    (["--data", "no-such-folder"], ["no-such-folder", "is no folder"]), (["--dask", "nonsense"], ["--dask", "tcp://"]),
+    (["--dask", "tcp://127.0.0.1:9"], ["no Dask scheduler answers"]), (["--devise", "cpu"], ["--devise"]),
+    (["tset"], ["tset"]), (["--skip-bad", "yes"], ["yes"])])  # fmt: skip
+def test_command_line_says_what_is_wrong_before_any_work(house, capsys, arguments, words):
+    said = refused(capsys, *arguments)
+    assert all(word in said for word in words), said
+    assert not (house / "runs").exists() and not list((house / "figures").iterdir())
+
+
+@pytest.mark.parametrize("name, value, words", [
+    *(("SAPNET_JOBS", jobs, ["whole number"]) for jobs in ("0", "-2", "abc", "1.5")),
+    ("SAPNET_SPLIT", "bar", ["random"]),
+    ("SAPNET_SKIP_BAD", "maybe", ["1 or 0"]), ("SAPNET_CHECKPOINT", "abc", ["seconds"]),
+    ("SAPNET_CHECKPOINT", "-1", ["60"]), ("SAPNET_DASK", "nonsense", ["tcp://"]),
+    ("SAPNET_DATA", "/no/such", ["is no folder"]), ("SAPNET_I3D", "/no/such", ["is no file"]),
+    ("SAPNET_RUNS", "/etc/passwd", ["no folder"]), ("SAPNET_FIGURES", "/etc/passwd", ["no folder"]),
+    ("SAPNET_RUNS", "/etc/passwd/runs", ["written"]), ("SAPNET_RUNS", "/tmp/" + "x" * 300, ["written"]),
+])  # fmt: skip
+def test_a_variable_that_cannot_be_used_is_named_before_any_work(house, monkeypatch, capsys, name, value, words):
+    monkeypatch.setenv(name, value)
+    said = refused(capsys, "--only", "00")
+    assert name in said and all(word in said for word in words), said
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="a folder that even root cannot write to is at /proc")
+@pytest.mark.parametrize("name", ["SAPNET_RUNS", "SAPNET_FIGURES"])
+def test_a_folder_that_nobody_can_write_to_is_named_before_any_work(house, monkeypatch, capsys, name):
+    monkeypatch.setenv(name, "/proc/sapnet")
+    assert name in refused(capsys, "--only", "00")
+
+
+def test_a_misspelled_variable_is_told(house, monkeypatch, capsys):
+    monkeypatch.setenv("SAPNET_JOB", "1")
+    monkeypatch.setenv("SAPNET_COLOR", "red")
+    check_environment()
+    said = capsys.readouterr().err
+    assert said.count("\n") == 2 and "SAPNET_JOB is set" in said and "SAPNET_JOBS?" in said and "SAPNET_COLOR" in said
+
+
+def test_own_videos_have_two_notebooks(house, capsys):
+    own, rows = house / "own", ["id,path,score,split"]
+    own.mkdir()
+    for number in range(6):
+        np.save(own / f"{number}.npy", np.random.default_rng(number).normal(size=(20, 4)))
+        rows.append(f"d{number},{number}.npy,{number},{'test' if number > 3 else 'train'}")
+    (own / "records.csv").write_text("\n".join(rows) + "\n")
+    assert "07 and 08" in refused(capsys, "--only", "03", "--data", str(own))
+
+
+def test_a_name_counts_from_where_it_was_typed(house, monkeypatch, capsys):
+    (house / "own").mkdir()
+    monkeypatch.chdir(house)
+    assert str(house / "own") in refused(capsys, "--only", "00", "--data", "own")
 
 
 def test_a_failed_notebook_fails_the_command(house, monkeypatch):
