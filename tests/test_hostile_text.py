@@ -214,18 +214,20 @@ def test_claims_are_read_as_they_were_written(figures):
     assert [(row["claim"], row["statement"]) for row in parts.claims(figures)] == [("=1+1", "-x")]
 
 
-def test_a_figure_draws_texts_literally():
+@pytest.mark.parametrize("letters", ["path", "none"])
+def test_a_figure_draws_texts_literally(figures, letters):
     drawn = [text for text in IDS if visible(text).isascii()]
-    with plt.rc_context({"svg.fonttype": "none", "svg.hashsalt": "x"}):
+    with plt.rc_context({"svg.fonttype": letters}):
         fig, axes = plt.subplots(2, figsize=(20, 40))
         for text in drawn:
             axes[0].plot([0, 1], label=in_figure(text))
         axes[0].legend()
         axes[1].set_title(f"{in_figure('$x$ and $')}, score $L_{{reg}}$")
-        file = io.BytesIO()
-        fig.savefig(file, format="svg")
+        report.save_figure(fig, "own_scatter", pd.DataFrame({"x": drawn}), record(IDS[0]) | {"command": IDS[1]})
         plt.close(fig)
-    tree = ElementTree.fromstring(file.getvalue())
+    tree = ElementTree.fromstring((figures / "own_scatter.svg").read_bytes())
     assert not {node.tag.rpartition("}")[2] for node in tree.iter()} & {"script", "image", "a", "foreignObject"}
+    assert not [name for node in tree.iter() for name in node.attrib if name.startswith("on")]
     told = {plain("".join(node.itertext())) for node in tree.iter() if node.tag.endswith("}text")}
-    assert not [text for text in drawn if plain(visible(text)) not in told]
+    assert letters == "path" or not [text for text in drawn if plain(visible(text)) not in told]
+    assert read_record(figures / "own_scatter.svg")["command"] == IDS[1]
