@@ -4,6 +4,7 @@ import errno
 import os
 import shutil
 import tempfile
+import time
 import uuid
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
@@ -12,8 +13,10 @@ from pathlib import Path
 from sapnet_core import paths
 from sapnet_core.file_kinds import printable
 
-__all__ = ["DiskFault", "REMEDIES", "discard", "in_runs", "must_be_writable", "one_line_faults", "told"]
+__all__ = ["DiskFault", "HOUR", "REMEDIES", "discard", "in_runs", "must_be_writable", "one_line_faults", "remove",
+           "tidy", "told"]  # fmt: skip
 
+HOUR = 3600.0  # seconds
 IN_THE_WAY = "move away what lies there in place of a folder or a file"
 REMEDIES = {
     errno.ENOSPC: "make room on its disk",
@@ -34,6 +37,7 @@ REMEDIES = {
     errno.EIO: "check the disk",
     errno.ESTALE: "mount the network folder anew",
 }
+NO_PLACE = (errno.EMFILE, errno.ENFILE)  # another folder would not help
 
 
 class DiskFault(OSError):
@@ -56,7 +60,7 @@ def told(error: OSError, place: Path | str, setting: str = "") -> OSError:
     if remedy is None or (isinstance(error, DiskFault) and not setting):
         return error
     at = Path(os.fsdecode(error.filename)) if named else Path(place)
-    if setting:
+    if setting and error.errno not in NO_PLACE:
         if not Path(os.path.realpath(at)).is_relative_to(os.path.realpath(place)):
             return error
         remedy += f", or set {setting} to another folder; run again, and what is whole stays"
@@ -107,7 +111,20 @@ def discard(path: Path) -> None:
             os.rename(path, gone)
         except FileNotFoundError:  # another process was first
             return
-    if gone.is_dir() and not gone.is_symlink():
-        shutil.rmtree(gone, ignore_errors=True)
+    remove(gone)
+
+
+def remove(path: Path) -> None:
+    """Delete a file, a link, or a folder with all in it, as far as it can be."""
+    if path.is_dir() and not path.is_symlink():
+        shutil.rmtree(path, ignore_errors=True)
     else:
-        gone.unlink(missing_ok=True)
+        path.unlink(missing_ok=True)
+
+
+def tidy(folder: Path) -> None:
+    """Remove what killed runs left half-written in a folder: hidden files an hour old. Younger ones may be in work."""
+    for left in folder.glob(".*"):
+        with suppress(OSError):  # gone already
+            if time.time() - left.lstat().st_mtime > HOUR:
+                remove(left)

@@ -16,7 +16,8 @@ from pathlib import Path
 import torch
 from torch import Tensor
 
-from sapnet_core.storage import read_tensors, write_tensors
+from sapnet_core.disk import discard
+from sapnet_core.sealed import Damaged, read_sealed, write_sealed
 
 __all__ = ["Keep", "LOOKS"]
 
@@ -46,19 +47,25 @@ class Keep:
 
         Args:
             state: all that learns, live, by name; after a kill it is filled from the file, and so is the optimizer.
-                A file that is damaged, or was left by other code, another torch or another device, is not used; of a
-                damaged one that is said on standard error.
+                A file that is damaged, or was left by other code, another torch or another device, is not used, which
+                is said on standard error.
+
+        Raises:
+            OSError: the file cannot be read just now, be it whole or not.
         """
-        if not (self.file and os.path.lexists(self.file)):
+        if self.file is None:
             return 0, []
         try:
-            tensors, meta = read_tensors(self.file)
-            damaged = meta["digest"] != _digest(tensors, meta)
-        except (OSError, ValueError, KeyError, TypeError, AttributeError):
-            damaged = True
-        if damaged:
-            print(f"{self.file}: damaged: the training begins anew", file=sys.stderr, flush=True)
-        if damaged or meta.get("written by") != self._stamp(state):
+            tensors, meta = read_sealed(self.file)
+        except FileNotFoundError:
+            return 0, []
+        except Damaged as error:
+            print(f"{error}: the training begins anew", file=sys.stderr, flush=True)
+            discard(self.file)
+            return 0, []
+        if meta["written by"] != self._stamp(state):
+            print(f"{self.file}: was left by other code, another torch or another device: the training begins anew",
+                  file=sys.stderr, flush=True)  # fmt: skip
             return 0, []
         parts = _grouped(tensors)
         with torch.no_grad():
@@ -97,10 +104,10 @@ class Keep:
             tensors["rng/cuda"] = torch.cuda.get_rng_state(_device(state))
         tensors = {name: value.detach().cpu().clone() for name, value in tensors.items()}
         meta = {"written by": self._stamp(state), "done": done, "curve": json.dumps(curve)}  # text keeps the order
-        write_tensors(self.file, tensors, {**meta, "digest": _digest(tensors, meta)})
+        write_sealed(self.file, tensors, meta)
 
     def _stamp(self, state: State) -> list[str]:
-        return [self.file.name, torch.__version__, _device(state).type, _code()]
+        return [torch.__version__, _device(state).type, _code()]
 
 
 def _device(state: State) -> torch.device:
@@ -114,15 +121,6 @@ def _grouped(tensors: State) -> dict[str, dict[str, Tensor]]:
         first, _, rest = name.partition("/")
         groups.setdefault(first, {})[rest] = value
     return groups
-
-
-def _digest(tensors: State, meta: dict) -> str:
-    """Over names, shapes and bits of the tensors, and what is written beside them."""
-    sha = hashlib.sha256(json.dumps({k: v for k, v in meta.items() if k != "digest"}, sort_keys=True).encode())
-    for name in sorted(tensors):
-        sha.update(f"{name}{tuple(tensors[name].shape)}{tensors[name].dtype}".encode())
-        sha.update(tensors[name].contiguous().flatten().view(torch.uint8).numpy().tobytes())
-    return sha.hexdigest()
 
 
 @lru_cache

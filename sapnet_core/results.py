@@ -25,7 +25,7 @@ import pandas as pd
 import torch
 
 from sapnet_core import paths
-from sapnet_core.disk import discard, in_runs, must_be_writable
+from sapnet_core.disk import HOUR, discard, in_runs, must_be_writable, remove
 from sapnet_core.executors import spread
 from sapnet_core.file_kinds import found_at
 from sapnet_core.fitting import FittedTrial, fit_looks, fit_stack, label_count, stack_key
@@ -39,7 +39,6 @@ __all__ = ["trial_folder", "damage", "run_trial", "run_looks", "run_stack", "run
 
 Progress = Callable[[int, int], None]  # (done, of all)
 STACK = 25  # trials side by side: enough to fill a GPU, few enough for its memory
-DAY = 86400.0  # seconds
 FILES = ("config.json", "metrics.json", "predictions.csv", "curves.csv", "run.json")
 DIGEST = "digest"
 UNSIGNED = f"has no file {DIGEST!r}, as results of earlier versions"
@@ -71,13 +70,13 @@ def damage(folder: Path) -> str:
                 return UNSIGNED if name == DIGEST and not found else f"{name} is {found or 'missing'}"
             with open(folder / name, "rb") as file:
                 if name == DIGEST:
-                    known = file.read(4096).decode("ascii", "replace").splitlines()
+                    known = file.read(4096).decode("ascii", "replace")
                 else:
                     sums.append(hashlib.file_digest(file, "sha256"))
         except FileNotFoundError:  # another process takes it away, as damaged
             return f"{name} is missing"
     whole, *parts = _digest(folder.name, sums).splitlines()
-    if known[:1] == [whole]:
+    if known.splitlines() in ([whole], [whole, *parts]):
         return ""
     changed = [name for name, part in zip(FILES, parts, strict=True) if part not in known]
     return f"{changed[0]} was damaged or edited" if 0 < len(changed) < len(FILES) else (
@@ -150,7 +149,7 @@ def run_looks(trials: Sequence[Trial], device: str = "cpu") -> list[Path]:
                 data = trial_data(todo[0], device=device)
                 for trial, fitted in zip(todo, fit_looks(todo, data, device, file), strict=True):
                     _write(trial, data, fitted, (time.perf_counter() - started) / len(todo), device)
-            file.unlink(missing_ok=True)
+            discard(file)
     return [trial_folder(trial) for trial in trials]
 
 
@@ -167,7 +166,7 @@ def run_stack(trials: Sequence[Trial], device: str = "cpu") -> list[Path]:
         fitted = fit_stack(list(trials), data, device, file)
         each = (time.perf_counter() - started) / len(trials)
         folders = [_write(*one, each, device) for one in zip(trials, data, fitted, strict=True)]
-        file.unlink(missing_ok=True)
+        discard(file)
     return folders
 
 
@@ -183,9 +182,9 @@ def _tidy() -> None:
     for left in (paths.runs() / "trials").glob(".*"):
         training, name = left.name.startswith(".training-"), left.stem.removeprefix(".training-")
         with suppress(OSError):  # gone already
-            old = time.time() - left.stat().st_mtime > (60 * DAY if training else DAY / 24)
+            old = time.time() - left.lstat().st_mtime > (60 * 24 * HOUR if training else HOUR)
             if old or (training and not damage(left.with_name(name))):
-                shutil.rmtree(left) if left.is_dir() and not left.is_symlink() else left.unlink()
+                remove(left)
 
 
 def _write(trial: Trial, data: TrialData, trained: FittedTrial, seconds: float, device: str) -> Path:

@@ -22,6 +22,7 @@ from sapnet_core.data.footage import BOXES, DiskFootage, TwinFootage
 from sapnet_core.data.records import Record
 from sapnet_core.data.sequences import is_sequence, sequence_digest, sequence_features
 from sapnet_core.data.source import SOURCES, records_digest, source_records
+from sapnet_core.disk import in_runs
 from sapnet_core.methods.settings import check_settings
 from sapnet_core.profiles import DATASETS, finefs_split
 from sapnet_core.selection import SELECT
@@ -137,7 +138,8 @@ def _digested_records(
     """Records and their digest."""
     rules = paths.skip_bad(), finefs_split()  # read from the environment, which a live kernel may change
     folder = paths.runs() / "annotations"
-    return _read_records(dataset, train, test, twin_seed, _data_root(source), folder, *rules)
+    with in_runs():
+        return _read_records(dataset, train, test, twin_seed, _data_root(source), folder, *rules)
 
 
 def _data_root(source: str) -> Path | None:
@@ -234,7 +236,8 @@ def prepare_trials(
         records, _ = _digested_records(*made_of)
         if not is_sequence(records):
             passes |= dict.fromkeys(_passes(records, footage, teacher, reading, backbone))
-    prepare_features(list(passes), jobs=jobs, folder=paths.runs() / "features", device=device, progress=progress)
+    with in_runs():
+        prepare_features(list(passes), jobs=jobs, folder=paths.runs() / "features", device=device, progress=progress)
 
 
 def trial_data(
@@ -248,7 +251,8 @@ def trial_data(
         ValueError: the dataset has no such group, or its records no such target.
     """
     t = trial
-    records, features = _data(*_sources(t), device, _How(jobs, progress))
+    with in_runs():
+        records, features = _data(*_sources(t), device, _How(jobs, progress))
     if t.group:
         index = torch.tensor([i for i, r in enumerate(records) if r.group == t.group])
         if not len(index):

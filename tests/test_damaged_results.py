@@ -3,15 +3,18 @@
 import errno
 import json
 import os
+import resource
 import shutil
 from dataclasses import replace
 from pathlib import Path
 
 import pytest
+from torch import ones
 
 from sapnet_core import results, trials
 from sapnet_core.data.source import source_records
-from sapnet_core.results import curves, damage, predictions, run_trials, trial_folder
+from sapnet_core.results import curves, damage, predictions, run_facts, run_trials, trial_folder
+from sapnet_core.sealed import write_sealed
 from sapnet_core.trials import Trial
 
 ONE = Trial("finediving", "drawn", "mlp", 0.5, 0, "score", 40, 12, steps=3, size=48)
@@ -66,6 +69,18 @@ def a_folder_in_place_of(name: str):
     return damage_it
 
 
+def a_pipe_in_place_of(name: str):
+    def damage_it(folder: Path) -> None:
+        (folder / name).unlink()
+        os.mkfifo(folder / name)
+
+    return damage_it
+
+
+def another_file_of_that_name(name: str):
+    return lambda folder: shutil.copy(trial_folder(OTHER) / name, folder)
+
+
 DAMAGE = {
     "metrics torn": edit("metrics.json", lambda c: c[:20]),
     "metrics edited": edit("metrics.json", lambda c: c.replace(b'"rho": ', b'"rho": 0.99, "was": ')),
@@ -92,6 +107,9 @@ DAMAGE = {
     "a file": a_file,
     "a link that leads nowhere": a_link,
     **{f"without {name}": lambda folder, name=name: (folder / name).unlink() for name in results.FILES},
+    **{f"a pipe for {name}": a_pipe_in_place_of(name) for name in ("predictions.csv", "digest")},
+    **{f"another trial's {name}": another_file_of_that_name(name) for name in ("predictions.csv", "metrics.json")},
+    "digest huge": lambda folder: os.truncate(folder / "digest", 1 << 42),
     **{f"a folder for {name}": a_folder_in_place_of(name) for name in ("metrics.json", "digest")},
 }
 
@@ -102,7 +120,8 @@ def test_damage_is_named_and_mended(runs, name, capsys):
     before = {file: (folder / file).read_bytes() for file in SAME}
     DAMAGE[name](folder)
     assert damage(folder)
-    for read in (lambda: results.results([ONE]), lambda: predictions(ONE), lambda: curves(ONE)):
+    reads = (lambda: results.results([ONE]), lambda: predictions(ONE), lambda: curves(ONE), lambda: run_facts(ONE))
+    for read in reads:
         with pytest.raises(ValueError) as error:
             read()
         assert str(folder) in str(error.value) and "\n" not in str(error.value) and "again" in str(error.value)
@@ -114,6 +133,76 @@ def test_damage_is_named_and_mended(runs, name, capsys):
     assert len(predictions(ONE)) == 12 and not [*folder.parent.glob(".damaged*")]
     run_trials([ONE, OTHER])
     assert not capsys.readouterr().err  # nothing to say of what is whole
+
+
+@pytest.mark.parametrize("name", results.FILES)
+def test_the_damaged_file_is_named(runs, tmp_path, name):
+    folder = Path(shutil.copytree(trial_folder(ONE), tmp_path / trial_folder(ONE).name))
+    assert not damage(folder)
+    edit(name, lambda c: c + b" ")(folder)
+    assert damage(folder).startswith(name)
+
+
+def test_a_result_on_another_disk_is_taken_through_a_link(runs, tmp_path, monkeypatch):
+    there = Path(shutil.copytree(runs / "trials", tmp_path / "disk"))
+    (tmp_path / "runs").mkdir()
+    shutil.copytree(runs / "annotations", tmp_path / "runs" / "annotations")
+    (tmp_path / "runs" / "trials").mkdir()
+    monkeypatch.setenv("SAPNET_RUNS", str(tmp_path / "runs"))
+    trial_folder(ONE).symlink_to(there / trial_folder(ONE).name)
+    assert run_trials([ONE]) == [trial_folder(ONE)] and trial_folder(ONE).is_symlink()
+    edit("metrics.json", lambda c: b"")(trial_folder(ONE))
+    shutil.copytree(runs / "features", tmp_path / "runs" / "features")
+    run_trials([ONE])
+    assert not trial_folder(ONE).is_symlink() and len([*there.iterdir()]) == 2  # what the link led to is left alone
+
+
+def test_what_cannot_be_read_just_now_is_not_taken_away(runs):
+    """Too many open files are no damage."""
+    before = {f.name: f.read_bytes() for f in trial_folder(ONE).iterdir()}
+    soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
+    first = os.dup(0)
+    os.close(first)
+    resource.setrlimit(resource.RLIMIT_NOFILE, (first, hard))
+    try:
+        for use in (lambda: predictions(ONE), lambda: run_trials([ONE])):
+            with pytest.raises(OSError, match="ulimit") as error:
+                use()
+            assert error.value.errno == errno.EMFILE and "\n" not in str(error.value)
+    finally:
+        resource.setrlimit(resource.RLIMIT_NOFILE, (soft, hard))
+    assert {f.name: f.read_bytes() for f in trial_folder(ONE).iterdir()} == before and not damage(trial_folder(ONE))
+
+
+def test_a_damaged_folder_that_comes_while_a_trial_is_trained_is_replaced(runs, monkeypatch):
+    trial = replace(ONE, seed=12)
+    folder, write = trial_folder(trial), results.write_text
+
+    def meanwhile(path, text):
+        if not folder.exists():
+            shutil.copytree(trial_folder(ONE), folder)
+        return write(path, text)
+
+    monkeypatch.setattr(results, "write_text", meanwhile)
+    run_trials([trial])
+    assert not damage(folder) and json.loads((folder / "config.json").read_bytes())["seed"] == 12
+    shutil.rmtree(folder)
+
+
+def hide(several, device):
+    """A worker elsewhere, whose result comes damaged."""
+    folder = trial_folder(several[0])
+    shutil.copytree(trial_folder(ONE), folder)
+    return [str(folder)]
+
+
+def test_a_result_that_comes_damaged_from_elsewhere_is_named(runs, monkeypatch):
+    monkeypatch.setattr(results.time, "sleep", lambda seconds: None)
+    monkeypatch.setattr(results, "_run", hide)
+    trial = replace(ONE, seed=13)
+    with pytest.raises(FileNotFoundError, match="is not here whole .*another trial.*workers must share"):
+        run_trials([trial])
+    shutil.rmtree(trial_folder(trial))
 
 
 def test_results_of_earlier_versions_are_counted_and_made_again(runs, capsys):
@@ -165,12 +254,14 @@ def test_folders_that_cannot_be_used_are_one_line(tmp_path, monkeypatch, way):
 def test_a_damaged_training_is_named_and_begun_anew(runs, monkeypatch, capsys):
     trial = replace(ONE, seed=11, method="sap-net", steps=4)
     file = results._training_file(trial_folder(trial).name)
-    for content in (b"", b"no tensors", b"\x00" * 100):
-        file.write_bytes(content)
+    of_another = write_sealed(file.with_name(f"{file.stem}x.safetensors"), {"state/x": ones(1)}, {"done": 2})
+    for content in (b"", b"no tensors", b"\x00" * 100, of_another.read_bytes(), None):
+        file.mkdir() if content is None else file.write_bytes(content)
         run_trials([trial])
         said = capsys.readouterr().err
         assert said.count("\n") == 1 and file.name in said and not file.exists()
         shutil.rmtree(trial_folder(trial))
+    of_another.unlink()
 
 
 def damaged_text(file: Path) -> None:

@@ -1,5 +1,7 @@
 """The feature store: what it keeps is right, the same however it is made, and never half of a thing."""
 
+import os
+import time
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
 from pathlib import Path
@@ -177,36 +179,93 @@ def test_features_are_joined_by_key_in_any_order_and_read_again(records, stored,
     assert torch.equal(again.factors, first.factors[order])
 
 
-DAMAGE = ["torn", "changed", "absent", "another's", "empty", "a link", "a list", "other keys"]
+def rewritten(change):
+    def damage(file, _):
+        tensors, metadata = read_tensors(file)
+        write_tensors(file, tensors, change(tensors, metadata))
+
+    return damage
+
+
+def in_its_place(put):
+    def damage(file, _):
+        file.unlink()
+        put(file)
+
+    return damage
+
+
+DAMAGE = {
+    "torn": lambda file, _: file.write_bytes(file.read_bytes()[:-100]),
+    "another's": lambda file, other: file.write_bytes(other.read_bytes()),
+    "empty": lambda file, _: file.write_bytes(b""),
+    "changed": rewritten(lambda t, m: t["frame"][0, 0].add_(1) is None or m),
+    "a list": rewritten(lambda t, m: [1]),
+    "other keys": rewritten(lambda t, m: m | {"keys": 3, "skipped": None}),
+    "left out": rewritten(lambda t, m: m | {"keys": m["keys"][:1], "skipped": {m["keys"][1]: "torn"}}),
+    "a link": in_its_place(lambda file: file.symlink_to("nowhere")),
+    "a folder": in_its_place(lambda file: (file / "deep").mkdir(parents=True)),
+    "a pipe": in_its_place(os.mkfifo),
+}
 
 
 @pytest.mark.parametrize("damage", DAMAGE)
-def test_what_is_damaged_is_made_again_and_the_rest_read(records, tmp_path, monkeypatch, damage):
+def test_what_is_damaged_is_named_and_made_again_and_the_rest_read(records, tmp_path, monkeypatch, damage, capsys):
     kept = twin_features(records[:4], size=SIZE, folder=tmp_path, jobs=1)
-    files = sorted(tmp_path.rglob("*.safetensors"))
-    assert len(files) == 2
-    if damage == "torn":
-        files[0].write_bytes(files[0].read_bytes()[:-100])
-    elif damage == "absent":
-        files[0].unlink()
-    elif damage == "another's":
-        files[0].write_bytes(files[1].read_bytes())
-    elif damage == "empty":
-        files[0].write_bytes(b"")
-    elif damage == "a link":
-        files[0].unlink()
-        files[0].symlink_to(tmp_path / "nowhere")
-    elif damage in ("a list", "other keys"):
-        tensors, metadata = read_tensors(files[0])
-        write_tensors(files[0], tensors, [1] if damage == "a list" else metadata | {"keys": 3, "skipped": None})
-    else:
-        tensors, metadata = read_tensors(files[0])
-        tensors["frame"][0, 0, 0] += 1
-        write_tensors(files[0], tensors, metadata)
+    file, other = sorted(tmp_path.rglob("*.safetensors"))
+    before = file.read_bytes()
+    DAMAGE[damage](file, other)
     rendered = []
     monkeypatch.setattr(footage, "simulate", lambda r, **rest: rendered.append(r) or simulate(r, **rest))
+    capsys.readouterr()
     assert same(twin_features(records[:4], size=SIZE, folder=tmp_path, jobs=1), kept)
-    assert len(rendered) == 2
+    said = capsys.readouterr().err
+    assert said.startswith(f"{file}: ") and said.count("\n") == 1 and said.endswith("made again\n")
+    assert len(rendered) == 2 and file.read_bytes() == before and len([*tmp_path.rglob("*")]) == 3
+
+
+def test_a_shard_of_other_videos_under_its_name_is_not_used(records, tmp_path, capsys):
+    """Of the same records, so that the keys are right: what is seen differs."""
+    kept = twin_features(records[:2], size=SIZE, folder=tmp_path, jobs=1)
+    (file,) = tmp_path.rglob("*.safetensors")
+    twin_features(records[:2], size=SIZE, seed=1, folder=tmp_path / "other", jobs=1)
+    (other,) = (tmp_path / "other").rglob("*.safetensors")
+    file.write_bytes(other.read_bytes())
+    assert same(twin_features(records[:2], size=SIZE, folder=tmp_path, jobs=1), kept)
+    assert capsys.readouterr().err.startswith(f"{file}: ")
+
+
+def test_shards_of_earlier_versions_are_counted_and_made_again(records, tmp_path, capsys):
+    kept = twin_features(records[:4], size=SIZE, folder=tmp_path, jobs=1)
+    for file in tmp_path.rglob("*.safetensors"):
+        tensors, metadata = read_tensors(file)
+        write_tensors(file, tensors, {name: value for name, value in metadata.items() if name != "seal"})
+    assert same(twin_features(records[:4], size=SIZE, folder=tmp_path, jobs=1), kept)
+    said = capsys.readouterr().err
+    assert said.count("\n") == 1 and "2 files of earlier versions" in said
+
+
+def test_folders_that_cannot_be_written_are_said_before_work(records, tmp_path, monkeypatch):
+    monkeypatch.setattr(footage, "simulate", lambda *_, **__: pytest.fail("a video was made in vain"))
+    (tmp_path / "file").write_text("")
+    (tmp_path / "features").mkdir()
+    (tmp_path / "features" / records[0].dataset).write_text("")
+    places = {tmp_path / "file": "file: ", tmp_path / "file" / "deep": "file: ", tmp_path / ("x" * 300): "too long",
+              tmp_path / "features": f"{records[0].dataset}: "}  # fmt: skip
+    for folder, named in places.items():
+        with pytest.raises(OSError, match=named) as error:
+            twin_features(records, size=SIZE, folder=folder, jobs=1)
+        assert "\n" not in str(error.value)
+
+
+def test_what_killed_runs_left_is_removed_when_old(records, tmp_path):
+    folder = tmp_path / records[0].dataset
+    folder.mkdir()
+    for name, hours in ((".a.1.b.tmp", 2), (".c.1.d.tmp", 0)):
+        (folder / name).write_bytes(b"half")
+        os.utime(folder / name, (time.time() - hours * 3600,) * 2)
+    twin_features(records[:2], size=SIZE, folder=tmp_path, jobs=1)
+    assert [file.name for file in folder.glob(".*")] == [".c.1.d.tmp"]
 
 
 def test_two_writers_at_once_leave_whole_files(records, stored, tmp_path):

@@ -142,7 +142,7 @@ def test_a_stack_goes_on_to_the_same_bits(tmp_path):
 
 
 @pytest.mark.parametrize("harm", ["flip a bit", "cut", "empty", "text", "of another trial", "by other code"])
-def test_a_damaged_or_foreign_file_is_not_used(harm, tmp_path, monkeypatch):
+def test_a_damaged_or_foreign_file_is_named_and_not_used(harm, tmp_path, monkeypatch, capsys):
     file = tmp_path / ".training-x.safetensors"
     with pytest.raises(Killed):
         trained("mlp", {}, file, 20)
@@ -157,12 +157,14 @@ def test_a_damaged_or_foreign_file_is_not_used(harm, tmp_path, monkeypatch):
     net = torch.nn.Linear(1, 1)
     begin = Keep(file=file).begin(net.state_dict(), torch.optim.Adam(net.parameters(), fused=True))
     assert begin == (0, [])
+    said = capsys.readouterr().err
+    assert said.startswith(f"{file}: ") and said.count("\n") == 1 and said.endswith("the training begins anew\n")
     weights, rest = trained("mlp", {}, None, 0)[0], trained("mlp", {}, file, 0)[0]
     assert all(torch.equal(rest[name], value) for name, value in weights.items())
 
 
 def test_quick_trainings_write_no_file(runs, monkeypatch):
-    monkeypatch.setattr(keep, "write_tensors", lambda *_: pytest.fail("a minute has not passed"))
+    monkeypatch.setattr(keep, "write_sealed", lambda *_: pytest.fail("a minute has not passed"))
     run_trial(SMALL)
     assert not [f.name for f in (runs / "trials").iterdir() if f.name.startswith(".")]
 

@@ -15,14 +15,13 @@ from pathlib import Path
 import torch
 from torch import Tensor
 
-from sapnet_core.backbone import state_digest
 from sapnet_core.clipwise import Clipwise
 from sapnet_core.data import backbones
 from sapnet_core.data.clips import SAMPLED, default_reading
 from sapnet_core.data.footage import Clip, DiskFootage, TwinFootage
 from sapnet_core.data.records import Record
 from sapnet_core.data.views import OTHER_VIEWS, VIEWS, view_of
-from sapnet_core.storage import write_tensors
+from sapnet_core.sealed import write_sealed
 from sapnet_core.threads import torch_threads
 from sapnet_core.workers import LOST, WorkerPool
 
@@ -174,5 +173,5 @@ def _compute(group: list[Job], loaded: Iterator[Clip | str] | None = None) -> li
     keys = [r.key for r in first.of.records if r.key not in bad]
     for job, own in zip(group, out, strict=True):
         tensors = {name: torch.cat(parts) for name, parts in (own | truth).items() if parts}
-        write_tensors(job.path, tensors, {"keys": keys, "skipped": bad, "digest": state_digest(tensors)})
+        write_sealed(job.path, tensors, {"keys": keys, "skipped": bad})
     return group

@@ -2,28 +2,31 @@
 
 Records are cut into shards; a shard is one file, named by a hash of all that its numbers depend on: records, footage
 (seed, size and simulator of twins; files on disk), reading, views, backbone weights. So a file is never recomputed
-while that holds, and never read when it does not. A file is whole or absent, checked when read, and a second writer
-writes the same. How they are computed: `data.extraction`.
+while that holds, and never read when it does not. A file is whole or absent, and a second writer writes the same; it is
+checked when read: one that was damaged is named on standard error and made again. How they are computed:
+`data.extraction`.
 """
 
 import hashlib
 import json
+import sys
 from collections.abc import Callable, Iterator, Sequence
+from contextlib import closing
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 
 import torch
 from torch import Tensor
 
-from sapnet_core.backbone import state_digest
 from sapnet_core.data import backbones, extraction
 from sapnet_core.data.clips import SAMPLED, default_reading, step_positions, steps_per_clip
 from sapnet_core.data.extraction import TRUTH, Footage, Job, Pass
 from sapnet_core.data.footage import TwinFootage
 from sapnet_core.data.records import Record
 from sapnet_core.data.views import VIEWS
+from sapnet_core.disk import discard, must_be_writable, tidy
+from sapnet_core.sealed import Damaged, Unsealed, read_sealed
 from sapnet_core.sim.settings import SimSettings
-from sapnet_core.storage import read_tensors
 
 __all__ = ["Features", "features_digest", "prepare_features", "twin_features", "video_features"]
 
@@ -99,6 +102,8 @@ def video_features(
     Raises:
         ValueError: no records, several datasets, a key twice, or an unknown view or backbone.
         VideoError: a video on disk cannot be read and `footage.skip` is off, or none can.
+        OSError: `folder` cannot be written, or a file in it not be read; one line says which, and what to do.
+        RuntimeError: a worker process was killed.
     """
     one = Pass(tuple(records), footage, reading, tuple(views), backbone)
     found = {job.path: shard for job, shard in _shards([one], folder, jobs, str(device), progress)}
@@ -135,22 +140,35 @@ def _shards(
     """Every shard of the passes, as `_read` gives it, when it is there."""
     every = {job.path: job for one in passes for job in _cut(one, Path(folder), device)}.values()
     missing, done, of = [], 0, sum(len(job.of.records) for job in every)
+    unsealed = 0
     for job in every:
-        if (shard := _read(job)) is None:
+        try:
+            shard = _read(job)
+        except Damaged as error:
+            unsealed += (old := isinstance(error, Unsealed))
+            if not old:
+                print(f"{error}: it is made again", file=sys.stderr, flush=True)
+            discard(job.path)
+            shard = None
+        if shard is None:
             missing.append(job)
         else:
             done += len(job.of.records)
             yield job, shard
+    if unsealed:
+        print(f"{folder}: {unsealed} files of earlier versions have no seal: made again", file=sys.stderr, flush=True)
+    for place in {job.path.parent for job in missing}:
+        must_be_writable(place)
+        tidy(place)
     if progress and missing:
         progress(done, of)
-    for group in extraction.compute_all(missing, jobs):
-        for job in group:
-            if (shard := _read(job)) is None:
-                raise OSError(f"{job.path}: written, but not read back whole: check the disk, then run again")
-            done += len(job.of.records)
-            yield job, shard
-        if progress:
-            progress(done, of)
+    with closing(extraction.compute_all(missing, jobs)) as groups:
+        for group in groups:
+            for job in group:
+                done += len(job.of.records)
+                yield job, _read_back(job)
+            if progress:
+                progress(done, of)
 
 
 def _cut(one: Pass, folder: Path, device: str) -> list[Job]:
@@ -172,15 +190,21 @@ def _hash(parts: list) -> str:
 
 
 def _read(job: Job) -> tuple[dict[str, Tensor], list[str], dict[str, str]] | None:
-    """The shard's tensors, the keys of their rows and the reasons of those left out; None where the file is absent,
-    torn, or not what its name says, or leaves videos out and that is not asked for."""
+    """The shard's tensors, the keys of their rows and the reasons of those left out; None where the file is absent, or
+    leaves videos out and that is not asked for. Raises as `read_sealed`."""
     try:
-        tensors, metadata = read_tensors(job.path)
-        keys, bad = list(metadata.get("keys", [])), dict(metadata.get("skipped", {}))
-    except (OSError, ValueError, TypeError, AttributeError):
+        tensors, metadata = read_sealed(job.path)
+    except FileNotFoundError:
         return None
-    asked = [r.key for r in job.of.records]
-    whole = keys == [key for key in asked if key not in bad] and set(bad) <= set(asked)
-    if not whole or (bad and not job.of.footage.skip) or metadata.get("digest") != state_digest(tensors):
-        return None
-    return tensors, keys, bad
+    left_out = metadata["skipped"] and not job.of.footage.skip
+    return None if left_out else (tensors, metadata["keys"], metadata["skipped"])
+
+
+def _read_back(job: Job) -> tuple[dict[str, Tensor], list[str], dict[str, str]]:
+    """A shard that was just written."""
+    try:
+        if shard := _read(job):
+            return shard
+    except Damaged:
+        pass
+    raise OSError(f"{job.path}: written, but not read back whole: check the disk, then run again")
