@@ -81,7 +81,7 @@ def _on(executor: Executor, work: Callable, tasks: dict[int, tuple]) -> Iterator
         raise ConnectionError("the place where work runs went away: start it and run again, it goes on from here"
                               ) from error  # fmt: skip
     finally:
-        for future in futures:
+        for future in futures if not isinstance(executor, WorkerPool) else ():  # which does so itself, in its own order
             future.cancel()
 
 

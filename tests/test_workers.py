@@ -54,13 +54,17 @@ def alive(pid: int) -> bool:
 SCRIPT = """
     import sys
     from sapnet_core.command_line import one_line_errors
+    from sapnet_core.executors import spread
     from sapnet_core.workers import WorkerPool
     from test_workers import wait_for_the_end
 
     @one_line_errors
     def main():
+        tasks = [(sys.argv[1], index) for index in range(5)]
+        if sys.argv[2] == "trials":
+            return len([*spread(wait_for_the_end, tasks, jobs=2)])
         with WorkerPool(2) as pool:
-            for future in [pool.submit(wait_for_the_end, sys.argv[1], index) for index in range(5)]:
+            for future in [pool.submit(wait_for_the_end, *task) for task in tasks]:
                 future.result()
 
     if __name__ == "__main__":
@@ -68,17 +72,17 @@ SCRIPT = """
 """
 
 
-STOPS = [(signal.SIGINT, True), (signal.SIGINT, False), (signal.SIGTERM, False)]
+STOPS = [("trials", signal.SIGINT, True), ("features", signal.SIGINT, False), ("trials", signal.SIGTERM, False)]
 
 
-@pytest.mark.parametrize("number, whole_group", STOPS)
-def test_a_command_that_is_stopped_ends_its_workers(tmp_path, number, whole_group):
+@pytest.mark.parametrize("what, number, whole_group", STOPS)
+def test_a_command_that_is_stopped_ends_its_workers(tmp_path, what, number, whole_group):
     """As a terminal does it, which interrupts every process at once, or by its number alone."""
     (tmp_path / "asks.py").write_text(textwrap.dedent(SCRIPT))
     work = tmp_path / "work"
     work.mkdir()
     environment = {**os.environ, "PYTHONPATH": os.pathsep.join((str(paths.root()), str(paths.root() / "tests")))}
-    asks = subprocess.Popen([sys.executable, tmp_path / "asks.py", work], env=environment, stderr=subprocess.PIPE,
+    asks = subprocess.Popen([sys.executable, tmp_path / "asks.py", work, what], env=environment, stderr=subprocess.PIPE,
                             text=True, start_new_session=True)  # fmt: skip
     end = time.monotonic() + WAIT
     while len(found := [*work.iterdir()]) < 2 and time.monotonic() < end:
