@@ -1,11 +1,18 @@
 """What all tests share: few threads, and where the official label files lie on a developer's disk."""
 
+import signal
 from pathlib import Path
 
 import pytest
 import torch
 
 OFFICIAL = Path(__file__).resolve().parent.parent.parent / "shared" / "datasets"
+
+
+def pytest_configure():
+    """Let Ctrl-C be heard: what a shell starts in the background ignores it, and so would all that tests start."""
+    if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:
+        signal.signal(signal.SIGINT, signal.default_int_handler)
 
 
 @pytest.fixture(scope="session", autouse=True)
