@@ -8,15 +8,20 @@ written out in full. A file may be short and still ask for much memory: what cal
 
 import pickle
 import struct
+import sys
 from collections.abc import Callable, Mapping
 
 import numpy as np
 
 __all__ = ["Machine", "Refused", "key", "word"]
 
-STEPS = 2_000_000  # the largest official file takes 290,000; so many empty sets, the largest container, are 0.5 GB
+STEPS = 1_000_000  # the largest official file takes 290,000; so many empty sets, the largest container, are 0.2 GB
 DEPTH = 64  # containers inside one another; official files have 4
-KEY_BITS = 61  # Python hashes a larger integer to a smaller one, so a file could choose many keys with equal hashes
+PART = 128  # bytes of a text or an array that count as one part, as each shorter value does
+LINE = 1000  # bytes of a number or a name that stands in a line of its own
+# A file could choose many keys of equal hash, among which Python searches one by one: integers from 2^61 on hash as
+# smaller ones do, and -1 as -2; in tuples, of hashes of 64 bits, it takes few more to find as many.
+KEY_BITS, KEY_PARTS, PART_BITS = 60, 4, 32
 
 
 class Refused(ValueError):
@@ -30,11 +35,15 @@ def word(value: object) -> str:
 
 def key(value: object) -> object:
     """A key of a dict or a member of a set: plain, so that its hash costs little and many cannot be made to clash."""
-    for part in value if isinstance(value, tuple) else (value,):
-        if not isinstance(part, str | bytes | int | float | complex | np.number | np.bool | np.str_ | None):
+    parts, bits = (value, PART_BITS) if isinstance(value, tuple) else ((value,), KEY_BITS)
+    if len(parts) > KEY_PARTS:
+        raise Refused(f"has a key of {len(parts)} parts, and keys have at most {KEY_PARTS}")
+    for part in parts:
+        if isinstance(part, int | np.integer):
+            if int(part).bit_length() > bits:
+                raise Refused("has a number of too many digits as a key")
+        elif not (isinstance(part, str | bytes | None) or (bits == KEY_BITS and isinstance(part, NUMBERS))):
             raise Refused(f"has a {type(part).__name__} as a key, and keys are text and numbers")
-        if isinstance(part, int) and part.bit_length() >= KEY_BITS:
-            raise Refused("has a number of more than 18 digits as a key")
     return value
 
 
@@ -61,7 +70,7 @@ class Machine:
         self.content, self.place, self.stack, self.memo = content, place, [], {}
         self.names, self.states, self.persistent = names, states or {}, persistent
         self.callable = [function for function in names.values() if callable(function)]
-        self.leaves = (*LEAVES, *leaves)
+        self.leaves = (bool, int, float, *leaves)
         self.room = 2 * len(content) + 2**20  # bytes that arrays and sets may still take
 
     def run(self) -> object:
@@ -91,9 +100,22 @@ class Machine:
         """The next number, in the `struct` format given."""
         return struct.unpack(form, self.take(struct.calcsize(form)))[0]
 
-    def line(self) -> str:
-        end = self.content.index(b"\n", self.place)
-        return self.take(end + 1 - self.place)[:-1].decode()
+    def line(self, most: int = LINE) -> bytes:
+        """What stands before the next line end."""
+        end = self.content.index(b"\n", self.place, self.place + most + 1)
+        return self.take(end + 1 - self.place)[:-1]
+
+    def text(self, part: bytes, code: str = "utf-8") -> str:
+        text = part.decode(code, "surrogatepass" if code == "utf-8" else "strict")
+        if not text.isascii():
+            self.spend(sys.getsizeof(text) - 100 - len(part))  # one sign from afar widens all others
+        return text
+
+    def spend(self, size: int) -> None:
+        """Count bytes that the content does not have itself."""
+        self.room -= max(size, 0)
+        if self.room < 0:
+            raise Refused("makes more of its content than the content is")
 
     def push(self, value: object) -> None:
         self.stack.append(value)
@@ -149,17 +171,14 @@ class Machine:
         function, arguments = self.last(2)
         if not any(function is known for known in self.callable) or not isinstance(arguments, tuple):
             raise Refused("calls something that is no function of such files")
-        made = function(*arguments)
-        self.account(made)
-        self.push(made)
+        self.push(self.account(function(*arguments)))
 
     def build(self) -> None:
         target, state = self.last(2)
         if type(target) not in self.states:
             raise Refused(f"gives a state to a {type(target).__name__}")
         self.states[type(target)](target, state)
-        self.account(target)
-        self.push(target)
+        self.push(self.account(target))
 
     def from_outside(self, name: object) -> object:
         """The value of a persistent id."""
@@ -167,17 +186,16 @@ class Machine:
             raise Refused("refers to something outside of it")
         return self.persistent(name)
 
-    def account(self, made: object) -> None:
+    def account(self, made: object) -> object:
         """Count what a call made: it may have made it of a content that other calls use too."""
         if isinstance(made, np.ndarray | np.generic):
-            self.room -= made.nbytes
-        elif isinstance(made, set | frozenset | bytearray):
-            self.room -= len(made) * (1 if isinstance(made, bytearray) else 64)
-        if self.room < 0:
-            raise Refused("makes more of its content than the content is")
+            self.spend(made.nbytes)
+        elif isinstance(made, dict | set | frozenset):
+            self.spend(100 * len(made))
+        return made
 
     def remember(self, number: int) -> None:
-        if not self.stack or number < 0:
+        if not self.stack or not 0 <= number < 2**32:
             raise EOFError("nothing to remember")
         self.memo[number] = self.stack[-1]
 
@@ -187,34 +205,40 @@ class Machine:
         Parts may be shared: a list of two lists of two lists ... is small in memory and endless on paper. So each
         container is visited once, when all its parts are known, and its size is the sum of theirs.
         """
-        sizes: dict[int, tuple[int, int]] = {}  # of a container: parts, depth
-        todo, open_ = [(result, False)], set()
+        known: dict[int, tuple[int, int]] = {}  # of a container: how many parts it has in all, and how deep they lie
+        todo, open_ = [[result]], set()
         while todo:
-            value, parts_are_known = todo.pop()
-            if isinstance(value, self.leaves) or id(value) in sizes:
-                continue
-            parts = parts_of(value)
-            if parts_are_known:
-                inner = [sizes.get(id(part), (1, 0)) for part in parts]
-                size, depth = 1 + sum(s for s, _ in inner), 1 + max((d for _, d in inner), default=0)
-                if size > STEPS or depth > DEPTH:
-                    raise Refused("holds containers that share their parts endlessly, or lie too deep in each other")
-                sizes[id(value)] = size, depth
-                open_.discard(id(value))
-            elif id(value) in open_:
+            value = todo[-1]
+            size, depth, missing = 1, 0, []
+            for part in parts_of(value) if id(value) not in known else ():
+                if type(part) in PLAIN or isinstance(part, self.leaves):
+                    size += 1
+                elif isinstance(part, LONG) and not has_objects(part):
+                    size += 1 + (part.nbytes if isinstance(part, np.generic | np.ndarray) else len(part)) // PART
+                elif found := known.get(id(part)):
+                    size, depth = size + found[0], max(depth, found[1])
+                else:
+                    missing.append(part)
+            if missing and id(value) in open_:
                 raise Refused("holds a container inside itself")
-            else:
+            if size > STEPS or depth > DEPTH:
+                raise Refused("holds containers that share their parts endlessly, or lie too deep in each other")
+            if missing:
                 open_.add(id(value))
-                todo.append((value, True))
-                todo += [(part, False) for part in parts]
+                todo += missing
+            else:
+                known.setdefault(id(value), (size, depth + 1))
+                todo.pop()
         return result
 
     def text_number(self) -> None:
-        text = self.line()
+        text = self.line().decode()
         self.push({"00": False, "01": True}.get(text) if text in ("00", "01") else int(text.removesuffix("L")))
 
 
-LEAVES = (str, bytes, bytearray, bool, int, float, complex, type(None), np.generic)
+PLAIN = frozenset({bool, int, float, type(None), np.int64, np.float64})  # for speed: most values are of these
+LONG = (str, bytes, np.generic, np.ndarray)  # of a length that counts
+NUMBERS = (float, np.floating, np.bool)
 MARK = object()
 CODES = {
     pickle.PROTO: lambda m: m.take(1),
@@ -237,10 +261,10 @@ CODES = {
     pickle.BINBYTES: lambda m: m.push(m.take(m.number("<I"))),
     pickle.BINBYTES8: lambda m: m.push(m.take(m.number("<Q"))),
     pickle.BYTEARRAY8: lambda m: m.push(bytearray(m.take(m.number("<Q")))),
-    pickle.UNICODE: lambda m: m.push(m.line().encode().decode("raw-unicode-escape")),
-    pickle.SHORT_BINUNICODE: lambda m: m.push(m.take(m.number("<B")).decode("utf-8", "surrogatepass")),
-    pickle.BINUNICODE: lambda m: m.push(m.take(m.number("<I")).decode("utf-8", "surrogatepass")),
-    pickle.BINUNICODE8: lambda m: m.push(m.take(m.number("<Q")).decode("utf-8", "surrogatepass")),
+    pickle.UNICODE: lambda m: m.push(m.text(m.line(len(m.content)), "raw-unicode-escape")),
+    pickle.SHORT_BINUNICODE: lambda m: m.push(m.text(m.take(m.number("<B")))),
+    pickle.BINUNICODE: lambda m: m.push(m.text(m.take(m.number("<I")))),
+    pickle.BINUNICODE8: lambda m: m.push(m.text(m.take(m.number("<Q")))),
     pickle.SHORT_BINSTRING: lambda m: m.push(m.take(m.number("<B")).decode("ascii")),
     pickle.BINSTRING: lambda m: m.push(m.take(m.number("<i")).decode("ascii")),
     pickle.EMPTY_LIST: lambda m: m.push([]),
@@ -266,7 +290,7 @@ CODES = {
     pickle.BINPUT: lambda m: m.remember(m.number("<B")),
     pickle.LONG_BINPUT: lambda m: m.remember(m.number("<I")),
     pickle.MEMOIZE: lambda m: m.remember(len(m.memo)),
-    pickle.GLOBAL: lambda m: m.name(m.line(), m.line()),
+    pickle.GLOBAL: lambda m: m.name(m.line().decode(), m.line().decode()),
     pickle.STACK_GLOBAL: lambda m: m.name(*m.last(2)),
     pickle.REDUCE: Machine.call,
     pickle.BUILD: Machine.build,
@@ -274,12 +298,16 @@ CODES = {
 }  # fmt: skip
 
 
+def has_objects(value: object) -> bool:
+    return isinstance(value, np.ndarray) and value.dtype.hasobject
+
+
 def parts_of(value: object) -> list:
     """What lies directly in a container."""
     if isinstance(value, dict):
         return [*value.keys(), *value.values()]
-    if isinstance(value, np.ndarray):
-        return list(value.flat) if value.dtype.hasobject else []
     if isinstance(value, list | tuple | set | frozenset):
         return list(value)
-    raise Refused("leaves something that is no plain value")
+    if has_objects(value):
+        return list(value.flat)
+    raise Refused(f"leaves a {type(value).__name__}, which is no plain value")

@@ -8,8 +8,8 @@ from pathlib import Path
 
 import pytest
 import torch
+from hostile import called, named, number, pile, shared, text
 from refusal import refused
-from test_hostile_pickles import called, named, number, pile, shared, text
 from torch import nn
 
 from sapnet_core.storage import read_weights

@@ -17,8 +17,9 @@ from sapnet_core.restricted_pickle import Machine, Refused, key, word
 
 __all__ = ["AnnotationError", "read_pickle"]
 
-LARGEST = 128 * 2**20  # bytes of a file; the largest official one has 3.5 million
-PLAIN_TYPE = re.compile(r"[<>|=]?(?:b1|[iu][1248]|f(?:2|4|8)|c(?:8|16)|[SU][1-9]\d{0,6}|O8?|\?|[bBhHiIlLqQefdFD])")
+LARGEST = 64 * 2**20  # bytes of a file; the largest official one has 3.5 million
+PLAIN = (str, bytes, int, float, np.number, np.bool, np.str_, type(None))  # in an array of objects
+PLAIN_TYPE = re.compile(r"[<>|=]?(?:b1|[iu][1248]|f(?:2|4|8)|[SU][1-9]\d{0,6}|O8?|\?|[bBhHiIlLqQefd])")
 
 
 class AnnotationError(ValueError):
@@ -64,13 +65,24 @@ def _empty_array(kind: object, shape: object, code: object) -> np.ndarray:
     return np.empty(0, np.int8)
 
 
-def _sized(shape: object, kind: object) -> tuple[tuple[int, ...], np.dtype, int]:
-    """A checked shape, the type, and how many values there are."""
+def _sized(shape: object, kind: object) -> tuple[np.dtype, int]:
+    """The type of an array, and how many values one of that shape has."""
     if not (isinstance(kind, _Type) and isinstance(shape, tuple) and len(shape) <= 32):
         raise Refused("holds an array without a type or a shape")
     if not all(type(size) is int and 0 <= size < 2**40 for size in shape):
         raise Refused("holds an array whose shape is none")
-    return shape, kind.dtype(), math.prod(shape)
+    return kind.dtype(), math.prod(shape)
+
+
+def _check_content(dtype: np.dtype, count: int, content: object) -> None:
+    """That bytes have the size of an array, and hold no value that its type does not know."""
+    if not isinstance(content, bytes | bytearray) or dtype.hasobject or len(content) != count * dtype.itemsize:
+        raise Refused("holds an array with content of another size")
+    if dtype.kind == "b" and content.strip(b"\0\1"):
+        raise Refused("holds truth values that are neither true nor false")
+    if dtype.kind == "U":
+        code = "utf-32-be" if dtype.str.startswith(">") else "utf-32-le"
+        str(content, code, "surrogatepass")  # raises where a number is that of no sign
 
 
 def _set_array(array: np.ndarray, state: object) -> None:
@@ -78,29 +90,29 @@ def _set_array(array: np.ndarray, state: object) -> None:
     if not (isinstance(state, tuple) and len(state) == 5):
         raise Refused("holds an array without content")
     _, shape, kind, fortran, content = state
-    shape, dtype, count = _sized(shape, kind)
-    if dtype.hasobject:
-        fits = isinstance(content, list) and len(content) == count
-        content = list(content) if fits else content
+    dtype, count = _sized(shape, kind)
+    if dtype.hasobject:  # no containers: arrays inside one another would be taken apart one inside the other
+        plain = isinstance(content, list) and all(isinstance(value, PLAIN) for value in content)
+        if not plain or len(content) != count:
+            raise Refused("holds an array of objects that are no text and numbers, or of another size")
+        content = list(content)
     else:
-        fits = isinstance(content, bytes) and len(content) == count * dtype.itemsize
-    if not fits:
-        raise Refused("holds an array with content of another size")
+        _check_content(dtype, count, content)
+        content = bytes(content)
     array.__setstate__((1, shape, dtype, bool(fortran), content))
 
 
 def _scalar(kind: object, content: object) -> np.generic:
-    _, dtype, _ = _sized((), kind)
-    if dtype.hasobject or not isinstance(content, bytes) or len(content) != dtype.itemsize:
-        raise Refused("holds a numpy number with content of another size")
+    dtype, count = _sized((), kind)
+    _check_content(dtype, count, content)
     return np.frombuffer(content, dtype)[0]
 
 
 def _from_buffer(content: object, kind: object, shape: object, order: object) -> np.ndarray:
-    shape, dtype, count = _sized(shape, kind)
-    fits = isinstance(content, bytes | bytearray) and len(content) == count * dtype.itemsize
-    if dtype.hasobject or not fits or order not in ("C", "F"):
-        raise Refused("holds an array with content of another size")
+    dtype, count = _sized(shape, kind)
+    _check_content(dtype, count, content)
+    if not (isinstance(order, str) and order in ("C", "F")):
+        raise Refused("holds an array of no known order")
     return np.frombuffer(content, dtype).reshape(shape, order=order).copy(order)
 
 
@@ -110,34 +122,20 @@ def _set(members: object = ()) -> set:
     return {key(member) for member in members}
 
 
-def _bytearray(content: object = b"") -> bytearray:
-    if not isinstance(content, bytes):
-        raise Refused("makes a bytearray of something else than bytes")
-    return bytearray(content)
-
-
-def _complex(real: object, imaginary: object) -> complex:
-    if not (isinstance(real, float) and isinstance(imaginary, float)):
-        raise Refused("makes a complex number of something else than two numbers")
-    return complex(real, imaginary)
-
-
 NDARRAY = object()  # stands for the class numpy.ndarray, which nothing here may call
 FUNCTIONS = {("numpy", "dtype"): _plain_type, ("numpy", "ndarray"): NDARRAY}
 for _core in ("numpy.core", "numpy._core"):  # numpy 1 and numpy 2
     FUNCTIONS[f"{_core}.multiarray", "_reconstruct"] = _empty_array
     FUNCTIONS[f"{_core}.multiarray", "scalar"] = _scalar
     FUNCTIONS[f"{_core}.numeric", "_frombuffer"] = _from_buffer
-for _module in ("builtins", "__builtin__"):
+for _module in ("builtins", "__builtin__"):  # as protocols before 4 write sets
     FUNCTIONS[_module, "set"] = _set
     FUNCTIONS[_module, "frozenset"] = lambda members=(): frozenset(_set(members))
-    FUNCTIONS[_module, "bytearray"] = _bytearray
-    FUNCTIONS[_module, "complex"] = _complex
 STATES = {_Type: _set_type, np.ndarray: _set_array}
 
 
 def read_pickle(path: Path | str, source: str = "where it was published"):
-    """The object in a pickle of numpy arrays, numpy scalars and builtin containers.
+    """The object in a pickle of lists, tuples, dicts, sets, text, numbers, and numpy's arrays and scalars of such.
 
     Memory in use stays below four times the file, or below 1 GB.
 
@@ -153,9 +151,10 @@ def read_pickle(path: Path | str, source: str = "where it was published"):
     try:
         if not stat.S_ISREG(path.stat().st_mode):
             raise AnnotationError(f"{path}: no regular file: download it from {source}")
-        if path.stat().st_size > LARGEST:
+        with path.open("rb") as file:
+            content = file.read(LARGEST + 1)
+        if len(content) > LARGEST:
             raise AnnotationError(f"{path}: larger than {LARGEST >> 20} MiB: download the file anew from {source}")
-        content = path.read_bytes()
     except FileNotFoundError:
         raise AnnotationError(f"{path}: no such file: download it from {source}") from None
     except OSError as error:
