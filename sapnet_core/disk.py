@@ -21,11 +21,11 @@ IN_THE_WAY = "move away what lies there in place of a folder or a file"
 REMEDIES = {
     errno.ENOSPC: "make room on its disk",
     errno.EDQUOT: "make room within your quota",
-    errno.EFBIG: "raise the limit on the size of files (ulimit -f), or write to a disk that takes large ones",
-    errno.EROFS: "name a folder that you may write to",
-    errno.EACCES: "change its permissions, or name a folder that you may write to",
-    errno.EPERM: "change its permissions, or name a folder that you may write to",
-    errno.ENAMETOOLONG: "name a folder with a shorter path",
+    errno.EFBIG: "raise the limit on the size of files (ulimit -f)",
+    errno.EROFS: "make it writable",
+    errno.EACCES: "change its permissions",
+    errno.EPERM: "change its permissions",
+    errno.ENAMETOOLONG: "use a shorter path",
     errno.ENOTDIR: IN_THE_WAY,
     errno.EEXIST: IN_THE_WAY,
     errno.EISDIR: IN_THE_WAY,
@@ -56,15 +56,16 @@ def told(error: OSError, place: Path | str, setting: str = "") -> OSError:
     Returns: the error itself where it is none of a disk, or is about a file outside of the `place` of a setting.
     """
     remedy = REMEDIES.get(error.errno)
-    named = isinstance(error.filename, (str, bytes, os.PathLike))
+    taken = REMEDIES.get(error.errno) == IN_THE_WAY
+    name = (error.filename2 if taken else None) or error.filename  # the second one is the target of a rename
     if remedy is None or (isinstance(error, DiskFault) and not setting):
         return error
-    at = Path(os.fsdecode(error.filename)) if named else Path(place)
+    at = Path(os.fsdecode(name) if isinstance(name, (str, bytes, os.PathLike)) else place)
     if setting and error.errno not in NO_PLACE:
         if not Path(os.path.realpath(at)).is_relative_to(os.path.realpath(place)):
             return error
         remedy += f", or set {setting} to another folder; run again, and what is whole stays"
-    if error.errno in (errno.ENOTDIR, errno.EEXIST):
+    if taken:
         with suppress(OSError):  # the nearest that is no folder
             at = next((p for p in (at, *at.parents) if os.path.lexists(p) and not os.path.isdir(p)), at)
     return DiskFault(error.errno, printable(f"{at}: {os.strerror(error.errno)}: {remedy}"), str(at))

@@ -219,7 +219,7 @@ def test_what_was_not_run_is_said(runs):
 
 
 @pytest.mark.parametrize("code, word", [
-    (errno.ENOSPC, "make room"), (errno.EDQUOT, "make room"), (errno.EROFS, "write to"), (errno.EACCES, "write to"),
+    (errno.ENOSPC, "make room"), (errno.EDQUOT, "make room"), (errno.EROFS, "writable"), (errno.EACCES, "permissions"),
     (errno.ENAMETOOLONG, "shorter"), (errno.EMFILE, "--jobs"), (errno.EIO, "disk"),
 ])  # fmt: skip
 def test_what_a_disk_refuses_is_one_line(runs, monkeypatch, code, word):

@@ -103,6 +103,16 @@ def test_every_fault_has_a_remedy_and_travels_between_processes(tmp_path, code):
     assert ("SAPNET_RUNS" in str(back)) == (code not in (errno.EMFILE, errno.ENFILE)) and "\n" not in str(back)
 
 
+def test_a_rename_onto_something_else_names_the_target(tmp_path):
+    (tmp_path / "folder").mkdir()
+    write_text(tmp_path / "full" / "x", "x")
+    write_text(tmp_path / "file", "x")
+    for one, other in (("folder", "file"), ("file", "folder"), ("folder", "full")):
+        with pytest.raises(DiskFault) as error, one_line_faults(tmp_path, "SAPNET_RUNS"):
+            os.replace(tmp_path / one, tmp_path / other)
+        assert str(error.value).startswith(f"{tmp_path / other}: ") and "move away" in str(error.value)
+
+
 def test_errors_that_are_none_of_this_folder_pass(tmp_path):
     for error in (OSError("disk full"), FileNotFoundError("no such dive"), OSError(errno.ECONNREFUSED, "no one"),
                   PermissionError(errno.EACCES, "Permission denied", "/data/x.pkl")):  # fmt: skip
