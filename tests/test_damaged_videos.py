@@ -43,6 +43,10 @@ torch.set_num_threads(1)
 if sys.platform == "linux":
     now = 1024 * int(re.search(r"VmSize:\\s*(\\d+)", Path("/proc/self/status").read_text())[1])
     resource.setrlimit(resource.RLIMIT_AS, (now + 2 * 2**30,) * 2)
+def peak():  # MiB; on Linux ru_maxrss counts what the process that started this one had, too
+    if sys.platform == "linux":
+        return int(re.search(r"VmHWM:\\s*(\\d+)", Path("/proc/self/status").read_text())[1]) >> 10
+    return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss >> 20
 for path in sorted(Path(sys.argv[1]).iterdir()):
     said, start = {"file": path.name}, time.perf_counter()
     readers = {"probe": lambda: probe(path).frames, "count": lambda: count_decoded(path),
@@ -54,7 +58,7 @@ for path in sorted(Path(sys.argv[1]).iterdir()):
         except VideoError as error:
             said[name] = str(error)
     said["seconds"] = time.perf_counter() - start
-    said["peak"] = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss >> (10 if sys.platform == "linux" else 20)
+    said["peak"] = peak()
     print(json.dumps(said), flush=True)
 """
 
@@ -100,7 +104,7 @@ def test_damaged_videos(tmp_path):
         kind, name = file.split(" ")
         for reader in ("probe", "count", "times", "numbers"):
             assert not isinstance(said[reader], str) or (file in said[reader] and said[reader].isprintable()), said
-        assert said["peak"] < 1000 and said["seconds"] < 20, (file, said)
+        assert said["peak"] < 1000 and said["seconds"] < 60, (file, said)
         if not isinstance(said["numbers"], list) or kind[:5] in ("flips", "field"):
             continue  # refused, or changed where no codec looks
         if name in WHOLE or (name.endswith("avi") and kind.startswith("cut")):
@@ -164,7 +168,7 @@ def test_forged_videos(tmp_path):
     for file, said in read_apart(tmp_path / "bad").items():
         right = [*range(LENGTH)] == said["numbers"]  # FFmpeg makes nothing of what is forged
         assert right or (file in said["numbers"] and said["numbers"].isprintable()), (file, said)
-        assert said["peak"] < 1000 and said["seconds"] < 20, (file, said)
+        assert said["peak"] < 1000 and said["seconds"] < 60, (file, said)
 
 
 @pytest.mark.parametrize("name", [*WHOLE, *STREAMS])
