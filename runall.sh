@@ -1,7 +1,8 @@
 #!/usr/bin/env bash
 # The whole suite in one command: sets up what is missing, then runs every notebook, or every test.
 set -euo pipefail
-for name in ${!PYTHON@} ${!TQDM_@}; do unset "$name"; done # what a shell or a module of a cluster set for other programs
+# what a person's shell, or a module of a cluster, has set for other programs
+for name in ${!PYTHON@} ${!TQDM_@} MPLBACKEND MATPLOTLIBRC; do unset "$name"; done
 export PYTHONUTF8=1 PYTHONNOUSERSITE=1 PYTHONSAFEPATH=1   # texts in UTF-8, and no module of the working folder
 for name in SAPNET_RUNS SAPNET_FIGURES SAPNET_DATA SAPNET_DETECTOR SAPNET_I3D SAPNET_C3D SAPNET_SWIN; do # kernels run in another folder: make these absolute
     case "${!name:-/}" in /* | "~"*) ;; *) export "$name=$PWD/${!name}" ;; esac
@@ -31,7 +32,10 @@ TEXT
 
 refuse() { echo "runall.sh: $1 (--help lists what can be asked for)" >&2; exit 2; }
 
-stopped() { trap - INT TERM; echo >&2; echo "stopped; run the same command again to go on" >&2; exit 130; }
+stopped() { # one line, unless what ran has said it
+    [ "$?,${says_it:-}" = 130,yes ] || printf '\nstopped; run the same command again to go on\n' >&2
+    exit 130
+}
 
 case " $* " in *" --help "* | *" -h "*) usage; exit 0 ;; esac
 case "${1:-}" in
@@ -96,12 +100,14 @@ run_tests() { # every part runs, whichever fails; one status for all
     case "$jobs" in *[!0-9]* | 0*) refuse "SAPNET_JOBS='$jobs' is no whole number from 1 on" ;; esac
     # stored outputs are those of the default source
     unset SAPNET_DATA SAPNET_SPLIT SAPNET_SKIP_BAD SAPNET_DETECTOR SAPNET_I3D SAPNET_C3D SAPNET_SWIN SAPNET_DASK SAPNET_CHECKPOINT
-    unset ${!PYTEST_@} MPLBACKEND MATPLOTLIBRC COLUMNS NO_COLOR FORCE_COLOR # and tests those of this project
+    unset ${!PYTEST_@} COLUMNS NO_COLOR FORCE_COLOR # and tests those of this project
     export SAPNET_FIGURES="${SAPNET_RUNS:-$PWD/runs}/test-figures"
     export OMP_NUM_THREADS=1 # two workers run side by side
     echo "== ruff" && "$PYTHON" -m ruff check . || status=1
     echo "== pytest" && "$PYTHON" -m pytest -q -n "$jobs" tests || status=1
+    local says_it=yes
     echo "== trials that the notebooks need" && "$PYTHON" -m sapnet_core.experiments --jobs "$jobs" || status=1
+    says_it=no
     echo "== nbval" && "$PYTHON" -m pytest -q --nbval --nbval-current-env -n 2 --dist loadscope notebooks || status=1
     [ "$status" = 0 ] && echo "All tests passed." || echo "Some tests failed: see above." >&2
     return "$status"

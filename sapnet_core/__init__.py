@@ -1,3 +1,16 @@
 """SAP-Net for semi-supervised action quality assessment: the model, its losses and what its notebooks need."""
 
+import sys
+
 __version__ = "0.1.0"
+
+if sys.argv[:1] == ["-m"]:  # a command of this package begins, and will read libraries for seconds
+    from sapnet_core.command_line import STOPPED
+
+    def _uncaught(kind, error, trace):
+        if issubclass(kind, KeyboardInterrupt):
+            print(f"\n{STOPPED}", file=sys.stderr, flush=True)
+        else:
+            sys.__excepthook__(kind, error, trace)
+
+    sys.excepthook = _uncaught

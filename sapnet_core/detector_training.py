@@ -12,10 +12,12 @@ three times as many of the worst other anchors.
 import math
 import sys
 import time
+from collections import deque
 from collections.abc import Callable, Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
 
+import numpy as np
 import torch
 import torch.nn.functional as F
 from torch import Tensor
@@ -143,13 +145,20 @@ def _frames(number: int, record: Record, recipe: Recipe) -> tuple[Tensor, Tensor
     return twin.video, F.pad(boxes, (0, 0, 0, PEOPLE - boxes.shape[1]), value=torch.nan)
 
 
+def _frames_as_arrays(*task) -> tuple[np.ndarray, np.ndarray]:
+    """`_frames` for another process: tensors would lie in shared memory, and be fetched from a process that may end."""
+    frames, boxes = _frames(*task)
+    return frames.numpy(), boxes.numpy()
+
+
 def _render_all(twins: list, recipe: Recipe, workers: int, progress: Callable) -> list[tuple[Tensor, Tensor]]:
     if workers == 1:
         return [_frames(number, record, recipe) for number, record in twins]
     rendered = []
     with WorkerPool(workers) as pool:
-        for frames, boxes in pool.map(_frames, *zip(*twins, strict=True), [recipe] * len(twins), chunksize=4):
-            rendered.append((frames.clone(), boxes.clone()))  # a copy: shared memory is given back
+        asked = deque(pool.submit(_frames_as_arrays, number, record, recipe) for number, record in twins)
+        while asked:
+            rendered.append(tuple(map(torch.from_numpy, asked.popleft().result())))
             if len(rendered) % 200 == 0 or len(rendered) == len(twins):
                 progress({"rendered": len(rendered), "of": len(twins)})
     return rendered

@@ -12,8 +12,6 @@ from contextlib import contextmanager
 from pathlib import Path
 from tempfile import TemporaryDirectory
 
-import matplotlib as mpl
-
 from sapnet_core import paths
 
 __all__ = ["INLINE", "clean_environment", "kernel_environment", "show_inline"]
@@ -63,6 +61,7 @@ def show_inline() -> None:
     shell = sys.modules["IPython"].get_ipython() if "IPython" in sys.modules else None
     if shell is None or not hasattr(shell, "kernel"):
         return
+    import matplotlib as mpl  # here: it refuses to be read where the variables above say what it does not know
     from matplotlib_inline.config import InlineBackend
 
     shell.enable_matplotlib("inline")

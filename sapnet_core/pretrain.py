@@ -135,11 +135,12 @@ def pretrain_settings(generator: torch.Generator) -> SimSettings:
     )
 
 
-def render_dive(path: Path, record: Record, offsets: Tensor, recipe: Recipe, number: int) -> None:
+def render_dive(path: Path, record: Record, offsets: Tensor | list[int], recipe: Recipe, number: int) -> None:
     """Render one dive to `path`: uint8 video and the actor's square track."""
     generator = torch.Generator().manual_seed(1_000_003 * recipe.seed + number)
     settings = pretrain_settings(generator)
-    twin = simulate(record, seed=recipe.seed, size=recipe.size, settings=settings, offsets=offsets)
+    twin = simulate(record, seed=recipe.seed, size=recipe.size, settings=settings,
+                    offsets=torch.as_tensor(offsets))  # fmt: skip
     write_tensors(path, {"video": twin.video, "track": square_track(twin.boxes)})
 
 
@@ -189,7 +190,10 @@ def _render_all(dives: list, files: list[Path], recipe: Recipe, jobs: int, progr
     todo = [number for number, file in enumerate(files) if not file.is_file()]
     if todo:
         with WorkerPool(jobs) as pool:
-            asked = [pool.submit(render_dive, files[number], *dives[number], recipe, number) for number in todo]
+            asked = []
+            for number in todo:
+                record, offsets = dives[number]  # numbers, not tensors: these would be fetched from this process
+                asked.append(pool.submit(render_dive, files[number], record, offsets.tolist(), recipe, number))
             for done, dive in enumerate(asked, 1):
                 dive.result()
                 if done % 100 == 0 or done == len(asked):

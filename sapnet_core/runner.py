@@ -8,6 +8,7 @@ notebook of which nothing has changed since, and whose output and figures are st
 the end the gallery and a page for each notebook are written beside the figures.
 """
 
+import logging
 import os
 import re
 import shutil
@@ -104,6 +105,7 @@ def run_notebook(
     """
     import papermill
 
+    logging.getLogger("papermill").setLevel(logging.CRITICAL)  # its errors come as exceptions too
     name, started = notebook.stem, time.perf_counter()
     output, record, failed = (folder / f"{name}.{suffix}" for suffix in ("ipynb", "json", "failed.ipynb"))
     check_parameters(notebook, parameters)
@@ -119,7 +121,8 @@ def run_notebook(
         with clean_environment(SAPNET_FIGURES=str(drawn)):
             papermill.execute_notebook(
                 str(notebook), str(beside), parameters, cwd=str(notebook.parent), kernel_name="python3",
-                progress_bar=False, extra_arguments=["--IPKernelApp.log_level=40"],  # errors only: a start is no news
+                progress_bar=False, shutdown_kernel="immediate",
+                extra_arguments=["--IPKernelApp.log_level=40"],  # errors only: a start is no news
             )  # fmt: skip
         made = {}
         for file in sorted(file for file in drawn.rglob("*") if file.is_file()):

@@ -1,0 +1,101 @@
+"""Ctrl-C and a request to end: one line, no process behind, nothing half written; and the next run goes on."""
+
+import os
+import shutil
+import signal
+import subprocess
+import sys
+import time
+
+import pytest
+from notebook_kit import build
+
+from sapnet_core import paths
+from sapnet_core.command_line import STOPPED
+
+ROOT, WAIT = paths.root(), 180  # seconds: other work may fill the machine
+LONG = "import os\nimport time\n\n_ = open({file!r}, 'w').write(str(os.getpid()))\ntime.sleep(600)"
+
+
+@pytest.fixture
+def house(tmp_path):
+    """This project's commands and core with two notebooks and a test that take long."""
+    ignored = shutil.ignore_patterns("__pycache__")
+    shutil.copytree(ROOT / "sapnet_core", tmp_path / "sapnet_core", ignore=ignored)
+    for name in ("runall.sh", "pyproject.toml", "tests/constraints.txt", "notebooks/conftest.py"):
+        (tmp_path / name).parent.mkdir(exist_ok=True)
+        shutil.copy(ROOT / name, tmp_path / name)
+    for name in ("00_one", "01_two"):
+        build(tmp_path / "notebooks" / f"{name}.ipynb", LONG.format(file=str(tmp_path / f"{name}.pid")))
+    said = f"open({str(tmp_path / 'test.pid')!r}, 'w').write('1')"
+    test = f"import time\n\n\ndef test_long():\n    {said}\n    time.sleep(600)\n"
+    (tmp_path / "tests" / "test_long.py").write_text(test)
+    return tmp_path
+
+
+def start(house, *command):
+    drop = ("SAPNET", "CONDA", "VIRTUAL", "PYTEST", "PYTHON")
+    kept = {name: value for name, value in os.environ.items() if not name.startswith(drop)}
+    return subprocess.Popen(command, cwd=house, env={**kept, "VIRTUAL_ENV": sys.prefix, "SAPNET_JOBS": "2"}, text=True,
+                            stdout=subprocess.PIPE, stderr=subprocess.PIPE, start_new_session=True)  # fmt: skip
+
+
+def stop(process, number, begun):
+    """Stop a command as soon as it has `begun`, Ctrl-C with all that it started; what it said."""
+    end = time.monotonic() + WAIT
+    while not begun():
+        assert time.monotonic() < end and process.poll() is None, process.communicate()
+        time.sleep(0.05)
+    (os.killpg if number == signal.SIGINT else os.kill)(process.pid, number)
+    said = process.communicate(timeout=WAIT)
+    assert process.returncode == 130 and "Traceback" not in "".join(said), said
+    return said
+
+
+def written(*files) -> bool:
+    return all(file.is_file() and file.stat().st_size for file in files)
+
+
+def alive(pid: int) -> bool:
+    try:
+        os.kill(pid, 0)
+    except ProcessLookupError:
+        return False
+    return True
+
+
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
+def test_notebooks_that_are_stopped_leave_nothing_half_done(house, number):
+    started = [house / "00_one.pid", house / "01_two.pid"]
+    process = start(house, "bash", "runall.sh", "--only", "00", "--only", "01")
+    _, err = stop(process, number, lambda: written(*started))
+    assert err.strip() == STOPPED
+    end = time.monotonic() + WAIT
+    while any(alive(int(file.read_text())) for file in started):
+        assert time.monotonic() < end, "a kernel lives on"
+        time.sleep(0.1)
+    assert not [file for file in (house / "runs" / "notebooks").rglob("*") if file.is_file() or file.name[0] == "."]
+
+
+def test_stopped_tests_do_not_go_on_with_the_next_part(house):
+    (house / "sapnet_core" / "experiments.py").write_text("")
+    out, err = stop(start(house, "bash", "runall.sh", "test"), signal.SIGINT,
+                    lambda: written(house / "test.pid"))  # fmt: skip
+    assert err.strip() == STOPPED and "== pytest" in out and "== nbval" not in out
+
+
+def test_a_command_with_workers_is_stopped(house):
+    process = start(house, sys.executable, "-m", "sapnet_core.pretrain", "i3d", "weights.safetensors", "--jobs", "2")
+    _, err = stop(process, signal.SIGINT, lambda: any((house / "runs").rglob("0*.safetensors")))
+    assert err.strip() == STOPPED and not [*(house / "runs").rglob(".*.tmp")]
+
+
+def test_a_command_that_is_stopped_as_it_begins_says_so_too(house):
+    code = (
+        "import os, runpy, signal, sys, threading\n"
+        "sys.argv = ['-m']\nimport sapnet_core\n"
+        "os.kill(os.getpid(), signal.SIGINT)\n"
+    )
+    process = start(house, sys.executable, "-c", code)
+    _, err = process.communicate(timeout=WAIT)
+    assert err.strip() == STOPPED and process.returncode == -signal.SIGINT  # 130 to a shell
