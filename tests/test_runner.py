@@ -75,6 +75,14 @@ def test_notebooks_side_by_side_know_what_each_made_and_a_failed_one_draws_nothi
     assert not list((house / "out").glob(".*"))
 
 
+def test_a_figure_that_cannot_be_written_fails_its_notebook_in_one_line(house):
+    notebook = build(house / "notebooks" / "00_draw.ipynb", DRAW)
+    (house / "figures" / "fig99_quick.csv").mkdir()
+    outcome = runner.run_notebook(notebook, {"profile": "quick"}, house / "out")
+    assert outcome.state == "failed" and "fig99_quick.csv" in outcome.error and "\n" not in outcome.error
+    assert [file.name for file in (house / "out").iterdir()] == ["00_draw.failed.ipynb"]
+
+
 NAP = "import time\nbegan = time.time()\ntime.sleep(1.5)\nopen(f'../{name}', 'w').write(f'{began} {time.time()}')"
 
 
