@@ -101,6 +101,7 @@ run_tests() { # every part runs, whichever fails; one status for all
     # stored outputs are those of the default source
     unset SAPNET_DATA SAPNET_SPLIT SAPNET_SKIP_BAD SAPNET_DETECTOR SAPNET_I3D SAPNET_C3D SAPNET_SWIN SAPNET_DASK SAPNET_CHECKPOINT
     unset ${!PYTEST_@} COLUMNS NO_COLOR FORCE_COLOR # and tests those of this project
+    unset PYTHONSAFEPATH                            # scripts of theirs find what lies beside them
     export SAPNET_FIGURES="${SAPNET_RUNS:-$PWD/runs}/test-figures"
     export OMP_NUM_THREADS=1 # two workers run side by side
     echo "== ruff" && "$PYTHON" -m ruff check . || status=1
