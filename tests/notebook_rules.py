@@ -82,6 +82,9 @@ def violations(path: Path) -> list[str]:
     faults += [f"no `## {part}`" for part in ("summary", "exercises") if f"## {part}" not in headings]
     if "provenance" not in code[-1].source or "nbval-ignore-output" not in code[-1].metadata.get("tags", []):
         faults.append("the last code cell is no provenance cell tagged `nbval-ignore-output`")
+    sources = "\n".join(cell.source for cell in code)
+    if "matplotlib" in sources and "use_style()" not in sources:
+        faults.append("draws without use_style(), which lets pictures appear in any kernel")
     for figure in re.findall(r"_((?:fig|table)\d\d)(?=_|$)", path.stem):
         if not any(f'"{figure}"' in cell.source for cell in code):
             faults.append(f"saves no {figure}, which its name promises")

@@ -10,6 +10,7 @@ import pytest
 from nbclient import NotebookClient
 from nbformat.v4 import new_code_cell, new_notebook
 from notebook_kit import build
+from notebook_rules import violations
 
 from sapnet_core import notebooks, paths, runner
 from sapnet_core.arguments import VARIABLES
@@ -109,3 +110,12 @@ def test_outside_of_a_kernel_nothing_is_set():
     with mpl.rc_context({"text.color": "red"}):
         show_inline()
         assert mpl.rcParams["text.color"] == "red"
+
+
+STYLE = "from sapnet_core.report import use_style\nuse_style()\n"
+
+
+@pytest.mark.parametrize("style, faulty", [("", True), (STYLE, False)])
+def test_a_notebook_that_draws_sets_the_style_which_shows_its_pictures(tmp_path, style, faulty):
+    notebook = build(tmp_path / "00_draw.ipynb", style + DRAW)
+    assert any("use_style" in fault for fault in violations(notebook)) is faulty
