@@ -23,6 +23,7 @@ import test_kill
 from PIL import Image
 
 from sapnet_core import paths
+from sapnet_core.results import damage
 
 
 def suite(folder: Path, only: str) -> subprocess.Popen:
@@ -40,10 +41,10 @@ def house(folder: Path, source: Path) -> Path:
 
 
 def half_written(folder: Path) -> list[str]:
-    """Names of files under their final names that cannot be read to their end."""
-    bad = []
-    for file in [*(folder / "figures").rglob("*"), *(folder / "runs" / "notebooks").rglob("*"),
-                 *(folder / "runs" / "trials").glob("[!.]*/*")]:  # fmt: skip
+    """Names of files under their final names that cannot be read to their end, and of results that are not whole."""
+    results = (folder / "runs" / "trials").glob("[!.]*")
+    bad = [f"{result.relative_to(folder)}: {fault}" for result in results if (fault := damage(result))]
+    for file in [*(folder / "figures").rglob("*"), *(folder / "runs" / "notebooks").rglob("*")]:
         if file.name.startswith(".") or file.is_dir():
             continue
         try:
