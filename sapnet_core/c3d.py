@@ -20,7 +20,7 @@ from torch.nn.utils.fusion import fuse_conv_bn_eval
 from sapnet_core.backbone import fast_dtype, state_digest
 from sapnet_core.clipwise import Clipwise, conv_relu
 from sapnet_core.pooling import max_pool_same
-from sapnet_core.storage import fill_weights, read_weights
+from sapnet_core.storage import check_weights, fill_weights, read_weights
 
 __all__ = ["C3D", "FrozenC3D", "SHIPPED", "load_c3d"]
 
@@ -110,7 +110,11 @@ def load_c3d(path: Path | str = SHIPPED) -> C3D:
     state, metadata = read_weights(path)
     state = {name: t for name, t in state.items() if name.partition(".")[0] not in ("fc6", "fc7", "fc8")}
     first = state.get("conv1.weight", torch.zeros(64))
-    net = C3D(len(first) / 64 if first.ndim else 1.0)
+    width = len(first) / CHANNELS["conv1"] if first.shape[1:] == (3, 3, 3, 3) else 1.0
+    with torch.device("meta"):
+        planned = C3D(width).state_dict()
+    check_weights(planned, state, path)
+    net = C3D(width)
     fill_weights(net, state, path)
     if "recipe" not in metadata:
         net.scaling = "sports-1m"

@@ -10,7 +10,7 @@ from pathlib import Path
 import torch
 
 from sapnet_core.backbone import EPS, I3D, MIXED
-from sapnet_core.storage import fill_weights, read_weights
+from sapnet_core.storage import check_weights, fill_weights, read_weights
 
 __all__ = ["load_kinetics", "published_names"]
 
@@ -54,8 +54,12 @@ def load_kinetics(path: Path | str, *, eps: float = EPS) -> I3D:
             raise ValueError(f"{path}: entry {name!r} is there as {ours[name]!r} too: give a file of one layout")
     state = {ours.get(name, name): tensor for name, tensor in state.items()}
     head = next((state[name] for name in HEAD if name in state), torch.zeros(0))
-    classes = head.shape[0] or None if head.ndim else None
+    classes = head.shape[0] if head.numel() and head.ndim else None
+    with torch.device("meta"):
+        planned = I3D(1.0, classes, eps).state_dict()
+    counters = {key: torch.tensor(0) for key in planned if key.endswith("num_batches_tracked")}
+    state = {**counters, **state}
+    check_weights(planned, state, path, names if other else None)
     net = I3D(1.0, classes, eps)
-    counters = {key: t for key, t in net.state_dict().items() if key.endswith("num_batches_tracked")}
-    fill_weights(net, {**counters, **{name: t.float() for name, t in state.items()}}, path, names if other else None)
+    fill_weights(net, state, path)
     return net.eval()

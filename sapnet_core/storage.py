@@ -17,7 +17,11 @@ from sapnet_core.restricted_pickle import Refused
 from sapnet_core.torch_files import read_torch_file
 
 __all__ = ["write_bytes", "write_text", "write_json", "write_tensors", "read_json", "read_tensors", "read_weights",
-           "fill_weights"]  # fmt: skip
+           "check_weights", "fill_weights"]  # fmt: skip
+
+HEADER = 16 * 2**20  # bytes of a safetensors file's list of entries; each takes 60 at least
+SHOWN = 100  # signs of a name in a message: a file may give an entry any name
+FLOAT32 = torch.finfo(torch.float32).max
 
 
 def write_bytes(path: Path | str, content: bytes) -> Path:
@@ -67,13 +71,23 @@ def read_json(path: Path | str):
 
 def read_tensors(path: Path | str) -> tuple[dict[str, torch.Tensor], dict]:
     """Tensors by name, on the CPU, and the metadata. Raises ValueError naming the file where it is torn or foreign."""
-    content = Path(path).read_bytes()
     try:
-        tensors = safetensors.torch.load(content)
-        header = json.loads(content[8 : 8 + int.from_bytes(content[:8], "little")]).get("__metadata__", {})
-    except (safetensors.SafetensorError, ValueError) as error:
+        return _read_safetensors(Path(path))
+    except ValueError as error:
         raise ValueError(f"{path}: no whole safetensors file ({error}): delete it, so that it is made again") from error
-    return tensors, json.loads(header["json"]) if "json" in header else header
+
+
+def _read_safetensors(path: Path) -> tuple[dict[str, torch.Tensor], dict]:
+    content = path.read_bytes()
+    size = int.from_bytes(content[:8], "little")
+    try:
+        if HEADER < size < len(content):
+            raise ValueError(f"its header has {size >> 20} MiB, the limit is {HEADER >> 20}")
+        tensors = safetensors.torch.load(content)
+        header = json.loads(content[8 : 8 + size]).get("__metadata__", {})
+        return tensors, json.loads(header["json"]) if "json" in header else header
+    except (safetensors.SafetensorError, RecursionError) as error:
+        raise ValueError(str(error)) from error
 
 
 def read_weights(path: Path | str) -> tuple[dict[str, Tensor], dict]:
@@ -92,7 +106,8 @@ def read_weights(path: Path | str) -> tuple[dict[str, Tensor], dict]:
         raise ValueError(f"{path}: is no regular file: give a file of weights")
     try:
         if path.suffix == ".safetensors":
-            state, metadata = read_tensors(path)
+            state, metadata = _read_safetensors(path)
+            metadata = metadata if isinstance(metadata, dict) else {}
         else:
             state = read_torch_file(path)
     except OSError:
@@ -100,7 +115,8 @@ def read_weights(path: Path | str) -> tuple[dict[str, Tensor], dict]:
     except Refused as error:
         raise ValueError(f"{path}: no plain file of tensors, or torn (it {error}): {remedy}") from None
     except Exception as error:  # a torn file fails in a dozen ways: struct.error, IndexError, AssertionError ...
-        raise ValueError(f"{path}: no plain file of tensors, or torn ({type(error).__name__}): {remedy}") from None
+        reason = f"{type(error).__name__}: {error}".splitlines()[0][:SHOWN]
+        raise ValueError(f"{path}: no plain file of tensors, or torn ({reason}): {remedy}") from None
     for inner in ("state_dict", "model"):
         if isinstance(state, dict) and isinstance(state.get(inner), dict):
             state = state[inner]
@@ -108,35 +124,44 @@ def read_weights(path: Path | str) -> tuple[dict[str, Tensor], dict]:
         raise ValueError(f"{path}: holds {type(state).__name__}, not named tensors: save the model's state_dict()")
     for name, tensor in state.items():
         if not isinstance(name, str) or not _finite(tensor):
-            raise ValueError(f"{path}: entry {name!r} is no named tensor of finite real numbers: fetch or save it anew")
+            fault = f"entry {repr(name)[:SHOWN]} is no named tensor of finite real numbers"
+            raise ValueError(f"{path}: {fault}: fetch or save it anew")
     if state and all(name.startswith("module.") for name in state):
         state = {name.removeprefix("module."): tensor for name, tensor in state.items()}
     return dict(state), metadata
 
 
 def _finite(tensor: Tensor) -> bool:
-    """Whether a tensor holds real, finite numbers, and as many as its shape says."""
+    """Whether a tensor holds real numbers that float32 holds, and as many as its shape says."""
     if tensor.layout != torch.strided or tensor.is_meta or tensor.is_complex() or tensor.is_quantized:
         return False
-    stored = tensor.untyped_storage().nbytes() >= tensor.numel() * tensor.element_size()
-    return stored and bool(tensor.float().isfinite().all())
+    if tensor.untyped_storage().nbytes() < tensor.numel() * tensor.element_size():
+        return False
+    if not tensor.is_floating_point() or not tensor.numel():
+        return True
+    if tensor.element_size() == 1:  # the numbers of 8 bits have no minimum
+        return False
+    low, high = (float(end) for end in tensor.aminmax())  # takes no memory; nan where one value is
+    return -FLOAT32 <= low <= high <= FLOAT32
 
 
-def fill_weights(
-    net: nn.Module, state: dict[str, Tensor], path: Path | str, names: dict[str, str] | None = None
+def check_weights(
+    own: dict[str, Tensor], state: dict[str, Tensor], path: Path | str, names: dict[str, str] | None = None
 ) -> None:
-    """Load a state dict that must fit entry by entry.
+    """That a state dict fits entry by entry.
 
     Args:
+        own: entries of the network, whose shapes alone count: where the file tells how large the network is, those of
+            one that was made on the device "meta", which takes no memory.
         names: what the file calls an entry, where that differs from the network's name.
 
     Raises:
         ValueError: an entry is missing, belongs to no layer, or has another shape; it names the file, the first such
             entry, and how many there are.
     """
-    own, names, wrong = net.state_dict(), names or {}, []
+    names, wrong = names or {}, []
     for key in sorted(own.keys() | state.keys()):
-        entry = f"entry {names.get(key, key)!r}"
+        entry = f"entry {repr(names.get(key, key))[:SHOWN]}"
         if key not in state:
             wrong.append(f"{entry} is missing")
         elif key not in own:
@@ -146,4 +171,11 @@ def fill_weights(
     if wrong:
         more = f" ({len(wrong) - 1} more do not fit)" * (len(wrong) > 1)
         raise ValueError(f"{path}: {wrong[0]}{more}: give a file with the whole weights of this network and no others")
+
+
+def fill_weights(
+    net: nn.Module, state: dict[str, Tensor], path: Path | str, names: dict[str, str] | None = None
+) -> None:
+    """Load a state dict that must fit entry by entry, as `check_weights` says; numbers become those of the network."""
+    check_weights(net.state_dict(), state, path, names)
     net.load_state_dict(state)

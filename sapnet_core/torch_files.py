@@ -13,11 +13,13 @@ from pathlib import Path
 import torch
 from torch import Tensor
 
-from sapnet_core.restricted_pickle import Machine, Refused
+from sapnet_core.archives import opened_archive
+from sapnet_core.restricted_pickle import Machine, Refused, key
 
 __all__ = ["read_torch_file"]
 
 MAGIC, PROTOCOL = 0x1950A86A20F9469CFC6C, 1001  # with which a file of 2017's format begins
+AXES = 16  # of a tensor; no weight has more than 6
 STORED_IN_2017 = 5  # pickles before the numbers: magic, protocol, system, content, names of storages
 DTYPES = {
     "Float": torch.float32, "Double": torch.float64, "Half": torch.float16, "BFloat16": torch.bfloat16,
@@ -51,14 +53,13 @@ class _Reader:
         self.stored = self.viewed = size  # bytes that storages, and numbers that tensors, may have at most
         kinds = {("torch", f"{name}Storage"): dtype for name, dtype in DTYPES.items()}
         self.names = {
-            ("collections", "OrderedDict"): dict,
+            ("collections", "OrderedDict"): _ordered,
             ("torch._utils", "_rebuild_tensor"): self.view,
             ("torch._utils", "_rebuild_tensor_v2"): self.view,
             ("torch._utils", "_rebuild_parameter"): lambda view, *_: view,
-            ("torch", "Size"): lambda sizes=(): tuple(sizes),
+            ("torch", "Size"): _sizes,
             **kinds,
         }
-        self.kinds = set(kinds.values())
 
     def load(self, content: bytes, place: int = 0) -> tuple[object, int]:
         """What the pickle at a place of the content leaves, and where it ends."""
@@ -69,7 +70,8 @@ class _Reader:
     def storage(self, told: object) -> _Numbers:
         """What a persistent id says: ("storage", type, name, device, count), and a view of it in files of 2017."""
         known = isinstance(told, tuple) and len(told) in (5, 6) and told[0] == "storage"
-        if not known or told[1] not in self.kinds or not isinstance(told[2], str) or told[5:] not in ((), (None,)):
+        known = known and isinstance(told[1], torch.dtype) and isinstance(told[2], str)
+        if not known or any(part is not None for part in told[5:]):
             raise Refused("refers to something that is no storage of numbers")
         _, dtype, name, _, count = told[:5]
         if type(count) is not int or count < 0:
@@ -88,13 +90,40 @@ class _Reader:
         """A tensor: where its numbers lie in a storage, all of them inside."""
         fits = isinstance(numbers, _Numbers) and isinstance(shape, tuple) and isinstance(strides, tuple)
         sizes = (offset, *shape, *strides) if fits else ()
-        if not fits or len(shape) != len(strides) or not all(type(n) is int and 0 <= n < 2**40 for n in sizes):
+        fits = fits and len(shape) == len(strides) <= AXES
+        if not fits or not all(type(n) is int and 0 <= n < 2**40 for n in sizes):
             raise Refused("has a tensor without a shape")
         last = offset + sum((n - 1) * step for n, step in zip(shape, strides, strict=True))
-        self.viewed -= math.prod(shape)
-        if self.viewed < 0 or (math.prod(shape) and last >= numbers.count):
+        if math.prod(shape) and last >= numbers.count:
             raise Refused("has a tensor of more numbers than are stored")
         return _View(numbers, offset, shape, strides)
+
+    def filled(self, value: object) -> object:
+        """The value with its tensors in place of views, all together of no more numbers than the file has bytes; the
+        machine has bounded how much there is to walk through."""
+        if isinstance(value, _View):
+            self.viewed -= math.prod(value.shape)
+            if self.viewed < 0:
+                raise Refused("has tensors of more numbers than are stored")
+            return value.tensor()
+        if isinstance(value, dict):
+            return {name: self.filled(part) for name, part in value.items()}
+        if isinstance(value, list | tuple):
+            return type(value)(self.filled(part) for part in value)
+        return value
+
+
+def _ordered(pairs: object = ()) -> dict:
+    """An OrderedDict: its content follows, or stands in pairs where Python 2 wrote the file."""
+    if not isinstance(pairs, list | tuple) or not all(isinstance(pair, list) and len(pair) == 2 for pair in pairs):
+        raise Refused("makes a dict of something else than pairs")
+    return {key(name): value for name, value in pairs}
+
+
+def _sizes(sizes: object = ()) -> tuple:
+    if not isinstance(sizes, tuple):
+        raise Refused("makes a shape of something else than a tuple")
+    return sizes
 
 
 def read_torch_file(path: Path) -> object:
@@ -109,11 +138,11 @@ def read_torch_file(path: Path) -> object:
         found = _read_archive(path, reader)
     else:
         found = _read_2017(path.read_bytes(), reader)
-    return _filled(found)
+    return reader.filled(found)
 
 
 def _read_archive(path: Path, reader: _Reader) -> object:
-    with zipfile.ZipFile(path) as archive:
+    with opened_archive(path) as archive:
         entries = {entry.filename: entry for entry in archive.infolist()}
         claimed = sum(entry.file_size for entry in archive.infolist())
         plain = all(entry.compress_type == zipfile.ZIP_STORED for entry in archive.infolist())
@@ -161,14 +190,3 @@ def _fill(numbers: _Numbers, content: bytes) -> None:
         raise Refused(f"has a storage {numbers.name[:20]!r} of another size than it says")
     whole = bytearray(content)  # PyTorch wants memory that may be written to
     numbers.content = torch.frombuffer(whole, dtype=numbers.dtype) if content else torch.empty(0, dtype=numbers.dtype)
-
-
-def _filled(value: object) -> object:
-    """The value with its tensors in place of views; the machine has bounded how much there is to walk through."""
-    if isinstance(value, _View):
-        return value.tensor()
-    if isinstance(value, dict):
-        return {name: _filled(part) for name, part in value.items()}
-    if isinstance(value, list | tuple):
-        return type(value)(_filled(part) for part in value)
-    return value

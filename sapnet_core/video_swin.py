@@ -20,7 +20,7 @@ from torchvision.models.video import SwinTransformer3d
 
 from sapnet_core.backbone import fast_dtype, state_digest
 from sapnet_core.clipwise import Clipwise
-from sapnet_core.storage import fill_weights, read_weights
+from sapnet_core.storage import check_weights, fill_weights, read_weights
 
 __all__ = ["FrozenSwin", "SHIPPED", "VideoSwin", "load_swin", "small_form"]
 
@@ -93,17 +93,26 @@ def load_swin(path: Path | str = SHIPPED) -> VideoSwin:
     state, metadata = read_weights(path)
     state = {name: tensor for name, tensor in state.items() if not name.startswith("head.")}
     own = "recipe" in metadata
-    net = VideoSwin(**(small_form(metadata["width"]) if own else _published_form(state)))
+    form = small_form(_embedding(state) / 96) if own else _published_form(state)
+    with torch.device("meta"):
+        planned = VideoSwin(**form).state_dict()
+    check_weights(planned, {name: t for name, t in planned.items() if name.endswith(ASIDE)} | state, path)
+    net = VideoSwin(**form)
     net.scaling = "symmetric" if own else "imagenet"
     aside = {name: tensor for name, tensor in net.state_dict().items() if name.endswith(ASIDE)}
     fill_weights(net, {**aside, **state}, path)
     return net.eval()
 
 
+def _embedding(state: dict[str, Tensor]) -> int:
+    """Channels of the first layer; Swin-T's 96 where a state dict does not tell, or tells of no such network."""
+    bias = state.get("patch_embed.proj.bias", torch.zeros(96))
+    return len(bias) if bias.ndim == 1 and 8 <= len(bias) <= 2**16 else 96
+
+
 def _published_form(state: dict[str, Tensor]) -> dict:
     """Arguments of the published network that a state dict is likeliest of; whether it is, its entries tell."""
-    bias = state.get("patch_embed.proj.bias", torch.zeros(96))
-    embed = 128 if bias.shape == (128,) else 96
+    embed = 128 if _embedding(state) == 128 else 96
     deep = 18 if embed == 128 or any(name.startswith("features.4.17.") for name in state) else 6
     return {"patch_size": [2, 4, 4], "embed_dim": embed, "depths": [2, 2, deep, 2],
             "num_heads": [embed // 32 * n for n in (1, 2, 4, 8)], "window_size": [8, 7, 7]}  # fmt: skip

@@ -131,6 +131,10 @@ ATTACKS = {
     "number of 30 MB": b"F" + b"\x01" * 30_000_000 + b"\n",
     "name of 30 MB": b"c" + b"a" * 30_000_000 + b"\nb\n",
     "number without an end": b"I" + b"1" * 1_000_000,
+    "one list, a thousand sets": b"](" + b"K\x01" * 100_000 + b"eq\x000](" + called(
+        named("builtins", "set"), b"h\x00") * 1000 + b"e",
+    "one pile of arguments, a thousand calls": pile(b"K\x01" * 100_000) + b"q\x000](" + (
+        named("builtins", "set") + b"h\x00R") * 1000 + b"e",
     # values that others stumble over
     "sign beyond Unicode": array(ONE, kind("U1"), raw(b"\xff\xff\xff\x7f")),
     "truth value of 7": array(ONE, kind("b1"), raw(b"\x07")),

@@ -61,6 +61,10 @@ def sequence_features(records: Sequence[Record], root: Path) -> Features:
 
 
 def _resampled(x: Tensor, steps: int) -> Tensor:
-    if len(x) == 1:
+    """(T, C) as (steps, C), from the moments around each step: a matrix of all T would be larger than x."""
+    frames = len(x)
+    if frames == 1:
         return x.expand(steps, -1).clone()
-    return interpolation_matrix(torch.linspace(0, 1, len(x)), steps, max(len(x), 2)) @ x
+    center = (torch.arange(steps) + 0.5).double() * (frames / steps) - 0.5  # in frames
+    near = (center.floor().long().unsqueeze(1) + torch.arange(-1, 3)).clamp(0, frames - 1).unique()
+    return interpolation_matrix(torch.linspace(0, 1, frames)[near], steps, frames) @ x[near]
