@@ -278,3 +278,13 @@ def test_a_drawn_annotation_set_that_was_changed_is_drawn_again(tmp_path, change
     assert source_records("rg", 30, 9, 0, None, tmp_path) == records and file.read_bytes() == before
     said = capsys.readouterr().err
     assert said.count("\n") == 1 and "rg-30-9-0" in said
+
+
+def test_a_set_that_cannot_be_written_leaves_nothing(tmp_path, monkeypatch):
+    def full(*_):
+        raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
+
+    monkeypatch.setattr(Path, "write_bytes", full)
+    with pytest.raises(OSError):
+        source_records("rg", 30, 9, 1, None, tmp_path)
+    assert not [*tmp_path.rglob("*")]

@@ -71,10 +71,10 @@ def write_annotations(name: str, root: Path | str, n_train: int, n_test: int, se
     if kept and not _same_files(folder, files):
         raise ValueError(f"{folder}: holds {kept[0].name}, which is no drawn annotation: choose another folder")
     beside = root.with_name(f".{root.name}.{uuid.uuid4().hex[:8]}.tmp")
-    for file, content in files.items():
-        (beside / folder.name / file).parent.mkdir(parents=True, exist_ok=True)
-        (beside / folder.name / file).write_bytes(content)
     try:
+        for file, content in files.items():
+            (beside / folder.name / file).parent.mkdir(parents=True, exist_ok=True)
+            (beside / folder.name / file).write_bytes(content)
         if not root.exists():  # the whole root at once: whoever sees it finds all files in it
             with contextlib.suppress(OSError):  # another writer was first
                 beside.rename(root)
