@@ -15,6 +15,7 @@ from importlib.util import find_spec
 
 from sapnet_core import paths
 from sapnet_core.cores import allowed_cores
+from sapnet_core.values import whole
 from sapnet_core.workers import LOST, WorkerPool
 
 __all__ = ["reach_cluster", "spread"]
@@ -36,10 +37,12 @@ def spread(work: Callable, tasks: Sequence[tuple], jobs: int = 1, executor: Exec
         executor: any other place. Without it, `SAPNET_DASK` names the scheduler of a Dask cluster.
 
     Raises:
+        ValueError: `jobs` is no whole number from 1 on.
         RuntimeError: processes of the pool keep dying.
         ConnectionError: no Dask scheduler answers at that address, or it went away.
         Exception: what `work` raised, with a note that names the task; tasks not yet begun are cancelled.
     """
+    whole("jobs", jobs)
     tasks = dict(enumerate(tasks))
     if executor is None and tasks and (address := os.environ.get("SAPNET_DASK")):
         with _cluster(address) as executor:

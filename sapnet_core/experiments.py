@@ -113,8 +113,8 @@ def declare(
     """
     method, own = get_system(system)
     choice("dataset", dataset, tuple(TARGET))
-    if group and dataset in EPOCHS:
-        choice("group", group, tuple(EPOCHS[dataset]))
+    if group and dataset != "folder":  # whose groups its table names
+        choice("group", group, ("", *EPOCHS.get(dataset, ())))
     if method == "sap-net":
         default = {f.name: f.default for f in fields(SAPNetSettings)} | {"warmup": 1 / 3, "unit_targets": True}
         overrides = {name: value for name, value in overrides.items() if default.get(name, ...) != value}

@@ -34,6 +34,7 @@ from sapnet_core.progress import progress_bar
 from sapnet_core.report.gallery import write_gallery, write_page
 from sapnet_core.results import run_trials
 from sapnet_core.storage import read_json, write_bytes, write_json
+from sapnet_core.values import whole
 from sapnet_core.workers import LOST, WorkerPool
 
 __all__ = ["Outcome", "check_parameters", "run_notebook", "run_all", "summary", "main"]
@@ -168,6 +169,7 @@ def run_all(
     (`..._own_...`), which read what the one before them computed, run one after the other. Side by side, these and the
     appendices begin: they take long, and a long one that begins last keeps one core alone busy.
     """
+    whole("jobs", jobs)
     for notebook in notebooks:
         check_parameters(notebook, parameters)
     alone = [notebook for notebook in notebooks if jobs == 1 or notebook.stem.endswith("_speed")]

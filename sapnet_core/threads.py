@@ -7,12 +7,20 @@ from contextlib import contextmanager
 
 import torch
 
+from sapnet_core.values import whole
+
 __all__ = ["torch_threads", "usable_device"]
 
 
 @contextmanager
 def torch_threads(count: int | None) -> Iterator[None]:
-    """`count` threads of this process within, as many as before behind; None leaves them as they are."""
+    """`count` threads of this process within, as many as before behind; None leaves them as they are.
+
+    Raises:
+        ValueError: a count that is no whole number from 1 on.
+    """
+    if count is not None:
+        whole("threads", count)
     before = torch.get_num_threads()
     torch.set_num_threads(count or before)
     try:

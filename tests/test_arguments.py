@@ -93,6 +93,7 @@ def test_a_file_where_nobody_can_write_is_refused(capsys):
     (lambda: declare("mtl-aqa", "zz", 0.1, 0, QUICK), ("zz", "I3D+MLP")),
     (lambda: declare("aqa-7", "I3D+MLP", 0.1, 0, QUICK), ("aqa-7", "finediving")),
     (lambda: declare("rg", "I3D+MLP", 0.1, 0, QUICK, group="Rope"), ("Rope", "Ball, Clubs, Hoop, Ribbon")),
+    (lambda: declare("mtl-aqa", "I3D+MLP", 0.1, 0, QUICK, group="Ball"), ("Ball",)),
     (lambda: declare("mtl-aqa", "I3D+MLP", 0.1, 0, QUICK, lambda_zz=1), ("lambda_zz", "lr")),
     (lambda: declare("mtl-aqa", "SAP-Net (Ours)", 0.1, 0, QUICK, K=3.5), ("K=3.5", "whole number")),
     (lambda: declare("mtl-aqa", "SAP-Net (Ours)", 0.1, 0, QUICK, M=2), ("K = 3", "M = 2")),

@@ -101,6 +101,12 @@ def fail(index: int) -> int:
     return index
 
 
+@pytest.mark.parametrize("jobs", [0, -1, 1.5, "2", None, True])
+def test_a_wrong_number_of_processes_is_refused(jobs):
+    with pytest.raises(ValueError, match="jobs"):
+        list(spread(fail, [(1,), (3,)], jobs=jobs))
+
+
 @pytest.mark.parametrize("jobs", [1, 2])
 def test_an_error_names_its_task(jobs):
     with pytest.raises(ValueError, match="no such dive") as caught:

@@ -14,10 +14,13 @@ def test_threads_are_lent_and_given_back():
     with pytest.raises(KeyError), torch_threads(before + 2):
         raise KeyError
     assert torch.get_num_threads() == before
+    for count in (0, -1, 1.5, "2", True):
+        with pytest.raises(ValueError, match="threads"), torch_threads(count):
+            pass
 
 
 @pytest.mark.parametrize("main", [experiments.main, benchmarks.main])
-@pytest.mark.parametrize("device", ["cuda:99", "gpu"])
+@pytest.mark.parametrize("device", ["cuda:99", "gpu", "cuda:-1", ""])
 def test_a_device_that_is_not_here_is_named_before_any_work(main, device, capsys):
     assert usable_device("cpu") == "cpu"
     with pytest.raises(SystemExit):
