@@ -24,9 +24,9 @@ TOP_LEVEL = {"README.md", "runall.sh", "environment.yml", "pyproject.toml", "LIC
 # Floors from the ground up; an import may only go to the same floor or below. The longest name counts: the feature
 # store lies among the data and stands on the backbone.
 FLOORS = [
-    {"", "archives", "arguments", "command_line", "cores", "disk", "file_kinds", "paths", "profiles", "progress", "sealed",
-     "storage", "threads", "metrics", "evidence", "paper", "embedded", "values", "restricted_pickle", "torch_files",
-     "workers"},
+    {"", "archives", "arguments", "command_line", "cores", "disk", "file_kinds", "paths", "profiles", "progress",
+     "sealed", "storage", "threads", "metrics", "evidence", "paper", "embedded", "values", "restricted_pickle",
+     "torch_files", "workers"},
     {"data", "actors", "sim"},
     {"detector", "tracking", "clipwise", "backbone", "pooling", "triton_pool", "stem", "winograd", "kinetics", "c3d",
      "video_swin", "pseudo_labels", "parsing", "contrast", "regression", "losses", "sapnet", "endtoend", "segmentation",
