@@ -38,7 +38,8 @@ def test_every_line_is_a_step(table, content):
      ("1,1,1,1,1,inf", "inf"), ("NA,NA,NA,NA,NA,NA", "NA"), ("-,-,-,-,-,-", "-"), ("1,2,x,4,5,6", "x"),
      *[(",".join([cell] * 6), cell) for cell in (
          "inf", "-inf", "Infinity", "nan(ind)", "1.#IND", "-1.#INF", "1_000", "0x1F", "0b101", "0x1.8p3", "1e", "1E+",
-         "−0.5", "٠", "０．５", "½", "$5", "5%", "1.5m", "1.2.3", "(1.5)", "#DIV/0!", "#NUM!", "#VALUE!", "?", ".")],
+         "−0.5", "٠", "０．５", "½", "$5", "5%", "1.5m", "1.2.3", "(1.5)", "#DIV/0!", "#NUM!", "#VALUE!", "?", ".",
+         "n.a.", "NaT", "\\N", "True", "lost", "1d3", "Err:502")],
      ('"0,1","0,2","0,3","0,4","0,5","0,6"', "0,1"), ("inf,nan,NA,inf,nan,NA", "inf")],
 )  # fmt: skip
 def test_a_first_step_is_never_taken_for_names(table, first, word):

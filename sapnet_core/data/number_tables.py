@@ -25,10 +25,12 @@ COUNT = re.compile(r"0|[1-9]\d{0,17}", re.ASCII)
 NAME = re.compile(r"[\W_]*(?:[^\W\d_]|\d+[ _-]?[^\W\d_])")  # how names begin: x, "# x", 0_x, 3d
 LONGEST = 1000  # signs of a name
 MISSING = {
-    "", "na", "n/a", "#n/a", "<na>", "nan", "+nan", "-nan", "null", "none", "nil", "-", "--", "?", "missing", ".",
+    "", "na", "n/a", "n.a", "n.a.", "n/d", "#n/a", "<na>", "nan", "+nan", "-nan", "nat", "null", "none", "nil", "\\n",
+    "-", "--", "?", ".", "missing", "undefined", "no data", "nodata", "tbd", "true", "false",
 }  # fmt: skip
 NO_NAME = re.compile(  # what C, Python and Excel write in place of numbers, and numbers of base 2, 8 and 16
-    r"[\W_]*(?:inf(?:inity)?|nan(?:\(\w*\))?|0[xbo][\da-f.]+(?:p[+-]?\d*)?|\d+e[+-]?\d*)[\W_]*|#[a-z/0]+[!?]"
+    r"[\W_]*(?:inf(?:inity)?|nan(?:\(\w*\))?|0[xbo][\da-f.]+(?:p[+-]?\d*)?|\d+e[+-]?\d*"
+    r"|\d+d[+-]?\d+)[\W_]*|#[a-z/0]+[!?]|err:\d+"
 )
 NAMELESS = re.compile(r"unnamed: [\d.]+(?:_level_\d+)?|index|level_\d+|row[._]?names?", re.ASCII)  # of row numbers
 SEPARATORS = {";": "';'", "\t": "tabs", "|": "'|'"}
@@ -117,8 +119,10 @@ def _is_name(cell: str) -> bool:
 
 
 def _is_header(cells: list[str]) -> bool:
-    """A line of names: no cell of it is a number, and some are names, not signs for what is missing."""
-    return not any(map(NUMBER.fullmatch, cells)) and any(map(_is_name, cells)) and not _separator(cells)
+    """A line of names: no cell of it is a number, and some are names, not one sign in each for what is missing."""
+    alike = len(cells) > 1 and len(set(cells)) == 1
+    numbers = any(map(NUMBER.fullmatch, cells))
+    return not numbers and not alike and any(map(_is_name, cells)) and not _separator(cells)
 
 
 def _separator(cells: list[str]) -> str:
