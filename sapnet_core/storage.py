@@ -65,7 +65,7 @@ def read_json(path: Path | str):
     """The value in a JSON file. Raises ValueError naming the file where it is no JSON."""
     try:
         return json.loads(Path(path).read_text(encoding="utf-8"))
-    except ValueError as error:
+    except (ValueError, RecursionError) as error:
         raise ValueError(f"{path}: no readable JSON ({error}): delete it, so that it is made again") from error
 
 

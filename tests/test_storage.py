@@ -35,9 +35,10 @@ def test_torn_files_are_named(tmp_path):
         path.write_bytes(content)
         with pytest.raises(ValueError, match="a.safetensors: no whole safetensors file.*delete it"):
             storage.read_tensors(path)
-    (tmp_path / "j.json").write_text('{"a": 1')
-    with pytest.raises(ValueError, match="j.json: no readable JSON.*delete it"):
-        storage.read_json(tmp_path / "j.json")
+    for text in ('{"a": 1', "[" * 100_000):
+        (tmp_path / "j.json").write_text(text)
+        with pytest.raises(ValueError, match="j.json: no readable JSON.*delete it"):
+            storage.read_json(tmp_path / "j.json")
 
 
 def test_a_failed_write_leaves_the_old_file_and_nothing_else(tmp_path, monkeypatch):
