@@ -62,13 +62,19 @@ def _ctrl_c_held_back() -> Iterator[None]:
 def _begin(threads: int) -> None:
     """Begins every process of a pool."""
     torch.set_num_threads(threads)
-    signal.signal(signal.SIGTERM, lambda *_: sys.exit(1))
+    signal.signal(signal.SIGTERM, _end)
 
     def follow() -> None:
         parent_process().join()
         os._exit(1)
 
     Thread(target=follow, daemon=True).start()
+
+
+def _end(*_: object) -> None:
+    """Ends this worker; whoever asks a whole group of processes to end may ask twice."""
+    signal.signal(signal.SIGTERM, signal.SIG_IGN)
+    sys.exit(1)
 
 
 def _interruptible(work: Callable, *args, **kwargs):

@@ -3,6 +3,8 @@
 import matplotlib as mpl
 import seaborn as sns
 
+from sapnet_core.kernels import show_inline
+
 __all__ = ["COLORS", "MARKERS", "COLUMN", "PAGE", "use_style"]
 
 COLUMN, PAGE = 3.5, 7.2  # widths of a column and of a page of the paper, inches
@@ -13,7 +15,11 @@ MARKERS = ("o", "s", "^", "D", "v", "P", "X", "*")  # a second way to tell serie
 
 
 def use_style() -> None:
-    """Set matplotlib and seaborn for the notebooks: call once, in the set-up cell."""
+    """Set matplotlib and seaborn for the notebooks: call once, in the set-up cell.
+
+    Pictures appear below their cells whatever backend or settings of matplotlib the person's shell has.
+    """
+    show_inline()
     sns.set_theme(context="paper", style="ticks", palette=list(COLORS), font="DejaVu Sans")
     mpl.rcParams.update({
         "figure.figsize": (COLUMN, 2.6), "figure.dpi": 120, "savefig.dpi": 200, "figure.constrained_layout.use": True,
