@@ -12,7 +12,8 @@ LIST = 8 * 2**20  # bytes of an archive's list of entries; each takes 50 at leas
 
 
 class _File(io.BufferedReader):
-    """A file that gives no more than `LIST` bytes at once while its archive is being listed."""
+    """A file that gives no more than `LIST` bytes at once while its archive is being listed, and none before its start:
+    to seek there is no fault of the disk."""
 
     listing = True
 
@@ -20,6 +21,11 @@ class _File(io.BufferedReader):
         if self.listing and size is not None and size > LIST:
             raise zipfile.BadZipFile("lists more entries than such a file has")
         return super().read(size)
+
+    def seek(self, place: int, whence: int = io.SEEK_SET) -> int:
+        if whence == io.SEEK_SET and place < 0:
+            raise zipfile.BadZipFile("lists an entry before its start")
+        return super().seek(place, whence)
 
 
 @contextmanager

@@ -320,11 +320,15 @@ def weights(tmp_path_factory) -> dict[str, tuple[Path, dict]]:
         files[name].write_bytes(content)
     files["a long list"] = folder / "list.pt"
     files["a long list"].write_bytes(long_list(600_000))
+    files["an entry before its start"] = folder / "before.pt"
+    whole = archive(folder / "whole.pt", state(VIEW), {"0": bytes(1_000_000)}).read_bytes()
+    size = struct.unpack_from("<I", whole, whole.rindex(b"PK\5\6") + 12)[0]
+    files["an entry before its start"].write_bytes(changed(whole, b"PK\5\6", 12, struct.pack("<2I", size, 2**30)))
     became = outcomes("weights", files.values())
     return {name: (file, what) for (name, file), what in zip(files.items(), became, strict=True)}
 
 
-@pytest.mark.parametrize("name", [*PROGRAMS, *OTHERS, "a long list"])
+@pytest.mark.parametrize("name", [*PROGRAMS, *OTHERS, "a long list", "an entry before its start"])
 def test_weights_are_refused_in_one_line(weights, name):
     file, what = weights[name]
     is_refusal(what, file, ("ValueError",))
