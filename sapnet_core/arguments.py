@@ -14,12 +14,23 @@ from pathlib import Path
 
 from sapnet_core import paths, profiles
 
-__all__ = ["VARIABLES", "Parser", "check_environment", "cluster_address", "count", "given", "output_file",
-           "unwritable"]  # fmt: skip
+__all__ = ["VARIABLES", "Parser", "check_environment", "cluster_address", "count", "given", "output_file", "unwritable"]
 
-VARIABLES = ("SAPNET_RUNS", "SAPNET_FIGURES", "SAPNET_DATA", "SAPNET_SPLIT", "SAPNET_SKIP_BAD", "SAPNET_DETECTOR",
-             "SAPNET_I3D", "SAPNET_C3D", "SAPNET_SWIN", "SAPNET_JOBS", "SAPNET_DASK", "SAPNET_CHECKPOINT",
-             "SAPNET_TRACEBACK")  # fmt: skip
+VARIABLES = (
+    "SAPNET_RUNS",
+    "SAPNET_FIGURES",
+    "SAPNET_DATA",
+    "SAPNET_SPLIT",
+    "SAPNET_SKIP_BAD",
+    "SAPNET_DETECTOR",
+    "SAPNET_I3D",
+    "SAPNET_C3D",
+    "SAPNET_SWIN",
+    "SAPNET_JOBS",
+    "SAPNET_DASK",
+    "SAPNET_CHECKPOINT",
+    "SAPNET_TRACEBACK",
+)
 OURS = "SAPNET_TEST_"  # of the tests
 
 

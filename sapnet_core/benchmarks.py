@@ -25,8 +25,18 @@ from sapnet_core.pooling import pool_form, same_padding
 from sapnet_core.pseudo_labels import greedy_states, kmeans
 from sapnet_core.threads import torch_threads, usable_device
 
-__all__ = ["PlainI3D", "race", "inference", "training_step", "clustering", "selection", "max_pools",
-           "graph_replay", "compare", "machine"]  # fmt: skip
+__all__ = [
+    "PlainI3D",
+    "race",
+    "inference",
+    "training_step",
+    "clustering",
+    "selection",
+    "max_pools",
+    "graph_replay",
+    "compare",
+    "machine",
+]
 
 GOALS = {  # the least ratio asked for, by device and dtype
     "inference": {"cpu": {"float32": 3.0, "bfloat16": 6.0}, "cuda": {"bfloat16": 4.0, "float32": 4.0}},
@@ -88,14 +98,27 @@ def _row(
     what: str, ours: str, other: str, seconds: dict[str, float], per: int, goal: float | None, error: float
 ) -> dict:
     mine, theirs = seconds[ours] / per * 1e3, seconds[other] / per * 1e3
-    return {"what": what, "ours": ours, "ms": mine, "alternative": other, "its ms": theirs, "ratio": theirs / mine,
-            "goal": goal, "difference": error}  # fmt: skip
+    return {
+        "what": what,
+        "ours": ours,
+        "ms": mine,
+        "alternative": other,
+        "its ms": theirs,
+        "ratio": theirs / mine,
+        "goal": goal,
+        "difference": error,
+    }
 
 
 def inference(
-    net: I3D | None = None, device: str = "cpu", size: int = 112, rounds: int = 5, dtype: torch.dtype | None = None,
-    pools: str = "torch", form: str | None = None,
-) -> dict:  # fmt: skip
+    net: I3D | None = None,
+    device: str = "cpu",
+    size: int = 112,
+    rounds: int = 5,
+    dtype: torch.dtype | None = None,
+    pools: str = "torch",
+    form: str | None = None,
+) -> dict:
     """Features of one video, nine clips of 16 frames, uint8 in: `FoldedI3D` against `PlainI3D`; ms a clip.
 
     `net` is the shipped network if None; `dtype`, `pools` and `form` are those of `FoldedI3D`. The difference is the
@@ -196,8 +219,10 @@ def clustering(M: int = 10, iterations: int = 10, rounds: int = 5, device: str =
     seconds = {name: race({"ours": ours, name: other}, rounds, device) for name, (other, _) in others.items()}
     inertia = {name: _inertia(x.cpu(), centers) for name, centers in found.items()}
     what = "k-means, 32 videos x 96 x 1024, 10 centers"
-    return [_row(what, "ours", name, seconds[name], 1, goal, inertia["ours"] / inertia[name] - 1)
-            for name, (_, goal) in others.items()]  # fmt: skip
+    return [
+        _row(what, "ours", name, seconds[name], 1, goal, inertia["ours"] / inertia[name] - 1)
+        for name, (_, goal) in others.items()
+    ]
 
 
 def selection_by_loop(distance: np.ndarray, K: int, every_state: bool = False) -> np.ndarray:
@@ -283,10 +308,12 @@ def compare(device: str = "cpu", rounds: int = 5, threads: int | None = None) ->
         rows += [*clustering(rounds=rounds, device=device), *selection(rounds=rounds, device=device)]
         if cuda:
             extras = {
-                "of pools in Triton": lambda: [max_pools(device, 224, rounds),
-                                               inference(full, device, 224, rounds, pools="triton")],
+                "of pools in Triton": lambda: [
+                    max_pools(device, 224, rounds),
+                    inference(full, device, 224, rounds, pools="triton"),
+                ],
                 "of CUDA graphs": lambda: [graph_replay(one, device, 112, rounds) for one in (None, full)],
-            }  # fmt: skip
+            }
             for name, made in extras.items():
                 try:  # what such a machine lacks (a compiler, say) costs these rows alone
                     rows += made()

@@ -25,8 +25,16 @@ from sapnet_core.storage import check_weights, fill_weights, read_weights
 __all__ = ["C3D", "FrozenC3D", "SHIPPED", "load_c3d"]
 
 SHIPPED = Path(__file__).parent / "weights" / "c3d_sim.safetensors"
-CHANNELS = {"conv1": 64, "conv2": 128, "conv3a": 256, "conv3b": 256, "conv4a": 512, "conv4b": 512, "conv5a": 512,
-            "conv5b": 512}  # fmt: skip
+CHANNELS = {
+    "conv1": 64,
+    "conv2": 128,
+    "conv3a": 256,
+    "conv3b": 256,
+    "conv4a": 512,
+    "conv4b": 512,
+    "conv5a": 512,
+    "conv5b": 512,
+}
 # max-pools that stand before a layer: kernel and stride over (time, height, width)
 POOL_BEFORE = {"conv2": (1, 2, 2), "conv3a": (2, 2, 2), "conv4a": (2, 2, 2), "conv5a": (2, 2, 2)}
 

@@ -38,9 +38,14 @@ TWIN_SEED = 7  # neither the twins of the tables (0) nor those SAP-Net is tuned 
 
 
 def baseline_rho(
-    dataset: str, settings: SimSettings, train: int | None = None, test: int | None = None,
-    seeds: tuple[int, ...] = (0, 1, 2), twin_seed: int = TWIN_SEED, jobs: int = 1,
-) -> dict[float, float]:  # fmt: skip
+    dataset: str,
+    settings: SimSettings,
+    train: int | None = None,
+    test: int | None = None,
+    seeds: tuple[int, ...] = (0, 1, 2),
+    twin_seed: int = TWIN_SEED,
+    jobs: int = 1,
+) -> dict[float, float]:
     """Mean test rho of I3D+MLP on twins of drawn annotations, at the table's smallest share and with all labels.
 
     Args:
@@ -58,9 +63,11 @@ def baseline_rho(
     frame = features.views["frame"]
     column = {name: torch.tensor([getattr(r, name) for r in records]) for name in ("score", "difficulty")}
     data = TrialData(
-        tuple(records), replace(features, views={"frame": frame, "actor": frame}),  # the baseline reads no crop
-        **column, train=torch.tensor([r.split == "train" for r in records]),
-    )  # fmt: skip
+        tuple(records),
+        replace(features, views={"frame": frame, "actor": frame}),  # the baseline reads no crop
+        **column,
+        train=torch.tensor([r.split == "train" for r in records]),
+    )
     shares = TABLES[TABLE_OF[dataset]][1]
     rho = {}
     for share in (shares[0], shares[-1]):
@@ -108,12 +115,19 @@ def main(arguments: list[str] | None = None) -> None:
     rho = baseline_rho(args.dataset, settings, args.train, args.test, twin_seed=args.twin_seed, jobs=jobs)
     paper = paper_table(TABLE_OF[args.dataset]).loc["I3D+MLP"]
     row = {
-        "dataset": args.dataset, "train": args.train or "official", "test": args.test or "official",
-        "twin_seed": args.twin_seed, "target": TARGET[args.dataset], "steps": PROFILES["paper"].steps, "seeds": 3,
+        "dataset": args.dataset,
+        "train": args.train or "official",
+        "test": args.test or "official",
+        "twin_seed": args.twin_seed,
+        "target": TARGET[args.dataset],
+        "steps": PROFILES["paper"].steps,
+        "seeds": 3,
         **asdict(settings),
-        "rho_smallest": round(min(rho.items())[1], 4), "rho_all": round(rho[1.0], 4),
-        "paper_smallest": paper.iloc[0], "paper_all": paper.iloc[-1],
-    }  # fmt: skip
+        "rho_smallest": round(min(rho.items())[1], 4),
+        "rho_all": round(rho[1.0], 4),
+        "paper_smallest": paper.iloc[0],
+        "paper_all": paper.iloc[-1],
+    }
     new = not SEARCH.exists()
     with SEARCH.open("a", newline="") as file:
         writer = csv.DictWriter(file, list(row))

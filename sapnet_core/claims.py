@@ -30,8 +30,17 @@ from sapnet_core.progress import progress_bar
 from sapnet_core.results import predictions, run_trials
 from sapnet_core.trials import Trial
 
-__all__ = ["VERDICTS", "LEVEL", "needed_trials", "read_cell", "examine", "weakest", "decide",
-           "size_beside_print", "evaluate"]  # fmt: skip
+__all__ = [
+    "VERDICTS",
+    "LEVEL",
+    "needed_trials",
+    "read_cell",
+    "examine",
+    "weakest",
+    "decide",
+    "size_beside_print",
+    "evaluate",
+]
 
 Lookup = Callable[[Name], Cell | None]
 
@@ -118,8 +127,14 @@ def examine(claim: Claim, lookup: Lookup, resamples: int = 1000, memory: dict | 
 
     found = [compare(measured(high), measured(low), by_classes(high)) for high, low in pairs]
     link, p = weakest(found)
-    numbers = {"effect": link.value, "low": link.low, "high": link.high, "seed_low": link.seed_low,
-               "seed_high": link.seed_high, "seeds": len(link.by_seed)}  # fmt: skip
+    numbers = {
+        "effect": link.value,
+        "low": link.low,
+        "high": link.high,
+        "seed_low": link.seed_low,
+        "seed_high": link.seed_high,
+        "seeds": len(link.by_seed),
+    }
     if claim.kind == "comparable":
         inside, outside = equivalence(link, claim.margin)
         within = abs(link.value) <= claim.margin
@@ -133,8 +148,11 @@ def examine(claim: Claim, lookup: Lookup, resamples: int = 1000, memory: dict | 
 
 def _arithmetic(claim: Claim) -> dict[str, object]:
     rows = paper_arithmetic().set_index("statement").loc[list(claim.numbers)]
-    common = [name for name in ("arithmetic", "fisher", "relative")
-              if all(name in holds.split(", ") for holds in rows["holds"])]  # fmt: skip
+    common = [
+        name
+        for name in ("arithmetic", "fisher", "relative")
+        if all(name in holds.split(", ") for holds in rows["holds"])
+    ]
     reason = f"by these readings: {', '.join(common)}" if common else "by none of three readings"
     relative = rows["relative"].dropna()
     if len(relative):
@@ -157,8 +175,15 @@ def _errors(claim: Claim, cells: list[Cell]) -> dict[str, object]:
         value = (off > claim.limit).any(0).sum(1).double()
         each, reason = value <= claim.count, f"videos off by more than {claim.limit:g} points, a seed"
     said = bool(each[0]) if len(each.unique()) == 1 else None
-    return {"test": "every seed", "effect": value.mean().item(), "low": value.min().item(), "high": value.max().item(),
-            "seeds": len(value), "said": said, "reason": reason}  # fmt: skip
+    return {
+        "test": "every seed",
+        "effect": value.mean().item(),
+        "low": value.min().item(),
+        "high": value.max().item(),
+        "seeds": len(value),
+        "said": said,
+        "reason": reason,
+    }
 
 
 # ---- from numbers to a verdict --------------------------------------------------------------------------------------
@@ -202,19 +227,48 @@ def evaluate(profile: Profile | str) -> pd.DataFrame:
     read, memory, rows = cache(lambda name: read_cell(declared[name]) if name in declared else None), {}, []
     for claim in ledger():
         sets = sorted({declared[name][0].dataset for name in claim.names if name in declared})
-        row = {"claim": claim.id, "statement": claim.statement, "place": claim.place, "kind": claim.kind,
-               "control": claim.control, "metric": claim.metric, "paper": claim.paper, "profile": profile.name,
-               "source": source_name(paths.data_root(), *sets) if sets else "the paper", "seeds": 0,
-               **examine(claim, read, profile.resamples, memory)}  # fmt: skip
+        row = {
+            "claim": claim.id,
+            "statement": claim.statement,
+            "place": claim.place,
+            "kind": claim.kind,
+            "control": claim.control,
+            "metric": claim.metric,
+            "paper": claim.paper,
+            "profile": profile.name,
+            "source": source_name(paths.data_root(), *sets) if sets else "the paper",
+            "seeds": 0,
+            **examine(claim, read, profile.resamples, memory),
+        }
         rows.append(row)
     for control in (False, True):
         family = [row for row in rows if row["control"] == control]
         for row, p in zip(family, holm([row.get("p", math.nan) for row in family]), strict=True):
             row["p_holm"] = p
     table = pd.DataFrame([{**row, "verdict": decide(row), "size": size_beside_print(row)} for row in rows])
-    columns = ["claim", "statement", "place", "kind", "control", "metric", "verdict", "effect", "low", "high",
-               "seed_low", "seed_high", "p", "p_holm", "paper", "size", "test", "reason", "source", "profile",
-               "seeds"]  # fmt: skip
+    columns = [
+        "claim",
+        "statement",
+        "place",
+        "kind",
+        "control",
+        "metric",
+        "verdict",
+        "effect",
+        "low",
+        "high",
+        "seed_low",
+        "seed_high",
+        "p",
+        "p_holm",
+        "paper",
+        "size",
+        "test",
+        "reason",
+        "source",
+        "profile",
+        "seeds",
+    ]
     return table.reindex(columns=columns).assign(reason=table["reason"].fillna(""))
 
 
@@ -234,8 +288,10 @@ def main(arguments: list[str] | None = None) -> None:
     table = evaluate(profile)
     for control, part in table.groupby("control"):
         counts = part["verdict"].value_counts()
-        print(f"{len(part)} {'controls' if control else 'claims'}: "
-              + ", ".join(f"{counts[v]} {v}" for v in VERDICTS if v in counts))  # fmt: skip
+        print(
+            f"{len(part)} {'controls' if control else 'claims'}: "
+            + ", ".join(f"{counts[v]} {v}" for v in VERDICTS if v in counts)
+        )
 
 
 if __name__ == "__main__":

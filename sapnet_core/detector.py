@@ -64,12 +64,14 @@ class _Maps(nn.Module):
             Conv2dNormActivation(64, 64, 3, 2, groups=64, norm_layer=norm, activation_layer=nn.ReLU6),
             Conv2dNormActivation(64, 128, 1, norm_layer=norm, activation_layer=nn.ReLU6),
         )
-        self.stages = nn.ModuleList([
-            nn.Sequential(*layers[:4], layers[4].block[0]),
-            nn.Sequential(layers[4].block[1:], *layers[5:9], layers[9].block[0]),
-            nn.Sequential(layers[9].block[1:], *layers[10:12]),
-            coarse,
-        ])  # fmt: skip
+        self.stages = nn.ModuleList(
+            [
+                nn.Sequential(*layers[:4], layers[4].block[0]),
+                nn.Sequential(layers[4].block[1:], *layers[5:9], layers[9].block[0]),
+                nn.Sequential(layers[9].block[1:], *layers[10:12]),
+                coarse,
+            ]
+        )
         self.channels = [layers[4].block[0].out_channels, layers[9].block[0].out_channels, deep, 128]
         self.down = nn.ModuleList(
             Conv2dNormActivation(coarser, finer, 1, norm_layer=norm, activation_layer=None)
@@ -128,8 +130,10 @@ class Detector:
         transform = net.transform
         self.size = (transform.fixed_size[1], transform.fixed_size[0])  # height, width
         self.device = next(net.parameters()).device
-        mean, std = (torch.tensor([v], device=self.device)[..., None, None]  # (1, 3, 1, 1)
-                     for v in (transform.image_mean, transform.image_std))  # fmt: skip
+        mean, std = (
+            torch.tensor([v], device=self.device)[..., None, None]  # (1, 3, 1, 1)
+            for v in (transform.image_mean, transform.image_std)
+        )
         self.gain, self.shift = 1 / (255 * std), -mean / std
         self._anchors: Tensor | None = None
         code = b"".join(Path(__file__).with_name(name).read_bytes() for name in ("detector.py", "tracking.py"))

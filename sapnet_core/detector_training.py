@@ -37,8 +37,19 @@ from sapnet_core.storage import write_tensors
 from sapnet_core.tracking import actor_boxes, track_scores
 from sapnet_core.workers import WorkerPool
 
-__all__ = ["Recipe", "actor_shown", "carry_boxes", "draw_batch", "draw_twin", "draw_windows", "evaluate",
-           "people_boxes", "recipe_records", "train_detector", "wild_settings"]  # fmt: skip
+__all__ = [
+    "Recipe",
+    "actor_shown",
+    "carry_boxes",
+    "draw_batch",
+    "draw_twin",
+    "draw_windows",
+    "evaluate",
+    "people_boxes",
+    "recipe_records",
+    "train_detector",
+    "wild_settings",
+]
 
 SEED = 9_000  # twins of this seed and of later ones belong to the detector
 ANNOTATION_SEED = 910_000  # so do annotation sets
@@ -92,9 +103,13 @@ def wild_settings(generator: torch.Generator) -> SimSettings:
     """Settings of one twin, drawn wide: any quality of light, wall, crowd and camera, and up to five people near by."""
     u = torch.rand(6, generator=generator).tolist()
     return SimSettings(
-        visibility=0.3 + 2.5 * u[0], nuisance=0.1 + 1.1 * u[1], bystanders=int(6 * u[2]), sensor_noise=0.05 * u[3],
-        texture=1.5 * u[4], camera=1.2 * u[5],
-    )  # fmt: skip
+        visibility=0.3 + 2.5 * u[0],
+        nuisance=0.1 + 1.1 * u[1],
+        bystanders=int(6 * u[2]),
+        sensor_noise=0.05 * u[3],
+        texture=1.5 * u[4],
+        camera=1.2 * u[5],
+    )
 
 
 def recipe_records(recipe: Recipe, folder: Path | None = None) -> dict[str, tuple[list, list]]:
@@ -209,9 +224,15 @@ def draw_batch(frames: Tensor, boxes: Tensor, size: int, generator: torch.Genera
 
 
 def evaluate(
-    detector: Detector, records: Sequence[tuple[int, Record]], recipe: Recipe, *, wild: bool,
-    size: int = 112, frames: int = 96, every: int = 4,
-) -> dict[str, float]:  # fmt: skip
+    detector: Detector,
+    records: Sequence[tuple[int, Record]],
+    recipe: Recipe,
+    *,
+    wild: bool,
+    size: int = 112,
+    frames: int = 96,
+    every: int = 4,
+) -> dict[str, float]:
     """How well a detector finds people and follows the actor on twins of (number, record), one clip of each.
 
     Returns: AP and AP50 over the searched frames, then mean track IoU, share of frames found and lost (`track_scores`)
@@ -236,9 +257,13 @@ def evaluate(
 
 
 def train_detector(
-    out: Path, recipe: Recipe = Recipe(), *, workers: int = 2, folder: Path | None = None,
+    out: Path,
+    recipe: Recipe = Recipe(),
+    *,
+    workers: int = 2,
+    folder: Path | None = None,
     progress: Callable[[dict], None] = lambda news: None,
-) -> dict:  # fmt: skip
+) -> dict:
     """Render the frames, train on this machine's processor, and write the weights, float16, with recipe and scores.
 
     Args:
@@ -290,8 +315,10 @@ def train_detector(
     }
     history = {
         "loss": [round(float(part.mean()), 4) for part in torch.tensor(losses).split(every)],
-        "held_out": {sport: {kind: dict(list(figures.items())[:-1]) for kind, figures in kinds.items()}
-                     for sport, kinds in scores.items()},
+        "held_out": {
+            sport: {kind: dict(list(figures.items())[:-1]) for kind, figures in kinds.items()}
+            for sport, kinds in scores.items()
+        },
     }
     write_tensors(out, tensors, {"format": 1, "recipe": asdict(recipe), **history})
     return {**history, "seconds": seconds}
@@ -306,8 +333,12 @@ def main(arguments: list[str] | None = None) -> None:
     parser.add_argument("--jobs", type=count, help="processes that render (default: one a core)")
     given = parser.parse_args(arguments)
     check_environment()
-    history = train_detector(given.out, Recipe(epochs=given.epochs), workers=given.jobs or jobs(),
-                             progress=lambda news: print(news, flush=True))  # fmt: skip
+    history = train_detector(
+        given.out,
+        Recipe(epochs=given.epochs),
+        workers=given.jobs or jobs(),
+        progress=lambda news: print(news, flush=True),
+    )
     print(history["seconds"])
     for sport, scores in history["held_out"].items():
         for kind, figures in scores.items():

@@ -13,8 +13,18 @@ from pathlib import Path
 from sapnet_core import paths
 from sapnet_core.file_kinds import printable
 
-__all__ = ["DiskFault", "HOUR", "REMEDIES", "discard", "in_runs", "must_be_writable", "one_line_faults", "remove",
-           "tidy", "told"]  # fmt: skip
+__all__ = [
+    "DiskFault",
+    "HOUR",
+    "REMEDIES",
+    "discard",
+    "in_runs",
+    "must_be_writable",
+    "one_line_faults",
+    "remove",
+    "tidy",
+    "told",
+]
 
 HOUR = 3600.0  # seconds
 IN_THE_WAY = "move away what lies there in place of a folder or a file"

@@ -29,9 +29,15 @@ class EndToEnd(nn.Module):
     """
 
     def __init__(
-        self, backbone: I3D, network: SAPNet, reading: str, mean: Tensor | float = 0.0, std: Tensor | float = 1.0,
-        mixed: bool = False, checkpoint: bool = False,
-    ):  # fmt: skip
+        self,
+        backbone: I3D,
+        network: SAPNet,
+        reading: str,
+        mean: Tensor | float = 0.0,
+        std: Tensor | float = 1.0,
+        mixed: bool = False,
+        checkpoint: bool = False,
+    ):
         super().__init__()
         if network.settings.channels != backbone.channels:
             raise ValueError(f"the network takes {network.settings.channels} channels, I3D gives {backbone.channels}")

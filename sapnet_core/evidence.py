@@ -160,8 +160,17 @@ def compare(a: Sequence[Tensor], b: Sequence[Tensor], fisher: bool = False, leve
     df = (se**4) / max(sum(t**2 for t in terms) / (seeds - 1), 1e-300)
     df = min(df, 1e6)
     half = float(stdtrit(df, (1 + level) / 2)) * se
-    return Evidence(value, value - half, value + half, over_seeds.low, over_seeds.high, two_sided(value, se, df), se,
-                    df, tuple(own.tolist()))  # fmt: skip
+    return Evidence(
+        value,
+        value - half,
+        value + half,
+        over_seeds.low,
+        over_seeds.high,
+        two_sided(value, se, df),
+        se,
+        df,
+        tuple(own.tolist()),
+    )
 
 
 def _average(side: Tensor, fisher: bool) -> Tensor:

@@ -81,8 +81,9 @@ def _on(executor: Executor, work: Callable, tasks: dict[int, tuple]) -> Iterator
         for future in as_completed(futures):
             yield futures[future], *future.result()
     except CancelledError as error:  # not by us
-        raise ConnectionError("the place where work runs went away: start it and run again, it goes on from here"
-                              ) from error  # fmt: skip
+        raise ConnectionError(
+            "the place where work runs went away: start it and run again, it goes on from here"
+        ) from error
     finally:
         for future in futures if not isinstance(executor, WorkerPool) else ():  # which does so itself, in its own order
             future.cancel()
@@ -90,8 +91,14 @@ def _on(executor: Executor, work: Callable, tasks: dict[int, tuple]) -> Iterator
 
 def _settings() -> dict[str, str]:
     """This process's folders and switches, which a worker started elsewhere does not know."""
-    folders = {"SAPNET_RUNS": paths.runs(), "SAPNET_DATA": paths.data_root(), "SAPNET_DETECTOR": paths.detector(),
-               "SAPNET_I3D": paths.i3d(), "SAPNET_C3D": paths.c3d(), "SAPNET_SWIN": paths.swin()}  # fmt: skip
+    folders = {
+        "SAPNET_RUNS": paths.runs(),
+        "SAPNET_DATA": paths.data_root(),
+        "SAPNET_DETECTOR": paths.detector(),
+        "SAPNET_I3D": paths.i3d(),
+        "SAPNET_C3D": paths.c3d(),
+        "SAPNET_SWIN": paths.swin(),
+    }
     switches = {name: os.environ.get(name, "") for name in SWITCHES}
     return {name: str(path.resolve()) if path else "" for name, path in folders.items()} | switches
 
@@ -115,8 +122,10 @@ def _who() -> str:
 
 
 def _silent(address: str) -> ConnectionError:
-    return ConnectionError(f"no Dask scheduler answers at {address!r}: start one with `dask scheduler`, or give the "
-                           "address that it printed, as tcp://host:8786")  # fmt: skip
+    return ConnectionError(
+        f"no Dask scheduler answers at {address!r}: start one with `dask scheduler`, or give the "
+        "address that it printed, as tcp://host:8786"
+    )
 
 
 def reach_cluster() -> None:
@@ -148,6 +157,7 @@ def _cluster(address: str) -> Iterator[Executor]:
         raise _silent(address) from error
     with client:
         if not client.scheduler_info(n_workers=-1)["workers"]:
-            warnings.warn(f"the Dask cluster at {address} has no worker yet: waiting for `dask worker {address}`",
-                          stacklevel=2)  # fmt: skip
+            warnings.warn(
+                f"the Dask cluster at {address} has no worker yet: waiting for `dask worker {address}`", stacklevel=2
+            )
         yield client.get_executor(pure=False)

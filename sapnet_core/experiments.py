@@ -31,10 +31,32 @@ from sapnet_core.trials import Trial, trial_data, trial_records
 from sapnet_core.values import choice
 
 __all__ = [
-    "TABLES", "CLASS_TABLES", "FIGURES", "COMPARISONS", "NOT_HERE", "COMPARED", "KNOWN", "TARGET", "EPOCHS",
-    "DECISIONS", "TAUS", "STATES", "CENTERS", "TEACHERS", "SHARES", "check_data", "column_name", "declare",
-    "table_trials", "class_trials", "figure_trials", "comparison_trials", "declared_trials", "with_average", "floors",
-]  # fmt: skip
+    "TABLES",
+    "CLASS_TABLES",
+    "FIGURES",
+    "COMPARISONS",
+    "NOT_HERE",
+    "COMPARED",
+    "KNOWN",
+    "TARGET",
+    "EPOCHS",
+    "DECISIONS",
+    "TAUS",
+    "STATES",
+    "CENTERS",
+    "TEACHERS",
+    "SHARES",
+    "check_data",
+    "column_name",
+    "declare",
+    "table_trials",
+    "class_trials",
+    "figure_trials",
+    "comparison_trials",
+    "declared_trials",
+    "with_average",
+    "floors",
+]
 
 # What is regressed: execution, that is score / difficulty; predictions are multiplied by the known difficulty degree.
 # The paper says so of MTL-AQA and is silent on FineDiving, where the same is done; `target="score"` is the alternative.
@@ -87,9 +109,12 @@ TABLES = {
 # Tables whose columns are classes: dataset, label share, column -> (group, target).
 CLASS_TABLES = {
     "VI": ("rg", 0.4, {name: (name, "score") for name in EPOCHS["rg"]}),
-    "VII": ("finefs", 0.5, {f"{group} {mark.upper()}": (group, mark) for group in EPOCHS["finefs"]
-                            for mark in ("pcs", "tes")}),
-}  # fmt: skip
+    "VII": (
+        "finefs",
+        0.5,
+        {f"{group} {mark.upper()}": (group, mark) for group in EPOCHS["finefs"] for mark in ("pcs", "tes")},
+    ),
+}
 
 
 def column_name(share: float) -> str:
@@ -98,10 +123,20 @@ def column_name(share: float) -> str:
 
 
 def declare(
-    dataset: str, system: str, share: float, seed: int, profile: Profile, group: str = "", target: str | None = None,
-    boxes: str | None = None, teacher: str = "", reading: str = "", select: str = "last", backbone: str = "",
+    dataset: str,
+    system: str,
+    share: float,
+    seed: int,
+    profile: Profile,
+    group: str = "",
+    target: str | None = None,
+    boxes: str | None = None,
+    teacher: str = "",
+    reading: str = "",
+    select: str = "last",
+    backbone: str = "",
     **overrides,
-) -> Trial:  # fmt: skip
+) -> Trial:
     """The trial of one system at one label share, at the profile's size and the source that `SAPNET_DATA` gives.
 
     Without `backbone` it is the system's own (`BACKBONE_OF`), I3D for most. The teacher sees the actor; systems on
@@ -125,11 +160,24 @@ def declare(
     epochs = EPOCHS.get(dataset, {})
     pace = epochs[group] * len(epochs) / sum(epochs.values()) if group in epochs else 1.0
     return Trial(
-        dataset=dataset, source=source, method=method, share=share, seed=seed, target=target or TARGET[dataset],
-        train=train, test=test, steps=round(profile.steps * pace), size=profile.size, group=group, teacher=teacher,
-        reading=reading, select=select, boxes=boxes or ("detected" if source == "videos" else "true"),
-        overrides=tuple({**own, **overrides}.items()), backbone=backbone,
-    )  # fmt: skip
+        dataset=dataset,
+        source=source,
+        method=method,
+        share=share,
+        seed=seed,
+        target=target or TARGET[dataset],
+        train=train,
+        test=test,
+        steps=round(profile.steps * pace),
+        size=profile.size,
+        group=group,
+        teacher=teacher,
+        reading=reading,
+        select=select,
+        boxes=boxes or ("detected" if source == "videos" else "true"),
+        overrides=tuple({**own, **overrides}.items()),
+        backbone=backbone,
+    )
 
 
 def table_trials(table: str, profile: Profile) -> dict[tuple[str, str, int], Trial]:
@@ -139,8 +187,10 @@ def table_trials(table: str, profile: Profile) -> dict[tuple[str, str, int], Tri
     dataset, shares = TABLES[table]
     return {
         (system, column_name(share), seed): declare(dataset, system, share, seed, profile)
-        for system in (*SYSTEMS, *CONTROLS) for share in shares for seed in profile.seeds
-    }  # fmt: skip
+        for system in (*SYSTEMS, *CONTROLS)
+        for share in shares
+        for seed in profile.seeds
+    }
 
 
 def class_trials(
@@ -152,8 +202,10 @@ def class_trials(
     dataset, share, columns = CLASS_TABLES[table]
     return {
         (system, column, seed): declare(dataset, system, share, seed, profile, group, target)
-        for system in systems for column, (group, target) in columns.items() for seed in profile.seeds
-    }  # fmt: skip
+        for system in systems
+        for column, (group, target) in columns.items()
+        for seed in profile.seeds
+    }
 
 
 def figure_trials(figure: str, profile: Profile) -> dict[tuple, Trial]:
@@ -170,8 +222,12 @@ def _over_shares(dataset: str, rows: dict[str, dict], shares: tuple[float, ...])
     """(row, column, seed) -> Trial; a row says what `declare` takes."""
 
     def trials(profile: Profile) -> dict[tuple, Trial]:
-        return {(row, column_name(share), seed): declare(dataset, share=share, seed=seed, profile=profile, **given)
-                for row, given in rows.items() for share in shares for seed in profile.seeds}  # fmt: skip
+        return {
+            (row, column_name(share), seed): declare(dataset, share=share, seed=seed, profile=profile, **given)
+            for row, given in rows.items()
+            for share in shares
+            for seed in profile.seeds
+        }
 
     return trials
 
@@ -180,8 +236,12 @@ def _sweep(dataset: str, share: float, settings: dict[str, tuple]):
     """(setting, value, seed) -> Trial of SAP-Net."""
 
     def trials(profile: Profile) -> dict[tuple, Trial]:
-        return {(name, value, seed): declare(dataset, OURS, share, seed, profile, **{name: value})
-                for name, values in settings.items() for value in values for seed in profile.seeds}  # fmt: skip
+        return {
+            (name, value, seed): declare(dataset, OURS, share, seed, profile, **{name: value})
+            for name, values in settings.items()
+            for value in values
+            for seed in profile.seeds
+        }
 
     return trials
 
@@ -189,14 +249,20 @@ def _sweep(dataset: str, share: float, settings: dict[str, tuple]):
 def _decisions(profile: Profile) -> dict[tuple, Trial]:
     """(erratum, alternative, seed) -> Trial; the decision itself is ("", "as decided", seed)."""
     rows = {("", "as decided"): ({}, {}), **DECISIONS}
-    return {(*row, seed): declare("mtl-aqa", OURS, 0.1, seed, profile, **given, **overrides)
-            for row, (given, overrides) in rows.items() for seed in profile.seeds}  # fmt: skip
+    return {
+        (*row, seed): declare("mtl-aqa", OURS, 0.1, seed, profile, **given, **overrides)
+        for row, (given, overrides) in rows.items()
+        for seed in profile.seeds
+    }
 
 
 def _boxes(profile: Profile) -> dict[tuple, Trial]:
     """(boxes, seed) -> Trial: what found boxes do to the teacher; on few videos in the quick profile."""
-    trials = {(boxes, seed): declare("finediving", OURS, 0.4, seed, profile, boxes=boxes)
-              for boxes in BOXES for seed in profile.seeds[:2]}  # fmt: skip
+    trials = {
+        (boxes, seed): declare("finediving", OURS, 0.4, seed, profile, boxes=boxes)
+        for boxes in BOXES
+        for seed in profile.seeds[:2]
+    }
     few = {"train": 80, "test": 56, "steps": 50} if profile.name == "quick" else {}
     return {key: replace(trial, **few) for key, trial in trials.items()}
 
@@ -205,9 +271,12 @@ def _selection(profile: Profile) -> dict[tuple, Trial]:
     """(dataset, system, column, select, seed) -> Trial."""
     return {
         (dataset, system, column_name(share), how, seed): declare(dataset, system, share, seed, profile, select=how)
-        for dataset, shares in TABLES.values() for system in ("I3D+MLP", OURS) for share in (shares[0], shares[3])
-        for how in SELECT for seed in profile.seeds
-    }  # fmt: skip
+        for dataset, shares in TABLES.values()
+        for system in ("I3D+MLP", OURS)
+        for share in (shares[0], shares[3])
+        for how in SELECT
+        for seed in profile.seeds
+    }
 
 
 SHARES = TABLES["I"][1][:4]
@@ -325,21 +394,29 @@ def check_data() -> None:
     """
     data = paths.data_root()
     if data and "folder" in known_datasets(data):
-        raise ValueError(f"SAPNET_DATA={str(data)!r} holds own videos, of which no table is made: unset it, or run "
-                         f"./runall.sh --data {data}")  # fmt: skip
+        raise ValueError(
+            f"SAPNET_DATA={str(data)!r} holds own videos, of which no table is made: unset it, or run "
+            f"./runall.sh --data {data}"
+        )
 
 
 @one_line_errors
 def main(arguments: list[str] | None = None) -> None:
     """Run the declared trials of the named tables; progress goes to standard error."""
-    parser = Parser("python -m sapnet_core.experiments",
-                    description="Run the trials that tables declare; resumes where it stopped.")  # fmt: skip
+    parser = Parser(
+        "python -m sapnet_core.experiments", description="Run the trials that tables declare; resumes where it stopped."
+    )
     parser.add_argument("--profile", default="quick", choices=profiles.PROFILES)
     parser.add_argument("--tables", nargs="+", default=KNOWN, choices=KNOWN, help="tables and figures, as I fig07")
     parser.add_argument("--jobs", type=count, help="worker processes (default: one a core)")
-    parser.add_argument("--dask", metavar="ADDRESS", type=cluster_address, help="scheduler of a Dask cluster, as "
-                        "tcp://host:8786: its workers run the trials, and share the folder SAPNET_RUNS (same as "
-                        "SAPNET_DASK)")  # fmt: skip
+    parser.add_argument(
+        "--dask",
+        metavar="ADDRESS",
+        type=cluster_address,
+        help="scheduler of a Dask cluster, as "
+        "tcp://host:8786: its workers run the trials, and share the folder SAPNET_RUNS (same as "
+        "SAPNET_DASK)",
+    )
     parser.add_argument("--device", default="cpu", type=usable_device, help="cpu or cuda")
     args = parser.parse_args(arguments)
     if args.dask:

@@ -17,8 +17,17 @@ from sapnet_core.profiles import DIVES
 from sapnet_core.selection import choose_step, validation_part
 from sapnet_core.trials import Trial, TrialData
 
-__all__ = ["FittedTrial", "label_count", "train_set", "view_scale", "fit_trial", "fit_looks", "fit_stack",
-           "stack_key", "predict_all"]  # fmt: skip
+__all__ = [
+    "FittedTrial",
+    "label_count",
+    "train_set",
+    "view_scale",
+    "fit_trial",
+    "fit_looks",
+    "fit_stack",
+    "stack_key",
+    "predict_all",
+]
 
 # fitted, features of the scored videos (n, S, C), their indices (n,), predicted scores (n,) in points
 FittedTrial = tuple[Fitted, torch.Tensor, torch.Tensor, torch.Tensor]
@@ -124,8 +133,10 @@ def _train(fit: Callable, trial: Trial, task: tuple, device: str, file: Path | N
     keep = Keep(LOOKS if trial.select != "last" else 0, file)
     takes_keep = "keep" in signature(fit).parameters
     if keep.looks and not takes_keep:
-        raise ValueError(f"method {trial.method!r} keeps no weights on its way, and select={trial.select!r} has nothing"
-                         " to choose from: give its `fit` a parameter `keep`, as in methods/mlp.py")  # fmt: skip
+        raise ValueError(
+            f"method {trial.method!r} keeps no weights on its way, and select={trial.select!r} has nothing"
+            " to choose from: give its `fit` a parameter `keep`, as in methods/mlp.py"
+        )
     with torch.random.fork_rng([device] if torch.device(device).type == "cuda" else []):
         torch.manual_seed(trial.seed)
         return fit(*task, **({"keep": keep} if takes_keep else {})), keep

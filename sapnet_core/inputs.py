@@ -15,8 +15,23 @@ from sapnet_core.notebooks import load
 __all__ = ["data_digest", "file_hash", "inputs_digest"]
 
 # what computes, decodes, draws, or writes a notebook's outputs
-PACKAGES = ("torch", "torchvision", "numpy", "scipy", "pandas", "matplotlib", "seaborn", "pillow", "av", "scikit-learn",
-            "captum", "ipykernel", "ipython", "matplotlib-inline", "ipywidgets")  # fmt: skip
+PACKAGES = (
+    "torch",
+    "torchvision",
+    "numpy",
+    "scipy",
+    "pandas",
+    "matplotlib",
+    "seaborn",
+    "pillow",
+    "av",
+    "scikit-learn",
+    "captum",
+    "ipykernel",
+    "ipython",
+    "matplotlib-inline",
+    "ipywidgets",
+)
 ANNOTATIONS = {".pkl", ".json", ".csv", ".txt"}
 
 

@@ -64,8 +64,11 @@ class Keep:
             discard(self.file)
             return 0, []
         if meta["written by"] != self._stamp(state):
-            print(f"{self.file}: was left by other code, another torch or another device: the training begins anew",
-                  file=sys.stderr, flush=True)  # fmt: skip
+            print(
+                f"{self.file}: was left by other code, another torch or another device: the training begins anew",
+                file=sys.stderr,
+                flush=True,
+            )
             return 0, []
         parts = _grouped(tensors)
         with torch.no_grad():
@@ -115,7 +118,7 @@ def _device(state: State) -> torch.device:
 
 
 def _grouped(tensors: State) -> dict[str, dict[str, Tensor]]:
-    """"a/b/c" -> a: {"b/c": ...}."""
+    """From a/b/c to a dictionary a of b/c."""
     groups: dict[str, dict[str, Tensor]] = {}
     for name, value in tensors.items():
         first, _, rest = name.partition("/")

@@ -18,8 +18,23 @@ __all__ = ["INLINE", "clean_environment", "kernel_environment", "show_inline"]
 
 INLINE = "module://matplotlib_inline.backend_inline"
 # beginnings of names that change what Python, IPython, Jupyter, matplotlib, tqdm or OpenMP do
-DROPPED = ("PYTHON", "IPYTHON", "JUPYTER_", "JPY_", "MPLBACKEND", "MATPLOTLIBRC", "TQDM_", "OMP_", "SOURCE_DATE_EPOCH",
-           "COLUMNS", "LINES", "NO_COLOR", "FORCE_COLOR", "CLICOLOR", "PAGER")  # fmt: skip
+DROPPED = (
+    "PYTHON",
+    "IPYTHON",
+    "JUPYTER_",
+    "JPY_",
+    "MPLBACKEND",
+    "MATPLOTLIBRC",
+    "TQDM_",
+    "OMP_",
+    "SOURCE_DATE_EPOCH",
+    "COLUMNS",
+    "LINES",
+    "NO_COLOR",
+    "FORCE_COLOR",
+    "CLICOLOR",
+    "PAGER",
+)
 
 
 def kernel_environment(empty: Path) -> dict[str, str]:
@@ -32,12 +47,17 @@ def kernel_environment(empty: Path) -> dict[str, str]:
     """
     kept = {name: value for name, value in os.environ.items() if not name.startswith(DROPPED)}
     return kept | {
-        "MPLBACKEND": INLINE, "MATPLOTLIBRC": os.devnull, "IPYTHONDIR": str(empty / "ipython"),
-        "JUPYTER_DATA_DIR": str(empty / "jupyter"), "JUPYTER_CONFIG_DIR": str(empty / "jupyter"),
+        "MPLBACKEND": INLINE,
+        "MATPLOTLIBRC": os.devnull,
+        "IPYTHONDIR": str(empty / "ipython"),
+        "JUPYTER_DATA_DIR": str(empty / "jupyter"),
+        "JUPYTER_CONFIG_DIR": str(empty / "jupyter"),
         "JUPYTER_PREFER_ENV_PATH": "1",
-        "PYTHONPATH": str(paths.root()), "PYTHONNOUSERSITE": "1", "PYTHONUTF8": "1",
+        "PYTHONPATH": str(paths.root()),
+        "PYTHONNOUSERSITE": "1",
+        "PYTHONUTF8": "1",
         **dict.fromkeys(("OMP_NUM_THREADS", "MKL_NUM_THREADS", "OPENBLAS_NUM_THREADS"), "1"),
-    }  # fmt: skip
+    }
 
 
 @contextmanager

@@ -15,8 +15,14 @@ from sapnet_core.storage import check_weights, fill_weights, read_weights
 __all__ = ["load_kinetics", "published_names"]
 
 PARTS = {"weight", "bias", "running_mean", "running_var", "num_batches_tracked"}
-BRANCHES = {"b0": "branch_0", "b1a": "branch_1.0", "b1b": "branch_1.1", "b2a": "branch_2.0", "b2b": "branch_2.1",
-            "b3b": "branch_3.1"}  # fmt: skip
+BRANCHES = {
+    "b0": "branch_0",
+    "b1a": "branch_1.0",
+    "b1b": "branch_1.1",
+    "b2a": "branch_2.0",
+    "b2b": "branch_2.1",
+    "b3b": "branch_3.1",
+}
 HEAD = {"logits.conv3d.weight": "conv3d_0c_1x1.conv3d.weight", "logits.conv3d.bias": "conv3d_0c_1x1.conv3d.bias"}
 
 

@@ -107,9 +107,13 @@ def agreement_confidence(student: Tensor, teacher: Tensor, sigma: float = 0.1) -
 
 
 def sapnet_losses(
-    settings: "SAPNetSettings", output: "Output", y_l: Tensor, edges: Tensor, consistency_on: bool = True,
+    settings: "SAPNetSettings",
+    output: "Output",
+    y_l: Tensor,
+    edges: Tensor,
+    consistency_on: bool = True,
     look: bool = True,
-) -> dict[str, Tensor]:  # fmt: skip
+) -> dict[str, Tensor]:
     """All terms of Eq. 11. Only labeled scores can enter: there is no argument for any other.
 
     Args:

@@ -112,9 +112,7 @@ class TemporalDecoder(nn.Module):
         base = base or channels
         self.frames, self.width = frames, base // 8
         widths = (channels, base, base // 2, base // 4, base // 8)
-        self.convs = nn.ModuleList(
-            _FlatConv(a, b, 3, padding=1) for a, b in zip(widths[:-1], widths[1:], strict=True)
-        )
+        self.convs = nn.ModuleList(_FlatConv(a, b, 3, padding=1) for a, b in zip(widths[:-1], widths[1:], strict=True))
         self.norms = nn.ModuleList(_norm(norm, b) for b in widths[1:])
 
     def forward(self, x: Tensor, positions: Tensor, weights: Tensor | None = None) -> Tensor:

@@ -77,8 +77,12 @@ class Recipe:
     def __post_init__(self):
         for name in ("videos", "epochs", "size", "crop", "batch"):
             values.whole(name, getattr(self, name))
-        for name, limits in {"width": (0, 1, "least"), "rate": (0, math.inf, "least"), "held_out": (0, 1),
-                             "decay": ()}.items():  # fmt: skip
+        for name, limits in {
+            "width": (0, 1, "least"),
+            "rate": (0, math.inf, "least"),
+            "held_out": (0, 1),
+            "decay": (),
+        }.items():
             values.number(name, getattr(self, name), *limits)
 
 
@@ -139,8 +143,7 @@ def render_dive(path: Path, record: Record, offsets: Tensor | list[int], recipe:
     """Render one dive to `path`: uint8 video and the actor's square track."""
     generator = torch.Generator().manual_seed(1_000_003 * recipe.seed + number)
     settings = pretrain_settings(generator)
-    twin = simulate(record, seed=recipe.seed, size=recipe.size, settings=settings,
-                    offsets=torch.as_tensor(offsets))  # fmt: skip
+    twin = simulate(record, seed=recipe.seed, size=recipe.size, settings=settings, offsets=torch.as_tensor(offsets))
     write_tensors(path, {"video": twin.video, "track": square_track(twin.boxes)})
 
 
@@ -209,8 +212,10 @@ def _accuracy(model: Namer, views: Tensor, classes: Tensor, recipe: Recipe, devi
         right = torch.zeros(len(HEADS))
         for part, truth in zip(views.split(recipe.batch), classes.split(recipe.batch), strict=True):
             which = torch.full((len(part),), number)
-            answers = [model(clips_of(part, which, torch.full_like(which, start), corner, recipe).to(device))
-                       for start in torch.linspace(*STARTS, 3).long().tolist()]  # fmt: skip
+            answers = [
+                model(clips_of(part, which, torch.full_like(which, start), corner, recipe).to(device))
+                for start in torch.linspace(*STARTS, 3).long().tolist()
+            ]
             means = [torch.stack([a.softmax(1) for a in head]).mean(0).cpu() for head in zip(*answers, strict=True)]
             right += torch.stack([(m.argmax(1) == y).sum() for m, y in zip(means, truth.T, strict=True)])
         result[view] = {name: round(float(n) / len(views), 4) for name, n in zip(HEADS, right, strict=True)}
@@ -218,9 +223,14 @@ def _accuracy(model: Namer, views: Tensor, classes: Tensor, recipe: Recipe, devi
 
 
 def pretrain(
-    out: Path, recipe: Recipe = Recipe(), *, device="cpu", jobs: int = 2, folder: Path | None = None,
+    out: Path,
+    recipe: Recipe = Recipe(),
+    *,
+    device="cpu",
+    jobs: int = 2,
+    folder: Path | None = None,
     progress: Callable[[dict], None] = lambda news: None,
-) -> dict:  # fmt: skip
+) -> dict:
     """Render the dives, train, and write the backbone as safetensors with recipe and accuracies in its metadata.
 
     Args:
@@ -304,8 +314,10 @@ def _is_large(tensor: Tensor) -> bool:
 @one_line_errors
 def main(arguments: list[str] | None = None) -> None:
     """Train one backbone by its recipe; what it learned is printed."""
-    parser = Parser("python -m sapnet_core.pretrain",
-                    description="Train a backbone on simulated dives, as those in the package were.")  # fmt: skip
+    parser = Parser(
+        "python -m sapnet_core.pretrain",
+        description="Train a backbone on simulated dives, as those in the package were.",
+    )
     parser.add_argument("backbone", choices=RECIPES)
     parser.add_argument("out", type=output_file, help="file to write")
     parser.add_argument("--jobs", type=count, help="processes that render (default: one a core)")

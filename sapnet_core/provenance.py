@@ -1,6 +1,6 @@
 """Where a figure or table comes from, how to make it again, and whether it is still what the suite would make today.
 
-    python -m sapnet_core.provenance figures/fig07.png     # 0: current or not decided, 1: stale, 2: unreadable
+python -m sapnet_core.provenance figures/fig07.png     # 0: current or not decided, 1: stale, 2: unreadable
 """
 
 import argparse
@@ -92,8 +92,11 @@ def provenance(
 def provenance_rows(record: dict[str, object]) -> list[tuple[str, str]]:
     """(name, text) of each part of a provenance; of its trials their number and one digest."""
     keys = dict.fromkeys([*(key for key in ORDER if key in record), *record])
-    return [(key, ", ".join(f"{k} {v}" for k, v in value.items()) if isinstance(value, dict) else str(value))
-            for key, value in ((key, record[key]) for key in keys) if key not in LISTS]  # fmt: skip
+    return [
+        (key, ", ".join(f"{k} {v}" for k, v in value.items()) if isinstance(value, dict) else str(value))
+        for key, value in ((key, record[key]) for key in keys)
+        if key not in LISTS
+    ]
 
 
 def declared_names(stem: str) -> tuple[str, ...]:
@@ -144,9 +147,7 @@ def _compare(record: dict, declared: set[str], numbers: torch.dtype) -> Status:
     return Status("current", f"{len(checked)} trials are as declared, {made}{more}")
 
 
-def status(
-    record: dict[str, object], stem: str, hashed: Callable[[Trial, torch.dtype], str] | None = None
-) -> Status:
+def status(record: dict[str, object], stem: str, hashed: Callable[[Trial, torch.dtype], str] | None = None) -> Status:
     """Whether the trials behind a file are those that its stem declares today, for the record's profile.
 
     Hashes decide, and nothing else: they cover settings, records, videos and backbone. A file made on a processor that

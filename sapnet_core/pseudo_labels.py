@@ -16,8 +16,16 @@ from torch import Tensor
 
 from .values import whole
 
-__all__ = ["kmeans", "select_states", "greedy_states", "pseudo_labels", "gram_pseudo_labels", "dataset_pseudo_labels",
-           "present"]  # fmt: skip
+__all__ = [
+    "kmeans",
+    "select_states",
+    "greedy_states",
+    "pseudo_labels",
+    "gram_pseudo_labels",
+    "dataset_pseudo_labels",
+    "present",
+]
+
 
 def kmeans(x: Tensor, M: int, iterations: int = 10) -> tuple[Tensor, Tensor]:
     """Lloyd's k-means, every video of the batch on its own.

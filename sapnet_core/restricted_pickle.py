@@ -296,7 +296,7 @@ CODES = {
     pickle.REDUCE: Machine.call,
     pickle.BUILD: Machine.build,
     pickle.BINPERSID: lambda m: m.push(m.from_outside(m.pop())),
-}  # fmt: skip
+}
 
 
 def has_objects(value: object) -> bool:

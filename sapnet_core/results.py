@@ -34,8 +34,19 @@ from sapnet_core.storage import read_json, write_text
 from sapnet_core.threads import torch_threads
 from sapnet_core.trials import Trial, TrialData, prepare_trials, trial_data, trial_hash
 
-__all__ = ["trial_folder", "damage", "run_trial", "run_looks", "run_stack", "run_trials", "stacks", "results",
-           "predictions", "curves", "run_facts"]  # fmt: skip
+__all__ = [
+    "trial_folder",
+    "damage",
+    "run_trial",
+    "run_looks",
+    "run_stack",
+    "run_trials",
+    "stacks",
+    "results",
+    "predictions",
+    "curves",
+    "run_facts",
+]
 
 Progress = Callable[[int, int], None]  # (done, of all)
 STACK = 25  # trials side by side: enough to fill a GPU, few enough for its memory
@@ -79,8 +90,11 @@ def damage(folder: Path) -> str:
     if known.splitlines() in ([whole], [whole, *parts]):
         return ""
     changed = [name for name, part in zip(FILES, parts, strict=True) if part not in known]
-    return f"{changed[0]} was damaged or edited" if 0 < len(changed) < len(FILES) else (
-        "its files are of another trial, or were damaged: they do not fit their digest")  # fmt: skip
+    return (
+        f"{changed[0]} was damaged or edited"
+        if 0 < len(changed) < len(FILES)
+        else ("its files are of another trial, or were damaged: they do not fit their digest")
+    )
 
 
 def _digest(name: str, sums: Sequence) -> str:
@@ -194,12 +208,15 @@ def _write(trial: Trial, data: TrialData, trained: FittedTrial, seconds: float, 
     last = ([row for row in fitted.curves if fitted.step is None or row["step"] < fitted.step] or [{}])[-1]
     low, high = bootstrap_interval(predicted, true, resamples=1000, seed=0)
     metrics = {
-        "rho": round(float(spearman(predicted, true)), 6), "rho_low": round(low, 6), "rho_high": round(high, 6),
-        "r_l2": round(100 * float(relative_l2(predicted, true)), 6), "n": len(scored),
+        "rho": round(float(spearman(predicted, true)), 6),
+        "rho_low": round(low, 6),
+        "rho_high": round(high, 6),
+        "r_l2": round(100 * float(relative_l2(predicted, true)), 6),
+        "n": len(scored),
         "labeled": label_count(trial, data),
         **{k: round(v, 6) for k, v in last.items() if k.startswith("share_")},
         **({} if fitted.step is None else {"step": fitted.step}),
-    }  # fmt: skip
+    }
     table = pd.DataFrame({"key": [data.records[i].key for i in scored], "score": true, "predicted": predicted})
     run = {"seconds": seconds, "torch": torch.__version__, "device": device}
     folder.parent.mkdir(parents=True, exist_ok=True)
@@ -313,8 +330,12 @@ def results(trials: Sequence[Trial]) -> pd.DataFrame:
 def predictions(trial: Trial) -> pd.DataFrame:
     """Columns key, score, predicted of a trial that was run. Raises as `results`."""
     numbers = {"score": float, "predicted": float}
-    return pd.read_csv(_read(trial) / "predictions.csv", dtype={"key": str} | numbers, keep_default_na=False,
-                       na_values=dict.fromkeys(numbers, ""))  # fmt: skip
+    return pd.read_csv(
+        _read(trial) / "predictions.csv",
+        dtype={"key": str} | numbers,
+        keep_default_na=False,
+        na_values=dict.fromkeys(numbers, ""),
+    )
 
 
 def curves(trial: Trial) -> pd.DataFrame:

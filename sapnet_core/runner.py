@@ -92,9 +92,7 @@ def _made_before(record: Path, output: Path, digest: str) -> tuple[str, ...] | N
         return None
 
 
-def run_notebook(
-    notebook: Path, parameters: dict[str, object], folder: Path, data: str | None = None
-) -> Outcome:
+def run_notebook(notebook: Path, parameters: dict[str, object], folder: Path, data: str | None = None) -> Outcome:
     """Run one notebook, unless it is up to date; its output goes to `folder`.
 
     It draws into a folder of its own: what it made moves to `figures/` once its last cell is through.
@@ -121,10 +119,15 @@ def run_notebook(
     try:
         with clean_environment(SAPNET_FIGURES=str(drawn)):
             papermill.execute_notebook(
-                str(notebook), str(beside), parameters, cwd=str(notebook.parent), kernel_name="python3",
-                progress_bar=False, shutdown_kernel="immediate",
+                str(notebook),
+                str(beside),
+                parameters,
+                cwd=str(notebook.parent),
+                kernel_name="python3",
+                progress_bar=False,
+                shutdown_kernel="immediate",
                 extra_arguments=["--IPKernelApp.log_level=40"],  # errors only: a start is no news
-            )  # fmt: skip
+            )
         made = {}
         for file in sorted(file for file in drawn.rglob("*") if file.is_file()):
             write_bytes(figures / file.relative_to(drawn), file.read_bytes())
@@ -157,9 +160,13 @@ def _run_and_show(notebook: Path, parameters: dict[str, object], folder: Path, d
 
 
 def run_all(
-    notebooks: list[Path], parameters: dict[str, object], folder: Path, say: Callable[[str], None] = print,
-    jobs: int = 1, pages: bool = False,
-) -> list[Outcome]:  # fmt: skip
+    notebooks: list[Path],
+    parameters: dict[str, object],
+    folder: Path,
+    say: Callable[[str], None] = print,
+    jobs: int = 1,
+    pages: bool = False,
+) -> list[Outcome]:
     """Run notebooks, `jobs` at once; a failure does not stop the others. Returns what became of each, in their order.
 
     `pages` makes the gallery's page of each as well, where notebooks run side by side.
@@ -211,8 +218,9 @@ def summary(outcomes: list[Outcome]) -> str:
         kinds: dict[str, list[str]] = {}
         for name in made:
             kinds.setdefault(name.rpartition(".")[0], []).append(name.rpartition(".")[2])
-        return ", ".join(f"{stem}.{{{','.join(ends)}}}" if len(ends) > 1 else f"{stem}.{ends[0]}"
-                         for stem, ends in kinds.items())  # fmt: skip
+        return ", ".join(
+            f"{stem}.{{{','.join(ends)}}}" if len(ends) > 1 else f"{stem}.{ends[0]}" for stem, ends in kinds.items()
+        )
 
     width = max([len(outcome.name) for outcome in outcomes] + [8])
     lines = [f"{'notebook':<{width}}  {'seconds':>8}  {'':<10}  made"]
@@ -239,15 +247,21 @@ def main(arguments: list[str] | None = None) -> int:
     """Command line; returns 1 if any notebook failed, 2 for a wrong argument."""
     parser = Parser("runall.sh", description="Run the notebooks in order; only what is missing.")
     parser.add_argument("--profile", default="quick", choices=sorted(profiles.PROFILES), help="size of the run")
-    parser.add_argument("--only", action="append", metavar="NAME", type=given,
-                        help="notebooks whose name starts so, such as 03")  # fmt: skip
-    parser.add_argument("--data", metavar="DIR", type=given,
-                        help="folder of datasets, or of own videos (as SAPNET_DATA)")  # fmt: skip
+    parser.add_argument(
+        "--only", action="append", metavar="NAME", type=given, help="notebooks whose name starts so, such as 03"
+    )
+    parser.add_argument(
+        "--data", metavar="DIR", type=given, help="folder of datasets, or of own videos (as SAPNET_DATA)"
+    )
     parser.add_argument("--split", choices=profiles.SPLITS, help="how FineFS is split (as SAPNET_SPLIT)")
     parser.add_argument("--skip-bad", action="store_true", help="leave out videos that cannot be read")
     parser.add_argument("--jobs", type=count, help="worker processes (default: one for each core that may be used)")
-    parser.add_argument("--dask", metavar="ADDRESS", type=cluster_address,
-                        help="scheduler of a Dask cluster that runs the trials: tcp://host:8786")  # fmt: skip
+    parser.add_argument(
+        "--dask",
+        metavar="ADDRESS",
+        type=cluster_address,
+        help="scheduler of a Dask cluster that runs the trials: tcp://host:8786",
+    )
     args = parser.parse_args(arguments)
     if args.dask:
         os.environ["SAPNET_DASK"] = args.dask  # kernels read it

@@ -42,12 +42,26 @@ _CHOICES = {
     "ubc_reduction": ("mean", "sum"),
 }
 # least whole numbers, and limits of numbers: least, most, which of them are excluded
-_WHOLE = {"channels": 8, "clips": 1, "frames": 8, "M": 1, "K": 1, "steps": 1, "kmeans_iterations": 0, "grades": 1,
-          "projection": 1}  # fmt: skip
+_WHOLE = {
+    "channels": 8,
+    "clips": 1,
+    "frames": 8,
+    "M": 1,
+    "K": 1,
+    "steps": 1,
+    "kmeans_iterations": 0,
+    "grades": 1,
+    "projection": 1,
+}
 _NUMBERS = {
-    "agreement_sigma": (0, math.inf, "least"), "tau": (0, 1), "iota": (0, math.inf, "least"),
-    "lambda_ubc": (), "lambda_un": (), "lambda_gc": (), "dropout": (0, 1, "most"),
-}  # fmt: skip
+    "agreement_sigma": (0, math.inf, "least"),
+    "tau": (0, 1),
+    "iota": (0, math.inf, "least"),
+    "lambda_ubc": (),
+    "lambda_un": (),
+    "lambda_gc": (),
+    "dropout": (0, 1, "most"),
+}
 
 
 @dataclass(frozen=True)

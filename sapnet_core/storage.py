@@ -16,8 +16,17 @@ from sapnet_core.disk import one_line_faults
 from sapnet_core.restricted_pickle import Refused
 from sapnet_core.torch_files import read_torch_file
 
-__all__ = ["write_bytes", "write_text", "write_json", "write_tensors", "read_json", "read_tensors", "read_weights",
-           "check_weights", "fill_weights"]  # fmt: skip
+__all__ = [
+    "write_bytes",
+    "write_text",
+    "write_json",
+    "write_tensors",
+    "read_json",
+    "read_tensors",
+    "read_weights",
+    "check_weights",
+    "fill_weights",
+]
 
 HEADER = 16 * 2**20  # bytes of a safetensors file's list of entries; each takes 60 at least
 SHOWN = 100  # signs of a name in a message: a file may give an entry any name

@@ -1,7 +1,17 @@
 """The systems of the tables: the name of a row -> the method behind it, and its settings that are not the defaults."""
 
-__all__ = ["OURS", "SYSTEMS", "CONTROLS", "REFINED", "REMOVED", "RIVALS", "SEARCHED", "EVERY", "BACKBONE_OF",
-           "get_system"]  # fmt: skip
+__all__ = [
+    "OURS",
+    "SYSTEMS",
+    "CONTROLS",
+    "REFINED",
+    "REMOVED",
+    "RIVALS",
+    "SEARCHED",
+    "EVERY",
+    "BACKBONE_OF",
+    "get_system",
+]
 
 OURS = "SAP-Net (Ours)"
 

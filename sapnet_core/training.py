@@ -44,9 +44,15 @@ def _as_one(parameters: Iterable[Tensor]) -> Tensor:
 
 
 def fit_steps(
-    parameters: Iterable[Tensor], loss: Callable[[int], Terms], steps: int, lr: float, log_every: int = 10,
-    keep: Keep | None = None, state: Callable[[], State] | None = None, replay: Callable[[], object] | None = None,
-) -> list[dict[str, float]]:  # fmt: skip
+    parameters: Iterable[Tensor],
+    loss: Callable[[int], Terms],
+    steps: int,
+    lr: float,
+    log_every: int = 10,
+    keep: Keep | None = None,
+    state: Callable[[], State] | None = None,
+    replay: Callable[[], object] | None = None,
+) -> list[dict[str, float]]:
     """Minimize `loss(step)["L_all"]` with Adam, no weight decay (the paper's setting).
 
     Args:
@@ -87,10 +93,15 @@ def fit_steps(
 
 
 def fit_stacked(
-    networks: Sequence[nn.Module], terms: Callable[..., Terms], batch: Callable[[dict[str, Tensor], int], tuple],
-    steps: int, lr: float, log_every: int = 10, keep: Keep | None = None,
+    networks: Sequence[nn.Module],
+    terms: Callable[..., Terms],
+    batch: Callable[[dict[str, Tensor], int], tuple],
+    steps: int,
+    lr: float,
+    log_every: int = 10,
+    keep: Keep | None = None,
     replay: Callable[[], object] | None = None,
-) -> list[list[dict[str, float]]]:  # fmt: skip
+) -> list[list[dict[str, float]]]:
     """Train networks of one shape side by side, as one program (`torch.vmap`), each as `fit_steps` would by itself.
 
     Many small runs so fill a device that one of them leaves idle. Sums are taken in another order than in a run alone:
@@ -123,6 +134,4 @@ def fit_stacked(
         for run, network in enumerate(networks):
             for name, parameter in network.named_parameters():
                 parameter.copy_(weights[name][run])
-    return [
-        [{k: v if k == "step" else v[run] for k, v in row.items()} for row in rows] for run in range(len(networks))
-    ]
+    return [[{k: v if k == "step" else v[run] for k, v in row.items()} for row in rows] for run in range(len(networks))]

@@ -87,10 +87,16 @@ class Trial:
 
     def __post_init__(self):
         number("share", self.share, 0, 1, "least")
-        for name, known in (("dataset", (*DATASETS, "folder")), ("source", SOURCES),
-                            ("part", ("test", "validation")), ("boxes", BOXES), ("teacher", TEACHERS),
-                            ("reading", ("", *READINGS)), ("select", SELECT),
-                            ("backbone", tuple(BACKBONES))):  # fmt: skip
+        for name, known in (
+            ("dataset", (*DATASETS, "folder")),
+            ("source", SOURCES),
+            ("part", ("test", "validation")),
+            ("boxes", BOXES),
+            ("teacher", TEACHERS),
+            ("reading", ("", *READINGS)),
+            ("select", SELECT),
+            ("backbone", tuple(BACKBONES)),
+        ):
             choice(name, getattr(self, name), tuple(known))
         for name, least in (("seed", 0), ("twin_seed", 0), ("steps", 1), ("size", 2), ("train", 1), ("test", 1)):
             if name not in ("train", "test") or getattr(self, name) is not None:
@@ -181,8 +187,9 @@ def _data(
         return records, sequence_features(records, footage.root)
 
     def computed(one: Pass) -> Features:
-        found = video_features(**vars(one), jobs=how.jobs, folder=paths.runs() / "features", device=device,
-                               progress=how.progress)  # fmt: skip
+        found = video_features(
+            **vars(one), jobs=how.jobs, folder=paths.runs() / "features", device=device, progress=how.progress
+        )
         if not _nine(dataset, reading):
             return found
         kept = {name: view[:, :18] for name, view in found.views.items()}
@@ -263,9 +270,12 @@ def trial_data(
         views = {name: view[index] for name, view in features.views.items()}
         features = replace(features, keys=tuple(r.key for r in records), views=views, **part)
     return TrialData(
-        records, features, torch.tensor([r.mark(t.mark) for r in records]),
-        torch.tensor([r.difficulty for r in records]), torch.tensor([r.split == "train" for r in records]),
-    )  # fmt: skip
+        records,
+        features,
+        torch.tensor([r.mark(t.mark) for r in records]),
+        torch.tensor([r.difficulty for r in records]),
+        torch.tensor([r.split == "train" for r in records]),
+    )
 
 
 def trial_hash(trial: Trial, numbers: torch.dtype | None = None) -> str:

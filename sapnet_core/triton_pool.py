@@ -8,10 +8,27 @@ __all__ = ["interpreted", "pool_kernel"]
 
 @triton.jit
 def pool_kernel(
-    source, target, T, H, W, To, Ho, Wo, front_t, front_h, front_w, C: tl.constexpr,
-    KT: tl.constexpr, KH: tl.constexpr, KW: tl.constexpr, ST: tl.constexpr, SH: tl.constexpr, SW: tl.constexpr,
-    CELLS: tl.constexpr, CHANNELS: tl.constexpr,
-):  # fmt: skip
+    source,
+    target,
+    T,
+    H,
+    W,
+    To,
+    Ho,
+    Wo,
+    front_t,
+    front_h,
+    front_w,
+    C: tl.constexpr,
+    KT: tl.constexpr,
+    KH: tl.constexpr,
+    KW: tl.constexpr,
+    ST: tl.constexpr,
+    SH: tl.constexpr,
+    SW: tl.constexpr,
+    CELLS: tl.constexpr,
+    CHANNELS: tl.constexpr,
+):
     """(B, T, H, W, C) -> (B, To, Ho, Wo, C), contiguous. A program makes CELLS cells, CHANNELS deep."""
     slices, tiles = (C + CHANNELS - 1) // CHANNELS, (Ho * Wo + CELLS - 1) // CELLS
     program = tl.program_id(0)

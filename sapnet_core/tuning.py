@@ -127,17 +127,33 @@ def tuning_trials(name: str, seeds: tuple[int, ...] = (0, 1, 2)) -> list[Trial]:
         dataset = "finediving" if method == "tsa" else "mtl-aqa"
         cells, seeds, steps = {dataset: SEARCH[dataset]}, seeds[:1], SEARCH_STEPS
     return [
-        Trial(dataset, "drawn", method, share, seed, TARGET[dataset], train, 8, steps,
-              twin_seed=TWIN_SEED, part="validation", overrides=tuple(overrides.items()), **own)
-        for dataset, (train, shares) in cells.items() for share in shares for seed in seeds
-    ]  # fmt: skip
+        Trial(
+            dataset,
+            "drawn",
+            method,
+            share,
+            seed,
+            TARGET[dataset],
+            train,
+            8,
+            steps,
+            twin_seed=TWIN_SEED,
+            part="validation",
+            overrides=tuple(overrides.items()),
+            **own,
+        )
+        for dataset, (train, shares) in cells.items()
+        for share in shares
+        for seed in seeds
+    ]
 
 
 @one_line_errors
 def main(arguments: list[str] | None = None) -> None:
     """Run the candidates and write the table; rows of candidates not asked for are kept."""
-    parser = Parser("python -m sapnet_core.tuning",
-                    description="Score candidate settings on validation parts of other twins.")  # fmt: skip
+    parser = Parser(
+        "python -m sapnet_core.tuning", description="Score candidate settings on validation parts of other twins."
+    )
     parser.add_argument("--only", nargs="+", default=list(CANDIDATES), choices=CANDIDATES)
     parser.add_argument("--search", nargs="+", choices=SPACES, help="all candidates of these compared systems")
     parser.add_argument("--jobs", type=count, help="worker processes (default: one a core)")
@@ -147,13 +163,25 @@ def main(arguments: list[str] | None = None) -> None:
     if fault := unwritable(TUNING.parent):
         parser.error(f"{TUNING} cannot be written: {fault}")
     args.only = [name for s in args.search for name in search_candidates(s)] if args.search else args.only
-    run_trials([t for name in args.only for t in tuning_trials(name)], args.jobs or profiles.jobs(),
-               progress=progress_bar("trial"), videos=progress_bar("video"))  # fmt: skip
+    run_trials(
+        [t for name in args.only for t in tuning_trials(name)],
+        args.jobs or profiles.jobs(),
+        progress=progress_bar("trial"),
+        videos=progress_bar("video"),
+    )
     rows = []
     for name in args.only:
         for (dataset, share), group in results(tuning_trials(name)).groupby(["dataset", "share"], sort=False):
-            rows.append({"setting": name, "dataset": dataset, "share": share, "seeds": len(group),
-                         "rho_mean": round(group.rho.mean(), 4), "rho_sd": round(group.rho.std(), 4)})  # fmt: skip
+            rows.append(
+                {
+                    "setting": name,
+                    "dataset": dataset,
+                    "share": share,
+                    "seeds": len(group),
+                    "rho_mean": round(group.rho.mean(), 4),
+                    "rho_sd": round(group.rho.std(), 4),
+                }
+            )
     table = pd.DataFrame(rows).assign(format=FORMAT)
     if TUNING.exists():
         old = pd.read_csv(TUNING)

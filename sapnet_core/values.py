@@ -26,7 +26,8 @@ def number(name: str, value: object, least: float = 0.0, most: float = math.inf,
     if not isinstance(value, (int, float)) or isinstance(value, bool):
         raise ValueError(f"{name}={value!r} is no number: {wanted}")
     inside = (least < value if "least" in open_ends else least <= value) and (
-        value < most if right == ")" else value <= most)  # fmt: skip
+        value < most if right == ")" else value <= most
+    )
     if not inside or not math.isfinite(value):
         raise ValueError(f"{name}={value!r} lies outside: {wanted}")
 

@@ -41,9 +41,15 @@ def small_form(width: float = 0.25) -> dict:
 
     A token is four frames where the published ones take two: half the time, to train and to take features.
     """
-    return {"patch_size": [4, 4, 4], "embed_dim": 8 * round(12 * width), "depths": [2, 2, 2, 2],
-            "num_heads": [1, 2, 4, 8], "window_size": [4, 7, 7], "stochastic_depth_prob": 0.0,
-            "norm_layer": TokenNorm}  # fmt: skip
+    return {
+        "patch_size": [4, 4, 4],
+        "embed_dim": 8 * round(12 * width),
+        "depths": [2, 2, 2, 2],
+        "num_heads": [1, 2, 4, 8],
+        "window_size": [4, 7, 7],
+        "stochastic_depth_prob": 0.0,
+        "norm_layer": TokenNorm,
+    }
 
 
 class VideoSwin(SwinTransformer3d):
@@ -114,5 +120,10 @@ def _published_form(state: dict[str, Tensor]) -> dict:
     """Arguments of the published network that a state dict is likeliest of; whether it is, its entries tell."""
     embed = 128 if _embedding(state) == 128 else 96
     deep = 18 if embed == 128 or any(name.startswith("features.4.17.") for name in state) else 6
-    return {"patch_size": [2, 4, 4], "embed_dim": embed, "depths": [2, 2, deep, 2],
-            "num_heads": [embed // 32 * n for n in (1, 2, 4, 8)], "window_size": [8, 7, 7]}  # fmt: skip
+    return {
+        "patch_size": [2, 4, 4],
+        "embed_dim": embed,
+        "depths": [2, 2, deep, 2],
+        "num_heads": [embed // 32 * n for n in (1, 2, 4, 8)],
+        "window_size": [8, 7, 7],
+    }

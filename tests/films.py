@@ -30,8 +30,19 @@ def numbers(frames: torch.Tensor) -> list[int]:
     return [int(sum((row[t, m] > 128).item() << bit for bit, m in enumerate(middle))) for t in range(len(row))]
 
 
-def write(path, count=60, size=(96, 64), codec="libx264", pixels="yuv420p", stamps=None, matrix=None, options=(),
-          container=(), say=picture, first=0):  # fmt: skip
+def write(
+    path,
+    count=60,
+    size=(96, 64),
+    codec="libx264",
+    pixels="yuv420p",
+    stamps=None,
+    matrix=None,
+    options=(),
+    container=(),
+    say=picture,
+    first=0,
+):
     """A video of `count` numbered pictures; `stamps` are their times in milliseconds, else 25 a second from `first`."""
     with av.open(str(path), "w", options=dict(container)) as out:
         stream = out.add_stream(codec, rate=25, options={"crf": "12", "g": "12"} | dict(options))

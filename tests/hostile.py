@@ -81,9 +81,11 @@ def is_bounded(found: dict) -> None:
 READERS = {
     "pickle": ("sapnet_core.data.unpickle", "read_pickle"),
     "sequence": ("sapnet_core.data.sequence_files", "read_sequence"),
-    "weights": ("sapnet_core.storage", "read_weights"), "c3d": ("sapnet_core.c3d", "load_c3d"),
-    "i3d": ("sapnet_core.kinetics", "load_kinetics"), "swin": ("sapnet_core.video_swin", "load_swin"),
-}  # fmt: skip
+    "weights": ("sapnet_core.storage", "read_weights"),
+    "c3d": ("sapnet_core.c3d", "load_c3d"),
+    "i3d": ("sapnet_core.kinetics", "load_kinetics"),
+    "swin": ("sapnet_core.video_swin", "load_swin"),
+}
 
 
 class _Memory:

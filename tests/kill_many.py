@@ -29,8 +29,13 @@ from sapnet_core.results import damage
 def suite(folder: Path, only: str) -> subprocess.Popen:
     """`runall.sh --only` in a house of its own."""
     environment = {**os.environ, "SAPNET_RUNS": str(folder / "runs"), "SAPNET_FIGURES": str(folder / "figures")}
-    return subprocess.Popen([paths.root() / "runall.sh", "--only", only], env=environment, stdout=subprocess.DEVNULL,
-                            stderr=subprocess.PIPE, text=True)  # fmt: skip
+    return subprocess.Popen(
+        [paths.root() / "runall.sh", "--only", only],
+        env=environment,
+        stdout=subprocess.DEVNULL,
+        stderr=subprocess.PIPE,
+        text=True,
+    )
 
 
 def house(folder: Path, source: Path) -> Path:
@@ -84,8 +89,11 @@ def run_suite(folder: Path, only: str) -> float:
 
 def begin_again(folder: Path) -> None:
     """Take away what a run that came to its end has made."""
-    for made in [*(folder / "figures").iterdir(), *(folder / "runs" / "notebooks").iterdir(),
-                 *(folder / "runs" / "trials").glob("finediving-mlp-*")]:  # fmt: skip
+    for made in [
+        *(folder / "figures").iterdir(),
+        *(folder / "runs" / "notebooks").iterdir(),
+        *(folder / "runs" / "trials").glob("finediving-mlp-*"),
+    ]:
         shutil.rmtree(made) if made.is_dir() else made.unlink()
 
 
@@ -132,8 +140,10 @@ def main() -> None:
             alone, disturbed = (house(Path(folder) / name, source) for name in ("alone", "disturbed"))
             seconds = run_suite(alone, args.only)
             bad = kill_suite(disturbed, args.only, args.moments, args.seed, seconds)
-            print(f"notebook {args.only}: {args.moments} kills in runs of {seconds:.0f} s; half-written: {bad or 0}; "
-                  f"unlike an undisturbed run: {differences(alone, disturbed) or 0}")  # fmt: skip
+            print(
+                f"notebook {args.only}: {args.moments} kills in runs of {seconds:.0f} s; half-written: {bad or 0}; "
+                f"unlike an undisturbed run: {differences(alone, disturbed) or 0}"
+            )
 
 
 if __name__ == "__main__":

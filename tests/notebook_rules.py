@@ -9,7 +9,6 @@ from nbformat import NotebookNode
 
 from sapnet_core.notebooks import dumps, find, load, normalize
 
-LONGEST_CELL = 25
 ABSOLUTE_PATH = re.compile(r"(?<![\w.:/])/(?:home|root|tmp|work|Users|usr|opt|mnt|var|private|content)/|\b[A-Z]:\\\w")
 FORBIDDEN = {
     r"\bclear_output\b": "clear_output changes stored outputs",
@@ -39,14 +38,12 @@ def _parameter_faults(source: str) -> list[str]:
                 faults.append(f"parameter {node.target.id} is no literal")
         else:
             faults.append(f"parameters cell: `{ast.unparse(node)}` is no annotated literal (name: type = value)")
-    return faults + ([] if "profile" in names else ["parameters cell lacks `profile: str = \"quick\"`"])
+    return faults + ([] if "profile" in names else ['parameters cell lacks `profile: str = "quick"`'])
 
 
 def _cell_faults(cell: NotebookNode) -> list[str]:
     source, tags = cell.source, cell.metadata.get("tags", [])
     faults = [reason for pattern, reason in FORBIDDEN.items() if re.search(pattern, source)]
-    if len(source.splitlines()) > LONGEST_CELL:
-        faults.append(f"{len(source.splitlines())} lines, {LONGEST_CELL} at most")
     if source.rstrip().endswith(";"):
         faults.append("trailing `;`: assign to _ instead")
     if {"raises-exception", "nbval-skip", "injected-parameters"} & set(tags):

@@ -25,23 +25,43 @@ def alone(tmp_path, monkeypatch):
 REFUSED = [
     *((module, ["--jobs", jobs], "whole") for module in (experiments, claims, tuning) for jobs in ("0", "x", "1.5")),
     *((module, ["--profile", "nope"], "quick") for module in (experiments, claims)),
-    (experiments, ["--tables", "zz"], "fig07"), (experiments, ["--tables"], "--tables"),
-    (experiments, ["--device", "cuda:99"], "cuda:99"), (experiments, ["--device", "meta"], "cpu or cuda"),
-    (experiments, ["--device", "xyz"], "xyz"), (experiments, ["--table", "I", "zz"], "zz"), (experiments, ["I"], "I"),
-    (tuning, ["--only", "zz"], "SAP-Net"), (tuning, ["--search", "zz"], "COREG"),
-    (calibrate, [], "dataset"), (calibrate, ["rg"], "finediving"), (calibrate, ["finediving", "zz=1"], "visibility"),
-    (calibrate, ["finediving", "visibility"], "field=value"), (calibrate, ["finediving", "visibility=x"], "no number"),
-    (calibrate, ["finediving", "visibility=nan"], "visibility"), (calibrate, ["finediving", "bystanders=1.5"], "whole"),
-    (calibrate, ["finediving", "camera=1", "camera=2"], "twice"), (calibrate, ["finediving", "camera=-1"], "0.0"),
-    (calibrate, ["finediving", "--train", "0"], "--train"), (calibrate, ["finediving", "--twin-seed", "-1"], "seed"),
-    (pretrain, ["resnet", "out.safetensors"], "i3d"), (pretrain, ["i3d"], "out"), (pretrain, ["i3d", "."], "folder"),
-    (pretrain, ["i3d", "/etc/passwd/w"], "/etc/passwd"), (pretrain, ["i3d", "x" * 300 + "/w"], "long"),
-    (pretrain, ["i3d", ""], "file"), (pretrain, ["i3d", "out", "--jobs", "-1"], "--jobs"),
-    (detector_training, ["--out", "."], "folder"), (detector_training, ["--epochs", "0"], "--epochs"),
-    (detector_training, ["--epochs", "1e3"], "1e3"), (benchmarks, ["--rounds", "0"], "--rounds"),
-    (benchmarks, ["--threads", "0"], "--threads"), (benchmarks, ["--threads", "-2"], "--threads"),
-    (notebooks, ["zz"], "00_start_here"), (notebooks, [""], "names"), (notebooks, ["--zz"], "--zz"),
-]  # fmt: skip
+    (experiments, ["--tables", "zz"], "fig07"),
+    (experiments, ["--tables"], "--tables"),
+    (experiments, ["--device", "cuda:99"], "cuda:99"),
+    (experiments, ["--device", "meta"], "cpu or cuda"),
+    (experiments, ["--device", "xyz"], "xyz"),
+    (experiments, ["--table", "I", "zz"], "zz"),
+    (experiments, ["I"], "I"),
+    (tuning, ["--only", "zz"], "SAP-Net"),
+    (tuning, ["--search", "zz"], "COREG"),
+    (calibrate, [], "dataset"),
+    (calibrate, ["rg"], "finediving"),
+    (calibrate, ["finediving", "zz=1"], "visibility"),
+    (calibrate, ["finediving", "visibility"], "field=value"),
+    (calibrate, ["finediving", "visibility=x"], "no number"),
+    (calibrate, ["finediving", "visibility=nan"], "visibility"),
+    (calibrate, ["finediving", "bystanders=1.5"], "whole"),
+    (calibrate, ["finediving", "camera=1", "camera=2"], "twice"),
+    (calibrate, ["finediving", "camera=-1"], "0.0"),
+    (calibrate, ["finediving", "--train", "0"], "--train"),
+    (calibrate, ["finediving", "--twin-seed", "-1"], "seed"),
+    (pretrain, ["resnet", "out.safetensors"], "i3d"),
+    (pretrain, ["i3d"], "out"),
+    (pretrain, ["i3d", "."], "folder"),
+    (pretrain, ["i3d", "/etc/passwd/w"], "/etc/passwd"),
+    (pretrain, ["i3d", "x" * 300 + "/w"], "long"),
+    (pretrain, ["i3d", ""], "file"),
+    (pretrain, ["i3d", "out", "--jobs", "-1"], "--jobs"),
+    (detector_training, ["--out", "."], "folder"),
+    (detector_training, ["--epochs", "0"], "--epochs"),
+    (detector_training, ["--epochs", "1e3"], "1e3"),
+    (benchmarks, ["--rounds", "0"], "--rounds"),
+    (benchmarks, ["--threads", "0"], "--threads"),
+    (benchmarks, ["--threads", "-2"], "--threads"),
+    (notebooks, ["zz"], "00_start_here"),
+    (notebooks, [""], "names"),
+    (notebooks, ["--zz"], "--zz"),
+]
 
 
 @pytest.mark.parametrize("module, arguments, word", REFUSED)
@@ -88,24 +108,29 @@ def test_a_file_where_nobody_can_write_is_refused(capsys):
     assert "/proc" in capsys.readouterr().err
 
 
-@pytest.mark.parametrize("call, words", [
-    (lambda: get_system("SAP-Net"), ("SAP-Net (Ours)", "Action-Net")), (lambda: get_system(None), ("None",)),
-    (lambda: declare("mtl-aqa", "zz", 0.1, 0, QUICK), ("zz", "I3D+MLP")),
-    (lambda: declare("aqa-7", "I3D+MLP", 0.1, 0, QUICK), ("aqa-7", "finediving")),
-    (lambda: declare("rg", "I3D+MLP", 0.1, 0, QUICK, group="Rope"), ("Rope", "Ball, Clubs, Hoop, Ribbon")),
-    (lambda: declare("mtl-aqa", "I3D+MLP", 0.1, 0, QUICK, group="Ball"), ("Ball",)),
-    (lambda: declare("mtl-aqa", "I3D+MLP", 0.1, 0, QUICK, lambda_zz=1), ("lambda_zz", "lr")),
-    (lambda: declare("mtl-aqa", "SAP-Net (Ours)", 0.1, 0, QUICK, K=3.5), ("K=3.5", "whole number")),
-    (lambda: declare("mtl-aqa", "SAP-Net (Ours)", 0.1, 0, QUICK, M=2), ("K = 3", "M = 2")),
-    (lambda: declare("mtl-aqa", "SAP-Net (Ours)", 10, 0, QUICK), ("share=10",)),
-    (lambda: declared_trials("zz", QUICK), ("zz", "I, II", "fig07")),
-    (lambda: figure_trials("fig99", QUICK), ("fig99", "fig05")),
-    (lambda: comparison_trials("I", QUICK), ("'I'", "IV")),
-    (lambda: class_trials("VI", QUICK, ("zz",)), ("zz", "I3D+MLP")),
-    (lambda: tuning.tuning_trials("zz"), ("zz", "tau = 0")), (lambda: tuning.search_candidates("zz"), ("zz", "COREG")),
-    (lambda: calibrate.baseline_rho("rg", None), ("rg", "mtl-aqa")),
-    (lambda: notebooks.find(["", "00"]), ("00_start_here",)),
-])  # fmt: skip
+@pytest.mark.parametrize(
+    "call, words",
+    [
+        (lambda: get_system("SAP-Net"), ("SAP-Net (Ours)", "Action-Net")),
+        (lambda: get_system(None), ("None",)),
+        (lambda: declare("mtl-aqa", "zz", 0.1, 0, QUICK), ("zz", "I3D+MLP")),
+        (lambda: declare("aqa-7", "I3D+MLP", 0.1, 0, QUICK), ("aqa-7", "finediving")),
+        (lambda: declare("rg", "I3D+MLP", 0.1, 0, QUICK, group="Rope"), ("Rope", "Ball, Clubs, Hoop, Ribbon")),
+        (lambda: declare("mtl-aqa", "I3D+MLP", 0.1, 0, QUICK, group="Ball"), ("Ball",)),
+        (lambda: declare("mtl-aqa", "I3D+MLP", 0.1, 0, QUICK, lambda_zz=1), ("lambda_zz", "lr")),
+        (lambda: declare("mtl-aqa", "SAP-Net (Ours)", 0.1, 0, QUICK, K=3.5), ("K=3.5", "whole number")),
+        (lambda: declare("mtl-aqa", "SAP-Net (Ours)", 0.1, 0, QUICK, M=2), ("K = 3", "M = 2")),
+        (lambda: declare("mtl-aqa", "SAP-Net (Ours)", 10, 0, QUICK), ("share=10",)),
+        (lambda: declared_trials("zz", QUICK), ("zz", "I, II", "fig07")),
+        (lambda: figure_trials("fig99", QUICK), ("fig99", "fig05")),
+        (lambda: comparison_trials("I", QUICK), ("'I'", "IV")),
+        (lambda: class_trials("VI", QUICK, ("zz",)), ("zz", "I3D+MLP")),
+        (lambda: tuning.tuning_trials("zz"), ("zz", "tau = 0")),
+        (lambda: tuning.search_candidates("zz"), ("zz", "COREG")),
+        (lambda: calibrate.baseline_rho("rg", None), ("rg", "mtl-aqa")),
+        (lambda: notebooks.find(["", "00"]), ("00_start_here",)),
+    ],
+)
 def test_an_unknown_name_is_answered_with_the_known_ones(call, words):
     with pytest.raises(ValueError) as refusal:
         call()
@@ -133,8 +158,18 @@ def test_a_damaged_notebook_is_named(tmp_path, content):
     assert str(refusal.value).startswith(str(file)) and "\n" not in str(refusal.value)
 
 
-@pytest.mark.parametrize("field, value", [("epochs", 0), ("videos", 1.5), ("rate", 0.0), ("width", float("nan")),
-                                          ("held_out", 1.1), ("batch", "8"), ("decay", -1.0)])  # fmt: skip
+@pytest.mark.parametrize(
+    "field, value",
+    [
+        ("epochs", 0),
+        ("videos", 1.5),
+        ("rate", 0.0),
+        ("width", float("nan")),
+        ("held_out", 1.1),
+        ("batch", "8"),
+        ("decay", -1.0),
+    ],
+)
 def test_recipes_refuse_what_cannot_be(field, value):
     for recipe in (pretrain.Recipe, detector_training.Recipe):
         if field in recipe.__dataclass_fields__:

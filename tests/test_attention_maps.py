@@ -41,9 +41,10 @@ def test_at_the_last_layer_it_is_the_class_activation_map():
     torch.testing.assert_close(found.sum(), (net(x).mean((2, 3, 4)) @ weights).sum().detach(), rtol=1e-3, atol=1e-6)
 
 
-@pytest.mark.parametrize(("layer", "shape", "axis", "shift"), [
-    ("Mixed_3c", (96, 40, 40), 0, 0.5), ("Mixed_3c", (16, 320, 40), 1, 3.5), ("Mixed_4f", (16, 64, 960), 2, 7.5)
-])  # fmt: skip
+@pytest.mark.parametrize(
+    ("layer", "shape", "axis", "shift"),
+    [("Mixed_3c", (96, 40, 40), 0, 0.5), ("Mixed_3c", (16, 320, 40), 1, 3.5), ("Mixed_4f", (16, 64, 960), 2, 7.5)],
+)
 def test_cells_look_where_said(layer, shape, axis, shift):
     """In an I3D with positive weights the slope of a cell on the pixels has its center of mass there, where no border
     cuts its receptive field; the cell's own part of the clip lies `shift` before."""
@@ -119,8 +120,13 @@ def test_heat_comes_back_from_the_crop():
 def test_segments_end_to_end_are_those_of_the_store():
     torch.manual_seed(0)
     net = load_i3d()
-    model = EndToEnd(net, SAPNet(SAPNetSettings(**SMALL | {"channels": net.channels})), "segments",
-                     torch.full((1, net.channels), 0.5), torch.full((1, net.channels), 2.0))  # fmt: skip
+    model = EndToEnd(
+        net,
+        SAPNet(SAPNetSettings(**SMALL | {"channels": net.channels})),
+        "segments",
+        torch.full((1, net.channels), 0.5),
+        torch.full((1, net.channels), 2.0),
+    )
     videos = torch.randint(256, (1, 48, 3, 32, 32), dtype=torch.uint8)
     stored = net.folded(torch.float32).features(videos, "segments").unflatten(1, (-1, 2)).mean(2)
     with torch.no_grad():

@@ -89,8 +89,13 @@ def test_features_and_logits_are_the_published_networks(full, size):
             assert relative(full.classify(x)[0], torch.from_numpy(golden[f"logits_{size}"])) < 1e-4
 
 
-FORMS = [("direct", torch.float32, 1e-5), ("pairs", torch.float32, 1e-5), ("winograd", torch.float32, 1e-5),
-         ("direct", torch.bfloat16, 3e-2), ("winograd", torch.bfloat16, 3e-2)]  # fmt: skip
+FORMS = [
+    ("direct", torch.float32, 1e-5),
+    ("pairs", torch.float32, 1e-5),
+    ("winograd", torch.float32, 1e-5),
+    ("direct", torch.bfloat16, 3e-2),
+    ("winograd", torch.bfloat16, 3e-2),
+]
 
 
 @needs_golden
@@ -135,9 +140,17 @@ def test_first_layer_on_pairs_of_frames_is_the_plain_convolution(size):
 
 each_reading = pytest.mark.parametrize(
     "reading,frames,size",
-    [("9x16", 96, (49, 64)), ("10x16", 103, (33, 46)), ("10x16", 104, (32, 32)), ("dense", 96, (32, 32)),
-     ("dense", 103, (49, 64)), ("dense", 17, (33, 31)), ("dense", 1, (32, 32)), ("segments", 48, (40, 33))],
-)  # fmt: skip
+    [
+        ("9x16", 96, (49, 64)),
+        ("10x16", 103, (33, 46)),
+        ("10x16", 104, (32, 32)),
+        ("dense", 96, (32, 32)),
+        ("dense", 103, (49, 64)),
+        ("dense", 17, (33, 31)),
+        ("dense", 1, (32, 32)),
+        ("segments", 48, (40, 33)),
+    ],
+)
 
 
 @each_reading
@@ -156,8 +169,10 @@ def test_inference_on_pairs_of_frames_gives_the_same_features(narrow, reading, f
     assert relative(ours, reference) < (1e-5 if dtype == torch.float32 else 1e-2)
     # the first layer alone: sums of the same products in another order, so at most the last bit of bfloat16 differs
     clips = clip_starts(reading, frames), frames if reading == "dense" else CLIP
-    first, second = (net.layer(net.clips(net.frames(videos), net.clip_index(*clips, frames)), backbone.STEM)
-                     for net in (paired, plain))  # fmt: skip
+    first, second = (
+        net.layer(net.clips(net.frames(videos), net.clip_index(*clips, frames)), backbone.STEM)
+        for net in (paired, plain)
+    )
     assert first.shape == second.shape and relative(first, second) < (1e-5 if dtype == torch.float32 else 2**-7)
 
 
@@ -180,14 +195,19 @@ def test_fewer_products_give_the_same_features(narrow, monkeypatch, reading, fra
 
 
 def test_a_processor_takes_the_form_that_pays(narrow, full):
-    forms = {(net.width, dtype): net.folded(dtype).form for net in (narrow, full)
-             for dtype in (torch.float32, torch.bfloat16)}  # fmt: skip
+    forms = {
+        (net.width, dtype): net.folded(dtype).form
+        for net in (narrow, full)
+        for dtype in (torch.float32, torch.bfloat16)
+    }
     assert set(forms.values()) <= {"direct", "winograd"}
     if FUSED:
         assert [key for key, form in forms.items() if form == "direct"] == [(0.125, torch.bfloat16)]
         assert set(full.folded(torch.float32).fewer) == {
-            "Conv3d_1a_7x7", "Conv3d_2c_3x3", *(f"{name}.b1b" for name in backbone.MIXED)
-        }  # fmt: skip
+            "Conv3d_1a_7x7",
+            "Conv3d_2c_3x3",
+            *(f"{name}.b1b" for name in backbone.MIXED),
+        }
     if fast_dtype("cpu") == torch.bfloat16:
         assert narrow.folded(torch.bfloat16).layers[backbone.STEM][0].shape[1:] == (12, 7, 4, 4)
     with pytest.raises(ValueError, match="form 'fft' is unknown: choose one of direct, pairs, winograd"):
@@ -201,9 +221,13 @@ def clips_of(videos: torch.Tensor, starts, length: int) -> torch.Tensor:
 
 @pytest.mark.parametrize(
     "reading,frames,starts,length",
-    [("9x16", 96, range(0, 81, 10), 16), ("10x16", 103, [*range(0, 81, 10), 86], 16), ("dense", 96, [0], 96),
-     ("dense", 103, [0], 103)],
-)  # fmt: skip
+    [
+        ("9x16", 96, range(0, 81, 10), 16),
+        ("10x16", 103, [*range(0, 81, 10), 86], 16),
+        ("dense", 96, [0], 96),
+        ("dense", 103, [0], 103),
+    ],
+)
 def test_inference_form_gives_the_features_of_the_trainable_form(narrow, reading, frames, starts, length):
     draw = torch.Generator().manual_seed(3)
     videos = torch.randint(0, 256, (2, frames, 3, 49, 64), dtype=torch.uint8, generator=draw)
@@ -282,9 +306,14 @@ def test_shipped_weights_are_small_whole_and_know_what_a_dive_is():
 
 @pytest.mark.parametrize(
     "number,classes",
-    [("107B", (0, 7, 0, 1)), ("5253B", (1, 5, 3, 1)), ("6243D", (5, 4, 3, 3)), ("409C", (3, 9, 0, 2)),
-     ("626C", (5, 6, 0, 2))],
-)  # fmt: skip
+    [
+        ("107B", (0, 7, 0, 1)),
+        ("5253B", (1, 5, 3, 1)),
+        ("6243D", (5, 4, 3, 3)),
+        ("409C", (3, 9, 0, 2)),
+        ("626C", (5, 6, 0, 2)),
+    ],
+)
 def test_pretraining_asks_for_what_the_dive_number_says_and_not_the_score(number, classes):
     for score in (0.0, 90.0):
         record = Record("mtl-aqa", "1", "e", "p", 0, 100, score, 3.0, number, (), (), (), "train")
@@ -319,8 +348,11 @@ def test_a_network_that_is_trained_keeps_channels_last_on_one_thread():
     net, lost = I3D(0.125).eval(), []
     for name, module in net.named_modules():
         if isinstance(module, Unit3D):
-            module.register_forward_hook(lambda module, _, out, name=name: lost.append(name) if not
-                                         out.is_contiguous(memory_format=torch.channels_last_3d) else None)  # fmt: skip
+            module.register_forward_hook(
+                lambda module, _, out, name=name: (
+                    lost.append(name) if not out.is_contiguous(memory_format=torch.channels_last_3d) else None
+                )
+            )
     with torch_threads(1):
         net(torch.randn(2, 3, 16, 64, 64, requires_grad=True))
     assert not lost

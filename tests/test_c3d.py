@@ -80,9 +80,13 @@ def test_the_published_form_is_the_trained_one():
 
 @pytest.mark.parametrize(
     "reading,frames,starts,length",
-    [("9x16", 96, range(0, 81, 10), 16), ("10x16", 103, [*range(0, 81, 10), 86], 16), ("dense", 103, [0], 103),
-     ("segments", 32, [0, 16], 16)],
-)  # fmt: skip
+    [
+        ("9x16", 96, range(0, 81, 10), 16),
+        ("10x16", 103, [*range(0, 81, 10), 86], 16),
+        ("dense", 103, [0], 103),
+        ("segments", 32, [0, 16], 16),
+    ],
+)
 def test_features_are_maps_averaged_over_space(narrow, reading, frames, starts, length):
     draw = torch.Generator().manual_seed(3)
     videos = torch.randint(0, 256, (2, frames, 3, 35, 48), dtype=torch.uint8, generator=draw)

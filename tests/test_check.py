@@ -186,12 +186,15 @@ def test_a_folder_of_ones_own(own):
     assert row.state == "differs" and "b.npy: value 0 of step 0 is not finite" in row.remedy
 
 
-@pytest.mark.parametrize("rows, fault", [
-    ([GOOD[0], *GOOD[3:]], "two different train scores"),
-    (GOOD[:4], "two different test scores"),
-    ([*GOOD, "x,wide.npy,3,train"], "wide.npy has 5 columns"),
-    ([*GOOD, "x,frames,3,train"], "some paths are videos and others sequences"),
-])  # fmt: skip
+@pytest.mark.parametrize(
+    "rows, fault",
+    [
+        ([GOOD[0], *GOOD[3:]], "two different train scores"),
+        (GOOD[:4], "two different test scores"),
+        ([*GOOD, "x,wide.npy,3,train"], "wide.npy has 5 columns"),
+        ([*GOOD, "x,frames,3,train"], "some paths are videos and others sequences"),
+    ],
+)
 def test_what_would_stop_a_run_is_said(own, rows, fault):
     np.save(own.root / "wide.npy", np.ones((120, 5), np.float32))
     (own.root / "frames").mkdir()
@@ -252,8 +255,10 @@ def test_overlaps_are_those_that_pairs_have():
     draw = random.Random(0)
     for _ in range(200):
         spans = [(start := draw.randrange(12), start + draw.randrange(1, 6)) for _ in range(draw.randrange(9))]
-        rows = [replace(RECORD, key=f"{i}", start=s, end=e, split=draw.choice(("train", "test")))
-                for i, (s, e) in enumerate(spans)]  # fmt: skip
+        rows = [
+            replace(RECORD, key=f"{i}", start=s, end=e, split=draw.choice(("train", "test")))
+            for i, (s, e) in enumerate(spans)
+        ]
         pairs = [(a, b) for a in rows for b in rows if a.split != b.split and a.start < b.end and b.start < a.end]
         found_pairs = leaks(Path("nowhere"), rows)
         assert all((a, b) in pairs for a, b in found_pairs)
@@ -279,8 +284,12 @@ def test_the_command_prints_and_says_by_its_status(drawn, own, capsys):
     assert main([str(own.root), "--all"]) == 1
     (own.root / "plain").touch()
     (own.root / "films").mkdir()
-    for arguments, word in ((["absent"], "is no folder"), (["plain"], "is no folder, but an empty file"),
-                            (["", "aqa-7"], "is unknown"), (["films"], f"give {own.root}")):  # fmt: skip
+    for arguments, word in (
+        (["absent"], "is no folder"),
+        (["plain"], "is no folder, but an empty file"),
+        (["", "aqa-7"], "is unknown"),
+        (["films"], f"give {own.root}"),
+    ):
         with pytest.raises(SystemExit) as stop:
             main([str(own.root / arguments[0]), *arguments[1:]])
         assert stop.value.code == 2 and word in capsys.readouterr().err
@@ -302,8 +311,13 @@ def test_nothing_ends_the_checker_but_its_findings(own, damage, capsys):
     file = own.root / "a.npy"
     if damage in ("pipe", "link", "folder", "absent", "links"):
         file.unlink()
-    {"pipe": lambda: os.mkfifo(file), "link": lambda: file.symlink_to("gone"), "folder": file.mkdir,
-     "links": lambda: file.symlink_to(file), "text": lambda: file.write_text("text")}.get(damage, str)()  # fmt: skip
+    {
+        "pipe": lambda: os.mkfifo(file),
+        "link": lambda: file.symlink_to("gone"),
+        "folder": file.mkdir,
+        "links": lambda: file.symlink_to(file),
+        "text": lambda: file.write_text("text"),
+    }.get(damage, str)()
     assert main([str(own.root), "--all"]) == 1
     assert "differs annotations: " in capsys.readouterr().out
 

@@ -19,9 +19,16 @@ from sapnet_core.profiles import get_profile
 QUICK = get_profile("quick")
 CLAIMS = {claim.id: claim for claim in ledger()}
 OWN = [claim for claim in ledger() if not claim.control]
-PLACES = {"Abstract", "Introduction", "Conclusion", *(f"Table {n}" for n in ("I", "II", "III", "IV", "V", "VI", "VII")),
-          *(f"Fig. {n}" for n in range(5, 15)), *(f"Section IV-B.{n}" for n in range(1, 8)),
-          *(f"Section IV-C.{n}" for n in range(1, 5)), *(f"Section IV-D.{n}" for n in range(1, 4))}  # fmt: skip
+PLACES = {
+    "Abstract",
+    "Introduction",
+    "Conclusion",
+    *(f"Table {n}" for n in ("I", "II", "III", "IV", "V", "VI", "VII")),
+    *(f"Fig. {n}" for n in range(5, 15)),
+    *(f"Section IV-B.{n}" for n in range(1, 8)),
+    *(f"Section IV-C.{n}" for n in range(1, 5)),
+    *(f"Section IV-D.{n}" for n in range(1, 4)),
+}
 KINDS = {"greater", "comparable", "count", "worst", "arithmetic", "untested"}
 
 
@@ -206,8 +213,23 @@ def test_ledger_of_a_run_is_corrected_in_two_families(monkeypatch, capsys):
     monkeypatch.setattr(claims, "_declared", lambda names, profile: {name: trials[name] for name in names})
     monkeypatch.setattr(claims, "read_cell", lambda trials: cell(row[trials[0].method]))
     table = evaluate("quick").set_index("claim")
-    assert {"statement", "place", "kind", "verdict", "effect", "low", "high", "p", "p_holm", "paper", "size", "source",
-            "profile", "seeds", "reason"} <= set(table.columns)  # fmt: skip
+    assert {
+        "statement",
+        "place",
+        "kind",
+        "verdict",
+        "effect",
+        "low",
+        "high",
+        "p",
+        "p_holm",
+        "paper",
+        "size",
+        "source",
+        "profile",
+        "seeds",
+        "reason",
+    } <= set(table.columns)
     p = table["p"]
     assert table["p_holm"].tolist()[:3] == pytest.approx([2 * p["two"], 2 * p["same"], p["c"]])
     assert table.loc["no", ["verdict", "source", "reason"]].tolist() == ["not testable here", "the paper", "none"]

@@ -44,14 +44,36 @@ def test_nothing_that_was_set_for_other_programs_comes_along(house):  # noqa: F8
         (here / f"{name}.py").write_text("raise SystemError('not the one')")
     kept = {name: value for name, value in os.environ.items() if not name.startswith(("SAPNET", "CONDA", "PYTEST"))}
     kept |= {
-        "VIRTUAL_ENV": sys.prefix, "PYTHONPATH": str(here), "PYTHONHOME": "/no/python", "PYTHONWARNINGS": "error",
-        "PYTHONHASHSEED": "abc", "PYTHONOPTIMIZE": "2", "PYTHONIOENCODING": "ascii", "PYTHONUTF8": "0", "CDPATH": "/",
-        "TQDM_MININTERVAL": "abc", "MPLBACKEND": "nonsense", "SAPNET_RUNS": "mine", "SAPNET_DATA": "~/own",
-    }  # fmt: skip
-    done = subprocess.run([shutil.which("bash"), "../runall.sh", "--data", "own"], cwd=here, env=kept,
-                          capture_output=True, text=True, check=False)  # fmt: skip
+        "VIRTUAL_ENV": sys.prefix,
+        "PYTHONPATH": str(here),
+        "PYTHONHOME": "/no/python",
+        "PYTHONWARNINGS": "error",
+        "PYTHONHASHSEED": "abc",
+        "PYTHONOPTIMIZE": "2",
+        "PYTHONIOENCODING": "ascii",
+        "PYTHONUTF8": "0",
+        "CDPATH": "/",
+        "TQDM_MININTERVAL": "abc",
+        "MPLBACKEND": "nonsense",
+        "SAPNET_RUNS": "mine",
+        "SAPNET_DATA": "~/own",
+    }
+    done = subprocess.run(
+        [shutil.which("bash"), "../runall.sh", "--data", "own"],
+        cwd=here,
+        env=kept,
+        capture_output=True,
+        text=True,
+        check=False,
+    )
     assert done.returncode == 0, done.stderr
     folder, arguments, own, utf8 = json.loads(done.stdout)
     assert (folder, arguments, utf8) == (str(here), ["--data", "own"], 1)
-    assert own == {"PYTHONPATH": str(house), "PYTHONUTF8": "1", "PYTHONNOUSERSITE": "1", "PYTHONSAFEPATH": "1",
-                   "SAPNET_RUNS": str(here / "mine"), "SAPNET_DATA": "~/own"}  # fmt: skip
+    assert own == {
+        "PYTHONPATH": str(house),
+        "PYTHONUTF8": "1",
+        "PYTHONNOUSERSITE": "1",
+        "PYTHONSAFEPATH": "1",
+        "SAPNET_RUNS": str(here / "mine"),
+        "SAPNET_DATA": "~/own",
+    }

@@ -15,12 +15,15 @@ from sapnet_core.command_line import STOPPED, one_line_errors
 
 @pytest.mark.parametrize(
     "error, said",
-    [(ValueError("records.csv: line 3: no score\nmore"), "records.csv: line 3: no score more"),
-     (OSError(errno.ENOSPC, "No space left in runs: make room"), "No space left in runs: make room"),
-     (FileNotFoundError(errno.ENOENT, "No such file or directory", "x.csv"), "x.csv"),
-     (RuntimeError("a worker died"), "a worker died"), (ImportError("PyAV is not installed"), "PyAV"),
-     (OSError(), "OSError")],
-)  # fmt: skip
+    [
+        (ValueError("records.csv: line 3: no score\nmore"), "records.csv: line 3: no score more"),
+        (OSError(errno.ENOSPC, "No space left in runs: make room"), "No space left in runs: make room"),
+        (FileNotFoundError(errno.ENOENT, "No such file or directory", "x.csv"), "x.csv"),
+        (RuntimeError("a worker died"), "a worker died"),
+        (ImportError("PyAV is not installed"), "PyAV"),
+        (OSError(), "OSError"),
+    ],
+)
 def test_a_fault_is_one_line(capsys, error, said):
     @one_line_errors
     def main():

@@ -36,8 +36,9 @@ def test_what_a_scheduler_gave_counts(node, monkeypatch, name):
         assert profiles.jobs() == MANY
 
 
-@pytest.mark.parametrize("limit, count", [("150000 100000", 2), ("50000 100000", 1), ("400000 100000", 4),
-                                          ("max 100000", MANY)])  # fmt: skip
+@pytest.mark.parametrize(
+    "limit, count", [("150000 100000", 2), ("50000 100000", 1), ("400000 100000", 4), ("max 100000", MANY)]
+)
 def test_the_quota_of_a_container_counts(node, tmp_path, monkeypatch, limit, count):
     quotas = write(tmp_path, {"cgroup": "0::/job/step\n", "fs/job/cpu.max": f"{limit}\n"})
     monkeypatch.setattr(cores, "_quotas", lambda: iter(quotas))
@@ -45,10 +46,17 @@ def test_the_quota_of_a_container_counts(node, tmp_path, monkeypatch, limit, cou
 
 
 def test_quotas_are_found_wherever_they_are_written(node, tmp_path):
-    two = {"cgroup": "0::/a/b\n", "fs/cpu.max": "800000 100000", "fs/a/b/cpu.max": "200000 100000",
-           "fs/a/cpu.max": "max 100000"}  # fmt: skip
-    one = {"cgroup": "5:memory:/m\n3:cpu,cpuacct:/docker/x\n", "fs/cpu,cpuacct/cpu.cfs_quota_us": "300000\n",
-           "fs/cpu,cpuacct/cpu.cfs_period_us": "100000\n"}  # fmt: skip
+    two = {
+        "cgroup": "0::/a/b\n",
+        "fs/cpu.max": "800000 100000",
+        "fs/a/b/cpu.max": "200000 100000",
+        "fs/a/cpu.max": "max 100000",
+    }
+    one = {
+        "cgroup": "5:memory:/m\n3:cpu,cpuacct:/docker/x\n",
+        "fs/cpu,cpuacct/cpu.cfs_quota_us": "300000\n",
+        "fs/cpu,cpuacct/cpu.cfs_period_us": "100000\n",
+    }
     free = one | {"fs/cpu,cpuacct/cpu.cfs_quota_us": "-1\n"}
     strange = {"cgroup": "0::/../..\n\x00\nnothing\n", "fs/cpu.max": "much\n"}
     found = [write(tmp_path / str(number), files) for number, files in enumerate((two, one, free, strange, {}))]

@@ -218,10 +218,18 @@ def test_what_was_not_run_is_said(runs):
         predictions(replace(ONE, seed=5))
 
 
-@pytest.mark.parametrize("code, word", [
-    (errno.ENOSPC, "make room"), (errno.EDQUOT, "make room"), (errno.EROFS, "writable"), (errno.EACCES, "permissions"),
-    (errno.ENAMETOOLONG, "shorter"), (errno.EMFILE, "--jobs"), (errno.EIO, "disk"),
-])  # fmt: skip
+@pytest.mark.parametrize(
+    "code, word",
+    [
+        (errno.ENOSPC, "make room"),
+        (errno.EDQUOT, "make room"),
+        (errno.EROFS, "writable"),
+        (errno.EACCES, "permissions"),
+        (errno.ENAMETOOLONG, "shorter"),
+        (errno.EMFILE, "--jobs"),
+        (errno.EIO, "disk"),
+    ],
+)
 def test_what_a_disk_refuses_is_one_line(runs, monkeypatch, code, word):
     def refuse(*_, **__):
         raise OSError(code, os.strerror(code))

@@ -21,16 +21,21 @@ LENGTH = 40
 H264 = {"g": "12", "bf": "2"}
 FAST = {"deadline": "realtime", "cpu-used": "8", "g": "12"}
 WHOLE = {  # containers that say what they hold
-    "last.mp4": {"options": H264}, "first.mp4": {"options": H264, "container": {"movflags": "faststart"}},
-    "pieces.mp4": {"options": H264, "container": {"movflags": "frag_keyframe+empty_moov"}}, "a.mkv": {"options": H264},
-    "nine.webm": {"codec": "libvpx-vp9", "options": FAST}, "eight.webm": {"codec": "libvpx", "options": FAST},
-}  # fmt: skip
+    "last.mp4": {"options": H264},
+    "first.mp4": {"options": H264, "container": {"movflags": "faststart"}},
+    "pieces.mp4": {"options": H264, "container": {"movflags": "frag_keyframe+empty_moov"}},
+    "a.mkv": {"options": H264},
+    "nine.webm": {"codec": "libvpx-vp9", "options": FAST},
+    "eight.webm": {"codec": "libvpx", "options": FAST},
+}
 STREAMS = {  # those that do not
-    "a.ts": {"options": H264}, "a.flv": {"options": H264}, "a.h264": {"options": H264},
+    "a.ts": {"options": H264},
+    "a.flv": {"options": H264},
+    "a.h264": {"options": H264},
     "a.mpg": {"codec": "mpeg2video", "options": {"qscale": "2"}},
     "four.avi": {"codec": "mpeg4", "options": {"qscale": "2"}},
     "j.avi": {"codec": "mjpeg", "pixels": "yuvj420p", "options": {"qscale": "2"}},
-}  # fmt: skip
+}
 
 READ = """
 import json, os, re, resource, sys, time
@@ -126,8 +131,26 @@ def forged(content, name, at, form, *values):
 
 def enormous():
     """Raw H.264 of a few bytes whose pictures claim 16 000 x 16 000 pixels."""
-    head = Bits().put((77, 8), (0, 8), (62, 8), (0, 0), (0, 0), (2, 0), (1, 0), (0, 1), (999, 0), (999, 0), (1, 1),
-                      (1, 1), (0, 1), (0, 1)).packed()  # fmt: skip
+    head = (
+        Bits()
+        .put(
+            (77, 8),
+            (0, 8),
+            (62, 8),
+            (0, 0),
+            (0, 0),
+            (2, 0),
+            (1, 0),
+            (0, 1),
+            (999, 0),
+            (999, 0),
+            (1, 1),
+            (1, 1),
+            (0, 1),
+            (0, 1),
+        )
+        .packed()
+    )
     coding = Bits().put((0, 0), (0, 0), (0, 2), (0, 0), (0, 0), (0, 0), (0, 3), *[(0, 0)] * 3, (0, 3)).packed()
     first = Bits().put((0, 0), (7, 0), (0, 0), (0, 4), (0, 0), (0, 2), (0, 0), (25, 0)).packed(stop=False)
     parts = [(0x67, head), (0x68, coding), (0x65, first + b"\x80" * 385)]  # one block of each picture
@@ -151,17 +174,20 @@ def test_forged_videos(tmp_path):
     packed = bytearray(plain)
     packed[plain.index(b"trak") : plain.index(b"trak") + 4] = b"cmov"
     bad = {
-        "samples.mp4": many, "samples in a chunk.mp4": forged(many, b"stsc", 12, ">I", 2**31 - 1),
+        "samples.mp4": many,
+        "samples in a chunk.mp4": forged(many, b"stsc", 12, ">I", 2**31 - 1),
         "fewer samples.mp4": forged(forged(plain, b"stsz", 4, ">II", 1, 2**24), b"stsc", 12, ">I", 2**24),
         "table.mp4": forged(plain, b"stsz", 8, ">I", 2**31 - 1),
         "times.mp4": forged(plain, b"stts", 8, ">I", 2**31 - 1),
         "shifts.mp4": forged(plain, b"ctts", 8, ">I", 2**31 - 1),
         "piece.mp4": forged(pieces, b"trun", 0, ">II", 1, 2**31 - 1),
-        "smaller piece.mp4": forged(pieces, b"trun", 0, ">II", 1, 2**24), "packed.mp4": bytes(packed),
+        "smaller piece.mp4": forged(pieces, b"trun", 0, ">II", 1, 2**24),
+        "packed.mp4": bytes(packed),
         "enormous.h264": enormous(),
-        "streams.mp4": bytes(crowd), "picture.avi": bytes(wide),
+        "streams.mp4": bytes(crowd),
+        "picture.avi": bytes(wide),
         "frame.webm": eight.replace(b"\x9d\x01\x2a" + struct.pack("<HH", 96, 64), b"\x9d\x01\x2a\xff\x3f\xff\x3f"),
-    }  # fmt: skip
+    }
     (tmp_path / "bad").mkdir()
     for name, content in bad.items():
         (tmp_path / "bad" / name).write_bytes(content)
@@ -203,19 +229,23 @@ def test_marks_that_do_not_follow_each_other(tmp_path):
     assert structural_fault(film, "matroska,webm") == ""
     half = len(content) // 2
     for name, changed, whole in (
-        ("cut.mkv", content[:-10], False), ("junk.mkv", content[:half] + b"\x11junk" * 999 + content[half:], False),
-        ("twice.mkv", content * 2, True), ("more.mkv", content + bytes(999), True),
-    ):  # fmt: skip
+        ("cut.mkv", content[:-10], False),
+        ("junk.mkv", content[:half] + b"\x11junk" * 999 + content[half:], False),
+        ("twice.mkv", content * 2, True),
+        ("more.mkv", content + bytes(999), True),
+    ):
         (tmp_path / name).write_bytes(changed)
         assert (structural_fault(tmp_path / name, "matroska,webm") == "") == whole, name
     stream = write(tmp_path / "a.ts", LENGTH, options=H264)
     content = stream.read_bytes()
     disc = b"".join(b"\0\0\0\0" + content[i : i + 188] for i in range(0, len(content), 188))  # as camcorders write
     for name, changed, whole in (
-        ("same.ts", content, True), ("cut.ts", content[100:-100], True), ("disc.mts", disc, True),
+        ("same.ts", content, True),
+        ("cut.ts", content[100:-100], True),
+        ("disc.mts", disc, True),
         ("slipped.ts", content[:3000] + content[3001:], False),
         ("mark.ts", content[:3760] + b"\x46" + content[3761:], False),
-    ):  # fmt: skip
+    ):
         (tmp_path / name).write_bytes(changed)
         assert (structural_fault(tmp_path / name, "mpegts") == "") == whole, name
     assert numbers(read_frames(tmp_path / "disc.mts", [0, 39])) == [0, 39]

@@ -109,9 +109,20 @@ def test_official_mtl_aqa(official):
     assert [record.key for record in records] == sorted({record.key for record in records})
     first = records[0]
     assert first == Record(
-        "mtl-aqa", "01-001", "01", "new/new_total_frames_256s/01", 7377, 7462, 88.0, 3.2, "407C",
-        (9.5, 9, 9.5, 9, 8.5, 9.5, 8.5), (), (), "test",
-    )  # fmt: skip
+        "mtl-aqa",
+        "01-001",
+        "01",
+        "new/new_total_frames_256s/01",
+        7377,
+        7462,
+        88.0,
+        3.2,
+        "407C",
+        (9.5, 9, 9.5, 9, 8.5, 9.5, 8.5),
+        (),
+        (),
+        "test",
+    )
     assert first.frames == 85 and first.execution == 27.5 and first.quality == pytest.approx(27.5 / 30)
     assert {len(record.judges) for record in records} == {7} and all(record.action.isupper() for record in records)
     assert (min(record.frames for record in records), max(record.frames for record in records)) == (54, 273)
@@ -172,10 +183,15 @@ def broken_copy(drawn, tmp_path):
     return tmp_path / "copy"
 
 
-@pytest.mark.parametrize("name, file", [
-    ("mtl-aqa", mtl_aqa.ANNOTATIONS), ("mtl-aqa", mtl_aqa.SPLITS["test"]),
-    ("finediving", finediving.ANNOTATIONS), ("finediving", finediving.SPLITS["train"]),
-])  # fmt: skip
+@pytest.mark.parametrize(
+    "name, file",
+    [
+        ("mtl-aqa", mtl_aqa.ANNOTATIONS),
+        ("mtl-aqa", mtl_aqa.SPLITS["test"]),
+        ("finediving", finediving.ANNOTATIONS),
+        ("finediving", finediving.SPLITS["train"]),
+    ],
+)
 def test_a_missing_file_is_named_with_its_source(drawn, tmp_path, name, file):
     root = broken_copy(drawn, tmp_path)
     next(root.rglob(file)).unlink()

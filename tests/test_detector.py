@@ -148,12 +148,21 @@ def test_shipped_weights_find_a_diver_where_the_truth_is(shipped, twin):
     shown = detector_training.actor_shown(twin)
     assert 0.3 < shown.float().mean() < 1  # at the end the diver is under water
     found = shipped.detect(twin.video[shown])
-    best = torch.stack([box_iou(boxes, true[None]).amax() if len(boxes) else torch.zeros(())
-                        for (boxes, _), true in zip(found, twin.boxes[shown], strict=True)])  # fmt: skip
+    best = torch.stack(
+        [
+            box_iou(boxes, true[None]).amax() if len(boxes) else torch.zeros(())
+            for (boxes, _), true in zip(found, twin.boxes[shown], strict=True)
+        ]
+    )
     assert best.mean() > 0.6 and (best > 0.5).float().mean() > 0.8
     # no constant offset: errors of the centers are as often left as right, up as down
-    off = torch.stack([((b[0, :2] + b[0, 2:]) - (t[:2] + t[2:])) / 2
-                       for (b, _), t in zip(found, twin.boxes[shown], strict=True) if len(b)])  # fmt: skip
+    off = torch.stack(
+        [
+            ((b[0, :2] + b[0, 2:]) - (t[:2] + t[2:])) / 2
+            for (b, _), t in zip(found, twin.boxes[shown], strict=True)
+            if len(b)
+        ]
+    )
     assert off.median(0).values.abs().max() < 1.5
 
 

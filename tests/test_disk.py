@@ -48,13 +48,21 @@ def a_link_that_leads_nowhere(folder):
     return folder / "link" / "x.json", folder / "link", errno.EEXIST
 
 
-WAYS = [a_file_above, the_folder_is_a_file, a_folder_in_its_place, a_name_too_long, a_path_too_long, a_link_to_itself,
-        a_link_that_leads_nowhere]  # fmt: skip
+WAYS = [
+    a_file_above,
+    the_folder_is_a_file,
+    a_folder_in_its_place,
+    a_name_too_long,
+    a_path_too_long,
+    a_link_to_itself,
+    a_link_that_leads_nowhere,
+]
 
 
 @pytest.mark.parametrize("way", WAYS)
-@pytest.mark.parametrize("write", [
-    lambda path: write_text(path, "new"), lambda path: write_tensors(path, {"x": torch.ones(3)})])  # fmt: skip
+@pytest.mark.parametrize(
+    "write", [lambda path: write_text(path, "new"), lambda path: write_tensors(path, {"x": torch.ones(3)})]
+)
 def test_what_cannot_be_written_is_one_line_and_leaves_nothing(tmp_path, way, write):
     path, named, codes = way(tmp_path)
     before = sorted(tmp_path.rglob("*"))
@@ -87,8 +95,9 @@ def test_a_file_larger_than_allowed_is_one_line_and_the_old_one_stays(tmp_path):
             print(error)
     """
     environment = {**os.environ, "PYTHONPATH": str(paths.root())}
-    said = subprocess.run([sys.executable, "-c", textwrap.dedent(script)], env=environment, capture_output=True,
-                          text=True, check=True).stdout  # fmt: skip
+    said = subprocess.run(
+        [sys.executable, "-c", textwrap.dedent(script)], env=environment, capture_output=True, text=True, check=True
+    ).stdout
     assert said.startswith(f"{tmp_path / 'x.txt'}: File too large: raise") and said.count("\n") == 1
     assert [p.name for p in tmp_path.iterdir()] == ["x.txt"] and (tmp_path / "x.txt").read_text() == "old"
 
@@ -114,8 +123,12 @@ def test_a_rename_onto_something_else_names_the_target(tmp_path):
 
 
 def test_errors_that_are_none_of_this_folder_pass(tmp_path):
-    for error in (OSError("disk full"), FileNotFoundError("no such dive"), OSError(errno.ECONNREFUSED, "no one"),
-                  PermissionError(errno.EACCES, "Permission denied", "/data/x.pkl")):  # fmt: skip
+    for error in (
+        OSError("disk full"),
+        FileNotFoundError("no such dive"),
+        OSError(errno.ECONNREFUSED, "no one"),
+        PermissionError(errno.EACCES, "Permission denied", "/data/x.pkl"),
+    ):
         with pytest.raises(type(error)) as caught, one_line_faults(tmp_path, "SAPNET_RUNS"):
             raise error
         assert caught.value is error

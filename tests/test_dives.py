@@ -7,29 +7,48 @@ from sapnet_core.data.unpickle import read_pickle
 from sapnet_core.sim.dives import DIVES, SUBACTION_NAMES, Dive, board_height, difficulty, parse_dive, subaction_ids
 
 
-@pytest.mark.parametrize("number, expected", [
-    ("107B", Dive(1, False, "forward", 7, 0, "B", False)),
-    ("207c", Dive(2, False, "back", 7, 0, "C", False)),
-    ("301A", Dive(3, False, "reverse", 1, 0, "A", False)),
-    ("405C", Dive(4, False, "inward", 5, 0, "C", False)),
-    ("113B", Dive(1, False, "forward", 3, 0, "B", True)),
-    ("1011C", Dive(1, False, "forward", 11, 0, "C", False)),
-    ("5156B", Dive(5, False, "forward", 5, 6, "B", False)),
-    ("5253B", Dive(5, False, "back", 5, 3, "B", False)),
-    ("5337D", Dive(5, False, "reverse", 3, 7, "D", False)),
-    ("5422D", Dive(5, False, "inward", 2, 2, "D", False)),
-    ("626C", Dive(6, True, "back", 6, 0, "C", False)),
-    ("6142D", Dive(6, True, "forward", 4, 2, "D", False)),
-    ("636C", Dive(6, True, "reverse", 6, 0, "C", False)),
-    ("300D", Dive(3, False, "reverse", 1, 0, "D", False)),
-])  # fmt: skip
+@pytest.mark.parametrize(
+    "number, expected",
+    [
+        ("107B", Dive(1, False, "forward", 7, 0, "B", False)),
+        ("207c", Dive(2, False, "back", 7, 0, "C", False)),
+        ("301A", Dive(3, False, "reverse", 1, 0, "A", False)),
+        ("405C", Dive(4, False, "inward", 5, 0, "C", False)),
+        ("113B", Dive(1, False, "forward", 3, 0, "B", True)),
+        ("1011C", Dive(1, False, "forward", 11, 0, "C", False)),
+        ("5156B", Dive(5, False, "forward", 5, 6, "B", False)),
+        ("5253B", Dive(5, False, "back", 5, 3, "B", False)),
+        ("5337D", Dive(5, False, "reverse", 3, 7, "D", False)),
+        ("5422D", Dive(5, False, "inward", 2, 2, "D", False)),
+        ("626C", Dive(6, True, "back", 6, 0, "C", False)),
+        ("6142D", Dive(6, True, "forward", 4, 2, "D", False)),
+        ("636C", Dive(6, True, "reverse", 6, 0, "C", False)),
+        ("300D", Dive(3, False, "reverse", 1, 0, "D", False)),
+    ],
+)
 def test_numbers_are_taken_apart(number, expected):
     assert parse_dive(number) == expected
 
 
-@pytest.mark.parametrize("number", [
-    "", "107", "107E", "507B", "5053B", "5553B", "5250B", "646C", "606C", "127B", "1012C", "807B", "52535B", "6243",
-])  # fmt: skip
+@pytest.mark.parametrize(
+    "number",
+    [
+        "",
+        "107",
+        "107E",
+        "507B",
+        "5053B",
+        "5553B",
+        "5250B",
+        "646C",
+        "606C",
+        "127B",
+        "1012C",
+        "807B",
+        "52535B",
+        "6243",
+    ],
+)
 def test_other_text_is_refused(number):
     with pytest.raises(ValueError, match="is no dive number"):
         parse_dive(number)
@@ -77,6 +96,9 @@ def test_official_dives_follow_the_grammar_and_the_tables(official):
     for entry in raw.values():  # MTL-AQA spells the same out in numbers of its own
         dive = parse_dive(entry["dive_number"])
         assert (max(1, entry["ss_no"]), entry["tw_no"], entry["armstand"]) == (
-            dive.half_somersaults, dive.half_twists, int(dive.armstand))  # fmt: skip
+            dive.half_somersaults,
+            dive.half_twists,
+            int(dive.armstand),
+        )
         assert "DBCA"[entry["position"]] == dive.position
         assert ("back", "forward", "inward", "reverse")[entry["rotation_type"]] == dive.direction

@@ -160,8 +160,11 @@ def cluster(tmp_path):
 
     def start(*arguments):
         log = open(tmp_path / f"{len(started)}.log", "w")
-        started.append(subprocess.Popen([sys.executable, "-m", "dask", *arguments], env=environment, cwd=tmp_path,
-                                        stdout=log, stderr=log))  # fmt: skip
+        started.append(
+            subprocess.Popen(
+                [sys.executable, "-m", "dask", *arguments], env=environment, cwd=tmp_path, stdout=log, stderr=log
+            )
+        )
 
     try:
         here = ("--host", "127.0.0.1", "--no-dashboard", "--scheduler-file", str(where))
@@ -234,8 +237,10 @@ def test_workers_are_told_all_that_is_set(monkeypatch, tmp_path):
     settings = executors._settings()
     assert settings["SAPNET_RUNS"] == str(tmp_path) and settings["SAPNET_SPLIT"] == "ordered"
     assert settings["SAPNET_DATA"] == ""  # whatever the worker has there
-    assert [settings[name] for name in ("SAPNET_C3D", "SAPNET_SWIN")] == [str(tmp_path / "SAPNET_C3D"),
-                                                                         str(tmp_path / "SAPNET_SWIN")]  # fmt: skip
+    assert [settings[name] for name in ("SAPNET_C3D", "SAPNET_SWIN")] == [
+        str(tmp_path / "SAPNET_C3D"),
+        str(tmp_path / "SAPNET_SWIN"),
+    ]
 
 
 def test_the_command_line_hands_the_cluster_on(monkeypatch, tmp_path):

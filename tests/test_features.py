@@ -89,8 +89,11 @@ def test_workers_make_the_same_bits(records, stored, tmp_path):
 
 def ahead_of_compute(monkeypatch, ahead=2):
     """The way of a GPU, on this processor: threads load while features are computed."""
-    monkeypatch.setattr(extraction, "compute_all", lambda missing, jobs: extraction._compute_ahead(
-        extraction._grouped(missing), jobs, ahead))
+    monkeypatch.setattr(
+        extraction,
+        "compute_all",
+        lambda missing, jobs: extraction._compute_ahead(extraction._grouped(missing), jobs, ahead),
+    )
 
 
 def test_videos_loaded_ahead_give_the_same_and_few_wait(records, stored, tmp_path, monkeypatch):
@@ -148,9 +151,13 @@ def test_progress_counts_from_what_is_there(records, stored, tmp_path):
 
 def test_passes_over_one_video_make_it_once_and_store_what_each_alone_does(records, stored, tmp_path, monkeypatch):
     every, own, made, calls = tuple(records), TwinFootage(size=SIZE), [], []
-    passes = [Pass(every, own), Pass(every, own, views=("photometric",)),
-              Pass(every, own, "dense"), Pass(every, own, views=("frame",), backbone="c3d"),
-              Pass(every[:1], TwinFootage(1, SIZE))]  # fmt: skip
+    passes = [
+        Pass(every, own),
+        Pass(every, own, views=("photometric",)),
+        Pass(every, own, "dense"),
+        Pass(every, own, views=("frame",), backbone="c3d"),
+        Pass(every[:1], TwinFootage(1, SIZE)),
+    ]
 
     def simulated(record, **rest):
         made.append((record.key, rest["seed"]))
@@ -250,8 +257,12 @@ def test_folders_that_cannot_be_written_are_said_before_work(records, tmp_path, 
     (tmp_path / "file").write_text("")
     (tmp_path / "features").mkdir()
     (tmp_path / "features" / records[0].dataset).write_text("")
-    places = {tmp_path / "file": "file: ", tmp_path / "file" / "deep": "file: ", tmp_path / ("x" * 300): "too long",
-              tmp_path / "features": f"{records[0].dataset}: "}  # fmt: skip
+    places = {
+        tmp_path / "file": "file: ",
+        tmp_path / "file" / "deep": "file: ",
+        tmp_path / ("x" * 300): "too long",
+        tmp_path / "features": f"{records[0].dataset}: ",
+    }
     for folder, named in places.items():
         with pytest.raises(OSError, match=named) as error:
             twin_features(records, size=SIZE, folder=folder, jobs=1)
@@ -278,7 +289,6 @@ def test_two_writers_at_once_leave_whole_files(records, stored, tmp_path):
 def test_the_name_of_a_shard_depends_on_what_the_video_depends_on(records, stored):
     record = records[0]
 
-
     def name_of(one):
         return features._cut(Pass((one,), TwinFootage()), Path(), "cpu")[0].path.name
 
@@ -287,14 +297,19 @@ def test_the_name_of_a_shard_depends_on_what_the_video_depends_on(records, store
     for change in ({"score": 1.0}, {"action": "107B"}, {"transitions": (1, 2)}, {"end": record.end + 1}):
         assert name_of(replace(record, **change)) != name
 
-
     def digest(dataset="finediving", reading=None, views=("frame", "actor"), **footage):
         return features_digest(dataset, TwinFootage(**footage), reading=reading, views=views)
 
     digests = {
-        digest(), digest("mtl-aqa"), digest(seed=1), digest(size=64), digest(reading="dense"), digest(boxes="whole"),
-        digest(settings=SimSettings(nuisance=7.5)), digest(views=("frame",)),
-    }  # fmt: skip
+        digest(),
+        digest("mtl-aqa"),
+        digest(seed=1),
+        digest(size=64),
+        digest(reading="dense"),
+        digest(boxes="whole"),
+        digest(settings=SimSettings(nuisance=7.5)),
+        digest(views=("frame",)),
+    }
     assert len(digests) == 8
     assert digest(settings=settings_for("finediving")) == digest()
 

@@ -13,24 +13,44 @@ from sapnet_core.sim.annotations import write_annotations
 
 # as the authors' appendix describes a file, with the spelling of the published ones
 JUMP = {
-    "element": "3F+1Eu+3S", "coarse_class": "jump", "jump_comb": 2, "bv": 11.11, "goe": 0.45,
-    "judge_score": [2, 0, 0, 1, -1, 1, 1, 1, 2], "score_of_pannel": 11.56, "linfo": ["x"], "minfo": 0, "rinfo": ["<"],
+    "element": "3F+1Eu+3S",
+    "coarse_class": "jump",
+    "jump_comb": 2,
+    "bv": 11.11,
+    "goe": 0.45,
+    "judge_score": [2, 0, 0, 1, -1, 1, 1, 1, 2],
+    "score_of_pannel": 11.56,
+    "linfo": ["x"],
+    "minfo": 0,
+    "rinfo": ["<"],
     "time": "0-25,0-29",
-}  # fmt: skip
+}
 SPIN = {
-    "element": "CCoSp4", "coarse_class": None, "bv": 3.5, "goe": 0.7, "score_of_pannel": 4.2, "linfo": -1, "minfo": -1,
-    "rinfo": -1, "judge_score": [2] * 9, "time": "2-30,2-30",
-}  # fmt: skip
+    "element": "CCoSp4",
+    "coarse_class": None,
+    "bv": 3.5,
+    "goe": 0.7,
+    "score_of_pannel": 4.2,
+    "linfo": -1,
+    "minfo": -1,
+    "rinfo": -1,
+    "judge_score": [2] * 9,
+    "time": "2-30,2-30",
+}
 ENTRY = {
-    "competition": "fs_gpf_2018_men", "competition_index": 46, "total_segment_score": 189.43,
-    "total_element_score": 101.79, "total_program_component_score(factored)": 88.64, "factor": 2.0,
-    "total_program_component_score_not_factored": 44.32, "deductions": -1.0, "element_score": [11.56, 4.2],
+    "competition": "fs_gpf_2018_men",
+    "competition_index": 46,
+    "total_segment_score": 189.43,
+    "total_element_score": 101.79,
+    "total_program_component_score(factored)": 88.64,
+    "factor": 2.0,
+    "total_program_component_score_not_factored": 44.32,
+    "deductions": -1.0,
+    "element_score": [11.56, 4.2],
     "component_score_not_factored": [9.04, 8.64, 8.82, 8.93, 8.89],
     "executed_element": {"element1": SPIN, "element2": JUMP},
-    "program_component": {
-        name: {"judge_score": [9.0] * 9, "score_of_pannel": 9.04} for name in finefs.COMPONENTS
-    },
-}  # fmt: skip
+    "program_component": {name: {"judge_score": [9.0] * 9, "score_of_pannel": 9.04} for name in finefs.COMPONENTS},
+}
 
 
 def write(root, number=729, **changes):
@@ -62,9 +82,15 @@ def test_a_file_as_published(tmp_path):
     assert (record.start, record.end, record.rate) == (0, (151 + 5) * 25, 25)
 
 
-@pytest.mark.parametrize("number, factor, action", [
-    (0, 1.0, "men SP"), (728, 0.8, "women SP"), (729, 1.6, "women FS"), (1166, 2, "men FS"),
-])  # fmt: skip
+@pytest.mark.parametrize(
+    "number, factor, action",
+    [
+        (0, 1.0, "men SP"),
+        (728, 0.8, "women SP"),
+        (729, 1.6, "women FS"),
+        (1166, 2, "men FS"),
+    ],
+)
 def test_program_from_the_number_and_sex_from_the_factor(tmp_path, number, factor, action):
     write(tmp_path, number, factor=factor)
     (record,) = read_finefs(tmp_path)
@@ -79,11 +105,16 @@ def test_both_spellings_and_files_without_marks(tmp_path):
     assert record.mark("interpretation") == 8.5 and record.elements[0].name == "3F+1Eu+3S"
 
 
-@pytest.mark.parametrize("infos, name", [
-    ((["e"], 0, 0), "3Fe+3T"), ((0, 0, ["<<", "x"]), "3F+3T<<"),
-    ((["q"], 0, ["!", "<"]), "3Fq+3T<!"), ((0, 0, 0), "3F+3T"),
-    (("<<", 0, None), "3F<<+3T"),
-])  # fmt: skip
+@pytest.mark.parametrize(
+    "infos, name",
+    [
+        ((["e"], 0, 0), "3Fe+3T"),
+        ((0, 0, ["<<", "x"]), "3F+3T<<"),
+        ((["q"], 0, ["!", "<"]), "3Fq+3T<!"),
+        ((0, 0, 0), "3F+3T"),
+        (("<<", 0, None), "3F<<+3T"),
+    ],
+)
 def test_marks_stand_behind_their_jump(tmp_path, infos, name):
     jump = JUMP | {"element": "3F+3T"} | dict(zip(("linfo", "minfo", "rinfo"), infos, strict=True))
     write(tmp_path, executed_element={"element1": jump})
@@ -214,24 +245,27 @@ def test_torn_and_foreign_files_are_one_line_errors(tmp_path, fault):
         assert "\n" not in str(error.value) and len(str(error.value)) < 400
 
 
-@pytest.mark.parametrize("changes, fault", [
-    ({"factor": 1.0}, "'factor' is 1, in FS it is 2 or 1.6"),
-    ({"factor": None}, "'factor' is 'None', not a number"),
-    ({"factor": True}, "'factor' is 'True', not a number"),
-    ({"total_segment_score": "NaN"}, "'total_segment_score' is 'NaN', not a number"),
-    ({"total_segment_score": 1e300}, "'total_segment_score' is '1e.300', not a number"),
-    ({"total_element_score": {"a": 1}}, "'total_element_score' is .*, not a number"),
-    ({"deductions": [1]}, "'deductions' is .*, not a number"),
-    ({"executed_element": {}}, "'executed_element' is empty"),
-    ({"executed_element": []}, "'executed_element' is a list, not a dict"),
-    ({"executed_element": {"element1": "3A"}}, "'element1' is a str, not a dict"),
-    ({"executed_element": {"element1": JUMP | {"time": "25-29"}}}, "element1.time' is '25-29', not a time"),
-    ({"executed_element": {"element1": JUMP | {"time": 25}}}, "time' is a int, not a str"),
-    ({"executed_element": {"element1": JUMP | {"time": "0-25,999999999-29"}}}, "not a time"),
-    ({"executed_element": {"element1": JUMP | {"element": 7}}}, "element' is a int, not a str"),
-    ({"executed_element": {"element1": JUMP | {"bv": "much"}}}, "bv' is 'much', not a number"),
-    ({"program_component": 3}, "'program_component' is a int, not a dict"),
-])  # fmt: skip
+@pytest.mark.parametrize(
+    "changes, fault",
+    [
+        ({"factor": 1.0}, "'factor' is 1, in FS it is 2 or 1.6"),
+        ({"factor": None}, "'factor' is 'None', not a number"),
+        ({"factor": True}, "'factor' is 'True', not a number"),
+        ({"total_segment_score": "NaN"}, "'total_segment_score' is 'NaN', not a number"),
+        ({"total_segment_score": 1e300}, "'total_segment_score' is '1e.300', not a number"),
+        ({"total_element_score": {"a": 1}}, "'total_element_score' is .*, not a number"),
+        ({"deductions": [1]}, "'deductions' is .*, not a number"),
+        ({"executed_element": {}}, "'executed_element' is empty"),
+        ({"executed_element": []}, "'executed_element' is a list, not a dict"),
+        ({"executed_element": {"element1": "3A"}}, "'element1' is a str, not a dict"),
+        ({"executed_element": {"element1": JUMP | {"time": "25-29"}}}, "element1.time' is '25-29', not a time"),
+        ({"executed_element": {"element1": JUMP | {"time": 25}}}, "time' is a int, not a str"),
+        ({"executed_element": {"element1": JUMP | {"time": "0-25,999999999-29"}}}, "not a time"),
+        ({"executed_element": {"element1": JUMP | {"element": 7}}}, "element' is a int, not a str"),
+        ({"executed_element": {"element1": JUMP | {"bv": "much"}}}, "bv' is 'much', not a number"),
+        ({"program_component": 3}, "'program_component' is a int, not a dict"),
+    ],
+)
 def test_values_of_another_kind_are_named(tmp_path, changes, fault):
     write(tmp_path, **changes)
     with pytest.raises(AnnotationError, match=f"729.json: .*{fault}.*: download the file anew") as error:

@@ -81,30 +81,33 @@ def test_frame_folders_and_videos_are_asked_for_their_length(own):
     refused(lambda: own(HEAD + ROWS + "d,torn.mp4,1,train\n"), "torn.mp4: no video", ValueError)
 
 
-@pytest.mark.parametrize("row, fault", [
-    ("d,../a.npy,1,train", "path '../a.npy' leads out of the folder"),
-    ("d,x/../../a.npy,1,train", "leads out of the folder"),
-    ("d,/etc/passwd,1,train", "path '/etc/passwd' leads out of the folder"),
-    ("d,C:\\a.npy,1,train", "leads out of the folder"),
-    ("d,..\\a.npy,1,train", "leads out of the folder"),
-    ("d,link.npy,1,train", "leads out of the folder by a link"),
-    ("d,way/out.npy,1,train", "leads out of the folder by a link"),
-    ("d,.,1,train", "leads out of the folder"),
-    ("d,,1,train", "path is empty"),
-    ("d,absent.mp4,1,train", "path 'absent.mp4' is not there"),
-    ("d,pipe.npy,1,train", "path 'pipe.npy' is not there"),
-    ("a,b.npy,1,train", "id 'a' stands twice"),
-    (",b.npy,1,train", "id '' .*is empty"),
-    ("d,a.npy,1,val", "split 'val' is unknown"),
-    ("d,a.npy,1,", "split '' is unknown"),
-    ("d,a.npy,good,train", "score 'good' is no number"),
-    ("d,a.npy,inf,train", "score 'inf' is no number"),
-    ('d,a.npy,"7,5",train', "score '7,5' is no number"),
-    ("d,a.npy,,test", "test row 'd' has no score"),
-    ("d,a.npy,nan,test", "test row 'd' has no score"),
-    ("d,a.npy,1", "3 cells, the first line has 4"),
-    ("d,a.npy,1,train,5", "5 cells, the first line has 4"),
-])  # fmt: skip
+@pytest.mark.parametrize(
+    "row, fault",
+    [
+        ("d,../a.npy,1,train", "path '../a.npy' leads out of the folder"),
+        ("d,x/../../a.npy,1,train", "leads out of the folder"),
+        ("d,/etc/passwd,1,train", "path '/etc/passwd' leads out of the folder"),
+        ("d,C:\\a.npy,1,train", "leads out of the folder"),
+        ("d,..\\a.npy,1,train", "leads out of the folder"),
+        ("d,link.npy,1,train", "leads out of the folder by a link"),
+        ("d,way/out.npy,1,train", "leads out of the folder by a link"),
+        ("d,.,1,train", "leads out of the folder"),
+        ("d,,1,train", "path is empty"),
+        ("d,absent.mp4,1,train", "path 'absent.mp4' is not there"),
+        ("d,pipe.npy,1,train", "path 'pipe.npy' is not there"),
+        ("a,b.npy,1,train", "id 'a' stands twice"),
+        (",b.npy,1,train", "id '' .*is empty"),
+        ("d,a.npy,1,val", "split 'val' is unknown"),
+        ("d,a.npy,1,", "split '' is unknown"),
+        ("d,a.npy,good,train", "score 'good' is no number"),
+        ("d,a.npy,inf,train", "score 'inf' is no number"),
+        ('d,a.npy,"7,5",train', "score '7,5' is no number"),
+        ("d,a.npy,,test", "test row 'd' has no score"),
+        ("d,a.npy,nan,test", "test row 'd' has no score"),
+        ("d,a.npy,1", "3 cells, the first line has 4"),
+        ("d,a.npy,1,train,5", "5 cells, the first line has 4"),
+    ],
+)
 def test_bad_rows_are_named_by_their_line(own, tmp_path, row, fault):
     np.save(tmp_path / "out.npy", np.zeros((5, 2), np.float32))
     os.symlink(tmp_path / "out.npy", own.root / "link.npy")
@@ -113,18 +116,21 @@ def test_bad_rows_are_named_by_their_line(own, tmp_path, row, fault):
     refused(lambda: own(HEAD + ROWS + row + "\n"), f"records.csv: line 5: .*{fault}.*: ")
 
 
-@pytest.mark.parametrize("values, fault", [
-    ("5,5,", r"span \[5, 5\) of a.npy holds no frames, the file has 10"),
-    ("7,5,", r"span \[7, 5\)"),
-    ("0,11,", r"span \[0, 11\) of a.npy holds no frames, the file has 10"),
-    ("-1,5,", "start_frame '-1' is no frame number"),
-    ("1.5,5,", "start_frame '1.5' is no frame number"),
-    ("0,99999999999,", "end_frame '99999999999' is no frame number"),
-    ("0,9,3 3", "transitions '3 3' do not ascend between 0 and 9"),
-    ("2,9,2 5", "transitions '2 5' do not ascend between 2 and 9"),
-    ("0,9,3;9", "transitions '3;9' do not ascend"),
-    ("0,9,three", "transitions 'three' is no frame number"),
-])  # fmt: skip
+@pytest.mark.parametrize(
+    "values, fault",
+    [
+        ("5,5,", r"span \[5, 5\) of a.npy holds no frames, the file has 10"),
+        ("7,5,", r"span \[7, 5\)"),
+        ("0,11,", r"span \[0, 11\) of a.npy holds no frames, the file has 10"),
+        ("-1,5,", "start_frame '-1' is no frame number"),
+        ("1.5,5,", "start_frame '1.5' is no frame number"),
+        ("0,99999999999,", "end_frame '99999999999' is no frame number"),
+        ("0,9,3 3", "transitions '3 3' do not ascend between 0 and 9"),
+        ("2,9,2 5", "transitions '2 5' do not ascend between 2 and 9"),
+        ("0,9,3;9", "transitions '3;9' do not ascend"),
+        ("0,9,three", "transitions 'three' is no frame number"),
+    ],
+)
 def test_bad_spans(own, values, fault):
     table = "id,path,score,split,start_frame,end_frame,transitions\n"
     refused(lambda: own(table + f"a,a.npy,1,train,{values}\nb,b.npy,1,test,,,\n"), f"records.csv: line 2: {fault}")
@@ -168,22 +174,25 @@ def test_a_path_is_found_as_it_is_meant(films, own):
         assert films(path) == path.replace("\\", "/")
 
 
-@pytest.mark.parametrize("path, near", [
-    ("films/ben 1.npy", "'films/Ben 1.npy' (in other capitals)"),
-    ("Films\\Ben 1.npy", "'films/Ben 1.npy' (in other capitals)"),
-    ("films/carl.npy", "'films/carl.NPY' (in other capitals)"),
-    ("films/Ben%201.npy", "'films/Ben 1.npy' is"),
-    ("films/Ben_1.npy", "'films/Ben 1.npy' is"),
-    ("films/Ben  1.npy", "of the same look ('films/Ben 1.npy')"),
-    ("9.41 AM.npy", r"of the same look ('9.41\u202fAM.npy')"),
-    ("films/Ben 1.mp4", "'films/Ben 1.npy' (with another ending)"),
-    ("films/Ben 1", "'films/Ben 1.npy' (with another ending)"),
-    ("films/anna.mp4", "'films/anna.mp4.npy' (with another ending)"),
-    ("Ben 1.npy", "'films/Ben 1.npy' is"),
-    ("films/b.npy", "'b.npy' is"),
-    ("own/films/Ben 1.npy", "'films/Ben 1.npy' is"),
-    (NFC.encode().decode("cp1252"), "(UTF-8 was read as code page 1252)"),
-])  # fmt: skip
+@pytest.mark.parametrize(
+    "path, near",
+    [
+        ("films/ben 1.npy", "'films/Ben 1.npy' (in other capitals)"),
+        ("Films\\Ben 1.npy", "'films/Ben 1.npy' (in other capitals)"),
+        ("films/carl.npy", "'films/carl.NPY' (in other capitals)"),
+        ("films/Ben%201.npy", "'films/Ben 1.npy' is"),
+        ("films/Ben_1.npy", "'films/Ben 1.npy' is"),
+        ("films/Ben  1.npy", "of the same look ('films/Ben 1.npy')"),
+        ("9.41 AM.npy", r"of the same look ('9.41\u202fAM.npy')"),
+        ("films/Ben 1.mp4", "'films/Ben 1.npy' (with another ending)"),
+        ("films/Ben 1", "'films/Ben 1.npy' (with another ending)"),
+        ("films/anna.mp4", "'films/anna.mp4.npy' (with another ending)"),
+        ("Ben 1.npy", "'films/Ben 1.npy' is"),
+        ("films/b.npy", "'b.npy' is"),
+        ("own/films/Ben 1.npy", "'films/Ben 1.npy' is"),
+        (NFC.encode().decode("cp1252"), "(UTF-8 was read as code page 1252)"),
+    ],
+)
 def test_what_lies_near_a_path_is_said(films, own, path, near):
     if (own.root / path).exists():
         pytest.skip("capitals mean nothing to this file system")
@@ -198,21 +207,24 @@ def test_two_names_of_one_look_are_not_chosen_from(films, own):
     refused(lambda: films("ộ.npy"), r"2 names of that look \('o\\u0302\\u0323.npy'")
 
 
-@pytest.mark.parametrize("path, fault", [
-    ("https://example.org/a.mp4", "is an address: download"),
-    ("file:///films/a.npy", "is an address"),
-    ("~/films/a.npy", "leads out of the folder"),
-    ("\\\\server\\films\\a.npy", "leads out of the folder"),
-    ("\\films\\a.npy", "leads out of the folder"),
-    ("gone.npy", "is not there, but a link that leads nowhere"),
-    ("round.npy", "is not there, but a link that leads nowhere"),
-    ("pipe.npy", "is not there, but a pipe"),
-    ("empty", "is a folder without frames .*, it holds nothing: name the video in it"),
-    ("films", "is a folder without frames .*, it holds Ben 1.npy"),
-    ("folder.npy", "is a folder, and named as a sequence is"),
-    ("a\u200b.npy", r"not printable \(U\+200B cannot be seen: rename"),
-    ("x" * 300 + ".npy", "is not there"),
-])  # fmt: skip
+@pytest.mark.parametrize(
+    "path, fault",
+    [
+        ("https://example.org/a.mp4", "is an address: download"),
+        ("file:///films/a.npy", "is an address"),
+        ("~/films/a.npy", "leads out of the folder"),
+        ("\\\\server\\films\\a.npy", "leads out of the folder"),
+        ("\\films\\a.npy", "leads out of the folder"),
+        ("gone.npy", "is not there, but a link that leads nowhere"),
+        ("round.npy", "is not there, but a link that leads nowhere"),
+        ("pipe.npy", "is not there, but a pipe"),
+        ("empty", "is a folder without frames .*, it holds nothing: name the video in it"),
+        ("films", "is a folder without frames .*, it holds Ben 1.npy"),
+        ("folder.npy", "is a folder, and named as a sequence is"),
+        ("a\u200b.npy", r"not printable \(U\+200B cannot be seen: rename"),
+        ("x" * 300 + ".npy", "is not there"),
+    ],
+)
 def test_what_a_path_leads_to_is_named(films, own, path, fault):
     (own.root / "gone.npy").symlink_to(own.root / "elsewhere.npy")
     (own.root / "round.npy").symlink_to(own.root / "round.npy")
@@ -224,9 +236,15 @@ def test_what_a_path_leads_to_is_named(films, own, path, fault):
         refused(lambda: own(f"end_frame,{HEAD}5,d,{path},1,train\n,a,a.npy,1,test\n"), f"line 2: path .*{fault}")
 
 
-@pytest.mark.parametrize("first, second", [
-    ("Zo\u00eb", "Zoe\u0308"), ("A1", "\uff211"), ("a b", "a  b"), ("x", "x\ufe0f"),
-])  # fmt: skip
+@pytest.mark.parametrize(
+    "first, second",
+    [
+        ("Zo\u00eb", "Zoe\u0308"),
+        ("A1", "\uff211"),
+        ("a b", "a  b"),
+        ("x", "x\ufe0f"),
+    ],
+)
 def test_ids_of_one_look_are_one_id(own, first, second):
     def rows(*ids):
         return HEAD + "".join(f"{key},a.npy,{n},{part}\n" for n, (key, part) in enumerate(ids))
@@ -249,13 +267,25 @@ def test_groups_of_one_form_are_one_group(own):
     table = "group," + HEAD + "Zo\u00eb,a,a.npy,1,train\nZoe\u0308,b,b.npy,2,test\n"
     assert {record.group for record in own(table)} == {"Zo\u00eb"}
     refused(lambda: own(table.replace("Zoe\u0308", "Zo\u00eb\ufe0e")), "line 3: group .*cannot be seen")
-    refused(lambda: own(table.replace("Zo", "A1,Zo", 1).replace("A1,Zo\u00eb", "A1").replace("Zoe\u0308", "\uff211")),
-            "line 3: group .* looks as that of line 2")  # fmt: skip
+    refused(
+        lambda: own(table.replace("Zo", "A1,Zo", 1).replace("A1,Zo\u00eb", "A1").replace("Zoe\u0308", "\uff211")),
+        "line 3: group .* looks as that of line 2",
+    )
 
 
-@pytest.mark.parametrize("text, value", [
-    ("7", 7), ("+7.5", 7.5), ("-.5", -0.5), ("7.", 7), ("1e-3", 0.001), ("1E5", 1e5), ("-0", 0), ("3e38", 3e38),
-])  # fmt: skip
+@pytest.mark.parametrize(
+    "text, value",
+    [
+        ("7", 7),
+        ("+7.5", 7.5),
+        ("-.5", -0.5),
+        ("7.", 7),
+        ("1e-3", 0.001),
+        ("1E5", 1e5),
+        ("-0", 0),
+        ("3e38", 3e38),
+    ],
+)
 def test_numbers_are_read(own, text, value):
     assert own(HEAD + f"a,a.npy,{text},train\nb,b.npy,1,test\n")[0].score == value
 
@@ -266,12 +296,15 @@ def test_what_is_no_number_is_named(own, text):
     refused(lambda: own(HEAD + f'a,a.npy,"{text}",train\nb,b.npy,1,test\n'), fault)
 
 
-@pytest.mark.parametrize("score, difficulty, fault", [
-    ("1e39", "1", "score '1e39' is beyond float32"),
-    ("1e-300", "1", "score '1e-300' is beyond float32"),
-    ("1", "1e39", "difficulty '1e39' is beyond float32"),
-    ("1e30", "1e-30", r"score 1e\+30 over difficulty 1e-30 is beyond float32"),
-])  # fmt: skip
+@pytest.mark.parametrize(
+    "score, difficulty, fault",
+    [
+        ("1e39", "1", "score '1e39' is beyond float32"),
+        ("1e-300", "1", "score '1e-300' is beyond float32"),
+        ("1", "1e39", "difficulty '1e39' is beyond float32"),
+        ("1e30", "1e-30", r"score 1e\+30 over difficulty 1e-30 is beyond float32"),
+    ],
+)
 def test_numbers_that_float32_does_not_hold_are_refused(own, score, difficulty, fault):
     table = f"difficulty,{HEAD}{difficulty},a,a.npy,{score},train\n1,b,b.npy,1,test\n"
     refused(lambda: own(table), f"line 2: {fault}.*: rescale")

@@ -109,8 +109,12 @@ def house(tmp_path, monkeypatch):
     report.save_table("decisions", pd.DataFrame({"n": range(40)}), record | {"profile": "quick"})
     Image.new("L", (4, 4)).save(tmp_path / "figures" / "fig09.png")  # nobody knows from where
     (tmp_path / "figures" / "fig10.png").write_bytes(b"torn")
-    rows = [("<i>K</i> = 3", "Fig. 5 and 12", "supported"), ("C2", "Tables I, II", "contradicted"),
-            ("C3", "Table I", "suspiciously better"), ("C4", "abstract", "undecided here")]  # fmt: skip
+    rows = [
+        ("<i>K</i> = 3", "Fig. 5 and 12", "supported"),
+        ("C2", "Tables I, II", "contradicted"),
+        ("C3", "Table I", "suspiciously better"),
+        ("C4", "abstract", "undecided here"),
+    ]
     with open(tmp_path / "figures" / "claims.csv", "w", encoding="utf-8", newline="") as file:
         csv.writer(file).writerows([("claim", "place", "verdict", "p"), *((*row, "0.1") for row in rows)])
     ran = tmp_path / "runs" / "notebooks" / "05_ablations.ipynb"
@@ -130,9 +134,18 @@ def test_everything_is_there_in_the_papers_order(house):
     assert {"table01.csv", "notebooks/05_ablations.html", "../notebooks/05_ablations.ipynb"} <= {*page.links}
     assert "../notebooks/00_start_here.ipynb" in page.links and "notebooks/00_start_here.html" not in page.links
     text = " ".join(" ".join(page.text).split())
-    for part in ("notebook ran in under 20 s", "seeds 0, 1", "a <b> c", "twins of <drawn> annotations", "Zz other",
-                 "quick profile", "<i>K</i> = 3", "it holds no provenance", "picture cannot be read",
-                 "./runall.sh --only 05"):  # fmt: skip
+    for part in (
+        "notebook ran in under 20 s",
+        "seeds 0, 1",
+        "a <b> c",
+        "twins of <drawn> annotations",
+        "Zz other",
+        "quick profile",
+        "<i>K</i> = 3",
+        "it holds no provenance",
+        "picture cannot be read",
+        "./runall.sh --only 05",
+    ):
         assert part in text, part
     checked(house / "figures" / "notebooks" / "05_ablations.html")
 
@@ -160,8 +173,14 @@ def test_each_profile_has_its_gallery(house):
 
 def test_claims_stand_at_their_places(house):
     assert parts.places("Table I, Figs. 7 and 12; Tables IV, V and VI; Figure 9; Sec. III-B") == [
-        "table01", "fig07", "fig12", "table04", "table05", "table06", "fig09",
-    ]  # fmt: skip
+        "table01",
+        "fig07",
+        "fig12",
+        "table04",
+        "table05",
+        "table06",
+        "fig09",
+    ]
     text = gallery.write_gallery().read_text(encoding="utf-8")
     entries = dict(re.findall(r'<section class="entry" id="(\w+)">(.*?)</section>', text, re.DOTALL))
     shown = {stem: re.findall(r'class="badge (\w+)">[✓✗?!] \d', entry) for stem, entry in entries.items()}
@@ -186,13 +205,20 @@ def test_tables_keep_their_cells():
 @pytest.mark.parametrize(
     ("tex", "part"),
     [
-        (r"\bar{\mathcal F}_u", "ℱ"), (r"\mathbb 1", "𝟙"), (r"\arg\min_{z\notin\Gamma} Z", "<munder><mo>min</mo>"),
-        (r"\big\lVert x\big\rVert^2", "‖"), (r"x = 1\tag{7}", '<span class="number">(7)</span>'),
-        (r"x = 1\qquad(12)", '<span class="number">(12)</span>'), (r"\underbrace{x}_{\text{a b}}", 'stretchy="true">⏟'),
-        (r"a & b < c", "&amp;"), (r"\hat{F}", "<mo>ˆ</mo>"), (r"\operatorname{sg}(x)", "<mo>sg</mo>"),
-        (r"\unknown{x}", f'<code class="{LEFT_OVER}">'), (r"\frac{", f'<code class="{LEFT_OVER}">'),
+        (r"\bar{\mathcal F}_u", "ℱ"),
+        (r"\mathbb 1", "𝟙"),
+        (r"\arg\min_{z\notin\Gamma} Z", "<munder><mo>min</mo>"),
+        (r"\big\lVert x\big\rVert^2", "‖"),
+        (r"x = 1\tag{7}", '<span class="number">(7)</span>'),
+        (r"x = 1\qquad(12)", '<span class="number">(12)</span>'),
+        (r"\underbrace{x}_{\text{a b}}", 'stretchy="true">⏟'),
+        (r"a & b < c", "&amp;"),
+        (r"\hat{F}", "<mo>ˆ</mo>"),
+        (r"\operatorname{sg}(x)", "<mo>sg</mo>"),
+        (r"\unknown{x}", f'<code class="{LEFT_OVER}">'),
+        (r"\frac{", f'<code class="{LEFT_OVER}">'),
     ],
-)  # fmt: skip
+)
 def test_equations_become_mathml(tex, part):
     made = mathml(tex, block=True)
     assert part in made
@@ -268,10 +294,21 @@ def test_a_browser_without_network_shows_it_without_sideways_scroll(house, width
         probe = page.with_name("probe.html")
         probe.write_text(PROBE.format(width, html.escape(text)), encoding="utf-8")
         done = subprocess.run(
-            [browser, "--headless", "--no-sandbox", "--disable-gpu", f"--user-data-dir={house / 'browser'}",
-             "--host-resolver-rules=MAP * ~NOTFOUND", "--dump-dom", probe.as_uri()],
-            capture_output=True, text=True, check=False, timeout=60,
-        )  # fmt: skip
+            [
+                browser,
+                "--headless",
+                "--no-sandbox",
+                "--disable-gpu",
+                f"--user-data-dir={house / 'browser'}",
+                "--host-resolver-rules=MAP * ~NOTFOUND",
+                "--dump-dom",
+                probe.as_uri(),
+            ],
+            capture_output=True,
+            text=True,
+            check=False,
+            timeout=60,
+        )
         told = re.search(r"<title>(\d+) (\d+) (\d+)</title>", done.stdout)
         assert told, done.stderr[-500:]
         scroll, inner, broken = map(int, told.groups())

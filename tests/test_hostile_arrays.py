@@ -73,7 +73,7 @@ ARRAYS = {
     "one byte too many": npy(header(), bytes(97)),
     "not finite": npy(header(), b"\xff" * 96),
     "numbers of 16 bytes that are none": npy(header("(6, 1)", "'<f16'"), b"\xff" * 96),
-}  # fmt: skip
+}
 
 
 def packed(content: bytes = saved(), name: str = "features.npy", how: int = zipfile.ZIP_DEFLATED) -> bytes:
@@ -109,7 +109,9 @@ DAMAGED = bytearray(packed(how=zipfile.ZIP_LZMA))
 DAMAGED[60:80] = b"\xff" * 20
 LIST, LOCAL = b"PK\1\2", b"PK\3\4"
 ARCHIVES = {
-    "nothing": b"", "an end alone": b"PK\5\6" + bytes(18), "an empty archive": packed()[:0] + b"PK\5\6" + bytes(18),
+    "nothing": b"",
+    "an end alone": b"PK\5\6" + bytes(18),
+    "an empty archive": packed()[:0] + b"PK\5\6" + bytes(18),
     "a torn one": packed()[:-10],
     "packed as numpy does not (lzma)": packed(how=zipfile.ZIP_LZMA),
     "packed as numpy does not (bzip2)": packed(how=zipfile.ZIP_BZIP2),
@@ -133,9 +135,10 @@ ARCHIVES = {
     "a text in it": packed(b"1,2,3\n"),
     "objects in it": packed(npy(header(kind="'|O'"))),
     "zeros": packed(npy(header("(40000000, 4)", "'|i1'"), bytes(160_000_000))),
-    "zeros that are not claimed": changed(packed(npy(header("(40000000, 4)", "'|i1'"), bytes(160_000_000))), LIST, 24,
-                                          struct.pack("<I", 200)),
-}  # fmt: skip
+    "zeros that are not claimed": changed(
+        packed(npy(header("(40000000, 4)", "'|i1'"), bytes(160_000_000))), LIST, 24, struct.pack("<I", 200)
+    ),
+}
 
 ROW = b"0.25,0.5,0.75,1.5\n"
 TABLES = {
@@ -172,8 +175,10 @@ def found(tmp_path_factory) -> dict[str, tuple[Path, dict]]:
     return {name: (file, what) for (name, file), what in zip(files.items(), became, strict=True)}
 
 
-@pytest.mark.parametrize("kind, name", [(kind, name) for kind, group in (
-    (".npy", ARRAYS), (".npz", ARCHIVES), (".csv", TABLES)) for name in group])  # fmt: skip
+@pytest.mark.parametrize(
+    "kind, name",
+    [(kind, name) for kind, group in ((".npy", ARRAYS), (".npz", ARCHIVES), (".csv", TABLES)) for name in group],
+)
 def test_a_sequence_is_refused_in_one_line(found, kind, name):
     file, what = found[kind, name]
     is_refusal(what, file, ("AnnotationError",))
@@ -203,8 +208,12 @@ def test_what_is_no_regular_file_is_refused(tmp_path, kind):
 
 def test_reading_takes_what_is_counted(tmp_path):
     counted = {}
-    for kind, order, shape in (("|i1", "C", (400_000, 40)), ("<f8", "F", (200_000, 10, 3)), ("<f2", "F", (300_000, 20)),
-                               (">i4", "C", (200_000, 20, 2))):  # fmt: skip
+    for kind, order, shape in (
+        ("|i1", "C", (400_000, 40)),
+        ("<f8", "F", (200_000, 10, 3)),
+        ("<f2", "F", (300_000, 20)),
+        (">i4", "C", (200_000, 20, 2)),
+    ):
         values = np.asarray(np.arange(np.prod(shape)).reshape(shape) % 100, kind, order=order)
         turned = values.itemsize if order == "F" and len(shape) == 3 else 0
         for file in (tmp_path / f"{len(counted)}.npy", tmp_path / f"{len(counted)}.npz"):
@@ -274,21 +283,31 @@ DEEP = b"K\x01" + b"\x85" * 300_000
 PROGRAMS = {
     "a dict of deep keys": state(called(named("collections", "OrderedDict"), b"](" + b"](" + DEEP + b"Nee")),
     "a storage of a deep kind": state(pile(text("storage"), DEEP, text("0"), text("cpu"), number(4)) + b"Q"),
-    "a storage of a deep name": state(pile(text("storage"), named("torch", "FloatStorage"), DEEP, text("cpu"),
-                                           number(4)) + b"Q"),
-    "shapes of a million": b"\x80\x02](" + b"N" * 500_000 + b"eq\x000](" + b"".join(
-        [called(named("torch", "Size"), b"h\x00")] * 20_000) + b"e.",
-    "dicts of a million": b"\x80\x02](" + b"](K\x01Ne" * 100_000 + b"eq\x000](" + b"".join(
-        [called(named("collections", "OrderedDict"), b"h\x00")] * 20_000) + b"e.",
-    "a million axes": state(tensor(storage(4), pile(b"\x8a\x05\xff\xff\xff\xff\x40" * 300_000),
-                                   pile(b"K\x00" * 300_000))),
+    "a storage of a deep name": state(
+        pile(text("storage"), named("torch", "FloatStorage"), DEEP, text("cpu"), number(4)) + b"Q"
+    ),
+    "shapes of a million": b"\x80\x02]("
+    + b"N" * 500_000
+    + b"eq\x000]("
+    + b"".join([called(named("torch", "Size"), b"h\x00")] * 20_000)
+    + b"e.",
+    "dicts of a million": b"\x80\x02]("
+    + b"](K\x01Ne" * 100_000
+    + b"eq\x000]("
+    + b"".join([called(named("collections", "OrderedDict"), b"h\x00")] * 20_000)
+    + b"e.",
+    "a million axes": state(
+        tensor(storage(4), pile(b"\x8a\x05\xff\xff\xff\xff\x40" * 300_000), pile(b"K\x00" * 300_000))
+    ),
     "one tensor under many names": many(VIEW),
-    "one pile of arguments, many calls": b"\x80\x02" + pile(VIEW, b"N" * 200_000) + b"q\x00](" + (
-        named("torch._utils", "_rebuild_parameter") + b"h\x00R") * 20_000 + b"e.",
+    "one pile of arguments, many calls": b"\x80\x02"
+    + pile(VIEW, b"N" * 200_000)
+    + b"q\x00]("
+    + (named("torch._utils", "_rebuild_parameter") + b"h\x00R") * 20_000
+    + b"e.",
     "a name of a megabyte": b"\x80\x02}(X" + struct.pack("<I", 10**6) + b"a" * 10**6 + b"K\x01u.",
-    "a long name": b"\x80\x02}(X" + struct.pack("<I", 10**6) + b"a" * 10**6
-                   + tensor(storage(1, "1"), ONE, ONE) + b"u.",
-}  # fmt: skip
+    "a long name": b"\x80\x02}(X" + struct.pack("<I", 10**6) + b"a" * 10**6 + tensor(storage(1, "1"), ONE, ONE) + b"u.",
+}
 OTHERS = {
     "a list of 60 MB": safetensors_file(b'{"__metadata__":{"json":"[' + b"[]," * 20_000_000 + b'[]]"}}'),
     "a deep list": safetensors_file({"__metadata__": {"json": "[" * 100_000}}),
@@ -302,11 +321,13 @@ OTHERS = {
     "not finite": safetensors_file({"a": entry([1], 0, 4)}, b"\0\0\x80\x7f"),
     "beyond float32": safetensors_file({"a": entry([1], 0, 8, "F64")}, struct.pack("<d", 1e39)),
     "numbers of eight bits": safetensors_file({"a": entry([4], 0, 4, "F8_E4M3")}, bytes(4)),
-    "the same name twice": safetensors_file(b'{"a":' + json.dumps(entry([1], 0, 4)).encode() + b',"a":'
-                                            + json.dumps(entry([2], 0, 4)).encode() + b"}", bytes(4)),
+    "the same name twice": safetensors_file(
+        b'{"a":' + json.dumps(entry([1], 0, 4)).encode() + b',"a":' + json.dumps(entry([2], 0, 4)).encode() + b"}",
+        bytes(4),
+    ),
     "a deep header": safetensors_file(b'{"a":' + b"[" * 100_000),
     "a header of 2^63": struct.pack("<Q", 2**63) + b"{}",
-}  # fmt: skip
+}
 
 
 @pytest.fixture(scope="module")
@@ -336,22 +357,30 @@ def test_weights_are_refused_in_one_line(weights, name):
 
 # what a file says of how large its network is: each would take gigabytes, or cannot be
 LOADERS = {
-    "i3d": {"three million classes": {"logits.conv3d.bias": entry([3_000_000], 0, 3_000_000, "I8")},
-            "classes without numbers": {"logits.conv3d.weight": entry([2**40, 0, 1, 1, 1], 0, 0)},
-            "classes of a single number": {"logits.conv3d.bias": entry([], 0, 4)}},
-    "c3d": {"a wide first layer": {"conv1.weight": entry([40_000, 3, 3, 3, 3], 0, 81 * 40_000, "I8")},
-            "a first layer without numbers": {"conv1.weight": entry([2**30, 0], 0, 0)},
-            "a first layer without channels": {"conv1.weight": entry([0, 3, 3, 3, 3], 0, 0)},
-            "a first layer of a single number": {"conv1.weight": entry([], 0, 4)}},
-    "swin": {"a wide first layer": {"patch_embed.proj.bias": entry([60_000], 0, 60_000, "I8"),
-                                    "__metadata__": {"json": '{"recipe": 1, "width": 0.25}'}},
-             "a wide network": {"__metadata__": {"json": '{"recipe": {}, "width": 1e9}'}},
-             "a width that is none": {"__metadata__": {"json": '{"recipe": {}, "width": "wide"}'}},
-             "no width": {"__metadata__": {"json": '{"recipe": {}}'}},
-             "metadata that are a number": {"__metadata__": {"json": "5"}},
-             "metadata that are a list": {"__metadata__": {"json": '["recipe"]'}},
-             "a first layer of a single number": {"patch_embed.proj.bias": entry([], 0, 4)}},
-}  # fmt: skip
+    "i3d": {
+        "three million classes": {"logits.conv3d.bias": entry([3_000_000], 0, 3_000_000, "I8")},
+        "classes without numbers": {"logits.conv3d.weight": entry([2**40, 0, 1, 1, 1], 0, 0)},
+        "classes of a single number": {"logits.conv3d.bias": entry([], 0, 4)},
+    },
+    "c3d": {
+        "a wide first layer": {"conv1.weight": entry([40_000, 3, 3, 3, 3], 0, 81 * 40_000, "I8")},
+        "a first layer without numbers": {"conv1.weight": entry([2**30, 0], 0, 0)},
+        "a first layer without channels": {"conv1.weight": entry([0, 3, 3, 3, 3], 0, 0)},
+        "a first layer of a single number": {"conv1.weight": entry([], 0, 4)},
+    },
+    "swin": {
+        "a wide first layer": {
+            "patch_embed.proj.bias": entry([60_000], 0, 60_000, "I8"),
+            "__metadata__": {"json": '{"recipe": 1, "width": 0.25}'},
+        },
+        "a wide network": {"__metadata__": {"json": '{"recipe": {}, "width": 1e9}'}},
+        "a width that is none": {"__metadata__": {"json": '{"recipe": {}, "width": "wide"}'}},
+        "no width": {"__metadata__": {"json": '{"recipe": {}}'}},
+        "metadata that are a number": {"__metadata__": {"json": "5"}},
+        "metadata that are a list": {"__metadata__": {"json": '["recipe"]'}},
+        "a first layer of a single number": {"patch_embed.proj.bias": entry([], 0, 4)},
+    },
+}
 
 
 @pytest.mark.parametrize("loader", LOADERS)

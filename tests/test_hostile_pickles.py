@@ -101,12 +101,21 @@ ATTACKS = {
     "text of 2^38": called(named("builtins", "str"), HUGE),
     "list of a list": called(named("builtins", "list"), b"]"),
     "memory at 2^32": b"]r\xff\xff\xff\xff" + b"j\xfe\xff\xff\xff",
-    "one content, a thousand arrays": MEGABYTE + b"q\x000" + b"](" + b"".join(
-        called(FROM_BUFFER, b"h\x00", kind("u1"), pile(number(2**20)), text("C")) for _ in range(1000)) + b"e",
-    "one content, a thousand states": MEGABYTE + b"q\x000" + b"](" + b"".join(
-        array(pile(number(2**20)), kind("u1"), b"h\x00") for _ in range(1000)) + b"e",
-    "one content, a thousand bytearrays": MEGABYTE + b"q\x000" + b"](" + b"".join(
-        called(named("builtins", "bytearray"), b"h\x00") for _ in range(1000)) + b"e",
+    "one content, a thousand arrays": MEGABYTE
+    + b"q\x000"
+    + b"]("
+    + b"".join(called(FROM_BUFFER, b"h\x00", kind("u1"), pile(number(2**20)), text("C")) for _ in range(1000))
+    + b"e",
+    "one content, a thousand states": MEGABYTE
+    + b"q\x000"
+    + b"]("
+    + b"".join(array(pile(number(2**20)), kind("u1"), b"h\x00") for _ in range(1000))
+    + b"e",
+    "one content, a thousand bytearrays": MEGABYTE
+    + b"q\x000"
+    + b"]("
+    + b"".join(called(named("builtins", "bytearray"), b"h\x00") for _ in range(1000))
+    + b"e",
     "millions of lists": b"(" + b"]" * 5_000_000 + b"t",
     "millions of sets": b"(" + b"\x8f" * 5_000_000 + b"t",
     "millions of marks": b"(" * 5_000_000,
@@ -118,23 +127,35 @@ ATTACKS = {
     "lists of lists": shared(60, b"l"),
     "number of a million digits": b"L" + b"9" * 1_000_000 + b"L\n",
     "int of text": called(named("builtins", "int"), text("9" * 200)),
-    "keys that clash": b"}(" + b"".join(b"\x8a\x0b" + ((2**61 - 1) * i).to_bytes(11, "little") + NONE
-                                         for i in range(1, 50_000)) + b"u",
+    "keys that clash": b"}("
+    + b"".join(b"\x8a\x0b" + ((2**61 - 1) * i).to_bytes(11, "little") + NONE for i in range(1, 50_000))
+    + b"u",
     "keys of two numbers of equal hash": collisions(-1, -2),
     "keys of halves and of powers of two": collisions(0, 0).replace(number(0), b"G" + struct.pack(">d", 0.5), 1),
     "complex keys": b"}(" + called(named("builtins", "complex"), *[b"G" + struct.pack(">d", 1)] * 2) + NONE + b"u",
     "places in memory that clash": b"]" + b"".join(b"p%d\n" % ((2**61 - 1) * i) for i in range(1, 50_000)),
-    "one long text a million times": b"X" + struct.pack("<I", 10**6) + b"a" * 10**6 + b"q\x00]("
-                                     + b"h\x00" * 900_000 + b"e",
-    "one array a million times": array(pile(number(10**6)), kind("u1"), raw(bytes(10**6))) + b"q\x00]("
-                                 + b"h\x00" * 100_000 + b"e",
+    "one long text a million times": b"X"
+    + struct.pack("<I", 10**6)
+    + b"a" * 10**6
+    + b"q\x00]("
+    + b"h\x00" * 900_000
+    + b"e",
+    "one array a million times": array(pile(number(10**6)), kind("u1"), raw(bytes(10**6)))
+    + b"q\x00]("
+    + b"h\x00" * 100_000
+    + b"e",
     "number of 30 MB": b"F" + b"\x01" * 30_000_000 + b"\n",
     "name of 30 MB": b"c" + b"a" * 30_000_000 + b"\nb\n",
     "number without an end": b"I" + b"1" * 1_000_000,
-    "one list, a thousand sets": b"](" + b"K\x01" * 100_000 + b"eq\x000](" + called(
-        named("builtins", "set"), b"h\x00") * 1000 + b"e",
-    "one pile of arguments, a thousand calls": pile(b"K\x01" * 100_000) + b"q\x000](" + (
-        named("builtins", "set") + b"h\x00R") * 1000 + b"e",
+    "one list, a thousand sets": b"]("
+    + b"K\x01" * 100_000
+    + b"eq\x000]("
+    + called(named("builtins", "set"), b"h\x00") * 1000
+    + b"e",
+    "one pile of arguments, a thousand calls": pile(b"K\x01" * 100_000)
+    + b"q\x000]("
+    + (named("builtins", "set") + b"h\x00R") * 1000
+    + b"e",
     # values that others stumble over
     "sign beyond Unicode": array(ONE, kind("U1"), raw(b"\xff\xff\xff\x7f")),
     "truth value of 7": array(ONE, kind("b1"), raw(b"\x07")),
@@ -165,7 +186,7 @@ ATTACKS = {
     "no end": b"]",
     "pop of nothing": b"0",
     "reads what was not kept": b"h\x05",
-}  # fmt: skip
+}
 
 
 @pytest.fixture(scope="module")
@@ -233,9 +254,17 @@ def same(mine: object, theirs: object) -> None:
 
 
 def test_arrays_and_numpy_numbers_come_back(tmp_path):
-    arrays = [np.array([1.5, 2], ">f8"), np.array(["a", "bcd"]), np.array(["a", "bcd"], ">U3"), np.array([b"x", b"yz"]),
-              np.zeros((0, 3)), np.array([True, False]), np.array([1, "x", None], object), np.array(3),
-              np.asfortranarray(np.arange(6.0).reshape(2, 3))]  # fmt: skip
+    arrays = [
+        np.array([1.5, 2], ">f8"),
+        np.array(["a", "bcd"]),
+        np.array(["a", "bcd"], ">U3"),
+        np.array([b"x", b"yz"]),
+        np.zeros((0, 3)),
+        np.array([True, False]),
+        np.array([1, "x", None], object),
+        np.array(3),
+        np.asfortranarray(np.arange(6.0).reshape(2, 3)),
+    ]
     values = [*arrays, np.float32(2), np.bool_(True), np.str_("é"), {"a", 1}, frozenset({2.5})]
     for protocol in (3, 4, 5):
         content = pickle.dumps(values, protocol=protocol)

@@ -27,9 +27,38 @@ from sapnet_core.report.mathml import mathml
 from sapnet_core.report.notebook_pages import notebook_page
 
 BROWSER = next(filter(None, map(shutil.which, ("chromium", "chromium-browser", "google-chrome"))), None)
-FORMULAS = ["=1+1", "=cmd|'/C calc'!A0", "+1+1", "-1+1", "@SUM(A1:A9)", "\t=1+1", "\r=1+1", "\n=1+1", " =1+1", "'=1+1",
-            '=HYPERLINK("https://example.org";"x")', "a;=1+1", "a\t=1+1", "a\n=1+1", 'a";=1+1', "＝1+1", "＋1", "－1",
-            "＠x", "'", "''=1", "-", "=", "\t", "-1.5", "a=1", "a-b", "it's", "a;b", ""]  # fmt: skip
+FORMULAS = [
+    "=1+1",
+    "=cmd|'/C calc'!A0",
+    "+1+1",
+    "-1+1",
+    "@SUM(A1:A9)",
+    "\t=1+1",
+    "\r=1+1",
+    "\n=1+1",
+    " =1+1",
+    "'=1+1",
+    '=HYPERLINK("https://example.org";"x")',
+    "a;=1+1",
+    "a\t=1+1",
+    "a\n=1+1",
+    'a";=1+1',
+    "＝1+1",
+    "＋1",
+    "－1",
+    "＠x",
+    "'",
+    "''=1",
+    "-",
+    "=",
+    "\t",
+    "-1.5",
+    "a=1",
+    "a-b",
+    "it's",
+    "a;b",
+    "",
+]
 
 
 @pytest.fixture
@@ -83,7 +112,7 @@ def test_a_page_shows_the_texts_of_a_table_literally(tmp_path):
     text = page_of(tmp_path, shown(report.show(own)), shown(report.provenance_table(record(IDS[1]))))
     look = Look(text)
     assert not look.live
-    columns = [look.cells[i:i + 7] for i in range(0, 7 * (len(own) + 1), 7)]  # fmt: skip
+    columns = [look.cells[i : i + 7] for i in range(0, 7 * (len(own) + 1), 7)]
     assert [plain(cell) for cell in columns[0]] == [plain(visible(name)) for name in own.columns]
     for cells, row in zip(columns[1:], own.itertuples(index=False), strict=True):
         assert [plain(cell) for cell in cells] == [plain(visible(value)) for value in row]
@@ -153,9 +182,20 @@ def test_a_page_allows_its_one_style_and_its_pictures_alone(figures):
 
 def browsed(file: Path, folder: Path) -> str:
     """A page as a browser leaves it, after what runs by itself has run."""
-    flags = ("--headless", "--no-sandbox", "--disable-gpu", "--disable-quic", "--no-first-run", "--disable-sync",
-             "--disable-background-networking", "--disable-component-update", "--host-resolver-rules=MAP * ~NOTFOUND",
-             f"--user-data-dir={folder}", "--virtual-time-budget=2000", "--dump-dom")  # fmt: skip
+    flags = (
+        "--headless",
+        "--no-sandbox",
+        "--disable-gpu",
+        "--disable-quic",
+        "--no-first-run",
+        "--disable-sync",
+        "--disable-background-networking",
+        "--disable-component-update",
+        "--host-resolver-rules=MAP * ~NOTFOUND",
+        f"--user-data-dir={folder}",
+        "--virtual-time-budget=2000",
+        "--dump-dom",
+    )
     done = subprocess.run([BROWSER, *flags, file.as_uri()], capture_output=True, text=True, check=False, timeout=60)
     assert "<title>" in done.stdout, done.stderr[-500:]
     return re.search("<title>(.*?)</title>", done.stdout)[1]

@@ -22,8 +22,16 @@ def data(tmp_path, monkeypatch):
     return folder
 
 
-@pytest.mark.parametrize("name", ["records.csv", "MTL-AQA/train_split_0.pkl", "FineFS/data/annotation/0.json",
-                                  "films/2024/summer/anna/one.MP4", "a/b/c/d/e/labels.TXT"])  # fmt: skip
+@pytest.mark.parametrize(
+    "name",
+    [
+        "records.csv",
+        "MTL-AQA/train_split_0.pkl",
+        "FineFS/data/annotation/0.json",
+        "films/2024/summer/anna/one.MP4",
+        "a/b/c/d/e/labels.TXT",
+    ],
+)
 def test_a_change_is_seen_however_deep_it_lies(data, name):
     digests, file = [data_digest()], data / name
     file.parent.mkdir(parents=True, exist_ok=True)

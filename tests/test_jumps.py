@@ -40,14 +40,25 @@ def singles_are_those_of_the_whole(path, expected, step=1):
         assert numbers(at_times(path, times[chosen])) == [expected[i] for i in chosen.tolist()]
 
 
-@pytest.mark.parametrize("name, codec, options", [
-    ("a.ts", "libx264", LONG), ("a.mts", "libx264", LONG), ("open.ts", "libx264", OPEN), ("two.ts", "mpeg2video", LONG),
-    ("hevc.ts", "libx265", QUIET), ("open.mkv", "libx264", OPEN), ("open.mp4", "libx264", OPEN),
-    ("four.mkv", "mpeg4", LONG), ("four.avi", "mpeg4", LONG), ("two.mpg", "mpeg2video", LONG),
-    ("a.flv", "libx264", LONG),
-    ("eight.webm", "libvpx", {"deadline": "realtime", "cpu-used": "8", "g": "30"}), ("hevc.mp4", "libx265", QUIET),
-    ("pieces.mp4", "libx264", LONG | {"movflags": "frag_keyframe+empty_moov"}),
-])  # fmt: skip
+@pytest.mark.parametrize(
+    "name, codec, options",
+    [
+        ("a.ts", "libx264", LONG),
+        ("a.mts", "libx264", LONG),
+        ("open.ts", "libx264", OPEN),
+        ("two.ts", "mpeg2video", LONG),
+        ("hevc.ts", "libx265", QUIET),
+        ("open.mkv", "libx264", OPEN),
+        ("open.mp4", "libx264", OPEN),
+        ("four.mkv", "mpeg4", LONG),
+        ("four.avi", "mpeg4", LONG),
+        ("two.mpg", "mpeg2video", LONG),
+        ("a.flv", "libx264", LONG),
+        ("eight.webm", "libvpx", {"deadline": "realtime", "cpu-used": "8", "g": "30"}),
+        ("hevc.mp4", "libx265", QUIET),
+        ("pieces.mp4", "libx264", LONG | {"movflags": "frag_keyframe+empty_moov"}),
+    ],
+)
 def test_single_frames_in_every_container(tmp_path, name, codec, options):
     container = {key: value for key, value in options.items() if key == "movflags"}
     quality = {} if codec.startswith("libx") else {"qscale": "2"}
@@ -89,9 +100,15 @@ def retimed(path, change):
         for place in (head + 9, head + 14)[: {2: 1, 3: 2}.get(content[head + 7] >> 6, 0)]:
             a, b, c, d, e = content[place : place + 5]
             stamp = change(number, (a >> 1 & 7) << 30 | b << 22 | c >> 1 << 15 | d << 7 | e >> 1) % 2**33
-            content[place : place + 5] = bytes((a & 0xF1 | stamp >> 30 << 1, stamp >> 22 & 255,
-                                                (stamp >> 15 & 127) << 1 | 1, stamp >> 7 & 255,
-                                                (stamp & 127) << 1 | 1))  # fmt: skip
+            content[place : place + 5] = bytes(
+                (
+                    a & 0xF1 | stamp >> 30 << 1,
+                    stamp >> 22 & 255,
+                    (stamp >> 15 & 127) << 1 | 1,
+                    stamp >> 7 & 255,
+                    (stamp & 127) << 1 | 1,
+                )
+            )
     path.write_bytes(content)
     return path
 
@@ -107,22 +124,29 @@ def test_times_that_jump(tmp_path, shift, options):
     singles_are_those_of_the_whole(path, range(80), step=9)
 
 
-@pytest.mark.parametrize("name, change", [
-    ("equal", lambda i, stamp: 90_000), ("wrapped", lambda i, stamp: stamp + 2**33 - 200_000),
-    ("disordered", lambda i, stamp: stamp + 7919 * i % 20_000),
-])  # fmt: skip
+@pytest.mark.parametrize(
+    "name, change",
+    [
+        ("equal", lambda i, stamp: 90_000),
+        ("wrapped", lambda i, stamp: stamp + 2**33 - 200_000),
+        ("disordered", lambda i, stamp: stamp + 7919 * i % 20_000),
+    ],
+)
 def test_times_that_say_nothing_or_begin_anew(tmp_path, name, change):
     path = retimed(write(tmp_path / f"{name}.ts", 80, options=LONG), change)
     singles_are_those_of_the_whole(path, range(80), step=9)
 
 
-@pytest.mark.parametrize("name, options", [
-    ("double.mkv", {"stamps": [i // 2 * 40 for i in range(60)], "options": {"bf": "0", "g": "30"}}),
-    ("before.mkv", {"first": -7, "container": {"avoid_negative_ts": "disabled"}, "options": LONG}),
-    ("before.ts", {"first": -7, "container": {"avoid_negative_ts": "disabled"}, "options": LONG}),
-    ("uneven.ts", {"stamps": [i * i + 40 * i for i in range(60)], "options": LONG}),
-    ("uneven.avi", {"stamps": [i * i + 40 * i for i in range(60)], "codec": "mpeg4"}),
-])  # fmt: skip
+@pytest.mark.parametrize(
+    "name, options",
+    [
+        ("double.mkv", {"stamps": [i // 2 * 40 for i in range(60)], "options": {"bf": "0", "g": "30"}}),
+        ("before.mkv", {"first": -7, "container": {"avoid_negative_ts": "disabled"}, "options": LONG}),
+        ("before.ts", {"first": -7, "container": {"avoid_negative_ts": "disabled"}, "options": LONG}),
+        ("uneven.ts", {"stamps": [i * i + 40 * i for i in range(60)], "options": LONG}),
+        ("uneven.avi", {"stamps": [i * i + 40 * i for i in range(60)], "codec": "mpeg4"}),
+    ],
+)
 def test_times_that_stand_still_lie_before_zero_or_are_uneven(tmp_path, name, options):
     singles_are_those_of_the_whole(write(tmp_path / name, 60, **options), range(60), step=7)
 
@@ -169,8 +193,10 @@ def edited(path, edits):
 
 
 @pytest.mark.parametrize("options", [{"g": "20", "bf": "2"}, OPEN, {"g": "300", "bf": "2", "sc_threshold": "0"}])
-@pytest.mark.parametrize("edits", [[(40, 25)], [(30, 0), (20, 50)], [(20, 0), (20, 0)], [(20, 50), (20, 0)],
-                                   [(10, -1), (60, 0)], [(400, 25)]])  # fmt: skip
+@pytest.mark.parametrize(
+    "edits",
+    [[(40, 25)], [(30, 0), (20, 50)], [(20, 0), (20, 0)], [(20, 50), (20, 0)], [(10, -1), (60, 0)], [(400, 25)]],
+)
 def test_edit_lists_that_trim_skip_repeat_turn_round_and_pause(tmp_path, edits, options):
     path = edited(write(tmp_path / "edited.mp4", 80, options=options), edits)
     shown = []
@@ -201,8 +227,27 @@ def test_frames_of_vp8_that_are_not_shown_are_not_counted(tmp_path):
 
 def in_fields(frames):
     """Interlaced H.264, each frame as two pictures of 64 x 32, one for the odd and one for the even lines."""
-    head = Bits().put((77, 8), (0, 8), (30, 8), (0, 0), (0, 0), (2, 0), (1, 0), (0, 1), (3, 0), (1, 0), (0, 1), (0, 1),
-                      (1, 1), (0, 1), (0, 1)).packed()  # fmt: skip
+    head = (
+        Bits()
+        .put(
+            (77, 8),
+            (0, 8),
+            (30, 8),
+            (0, 0),
+            (0, 0),
+            (2, 0),
+            (1, 0),
+            (0, 1),
+            (3, 0),
+            (1, 0),
+            (0, 1),
+            (0, 1),
+            (1, 1),
+            (0, 1),
+            (0, 1),
+        )
+        .packed()
+    )
     coding = Bits().put((0, 0), (0, 0), (0, 2), (0, 0), (0, 0), (0, 0), (0, 3), *[(0, 0)] * 3, (0, 3)).packed()
     for i in range(frames):
         for field in (0, 1):

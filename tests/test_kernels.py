@@ -38,12 +38,23 @@ def person(tmp_path, monkeypatch):
     (tmp_path / "modules").mkdir()
     (tmp_path / "modules" / "papermill.py").write_text("raise SystemError('not the one')")
     for name, value in {
-        "MPLBACKEND": "Agg", "MATPLOTLIBRC": str(tmp_path / "matplotlibrc"), "IPYTHONDIR": str(tmp_path / "person"),
-        "JUPYTER_PATH": str(tmp_path / "jupyter"), "JUPYTER_PREFER_ENV_PATH": "0",
-        "PYTHONSTARTUP": str(tmp_path / "start.py"), "PYTHONPATH": str(tmp_path / "modules"), "PYTHONUTF8": "0",
-        "PYTHONWARNINGS": "error", "PYTHONHASHSEED": "7", "TQDM_DISABLE": "1", "COLUMNS": "20", "OMP_NUM_THREADS": "3",
-        "FORCE_COLOR": "1", "NO_COLOR": "1", "LC_ALL": "C",
-    }.items():  # fmt: skip
+        "MPLBACKEND": "Agg",
+        "MATPLOTLIBRC": str(tmp_path / "matplotlibrc"),
+        "IPYTHONDIR": str(tmp_path / "person"),
+        "JUPYTER_PATH": str(tmp_path / "jupyter"),
+        "JUPYTER_PREFER_ENV_PATH": "0",
+        "PYTHONSTARTUP": str(tmp_path / "start.py"),
+        "PYTHONPATH": str(tmp_path / "modules"),
+        "PYTHONUTF8": "0",
+        "PYTHONWARNINGS": "error",
+        "PYTHONHASHSEED": "7",
+        "TQDM_DISABLE": "1",
+        "COLUMNS": "20",
+        "OMP_NUM_THREADS": "3",
+        "FORCE_COLOR": "1",
+        "NO_COLOR": "1",
+        "LC_ALL": "C",
+    }.items():
         monkeypatch.setenv(name, value)
     for name in VARIABLES:
         monkeypatch.setenv(name, "")
@@ -84,8 +95,11 @@ def test_a_kernel_that_somebody_else_started_draws_too(person, monkeypatch):
     monkeypatch.setenv("PYTHONPATH", str(paths.root()))
     monkeypatch.setenv("PYTHONWARNINGS", "")
     monkeypatch.delenv("JUPYTER_PATH")
-    cells = ["import matplotlib.pyplot as plt\nfrom sapnet_core.kernels import show_inline\nshow_inline()", DRAW,
-             "%config InlineBackend.figure_formats = ['jpeg']\n_ = plt.plot([1])"]  # fmt: skip
+    cells = [
+        "import matplotlib.pyplot as plt\nfrom sapnet_core.kernels import show_inline\nshow_inline()",
+        DRAW,
+        "%config InlineBackend.figure_formats = ['jpeg']\n_ = plt.plot([1])",
+    ]
     notebook = new_notebook(cells=[new_code_cell(cell) for cell in cells])
     NotebookClient(notebook, kernel_name="python3").execute()
     kinds = [[kind for o in cell.outputs for kind in o.get("data", {}) if "image" in kind] for cell in notebook.cells]

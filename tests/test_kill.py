@@ -22,8 +22,12 @@ from sapnet_core.results import run_trial, run_trials
 from sapnet_core.trials import Trial, trial_data
 
 SMALL = Trial("finediving", "drawn", "sap-net", 0.5, 0, "score", 24, 12, steps=40, size=48)
-SWEEP = [replace(SMALL, method="mlp"), SMALL, replace(SMALL, seed=1, overrides=(("dropout", 0.3),)),
-         replace(SMALL, select="validation")]  # fmt: skip
+SWEEP = [
+    replace(SMALL, method="mlp"),
+    SMALL,
+    replace(SMALL, seed=1, overrides=(("dropout", 0.3),)),
+    replace(SMALL, select="validation"),
+]
 SAME = ("config.json", "metrics.json", "predictions.csv", "curves.csv")
 KINDS = [
     ("mlp", {}),
@@ -183,8 +187,9 @@ def start(runs, **environment):
     """The sweep in a process of its own, its file written after nearly every step."""
     keeps = {k: v for k, v in os.environ.items() if not k.startswith("SAPNET")}
     given = {"SAPNET_RUNS": str(runs), "SAPNET_CHECKPOINT": "0.01", "PYTHONPATH": str(paths.root()), **environment}
-    return subprocess.Popen([sys.executable, __file__], env={**keeps, **given}, stdout=subprocess.PIPE,
-                            stderr=subprocess.PIPE, text=True)  # fmt: skip
+    return subprocess.Popen(
+        [sys.executable, __file__], env={**keeps, **given}, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True
+    )
 
 
 def kill_often(runs, computed, moments: int, seed: int) -> int:
@@ -223,11 +228,19 @@ def test_what_killed_runs_left_is_removed_when_old(runs):
     there = run_trial(SWEEP[0])
     for name in (".writing-old", ".writing-young"):
         (folder / name).mkdir()
-    for name in (".x.1.a.tmp", f".training-{there.name}.safetensors", ".training-gone.safetensors",
-                 ".training-old.safetensors"):  # fmt: skip
+    for name in (
+        ".x.1.a.tmp",
+        f".training-{there.name}.safetensors",
+        ".training-gone.safetensors",
+        ".training-old.safetensors",
+    ):
         (folder / name).write_bytes(b"")
-    for name, days in ((".writing-old", 0.1), (".x.1.a.tmp", 0.1), (".training-gone.safetensors", 30),
-                       (".training-old.safetensors", 90)):  # fmt: skip
+    for name, days in (
+        (".writing-old", 0.1),
+        (".x.1.a.tmp", 0.1),
+        (".training-gone.safetensors", 30),
+        (".training-old.safetensors", 90),
+    ):
         os.utime(folder / name, (time.time() - days * 86400,) * 2)
     run_trials([SWEEP[0]])
     assert {f.name for f in folder.iterdir()} == {there.name, ".writing-young", ".training-gone.safetensors"}

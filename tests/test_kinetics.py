@@ -171,8 +171,10 @@ class Hostile:
 
 def test_a_hostile_pickle_runs_nothing(tmp_path):
     file, mark = tmp_path / "weights.pt", tmp_path / "ran"
-    for write in (lambda: torch.save({"a": Hostile(str(mark))}, file),
-                  lambda: file.write_bytes(pickle.dumps(Hostile(str(mark))))):  # fmt: skip
+    for write in (
+        lambda: torch.save({"a": Hostile(str(mark))}, file),
+        lambda: file.write_bytes(pickle.dumps(Hostile(str(mark)))),
+    ):
         write()
         refused(load_kinetics, file, "no plain file of tensors")
         assert not mark.exists()

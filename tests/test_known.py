@@ -53,17 +53,20 @@ def test_what_lies_there_is_known(drawn, place):
     assert "folder" in known_datasets(place.data)
 
 
-@pytest.mark.parametrize("name, remedy", [
-    ("records.csv.txt", "rename records.csv.txt to records.csv"),
-    ("Records.CSV", "rename Records.CSV to records.csv"),
-    ("records (1).csv", "rename records (1).csv to records.csv"),
-    ("record.csv", "rename record.csv to records.csv"),
-    ("records.xlsx", "save records.xlsx as records.csv"),
-    ("records.tsv", "save records.tsv as records.csv"),
-    ("FineDiving.zip", "unpack FineDiving.zip"),
-    ("mtl.tar.gz", "unpack mtl.tar.gz"),
-    ("labels.csv", "give the folder that holds one of these"),
-])  # fmt: skip
+@pytest.mark.parametrize(
+    "name, remedy",
+    [
+        ("records.csv.txt", "rename records.csv.txt to records.csv"),
+        ("Records.CSV", "rename Records.CSV to records.csv"),
+        ("records (1).csv", "rename records (1).csv to records.csv"),
+        ("record.csv", "rename record.csv to records.csv"),
+        ("records.xlsx", "save records.xlsx as records.csv"),
+        ("records.tsv", "save records.tsv as records.csv"),
+        ("FineDiving.zip", "unpack FineDiving.zip"),
+        ("mtl.tar.gz", "unpack mtl.tar.gz"),
+        ("labels.csv", "give the folder that holds one of these"),
+    ],
+)
 def test_a_file_that_looks_near_is_named(place, name, remedy):
     (place.data / name).write_text(TABLE)
     if (place.data / "records.csv").exists():
@@ -71,10 +74,16 @@ def test_a_file_that_looks_near_is_named(place, name, remedy):
     refused(place.data, "(MTL-AQA, FineDiving, RG, FineFS, records.csv)", f"; it holds {name}: ", remedy)
 
 
-@pytest.mark.parametrize("name, called", [
-    ("finediving", "finediving"), ("finediving", "Fine-Diving"), ("mtl-aqa", "mtl_aqa"), ("rg", "rg"),
-    ("finefs", "FINEFS"),
-])  # fmt: skip
+@pytest.mark.parametrize(
+    "name, called",
+    [
+        ("finediving", "finediving"),
+        ("finediving", "Fine-Diving"),
+        ("mtl-aqa", "mtl_aqa"),
+        ("rg", "rg"),
+        ("finefs", "FINEFS"),
+    ],
+)
 def test_a_folder_of_another_spelling_is_named(place, name, called):
     place(name, called)
     if (place.data / FOLDERS[name]).exists():

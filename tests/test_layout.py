@@ -26,10 +26,22 @@ COMPONENTS = tuple((name, 7.2) for name in finefs.COMPONENTS)
 def routine(**changes):
     marks = (("difficulty", 9.0), ("execution", 8.0), ("penalty", 0.0))
     values = dict(
-        dataset="rg", key="Ball_001", event="", path="videos/Ball_001.mp4", start=0, end=LENGTH, score=17.0,
-        difficulty=1.0, action="Ball", judges=(), transitions=(), subactions=(), split="train", group="Ball",
+        dataset="rg",
+        key="Ball_001",
+        event="",
+        path="videos/Ball_001.mp4",
+        start=0,
+        end=LENGTH,
+        score=17.0,
+        difficulty=1.0,
+        action="Ball",
+        judges=(),
+        transitions=(),
+        subactions=(),
+        split="train",
+        group="Ball",
         marks=marks,
-    )  # fmt: skip
+    )
     return Record(**(values | changes))
 
 

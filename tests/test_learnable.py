@@ -36,28 +36,34 @@ def test_a_little_is_enough(own):
     assert len(own((-3, 0.5, "", ""), (7.25, 7.5))) == 6
 
 
-@pytest.mark.parametrize("train, test, words", [
-    ((1,), (1, 2), ("two different train scores", "one row has one")),
-    ((1, "", ""), (1, 2), ("two different train scores", "one row has one")),
-    ((1, 2), (1,), ("two different test scores", "one row has one")),
-    ((5, 5, 5), (1, 2), ("two different train scores", "all are 5")),
-    ((1, 2), (5, 5), ("two different test scores", "all are 5")),
-    ((1, 2), (), ("no test row has a score",)),
-    (("", ""), (1, 2), ("no train row has a score",)),
-    ((), (1, 2), ("no train row has a score",)),
-    ((), (), ("has no rows",)),
-])  # fmt: skip
+@pytest.mark.parametrize(
+    "train, test, words",
+    [
+        ((1,), (1, 2), ("two different train scores", "one row has one")),
+        ((1, "", ""), (1, 2), ("two different train scores", "one row has one")),
+        ((1, 2), (1,), ("two different test scores", "one row has one")),
+        ((5, 5, 5), (1, 2), ("two different train scores", "all are 5")),
+        ((1, 2), (5, 5), ("two different test scores", "all are 5")),
+        ((1, 2), (), ("no test row has a score",)),
+        (("", ""), (1, 2), ("no train row has a score",)),
+        ((), (1, 2), ("no train row has a score",)),
+        ((), (), ("has no rows",)),
+    ],
+)
 def test_too_few_different_scores(own, train, test, words):
     refused(lambda: own(train, test), *words)
 
 
-@pytest.mark.parametrize("train, test, word", [
-    ((1e9 + 1, 1e9 + 2, 1e9 + 3), (1, 2), "all become 1e+09 in float32"),
-    ((1, 2), (1e9 + 1, 1e9 + 2), "all become 1e+09 in float32"),
-    (range(10**9, 10**9 + 1000, 100), (1, 2), "too close"),
-    ((1e6 + 1, 1e6 + 6), (1, 2), "too close"),
-    ((1e-8, 9e-8), (1, 2), "too close"),
-])  # fmt: skip
+@pytest.mark.parametrize(
+    "train, test, word",
+    [
+        ((1e9 + 1, 1e9 + 2, 1e9 + 3), (1, 2), "all become 1e+09 in float32"),
+        ((1, 2), (1e9 + 1, 1e9 + 2), "all become 1e+09 in float32"),
+        (range(10**9, 10**9 + 1000, 100), (1, 2), "too close"),
+        ((1e6 + 1, 1e6 + 6), (1, 2), "too close"),
+        ((1e-8, 9e-8), (1, 2), "too close"),
+    ],
+)
 def test_scores_that_computing_makes_equal(own, train, test, word):
     refused(lambda: own(train, test), word, "subtract a constant, or rescale")
     if "too close" in word:
@@ -73,8 +79,11 @@ def test_groups_are_learned_by_themselves(own):
     rows = "x,a.npy,1,train,beam,\ny,a.npy,2,train,beam,\nz,a.npy,2,test,beam,\n"
     refused(lambda: own((1, 2), more=rows), "row 'r0' has no group, others have")
     refused(lambda: own((), (), more=rows), "two different test scores of group 'beam'", "one row has one")
-    refused(lambda: own((), (), more=rows + "w,b.npy,3,test,beam,\nv,b.npy,3,test,floor,\nu,b.npy,4,test,floor,\n"),
-            "two different train scores of group 'floor'", "no row has one")  # fmt: skip
+    refused(
+        lambda: own((), (), more=rows + "w,b.npy,3,test,beam,\nv,b.npy,3,test,floor,\nu,b.npy,4,test,floor,\n"),
+        "two different train scores of group 'floor'",
+        "no row has one",
+    )
 
 
 def test_all_are_of_one_kind(own, tmp_path):
@@ -82,5 +91,7 @@ def test_all_are_of_one_kind(own, tmp_path):
     (tmp_path / "records.csv").write_text("id,path,score,split,end_frame\na,a.npy,1,train,\nb,b.mp4,2,test,5\n")
     (tmp_path / "b.mp4").touch()
     assert len(load_records("folder", tmp_path)) == 2
-    refused(lambda: source_records("folder", None, None, 0, tmp_path, tmp_path),
-            "some paths are videos and others sequences (row 'b' and row 'a')")  # fmt: skip
+    refused(
+        lambda: source_records("folder", None, None, 0, tmp_path, tmp_path),
+        "some paths are videos and others sequences (row 'b' and row 'a')",
+    )

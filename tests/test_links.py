@@ -18,9 +18,13 @@ from sapnet_core.data.records import Record
 from sapnet_core.data.video import VideoError, at_times, count_decoded, frame_files, frame_times, probe, read_frames
 
 READERS = {
-    "probe": probe, "frames": lambda path: read_frames(path, [0]), "times": frame_times, "count": count_decoded,
-    "at times": lambda path: at_times(path, [0.0]), "clamped": lambda path: read_frames(path, [9], clamp=True),
-}  # fmt: skip
+    "probe": probe,
+    "frames": lambda path: read_frames(path, [0]),
+    "times": frame_times,
+    "count": count_decoded,
+    "at times": lambda path: at_times(path, [0.0]),
+    "clamped": lambda path: read_frames(path, [9], clamp=True),
+}
 
 
 @pytest.fixture(autouse=True)
@@ -72,12 +76,15 @@ def socket_file(path):
 
 
 STRANGE = {
-    "pipe": pipe, "socket": socket_file, "folder": lambda path: path.mkdir(),
-    "device": lambda path: path.symlink_to("/dev/zero"), "circle": lambda path: path.symlink_to(path),
+    "pipe": pipe,
+    "socket": socket_file,
+    "folder": lambda path: path.mkdir(),
+    "device": lambda path: path.symlink_to("/dev/zero"),
+    "circle": lambda path: path.symlink_to(path),
     "broken link": lambda path: path.symlink_to(path.with_name("gone")),
     "link to a pipe": lambda path: (pipe(path.with_name("other")), path.symlink_to("other")),
     "link to a folder": lambda path: path.symlink_to("."),
-}  # fmt: skip
+}
 
 
 @pytest.mark.parametrize("kind", STRANGE)
@@ -113,15 +120,31 @@ def test_an_image_elsewhere(tmp_path):
 
 
 def record(dataset, path, **changes):
-    values = dict(dataset=dataset, key="k", event="e", path=path, start=0, end=3, score=50.0, difficulty=2.0,
-                  action="107B", judges=(), transitions=(), subactions=(), split="train")  # fmt: skip
+    values = dict(
+        dataset=dataset,
+        key="k",
+        event="e",
+        path=path,
+        start=0,
+        end=3,
+        score=50.0,
+        difficulty=2.0,
+        action="107B",
+        judges=(),
+        transitions=(),
+        subactions=(),
+        split="train",
+    )
     return Record(**(values | changes))
 
 
 PATHS = {
-    "mtl-aqa": "new/new_total_frames_256s/01", "finediving": "FINADiving_MTL_256s/e/1", "rg": "videos/Ball_001.mp4",
-    "finefs": "video/7.mp4", "folder": "films/one.mp4",
-}  # fmt: skip
+    "mtl-aqa": "new/new_total_frames_256s/01",
+    "finediving": "FINADiving_MTL_256s/e/1",
+    "rg": "videos/Ball_001.mp4",
+    "finefs": "video/7.mp4",
+    "folder": "films/one.mp4",
+}
 
 
 def placed(root, dataset, film):
@@ -191,8 +214,14 @@ def test_the_text_of_a_path_that_is_none(tmp_path, path):
     assert str(error.value).isprintable()
 
 
-NAMES = {"long": "x" * 300 + ".mp4", "inside a file": "film.mp4/film.mp4", "zero": "a\0b.mp4", "gone": "gone.mp4",
-         "deep": "x/" * 3000, "lines": "li\nne.mp4"}  # fmt: skip
+NAMES = {
+    "long": "x" * 300 + ".mp4",
+    "inside a file": "film.mp4/film.mp4",
+    "zero": "a\0b.mp4",
+    "gone": "gone.mp4",
+    "deep": "x/" * 3000,
+    "lines": "li\nne.mp4",
+}
 
 
 @pytest.mark.parametrize("name", NAMES.values(), ids=NAMES)
@@ -223,12 +252,14 @@ PLAYLISTS = {
     "hls": "#EXTM3U\n#EXT-X-TARGETDURATION:9\n#EXTINF:1,\nfilm.mp4\n#EXT-X-ENDLIST\n",
     "hls away": "#EXTM3U\n#EXT-X-TARGETDURATION:9\n#EXTINF:1,\nhttp://127.0.0.1:9/film.mp4\n#EXT-X-ENDLIST\n",
     "sdp": "v=0\no=- 0 0 IN IP4 127.0.0.1\ns=x\nc=IN IP4 127.0.0.1\nt=0 0\nm=video 5004 RTP/AVP 96\n"
-           "a=rtpmap:96 H264/90000\n",
+    "a=rtpmap:96 H264/90000\n",
     "dash": '<?xml version="1.0"?><MPD xmlns="urn:mpeg:dash:schema:mpd:2011" '
-            'profiles="urn:mpeg:dash:profile:isoff-live:2011"><Period><AdaptationSet><Representation id="1">'
-            "<BaseURL>film.mp4</BaseURL></Representation></AdaptationSet></Period></MPD>",
-    "pattern": "%05d.png", "subfile": "subfile,,start,0,end,0,,:film.mp4", "device": "/dev/zero",
-}  # fmt: skip
+    'profiles="urn:mpeg:dash:profile:isoff-live:2011"><Period><AdaptationSet><Representation id="1">'
+    "<BaseURL>film.mp4</BaseURL></Representation></AdaptationSet></Period></MPD>",
+    "pattern": "%05d.png",
+    "subfile": "subfile,,start,0,end,0,,:film.mp4",
+    "device": "/dev/zero",
+}
 
 
 @pytest.mark.parametrize("kind", PLAYLISTS)
@@ -273,16 +304,21 @@ def test_an_image_that_claims_a_large_picture_is_not_unpacked(tmp_path, size):
 
 MODES = {
     "animated png": ("png", lambda i: (i, {"save_all": True, "append_images": [Image.fromarray(picture(9))]})),
-    "animated webp": ("webp", lambda i: (i, {"save_all": True, "append_images": [Image.fromarray(picture(9))],
-                                             "lossless": True})),
-    "colors of a palette with a clear one": ("png", lambda i: (i.convert("P", palette=Image.Palette.ADAPTIVE),
-                                                               {"transparency": 0})),
+    "animated webp": (
+        "webp",
+        lambda i: (i, {"save_all": True, "append_images": [Image.fromarray(picture(9))], "lossless": True}),
+    ),
+    "colors of a palette with a clear one": (
+        "png",
+        lambda i: (i.convert("P", palette=Image.Palette.ADAPTIVE), {"transparency": 0}),
+    ),
     "gray with clearness": ("png", lambda i: (i.convert("LA"), {})),
     "black and white": ("png", lambda i: (i.convert("1"), {})),
-    "ink": ("jpg", lambda i: (i.convert("CMYK"), {"quality": 95})), "windows": ("bmp", lambda i: (i, {})),
+    "ink": ("jpg", lambda i: (i.convert("CMYK"), {"quality": 95})),
+    "windows": ("bmp", lambda i: (i, {})),
     "sixteen bits": ("png", lambda i: (Image.fromarray(np.asarray(i.convert("L")).astype(np.uint16) * 257), {})),
     "steps": ("jpg", lambda i: (i, {"progressive": True, "quality": 95})),
-}  # fmt: skip
+}
 
 
 @pytest.mark.parametrize("kind", MODES)

@@ -98,13 +98,39 @@ def test_a_wrong_setting_is_refused_by_name(method):
 
 
 WRONG = {
-    "lr": (0.0, -1e-3, math.nan, math.inf, "0.001", True), "batch": (0, -1, 1.5, None), "batch_unlabeled": (0,),
-    "unit_targets": (1, "yes"), "weight": (-1.0, math.nan), "dropout": (1.0,), "tau": (1.5, -0.1), "warmup": (1.1, -1),
-    "rounds": (0,), "grades": (0, 2.5), "ordered": (None,), "k": (0,), "pool": (0,), "iterations": (-1,), "sigma": (0,),
-    "orders": ((1.0,), (1.0, 0.0), 2.0), "eps": (-0.1,), "xi": (0.0,), "recovery": (-1.0,), "adversarial": (math.inf,),
-    "bins": (1,), "read": ("median", None), "width": (0,), "exemplars": (0,), "attend": (0,), "kernel": ("poly",),
-    "C": (0.0,), "epsilon": (-0.1,), "postures": (0,), "alpha": (-1.0,), "margin": (math.nan,), "steps": (0, 1.5),
-}  # fmt: skip
+    "lr": (0.0, -1e-3, math.nan, math.inf, "0.001", True),
+    "batch": (0, -1, 1.5, None),
+    "batch_unlabeled": (0,),
+    "unit_targets": (1, "yes"),
+    "weight": (-1.0, math.nan),
+    "dropout": (1.0,),
+    "tau": (1.5, -0.1),
+    "warmup": (1.1, -1),
+    "rounds": (0,),
+    "grades": (0, 2.5),
+    "ordered": (None,),
+    "k": (0,),
+    "pool": (0,),
+    "iterations": (-1,),
+    "sigma": (0,),
+    "orders": ((1.0,), (1.0, 0.0), 2.0),
+    "eps": (-0.1,),
+    "xi": (0.0,),
+    "recovery": (-1.0,),
+    "adversarial": (math.inf,),
+    "bins": (1,),
+    "read": ("median", None),
+    "width": (0,),
+    "exemplars": (0,),
+    "attend": (0,),
+    "kernel": ("poly",),
+    "C": (0.0,),
+    "epsilon": (-0.1,),
+    "postures": (0,),
+    "alpha": (-1.0,),
+    "margin": (math.nan,),
+    "steps": (0, 1.5),
+}
 
 
 @pytest.mark.parametrize("method", EVERY)
@@ -138,8 +164,12 @@ def test_one_label_is_learned_and_none_is_refused(method):
 
 def test_features_that_do_not_fit_are_refused():
     train, _, _ = easy_set()
-    for wrong in ({"actor": train.actor[:, :5]}, {"positions": train.positions[:3]}, {"y": train.y[:7]},
-                  {"frame": train.frame[0], "actor": train.actor[0]}):  # fmt: skip
+    for wrong in (
+        {"actor": train.actor[:, :5]},
+        {"positions": train.positions[:3]},
+        {"y": train.y[:7]},
+        {"frame": train.frame[0], "actor": train.actor[0]},
+    ):
         with pytest.raises(ValueError, match="both views"):
             replace(train, **wrong)
 
@@ -233,7 +263,11 @@ def test_four_arrangements_are_a_group():
     x = torch.arange(6.0).reshape(1, 6, 1)
     every = s4l.rearranged(x.expand(4, -1, -1), torch.arange(4))
     assert [row.flatten().tolist() for row in every] == [
-        [0, 1, 2, 3, 4, 5], [5, 4, 3, 2, 1, 0], [3, 4, 5, 0, 1, 2], [2, 1, 0, 5, 4, 3]]  # fmt: skip
+        [0, 1, 2, 3, 4, 5],
+        [5, 4, 3, 2, 1, 0],
+        [3, 4, 5, 0, 1, 2],
+        [2, 1, 0, 5, 4, 3],
+    ]
 
 
 def test_the_gradient_is_reversed():
@@ -261,8 +295,9 @@ def test_smaller_panels_are_the_middle_of_seven():
 def test_stages_are_read_in_order():
     x = torch.arange(21.0).reshape(1, 21, 1)
     found = tsa.stages(x, torch.tensor([[5.0, 15.0]])).squeeze()
-    assert torch.allclose(found, torch.tensor([[0.5, 1.5, 2.5, 3.5, 4.5], [6.0, 8, 10, 12, 14],
-                                               [15.5, 16.5, 17.5, 18.5, 19.5]]))  # fmt: skip
+    assert torch.allclose(
+        found, torch.tensor([[0.5, 1.5, 2.5, 3.5, 4.5], [6.0, 8, 10, 12, 14], [15.5, 16.5, 17.5, 18.5, 19.5]])
+    )
 
 
 def test_grades_apart_cost_nothing():

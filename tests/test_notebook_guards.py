@@ -63,7 +63,6 @@ BROKEN = {
     "## exercises": source(-1, "## Summary"),
     "no provenance cell": source(-2, "print('over')"),
     "trailing `;`": source(2, "print(count / 7);"),
-    "26 lines": source(2, "\n".join(["count"] * 26)),
     "clear_output": source(2, "from IPython.display import clear_output"),
     "bare interact": source(2, "interact(print, x=1)"),
     "bare tqdm": source(2, "from tqdm import tqdm"),

@@ -50,38 +50,124 @@ def deep(levels=200):
 
 
 NOT_A_NUMBER = {
-    "nan": math.nan, "infinite": math.inf, "negative": -1.0, "text": "88.0", "word": "high", "none": None, "true": True,
-    "list": [88.0], "dict": {"a": 1}, "array": np.array([88.0, 1.0]), "huge": 10**40, "complex": 2j, "bytes": b"88",
-    "large": 1e300, "np.nan": np.float64("nan"), "deep": deep(),
-}  # fmt: skip
-NOT_A_FRAME = {
-    "negative": -1, "half": 10.5, "nan": math.nan, "infinite": math.inf, "beyond": 10**9 + 1, "huge": 10**40,
-    "text": "100", "none": None, "true": True, "list": [100], "np.nan": np.float32("nan"), "negative zero .5": -0.5,
-}  # fmt: skip
-NOT_A_PANEL = {
-    "text": "9.0 8.5 9.0", "none": None, "number": 9.0, "nan": [9.0, math.nan], "words": ["a", "b"], "nested": [[9.0]],
-    "table": np.ones((2, 3)), "dict": {0: 9.0}, "negative": [-1.0, 3.0], "objects": np.array(["a", None], object),
-    "set": {9.0, 8.0},
-}  # fmt: skip
-NOT_AN_ACTION = {"number": 107, "none": None, "empty": "", "lines": "107\nB", "long": "1" * 400, "bytes": b"107B",
-                 "list": ["107B"], "blank": "  "}  # fmt: skip
-NOT_LABELS = {
-    "none": None, "text": "1 1 2", "empty": [], "number": 3, "table": np.ones((4, 2), int), "halves": np.full(9, 1.5),
-    "words": np.array(["a", "b"]), "objects": np.array([1, None], object), "ragged": [[1], [1, 2]], "negative": [-1, 2],
-    "truth": np.array([True, False]), "nan": np.array([1.0, math.nan]), "huge": [10**30, 1], "dict": {0: 1},
+    "nan": math.nan,
+    "infinite": math.inf,
+    "negative": -1.0,
+    "text": "88.0",
+    "word": "high",
+    "none": None,
+    "true": True,
+    "list": [88.0],
+    "dict": {"a": 1},
+    "array": np.array([88.0, 1.0]),
+    "huge": 10**40,
+    "complex": 2j,
+    "bytes": b"88",
+    "large": 1e300,
+    "np.nan": np.float64("nan"),
     "deep": deep(),
-}  # fmt: skip
+}
+NOT_A_FRAME = {
+    "negative": -1,
+    "half": 10.5,
+    "nan": math.nan,
+    "infinite": math.inf,
+    "beyond": 10**9 + 1,
+    "huge": 10**40,
+    "text": "100",
+    "none": None,
+    "true": True,
+    "list": [100],
+    "np.nan": np.float32("nan"),
+    "negative zero .5": -0.5,
+}
+NOT_A_PANEL = {
+    "text": "9.0 8.5 9.0",
+    "none": None,
+    "number": 9.0,
+    "nan": [9.0, math.nan],
+    "words": ["a", "b"],
+    "nested": [[9.0]],
+    "table": np.ones((2, 3)),
+    "dict": {0: 9.0},
+    "negative": [-1.0, 3.0],
+    "objects": np.array(["a", None], object),
+    "set": {9.0, 8.0},
+}
+NOT_AN_ACTION = {
+    "number": 107,
+    "none": None,
+    "empty": "",
+    "lines": "107\nB",
+    "long": "1" * 400,
+    "bytes": b"107B",
+    "list": ["107B"],
+    "blank": "  ",
+}
+NOT_LABELS = {
+    "none": None,
+    "text": "1 1 2",
+    "empty": [],
+    "number": 3,
+    "table": np.ones((4, 2), int),
+    "halves": np.full(9, 1.5),
+    "words": np.array(["a", "b"]),
+    "objects": np.array([1, None], object),
+    "ragged": [[1], [1, 2]],
+    "negative": [-1, 2],
+    "truth": np.array([True, False]),
+    "nan": np.array([1.0, math.nan]),
+    "huge": [10**30, 1],
+    "dict": {0: 1},
+    "deep": deep(),
+}
 NOT_A_LIST = {
-    "none": None, "number": 3, "text": "train", "dict": {(1, 1): 0}, "empty": [], "empty array": np.empty((0, 2), int),
-    "scalar array": np.array(3), "bytes": b"abc", "true": True,
-}  # fmt: skip
+    "none": None,
+    "number": 3,
+    "text": "train",
+    "dict": {(1, 1): 0},
+    "empty": [],
+    "empty array": np.empty((0, 2), int),
+    "scalar array": np.array(3),
+    "bytes": b"abc",
+    "true": True,
+}
 BAD_KEYS = {  # what stands in a split list in place of a key
-    "one part": (1,), "three parts": (1, 2, 3), "none": None, "number": 7, "text": "ab", "list in it": (1, [2]),
-    "dict in it": ({"a": 1}, 2), "nan": (math.nan, 1), "true": (True, 1), "negative": (1, -1), "half": (1, 1.5),
-    "huge": (10**40, 1), "absent": (99_999, 99_999), "deep": deep(), "array": np.ones((2, 2)), "empty": (),
-}  # fmt: skip
-OUTSIDE = ["../x", "/etc", "..", ".", "a/b", "a\\b", "C:x", "a\0b", "a\nb", "", "x" * 300, "é" * 150, b"01", 1, None,
-           "\ud800"]  # fmt: skip
+    "one part": (1,),
+    "three parts": (1, 2, 3),
+    "none": None,
+    "number": 7,
+    "text": "ab",
+    "list in it": (1, [2]),
+    "dict in it": ({"a": 1}, 2),
+    "nan": (math.nan, 1),
+    "true": (True, 1),
+    "negative": (1, -1),
+    "half": (1, 1.5),
+    "huge": (10**40, 1),
+    "absent": (99_999, 99_999),
+    "deep": deep(),
+    "array": np.ones((2, 2)),
+    "empty": (),
+}
+OUTSIDE = [
+    "../x",
+    "/etc",
+    "..",
+    ".",
+    "a/b",
+    "a\\b",
+    "C:x",
+    "a\0b",
+    "a\nb",
+    "",
+    "x" * 300,
+    "é" * 150,
+    b"01",
+    1,
+    None,
+    "\ud800",
+]
 
 
 def changed(path, change):
@@ -100,22 +186,48 @@ def leave_out(content, name):
 
 
 MTL = [
-    *[(field, kind, partial(put, name=field, value=value))
-      for field in ("final_score", "difficulty") for kind, value in NOT_A_NUMBER.items()],
+    *[
+        (field, kind, partial(put, name=field, value=value))
+        for field in ("final_score", "difficulty")
+        for kind, value in NOT_A_NUMBER.items()
+    ],
     ("difficulty", "zero", partial(put, name="difficulty", value=0)),
-    *[(field, kind, partial(put, name=field, value=value))
-      for field in ("start_frame", "end_frame") for kind, value in NOT_A_FRAME.items()],
+    *[
+        (field, kind, partial(put, name=field, value=value))
+        for field in ("start_frame", "end_frame")
+        for kind, value in NOT_A_FRAME.items()
+    ],
     ("end_frame", "before start", lambda c: c[next(iter(c))].update(start_frame=90, end_frame=80)),
     ("end_frame", "at start", lambda c: c[next(iter(c))].update(start_frame=90, end_frame=90)),
     *[("judge", kind, partial(put, name="judge_scores", value=value)) for kind, value in NOT_A_PANEL.items()],
     *[("dive_number", kind, partial(put, name="dive_number", value=value)) for kind, value in NOT_AN_ACTION.items()],
-    *[(field, "absent", partial(leave_out, name=field)) for field in
-      ("final_score", "difficulty", "start_frame", "end_frame", "judge_scores", "dive_number")],
-    *[("key", kind, lambda c, value=value: c.update({next(iter(c)): value})) for kind, value in
-      (("none", None), ("list", [1, 2]), ("text", "a"), ("empty", {}), ("number", 3), ("deep", deep()))],
-    *[("dict", kind, lambda c, value=value: value) for kind, value in
-      (("list", [1]), ("text", "a"), ("number", 1), ("nan", math.nan), ("array", np.ones(3)), ("set", {1}))],
-]  # fmt: skip
+    *[
+        (field, "absent", partial(leave_out, name=field))
+        for field in ("final_score", "difficulty", "start_frame", "end_frame", "judge_scores", "dive_number")
+    ],
+    *[
+        ("key", kind, lambda c, value=value: c.update({next(iter(c)): value}))
+        for kind, value in (
+            ("none", None),
+            ("list", [1, 2]),
+            ("text", "a"),
+            ("empty", {}),
+            ("number", 3),
+            ("deep", deep()),
+        )
+    ],
+    *[
+        ("dict", kind, lambda c, value=value: value)
+        for kind, value in (
+            ("list", [1]),
+            ("text", "a"),
+            ("number", 1),
+            ("nan", math.nan),
+            ("array", np.ones(3)),
+            ("set", {1}),
+        )
+    ],
+]
 FINE = [
     *[("dive_score", kind, partial(put, name=1, value=value)) for kind, value in NOT_A_NUMBER.items()],
     *[("difficulty", kind, partial(put, name=2, value=value)) for kind, value in NOT_A_NUMBER.items()],
@@ -134,11 +246,13 @@ COARSE = [
     *[("dive_score", kind, partial(put, name="dive_score", value=value)) for kind, value in NOT_A_NUMBER.items()],
     ("score", "another", partial(put, name="dive_score", value=1.25)),
     *[("judge", kind, partial(put, name="judge_scores", value=value)) for kind, value in NOT_A_PANEL.items()],
-    *[(field, "absent", partial(leave_out, name=field)) for field in
-      ("start_frame", "end_frame", "dive_score", "judge_scores")],
+    *[
+        (field, "absent", partial(leave_out, name=field))
+        for field in ("start_frame", "end_frame", "dive_score", "judge_scores")
+    ],
     ("key", "list", lambda c: c.update({next(iter(c)): [1]})),
     ("dict", "list", lambda c: list(c)),
-]  # fmt: skip
+]
 
 
 def ids(cases):
@@ -213,10 +327,11 @@ def test_an_event_that_would_lead_out_of_the_folder(copy, event):
 
 
 HARMLESS = {
-    "splits as tuples": lambda keys: tuple(keys), "keys as lists": lambda keys: [list(key) for key in keys],
+    "splits as tuples": lambda keys: tuple(keys),
+    "keys as lists": lambda keys: [list(key) for key in keys],
     "splits as sets": lambda keys: set(keys),
     "numpy numbers": lambda keys: [tuple(np.int64(p) if isinstance(p, int) else p for p in key) for key in keys],
-}  # fmt: skip
+}
 
 
 @pytest.mark.parametrize("kind", HARMLESS)
@@ -235,9 +350,14 @@ def test_other_harmless_forms(copy):
 
     def change(content):
         for entry in content.values():
-            entry.update(extra=deep(9), start_frame=np.float64(entry["start_frame"]), note="a\nb",
-                         end_frame=np.int32(entry["end_frame"]), judge_scores=tuple(entry["judge_scores"]),
-                         final_score=np.array(entry["final_score"]))  # fmt: skip
+            entry.update(
+                extra=deep(9),
+                start_frame=np.float64(entry["start_frame"]),
+                note="a\nb",
+                end_frame=np.int32(entry["end_frame"]),
+                judge_scores=tuple(entry["judge_scores"]),
+                final_score=np.array(entry["final_score"]),
+            )
         content["not in a split"] = None
 
     changed(root / "MTL-AQA" / mtl_aqa.ANNOTATIONS, change)
@@ -255,23 +375,50 @@ def test_other_harmless_forms(copy):
 
 HEAD = "\t".join(rhythmic.COLUMNS)
 LISTS = {
-    "commas": lambda text: text.replace("\t", ","), "no head": lambda text: "\n".join(text.splitlines()[1:]),
+    "commas": lambda text: text.replace("\t", ","),
+    "no head": lambda text: "\n".join(text.splitlines()[1:]),
     "head alone": lambda text: text.splitlines()[0],
-    "semicolons": lambda text: text.replace("\t", ";"), "two heads": lambda text: HEAD + "\n" + HEAD + "\n",
+    "semicolons": lambda text: text.replace("\t", ";"),
+    "two heads": lambda text: HEAD + "\n" + HEAD + "\n",
     "column twice": lambda text: text.replace("Penalty", "Total_Score", 1),
     "column renamed": lambda text: text.replace("Penalty", "penalty", 1),
-    "empty": lambda text: "", "blank": lambda text: "\n \n\t\n", "no text": lambda text: b"\x89PNG\r\n\x1a\n\xff\xfe",
-    "wide text": lambda text: text.encode("utf-16"), "zeros": lambda text: bytes(300),
-    **{f"row {row!r}": lambda text, row=row: text + row + "\n" for row in (
-        "Ball_900 10 8 18 0", "Ball_900 10 8 18 0 92 1", "Ball_900 nan 8 18 0 92", "Ball_900 10 8 inf 0 92",
-        "Ball_900 10 8 18 0 1e9", "Ball_900 -10 8 -2 0 92", "Ball_900 1_0 8 18 0 92", "Ball_900 10 8 ١٨ 0 92",
-        "Ball_900 10,0 8 18 0 92", "Ball_900 0x10 8 24 0 92", "../Ball_900 10 8 18 0 92", "Ball_../../x 10 8 18 0 92",
-        "Ball_9/1 10 8 18 0 92", "Ball_9\\1 10 8 18 0 92", "Ball_ 10 8 18 0 92", "Ball_-1 10 8 18 0 92",
-        "Ball_٣ 10 8 18 0 92", "Ball_" + "9" * 300 + " 10 8 18 0 92", "ball_900 10 8 18 0 92",
-        "C:Ball_900 10 8 18 0 92", "Ball_900\0 10 8 18 0 92",
-        "Ball_900 10 8 18 0 0", "Ball_900 10 8 18 0 -92", "Ball_900 10 8 19 0 92",
-        "Ball_900 10 8 18 0 92s", "Ball_900 10 8 18 - 92")},
-}  # fmt: skip
+    "empty": lambda text: "",
+    "blank": lambda text: "\n \n\t\n",
+    "no text": lambda text: b"\x89PNG\r\n\x1a\n\xff\xfe",
+    "wide text": lambda text: text.encode("utf-16"),
+    "zeros": lambda text: bytes(300),
+    **{
+        f"row {row!r}": lambda text, row=row: text + row + "\n"
+        for row in (
+            "Ball_900 10 8 18 0",
+            "Ball_900 10 8 18 0 92 1",
+            "Ball_900 nan 8 18 0 92",
+            "Ball_900 10 8 inf 0 92",
+            "Ball_900 10 8 18 0 1e9",
+            "Ball_900 -10 8 -2 0 92",
+            "Ball_900 1_0 8 18 0 92",
+            "Ball_900 10 8 ١٨ 0 92",
+            "Ball_900 10,0 8 18 0 92",
+            "Ball_900 0x10 8 24 0 92",
+            "../Ball_900 10 8 18 0 92",
+            "Ball_../../x 10 8 18 0 92",
+            "Ball_9/1 10 8 18 0 92",
+            "Ball_9\\1 10 8 18 0 92",
+            "Ball_ 10 8 18 0 92",
+            "Ball_-1 10 8 18 0 92",
+            "Ball_٣ 10 8 18 0 92",
+            "Ball_" + "9" * 300 + " 10 8 18 0 92",
+            "ball_900 10 8 18 0 92",
+            "C:Ball_900 10 8 18 0 92",
+            "Ball_900\0 10 8 18 0 92",
+            "Ball_900 10 8 18 0 0",
+            "Ball_900 10 8 18 0 -92",
+            "Ball_900 10 8 19 0 92",
+            "Ball_900 10 8 18 0 92s",
+            "Ball_900 10 8 18 - 92",
+        )
+    },
+}
 
 
 @pytest.mark.parametrize("kind", LISTS)
@@ -317,21 +464,58 @@ def set_(path, value):
 
 ELEMENT = ("executed_element", "element1")
 OBJECTS = [
-    *[(".".join(path), kind, set_(path, value)) for path in (
-        ("total_segment_score",), ("total_element_score",), ("factor",), (*ELEMENT, "bv"), (*ELEMENT, "goe"),
-        ("program_component", "performance", "score_of_pannel"))
-      for kind, value in NOT_A_NUMBER.items()
-      if isinstance(value, int | float | str | list | dict | None) and kind != "text"  # a number in quotes is read
-      and (kind, path[-1]) != ("negative", "goe")],
-    *[("time", kind, set_((*ELEMENT, "time"), value)) for kind, value in (
-        ("none", None), ("number", 25), ("reversed", "25-0"), ("words", "a-b,c-d"), ("long", "1" * 500 + "-1,1-2"),
-        ("negative", "0--5,0-9"), ("digits", "٠-٥,٠-٩"), ("empty", ""), ("list", ["0-5", "0-9"]))],
-    *[("element", kind, set_((*ELEMENT, "element"), value)) for kind, value in (
-        ("none", None), ("number", 3), ("empty", ""), ("lines", "3A\n+2T"), ("blank", " "),
-        ("half a letter", "\ud800"))],
-    *[(name, kind, set_((name,), value)) for name in ("executed_element", "program_component") for kind, value in (
-        ("none", None), ("list", []), ("text", "a"), ("empty", {}), ("inside", {"element1": [], "performance": 3}))],
-]  # fmt: skip
+    *[
+        (".".join(path), kind, set_(path, value))
+        for path in (
+            ("total_segment_score",),
+            ("total_element_score",),
+            ("factor",),
+            (*ELEMENT, "bv"),
+            (*ELEMENT, "goe"),
+            ("program_component", "performance", "score_of_pannel"),
+        )
+        for kind, value in NOT_A_NUMBER.items()
+        if isinstance(value, int | float | str | list | dict | None)
+        and kind != "text"  # a number in quotes is read
+        and (kind, path[-1]) != ("negative", "goe")
+    ],
+    *[
+        ("time", kind, set_((*ELEMENT, "time"), value))
+        for kind, value in (
+            ("none", None),
+            ("number", 25),
+            ("reversed", "25-0"),
+            ("words", "a-b,c-d"),
+            ("long", "1" * 500 + "-1,1-2"),
+            ("negative", "0--5,0-9"),
+            ("digits", "٠-٥,٠-٩"),
+            ("empty", ""),
+            ("list", ["0-5", "0-9"]),
+        )
+    ],
+    *[
+        ("element", kind, set_((*ELEMENT, "element"), value))
+        for kind, value in (
+            ("none", None),
+            ("number", 3),
+            ("empty", ""),
+            ("lines", "3A\n+2T"),
+            ("blank", " "),
+            ("half a letter", "\ud800"),
+        )
+    ],
+    *[
+        (name, kind, set_((name,), value))
+        for name in ("executed_element", "program_component")
+        for kind, value in (
+            ("none", None),
+            ("list", []),
+            ("text", "a"),
+            ("empty", {}),
+            ("inside", {"element1": [], "performance": 3}),
+        )
+    ],
+]
 TEXTS = {
     "twice": lambda text: text.replace('"factor":', '"factor": 7, "factor":', 1),
     "twice inside": lambda text: text.replace('"bv":', '"bv": 99.5, "bv":', 1),
@@ -340,11 +524,16 @@ TEXTS = {
     "1e999": lambda text: text.replace('"total_segment_score": ', '"total_segment_score": 1e999, "x": ', 1),
     "digits": lambda text: text.replace('"factor": ', f'"factor": {"1" * 5000}, "x": ', 1),
     "deep": lambda text: text.replace('"factor": ', '"x": ' + "[" * 100_000 + "]" * 100_000 + ', "factor": ', 1),
-    "more": lambda text: text + "{}", "cut": lambda text: text[: len(text) // 2], "empty": lambda text: "",
+    "more": lambda text: text + "{}",
+    "cut": lambda text: text[: len(text) // 2],
+    "empty": lambda text: "",
     "latin": lambda text: text.replace('"competition": "', '"competition": "é', 1).encode("latin-1"),
-    "wide": lambda text: text.encode("utf-16"), "comment": lambda text: "// a\n" + text,
-    "zeros": lambda text: bytes(99), "list": lambda text: f"[{text}]", "quotes": lambda text: text.replace('"', "'"),
-}  # fmt: skip
+    "wide": lambda text: text.encode("utf-16"),
+    "comment": lambda text: "// a\n" + text,
+    "zeros": lambda text: bytes(99),
+    "list": lambda text: f"[{text}]",
+    "quotes": lambda text: text.replace('"', "'"),
+}
 
 
 @pytest.mark.parametrize("field, kind, change", OBJECTS, ids=ids(OBJECTS))

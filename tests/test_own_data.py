@@ -230,12 +230,20 @@ def test_a_broken_video_stops_or_is_left_out_on_request(videos, monkeypatch, spa
     assert bad["id"] not in {r.key for r in data.records}
 
 
-@pytest.mark.parametrize(("change", "fault"), [
-    (lambda rows: rows[0].update(group="floor") or [r.update(group="") for r in rows[1:]], "has no group"),
-    (lambda rows: [r.update(score="7") for r in rows if r["split"] == "test"], "two different test scores of group"),
-    (lambda rows: [r.update(score="") for r in rows if r["split"] == "train" and r["group"] == "beam"],
-     "two different train scores of group 'beam'"),
-])  # fmt: skip
+@pytest.mark.parametrize(
+    ("change", "fault"),
+    [
+        (lambda rows: rows[0].update(group="floor") or [r.update(group="") for r in rows[1:]], "has no group"),
+        (
+            lambda rows: [r.update(score="7") for r in rows if r["split"] == "test"],
+            "two different test scores of group",
+        ),
+        (
+            lambda rows: [r.update(score="") for r in rows if r["split"] == "train" and r["group"] == "beam"],
+            "two different train scores of group 'beam'",
+        ),
+    ],
+)
 def test_a_folder_that_cannot_be_learned_is_refused(sequences, change, fault, capsys):
     rows = read_rows(sequences)
     change(rows)

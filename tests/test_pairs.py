@@ -23,10 +23,13 @@ def stored(monkeypatch):
     draw = np.random.default_rng(0)
     true = draw.normal(size=VIDEOS)
     tables = {
-        (system, column, seed): pd.DataFrame({"key": range(VIDEOS), "score": true,
-                                              "predicted": true + noise * draw.normal(size=VIDEOS)})
-        for system, noise in (("A", 0.3), ("B", 1.5)) for column in ("10%", "20%") for seed in range(SEEDS)
-    }  # fmt: skip
+        (system, column, seed): pd.DataFrame(
+            {"key": range(VIDEOS), "score": true, "predicted": true + noise * draw.normal(size=VIDEOS)}
+        )
+        for system, noise in (("A", 0.3), ("B", 1.5))
+        for column in ("10%", "20%")
+        for seed in range(SEEDS)
+    }
     monkeypatch.setattr(pairs, "predictions", lambda key: tables[key])
     return tables, {key: key for key in tables}
 
@@ -70,10 +73,15 @@ def test_keys_of_two_parts_give_their_first(stored):
 
 @pytest.mark.parametrize(
     ("seeds", "videos", "said"),
-    [((0.1, 0.3), (0.1, 0.2), "supported"), ((-0.3, -0.1), (-0.2, -0.1), "contradicted"),
-     ((-0.1, 0.3), (0.1, 0.2), "undecided"), ((0.1, 0.3), (-0.1, 0.2), "undecided"),
-     ((float("nan"), float("nan")), (0.1, 0.2), "undecided"), ((0.1, 0.3), (-0.2, -0.1), "undecided")],
-)  # fmt: skip
+    [
+        ((0.1, 0.3), (0.1, 0.2), "supported"),
+        ((-0.3, -0.1), (-0.2, -0.1), "contradicted"),
+        ((-0.1, 0.3), (0.1, 0.2), "undecided"),
+        ((0.1, 0.3), (-0.1, 0.2), "undecided"),
+        ((float("nan"), float("nan")), (0.1, 0.2), "undecided"),
+        ((0.1, 0.3), (-0.2, -0.1), "undecided"),
+    ],
+)
 def test_verdicts_ask_both_intervals(seeds, videos, said):
     found = Paired(0.0, *seeds, *videos)
     turned = {"supported": "contradicted", "contradicted": "supported"}.get(said, said)

@@ -43,9 +43,16 @@ def test_what_is_no_folder_is_named_with_what_it_is(tmp_path, monkeypatch):
     os.mkfifo(tmp_path / "pipe")
     (tmp_path / "link").symlink_to(tmp_path / "gone")
     (tmp_path / "round").symlink_to(tmp_path / "round")
-    cases = {"records.csv": "but a file: ", "mtl-aqa.zip": "unpack it", "pipe": "a pipe", "gone": "is no folder: ",
-             "link": "leads nowhere", "round": "leads nowhere", "records.csv/x": "is no folder",
-             "x" * 300: "is no folder, but out of reach"}  # fmt: skip
+    cases = {
+        "records.csv": "but a file: ",
+        "mtl-aqa.zip": "unpack it",
+        "pipe": "a pipe",
+        "gone": "is no folder: ",
+        "link": "leads nowhere",
+        "round": "leads nowhere",
+        "records.csv/x": "is no folder",
+        "x" * 300: "is no folder, but out of reach",
+    }
     for name, word in cases.items():
         monkeypatch.setenv("SAPNET_DATA", str(tmp_path / name))
         refused(paths.data_root, "SAPNET_DATA=", name, "is no folder", word)
@@ -62,8 +69,15 @@ def test_weights_are_a_file_with_something_in_it(tmp_path, monkeypatch, variable
     (tmp_path / "folder" / "rgb.pt").write_bytes(b"\x80\x02weights")
     os.mkfifo(tmp_path / "pipe.pt")
     (tmp_path / "link.pt").symlink_to("gone.pt")
-    cases = {"empty.pt": "an empty file", "page.pt": "a web page", "lfs.pt": "git lfs pull", "pipe.pt": "a pipe",
-             "folder": "which holds rgb.pt", "gone.pt": "is no file: ", "link.pt": "leads nowhere"}  # fmt: skip
+    cases = {
+        "empty.pt": "an empty file",
+        "page.pt": "a web page",
+        "lfs.pt": "git lfs pull",
+        "pipe.pt": "a pipe",
+        "folder": "which holds rgb.pt",
+        "gone.pt": "is no file: ",
+        "link.pt": "leads nowhere",
+    }
     for name, word in cases.items():
         monkeypatch.setenv(variable, str(tmp_path / name))
         refused(WEIGHTS[variable], f"{variable}=", name, word)
@@ -89,9 +103,15 @@ def test_kinds_of_files_are_told_by_how_they_begin(tmp_path):
     with zipfile.ZipFile(tmp_path / "plain", "w") as archive:
         archive.writestr("archive/data.pkl", "x")
     assert found_at(tmp_path / "book") == "an Excel workbook" and found_at(tmp_path / "plain") == "a zip archive"
-    for content, kind in ((b"", "empty"), (b"%PDF-1.7", "PDF"), (b"\xd0\xcf\x11\xe0\xa1\xb1\x1a\xe1", "old Excel"),
-                          (b"\xef\xbb\xbf <HTML>", "web page"), (b"<?xml version", "XML"), (b"\x1f\x8b\x08", "gzip"),
-                          (b"SQLite format 3\x00", "SQLite")):  # fmt: skip
+    for content, kind in (
+        (b"", "empty"),
+        (b"%PDF-1.7", "PDF"),
+        (b"\xd0\xcf\x11\xe0\xa1\xb1\x1a\xe1", "old Excel"),
+        (b"\xef\xbb\xbf <HTML>", "web page"),
+        (b"<?xml version", "XML"),
+        (b"\x1f\x8b\x08", "gzip"),
+        (b"SQLite format 3\x00", "SQLite"),
+    ):
         assert kind in content_kind(content)
     for content in (b"id,path,score,split\n", "\ufeffid,path".encode(), b"PKW,path\n", b"\x80\x02}q"):
         assert content_kind(content) == ""

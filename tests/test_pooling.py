@@ -31,8 +31,12 @@ OTHER_POOLS = {"long": ((5, 1, 4), (3, 2, 3)), "thinning": ((1, 1, 1), (2, 3, 1)
 # (B, C, T, H, W): more cells and more channels than one program makes, odd sizes, channels of no power of 2, one cell
 SHAPES = [(2, 8, 3, 7, 9), (1, 70, 2, 13, 11), (1, 3, 1, 1, 1)]
 DTYPES = {"float32": torch.float32, "bfloat16": torch.bfloat16, "float16": torch.float16}
-CASES = [*product(I3D_POOLS, SHAPES, ["float32", "bfloat16"]), *product(OTHER_POOLS, SHAPES, ["float32"]),
-         ("Mixed_4b", SHAPES[1], "float16"), ("Mixed_4b", SHAPES[1], "float32, channels first")]  # fmt: skip
+CASES = [
+    *product(I3D_POOLS, SHAPES, ["float32", "bfloat16"]),
+    *product(OTHER_POOLS, SHAPES, ["float32"]),
+    ("Mixed_4b", SHAPES[1], "float16"),
+    ("Mixed_4b", SHAPES[1], "float32, channels first"),
+]
 
 
 def padded_pool(x: torch.Tensor, kernel, stride) -> torch.Tensor:
@@ -49,9 +53,15 @@ def some_maps(shape, dtype: torch.dtype) -> torch.Tensor:
 
 @pytest.mark.parametrize(
     "size,kernel,stride,pads",
-    [(112, 7, 2, (2, 3)), (113, 7, 2, (3, 3)), (56, 3, 2, (0, 1)), (57, 3, 2, (1, 1)),
-     (7, 2, 2, (0, 1)), (4, 2, 2, (0, 0))],
-)  # fmt: skip
+    [
+        (112, 7, 2, (2, 3)),
+        (113, 7, 2, (3, 3)),
+        (56, 3, 2, (0, 1)),
+        (57, 3, 2, (1, 1)),
+        (7, 2, 2, (0, 1)),
+        (4, 2, 2, (0, 0)),
+    ],
+)
 def test_same_padding_puts_the_odd_zero_at_the_back(size, kernel, stride, pads):
     assert same_padding(size, kernel, stride) == pads
 
@@ -97,14 +107,25 @@ def interpreted() -> dict:
     fused.pool = lambda x, kernel, stride: (calls.update([f"{kernel} {stride}"]), pool(x, kernel, stride))[1]
     video = torch.randint(256, (1, 9, 3, 45, 40), dtype=torch.uint8, generator=torch.Generator().manual_seed(0))
     same = torch.equal(fused.features(video, "dense"), plain.features(video, "dense"))
-    return {"wrong": [case for case in CASES if not right(*case)], "special": special, "features": same,
-            "digest": fused.digest == plain.digest, "calls": calls}  # fmt: skip
+    return {
+        "wrong": [case for case in CASES if not right(*case)],
+        "special": special,
+        "features": same,
+        "digest": fused.digest == plain.digest,
+        "calls": calls,
+    }
 
 
 @needs_triton
 def test_the_kernel_is_the_pool_and_changes_no_feature():
-    done = subprocess.run([sys.executable, __file__], cwd=ROOT, capture_output=True, text=True, check=False,
-                          env={**os.environ, "TRITON_INTERPRET": "1", "PYTHONPATH": str(ROOT)})  # fmt: skip
+    done = subprocess.run(
+        [sys.executable, __file__],
+        cwd=ROOT,
+        capture_output=True,
+        text=True,
+        check=False,
+        env={**os.environ, "TRITON_INTERPRET": "1", "PYTHONPATH": str(ROOT)},
+    )
     assert done.returncode == 0, done.stderr
     found = json.loads(done.stdout)
     assert found["wrong"] == []

@@ -61,8 +61,16 @@ def test_every_kind_of_file_holds_all_hashes(figures, declared, capsys):
         assert read_record(figures / f"fig07.{kind}")["hashes"] == hashes
         code, printed = answer(figures, capsys, f"fig07.{kind}")
         assert code == 0 and "current (3 trials are as declared, features in" in printed.out
-    for part in ("twins of drawn annotations", "quick", "0, 1, 2", *hashes, "commit", "torch", "./runall.sh --only 12",
-                 "0 of 3 lie in runs/trials"):  # fmt: skip
+    for part in (
+        "twins of drawn annotations",
+        "quick",
+        "0, 1, 2",
+        *hashes,
+        "commit",
+        "torch",
+        "./runall.sh --only 12",
+        "0 of 3 lie in runs/trials",
+    ):
         assert part in printed.out
     (figures.parent / "runs" / "trials" / f"finediving-sap-net-{hashes[0]}").mkdir(parents=True)
     assert "1 of 3 lie in runs/trials" in answer(figures, capsys)[1].out
@@ -148,8 +156,12 @@ def test_where_nothing_can_be_compared_it_says_so(figures, declared, capsys, tmp
     save("fig08")
     save("fig07", declared.values(), source="videos")
     save("fig07_more", declared.values(), weights={"I3D": "0" * 12})
-    reasons = {"own_scatter": "no trials are declared for 'own_scatter'", "fig08": "its record lists no trials",
-               "fig07": "made from videos, in use are twins", "fig07_more": "made with other weights"}  # fmt: skip
+    reasons = {
+        "own_scatter": "no trials are declared for 'own_scatter'",
+        "fig08": "its record lists no trials",
+        "fig07": "made from videos, in use are twins",
+        "fig07_more": "made with other weights",
+    }
     for name, why in reasons.items():
         code, printed = answer(figures, capsys, f"{name}.png")
         assert code == 0 and f"not decided ({why}" in " ".join(printed.out.split())
@@ -158,8 +170,16 @@ def test_where_nothing_can_be_compared_it_says_so(figures, declared, capsys, tmp
 
 
 def test_stems_name_their_declaration():
-    names = {"table01": ("I",), "table02_curves": ("II",), "table06": ("VI",), "fig07": ("fig07",), "table09": (),
-             "decisions": ("decisions",), "tables_differences": ("I", "II"), "own_results": ()}  # fmt: skip
+    names = {
+        "table01": ("I",),
+        "table02_curves": ("II",),
+        "table06": ("VI",),
+        "fig07": ("fig07",),
+        "table09": (),
+        "decisions": ("decisions",),
+        "tables_differences": ("I", "II"),
+        "own_results": (),
+    }
     assert {stem: provenance.declared_names(stem) for stem in names} == names
 
 
@@ -179,8 +199,10 @@ def png(*chunks: tuple[bytes, bytes]) -> bytes:
 
 
 def svg(description: str, doctype: str = "") -> bytes:
-    return (f'<?xml version="1.0"?>{doctype}<svg xmlns:dc="http://purl.org/dc/elements/1.1/"><metadata>'
-            f"<dc:description>{description}</dc:description></metadata></svg>").encode()  # fmt: skip
+    return (
+        f'<?xml version="1.0"?>{doctype}<svg xmlns:dc="http://purl.org/dc/elements/1.1/"><metadata>'
+        f"<dc:description>{description}</dc:description></metadata></svg>"
+    ).encode()
 
 
 GOOD = {"source": "twins", "profile": "quick"}

@@ -18,10 +18,13 @@ from sapnet_core import report
 from sapnet_core.report.tables import flat, interval_half_width
 from sapnet_core.report.widgets import is_live
 
-PAPER = pd.DataFrame({
-    "system": ["I3D+MLP", "SAP-Net (Ours)"] * 2, "column": ["10%", "10%", "supervised", "supervised"],
-    "rho": [0.618, 0.798, 0.892, 0.951],
-})  # fmt: skip
+PAPER = pd.DataFrame(
+    {
+        "system": ["I3D+MLP", "SAP-Net (Ours)"] * 2,
+        "column": ["10%", "10%", "supervised", "supervised"],
+        "rho": [0.618, 0.798, 0.892, 0.951],
+    }
+)
 FLOORS = pd.DataFrame({"system": ["mean", "difficulty alone", "ceiling: true quality"], "rho": [math.nan, 0.56, 0.99]})
 
 
@@ -141,9 +144,11 @@ def test_check_prints_its_verdict_or_raises(capsys):
     report.check("softmax", torch.tensor([0.5, 0.5]), [0.5, 0.5000001], 1e-6)
     report.check("name", "sap", "sap")
     assert capsys.readouterr().out.splitlines() == [
-        "✓ Eq. 12: 0.8000 vs 0.8000", "✓ videos: 480 vs 480",
-        "✓ softmax: 2 values vs reference, all within 1e-06", "✓ name: sap vs sap",
-    ]  # fmt: skip
+        "✓ Eq. 12: 0.8000 vs 0.8000",
+        "✓ videos: 480 vs 480",
+        "✓ softmax: 2 values vs reference, all within 1e-06",
+        "✓ name: sap vs sap",
+    ]
     bad = [(0.8, 0.9, 0.01), ([1.0, 2.0], [1.0, 2.5], 0.1), ([1.0], [1.0, 1.0], 1), (math.nan, 1.0, 9), ("a", "b", 0)]
     for measured, expected, tolerance in bad:
         with pytest.raises(AssertionError, match="✗ bad"):

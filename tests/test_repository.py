@@ -18,24 +18,93 @@ from sapnet_core import notebooks, paths
 ROOT = paths.root()
 PROJECT = tomllib.loads((ROOT / "pyproject.toml").read_text(encoding="utf-8"))["project"]
 CORE = sorted((ROOT / "sapnet_core").rglob("*.py"))
-TOP_LEVEL = {"README.md", "runall.sh", "environment.yml", "pyproject.toml", "LICENSE", "CITATION.cff",
-             "notebooks", "sapnet_core", "figures", "tests"}  # fmt: skip
+TOP_LEVEL = {
+    "README.md",
+    "runall.sh",
+    "environment.yml",
+    "pyproject.toml",
+    "LICENSE",
+    "CITATION.cff",
+    "notebooks",
+    "sapnet_core",
+    "figures",
+    "tests",
+}
 
 # Floors from the ground up; an import may only go to the same floor or below. The longest name counts: the feature
 # store lies among the data and stands on the backbone.
 FLOORS = [
-    {"", "archives", "arguments", "command_line", "cores", "disk", "file_kinds", "paths", "profiles", "progress",
-     "sealed", "storage", "threads", "metrics", "evidence", "paper", "embedded", "values", "restricted_pickle",
-     "torch_files", "workers"},
+    {
+        "",
+        "archives",
+        "arguments",
+        "command_line",
+        "cores",
+        "disk",
+        "file_kinds",
+        "paths",
+        "profiles",
+        "progress",
+        "sealed",
+        "storage",
+        "threads",
+        "metrics",
+        "evidence",
+        "paper",
+        "embedded",
+        "values",
+        "restricted_pickle",
+        "torch_files",
+        "workers",
+    },
     {"data", "actors", "sim"},
-    {"detector", "tracking", "clipwise", "backbone", "pooling", "triton_pool", "stem", "winograd", "kinetics", "c3d",
-     "video_swin", "pseudo_labels", "parsing", "contrast", "regression", "losses", "sapnet", "endtoend", "segmentation",
-     "attention_maps"},
-    {"data.footage", "data.views", "data.backbones", "data.extraction", "data.features", "data.sequences",
-     "sim.example", "pretrain", "detector_training"},
+    {
+        "detector",
+        "tracking",
+        "clipwise",
+        "backbone",
+        "pooling",
+        "triton_pool",
+        "stem",
+        "winograd",
+        "kinetics",
+        "c3d",
+        "video_swin",
+        "pseudo_labels",
+        "parsing",
+        "contrast",
+        "regression",
+        "losses",
+        "sapnet",
+        "endtoend",
+        "segmentation",
+        "attention_maps",
+    },
+    {
+        "data.footage",
+        "data.views",
+        "data.backbones",
+        "data.extraction",
+        "data.features",
+        "data.sequences",
+        "sim.example",
+        "pretrain",
+        "detector_training",
+    },
     {"keep", "training", "methods", "selection", "executors"},
-    {"trials", "fitting", "systems", "results", "experiments", "ledger", "claims", "calibrate", "tuning", "benchmarks",
-     "roofline"},
+    {
+        "trials",
+        "fitting",
+        "systems",
+        "results",
+        "experiments",
+        "ledger",
+        "claims",
+        "calibrate",
+        "tuning",
+        "benchmarks",
+        "roofline",
+    },
     {"provenance", "report", "kernels", "inputs", "runner", "notebooks"},
 ]
 
@@ -82,8 +151,9 @@ def test_imports_point_downward(file):
             names = [f"{node.module}.{alias.name}" for alias in node.names]
         for name in names:
             target = name.removeprefix("sapnet_core").lstrip(".")
-            while target and not any((ROOT / "sapnet_core" / target.replace(".", "/")).with_suffix(s).exists()
-                                     for s in ("", ".py")):  # fmt: skip
+            while target and not any(
+                (ROOT / "sapnet_core" / target.replace(".", "/")).with_suffix(s).exists() for s in ("", ".py")
+            ):
                 target = target.rpartition(".")[0]
             if name.startswith("sapnet_core"):
                 assert floor(target) <= own, f"{module_name(file)} imports {target}, which stands above it"
@@ -124,8 +194,10 @@ def test_readme_shows_the_stored_table():
         return [line for line in text.splitlines() if line.startswith("|")]
 
     tracked()
-    readme, table = (subprocess.check_output(["git", "show", f"HEAD:{name}"], cwd=ROOT, text=True, encoding="utf-8")
-                     for name in ("README.md", "figures/table01.md"))  # fmt: skip
+    readme, table = (
+        subprocess.check_output(["git", "show", f"HEAD:{name}"], cwd=ROOT, text=True, encoding="utf-8")
+        for name in ("README.md", "figures/table01.md")
+    )
     shown = readme.split("<!-- figures/table01.md -->")[1].split("<!-- end -->")[0]
     assert rows(shown) and rows(shown) == rows(table)
 
@@ -146,8 +218,14 @@ def house(tmp_path):
 def run(house: Path, *arguments: str, **environment: str) -> subprocess.CompletedProcess:
     drop = ("SAPNET", "CONDA", "VIRTUAL", "PYTEST", "PYTHONPATH")
     keep = {k: v for k, v in os.environ.items() if not k.startswith(drop)}
-    return subprocess.run([shutil.which("bash"), "runall.sh", *arguments], cwd=house, env={**keep, **environment},
-                          capture_output=True, text=True, check=False)  # fmt: skip
+    return subprocess.run(
+        [shutil.which("bash"), "runall.sh", *arguments],
+        cwd=house,
+        env={**keep, **environment},
+        capture_output=True,
+        text=True,
+        check=False,
+    )
 
 
 @pytest.mark.parametrize("good", [True, False])

@@ -59,19 +59,22 @@ def test_columns_are_found_by_name_and_split_at_any_white_space(lists):
     assert lists(turned) == before and len(before) == 16
 
 
-@pytest.mark.parametrize("line, fault", [
-    ("Ball_900 10.0 8.0 18.5 0.0 92", "Total_Score 18.5 is not 10 . 8 - 0"),
-    ("Ball_900 10.0 8.0 18.0 0.3 92", "Total_Score 18 is not 10 . 8 - 0.3"),
-    ("Rope_001 10.0 8.0 18.0 0.0 92", "'Rope_001' is no apparatus"),
-    ("Ball_../x 10.0 8.0 18.0 0.0 92", "no apparatus and number"),
-    ("Ball_900 ten 8.0 18.0 0.0 92", "Difficulty_Score 'ten' is no number"),
-    ("Ball_900 nan 8.0 18.0 0.0 92", "Difficulty_Score 'nan' is no number"),
-    ("Ball_900 10.0 8.0 18.0 0.0 inf", "Video_length 'inf' is no number"),
-    ("Ball_900 10.0 8.0 18.0 0.0 -5", "Video_length '-5' is no number"),
-    ("Ball_900 10.0 8.0 18.0 0.0 0", "Video_length 0 is no length"),
-    ("Ball_900 10.0 8.0 18.0 0.0", "5 columns, the header has 6"),
-    ("Ball_001 10.0 8.0 18.0 0.0 92", "stands twice"),
-])  # fmt: skip
+@pytest.mark.parametrize(
+    "line, fault",
+    [
+        ("Ball_900 10.0 8.0 18.5 0.0 92", "Total_Score 18.5 is not 10 . 8 - 0"),
+        ("Ball_900 10.0 8.0 18.0 0.3 92", "Total_Score 18 is not 10 . 8 - 0.3"),
+        ("Rope_001 10.0 8.0 18.0 0.0 92", "'Rope_001' is no apparatus"),
+        ("Ball_../x 10.0 8.0 18.0 0.0 92", "no apparatus and number"),
+        ("Ball_900 ten 8.0 18.0 0.0 92", "Difficulty_Score 'ten' is no number"),
+        ("Ball_900 nan 8.0 18.0 0.0 92", "Difficulty_Score 'nan' is no number"),
+        ("Ball_900 10.0 8.0 18.0 0.0 inf", "Video_length 'inf' is no number"),
+        ("Ball_900 10.0 8.0 18.0 0.0 -5", "Video_length '-5' is no number"),
+        ("Ball_900 10.0 8.0 18.0 0.0 0", "Video_length 0 is no length"),
+        ("Ball_900 10.0 8.0 18.0 0.0", "5 columns, the header has 6"),
+        ("Ball_001 10.0 8.0 18.0 0.0 92", "stands twice"),
+    ],
+)
 def test_a_bad_line_is_named(lists, line, fault):
     with pytest.raises(AnnotationError, match=f"train.txt: line 14: .*{fault}.*: (use|download) ") as error:
         lists(lambda text: text + line + "\n")

@@ -84,11 +84,16 @@ def test_points_are_distributed_as_in_the_real_set(official, tmp_path, apparatus
         difficulty, execution, penalty, score = values(records, "difficulty", "execution", "penalty", "score")
         frames = torch.tensor([record.frames for record in records], dtype=torch.float64) / 250
         return {
-            "difficulty": difficulty.mean(), "its spread": difficulty.std(), "execution": execution.mean(),
-            "its tail": execution.quantile(0.05), "score": score.mean(), "score's spread": score.std(),
-            "correlation": 3 * spearman(difficulty, execution), "penalized": 3 * (penalty > 0).double().mean(),
+            "difficulty": difficulty.mean(),
+            "its spread": difficulty.std(),
+            "execution": execution.mean(),
+            "its tail": execution.quantile(0.05),
+            "score": score.mean(),
+            "score's spread": score.std(),
+            "correlation": 3 * spearman(difficulty, execution),
+            "penalized": 3 * (penalty > 0).double().mean(),
             "seconds": frames.mean(),
-        }  # fmt: skip
+        }
 
     real, mine = facts(official), []
     for seed in range(3):
@@ -112,10 +117,18 @@ def test_programs_and_sexes_in_proportion(skated):
     records, _ = skated
     counts = Counter(record.action for record in records)
     groups = Counter((record.group, record.split) for record in records)
-    assert {key: abs(count - want) <= 1 for key, count, want in (
-        (key, groups[key], want / 5) for key, want in {
-            ("SP", "train"): 583, ("SP", "test"): 146, ("FS", "train"): 350, ("FS", "test"): 88}.items()
-    )} == dict.fromkeys(groups, True)  # fmt: skip
+    assert {
+        key: abs(count - want) <= 1
+        for key, count, want in (
+            (key, groups[key], want / 5)
+            for key, want in {
+                ("SP", "train"): 583,
+                ("SP", "test"): 146,
+                ("FS", "train"): 350,
+                ("FS", "test"): 88,
+            }.items()
+        )
+    } == dict.fromkeys(groups, True)
     assert 0.4 < (counts["men SP"] + counts["men FS"]) / len(records) < 0.6
 
 
@@ -181,10 +194,16 @@ def test_tes_and_pcs_go_together_but_are_not_the_same(skated, action):
     assert 0.35 < spearman(tes, pcs) < 0.85
 
 
-@pytest.mark.parametrize("mark, group, least, most", [
-    # the extremes that public code normalizes by: every real routine lies within
-    ("tes", "SP", 16.68, 65.98), ("tes", "FS", 30.37, 129.14), ("pcs", "SP", 18.74, 48.47), ("pcs", "FS", 38.75, 95.84),
-])  # fmt: skip
+@pytest.mark.parametrize(
+    "mark, group, least, most",
+    [
+        # the extremes that public code normalizes by: every real routine lies within
+        ("tes", "SP", 16.68, 65.98),
+        ("tes", "FS", 30.37, 129.14),
+        ("pcs", "SP", 18.74, 48.47),
+        ("pcs", "FS", 38.75, 95.84),
+    ],
+)
 def test_points_have_the_range_of_real_ones(skated, mark, group, least, most):
     points = values([record for record in skated[0] if record.group == group], mark)[0]
     assert points.min() > 0.8 * least and points.max() < 1.1 * most

@@ -63,8 +63,10 @@ def test_failure_keeps_the_earlier_output_and_the_next_notebook_runs(house):
 
 def test_notebooks_side_by_side_know_what_each_made_and_a_failed_one_draws_nothing(house):
     names = ("00_first.ipynb", "01_second.ipynb", "02_bad.ipynb", "a2_speed.ipynb")
-    books = [build(house / "notebooks" / name, DRAW.replace("fig99", f"fig{number}"), *["1 / 0"] * ("bad" in name))
-             for number, name in enumerate(names)]  # fmt: skip
+    books = [
+        build(house / "notebooks" / name, DRAW.replace("fig99", f"fig{number}"), *["1 / 0"] * ("bad" in name))
+        for number, name in enumerate(names)
+    ]
     said = []
     outcomes = runner.run_all(books, {"profile": "quick"}, house / "out", said.append, jobs=2)
     made = [(f"fig{number}_quick.csv",) for number in range(4)]
@@ -172,29 +174,47 @@ def refused(capsys, *arguments) -> str:
     return err
 
 
-@pytest.mark.parametrize("arguments, words", [
-    (["--only", "no-such"], ["no notebook starts with 'no-such'", "00_start_here"]), (["--only", ""], ["--only"]),
-    *((["--jobs", jobs], ["--jobs", jobs, "whole number"]) for jobs in ("0", "-1", "x", "1.5", "")),
-    (["--profile", "huge"], ["--profile", "huge", "quick"]), (["--split", "bar"], ["--split", "bar", "interleaved"]),
-    (["--split", "ordered"], ["--split ordered", "FineFS"]), (["--data", ""], ["--data"]),
-    (["--data", "no-such-folder"], ["no-such-folder", "is no folder"]), (["--dask", "nonsense"], ["--dask", "tcp://"]),
-    (["--dask", "tcp://127.0.0.1:9"], ["no Dask scheduler answers"]), (["--devise", "cpu"], ["--devise"]),
-    (["tset"], ["tset"]), (["--skip-bad", "yes"], ["yes"])])  # fmt: skip
+@pytest.mark.parametrize(
+    "arguments, words",
+    [
+        (["--only", "no-such"], ["no notebook starts with 'no-such'", "00_start_here"]),
+        (["--only", ""], ["--only"]),
+        *((["--jobs", jobs], ["--jobs", jobs, "whole number"]) for jobs in ("0", "-1", "x", "1.5", "")),
+        (["--profile", "huge"], ["--profile", "huge", "quick"]),
+        (["--split", "bar"], ["--split", "bar", "interleaved"]),
+        (["--split", "ordered"], ["--split ordered", "FineFS"]),
+        (["--data", ""], ["--data"]),
+        (["--data", "no-such-folder"], ["no-such-folder", "is no folder"]),
+        (["--dask", "nonsense"], ["--dask", "tcp://"]),
+        (["--dask", "tcp://127.0.0.1:9"], ["no Dask scheduler answers"]),
+        (["--devise", "cpu"], ["--devise"]),
+        (["tset"], ["tset"]),
+        (["--skip-bad", "yes"], ["yes"]),
+    ],
+)
 def test_command_line_says_what_is_wrong_before_any_work(house, capsys, arguments, words):
     said = refused(capsys, *arguments)
     assert all(word in said for word in words), said
     assert not (house / "runs").exists() and not list((house / "figures").iterdir())
 
 
-@pytest.mark.parametrize("name, value, words", [
-    *(("SAPNET_JOBS", jobs, ["whole number"]) for jobs in ("0", "-2", "abc", "1.5")),
-    ("SAPNET_SPLIT", "bar", ["random"]),
-    ("SAPNET_SKIP_BAD", "maybe", ["1 or 0"]), ("SAPNET_CHECKPOINT", "abc", ["seconds"]),
-    ("SAPNET_CHECKPOINT", "-1", ["60"]), ("SAPNET_DASK", "nonsense", ["tcp://"]),
-    ("SAPNET_DATA", "/no/such", ["is no folder"]), ("SAPNET_I3D", "/no/such", ["is no file"]),
-    ("SAPNET_RUNS", "/etc/passwd", ["no folder"]), ("SAPNET_FIGURES", "/etc/passwd", ["no folder"]),
-    ("SAPNET_RUNS", "/etc/passwd/runs", ["written"]), ("SAPNET_RUNS", "/tmp/" + "x" * 300, ["written"]),
-])  # fmt: skip
+@pytest.mark.parametrize(
+    "name, value, words",
+    [
+        *(("SAPNET_JOBS", jobs, ["whole number"]) for jobs in ("0", "-2", "abc", "1.5")),
+        ("SAPNET_SPLIT", "bar", ["random"]),
+        ("SAPNET_SKIP_BAD", "maybe", ["1 or 0"]),
+        ("SAPNET_CHECKPOINT", "abc", ["seconds"]),
+        ("SAPNET_CHECKPOINT", "-1", ["60"]),
+        ("SAPNET_DASK", "nonsense", ["tcp://"]),
+        ("SAPNET_DATA", "/no/such", ["is no folder"]),
+        ("SAPNET_I3D", "/no/such", ["is no file"]),
+        ("SAPNET_RUNS", "/etc/passwd", ["no folder"]),
+        ("SAPNET_FIGURES", "/etc/passwd", ["no folder"]),
+        ("SAPNET_RUNS", "/etc/passwd/runs", ["written"]),
+        ("SAPNET_RUNS", "/tmp/" + "x" * 300, ["written"]),
+    ],
+)
 def test_a_variable_that_cannot_be_used_is_named_before_any_work(house, monkeypatch, capsys, name, value, words):
     monkeypatch.setenv(name, value)
     said = refused(capsys, "--only", "00")

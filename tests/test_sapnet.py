@@ -271,15 +271,33 @@ def test_a_planted_score_is_learned():
         assert curve[-1][term] < 0.9 * curve[0][term]
 
 
-@pytest.mark.parametrize("name, values", {
-    "K": (0, -1, 3.5, 3.0, "3", True, None), "M": (2, 97, 8.0), "frames": (0, 95, 8.5), "steps": (0, -5, "5"),
-    "grades": (0, -1, 2.5), "kmeans_iterations": (-1, 1.5), "channels": (0, "256"), "clips": (0,),
-    "projection": (0, 1.0), "tau": (-0.1, 1.1, math.nan, math.inf, "0.7", None, True), "iota": (0, -1.0, math.nan),
-    "agreement_sigma": (0.0, -1), "lambda_ubc": (-1.0, math.nan, math.inf, "1"), "lambda_un": (-0.1, None),
-    "lambda_gc": (-1, math.inf), "dropout": (1.0, -0.1, math.nan), "decoder_channels": (0, 12, 8.0),
-    "hidden": ((128,), (128, 0), 128, None, (1.5, 2), "ab"), "parse_labeled": (1, "no", None),
-    "supervise_teacher": (0,), "detach_teacher_groups": ("yes",), "decoder": (None, ["psnet"]),
-}.items())  # fmt: skip
+@pytest.mark.parametrize(
+    "name, values",
+    {
+        "K": (0, -1, 3.5, 3.0, "3", True, None),
+        "M": (2, 97, 8.0),
+        "frames": (0, 95, 8.5),
+        "steps": (0, -5, "5"),
+        "grades": (0, -1, 2.5),
+        "kmeans_iterations": (-1, 1.5),
+        "channels": (0, "256"),
+        "clips": (0,),
+        "projection": (0, 1.0),
+        "tau": (-0.1, 1.1, math.nan, math.inf, "0.7", None, True),
+        "iota": (0, -1.0, math.nan),
+        "agreement_sigma": (0.0, -1),
+        "lambda_ubc": (-1.0, math.nan, math.inf, "1"),
+        "lambda_un": (-0.1, None),
+        "lambda_gc": (-1, math.inf),
+        "dropout": (1.0, -0.1, math.nan),
+        "decoder_channels": (0, 12, 8.0),
+        "hidden": ((128,), (128, 0), 128, None, (1.5, 2), "ab"),
+        "parse_labeled": (1, "no", None),
+        "supervise_teacher": (0,),
+        "detach_teacher_groups": ("yes",),
+        "decoder": (None, ["psnet"]),
+    }.items(),
+)
 def test_settings_of_the_wrong_kind_or_size_are_named(name, values):
     for value in values:
         with pytest.raises(ValueError) as refusal:
@@ -287,8 +305,20 @@ def test_settings_of_the_wrong_kind_or_size_are_named(name, values):
         assert name in str(refusal.value) and "\n" not in str(refusal.value), value
 
 
-@pytest.mark.parametrize("change", [{"tau": 0}, {"tau": 1}, {"K": 1, "M": 1}, {"grades": 1}, {"frames": 8},
-                                    {"steps": 1}, {"kmeans_iterations": 0}, {"iota": 1}, {"lambda_un": 3}])  # fmt: skip
+@pytest.mark.parametrize(
+    "change",
+    [
+        {"tau": 0},
+        {"tau": 1},
+        {"K": 1, "M": 1},
+        {"grades": 1},
+        {"frames": 8},
+        {"steps": 1},
+        {"kmeans_iterations": 0},
+        {"iota": 1},
+        {"lambda_un": 3},
+    ],
+)
 def test_the_ends_of_the_limits_can_be_used(change):
     settings = replace(BASE, **change)
     edges = grade_edges(torch.linspace(0, 1, 50), settings.grades)
@@ -299,12 +329,19 @@ def test_the_ends_of_the_limits_can_be_used(change):
 def test_parts_refuse_what_settings_would():
     x, centers = torch.rand(2, 10, 4), torch.rand(2, 5, 4)
     groups = torch.zeros(2, 3, dtype=torch.long)
-    for call in (lambda: pseudo_labels(x, 0, 3), lambda: pseudo_labels(x, 8.0, 3), lambda: pseudo_labels(x, 8, 0),
-                 lambda: pseudo_labels(x, 8, 2.5), lambda: pseudo_labels(x, 4, 5), lambda: kmeans(x, 3, -1),
-                 lambda: select_states(x, centers, True), lambda: grade_edges(torch.rand(5), 0),
-                 lambda: agreement_confidence(torch.rand(3), torch.rand(3), 0.0),
-                 lambda: l_un(torch.rand(3), torch.rand(3), torch.rand(3), math.nan),
-                 lambda: group_contrast(X_U[:2, :3], groups, X_A[:2, :3], groups, 3, iota=0.0)):  # fmt: skip
+    for call in (
+        lambda: pseudo_labels(x, 0, 3),
+        lambda: pseudo_labels(x, 8.0, 3),
+        lambda: pseudo_labels(x, 8, 0),
+        lambda: pseudo_labels(x, 8, 2.5),
+        lambda: pseudo_labels(x, 4, 5),
+        lambda: kmeans(x, 3, -1),
+        lambda: select_states(x, centers, True),
+        lambda: grade_edges(torch.rand(5), 0),
+        lambda: agreement_confidence(torch.rand(3), torch.rand(3), 0.0),
+        lambda: l_un(torch.rand(3), torch.rand(3), torch.rand(3), math.nan),
+        lambda: group_contrast(X_U[:2, :3], groups, X_A[:2, :3], groups, 3, iota=0.0),
+    ):
         with pytest.raises(ValueError) as refusal:
             call()
         assert "\n" not in str(refusal.value)

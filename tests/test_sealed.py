@@ -17,8 +17,13 @@ META = {"keys": ["a", "b"], "skipped": {"c": "torn"}, "pair": (1, 2.5)}
 
 @pytest.fixture
 def file(tmp_path):
-    tensors = {"x": torch.arange(6.0).reshape(2, 3), "n": torch.ones(2, dtype=torch.int8), "none": torch.empty(0, 3),
-               "one": torch.tensor(3.5), "half": torch.ones(2, 2).bfloat16().T}  # fmt: skip
+    tensors = {
+        "x": torch.arange(6.0).reshape(2, 3),
+        "n": torch.ones(2, dtype=torch.int8),
+        "none": torch.empty(0, 3),
+        "one": torch.tensor(3.5),
+        "half": torch.ones(2, 2).bfloat16().T,
+    }
     return write_sealed(tmp_path / "a.safetensors", tensors, META)
 
 
@@ -104,8 +109,13 @@ def a_device(file):
 
 
 DAMAGE = {
-    "torn": torn, "longer": longer, "huge": huge, "huge header": huge_header, "deep": deep,
-    "empty": lambda file: file.write_bytes(b""), "text": lambda file: file.write_bytes(b"no tensors" * 9),
+    "torn": torn,
+    "longer": longer,
+    "huge": huge,
+    "huge header": huge_header,
+    "deep": deep,
+    "empty": lambda file: file.write_bytes(b""),
+    "text": lambda file: file.write_bytes(b"no tensors" * 9),
     "not UTF-8": lambda file: file.write_bytes((8).to_bytes(8, "little") + b"\xff" * 8),
     "a header of another kind": lambda file: file.write_bytes((2).to_bytes(8, "little") + b"[]"),
     "NaN": lambda file: file.write_bytes((3).to_bytes(8, "little") + b"NaN"),
@@ -118,9 +128,13 @@ DAMAGE = {
     "metadata edited": rewritten(lambda t, m: (t, {**m, "keys": ["a", "z"]})),
     "metadata of another kind": rewritten(lambda t, m: (t, [1])),
     "a seal of another kind": rewritten(lambda t, m: (t, {**m, "seal": 1})),
-    "of another name": of_another_name, "a folder": a_folder, "a pipe": a_pipe, "a device": a_device,
-    "a link that leads nowhere": a_link_that_leads_nowhere, "a link to itself": a_link_to_itself,
-}  # fmt: skip
+    "of another name": of_another_name,
+    "a folder": a_folder,
+    "a pipe": a_pipe,
+    "a device": a_device,
+    "a link that leads nowhere": a_link_that_leads_nowhere,
+    "a link to itself": a_link_to_itself,
+}
 
 
 @pytest.mark.parametrize("name", DAMAGE)

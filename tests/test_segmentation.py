@@ -22,9 +22,20 @@ from sapnet_core.segmentation import (
 )
 
 RECORD = Record(
-    dataset="finediving", key="01-001", event="01", path="x", start=100, end=185, score=80.0, difficulty=3.2,
-    action="407C", judges=(), transitions=(20, 60), subactions=(4, 25, 36), split="train",
-)  # fmt: skip
+    dataset="finediving",
+    key="01-001",
+    event="01",
+    path="x",
+    start=100,
+    end=185,
+    score=80.0,
+    difficulty=3.2,
+    action="407C",
+    judges=(),
+    transitions=(20, 60),
+    subactions=(4, 25, 36),
+    split="train",
+)
 
 
 def draw(*shape, seed=0):
@@ -94,8 +105,9 @@ def test_a_batch_is_its_videos_one_by_one():
 
 def test_temporal_iou_by_hand():
     assert float(temporal_iou(0, 10, 5, 15)) == pytest.approx(5 / 15)
-    assert temporal_iou(torch.tensor([0, 3, 0, 4]), torch.tensor([5, 3, 4, 8]),
-                        torch.tensor([0, 3, 4, 5]), torch.tensor([5, 3, 8, 6])).tolist() == [1, 0, 0, 0.25]  # fmt: skip
+    assert temporal_iou(
+        torch.tensor([0, 3, 0, 4]), torch.tensor([5, 3, 4, 8]), torch.tensor([0, 3, 4, 5]), torch.tensor([5, 3, 8, 6])
+    ).tolist() == [1, 0, 0, 0.25]
 
 
 def test_scores_equal_loops():
@@ -145,8 +157,12 @@ def test_key_frames_cut_where_the_network_resamples():
 
 
 def test_only_records_with_k_subactions_are_kept():
-    records = [RECORD, replace(RECORD, transitions=(3, 9, 70)), replace(RECORD, transitions=()),
-               replace(RECORD, transitions=(5, 70), end=200)]  # fmt: skip
+    records = [
+        RECORD,
+        replace(RECORD, transitions=(3, 9, 70)),
+        replace(RECORD, transitions=()),
+        replace(RECORD, transitions=(5, 70), end=200),
+    ]
     kept, bounds, frames = transition_bounds(records, 3)
     assert kept.tolist() == [True, False, False, True]
     assert bounds.tolist() == [[20, 60], [5, 70]] and frames.tolist() == [85, 100]

@@ -17,8 +17,19 @@ from sapnet_core.selection import choose_step, validation_part
 from sapnet_core.training import fit_steps
 from sapnet_core.trials import Trial, trial_data
 
-SMALL = Trial("finediving", "drawn", "sap-net", 0.5, 0, "score", 40, 12, steps=30, size=64,
-              overrides=(("warmup", 0.0), ("tau", 0.1)))  # fmt: skip
+SMALL = Trial(
+    "finediving",
+    "drawn",
+    "sap-net",
+    0.5,
+    0,
+    "score",
+    40,
+    12,
+    steps=30,
+    size=64,
+    overrides=(("warmup", 0.0), ("tau", 0.1)),
+)
 METHODS = ["mlp", "mlp-ordered", "sap-net"]
 
 
@@ -51,8 +62,9 @@ class Slope(nn.Module):
 def walk(steps: int, looks: int) -> tuple[Fitted, Keep]:
     """A training that goes from w = 3 to below zero, past every slope between."""
     net, keep = Slope(), Keep(looks)
-    curve = fit_steps(net.parameters(), lambda step: {"L_all": (net.w + 3) ** 2}, steps, 0.1, keep=keep,
-                      state=net.state_dict)  # fmt: skip
+    curve = fit_steps(
+        net.parameters(), lambda step: {"L_all": (net.w + 3) ** 2}, steps, 0.1, keep=keep, state=net.state_dict
+    )
     return Fitted(lambda x: net(x).detach(), curve, net), keep
 
 

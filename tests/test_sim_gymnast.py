@@ -22,11 +22,23 @@ RATE = 25.0
 
 def record(group="Ball", difficulty=9.0, execution=7.0, penalty=0.0, seconds=88, **changes):
     values = {
-        "dataset": "rg", "key": f"{group}_001", "event": "", "path": "", "start": 0, "end": round(seconds * RATE),
-        "score": difficulty + execution - penalty, "difficulty": 1.0, "action": group, "judges": (), "transitions": (),
-        "subactions": (), "split": "train", "group": group, "rate": RATE,
+        "dataset": "rg",
+        "key": f"{group}_001",
+        "event": "",
+        "path": "",
+        "start": 0,
+        "end": round(seconds * RATE),
+        "score": difficulty + execution - penalty,
+        "difficulty": 1.0,
+        "action": group,
+        "judges": (),
+        "transitions": (),
+        "subactions": (),
+        "split": "train",
+        "group": group,
+        "rate": RATE,
         "marks": (("difficulty", difficulty), ("execution", execution), ("penalty", penalty)),
-    }  # fmt: skip
+    }
     return Record(**(values | changes))
 
 

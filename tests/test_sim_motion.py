@@ -20,21 +20,33 @@ NUMBERS = sorted({fact.number for fact in DIVES})
 PERFECT = torch.ones(len(FACTORS))
 AT = {name: i for i, name in enumerate(JOINTS)}
 BONES = [
-    ("neck", "head"), ("left shoulder", "right shoulder"), ("left hip", "right hip"),
+    ("neck", "head"),
+    ("left shoulder", "right shoulder"),
+    ("left hip", "right hip"),
     *(
         (f"{side} {a}", f"{side} {b}")
         for side in ("left", "right")
         for a, b in [("shoulder", "elbow"), ("elbow", "wrist"), ("hip", "knee"), ("knee", "ankle"), ("ankle", "toe")]
     ),
-]  # fmt: skip
+]
 
 
 def record(action="107B", transitions=(30, 67), frames=100, **changes):
     values = {
-        "dataset": "finediving", "key": "a", "event": "e", "path": "p", "start": 50, "end": 50 + frames, "score": 70.0,
-        "difficulty": 3.0, "action": action, "judges": (), "transitions": tuple(transitions), "subactions": (),
+        "dataset": "finediving",
+        "key": "a",
+        "event": "e",
+        "path": "p",
+        "start": 50,
+        "end": 50 + frames,
+        "score": 70.0,
+        "difficulty": 3.0,
+        "action": action,
+        "judges": (),
+        "transitions": tuple(transitions),
+        "subactions": (),
         "split": "train",
-    }  # fmt: skip
+    }
     return Record(**(values | changes))
 
 

@@ -20,9 +20,20 @@ FRAMES, SIZE = 96, 112
 
 def record(action="107B", score=70.0, **changes):
     values = dict(
-        dataset="finediving", key="t-1", event="e", path="p", start=0, end=100, score=score, difficulty=3.0,
-        action=action, judges=(), transitions=(30, 62), subactions=(), split="train",
-    )  # fmt: skip
+        dataset="finediving",
+        key="t-1",
+        event="e",
+        path="p",
+        start=0,
+        end=100,
+        score=score,
+        difficulty=3.0,
+        action=action,
+        judges=(),
+        transitions=(30, 62),
+        subactions=(),
+        split="train",
+    )
     return Record(**(values | changes))
 
 

@@ -31,31 +31,55 @@ from sapnet_core.sim.skating_poses import CHANNELS, POSES
 PERFECT = torch.ones(len(FACTORS))
 AT = {name: i for i, name in enumerate(JOINTS)}
 BONES = [
-    ("neck", "head"), ("left hip", "right hip"),
+    ("neck", "head"),
+    ("left hip", "right hip"),
     *(
         (f"{side} {a}", f"{side} {b}")
         for side in ("left", "right")
         for a, b in [("shoulder", "elbow"), ("elbow", "wrist"), ("hip", "knee"), ("knee", "ankle"), ("ankle", "toe")]
     ),
-]  # fmt: skip
+]
 PROGRAM = (
-    Element("3Lz+3T", "jump", 400, 520, 10.1, 0.6), Element("2A", "jump", 700, 800, 3.3, 0.33),
-    Element("FCSp4", "spin", 950, 1200, 3.2, 0.3), Element("3F", "jump", 1400, 1500, 5.3, 0.5),
-    Element("CSSp4", "spin", 1700, 1950, 3.0, 0.3), Element("StSq4", "sequence", 2200, 2900, 3.9, 0.5),
+    Element("3Lz+3T", "jump", 400, 520, 10.1, 0.6),
+    Element("2A", "jump", 700, 800, 3.3, 0.33),
+    Element("FCSp4", "spin", 950, 1200, 3.2, 0.3),
+    Element("3F", "jump", 1400, 1500, 5.3, 0.5),
+    Element("CSSp4", "spin", 1700, 1950, 3.0, 0.3),
+    Element("StSq4", "sequence", 2200, 2900, 3.9, 0.5),
     Element("CCoSp4", "spin", 3300, 3650, 3.5, 0.35),
-)  # fmt: skip
+)
 MARKS = {
-    "tes": 40.0, "pcs": 32.0, "factor": 0.8, "deductions": 0.0, "skating_skills": 8.0, "transitions": 8.0,
-    "performance": 8.0, "composition": 8.0, "interpretation": 8.0,
-}  # fmt: skip
+    "tes": 40.0,
+    "pcs": 32.0,
+    "factor": 0.8,
+    "deductions": 0.0,
+    "skating_skills": 8.0,
+    "transitions": 8.0,
+    "performance": 8.0,
+    "composition": 8.0,
+    "interpretation": 8.0,
+}
 
 
 def record(elements=PROGRAM, marks=None, **changes):
     values = {
-        "dataset": "finefs", "key": "0007", "event": "e", "path": "video/7.mp4", "start": 0, "end": 4000, "score": 72.0,
-        "difficulty": 1.0, "action": "women SP", "judges": (), "transitions": (), "subactions": (), "split": "train",
-        "group": "SP", "marks": tuple((MARKS | (marks or {})).items()), "elements": elements,
-    }  # fmt: skip
+        "dataset": "finefs",
+        "key": "0007",
+        "event": "e",
+        "path": "video/7.mp4",
+        "start": 0,
+        "end": 4000,
+        "score": 72.0,
+        "difficulty": 1.0,
+        "action": "women SP",
+        "judges": (),
+        "transitions": (),
+        "subactions": (),
+        "split": "train",
+        "group": "SP",
+        "marks": tuple((MARKS | (marks or {})).items()),
+        "elements": elements,
+    }
     return Record(**(values | changes))
 
 
@@ -95,13 +119,23 @@ def lowest(joints):
 @pytest.mark.parametrize(
     ("name", "jumps"),
     [
-        ("2A", [("A", 2.5, 0)]), ("4T", [("T", 4, 0)]), ("3Lz+3T", [("Lz", 3, 0), ("T", 3, 0)]),
-        ("3F+1Eu+3S", [("F", 3, 0), ("Eu", 1, 0), ("S", 3, 0)]), ("3Lo<", [("Lo", 3, 0.33)]),
-        ("3Lz<+2T<<", [("Lz", 3, 0.33), ("T", 2, 0.6)]), ("3Lzq", [("Lz", 3, 0.2)]), ("3F!q", [("F", 3, 0.2)]),
-        ("3Lze<", [("Lz", 3, 0.33)]), ("3A+1T+SEQ", [("A", 3.5, 0), ("T", 1, 0)]), ("4S+REP", [("S", 4, 0)]),
-        ("3Lz+COMBO", [("Lz", 3, 0)]), ("A", [("A", 1.5, 0)]), ("3Tx", [("T", 3, 0)]), (" 2Lo* ", [("Lo", 2, 0)]),
+        ("2A", [("A", 2.5, 0)]),
+        ("4T", [("T", 4, 0)]),
+        ("3Lz+3T", [("Lz", 3, 0), ("T", 3, 0)]),
+        ("3F+1Eu+3S", [("F", 3, 0), ("Eu", 1, 0), ("S", 3, 0)]),
+        ("3Lo<", [("Lo", 3, 0.33)]),
+        ("3Lz<+2T<<", [("Lz", 3, 0.33), ("T", 2, 0.6)]),
+        ("3Lzq", [("Lz", 3, 0.2)]),
+        ("3F!q", [("F", 3, 0.2)]),
+        ("3Lze<", [("Lz", 3, 0.33)]),
+        ("3A+1T+SEQ", [("A", 3.5, 0), ("T", 1, 0)]),
+        ("4S+REP", [("S", 4, 0)]),
+        ("3Lz+COMBO", [("Lz", 3, 0)]),
+        ("A", [("A", 1.5, 0)]),
+        ("3Tx", [("T", 3, 0)]),
+        (" 2Lo* ", [("Lo", 2, 0)]),
     ],
-)  # fmt: skip
+)
 def test_jumps_are_read(name, jumps):
     read = parse_element(name)
     assert read.kind == "jump"
@@ -112,13 +146,19 @@ def test_jumps_are_read(name, jumps):
 @pytest.mark.parametrize(
     ("name", "positions", "level", "flying", "change"),
     [
-        ("LSp4", "layback", 4, 0, 0), ("CSSp3", "sit sit", 3, 0, 1), ("FSSp4", "sit", 4, 1, 0),
+        ("LSp4", "layback", 4, 0, 0),
+        ("CSSp3", "sit sit", 3, 0, 1),
+        ("FSSp4", "sit", 4, 1, 0),
         ("USpB", "upright", 0, 0, 0),
-        ("CCoSp4", "camel sit upright sit upright", 4, 0, 1), ("FCSp2", "camel", 2, 1, 0), ("CSp1", "camel", 1, 0, 0),
-        ("CCSp3V", "camel camel", 3, 0, 1), ("CoSp3", "camel sit upright", 3, 0, 0), ("SSp", "sit", 0, 0, 0),
+        ("CCoSp4", "camel sit upright sit upright", 4, 0, 1),
+        ("FCSp2", "camel", 2, 1, 0),
+        ("CSp1", "camel", 1, 0, 0),
+        ("CCSp3V", "camel camel", 3, 0, 1),
+        ("CoSp3", "camel sit upright", 3, 0, 0),
+        ("SSp", "sit", 0, 0, 0),
         ("FCCoSp3*", "camel sit upright sit upright", 3, 1, 1),
     ],
-)  # fmt: skip
+)
 def test_spins_are_read(name, positions, level, flying, change):
     read = parse_element(name)
     assert (read.kind, " ".join(read.positions), read.level) == ("spin", positions, level)
@@ -222,9 +262,14 @@ def test_height_follows_turns_and_factor():
 
 
 SHOWN = {  # frames of the program in which an element factor is looked at
-    "height": (400, 520), "rotation": (400, 520), "landing": (1476, 1490), "spin": (1740, 1930),
-    "position": (1790, 1900), "steps": (2210, 2890), "turns": (2200, 2900),
-}  # fmt: skip
+    "height": (400, 520),
+    "rotation": (400, 520),
+    "landing": (1476, 1490),
+    "spin": (1740, 1930),
+    "position": (1790, 1900),
+    "steps": (2210, 2890),
+    "turns": (2200, 2900),
+}
 
 
 def measured(factor, joints):

@@ -74,8 +74,19 @@ def small(tmp_path, monkeypatch):
     monkeypatch.setenv("SAPNET_RUNS", str(tmp_path))
     monkeypatch.delenv("SAPNET_DATA", raising=False)
     trials._data.cache_clear()
-    yield Trial("finediving", "drawn", "sap-net", 0.5, 0, "score", 40, 8, steps=4, size=64,
-                overrides=(("batch", 8), ("batch_unlabeled", 8)))  # fmt: skip
+    yield Trial(
+        "finediving",
+        "drawn",
+        "sap-net",
+        0.5,
+        0,
+        "score",
+        40,
+        8,
+        steps=4,
+        size=64,
+        overrides=(("batch", 8), ("batch_unlabeled", 8)),
+    )
     trials._data.cache_clear()
 
 

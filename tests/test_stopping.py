@@ -36,8 +36,15 @@ def house(tmp_path):
 def start(house, *command):
     drop = ("SAPNET", "CONDA", "VIRTUAL", "PYTEST", "PYTHON")
     kept = {name: value for name, value in os.environ.items() if not name.startswith(drop)}
-    return subprocess.Popen(command, cwd=house, env={**kept, "VIRTUAL_ENV": sys.prefix, "SAPNET_JOBS": "2"}, text=True,
-                            stdout=subprocess.PIPE, stderr=subprocess.PIPE, start_new_session=True)  # fmt: skip
+    return subprocess.Popen(
+        command,
+        cwd=house,
+        env={**kept, "VIRTUAL_ENV": sys.prefix, "SAPNET_JOBS": "2"},
+        text=True,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        start_new_session=True,
+    )
 
 
 def stop(process, number, begun):
@@ -79,8 +86,7 @@ def test_notebooks_that_are_stopped_leave_nothing_half_done(house, number):
 
 def test_stopped_tests_do_not_go_on_with_the_next_part(house):
     (house / "sapnet_core" / "experiments.py").write_text("")
-    out, err = stop(start(house, "bash", "runall.sh", "test"), signal.SIGINT,
-                    lambda: written(house / "test.pid"))  # fmt: skip
+    out, err = stop(start(house, "bash", "runall.sh", "test"), signal.SIGINT, lambda: written(house / "test.pid"))
     assert err.strip() == STOPPED and "== pytest" in out and "== nbval" not in out
 
 

@@ -40,10 +40,18 @@ def fault(read, content, encoding="utf-8"):
     return text.partition("records.csv: ")[2]
 
 
-@pytest.mark.parametrize("content", [
-    written(ROWS), "\ufeff" + written(ROWS), written(ROWS).replace("\r\n", "\r"), written(ROWS, quoting=csv.QUOTE_ALL),
-    written(ROWS).replace(",", " , "), written([(*row, "", "") for row in ROWS]), written(ROWS) + ",,,\r\n\r\n",
-])  # fmt: skip
+@pytest.mark.parametrize(
+    "content",
+    [
+        written(ROWS),
+        "\ufeff" + written(ROWS),
+        written(ROWS).replace("\r\n", "\r"),
+        written(ROWS, quoting=csv.QUOTE_ALL),
+        written(ROWS).replace(",", " , "),
+        written([(*row, "", "") for row in ROWS]),
+        written(ROWS) + ",,,\r\n\r\n",
+    ],
+)
 def test_one_dialect_is_read(read, content):
     assert read(content) == ROWS[1:]
 
@@ -73,17 +81,20 @@ def test_what_stands_above_the_names_is_shown(read):
     assert "line 1 is a row ('a', 'a.npy', '7.5', 'train'): put a line of names above it, id, path, score" in said
 
 
-@pytest.mark.parametrize("head, said", [
-    ("ID,Path,Score,Split", "line 1 says 'ID', 'Path', 'Score', 'Split': write id, path, score, split"),
-    ("id,path,SCORE,split", "line 1 says 'SCORE': write score"),
-    ("“id”,path,score,split", "line 1 says '“id”': write id"),
-    ("i\u200bd,path,score,split", r"line 1 says 'i\u200bd': write id"),
-    ("id,path,score,split,Start Frame", "line 1 says 'Start Frame': write start_frame"),
-    ("name,video,label,set", "no column 'id', line 1 says 'name', 'video', 'label', 'set': name id, path, score"),
-    ("id,path,score", "no column 'split', line 1 says 'id', 'path', 'score': name"),
-    ("id,path,score,split,rater", "column 'rater' is unknown: use id, path, "),
-    ("id,path,score,split,id", "column 'id' stands twice"),
-])  # fmt: skip
+@pytest.mark.parametrize(
+    "head, said",
+    [
+        ("ID,Path,Score,Split", "line 1 says 'ID', 'Path', 'Score', 'Split': write id, path, score, split"),
+        ("id,path,SCORE,split", "line 1 says 'SCORE': write score"),
+        ("“id”,path,score,split", "line 1 says '“id”': write id"),
+        ("i\u200bd,path,score,split", r"line 1 says 'i\u200bd': write id"),
+        ("id,path,score,split,Start Frame", "line 1 says 'Start Frame': write start_frame"),
+        ("name,video,label,set", "no column 'id', line 1 says 'name', 'video', 'label', 'set': name id, path, score"),
+        ("id,path,score", "no column 'split', line 1 says 'id', 'path', 'score': name"),
+        ("id,path,score,split,rater", "column 'rater' is unknown: use id, path, "),
+        ("id,path,score,split,id", "column 'id' stands twice"),
+    ],
+)
 def test_names_of_columns_are_shown_as_they_stand(read, head, said):
     assert fault(read, f"{head}\na,a.npy,1,train\n").startswith(said)
 
@@ -110,9 +121,16 @@ def test_files_of_another_kind_are_named(read, tmp_path):
     with zipfile.ZipFile(book, "w") as archive:
         archive.writestr("[Content_Types].xml", "<x/>")
         archive.writestr("xl/workbook.xml", "<x/>")
-    cases = {book.getvalue(): "an Excel workbook", b"\xd0\xcf\x11\xe0\xa1\xb1\x1a\xe1": "an old Excel",
-             b"<!doctype html><html>": "a web page", b"%PDF-1.7": "a PDF", b"\x1f\x8b\x08": "a gzip archive",
-             b"": "empty", b"\r\n ,,\r\n": "empty", bytes(512): "empty"}  # fmt: skip
+    cases = {
+        book.getvalue(): "an Excel workbook",
+        b"\xd0\xcf\x11\xe0\xa1\xb1\x1a\xe1": "an old Excel",
+        b"<!doctype html><html>": "a web page",
+        b"%PDF-1.7": "a PDF",
+        b"\x1f\x8b\x08": "a gzip archive",
+        b"": "empty",
+        b"\r\n ,,\r\n": "empty",
+        bytes(512): "empty",
+    }
     for content, kind in cases.items():
         said = fault(read, content)
         assert said.startswith("no table of UTF-8 text") and kind in said
@@ -134,8 +152,11 @@ def test_what_lies_in_the_place_of_the_table_is_named(tmp_path):
 
     file = tmp_path / "records.csv"
     assert "no such file: write a table with the columns id, path" in said()
-    for other, word in (("records.csv.txt", "with another ending"), ("Records.CSV", "in other capitals"),
-                        ("records.xlsx", "with another ending")):  # fmt: skip
+    for other, word in (
+        ("records.csv.txt", "with another ending"),
+        ("Records.CSV", "in other capitals"),
+        ("records.xlsx", "with another ending"),
+    ):
         (tmp_path / other).touch()
         if file.exists():  # capitals mean nothing to this file system
             (tmp_path / other).unlink()

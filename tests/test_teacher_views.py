@@ -83,8 +83,14 @@ def test_unknown_names_are_refused(field, value):
 
 
 def test_each_choice_is_a_trial_of_its_own():
-    changes = [{"teacher": "photometric"}, {"teacher": "frame"}, {"reading": "9x16"}, {"reading": "dense"},
-               {"select": "validation"}, {"select": "test-best"}]  # fmt: skip
+    changes = [
+        {"teacher": "photometric"},
+        {"teacher": "frame"},
+        {"reading": "9x16"},
+        {"reading": "dense"},
+        {"select": "validation"},
+        {"select": "test-best"},
+    ]
     some = [DIVES, *(replace(DIVES, **change) for change in changes)]
     assert len({trial_hash(trial) for trial in some}) == len(some)
 

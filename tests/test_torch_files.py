@@ -21,9 +21,16 @@ def states() -> dict[str, torch.Tensor]:
     base = torch.arange(24.0)
     names = ("float64", "float16", "bfloat16", "int64", "int32", "int16", "int8", "uint8", "bool")
     kinds = {name: torch.ones(2, 3).to(getattr(torch, name)) for name in names}
-    return {"plain": base, "part": base[4:10], "turned": base.view(4, 6).T, "single": torch.tensor(2.5),
-            "none": torch.zeros(0, 3), "last": torch.ones(2, 3, 4, 5).contiguous(memory_format=torch.channels_last),
-            "parameter": nn.Parameter(torch.ones(3)), **kinds}  # fmt: skip
+    return {
+        "plain": base,
+        "part": base[4:10],
+        "turned": base.view(4, 6).T,
+        "single": torch.tensor(2.5),
+        "none": torch.zeros(0, 3),
+        "last": torch.ones(2, 3, 4, 5).contiguous(memory_format=torch.channels_last),
+        "parameter": nn.Parameter(torch.ones(3)),
+        **kinds,
+    }
 
 
 @pytest.mark.parametrize("options", [{}, OLD], ids=["zip", "2017"])
@@ -94,7 +101,7 @@ ATTACKS = {
     "pairs of pairs as a key": b"\x80\x02}(" + shared(60) + b"Nu.",
     "no dict": b"\x80\x02" + tensor(storage(4), FOUR, ONE) + b".",
     "no program": b"",
-}  # fmt: skip
+}
 
 
 @pytest.mark.parametrize("name", ATTACKS)
@@ -105,8 +112,10 @@ def test_hostile_archives_are_refused(tmp_path, name):
 def test_an_archive_is_not_unpacked(tmp_path, monkeypatch):
     """100 MB of zeros in 100 kB."""
     program = state(tensor(storage(25_000_000), pile(number(25_000_000)), ONE))
-    files = [archive(tmp_path / f"{how}.pt", program, {"0": bytes(100_000_000)}, how)
-             for how in (zipfile.ZIP_DEFLATED, zipfile.ZIP_BZIP2)]  # fmt: skip
+    files = [
+        archive(tmp_path / f"{how}.pt", program, {"0": bytes(100_000_000)}, how)
+        for how in (zipfile.ZIP_DEFLATED, zipfile.ZIP_BZIP2)
+    ]
     monkeypatch.setattr(zipfile.ZipFile, "open", lambda *_: pytest.fail("unpacked"))
     for file in files:
         refused(read_weights, file, "compressed")
@@ -141,8 +150,12 @@ def test_files_of_2017_are_believed_in_nothing(tmp_path):
     file = tmp_path / "a.pt"
     file.write_bytes(b"".join(good) + numbers)
     assert read_weights(file)[0]["w0"].tolist() == [0.0] * 4
-    wrong = {0: pickle.dumps(5, 2), 1: pickle.dumps(9, 2), 2: pickle.dumps({"little_endian": False}, 2),
-             4: pickle.dumps(["1"], 2)}  # fmt: skip
+    wrong = {
+        0: pickle.dumps(5, 2),
+        1: pickle.dumps(9, 2),
+        2: pickle.dumps({"little_endian": False}, 2),
+        4: pickle.dumps(["1"], 2),
+    }
     for place, part in wrong.items():
         file.write_bytes(b"".join([*good[:place], part, *good[place + 1 :]]) + numbers)
         refused(read_weights, file)
@@ -157,7 +170,12 @@ def test_what_is_no_regular_file_is_refused(tmp_path):
     for name in ("pipe.pt", "folder.pt"):
         refused(read_weights, tmp_path / name, "no regular file")
     for name in ("a.safetensors", "a.pt"):
-        for content in (b"", b"x", b"\xff" * 8, (2**40).to_bytes(8, "little") + b"{}",
-                        (60).to_bytes(8, "little") + b'{"x":{"dtype":"F32","shape":[9],"data_offsets":[0,36]}}     '):
+        for content in (
+            b"",
+            b"x",
+            b"\xff" * 8,
+            (2**40).to_bytes(8, "little") + b"{}",
+            (60).to_bytes(8, "little") + b'{"x":{"dtype":"F32","shape":[9],"data_offsets":[0,36]}}     ',
+        ):
             (tmp_path / name).write_bytes(content)
             refused(read_weights, tmp_path / name)

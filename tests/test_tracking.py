@@ -88,8 +88,9 @@ def test_the_actor_is_chosen_among_judge_coach_and_crowd():
 @pytest.mark.parametrize("what", ["duration", "motion", "size", "closeness"])
 def test_each_part_of_the_score_counts(what):
     def score(place=(60, 50), zoom=1.0, still=False, count=20):
-        frames = [seen([box(*place, *(zoom * s for s in ((12, 30), (24, 18))[0 if still else i % 2]))])
-                  for i in range(count)]  # fmt: skip
+        frames = [
+            seen([box(*place, *(zoom * s for s in ((12, 30), (24, 18))[0 if still else i % 2]))]) for i in range(count)
+        ]
         (track,) = link_detections(frames)
         return actor_score(track, 20, SIZE)
 
@@ -105,8 +106,16 @@ def test_pieces_of_one_actor_are_joined_and_others_are_not():
 
 def test_gaps_are_filled_along_the_way_and_counted():
     searched = looked_at(21, 4)  # 0 4 8 12 16 20
-    tracks = link_detections([seen([box(20, 50, 20, 20)]), seen([box(24, 50, 20, 20)]), seen([]), seen([]),
-                              seen([box(36, 50, 20, 24)]), seen([])])  # fmt: skip
+    tracks = link_detections(
+        [
+            seen([box(20, 50, 20, 20)]),
+            seen([box(24, 50, 20, 20)]),
+            seen([]),
+            seen([]),
+            seen([box(36, 50, 20, 24)]),
+            seen([]),
+        ]
+    )
     boxes, lost = fill_boxes(tracks[0], searched, 21, SIZE)
     center = (boxes[:, 0] + boxes[:, 2]) / 2
     torch.testing.assert_close(center[:17], 20.0 + torch.arange(17))  # one pixel a frame, through the gap

@@ -14,11 +14,23 @@ REFUSED = [
     *(("seed", value) for value in (-1, 0.0, "0", True, None, 2**63)),
     *(("steps", value) for value in (0, -5, 1.5, None)),
     *((name, value) for name in ("train", "test") for value in (0, -3, 2.0, "12", False)),
-    ("size", 0), ("size", "112"), ("twin_seed", -1), ("dataset", "aqa-7"), ("dataset", None), ("source", ["drawn"]),
-    ("method", "nonesuch"), ("method", None), ("target", None), ("target", 3), ("group", None), ("group", 1),
-    ("overrides", {"tau": 0.5}), ("overrides", None), ("overrides", ("tau",)),
+    ("size", 0),
+    ("size", "112"),
+    ("twin_seed", -1),
+    ("dataset", "aqa-7"),
+    ("dataset", None),
+    ("source", ["drawn"]),
+    ("method", "nonesuch"),
+    ("method", None),
+    ("target", None),
+    ("target", 3),
+    ("group", None),
+    ("group", 1),
+    ("overrides", {"tau": 0.5}),
+    ("overrides", None),
+    ("overrides", ("tau",)),
     ("overrides", (("tau", 0.5), ("tau", 0.6))),
-]  # fmt: skip
+]
 
 
 @pytest.mark.parametrize("name, value", REFUSED)
@@ -28,10 +40,21 @@ def test_a_field_of_the_wrong_kind_or_size_is_named_as_the_trial_is_made(name, v
     assert name in str(refusal.value) and "\n" not in str(refusal.value)
 
 
-@pytest.mark.parametrize("method, setting, value", [
-    ("sap-net", "lambda_zz", 1.0), ("sap-net", "K", 3.5), ("sap-net", "tau", 1.5), ("sap-net", "batch", 0),
-    ("sap-net", "warmup", -0.1), ("sap-net", "channels", 64), ("mlp", "tau", 0.5), ("mlp-ordered", "lr", 0.0),
-    ("vat", "eps", float("inf")), ("svr", "kernel", "poly")])  # fmt: skip
+@pytest.mark.parametrize(
+    "method, setting, value",
+    [
+        ("sap-net", "lambda_zz", 1.0),
+        ("sap-net", "K", 3.5),
+        ("sap-net", "tau", 1.5),
+        ("sap-net", "batch", 0),
+        ("sap-net", "warmup", -0.1),
+        ("sap-net", "channels", 64),
+        ("mlp", "tau", 0.5),
+        ("mlp-ordered", "lr", 0.0),
+        ("vat", "eps", float("inf")),
+        ("svr", "kernel", "poly"),
+    ],
+)
 def test_a_setting_that_its_method_cannot_use_is_refused_as_the_trial_is_made(method, setting, value):
     with pytest.raises(ValueError, match=setting):
         replace(SMALL, method=method, overrides=((setting, value),))

@@ -18,8 +18,19 @@ from sapnet_core.storage import read_json, read_tensors
 from sapnet_core.systems import CONTROLS, SYSTEMS
 from sapnet_core.trials import Trial, trial_data
 
-SMALL = Trial("finediving", "drawn", "sap-net", 0.25, 0, "score", 24, 12, steps=6, size=64,
-              overrides=(("warmup", 0.0), ("tau", 0.1)))  # fmt: skip
+SMALL = Trial(
+    "finediving",
+    "drawn",
+    "sap-net",
+    0.25,
+    0,
+    "score",
+    24,
+    12,
+    steps=6,
+    size=64,
+    overrides=(("warmup", 0.0), ("tau", 0.1)),
+)
 
 
 @pytest.fixture(scope="module", autouse=True)
@@ -44,7 +55,13 @@ def elsewhere(tmp_path, monkeypatch):
 def test_a_result_is_whole_and_read_again():
     folder = run_trial(SMALL)
     assert {f.name for f in folder.iterdir()} == {
-        "config.json", "metrics.json", "run.json", "predictions.csv", "curves.csv", "digest"}  # fmt: skip
+        "config.json",
+        "metrics.json",
+        "run.json",
+        "predictions.csv",
+        "curves.csv",
+        "digest",
+    }
     before = (folder / "run.json").stat().st_mtime_ns
     assert run_trials([SMALL]) == [folder]
     assert (folder / "run.json").stat().st_mtime_ns == before
@@ -68,16 +85,24 @@ def test_empty_caches_give_the_same_files(elsewhere, tmp_path_factory, monkeypat
 
 
 def test_the_hash_tells_trials_apart():
-    others = [replace(SMALL, seed=1), replace(SMALL, share=0.5), replace(SMALL, overrides=(("K", 2),)),
-              replace(SMALL, twin_seed=1), replace(SMALL, part="validation")]  # fmt: skip
+    others = [
+        replace(SMALL, seed=1),
+        replace(SMALL, share=0.5),
+        replace(SMALL, overrides=(("K", 2),)),
+        replace(SMALL, twin_seed=1),
+        replace(SMALL, part="validation"),
+    ]
     assert len({trial_folder(t) for t in [SMALL, *others]}) == len(others) + 1
     assert trial_folder(replace(SMALL, overrides=SMALL.overrides[::-1])) == trial_folder(SMALL)
 
 
 def test_trials_on_i3d_have_the_hashes_they_had_when_it_was_the_only_backbone(monkeypatch):
     """The hash as recorded then, of records and features that do not change with the code."""
-    for name, found in (("_digested_records", ((), "records")), ("is_sequence", False),
-                        ("features_digest", "features")):  # fmt: skip
+    for name, found in (
+        ("_digested_records", ((), "records")),
+        ("is_sequence", False),
+        ("features_digest", "features"),
+    ):
         monkeypatch.setattr(trials, name, lambda *_, found=found, **__: found)
     monkeypatch.setattr(trials, "FORMAT", 4)
     assert trials.trial_hash(SMALL) == "cb87853704896ba9"
@@ -110,8 +135,9 @@ def test_rows_say_which_backbone_they_stand_on():
     assert declare("mtl-aqa", "I3D+MLP", 0.1, 0, quick, backbone="swin").backbone == "swin"
 
 
-@pytest.mark.parametrize("name, value", [("source", "real"), ("share", 0.0), ("part", "train"), ("boxes", "none"),
-                                         ("backbone", "resnet")])  # fmt: skip
+@pytest.mark.parametrize(
+    "name, value", [("source", "real"), ("share", 0.0), ("part", "train"), ("boxes", "none"), ("backbone", "resnet")]
+)
 def test_a_wrong_field_is_named(name, value):
     with pytest.raises(ValueError, match=name):
         replace(SMALL, **{name: value})
@@ -124,11 +150,18 @@ def test_a_wrong_method_or_setting_is_named():
         fit_trial(replace(SMALL, overrides=(("lambda_zz", 1.0),)), trial_data(SMALL))
 
 
-@pytest.mark.parametrize("method, backbone", [("mlp", "i3d"), ("mlp-ordered", "i3d"), ("sap-net", "i3d"),
-                                              ("mlp", "swin"), ("avg-mtl", "c3d")])  # fmt: skip
+@pytest.mark.parametrize(
+    "method, backbone",
+    [("mlp", "i3d"), ("mlp-ordered", "i3d"), ("sap-net", "i3d"), ("mlp", "swin"), ("avg-mtl", "c3d")],
+)
 def test_hidden_scores_change_nothing_bit_for_bit(method, backbone):
-    trial = replace(SMALL, method=method, overrides=SMALL.overrides if method == "sap-net" else (), backbone=backbone,
-                    teacher="actor" if backbone == "i3d" else "frame")  # fmt: skip
+    trial = replace(
+        SMALL,
+        method=method,
+        overrides=SMALL.overrides if method == "sap-net" else (),
+        backbone=backbone,
+        teacher="actor" if backbone == "i3d" else "frame",
+    )
     data, learn = trial_data(trial), torch.nonzero(trial_data(trial).train).flatten()
     labeled = label_split(data.score[learn], trial.share, trial.seed)
     hidden = learn[~labeled]

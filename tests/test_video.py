@@ -47,13 +47,21 @@ def test_every_frame_is_the_one_that_was_asked_for(film):
     assert (whole.float() - true.float()).abs().mean() < 4
 
 
-@pytest.mark.parametrize("name, codec, options", [
-    ("b.mp4", "libx264", {"bf": "3", "g": "30"}), ("open.mp4", "libx264", {"x264-params": "open-gop=1:keyint=12"}),
-    ("m.mkv", "libx264", {}), ("m.avi", "mpeg4", {"qscale": "2"}), ("m.ts", "libx264", {}),
-    ("v.webm", "libvpx-vp9", {}), ("one.mp4", "libx264", {"g": "1"}),
-    ("intra.mp4", "libx264", {"x264-params": "intra-refresh=1"}), ("j.mkv", "mjpeg", {}),
-    ("fragments.mp4", "libx264", {"movflags": "frag_keyframe+empty_moov"}),
-])  # fmt: skip
+@pytest.mark.parametrize(
+    "name, codec, options",
+    [
+        ("b.mp4", "libx264", {"bf": "3", "g": "30"}),
+        ("open.mp4", "libx264", {"x264-params": "open-gop=1:keyint=12"}),
+        ("m.mkv", "libx264", {}),
+        ("m.avi", "mpeg4", {"qscale": "2"}),
+        ("m.ts", "libx264", {}),
+        ("v.webm", "libvpx-vp9", {}),
+        ("one.mp4", "libx264", {"g": "1"}),
+        ("intra.mp4", "libx264", {"x264-params": "intra-refresh=1"}),
+        ("j.mkv", "mjpeg", {}),
+        ("fragments.mp4", "libx264", {"movflags": "frag_keyframe+empty_moov"}),
+    ],
+)
 def test_containers_and_codecs_are_exact_with_jumps_and_without(tmp_path, monkeypatch, name, codec, options):
     container = {k: options.pop(k) for k in ("movflags",) if k in options}
     options = options | ({"deadline": "realtime", "cpu-used": "8"} if "vp9" in codec else {})
@@ -93,8 +101,10 @@ def test_a_jump_saves_decoding(tmp_path, monkeypatch):
     assert len(decoded) < 3 + 24 + 24
 
 
-@pytest.mark.parametrize("size, pixels", [((117, 63), "yuv444p"), ((96, 63), "yuv444p"), ((117, 64), "gbrp"),
-                                          ((98, 62), "yuv422p"), ((97, 63), "gray")])  # fmt: skip
+@pytest.mark.parametrize(
+    "size, pixels",
+    [((117, 63), "yuv444p"), ((96, 63), "yuv444p"), ((117, 64), "gbrp"), ((98, 62), "yuv422p"), ((97, 63), "gray")],
+)
 def test_odd_sizes_and_other_pixel_formats_become_rgb(tmp_path, size, pixels):
     codec = "libx264rgb" if pixels == "gbrp" and "libx264rgb" in av.codecs_available else "libx264"
     codec, pixels = ("ffv1", pixels) if pixels == "gbrp" and codec == "libx264" else (codec, pixels)
@@ -115,10 +125,13 @@ def test_files_of_an_odd_size_in_half_color(tmp_path):
 
 STILL = 1 << 30
 TURNS = {  # display matrix -> what it makes of a picture (H, W, 3)
-    "90": ((0, 1, -1, 0), lambda p: np.rot90(p, -1)), "180": ((-1, 0, 0, -1), lambda p: np.rot90(p, 2)),
-    "270": ((0, -1, 1, 0), lambda p: np.rot90(p, 1)), "mirror": ((-1, 0, 0, 1), lambda p: p[:, ::-1]),
-    "upside down": ((1, 0, 0, -1), lambda p: p[::-1]), "swap": ((0, 1, 1, 0), lambda p: p.swapaxes(0, 1)),
-}  # fmt: skip
+    "90": ((0, 1, -1, 0), lambda p: np.rot90(p, -1)),
+    "180": ((-1, 0, 0, -1), lambda p: np.rot90(p, 2)),
+    "270": ((0, -1, 1, 0), lambda p: np.rot90(p, 1)),
+    "mirror": ((-1, 0, 0, 1), lambda p: p[:, ::-1]),
+    "upside down": ((1, 0, 0, -1), lambda p: p[::-1]),
+    "swap": ((0, 1, 1, 0), lambda p: p.swapaxes(0, 1)),
+}
 
 
 @pytest.mark.parametrize("turn", TURNS)
@@ -238,8 +251,11 @@ def test_a_broken_frame_is_named_not_skipped(tmp_path, name, fill):
     at, size = content.index(packet), len(packet)
     noise = np.random.default_rng(0).integers(0, 256, size - 5, dtype=np.uint8).tobytes()
     filler = (size - 4).to_bytes(4, "big") + b"\x0c" + b"\xff" * (size - 6) + b"\x80"  # a NAL unit that holds nothing
-    content[at : at + size] = {"zeros": content[at : at + 5] + bytes(size - 5), "noise": content[at : at + 5] + noise,
-                               "filler": filler}[fill]  # fmt: skip
+    content[at : at + size] = {
+        "zeros": content[at : at + 5] + bytes(size - 5),
+        "noise": content[at : at + 5] + noise,
+        "filler": filler,
+    }[fill]
     path.write_bytes(content)
     text = refused(path, "encode it anew", index=range(60))
     assert "frame" in text

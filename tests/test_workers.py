@@ -82,8 +82,13 @@ def test_a_command_that_is_stopped_ends_its_workers(tmp_path, what, number, whol
     work = tmp_path / "work"
     work.mkdir()
     environment = {**os.environ, "PYTHONPATH": os.pathsep.join((str(paths.root()), str(paths.root() / "tests")))}
-    asks = subprocess.Popen([sys.executable, tmp_path / "asks.py", work, what], env=environment, stderr=subprocess.PIPE,
-                            text=True, start_new_session=True)  # fmt: skip
+    asks = subprocess.Popen(
+        [sys.executable, tmp_path / "asks.py", work, what],
+        env=environment,
+        stderr=subprocess.PIPE,
+        text=True,
+        start_new_session=True,
+    )
     end = time.monotonic() + WAIT
     while len(found := [*work.iterdir()]) < 2 and time.monotonic() < end:
         time.sleep(0.02)

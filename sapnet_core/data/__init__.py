@@ -15,9 +15,12 @@ from sapnet_core.data.unpickle import AnnotationError
 __all__ = ["AnnotationError", "Element", "Record", "load_records"]
 
 READERS = {
-    "mtl-aqa": read_mtl_aqa, "finediving": read_finediving, "rg": read_rhythmic, "finefs": read_finefs,
+    "mtl-aqa": read_mtl_aqa,
+    "finediving": read_finediving,
+    "rg": read_rhythmic,
+    "finefs": read_finefs,
     "folder": read_folder,
-}  # fmt: skip
+}
 
 
 def load_records(name: str, root: Path | str, **options) -> list[Record]:

@@ -56,8 +56,11 @@ SUMS = {  # SHA-256 of the published annotation files
 }
 OPTIONAL = (finediving.COARSE, NAMED_TYPES, "Sub_action_Types_Table.pkl")
 PUBLISHERS = {
-    "mtl-aqa": mtl_aqa.SOURCE, "finediving": finediving.SOURCE, "rg": rhythmic.SOURCE, "finefs": finefs.SOURCE,
-}  # fmt: skip
+    "mtl-aqa": mtl_aqa.SOURCE,
+    "finediving": finediving.SOURCE,
+    "rg": rhythmic.SOURCE,
+    "finefs": finefs.SOURCE,
+}
 NAMED = 3  # of what is missing, so many are named
 TOLD = 5  # of the faults of a table, so many are told
 
@@ -127,8 +130,15 @@ def _files(name: str, root: Path) -> list[tuple]:
         folder = finefs.annotation_folder(root)
         found, all_of = len(list(folder.glob("*.json"))), sum(OFFICIAL_SIZES[name])
         state = "missing" if not found else "ok" if found == all_of else "differs"
-        return [("annotation files", state, f"{found} in {folder.name}/", f"{all_of} (sums not published)",
-                 "" if state == "ok" else f"get them from {finefs.SOURCE}")]  # fmt: skip
+        return [
+            (
+                "annotation files",
+                state,
+                f"{found} in {folder.name}/",
+                f"{all_of} (sums not published)",
+                "" if state == "ok" else f"get them from {finefs.SOURCE}",
+            )
+        ]
     if name == "folder":
         if os.path.isfile(root / NAME):
             return [(NAME, "ok", "there", "there", "")]
@@ -164,8 +174,15 @@ def _counts(name: str, records: list[Record]) -> list[tuple]:
         return [("records", "ok", found, "", "")]
     train, test = OFFICIAL_SIZES[name]
     same = (parts["train"], parts["test"]) == (train, test)
-    rows = [("records", "ok" if same else "differs", found, f"{train} train, {test} test",
-             "" if same else "results are not comparable with published ones")]  # fmt: skip
+    rows = [
+        (
+            "records",
+            "ok" if same else "differs",
+            found,
+            f"{train} train, {test} test",
+            "" if same else "results are not comparable with published ones",
+        )
+    ]
     if any(record.group for record in records):
         groups = Counter((record.group, record.split) for record in records)
         names = sorted({group for group, _ in groups})
@@ -193,8 +210,10 @@ def _videos(
     rows = [(what, state, f"{len(there)} of {len(needs)}", f"{len(needs)}, as {next(iter(needs))}", remedy)]
     if name == "finefs" and there:
         skeletons = [path.replace("video", "skeleton").removesuffix(".mp4") + ".npz" for path in there]
-        count = sum(os.path.isfile(places[path].parents[1] / Path(s).parent.name / Path(s).name)
-                    for path, s in zip(there, skeletons, strict=True))  # fmt: skip
+        count = sum(
+            os.path.isfile(places[path].parents[1] / Path(s).parent.name / Path(s).name)
+            for path, s in zip(there, skeletons, strict=True)
+        )
         rows.append(("skeletons", "ok" if count == len(there) else "warning", f"{count} of {len(there)}", "", "unused"))
     chosen = there
     if probes is not None and what == "videos" and len(chosen) > probes:
@@ -268,10 +287,19 @@ def _overlap(root: Path, records: list[Record]) -> list[tuple]:
             return [("overlap of MTL-AQA and FineDiving", "ok", f"{name} is not here", "", "")]
     pairs = shared_dives(sets["mtl-aqa"], sets["finediving"])
     ways = Counter((a.split, b.split) for a, b in pairs)
-    rows = [("dives in both MTL-AQA and FineDiving", "warning" if pairs else "ok", str(len(pairs)), "1369",
-             "never pretrain on the one and test on the other with them in" if pairs else "")]  # fmt: skip
-    leaks = (("MTL-AQA test dives in FineDiving's train part", ("test", "train"), 268),
-             ("FineDiving test dives in MTL-AQA's train part", ("train", "test"), 249))  # fmt: skip
+    rows = [
+        (
+            "dives in both MTL-AQA and FineDiving",
+            "warning" if pairs else "ok",
+            str(len(pairs)),
+            "1369",
+            "never pretrain on the one and test on the other with them in" if pairs else "",
+        )
+    ]
+    leaks = (
+        ("MTL-AQA test dives in FineDiving's train part", ("test", "train"), 268),
+        ("FineDiving test dives in MTL-AQA's train part", ("train", "test"), 249),
+    )
     for item, way, known in leaks:
         count = ways[way]
         rows.append((item, "warning" if count else "ok", str(count), str(known), "leave them out" if count else ""))
@@ -288,8 +316,15 @@ def _finediving(root: Path, records: list[Record]) -> list[tuple]:
         digest = hashlib.file_digest(content, "sha256").hexdigest()
     published = digest == SUMS["finediving"][finediving.ANNOTATIONS]
     edition = "the corrected edition" if published else "another edition than the corrected one"
-    rows = [("edition of the annotation", "ok" if published else "differs", edition, "the corrected edition",
-             "" if published else f"two editions go round; the corrected one is at {finediving.SOURCE}")]  # fmt: skip
+    rows = [
+        (
+            "edition of the annotation",
+            "ok" if published else "differs",
+            edition,
+            "the corrected edition",
+            "" if published else f"two editions go round; the corrected one is at {finediving.SOURCE}",
+        )
+    ]
     length = sum(spans[k]["end_frame"] - spans[k]["start_frame"] + 1 != len(fine[k][4]) for k in fine if k in spans)
     state = "differs" if length else "ok"
     rows.append(("dives with other labels than frames", state, str(length), "0", "use one edition" if length else ""))
@@ -302,9 +337,12 @@ def _finediving(root: Path, records: list[Record]) -> list[tuple]:
         other = read_pickle(folder / NAMED_TYPES, finediving.SOURCE)
         fields = ("action_type", "dive_score", "difficulty", "steps_transit_frames", "frames_labels")
         different = Counter(
-            field for key in fine if key in other for field, mine in zip(fields, fine[key], strict=True)
+            field
+            for key in fine
+            if key in other
+            for field, mine in zip(fields, fine[key], strict=True)
             if not np.array_equal(mine, other[key].get(field))
-        )  # fmt: skip
+        )
         different["keys"] += len(set(fine) ^ set(other))
         found = ", ".join(f"{field} of {count}" for field, count in different.items() if count) or "no difference"
         state = "ok" if found == "no difference" else "differs"
@@ -329,14 +367,35 @@ def _rg(root: Path, records: list[Record]) -> list[tuple]:
 
 def _finefs(root: Path, records: list[Record]) -> list[tuple]:
     """The split, which is nobody's, and sums that do not come out."""
-    rows = [("split", "warning", "drawn: random, seed 42", "no list is published",
-             f"say which rule you use: {', '.join(finefs.SPLIT_RULES)}")]  # fmt: skip
+    rows = [
+        (
+            "split",
+            "warning",
+            "drawn: random, seed 42",
+            "no list is published",
+            f"say which rule you use: {', '.join(finefs.SPLIT_RULES)}",
+        )
+    ]
     total = sum(abs(r.mark("tes") + r.mark("pcs") + r.mark("deductions") - r.score) > 0.02 for r in records)
-    rows.append(("totals other than TES + PCS + deductions", "warning" if total else "ok", str(total), "0",
-                 "the total is read as it stands" if total else ""))  # fmt: skip
+    rows.append(
+        (
+            "totals other than TES + PCS + deductions",
+            "warning" if total else "ok",
+            str(total),
+            "0",
+            "the total is read as it stands" if total else "",
+        )
+    )
     tes = sum(abs(sum(e.base + e.goe for e in r.elements) - r.mark("tes")) > 0.06 for r in records)
-    rows.append(("TES other than the sum of its elements", "warning" if tes else "ok", str(tes), "0",
-                 "TES is read as it stands" if tes else ""))  # fmt: skip
+    rows.append(
+        (
+            "TES other than the sum of its elements",
+            "warning" if tes else "ok",
+            str(tes),
+            "0",
+            "TES is read as it stands" if tes else "",
+        )
+    )
     wanted = {"SP": 7, "FS": 12}
     odd = sum(len(r.elements) != wanted[r.group] for r in records)
     rows.append(("programs without 7 or 12 elements", "warning" if odd else "ok", str(odd), "0", ""))
@@ -390,8 +449,11 @@ def main(arguments: Sequence[str] | None = None) -> int:
     if not names:
         parser.error(printable(unknown_folder(folder)))
     faults = unused(folder)
-    faults += [f"lies within {name}, of which it is but a part: give {above}" for name in names
-               if name != "folder" and holds(name, folder) and (above := too_deep(name, folder))]  # fmt: skip
+    faults += [
+        f"lies within {name}, of which it is but a part: give {above}"
+        for name in names
+        if name != "folder" and holds(name, folder) and (above := too_deep(name, folder))
+    ]
     for fault in faults:
         print(printable(f"differs {folder}: {fault}"))
     bad = bool(faults)

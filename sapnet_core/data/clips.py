@@ -15,8 +15,16 @@ from torch import Tensor
 
 from sapnet_core.data.records import Record
 
-__all__ = ["READINGS", "SAMPLED", "SEGMENTS", "default_reading", "sample_frames", "clip_starts", "steps_per_clip",
-           "step_positions"]  # fmt: skip
+__all__ = [
+    "READINGS",
+    "SAMPLED",
+    "SEGMENTS",
+    "default_reading",
+    "sample_frames",
+    "clip_starts",
+    "steps_per_clip",
+    "step_positions",
+]
 
 READINGS = ("9x16", "10x16", "dense", "segments")
 CLIP = 16  # frames in a clip

@@ -27,9 +27,26 @@ PIECE = 1024  # samples of sound that FFmpeg keeps as one, where they are not pa
 # Matroska: identifiers of the elements at the top, in a segment and in a cluster
 SEGMENT, CLUSTER = 0x18538067, 0x1F43B675
 ELEMENTS = {
-    SEGMENT, CLUSTER, 0x1A45DFA3, 0x114D9B74, 0x1549A966, 0x1654AE6B, 0x1C53BB6B, 0x1254C367, 0x1941A469, 0x1043A770,
-    0xEC, 0xBF, 0xE7, 0xA3, 0xA0, 0xA7, 0xAB, 0x5854, 0xAF,
-}  # fmt: skip
+    SEGMENT,
+    CLUSTER,
+    0x1A45DFA3,
+    0x114D9B74,
+    0x1549A966,
+    0x1654AE6B,
+    0x1C53BB6B,
+    0x1254C367,
+    0x1941A469,
+    0x1043A770,
+    0xEC,
+    0xBF,
+    0xE7,
+    0xA3,
+    0xA0,
+    0xA7,
+    0xAB,
+    0x5854,
+    0xAF,
+}
 SYNC, PACKETS = 0x47, ((188, 0), (192, 4), (204, 0))  # of transport streams: the mark, and sizes with its place
 CUT, BROKEN = "cut short", "damaged"
 
@@ -46,8 +63,13 @@ def structural_fault(path: Path, container: str) -> str:
     Args:
         container: as FFmpeg names it, such as "matroska,webm".
     """
-    checks = {"mov": _broken_fragments, "matroska": _broken_elements, "avi": _cut_riff, "mpegts": _out_of_step,
-              "gif": _cut_gif}  # fmt: skip
+    checks = {
+        "mov": _broken_fragments,
+        "matroska": _broken_elements,
+        "avi": _cut_riff,
+        "mpegts": _out_of_step,
+        "gif": _cut_gif,
+    }
     with path.open("rb") as file:
         length = os.fstat(file.fileno()).st_size
         return next((check(file.fileno(), length) for name, check in checks.items() if container.startswith(name)), "")

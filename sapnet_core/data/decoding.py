@@ -23,8 +23,19 @@ import torch
 
 from sapnet_core.data.containers import PARTS, STREAMS, claimed_samples, structural_fault
 
-__all__ = ["VideoError", "LostFrame", "FrameTable", "check_area", "is_folder", "reason", "opened", "frame_table",
-           "decoded", "picked", "display"]  # fmt: skip
+__all__ = [
+    "VideoError",
+    "LostFrame",
+    "FrameTable",
+    "check_area",
+    "is_folder",
+    "reason",
+    "opened",
+    "frame_table",
+    "decoded",
+    "picked",
+    "display",
+]
 
 # Limits, since a small file can claim any size.
 MAX_AREA = 8192 * 4320  # pixels of a picture

@@ -33,8 +33,22 @@ __all__ = ["Features", "features_digest", "prepare_features", "twin_features", "
 FORMAT = 3
 SHARD = 32  # videos in a file
 # what of a record the video depends on: a new split or another file layout asks for no new video
-SEEN = ("dataset", "key", "start", "end", "score", "difficulty", "action", "judges", "transitions", "subactions",
-        "group", "marks", "elements", "rate")  # fmt: skip
+SEEN = (
+    "dataset",
+    "key",
+    "start",
+    "end",
+    "score",
+    "difficulty",
+    "action",
+    "judges",
+    "transitions",
+    "subactions",
+    "group",
+    "marks",
+    "elements",
+    "rate",
+)
 
 
 @dataclass(frozen=True, eq=False)  # told apart by identity: so they can be a key
@@ -62,9 +76,15 @@ class Features:
 
 
 def features_digest(
-    dataset: str, footage: Footage, *, reading: str | None = None, views: Sequence[str] = VIEWS, device: str = "cpu",
-    backbone: str = "i3d", numbers: torch.dtype | None = None,
-) -> str:  # fmt: skip
+    dataset: str,
+    footage: Footage,
+    *,
+    reading: str | None = None,
+    views: Sequence[str] = VIEWS,
+    device: str = "cpu",
+    backbone: str = "i3d",
+    numbers: torch.dtype | None = None,
+) -> str:
     """Hash of all that a dataset's features depend on, its records and their files apart (16 hex digits).
 
     `numbers` asks for the hash of features in a number format of the backbone that this machine would not choose.
@@ -83,10 +103,17 @@ def twin_features(
 
 
 def video_features(
-    records: Sequence[Record], footage: Footage, *, reading: str | None = None, views: Sequence[str] = VIEWS,
-    folder: Path, jobs: int = 2, device: str = "cpu", backbone: str = "i3d",
+    records: Sequence[Record],
+    footage: Footage,
+    *,
+    reading: str | None = None,
+    views: Sequence[str] = VIEWS,
+    folder: Path,
+    jobs: int = 2,
+    device: str = "cpu",
+    backbone: str = "i3d",
     progress: Callable[[int, int], None] | None = None,
-) -> Features:  # fmt: skip
+) -> Features:
     """Features of the records' videos: read from `folder` where they lie there, else computed and kept.
 
     Args:
@@ -114,18 +141,28 @@ def video_features(
         raise ValueError(f"no video of {dataset} can be read: {next(iter(skipped.values()))}")
     kept = [r.key for r in records if r.key in place]
     order = torch.tensor([place[key] for key in kept])
-    joined = {name: torch.cat([tensors[name] for tensors, *_ in whole if tensors])[order]
-              for name in (*one.views, *TRUTH)}  # fmt: skip
+    joined = {
+        name: torch.cat([tensors[name] for tensors, *_ in whole if tensors])[order] for name in (*one.views, *TRUTH)
+    }
     return Features(
-        tuple(kept), {v: joined[v] for v in views}, step_positions(one.reading, SAMPLED[dataset]), joined["subactions"],
-        joined["factors"], steps_per_clip(one.reading), skipped,
-    )  # fmt: skip
+        tuple(kept),
+        {v: joined[v] for v in views},
+        step_positions(one.reading, SAMPLED[dataset]),
+        joined["subactions"],
+        joined["factors"],
+        steps_per_clip(one.reading),
+        skipped,
+    )
 
 
 def prepare_features(
-    passes: Sequence[Pass], *, folder: Path, jobs: int = 2, device: str = "cpu",
+    passes: Sequence[Pass],
+    *,
+    folder: Path,
+    jobs: int = 2,
+    device: str = "cpu",
     progress: Callable[[int, int], None] | None = None,
-) -> None:  # fmt: skip
+) -> None:
     """Compute what is missing of several passes, so that `video_features` then only reads.
 
     Arguments and errors as of `video_features`; a video counts once in each pass.
@@ -173,8 +210,9 @@ def _shards(
 
 def _cut(one: Pass, folder: Path, device: str) -> list[Job]:
     dataset = one.records[0].dataset
-    common = features_digest(dataset, one.footage, reading=one.reading, views=one.views, device=device,
-                             backbone=one.backbone)  # fmt: skip
+    common = features_digest(
+        dataset, one.footage, reading=one.reading, views=one.views, device=device, backbone=one.backbone
+    )
     ordered = sorted(one.records, key=lambda record: record.key)
     jobs = []
     for first in range(0, len(ordered), SHARD):

@@ -24,8 +24,18 @@ from sapnet_core.data.fields import shown
 from sapnet_core.data.records import Element, Record
 from sapnet_core.data.unpickle import AnnotationError
 
-__all__ = ["COMPONENTS", "FACTORS", "FOLDER", "PLACES", "PROGRAMS", "RATE", "SPLIT_RULES", "annotation_folder",
-           "read_finefs", "split_of"]  # fmt: skip
+__all__ = [
+    "COMPONENTS",
+    "FACTORS",
+    "FOLDER",
+    "PLACES",
+    "PROGRAMS",
+    "RATE",
+    "SPLIT_RULES",
+    "annotation_folder",
+    "read_finefs",
+    "split_of",
+]
 
 FOLDER = "FineFS"
 PLACES = ("data/annotation", "annotation", "annotations", "data/annotations")  # below the dataset's folder

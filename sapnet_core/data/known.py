@@ -21,9 +21,12 @@ PLACES = {
     "folder": (".",),
 }
 MARKS = {
-    "mtl-aqa": mtl_aqa.ANNOTATIONS, "finediving": finediving.ANNOTATIONS, "rg": rhythmic.SPLITS["train"],
-    "finefs": "*.json", "folder": NAME,
-}  # fmt: skip
+    "mtl-aqa": mtl_aqa.ANNOTATIONS,
+    "finediving": finediving.ANNOTATIONS,
+    "rg": rhythmic.SPLITS["train"],
+    "finefs": "*.json",
+    "folder": NAME,
+}
 CALLED = {**FOLDERS, "folder": NAME}  # what each is called in the user's folder
 TABLES = (".xlsx", ".xls", ".ods", ".numbers", ".tsv", ".txt", ".csv")
 

@@ -16,8 +16,22 @@ __all__ = ["Names", "hidden", "look", "loose", "nfc"]
 
 nfc = partial(unicodedata.normalize, "NFC")
 # printable to Python, and nothing to see: fillers, joiners, variation selectors
-UNSEEN = {0x034F, 0x115F, 0x1160, 0x17B4, 0x17B5, 0x180B, 0x180C, 0x180D, 0x180F, 0x2800, 0x3164, 0xFFA0,
-          *range(0xFE00, 0xFE10), *range(0xE0100, 0xE01F0)}  # fmt: skip
+UNSEEN = {
+    0x034F,
+    0x115F,
+    0x1160,
+    0x17B4,
+    0x17B5,
+    0x180B,
+    0x180C,
+    0x180D,
+    0x180F,
+    0x2800,
+    0x3164,
+    0xFFA0,
+    *range(0xFE00, 0xFE10),
+    *range(0xE0100, 0xE01F0),
+}
 
 
 def look(text: str) -> str:

@@ -25,9 +25,34 @@ COUNT = re.compile(r"0|[1-9]\d{0,17}", re.ASCII)
 NAME = re.compile(r"[\W_]*(?:[^\W\d_]|\d+[ _-]?[^\W\d_])")  # how names begin: x, "# x", 0_x, 3d
 LONGEST = 1000  # signs of a name
 MISSING = {
-    "", "na", "n/a", "n.a", "n.a.", "n/d", "#n/a", "<na>", "nan", "+nan", "-nan", "nat", "null", "none", "nil", "\\n",
-    "-", "--", "?", ".", "missing", "undefined", "no data", "nodata", "tbd", "true", "false",
-}  # fmt: skip
+    "",
+    "na",
+    "n/a",
+    "n.a",
+    "n.a.",
+    "n/d",
+    "#n/a",
+    "<na>",
+    "nan",
+    "+nan",
+    "-nan",
+    "nat",
+    "null",
+    "none",
+    "nil",
+    "\\n",
+    "-",
+    "--",
+    "?",
+    ".",
+    "missing",
+    "undefined",
+    "no data",
+    "nodata",
+    "tbd",
+    "true",
+    "false",
+}
 NO_NAME = re.compile(  # what C, Python and Excel write in place of numbers, and numbers of base 2, 8 and 16
     r"[\W_]*(?:inf(?:inity)?|nan(?:\(\w*\))?|0[xbo][\da-f.]+(?:p[+-]?\d*)?|\d+e[+-]?\d*"
     r"|\d+d[+-]?\d+)[\W_]*|#[a-z/0]+[!?]|err:\d+"

@@ -55,9 +55,13 @@ def sequence_features(records: Sequence[Record], root: Path) -> Features:
     x = torch.nn.functional.pad(x, (0, -x.shape[2] % CHANNELS))  # constant channels, which tell nothing
     positions = (torch.arange(STEPS) + 0.5) / STEPS
     return Features(
-        tuple(r.key for r in records), {"frame": x, "actor": x}, positions, torch.stack(labels).to(torch.int8),
-        torch.empty(len(records), 0), period=1,
-    )  # fmt: skip
+        tuple(r.key for r in records),
+        {"frame": x, "actor": x},
+        positions,
+        torch.stack(labels).to(torch.int8),
+        torch.empty(len(records), 0),
+        period=1,
+    )
 
 
 def _resampled(x: Tensor, steps: int) -> Tensor:

@@ -28,8 +28,11 @@ from sapnet_core.storage import write_text
 __all__ = ["SOURCES", "known_datasets", "source_kind", "source_name", "source_records", "records_digest"]
 
 SOURCES = {
-    "drawn": "twins of drawn annotations", "official": "twins of official annotations", "videos": "videos",
-}  # fmt: skip
+    "drawn": "twins of drawn annotations",
+    "official": "twins of official annotations",
+    "videos": "videos",
+}
+
 
 def known_datasets(data: Path) -> list[str]:
     """Names of the datasets that the user's folder holds, each of them readable. To be asked before any work.

@@ -39,10 +39,9 @@ from sapnet_core.data.decoding import (
     opened,
     picked,
     reason,
-)  # fmt: skip
+)
 
-__all__ = ["VideoError", "VideoInfo", "at_times", "count_decoded", "frame_files", "frame_times", "probe",
-           "read_frames"]  # fmt: skip
+__all__ = ["VideoError", "VideoInfo", "at_times", "count_decoded", "frame_files", "frame_times", "probe", "read_frames"]
 
 IMAGES = (".jpg", ".jpeg", ".png", ".bmp", ".webp")
 FORMATS = ("JPEG", "PNG", "BMP", "WEBP")  # as Pillow names them
@@ -273,8 +272,10 @@ def _filled(path: Path, index: list[int], size: int | None, frames: Iterator[tup
             target = max(1, round(height * factor)), max(1, round(width * factor))
             if len(index) * 3 * target[0] * target[1] > MAX_BYTES:
                 need = len(index) * 3 * target[0] * target[1] / 2**30
-                raise VideoError(f"{path}: {len(index)} frames of {target[1]} x {target[0]} pixels are {need:.0f} GiB, "
-                                 f"the limit is {MAX_BYTES >> 30}: read fewer, or smaller ones (size=112)")  # fmt: skip
+                raise VideoError(
+                    f"{path}: {len(index)} frames of {target[1]} x {target[0]} pixels are {need:.0f} GiB, "
+                    f"the limit is {MAX_BYTES >> 30}: read fewer, or smaller ones (size=112)"
+                )
             out = torch.empty(len(index), 3, *target, dtype=torch.uint8)
         chunk = [first, *itertools.islice(frames, max(1, CHUNK // (height * width)) - 1)]
         for number, picture in chunk:

@@ -43,8 +43,10 @@ class TrainSet:
     def __post_init__(self):
         frame, actor, videos = tuple(self.frame.shape), tuple(self.actor.shape), len(self.y)
         if len(frame) != 3 or frame != actor or frame[0] != videos or frame[1] != len(self.positions):
-            raise ValueError(f"a training set of {videos} scores and {len(self.positions)} positions needs features "
-                             f"(videos, steps, channels) of both views, got {frame} and {actor}")  # fmt: skip
+            raise ValueError(
+                f"a training set of {videos} scores and {len(self.positions)} positions needs features "
+                f"(videos, steps, channels) of both views, got {frame} and {actor}"
+            )
         if self.y.isnan().all():
             raise ValueError(f"none of {videos} training videos has a score: give scores to some")
 
@@ -114,8 +116,11 @@ METHODS: dict[str, Fit | str] = {
     "gdlt": "gdlt:fit",
 }
 # of the methods whose runs can be trained side by side, as one program
-STACKS: dict[str, Stack | str] = {"mlp": "mlp:stack_mean", "mlp-ordered": "mlp:stack_ordered",
-                                  "sap-net": "sapnet:fit_stack"}  # fmt: skip
+STACKS: dict[str, Stack | str] = {
+    "mlp": "mlp:stack_mean",
+    "mlp-ordered": "mlp:stack_ordered",
+    "sap-net": "sapnet:fit_stack",
+}
 
 
 def _found(entry: Callable | str) -> Callable:

@@ -67,12 +67,14 @@ def fit(train: TrainSet, settings: Mapping, generator: torch.Generator) -> Fitte
     with own_chance(generator):
         x = clips(train.frame)
         streams = 1 + bool(o.static)
-        net = nn.ModuleDict({
-            "streams": nn.ModuleList(
-                ContextAttention(x.shape[2], o.width, in_time, o.context) for in_time in (True, False)[:streams]
-            ),
-            "score": layers(2 * o.width * streams, 128, 1),
-        }).to(x.device)  # fmt: skip
+        net = nn.ModuleDict(
+            {
+                "streams": nn.ModuleList(
+                    ContextAttention(x.shape[2], o.width, in_time, o.context) for in_time in (True, False)[:streams]
+                ),
+                "score": layers(2 * o.width * streams, 128, 1),
+            }
+        ).to(x.device)
         draw = Batches(train, o, generator)
 
         def score(x: Tensor) -> Tensor:

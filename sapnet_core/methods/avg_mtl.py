@@ -48,8 +48,10 @@ def fit(train: TrainSet, settings: Mapping, generator: torch.Generator) -> Fitte
             terms = {"L_reg": l_reg(score.squeeze(1), draw.y[i]), "L_1": (score.squeeze(1) - draw.y[i]).abs().mean()}
             terms["L_all"] = terms["L_reg"] + terms["L_1"]
             if tasks:  # an attribute of -1 is not known
-                each = [F.cross_entropy(q, train.attributes[i, a], ignore_index=-1, reduction="sum")
-                        for a, q in enumerate(what)]  # fmt: skip
+                each = [
+                    F.cross_entropy(q, train.attributes[i, a], ignore_index=-1, reduction="sum")
+                    for a, q in enumerate(what)
+                ]
                 terms["L_what"] = sum(each) / len(i)
                 terms["L_all"] = terms["L_all"] + o.weight * terms["L_what"]
             return terms

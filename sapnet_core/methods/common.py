@@ -12,6 +12,7 @@ from sapnet_core.training import batches, fit_steps
 
 __all__ = ["own_chance", "layers", "clips", "views", "Batches", "train_network"]
 
+
 @contextmanager
 def own_chance(generator: torch.Generator) -> Iterator[None]:
     """Weights, dropout and all other draws inside come from this generator; the caller's chance is left as it was."""
@@ -57,9 +58,13 @@ class Batches:
 
 
 def train_network(
-    net: nn.Module, loss: Callable[[int], dict[str, Tensor]], score: Callable[[Tensor], Tensor], o: SimpleNamespace,
-    shift: float | Tensor = 0.0, scale: float | Tensor = 1.0,
-) -> Fitted:  # fmt: skip
+    net: nn.Module,
+    loss: Callable[[int], dict[str, Tensor]],
+    score: Callable[[Tensor], Tensor],
+    o: SimpleNamespace,
+    shift: float | Tensor = 0.0,
+    scale: float | Tensor = 1.0,
+) -> Fitted:
     """Adam on `loss`; then `score` (whole-frame features (B, S, C) -> (B,)), led back to the unit of `TrainSet.y`."""
     curves = fit_steps(net.parameters(), loss, o.steps, o.lr)
     net.eval()

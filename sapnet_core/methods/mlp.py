@@ -21,16 +21,12 @@ Pool = Callable[[Tensor], Tensor]  # features (B, S, C) -> one vector a video
 SETTINGS = {**LABELED, "unit_targets": False}
 
 
-def fit_mean(
-    train: TrainSet, settings: Mapping, generator: torch.Generator, keep: Keep | None = None
-) -> Fitted:
+def fit_mean(train: TrainSet, settings: Mapping, generator: torch.Generator, keep: Keep | None = None) -> Fitted:
     """I3D+MLP: (B, S, C) -> mean over S -> 256 -> 128 -> 1. Settings: `steps`, `lr`, `batch`, `unit_targets`."""
     return _fit(train, settings, generator, keep, pool=_mean)
 
 
-def fit_ordered(
-    train: TrainSet, settings: Mapping, generator: torch.Generator, keep: Keep | None = None
-) -> Fitted:
+def fit_ordered(train: TrainSet, settings: Mapping, generator: torch.Generator, keep: Keep | None = None) -> Fitted:
     """I3D+MLP (clips in order): (B, S, C) -> one vector a clip (pairs of steps averaged), concatenated -> MLP."""
     return _fit(train, settings, generator, keep, pool=_clips)
 
@@ -66,9 +62,13 @@ class _Run:
         with torch.random.fork_rng(devices=[]):
             torch.manual_seed(int(torch.randint(2**31, (), generator=generator)))
             self.net = nn.Sequential(
-                nn.Linear(self.x.shape[1], 256), nn.ReLU(), nn.Linear(256, 128), nn.ReLU(), nn.Linear(128, 1),
+                nn.Linear(self.x.shape[1], 256),
+                nn.ReLU(),
+                nn.Linear(256, 128),
+                nn.ReLU(),
+                nn.Linear(128, 1),
                 nn.Flatten(0),
-            ).to(self.x.device)  # fmt: skip
+            ).to(self.x.device)
         self.y, self.shift, self.scale = train.unit_targets(self.o.unit_targets)
         self.draw = batches(train.labeled.cpu(), self.o.batch, generator)
 
@@ -101,6 +101,9 @@ def _stack(trains, settings: Mapping, generators, keep: Keep | None, pool: Pool)
         [run.net for run in runs],
         lambda step, net, x, y: {"L_all": l_reg(net(x), y, look=False)},
         lambda weights, step: tuple(torch.stack(part) for part in zip(*(run.batch() for run in runs), strict=True)),
-        runs[0].o.steps, runs[0].o.lr, keep=keep, replay=lambda: [run.batch() for run in runs],
-    )  # fmt: skip
+        runs[0].o.steps,
+        runs[0].o.lr,
+        keep=keep,
+        replay=lambda: [run.batch() for run in runs],
+    )
     return [run.fitted(curve) for run, curve in zip(runs, curves, strict=True)]

@@ -32,8 +32,9 @@ def fit(train: TrainSet, settings: Mapping, generator: torch.Generator) -> Fitte
     o = options("pseudo-labels", settings, SETTINGS)
     with own_chance(generator):
         x = views(train.frame, o.ordered)
-        net = nn.ModuleDict({"trunk": layers(x.shape[1], 256, 128), "score": nn.Linear(128, 1),
-                             "grade": nn.Linear(128, o.grades)}).to(x.device)  # fmt: skip
+        net = nn.ModuleDict(
+            {"trunk": layers(x.shape[1], 256, 128), "score": nn.Linear(128, 1), "grade": nn.Linear(128, o.grades)}
+        ).to(x.device)
         draw = Batches(train, o, generator)
         edges = grade_edges(draw.y[train.labeled], o.grades)
         start = int(o.warmup * o.steps)

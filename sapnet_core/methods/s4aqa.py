@@ -50,10 +50,14 @@ def fit(train: TrainSet, settings: Mapping, generator: torch.Generator) -> Fitte
     with own_chance(generator):
         x = clips(train.frame)  # (N, T, C)
         _, parts, channels = x.shape
-        net = nn.ModuleDict({
-            "encoder": layers(parts * channels, 256, 128), "score": nn.Linear(128, 1),
-            "decoder": layers(128 + parts, 256, channels), "discriminator": layers(128, 64, 1),
-        }).to(x.device)  # fmt: skip
+        net = nn.ModuleDict(
+            {
+                "encoder": layers(parts * channels, 256, 128),
+                "score": nn.Linear(128, 1),
+                "decoder": layers(128 + parts, 256, channels),
+                "discriminator": layers(128, 64, 1),
+            }
+        ).to(x.device)
         draw = Batches(train, o, generator)
 
         def embed(x: Tensor) -> Tensor:
@@ -69,7 +73,8 @@ def fit(train: TrainSet, settings: Mapping, generator: torch.Generator) -> Fitte
             k = F.one_hot(torch.randint(parts, (len(u),)), parts).to(x)  # (B, T): the masked clip
             seen = x[u]
             e, e_u, e_masked = embed(torch.cat([x[i], seen, seen * (1 - k).unsqueeze(2)])).split(
-                [len(i), len(u), len(u)])  # fmt: skip
+                [len(i), len(u), len(u)]
+            )
             terms = {"L_reg": l_reg(net["score"](e).squeeze(1), draw.y[i])}
             terms["L_all"] = terms["L_reg"]
             if o.recovery:

@@ -40,8 +40,9 @@ def fit(train: TrainSet, settings: Mapping, generator: torch.Generator) -> Fitte
     o = options("s4l", settings, SETTINGS)
     with own_chance(generator):
         x = clips(train.frame)  # (N, T, C)
-        net = nn.ModuleDict({"trunk": layers(x[0].numel(), 256, 128), "score": nn.Linear(128, 1),
-                             "order": nn.Linear(128, 4)}).to(x.device)  # fmt: skip
+        net = nn.ModuleDict(
+            {"trunk": layers(x[0].numel(), 256, 128), "score": nn.Linear(128, 1), "order": nn.Linear(128, 4)}
+        ).to(x.device)
         draw = Batches(train, o, generator)
 
         def head(name: str, x: Tensor) -> Tensor:

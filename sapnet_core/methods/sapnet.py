@@ -86,16 +86,21 @@ def fit_stack(
         x_l, x_u, x_a, x_la, y = (None if part[0] is None else torch.stack(part) for part in parts)
         labels = None
         if s.needs_labels:
-            views = (x_u, x_a, *((x_l,) if s.parse_labeled else ()),
-                     *((x_la,) if s.parse_labeled and s.supervise_teacher else ()))  # fmt: skip
+            views = (
+                x_u,
+                x_a,
+                *((x_l,) if s.parse_labeled else ()),
+                *((x_la,) if s.parse_labeled and s.supervise_teacher else ()),
+            )
             own = {name.removeprefix("attention."): v for name, v in weights.items() if name.startswith("attention.")}
             refine = torch.vmap(lambda w, x: functional_call(first.net.attention, w, (x,)))
             labels = first.net.stacked_labels(torch.cat(views, 1), positions, lambda x: refine(own, x))
         return x_l, x_u, x_a, x_la, y, torch.stack([run.edges for run in runs]), labels
 
     networks, terms = [run.net for run in runs], partial(first.terms, look=False)
-    curves = fit_stacked(networks, terms, batch, first.o.steps, first.o.lr, keep=keep,
-                         replay=lambda: [run.batch() for run in runs])  # fmt: skip
+    curves = fit_stacked(
+        networks, terms, batch, first.o.steps, first.o.lr, keep=keep, replay=lambda: [run.batch() for run in runs]
+    )
     return [run.fitted(curve) for run, curve in zip(runs, curves, strict=True)]
 
 

@@ -17,9 +17,14 @@ OWN_UNITS = {name: value for name, value in LABELED.items() if name != "unit_tar
 
 # Limits of settings beyond those of their kind (whole numbers from 1 on, numbers from 0 on).
 LIMITS: dict[str, tuple] = {
-    "iterations": (0,), "grades": (1,), "bins": (2,), "tau": (0, 1), "warmup": (0, 1), "dropout": (0, 1, "most"),
+    "iterations": (0,),
+    "grades": (1,),
+    "bins": (2,),
+    "tau": (0, 1),
+    "warmup": (0, 1),
+    "dropout": (0, 1, "most"),
     **dict.fromkeys(("lr", "sigma", "xi", "C", "orders"), (0, math.inf, "least")),
-}  # fmt: skip
+}
 CHOICES = {"read": ("mean", "mode"), "kernel": ("linear", "rbf")}
 
 

@@ -7,5 +7,19 @@ from sapnet_core.report.style import COLORS, COLUMN, PAGE, use_style
 from sapnet_core.report.tables import comparison_table, markdown, show
 from sapnet_core.report.widgets import explore
 
-__all__ = ["check", "digest_line", "provenance", "provenance_table", "save_figure", "save_table", "COLORS", "COLUMN",
-           "PAGE", "use_style", "comparison_table", "markdown", "show", "explore"]  # fmt: skip
+__all__ = [
+    "check",
+    "digest_line",
+    "provenance",
+    "provenance_table",
+    "save_figure",
+    "save_table",
+    "COLORS",
+    "COLUMN",
+    "PAGE",
+    "use_style",
+    "comparison_table",
+    "markdown",
+    "show",
+    "explore",
+]

@@ -47,8 +47,10 @@ def check(name: str, measured, expected, tolerance: float = 0.0, decimals: int =
         return
     if not good.all():
         worst = np.unravel_index(np.nanargmax(np.where(good, -1, np.abs(mine - reference))), mine.shape)
-        raise AssertionError(f"✗ {name}: {mine[worst]:g} vs {reference[worst]:g} at {tuple(map(int, worst))}, "
-                             f"{int((~good).sum())} of {good.size} differ by more than {tolerance:g}")  # fmt: skip
+        raise AssertionError(
+            f"✗ {name}: {mine[worst]:g} vs {reference[worst]:g} at {tuple(map(int, worst))}, "
+            f"{int((~good).sum())} of {good.size} differ by more than {tolerance:g}"
+        )
     shape = "x".join(map(str, mine.shape))
     print(f"✓ {name}: {shape} values vs reference, all " + (f"within {tolerance:g}" if tolerance else "equal"))
 
@@ -64,8 +66,14 @@ def digest_line(name: str, values: Iterable[float], decimals: int = 2) -> None:
     if not known.size:
         print(f"{name}: n={array.size}, no finite value")
         return
-    parts = {"mean": known.mean(), "sd": known.std(), "min": known.min(), "max": known.max(),
-             "first": known[0], "last": known[-1]}  # fmt: skip
+    parts = {
+        "mean": known.mean(),
+        "sd": known.std(),
+        "min": known.min(),
+        "max": known.max(),
+        "first": known[0],
+        "last": known[-1],
+    }
     missing = f" ({array.size - known.size} missing)" if known.size < array.size else ""
     assert all(map(math.isfinite, parts.values()))
     print(f"{name}: n={array.size}{missing}, " + ", ".join(f"{k} {_rounded(v, decimals)}" for k, v in parts.items()))

@@ -33,8 +33,18 @@ __all__ = ["write_gallery", "write_page", "main"]
 STATES = {"current": ("good", "✓ current"), "stale": ("old", "! stale"), "not decided": ("open", "? not compared")}
 MARKS = (("good", "✓"), ("bad", "✗"), ("open", "?"), ("odd", "!"), ("good", "✓"), ("bad", "✗"), ("open", "–"))
 SIGNS = dict(zip(VERDICTS, MARKS, strict=True))
-STEPS = ((5, "5 s"), (10, "10 s"), (20, "20 s"), (30, "30 s"), (60, "1 min"), (120, "2 min"), (300, "5 min"),
-         (600, "10 min"), (1200, "20 min"), (3600, "1 h"))  # fmt: skip
+STEPS = (
+    (5, "5 s"),
+    (10, "10 s"),
+    (20, "20 s"),
+    (30, "30 s"),
+    (60, "1 min"),
+    (120, "2 min"),
+    (300, "5 min"),
+    (600, "10 min"),
+    (1200, "20 min"),
+    (3600, "1 h"),
+)
 LONG = 16  # rows from which a table is folded
 
 
@@ -44,9 +54,12 @@ def _verdicts(rows: list[dict[str, str]]) -> str:
         return ""
     counts = {verdict: sum(row["verdict"] == verdict for row in rows) for verdict in VERDICTS}
     badges = " ".join(badge(*_labelled(v, f"{n} {v}")) for v, n in counts.items() if n)
-    items = "".join(f'<li>{badge(*_labelled(row["verdict"], row["verdict"]))} '
-                    f'{html.escape(row.get("statement") or row["claim"])} '
-                    f'<span class="note">{html.escape(row["place"])}</span></li>' for row in rows)  # fmt: skip
+    items = "".join(
+        f"<li>{badge(*_labelled(row['verdict'], row['verdict']))} "
+        f"{html.escape(row.get('statement') or row['claim'])} "
+        f'<span class="note">{html.escape(row["place"])}</span></li>'
+        for row in rows
+    )
     return fold(f"The paper says, this run: {badges}", f'<ul class="claims">{items}</ul>')
 
 
@@ -173,8 +186,9 @@ def _page(folder: Path, profile: str) -> str:
         "that the suite declared when this page was made, whichever number format its backbone computed in.</p>",
         f'<p class="note">{len(found)} tables and figures: {html.escape(said)}. Notebooks as pages appear with '
         "<code>./runall.sh</code>." + f' <a href="{link}">The other profile</a>.' * other.is_file() + "</p>",
-        _verdicts(rows), _index(sections),
-    ]  # fmt: skip
+        _verdicts(rows),
+        _index(sections),
+    ]
     for section, shown in sections.items():
         body.append(f"<h2>{html.escape(section)}</h2>")
         body += [_entry(e, profile, [r for r in rows if e[0].stem in places(r["place"])]) for e in shown]

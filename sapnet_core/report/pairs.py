@@ -82,8 +82,10 @@ def seed_scores(trials: Mapping[tuple, Trial], resamples: int = 1000) -> SeedSco
     true = torch.tensor(first["score"].to_numpy())  # (N,)
     draws = torch.randint(len(true), (resamples, len(true)), generator=torch.Generator().manual_seed(0))  # (R, N)
     stacked = {cell: torch.stack(seeds) for cell, seeds in found.items()}  # (S, N)
-    return SeedScores({cell: spearman(p, true) for cell, p in stacked.items()},
-                      {cell: spearman(p[:, draws], true[draws]) for cell, p in stacked.items()})  # fmt: skip
+    return SeedScores(
+        {cell: spearman(p, true) for cell, p in stacked.items()},
+        {cell: spearman(p[:, draws], true[draws]) for cell, p in stacked.items()},
+    )
 
 
 def verdict(found: Paired, sign: float = 1.0) -> str:
@@ -115,6 +117,7 @@ def claims_table(claims: Mapping[str, Paired | Mapping[str, Paired]]) -> pd.Data
         spans = [f"[{low:+.3f}, {high:+.3f}]" for low, high in (least[1:3], least[3:5])]
         shown = f"{least.value:+.3f}" + (f" ({name}, the least)" if len(parts) > 1 else "")
         said = together(verdict(found) for found in parts.values())
-        rows.append({"claim": claim, "difference": shown, "over seeds": spans[0], "over videos": spans[1],
-                     "verdict": said})  # fmt: skip
+        rows.append(
+            {"claim": claim, "difference": shown, "over seeds": spans[0], "over videos": spans[1], "verdict": said}
+        )
     return pd.DataFrame(rows)

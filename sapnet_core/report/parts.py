@@ -18,8 +18,15 @@ from sapnet_core.trials import Trial, trial_hash
 __all__ = ["VERDICTS", "Part", "parts", "entries", "places", "claims"]
 
 KINDS = (".png", ".svg", ".csv", ".md")
-VERDICTS = ("supported", "contradicted", "undecided here", "suspiciously better", "holds", "does not hold",
-            "not testable here")  # fmt: skip
+VERDICTS = (
+    "supported",
+    "contradicted",
+    "undecided here",
+    "suspiciously better",
+    "holds",
+    "does not hold",
+    "not testable here",
+)
 PLACE = re.compile(r"(Table|Fig)(?:ure)?s?\.?\s+((?:[IVX]+|\d+)(?:(?:\s*,\s*(?:and\s+)?|\s+and\s+)(?:[IVX]+|\d+)\b)*)")
 
 

@@ -15,9 +15,14 @@ VIDEOS = "#4d4d4d"  # the interval over test videos, whatever the color of the o
 
 
 def seed_curve(
-    ax: Axes, x: Sequence[float], values, color: str = COLORS[0], marker: str = "o", label: str | None = None,
+    ax: Axes,
+    x: Sequence[float],
+    values,
+    color: str = COLORS[0],
+    marker: str = "o",
+    label: str | None = None,
     band: bool = True,
-) -> None:  # fmt: skip
+) -> None:
     """The mean over seeds as a line, its 95 % interval as a band, every seed as a small point.
 
     Args:

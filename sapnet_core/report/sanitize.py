@@ -70,6 +70,11 @@ def policy(style: str) -> str:
     """A Content-Security-Policy, as the element of a page's head: it runs no script, applies the one style whose text
     is given, and shows the pictures in the page and beside it."""
     digest = base64.b64encode(hashlib.sha256(style.encode()).digest()).decode()
-    rules = ("default-src 'none'", "img-src 'self' data:", f"style-src 'sha256-{digest}'", "base-uri 'none'",
-             "form-action 'none'")  # fmt: skip
+    rules = (
+        "default-src 'none'",
+        "img-src 'self' data:",
+        f"style-src 'sha256-{digest}'",
+        "base-uri 'none'",
+        "form-action 'none'",
+    )
     return f'<meta http-equiv="Content-Security-Policy" content="{html.escape("; ".join(rules))}">'

@@ -21,12 +21,32 @@ def use_style() -> None:
     """
     show_inline()
     sns.set_theme(context="paper", style="ticks", palette=list(COLORS), font="DejaVu Sans")
-    mpl.rcParams.update({
-        "figure.figsize": (COLUMN, 2.6), "figure.dpi": 120, "savefig.dpi": 200, "figure.constrained_layout.use": True,
-        "savefig.bbox": "tight", "savefig.pad_inches": 0.04,
-        "font.size": 8, "axes.titlesize": 8, "axes.labelsize": 8, "xtick.labelsize": 7, "ytick.labelsize": 7,
-        "legend.fontsize": 7, "legend.frameon": False, "lines.linewidth": 1.4, "lines.markersize": 4,
-        "axes.spines.top": False, "axes.spines.right": False, "axes.grid": True, "grid.color": "#e6e6e6",
-        "grid.linewidth": 0.5, "axes.axisbelow": True, "image.cmap": "cividis",
-        "svg.hashsalt": "sapnet", "svg.fonttype": "none", "pdf.fonttype": 42,
-    })  # fmt: skip
+    mpl.rcParams.update(
+        {
+            "figure.figsize": (COLUMN, 2.6),
+            "figure.dpi": 120,
+            "savefig.dpi": 200,
+            "figure.constrained_layout.use": True,
+            "savefig.bbox": "tight",
+            "savefig.pad_inches": 0.04,
+            "font.size": 8,
+            "axes.titlesize": 8,
+            "axes.labelsize": 8,
+            "xtick.labelsize": 7,
+            "ytick.labelsize": 7,
+            "legend.fontsize": 7,
+            "legend.frameon": False,
+            "lines.linewidth": 1.4,
+            "lines.markersize": 4,
+            "axes.spines.top": False,
+            "axes.spines.right": False,
+            "axes.grid": True,
+            "grid.color": "#e6e6e6",
+            "grid.linewidth": 0.5,
+            "axes.axisbelow": True,
+            "image.cmap": "cividis",
+            "svg.hashsalt": "sapnet",
+            "svg.fonttype": "none",
+            "pdf.fonttype": 42,
+        }
+    )

@@ -99,9 +99,11 @@ def _draw_finediving(rng: np.random.Generator, n_train: int, n_test: int) -> dic
 
 
 DRAWN = {
-    "mtl-aqa": (mtl_aqa, _draw_mtl_aqa), "finediving": (finediving, _draw_finediving),
-    "rg": (rhythmic, draw_rhythmic), "finefs": (finefs, draw_finefs),
-}  # fmt: skip
+    "mtl-aqa": (mtl_aqa, _draw_mtl_aqa),
+    "finediving": (finediving, _draw_finediving),
+    "rg": (rhythmic, draw_rhythmic),
+    "finefs": (finefs, draw_finefs),
+}
 
 
 def _pickled(rng: np.random.Generator, reader, files: dict, n_train: int) -> dict[str, bytes]:

@@ -23,9 +23,17 @@ GRAVITY = 9.81  # m/s2
 BALL, HOOP, CLUB, STICK = 0.095, 0.42, 0.45, 0.55  # radius, radius, length, length in meters
 RIBBON, POINTS, DELAY = 5.6, 28, 0.04  # length in meters; capsules; seconds from one to the next
 BRIGHT = torch.tensor(
-    [[0.93, 0.13, 0.20], [0.98, 0.80, 0.08], [0.10, 0.75, 0.30], [0.95, 0.25, 0.70], [0.98, 0.50, 0.05],
-     [0.20, 0.85, 0.90], [0.55, 0.20, 0.85], [0.96, 0.96, 0.94]]
-)  # fmt: skip
+    [
+        [0.93, 0.13, 0.20],
+        [0.98, 0.80, 0.08],
+        [0.10, 0.75, 0.30],
+        [0.95, 0.25, 0.70],
+        [0.98, 0.50, 0.05],
+        [0.20, 0.85, 0.90],
+        [0.55, 0.20, 0.85],
+        [0.96, 0.96, 0.94],
+    ]
+)
 AT = {name: i for i, name in enumerate(JOINTS)}
 UP = torch.tensor([0.0, 1.0, 0.0])
 
@@ -91,9 +99,17 @@ def _fly(place: Tensor, axis: Tensor, throw: Throw, rate: float, first: float, l
 
 
 def _fall(
-    place: Tensor, axis: Tensor, missed: Tensor, speed: Tensor, lies: Tensor, b: int, c: int, rate: float, low: float,
+    place: Tensor,
+    axis: Tensor,
+    missed: Tensor,
+    speed: Tensor,
+    lies: Tensor,
+    b: int,
+    c: int,
+    rate: float,
+    low: float,
     flat: float,
-) -> None:  # fmt: skip
+) -> None:
     """From where it was `missed` at row b, falling with `speed` upward, to where it `lies` until it is picked at c."""
     stop = min(c + 6, len(place))
     u = (torch.arange(b, stop) - b) / rate
@@ -134,9 +150,18 @@ def _raised(axis: Tensor, grip: Tensor, length: float, front: Tensor) -> Tensor:
 
 
 def carry(
-    apparatus: str, joints: Tensor, heading: Tensor, routine: Routine, at: Tensor, *, rate: float, first: float,
-    hand: int, fault: dict[str, float], uniform: dict[str, float],
-) -> Props:  # fmt: skip
+    apparatus: str,
+    joints: Tensor,
+    heading: Tensor,
+    routine: Routine,
+    at: Tensor,
+    *,
+    rate: float,
+    first: float,
+    hand: int,
+    fault: dict[str, float],
+    uniform: dict[str, float],
+) -> Props:
     """Carry an apparatus through a routine.
 
     Args:
@@ -218,9 +243,18 @@ def carry(
 
 
 def _ribbon(
-    joints: Tensor, forearm: Tensor, grip: Tensor, front: Tensor, routine: Routine, at: Tensor, t: Tensor,
-    colors: Tensor, loose: float, phase: float, thrown: dict,
-) -> Props:  # fmt: skip
+    joints: Tensor,
+    forearm: Tensor,
+    grip: Tensor,
+    front: Tensor,
+    routine: Routine,
+    at: Tensor,
+    t: Tensor,
+    colors: Tensor,
+    loose: float,
+    phase: float,
+    thrown: dict,
+) -> Props:
     """The stick, its tip drawing spirals and snakes, and the ribbon behind it."""
     out = (grip - joints[:, 8:10].mean(1)) * torch.tensor([1.0, 0.0, 1.0])
     out = _unit(_unit(out) - 0.25 * front)

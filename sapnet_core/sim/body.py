@@ -16,10 +16,24 @@ __all__ = ["ANGLES", "body_joints", "oriented", "grounded"]
 # ankle: 0 is a stretched foot, pi / 2 a flat one. shoulder: elevation of the arm to the front (pi: overhead); spread:
 # the arm out to its own side; elbow: flexion. The arms follow half of the trunk's lean and all of its bend.
 ANGLES = (
-    "trunk", "bend", "neck", "left_hip", "right_hip", "left_abduct", "right_abduct", "left_knee", "right_knee",
-    "left_ankle", "right_ankle", "left_shoulder", "right_shoulder", "left_spread", "right_spread", "left_elbow",
+    "trunk",
+    "bend",
+    "neck",
+    "left_hip",
+    "right_hip",
+    "left_abduct",
+    "right_abduct",
+    "left_knee",
+    "right_knee",
+    "left_ankle",
+    "right_ankle",
+    "left_shoulder",
+    "right_shoulder",
+    "left_spread",
+    "right_spread",
+    "left_elbow",
     "right_elbow",
-)  # fmt: skip
+)
 
 
 def body_joints(pose: Tensor, scale: float = 1.0) -> Tensor:

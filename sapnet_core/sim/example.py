@@ -128,6 +128,13 @@ def _table(dives: dict[str, Record]) -> str:
     for name, dive in dives.items():
         known = dive.split == "test" or name in scored
         score = f"{dive.score:.2f}" if known else ""
-        table.writerow({"id": name, "path": _path(name), "score": score, "split": dive.split,
-                        "difficulty": f"{dive.difficulty:.1f}"})  # fmt: skip
+        table.writerow(
+            {
+                "id": name,
+                "path": _path(name),
+                "score": score,
+                "split": dive.split,
+                "difficulty": f"{dive.difficulty:.1f}",
+            }
+        )
     return text.getvalue()

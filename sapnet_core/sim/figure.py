@@ -18,9 +18,18 @@ PAIRED = ("shoulder", "elbow", "wrist", "hip", "knee", "ankle", "toe")
 JOINTS = ("head", "neck", *(f"{side} {part}" for part in PAIRED for side in ("left", "right")))
 # Pose: angles in radians, 0 = standing straight with the arms down; elevation and flexion turn toward the front.
 ANGLES = (
-    "hip", "knee", "ankle", "neck", "split", "scissor", "spread",
-    "left_shoulder", "right_shoulder", "left_elbow", "right_elbow",
-)  # fmt: skip
+    "hip",
+    "knee",
+    "ankle",
+    "neck",
+    "split",
+    "scissor",
+    "spread",
+    "left_shoulder",
+    "right_shoulder",
+    "left_elbow",
+    "right_elbow",
+)
 POSES = {
     "stand": (0.0, 0.0, 1.57, 0.0, -0.02, 0.0, 0.10, 0.05, 0.05, 0.15, 0.15),
     "reach": (0.0, 0.0, 0.50, 0.0, -0.05, 0.0, -0.15, 2.90, 2.90, 0.10, 0.10),

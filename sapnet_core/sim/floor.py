@@ -57,9 +57,17 @@ class FloorScene:
 
 
 def draw_floor(
-    settings: SimSettings, generator: torch.Generator, *, frames: int, painter: Callable, base: Tensor, hue: Tensor,
-    view: float, pitch: float, spots: Tensor,
-) -> FloorScene:  # fmt: skip
+    settings: SimSettings,
+    generator: torch.Generator,
+    *,
+    frames: int,
+    painter: Callable,
+    base: Tensor,
+    hue: Tensor,
+    view: float,
+    pitch: float,
+    spots: Tensor,
+) -> FloorScene:
     """Draw a scene from `settings` and a CPU `generator`, never from the quality of what happens in it.
 
     Args:

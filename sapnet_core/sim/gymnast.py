@@ -101,8 +101,18 @@ def _walked(routine: Routine, t: Tensor, walk: Tensor, faces: Tensor, rate: floa
     return path, heading, speed * walk, phase
 
 
-def _posed(t: Tensor, rows: dict, routine: Routine, speed: Tensor, phase: Tensor, hand: int, both: bool,
-           fault: dict, uniform: dict, unsteady: Tensor) -> Tensor:  # fmt: skip
+def _posed(
+    t: Tensor,
+    rows: dict,
+    routine: Routine,
+    speed: Tensor,
+    phase: Tensor,
+    hand: int,
+    both: bool,
+    fault: dict,
+    uniform: dict,
+    unsteady: Tensor,
+) -> Tensor:
     """Pose (R, 17): the keyframes, the steps, the handling arm's swings, and faults of posture, arms and balance."""
     pose = torch.stack([rows[name] for name in ANGLES], 1)
     at = {name: i for i, name in enumerate(ANGLES)}

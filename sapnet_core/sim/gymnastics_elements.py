@@ -88,9 +88,19 @@ class Composer:
         self.wide = 0.6 + 0.4 * self.size
 
     def key(
-        self, time: float, trunk=0.06, bend=0.0, neck=0.0, s=(0.0, 0.03, 0.05), w=(0.0, 0.03, 0.05),
-        h=(0.9, 0.7, 0.25), f=(0.1, 1.2, 0.2), *, walk=0.0, handle=0.25,
-    ) -> None:  # fmt: skip
+        self,
+        time: float,
+        trunk=0.06,
+        bend=0.0,
+        neck=0.0,
+        s=(0.0, 0.03, 0.05),
+        w=(0.0, 0.03, 0.05),
+        h=(0.9, 0.7, 0.25),
+        f=(0.1, 1.2, 0.2),
+        *,
+        walk=0.0,
+        handle=0.25,
+    ) -> None:
         """Keyframe: hip, abduction, knee and ankle of supporting (s) and working leg (w); elevation, spread and elbow
         of the handling (h) and the free arm (f). A foot whose ankle is left out is flat on the floor."""
         row = [0.0] * len(CHANNELS)
@@ -184,8 +194,14 @@ class Composer:
         if shaky > 0.05:
             low = min(shaky, 1.3)
             down = tuple(a * (1 - 0.6 * low) for a in shape["w"])
-            self.key(min(full + 0.9 * early + 0.3, end - 0.05), trunk=0.3 + 0.3 * low, s=(0.3 * low, 0.0, 0.6 * low),
-                     w=down, h=(1.2, 1.0, 0.4), f=(0.6, 1.4, 0.5))  # fmt: skip
+            self.key(
+                min(full + 0.9 * early + 0.3, end - 0.05),
+                trunk=0.3 + 0.3 * low,
+                s=(0.3 * low, 0.0, 0.6 * low),
+                w=down,
+                h=(1.2, 1.0, 0.4),
+                f=(0.6, 1.4, 0.5),
+            )
         self.key(end + 0.12, trunk=0.1, s=(0.2, 0.0, 0.4), w=tuple(0.3 * a for a in shape["w"][:3]))
         self.key(end + 0.45, walk=0.5)
         self.routine.unsteady.append((t + 0.6, end + 0.2, 1.0))
@@ -195,14 +211,42 @@ class Composer:
         """A wave of the body from a deep fold over the knees into a back bend."""
         deep = (0.8 + 0.35 * level) * self.size
         self.key(t, walk=0.5)
-        self.key(t + 0.6, trunk=1.35 * deep, neck=0.5, s=(0.6, 0.0, 0.7), w=(0.4, 0.0, 0.9), h=(0.7, 0.15, 0.1),
-                 f=(0.5, 0.15, 0.1))  # fmt: skip
-        self.key(t + 1.15, trunk=0.1, neck=0.4, s=(0.45, 0.0, 1.1), w=(0.2, 0.0, 0.9, 1.6), h=(1.2, 0.2, 0.2),
-                 f=(1.0, 0.2, 0.2))  # fmt: skip
-        self.key(t + 1.75, trunk=-1.15 * deep, neck=-0.5, s=(0.15, 0.0, 0.3, 0.9), w=(-0.5, 0.0, 0.1, 0.2),
-                 h=(2.9, 0.2, 0.05), f=(2.7, 0.4, 0.05))  # fmt: skip
-        self.key(t + 2.0, trunk=-1.1 * deep, neck=-0.5, s=(0.15, 0.0, 0.3, 0.9), w=(-0.5, 0.0, 0.1, 0.2),
-                 h=(3.0, 0.3, 0.05), f=(2.0, 1.0, 0.05))  # fmt: skip
+        self.key(
+            t + 0.6,
+            trunk=1.35 * deep,
+            neck=0.5,
+            s=(0.6, 0.0, 0.7),
+            w=(0.4, 0.0, 0.9),
+            h=(0.7, 0.15, 0.1),
+            f=(0.5, 0.15, 0.1),
+        )
+        self.key(
+            t + 1.15,
+            trunk=0.1,
+            neck=0.4,
+            s=(0.45, 0.0, 1.1),
+            w=(0.2, 0.0, 0.9, 1.6),
+            h=(1.2, 0.2, 0.2),
+            f=(1.0, 0.2, 0.2),
+        )
+        self.key(
+            t + 1.75,
+            trunk=-1.15 * deep,
+            neck=-0.5,
+            s=(0.15, 0.0, 0.3, 0.9),
+            w=(-0.5, 0.0, 0.1, 0.2),
+            h=(2.9, 0.2, 0.05),
+            f=(2.7, 0.4, 0.05),
+        )
+        self.key(
+            t + 2.0,
+            trunk=-1.1 * deep,
+            neck=-0.5,
+            s=(0.15, 0.0, 0.3, 0.9),
+            w=(-0.5, 0.0, 0.1, 0.2),
+            h=(3.0, 0.3, 0.05),
+            f=(2.0, 1.0, 0.05),
+        )
         self.key(t + 2.5, walk=0.5)
         self.routine.unsteady.append((t + 1.4, t + 2.4, 0.6))
         return t + 2.5
@@ -215,8 +259,16 @@ class Composer:
         dip = {"s": (0.4, 0.0, 0.8), "w": (0.3, 0.1, 0.7), "trunk": 0.25}
         self.key(t, walk=0.5)
         self.key(t + 0.45, **dip, h=(-0.5, 0.35, 0.1), f=(0.9, 0.5, 0.2), handle=0.0)
-        self.key(out, trunk=-0.15, neck=-0.3, s=(0.0, 0.0, 0.0, 0.5), w=(-0.3, 0.1, 0.1, 0.4), h=(2.6, 0.15, 0.05),
-                 f=(0.3, 1.2, 0.1), handle=0.0)  # fmt: skip
+        self.key(
+            out,
+            trunk=-0.15,
+            neck=-0.3,
+            s=(0.0, 0.0, 0.0, 0.5),
+            w=(-0.3, 0.1, 0.1, 0.4),
+            h=(2.6, 0.15, 0.05),
+            f=(0.3, 1.2, 0.1),
+            handle=0.0,
+        )
         begin, end = out + 0.18, out + flight - 0.3
         if rolls:
             leg, arm = (2.1, 0.0, 2.3), (1.3, 0.3, 0.6)
@@ -231,9 +283,16 @@ class Composer:
             whole = 2 * math.pi * turns
             self.routine.turns.append((out + 0.1, end + 0.1, whole * (1 - missed)))
             self.routine.turns.append((back + 0.2, back + 0.9, whole * missed))
-        self.key(back, trunk=-0.1 + 0.55 * loose, neck=-0.25, h=(2.35 - 1.2 * loose, 0.2, 0.1), f=(0.5, 1.2, 0.15),
-                 s=(0.15 + 0.5 * loose, 0.0, 0.2 + 0.8 * loose), w=(-0.2 - 0.3 * loose, 0.1, 0.2, 0.6),
-                 handle=0.0)  # fmt: skip
+        self.key(
+            back,
+            trunk=-0.1 + 0.55 * loose,
+            neck=-0.25,
+            h=(2.35 - 1.2 * loose, 0.2, 0.1),
+            f=(0.5, 1.2, 0.15),
+            s=(0.15 + 0.5 * loose, 0.0, 0.2 + 0.8 * loose),
+            w=(-0.2 - 0.3 * loose, 0.1, 0.2, 0.6),
+            handle=0.0,
+        )
         self.key(back + 0.4, s=(0.3, 0.0, 0.6), w=(-0.3, 0.1, 0.4, 0.8), h=(0.4, 0.5, 0.2), trunk=0.15)
         self.key(back + 0.8, walk=0.8)
         both = level > 0.5 and row["play"] < 0.6
@@ -243,11 +302,28 @@ class Composer:
     def pose(self, t: float, form: float) -> None:
         """How a routine begins and ends: kneeling, arched, or bowed over."""
         if form < 0.35:
-            self.key(t, trunk=-0.25, neck=-0.3, s=(0.0, 0.0, 1.6, 0.0), w=(1.5, 0.1, 1.5), h=(2.6, 0.5, 0.2),
-                     handle=0.1)  # fmt: skip
+            self.key(
+                t, trunk=-0.25, neck=-0.3, s=(0.0, 0.0, 1.6, 0.0), w=(1.5, 0.1, 1.5), h=(2.6, 0.5, 0.2), handle=0.1
+            )
         elif form < 0.7:
-            self.key(t, trunk=-0.4, neck=-0.3, s=(0.1, 0.0, 0.1), w=(-0.4, 0.1, 0.1, 0.1), h=(2.8, 0.3, 0.1),
-                     f=(0.0, 1.4, 0.2), handle=0.1)  # fmt: skip
+            self.key(
+                t,
+                trunk=-0.4,
+                neck=-0.3,
+                s=(0.1, 0.0, 0.1),
+                w=(-0.4, 0.1, 0.1, 0.1),
+                h=(2.8, 0.3, 0.1),
+                f=(0.0, 1.4, 0.2),
+                handle=0.1,
+            )
         else:
-            self.key(t, trunk=0.8, neck=0.4, s=(0.5, 0.0, 0.6), w=(0.7, 0.1, 0.0, 0.9), h=(1.2, 0.6, 0.1),
-                     f=(-0.3, 1.3, 0.1), handle=0.1)  # fmt: skip
+            self.key(
+                t,
+                trunk=0.8,
+                neck=0.4,
+                s=(0.5, 0.0, 0.6),
+                w=(0.7, 0.1, 0.0, 0.9),
+                h=(1.2, 0.6, 0.1),
+                f=(-0.3, 1.3, 0.1),
+                handle=0.1,
+            )

@@ -26,9 +26,14 @@ def element_count(difficulty: float, seconds: float) -> int:
 
 
 def compose(
-    seconds: float, difficulty: float, penalty: float, apparatus: str, draws: list[dict], uniform: dict[str, float],
+    seconds: float,
+    difficulty: float,
+    penalty: float,
+    apparatus: str,
+    draws: list[dict],
+    uniform: dict[str, float],
     fault: dict[str, float],
-) -> Routine:  # fmt: skip
+) -> Routine:
     """Compose the routine of a record.
 
     Args:

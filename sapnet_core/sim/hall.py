@@ -19,23 +19,53 @@ LEFT, RIGHT, BOTTOM, TOP = -13.0, 13.0, -4.6, 7.0  # what the canvas shows, mete
 CARPET, BORDER, BOARDS, STANDS = 6.5, 7.1, -8.6, -10.0  # half sides; z of the boards and of the stands' foot
 # carpet, border, floor, back of the hall, seats, table, line, shirts of the judges, skin, suit, hair, boards
 PALETTE = torch.tensor(
-    [[0.74, 0.72, 0.74], [0.35, 0.42, 0.62], [0.52, 0.47, 0.42], [0.13, 0.13, 0.17], [0.30, 0.28, 0.36],
-     [0.78, 0.78, 0.80], [0.90, 0.90, 0.88], [0.22, 0.24, 0.34], [0.86, 0.66, 0.54], [0.60, 0.12, 0.42],
-     [0.18, 0.12, 0.09], [0.25, 0.30, 0.60]]
-)  # fmt: skip
+    [
+        [0.74, 0.72, 0.74],
+        [0.35, 0.42, 0.62],
+        [0.52, 0.47, 0.42],
+        [0.13, 0.13, 0.17],
+        [0.30, 0.28, 0.36],
+        [0.78, 0.78, 0.80],
+        [0.90, 0.90, 0.88],
+        [0.22, 0.24, 0.34],
+        [0.86, 0.66, 0.54],
+        [0.60, 0.12, 0.42],
+        [0.18, 0.12, 0.09],
+        [0.25, 0.30, 0.60],
+    ]
+)
 HUE = torch.tensor([0.28, 0.55, 0.26, 0.10, 0.30, 0.25, 0.10, 0.25, 0.0, 0.9, 0.15, 0.7])
 SPOTS = torch.tensor(  # beside the boards and at the corners, never on the carpet
-    [[-10.5, -8.0], [10.5, -8.0], [-9.0, -5.0], [9.0, -5.0], [-9.5, 0.0], [9.5, 0.0], [-8.8, 4.0], [8.8, 4.0],
-     [-11.5, -6.0], [11.5, -6.0], [-7.9, -8.1], [7.9, -8.1]]
-)  # fmt: skip
+    [
+        [-10.5, -8.0],
+        [10.5, -8.0],
+        [-9.0, -5.0],
+        [9.0, -5.0],
+        [-9.5, 0.0],
+        [9.5, 0.0],
+        [-8.8, 4.0],
+        [8.8, 4.0],
+        [-11.5, -6.0],
+        [11.5, -6.0],
+        [-7.9, -8.1],
+        [7.9, -8.1],
+    ]
+)
 
 
 def draw_hall(settings: SimSettings, generator: torch.Generator, *, frames: int) -> FloorScene:
     """Draw the hall around a routine of `frames` frames: its light, its colors, its camera and its people."""
     return draw_floor(
-        settings, generator, frames=frames, painter=paint_hall, base=PALETTE, hue=HUE, view=3.7,
-        pitch=math.radians(15), spots=SPOTS,
-    )  # fmt: skip
+        settings,
+        generator,
+        frames=frames,
+        painter=paint_hall,
+        base=PALETTE,
+        hue=HUE,
+        view=3.7,
+        pitch=math.radians(15),
+        spots=SPOTS,
+    )
 
 
 def paint_hall(scene: FloorScene, scale: float, device) -> tuple[Tensor, tuple[float, float]]:

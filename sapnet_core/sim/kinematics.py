@@ -28,9 +28,29 @@ TWIST_IDS = {*range(29, 36), 41, 42}  # FineDiving's subaction ids of twists
 SPIN = {"A": 0.3, "B": 2.2, "C": 3.0, "D": 2.2}  # how much faster the figure turns when folded
 # What differs between athletes and says nothing of the score, and which way a fault goes: uniform draws, in this order.
 DRAWS = (
-    "height", "legs", "arms", "tempo", "approach", "arm_style", "stance", "opening", "reach", "lean", "sink", "cadence",
-    "lead_in", "flight", "phases", "phase", "over", "bend", "far", "drift", "foremost", "side",
-)  # fmt: skip
+    "height",
+    "legs",
+    "arms",
+    "tempo",
+    "approach",
+    "arm_style",
+    "stance",
+    "opening",
+    "reach",
+    "lean",
+    "sink",
+    "cadence",
+    "lead_in",
+    "flight",
+    "phases",
+    "phase",
+    "over",
+    "bend",
+    "far",
+    "drift",
+    "foremost",
+    "side",
+)
 
 
 def _step_integral(u: Tensor, start: float, end: float) -> Tensor:

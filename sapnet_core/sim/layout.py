@@ -46,8 +46,25 @@ __all__ = ["frame_offsets", "write_layout", "write_video"]
 DIGITS = {"mtl-aqa": 8, "finediving": 5}  # of a frame's number in its file name
 # the 17 joints of Human3.6M, each the mean of these of the figure: pelvis, right leg, left leg, spine, thorax, neck,
 # head, left arm, right arm
-SKELETON = ((8, 9), (9,), (11,), (13,), (8,), (10,), (12,), (2, 3, 8, 9), (2, 3), (0, 1), (0,),
-            (2,), (4,), (6,), (3,), (5,), (7,))  # fmt: skip
+SKELETON = (
+    (8, 9),
+    (9,),
+    (11,),
+    (13,),
+    (8,),
+    (10,),
+    (12,),
+    (2, 3, 8, 9),
+    (2, 3),
+    (0, 1),
+    (0,),
+    (2,),
+    (4,),
+    (6,),
+    (3,),
+    (5,),
+    (7,),
+)
 
 
 def frame_offsets(record: Record) -> Tensor:
@@ -257,9 +274,12 @@ def main(arguments: Sequence[str] | None = None) -> None:
     write_annotations(given.dataset, given.dir, given.count - test, test, given.seed)
     records = load_records(given.dataset, given.dir)
     write_layout(
-        records, given.dir, seed=given.seed, size=given.size,
+        records,
+        given.dir,
+        seed=given.seed,
+        size=given.size,
         progress=lambda done, total: print(f"{done} of {total}: {records[done - 1].path}", flush=True),
-    )  # fmt: skip
+    )
     print(f"{len(records)} twins with annotations lie in {folder}: load_records({given.dataset!r}, {str(given.dir)!r})")
 
 

@@ -19,13 +19,24 @@ SKIN, SUIT, HAIR = 8, 9, 10
 CHEST, WAIST, PELVIS = 16, 17, 18  # joints added to the 16: middle of the shoulders, of the trunk, of the hips
 # Capsules: from joint, to joint, radius at both ends (m), color, bias of depth (m, positive is nearer).
 PARTS = (
-    (0, 0, 0.105, 0.105, SKIN, 0.00), (0, 0, 0.09, 0.09, HAIR, 0.01), (1, 0, 0.055, 0.05, SKIN, -0.02),
-    (2, 3, 0.075, 0.075, SUIT, 0.0), (CHEST, WAIST, 0.135, 0.115, SUIT, 0.01), (WAIST, PELVIS, 0.115, 0.12, SUIT, 0.01),
-    (8, 9, 0.10, 0.10, SUIT, 0.12), (2, 4, 0.05, 0.042, SKIN, 0.0), (3, 5, 0.05, 0.042, SKIN, 0.0),
-    (4, 6, 0.042, 0.032, SKIN, 0.0), (5, 7, 0.042, 0.032, SKIN, 0.0), (8, 10, 0.085, 0.06, SKIN, 0.0),
-    (9, 11, 0.085, 0.06, SKIN, 0.0), (10, 12, 0.058, 0.04, SKIN, 0.0), (11, 13, 0.058, 0.04, SKIN, 0.0),
-    (12, 14, 0.042, 0.028, SKIN, 0.0), (13, 15, 0.042, 0.028, SKIN, 0.0),
-)  # fmt: skip
+    (0, 0, 0.105, 0.105, SKIN, 0.00),
+    (0, 0, 0.09, 0.09, HAIR, 0.01),
+    (1, 0, 0.055, 0.05, SKIN, -0.02),
+    (2, 3, 0.075, 0.075, SUIT, 0.0),
+    (CHEST, WAIST, 0.135, 0.115, SUIT, 0.01),
+    (WAIST, PELVIS, 0.115, 0.12, SUIT, 0.01),
+    (8, 9, 0.10, 0.10, SUIT, 0.12),
+    (2, 4, 0.05, 0.042, SKIN, 0.0),
+    (3, 5, 0.05, 0.042, SKIN, 0.0),
+    (4, 6, 0.042, 0.032, SKIN, 0.0),
+    (5, 7, 0.042, 0.032, SKIN, 0.0),
+    (8, 10, 0.085, 0.06, SKIN, 0.0),
+    (9, 11, 0.085, 0.06, SKIN, 0.0),
+    (10, 12, 0.058, 0.04, SKIN, 0.0),
+    (11, 13, 0.058, 0.04, SKIN, 0.0),
+    (12, 14, 0.042, 0.028, SKIN, 0.0),
+    (13, 15, 0.042, 0.028, SKIN, 0.0),
+)
 TRUNK = (3, 4, 5)  # the parts that are bare where the suit covers the hips alone
 CHUNK = 32  # frames of a routine drawn at once, what fits a processor's cache; a dive is drawn as a whole
 SIGHT = 0.7  # depth in metres at which a body in the water can no longer be seen, while the water is clear

@@ -19,9 +19,11 @@ __all__ = ["draw_finefs", "draw_rhythmic"]
 
 # Rhythmic Gymnastics: mean and sd of difficulty and of execution, and their correlation (Spearman's)
 POINTS = {
-    "Ball": (8.75, 2.08, 6.46, 1.35, 0.77), "Clubs": (9.05, 2.39, 6.42, 1.30, 0.65),
-    "Hoop": (8.76, 2.30, 6.48, 1.29, 0.80), "Ribbon": (7.65, 2.02, 6.24, 1.43, 0.77),
-}  # fmt: skip
+    "Ball": (8.75, 2.08, 6.46, 1.35, 0.77),
+    "Clubs": (9.05, 2.39, 6.42, 1.30, 0.65),
+    "Hoop": (8.76, 2.30, 6.48, 1.29, 0.80),
+    "Ribbon": (7.65, 2.02, 6.24, 1.43, 0.77),
+}
 # quantiles of both, standardized: difficulty is nearly normal, execution has a tail of spoiled routines
 RANKS = (0, 0.01, 0.05, 0.1, 0.25, 0.5, 0.75, 0.9, 0.95, 0.99, 1)
 DIFFICULTY = (-3.0, -2.2, -1.65, -1.27, -0.7, -0.03, 0.7, 1.36, 1.65, 2.2, 2.8)
@@ -101,8 +103,10 @@ def draw_finefs(rng: np.random.Generator, n_train: int, n_test: int) -> dict[str
     parts = finefs.split_of(list(range(finefs.PROGRAMS["FS"][1])), "random")
     files = {}
     for part, count in (("train", n_train), ("test", n_test)):
-        free = {name: [n for n in range(first, end) if parts[n] == part] for name, (first, end, _)
-                in finefs.PROGRAMS.items()}  # fmt: skip
+        free = {
+            name: [n for n in range(first, end) if parts[n] == part]
+            for name, (first, end, _) in finefs.PROGRAMS.items()
+        }
         most = sum(map(len, free.values()))
         if count > most:
             raise ValueError(f"finefs: {count} {part} routines asked, its official split has {most}: ask for fewer")

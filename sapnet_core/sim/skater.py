@@ -25,15 +25,24 @@ from sapnet_core.sim.skating_poses import CHANNELS
 from sapnet_core.sim.skating_program import GRAVITY, write_script
 
 __all__ = [
-    "FACTORS", "ELEMENT_FACTORS", "COMPONENT_FACTORS", "quality_factors", "shown_scores", "perform", "draw_scene",
-]  # fmt: skip
+    "FACTORS",
+    "ELEMENT_FACTORS",
+    "COMPONENT_FACTORS",
+    "quality_factors",
+    "shown_scores",
+    "perform",
+    "draw_scene",
+]
 
 # Element factors by the kind of element they belong to, and component factors by the component they follow.
 BLOCKS = {"jump": ("height", "rotation", "landing"), "spin": ("spin", "position"), "sequence": ("steps", "turns")}
 COMPONENTS = {
-    "skating_skills": "speed", "transitions": "flow", "performance": "posture", "composition": "extension",
+    "skating_skills": "speed",
+    "transitions": "flow",
+    "performance": "posture",
+    "composition": "extension",
     "interpretation": "gesture",
-}  # fmt: skip
+}
 ELEMENT_FACTORS = tuple(name for block in BLOCKS.values() for name in block)
 COMPONENT_FACTORS = tuple(COMPONENTS.values())
 FACTORS = ELEMENT_FACTORS + COMPONENT_FACTORS
@@ -78,9 +87,7 @@ def quality_factors(record: Record, settings: SimSettings, generator: torch.Gene
     """Draw a program's factors (F,), order `FACTORS`, in [0, 1]: those of jumps, spins and sequences around the mean
     quality of their grades (0 is -5, 1 is +5), those of the components around these."""
     whole, by_kind = _element_quality(record)
-    blocks = [
-        draw_factors(by_kind.get(kind, whole), settings, generator, len(names)) for kind, names in BLOCKS.items()
-    ]
+    blocks = [draw_factors(by_kind.get(kind, whole), settings, generator, len(names)) for kind, names in BLOCKS.items()]
     marks = torch.tensor(_components(record))
     components = draw_factors(float(marks.mean()), settings, generator, len(marks))
     return torch.cat([*blocks, (components + marks - marks.mean()).clamp(0, 1)])
@@ -257,9 +264,15 @@ def perform(
     path = _Path(athlete[1:4], 1.0 if lefty else -1.0)
     cruise = (5.2 + 0.4 * sway[5]) * (1 - 0.36 * fault["speed"])
     script = write_script(
-        _faults(record, factors, settings, elements), record.frames / record.rate, record.rate, fault, u,
-        path.curve.tolist(), cruise, (0.86 if woman else 1.0) * (1 + 0.08 * sway[6]),
-    )  # fmt: skip
+        _faults(record, factors, settings, elements),
+        record.frames / record.rate,
+        record.rate,
+        fault,
+        u,
+        path.curve.tolist(),
+        cruise,
+        (0.86 if woman else 1.0) * (1 + 0.08 * sway[6]),
+    )
 
     frames = offsets.cpu().double()
     seconds = frames / record.rate

@@ -23,10 +23,14 @@ SEQUENCE = re.compile(r"(?P<what>StSq|ChSq|ChSt|CiSt|SlSt|SeSt|SpSq|CoSt)(?P<lev
 POSITIONS = {"U": ("upright",), "L": ("layback",), "C": ("camel",), "S": ("sit",), "Co": ("camel", "sit", "upright")}
 # Points (ISU communication 2168 and its like), for lists that are drawn and for the share of a jump in a combination.
 BASE = {
-    "A": (1.1, 3.3, 8.0, 12.5, 14.0), "Lz": (0.6, 2.1, 5.9, 11.5, 14.0), "F": (0.5, 1.8, 5.3, 11.0, 14.0),
-    "Lo": (0.5, 1.7, 4.9, 10.5, 14.0), "S": (0.4, 1.3, 4.3, 9.7, 14.0), "T": (0.4, 1.3, 4.2, 9.5, 14.0),
+    "A": (1.1, 3.3, 8.0, 12.5, 14.0),
+    "Lz": (0.6, 2.1, 5.9, 11.5, 14.0),
+    "F": (0.5, 1.8, 5.3, 11.0, 14.0),
+    "Lo": (0.5, 1.7, 4.9, 10.5, 14.0),
+    "S": (0.4, 1.3, 4.3, 9.7, 14.0),
+    "T": (0.4, 1.3, 4.2, 9.5, 14.0),
     "Eu": (0.5, 0.5, 0.5, 0.5, 0.5),
-}  # fmt: skip
+}
 SPINS = {"CCoSp": (1.7, 2.0, 2.5, 3.0, 3.5), "FCSp": (1.6, 1.9, 2.3, 2.8, 3.2), "FSSp": (1.7, 2.0, 2.3, 2.6, 3.0)}
 SPINS |= {"LSp": (1.2, 1.5, 1.9, 2.4, 2.7), "CSSp": (1.6, 1.9, 2.3, 2.6, 3.0), "StSq": (1.5, 1.8, 2.6, 3.3, 3.9)}
 STEP = {"jump": 0.1, "spin": 0.1, "sequence": 0.14}  # of the base value, what one grade of execution is worth
@@ -99,9 +103,12 @@ def parse_element(name: str) -> SkatingElement:
         elif match["change"]:
             positions += ("sit", "upright")
         return SkatingElement(
-            "spin", positions=positions, level=_level(match["level"]), flying=bool(match["flying"]),
+            "spin",
+            positions=positions,
+            level=_level(match["level"]),
+            flying=bool(match["flying"]),
             change=bool(match["change"]),
-        )  # fmt: skip
+        )
     if match := SEQUENCE.fullmatch(text):
         free = match["what"] in ("ChSq", "ChSt", "SpSq")
         return SkatingElement("sequence", level=1 if free else _level(match["level"]), choreographic=free)

@@ -275,8 +275,13 @@ class Script:
             poses = [name, "overhead" if name == "upright" and i + 1 == len(slots) else name]
             for share, pose, side in ((0.0, poses[0], 1), (0.5, poses[0], -1), (1.0, poses[-1], 1)):
                 at = time + settle + share * (until - time - settle)
-                self.key(at, worse_spin(POSES[pose + foot], pose, foot, fault["position"]), roll=side * wobble,
-                         pitch=0.5 * wobble, drift=wanders * (at - enter) / (leave - enter))  # fmt: skip
+                self.key(
+                    at,
+                    worse_spin(POSES[pose + foot], pose, foot, fault["position"]),
+                    roll=side * wobble,
+                    pitch=0.5 * wobble,
+                    drift=wanders * (at - enter) / (leave - enter),
+                )
             rates += [(time + settle, rate), (until, rate * 1.08)]
             if foot and i == (len(names) + 1) // 2:  # a push onto the other foot
                 rates[-2] = (time + settle, 0.8 * rate)
@@ -308,10 +313,21 @@ class Script:
             name = STEPS[int(u[1] * len(STEPS))]
             pose = between(POSES[name], POSES["both"], min(0.55 * steps, 0.9))
             arms = 1 - min(0.45 * steps, 0.8)
-            self.key(time + 0.6 * (until - time), pose, bend=0.3 * (u[2] - 0.5) * arms,
-                     left_shoulder=0.8 * u[3] * arms, right_shoulder=0.8 * (1 - u[3]) * arms)  # fmt: skip
-            self.key(until, POSES["gather"], left_knee=-0.3 * min(steps, 1), right_knee=-0.3 * min(steps, 1),
-                     left_hip=-0.17 * min(steps, 1), right_hip=-0.17 * min(steps, 1))  # fmt: skip
+            self.key(
+                time + 0.6 * (until - time),
+                pose,
+                bend=0.3 * (u[2] - 0.5) * arms,
+                left_shoulder=0.8 * u[3] * arms,
+                right_shoulder=0.8 * (1 - u[3]) * arms,
+            )
+            self.key(
+                until,
+                POSES["gather"],
+                left_knee=-0.3 * min(steps, 1),
+                right_knee=-0.3 * min(steps, 1),
+                left_hip=-0.17 * min(steps, 1),
+                right_hip=-0.17 * min(steps, 1),
+            )
             late = 0.12 * turns
             if i % 2 == 0 and end - time > 2.5 * length and name == "twizzle":
                 self.turn(time + late, until + 0.6 * length + late, 2 * math.pi)
@@ -345,8 +361,9 @@ class Script:
                 self.turn(time, time + 0.3 * span, math.pi / 2)
                 self.turn(time + 0.8 * span, time + span, -math.pi / 2)
             for share, sway in ((0.3, 1), (0.55, -1), (0.78, 1)):
-                self.key(time + share * span, pose, roll=0.08 * turns * sway, left_elbow=0.5 * steps,
-                         right_elbow=0.5 * steps)  # fmt: skip
+                self.key(
+                    time + share * span, pose, roll=0.08 * turns * sway, left_elbow=0.5 * steps, right_elbow=0.5 * steps
+                )
             self.key(time + span, POSES["gather"])
         self.go(end, self.speed)
         return end
