@@ -107,7 +107,7 @@ run_tests() { # every part runs, whichever fails; one status for all
     echo "== ruff" && "$PYTHON" -m ruff check . || status=1
     echo "== pytest" && "$PYTHON" -m pytest -q -n "$jobs" tests || status=1
     local says_it=yes
-    echo "== trials that the notebooks need" && "$PYTHON" -m sapnet_core.experiments --jobs "$jobs" || status=1
+    echo "== trials that the notebooks need" && "$PYTHON" -m sapnet_core.experiments.tables --jobs "$jobs" || status=1
     says_it=no
     echo "== nbval" && "$PYTHON" -m pytest -q --nbval --nbval-current-env -n 2 --dist loadscope notebooks || status=1
     [ "$status" = 0 ] && echo "All tests passed." || echo "Some tests failed: see above." >&2
@@ -122,5 +122,5 @@ if [ "${1:-}" = test ]; then
     run_tests
 else
     cd -- "$here" # what options name counts from where they were typed
-    exec "$PYTHON" -m sapnet_core.runner "$@"
+    exec "$PYTHON" -m sapnet_core.reporting.run_notebooks "$@"
 fi

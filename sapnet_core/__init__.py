@@ -5,7 +5,7 @@ import sys
 __version__ = "0.1.0"
 
 if sys.argv[:1] == ["-m"]:  # a command of this package begins, and will read libraries for seconds
-    from sapnet_core.command_line import STOPPED
+    from sapnet_core.runtime.command_line import STOPPED
 
     def _uncaught(kind, error, trace):
         if issubclass(kind, KeyboardInterrupt):

@@ -79,12 +79,12 @@ def is_bounded(found: dict) -> None:
 
 
 READERS = {
-    "pickle": ("sapnet_core.data.unpickle", "read_pickle"),
-    "sequence": ("sapnet_core.data.sequence_files", "read_sequence"),
-    "weights": ("sapnet_core.storage", "read_weights"),
-    "c3d": ("sapnet_core.c3d", "load_c3d"),
-    "i3d": ("sapnet_core.kinetics", "load_kinetics"),
-    "swin": ("sapnet_core.video_swin", "load_swin"),
+    "pickle": ("sapnet_core.datasets.annotation_pickles", "read_pickle"),
+    "sequence": ("sapnet_core.datasets.sequence_files", "read_sequence"),
+    "weights": ("sapnet_core.runtime.files", "read_weights"),
+    "c3d": ("sapnet_core.backbones.c3d", "load_c3d"),
+    "i3d": ("sapnet_core.backbones.kinetics_weights", "load_kinetics"),
+    "swin": ("sapnet_core.backbones.video_swin", "load_swin"),
 }
 
 

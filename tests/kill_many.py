@@ -22,16 +22,16 @@ import psutil
 import test_kill
 from PIL import Image
 
-from sapnet_core import paths
-from sapnet_core.results import damage
+from sapnet_core.experiments.results import damage
+from sapnet_core.runtime import environment
 
 
 def suite(folder: Path, only: str) -> subprocess.Popen:
     """`runall.sh --only` in a house of its own."""
-    environment = {**os.environ, "SAPNET_RUNS": str(folder / "runs"), "SAPNET_FIGURES": str(folder / "figures")}
+    variables = {**os.environ, "SAPNET_RUNS": str(folder / "runs"), "SAPNET_FIGURES": str(folder / "figures")}
     return subprocess.Popen(
-        [paths.root() / "runall.sh", "--only", only],
-        env=environment,
+        [environment.root() / "runall.sh", "--only", only],
+        env=variables,
         stdout=subprocess.DEVNULL,
         stderr=subprocess.PIPE,
         text=True,
@@ -128,7 +128,7 @@ def main() -> None:
     parser.add_argument("--seed", type=int, default=1)
     parser.add_argument("--only", default="10", help="a notebook; empty for the trials alone")
     args = parser.parse_args()
-    source = paths.runs()
+    source = environment.runs()
     with tempfile.TemporaryDirectory() as folder:
         base = Path(folder) / "computed"
         os.environ["SAPNET_RUNS"] = str(base)

@@ -5,7 +5,7 @@ from pathlib import Path
 import nbformat
 from nbformat.v4 import new_code_cell, new_markdown_cell, new_notebook
 
-from sapnet_core.notebooks import dumps, normalize
+from sapnet_core.reporting.notebooks import dumps, normalize
 
 PARAMETERS = 'profile: str = "quick"\ncount: int = 3'
 

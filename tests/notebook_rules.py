@@ -7,12 +7,12 @@ from pathlib import Path
 
 from nbformat import NotebookNode
 
-from sapnet_core.notebooks import dumps, find, load, normalize
+from sapnet_core.reporting.notebooks import dumps, find, load, normalize
 
 ABSOLUTE_PATH = re.compile(r"(?<![\w.:/])/(?:home|root|tmp|work|Users|usr|opt|mnt|var|private|content)/|\b[A-Z]:\\\w")
 FORBIDDEN = {
     r"\bclear_output\b": "clear_output changes stored outputs",
-    r"(?<![\w.])interact\(": "bare interact stores a blank view: use sapnet_core.report.explore",
+    r"(?<![\w.])interact\(": "bare interact stores a blank view: use sapnet_core.reporting.explore",
     r"from tqdm import": "bare tqdm: use tqdm.auto or fixed-format lines",
     r"\bsys\.exit\b|(?<![\w.])(?:exit|quit)\(": "a cell exits",
 }

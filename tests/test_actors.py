@@ -5,7 +5,14 @@ import time
 import pytest
 import torch
 
-from sapnet_core.actors import crop_track, points_from_crop, points_to_crop, resize_boxes, resize_video, square_track
+from sapnet_core.detection.crops import (
+    crop_track,
+    points_from_crop,
+    points_to_crop,
+    resize_boxes,
+    resize_video,
+    square_track,
+)
 
 
 @pytest.fixture

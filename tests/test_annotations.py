@@ -6,11 +6,11 @@ import numpy as np
 import pytest
 import torch
 
-from sapnet_core.data import finediving, load_records, mtl_aqa
-from sapnet_core.data.unpickle import read_pickle
-from sapnet_core.metrics import spearman
-from sapnet_core.sim.annotations import write_annotations
-from sapnet_core.sim.dives import parse_dive, subaction_ids
+from sapnet_core.datasets import finediving, load_records, mtl_aqa
+from sapnet_core.datasets.annotation_pickles import read_pickle
+from sapnet_core.datasets.dive_numbers import parse_dive, subaction_ids
+from sapnet_core.experiments.metrics import spearman
+from sapnet_core.simulator.draw_annotations import write_annotations
 
 READERS = {"mtl-aqa": mtl_aqa, "finediving": finediving}
 SIZES = {"mtl-aqa": (1059, 353), "finediving": (2251, 749)}

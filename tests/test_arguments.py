@@ -5,12 +5,29 @@ from pathlib import Path
 
 import pytest
 
-from sapnet_core import benchmarks, calibrate, claims, detector_training, experiments, notebooks, pretrain, tuning
-from sapnet_core.arguments import VARIABLES, count, output_file
-from sapnet_core.data.finefs import SPLIT_RULES
-from sapnet_core.experiments import KNOWN, class_trials, comparison_trials, declare, declared_trials, figure_trials
-from sapnet_core.profiles import PROFILES, SPLITS, finefs_split
-from sapnet_core.systems import EVERY, get_system
+from sapnet_core.datasets.finefs import SPLIT_RULES
+from sapnet_core.experiments import tables
+from sapnet_core.experiments.profiles import PROFILES, SPLITS, finefs_split
+from sapnet_core.experiments.systems import EVERY, get_system
+from sapnet_core.experiments.tables import (
+    KNOWN,
+    class_trials,
+    comparison_trials,
+    declare,
+    declared_trials,
+    figure_trials,
+)
+from sapnet_core.recipes import (
+    benchmark,
+    calibrate_simulator,
+    pretrain_backbones,
+    tune_methods,
+)
+from sapnet_core.recipes import (
+    train_detector as detector_training,
+)
+from sapnet_core.reporting import claims, notebooks
+from sapnet_core.runtime.arguments import VARIABLES, count, output_file
 
 QUICK = PROFILES["quick"]
 
@@ -23,41 +40,41 @@ def alone(tmp_path, monkeypatch):
 
 
 REFUSED = [
-    *((module, ["--jobs", jobs], "whole") for module in (experiments, claims, tuning) for jobs in ("0", "x", "1.5")),
-    *((module, ["--profile", "nope"], "quick") for module in (experiments, claims)),
-    (experiments, ["--tables", "zz"], "fig07"),
-    (experiments, ["--tables"], "--tables"),
-    (experiments, ["--device", "cuda:99"], "cuda:99"),
-    (experiments, ["--device", "meta"], "cpu or cuda"),
-    (experiments, ["--device", "xyz"], "xyz"),
-    (experiments, ["--table", "I", "zz"], "zz"),
-    (experiments, ["I"], "I"),
-    (tuning, ["--only", "zz"], "SAP-Net"),
-    (tuning, ["--search", "zz"], "COREG"),
-    (calibrate, [], "dataset"),
-    (calibrate, ["rg"], "finediving"),
-    (calibrate, ["finediving", "zz=1"], "visibility"),
-    (calibrate, ["finediving", "visibility"], "field=value"),
-    (calibrate, ["finediving", "visibility=x"], "no number"),
-    (calibrate, ["finediving", "visibility=nan"], "visibility"),
-    (calibrate, ["finediving", "bystanders=1.5"], "whole"),
-    (calibrate, ["finediving", "camera=1", "camera=2"], "twice"),
-    (calibrate, ["finediving", "camera=-1"], "0.0"),
-    (calibrate, ["finediving", "--train", "0"], "--train"),
-    (calibrate, ["finediving", "--twin-seed", "-1"], "seed"),
-    (pretrain, ["resnet", "out.safetensors"], "i3d"),
-    (pretrain, ["i3d"], "out"),
-    (pretrain, ["i3d", "."], "folder"),
-    (pretrain, ["i3d", "/etc/passwd/w"], "/etc/passwd"),
-    (pretrain, ["i3d", "x" * 300 + "/w"], "long"),
-    (pretrain, ["i3d", ""], "file"),
-    (pretrain, ["i3d", "out", "--jobs", "-1"], "--jobs"),
+    *((module, ["--jobs", jobs], "whole") for module in (tables, claims, tune_methods) for jobs in ("0", "x", "1.5")),
+    *((module, ["--profile", "nope"], "quick") for module in (tables, claims)),
+    (tables, ["--tables", "zz"], "fig07"),
+    (tables, ["--tables"], "--tables"),
+    (tables, ["--device", "cuda:99"], "cuda:99"),
+    (tables, ["--device", "meta"], "cpu or cuda"),
+    (tables, ["--device", "xyz"], "xyz"),
+    (tables, ["--table", "I", "zz"], "zz"),
+    (tables, ["I"], "I"),
+    (tune_methods, ["--only", "zz"], "SAP-Net"),
+    (tune_methods, ["--search", "zz"], "COREG"),
+    (calibrate_simulator, [], "dataset"),
+    (calibrate_simulator, ["rg"], "finediving"),
+    (calibrate_simulator, ["finediving", "zz=1"], "visibility"),
+    (calibrate_simulator, ["finediving", "visibility"], "field=value"),
+    (calibrate_simulator, ["finediving", "visibility=x"], "no number"),
+    (calibrate_simulator, ["finediving", "visibility=nan"], "visibility"),
+    (calibrate_simulator, ["finediving", "bystanders=1.5"], "whole"),
+    (calibrate_simulator, ["finediving", "camera=1", "camera=2"], "twice"),
+    (calibrate_simulator, ["finediving", "camera=-1"], "0.0"),
+    (calibrate_simulator, ["finediving", "--train", "0"], "--train"),
+    (calibrate_simulator, ["finediving", "--twin-seed", "-1"], "seed"),
+    (pretrain_backbones, ["resnet", "out.safetensors"], "i3d"),
+    (pretrain_backbones, ["i3d"], "out"),
+    (pretrain_backbones, ["i3d", "."], "folder"),
+    (pretrain_backbones, ["i3d", "/etc/passwd/w"], "/etc/passwd"),
+    (pretrain_backbones, ["i3d", "x" * 300 + "/w"], "long"),
+    (pretrain_backbones, ["i3d", ""], "file"),
+    (pretrain_backbones, ["i3d", "out", "--jobs", "-1"], "--jobs"),
     (detector_training, ["--out", "."], "folder"),
     (detector_training, ["--epochs", "0"], "--epochs"),
     (detector_training, ["--epochs", "1e3"], "1e3"),
-    (benchmarks, ["--rounds", "0"], "--rounds"),
-    (benchmarks, ["--threads", "0"], "--threads"),
-    (benchmarks, ["--threads", "-2"], "--threads"),
+    (benchmark, ["--rounds", "0"], "--rounds"),
+    (benchmark, ["--threads", "0"], "--threads"),
+    (benchmark, ["--threads", "-2"], "--threads"),
     (notebooks, ["zz"], "00_start_here"),
     (notebooks, [""], "names"),
     (notebooks, ["--zz"], "--zz"),
@@ -75,13 +92,22 @@ def test_a_command_says_what_is_wrong_before_any_work(tmp_path, capsys, module, 
     assert not (tmp_path / "runs").exists()
 
 
-EVERY_COMMAND = (experiments, claims, tuning, calibrate, pretrain, detector_training, benchmarks, notebooks)
+EVERY_COMMAND = (
+    tables,
+    claims,
+    tune_methods,
+    calibrate_simulator,
+    pretrain_backbones,
+    detector_training,
+    benchmark,
+    notebooks,
+)
 
 
 @pytest.mark.parametrize("module", EVERY_COMMAND)
 def test_a_variable_that_cannot_be_used_stops_every_command(monkeypatch, capsys, module):
     monkeypatch.setenv("SAPNET_CHECKPOINT", "soon")
-    needed = {calibrate: ["finediving"], pretrain: ["i3d", "weights"], notebooks: ["00"]}
+    needed = {calibrate_simulator: ["finediving"], pretrain_backbones: ["i3d", "weights"], notebooks: ["00"]}
     assert module.main(needed.get(module, [])) == 2
     err = capsys.readouterr().err
     assert err.count("\n") == 1 and "SAPNET_CHECKPOINT='soon'" in err
@@ -89,10 +115,10 @@ def test_a_variable_that_cannot_be_used_stops_every_command(monkeypatch, capsys,
 
 def test_own_videos_and_empty_folders_make_no_table(tmp_path, monkeypatch, capsys):
     monkeypatch.setenv("SAPNET_DATA", str(tmp_path))
-    for module in (experiments, claims):
+    for module in (tables, claims):
         assert module.main([]) == 2 and str(tmp_path) in capsys.readouterr().err
     (tmp_path / "records.csv").write_text("id,path,score,split\n")
-    for module in (experiments, claims):
+    for module in (tables, claims):
         assert module.main([]) == 2 and "own videos" in capsys.readouterr().err
 
 
@@ -104,7 +130,7 @@ def test_whole_numbers_and_files():
 @pytest.mark.skipif(sys.platform != "linux", reason="a folder that even root cannot write to is at /proc")
 def test_a_file_where_nobody_can_write_is_refused(capsys):
     with pytest.raises(SystemExit):
-        pretrain.main(["i3d", "/proc/weights/i3d.safetensors"])
+        pretrain_backbones.main(["i3d", "/proc/weights/i3d.safetensors"])
     assert "/proc" in capsys.readouterr().err
 
 
@@ -125,9 +151,9 @@ def test_a_file_where_nobody_can_write_is_refused(capsys):
         (lambda: figure_trials("fig99", QUICK), ("fig99", "fig05")),
         (lambda: comparison_trials("I", QUICK), ("'I'", "IV")),
         (lambda: class_trials("VI", QUICK, ("zz",)), ("zz", "I3D+MLP")),
-        (lambda: tuning.tuning_trials("zz"), ("zz", "tau = 0")),
-        (lambda: tuning.search_candidates("zz"), ("zz", "COREG")),
-        (lambda: calibrate.baseline_rho("rg", None), ("rg", "mtl-aqa")),
+        (lambda: tune_methods.tuning_trials("zz"), ("zz", "tau = 0")),
+        (lambda: tune_methods.search_candidates("zz"), ("zz", "COREG")),
+        (lambda: calibrate_simulator.baseline_rho("rg", None), ("rg", "mtl-aqa")),
         (lambda: notebooks.find(["", "00"]), ("00_start_here",)),
     ],
 )
@@ -171,7 +197,7 @@ def test_a_damaged_notebook_is_named(tmp_path, content):
     ],
 )
 def test_recipes_refuse_what_cannot_be(field, value):
-    for recipe in (pretrain.Recipe, detector_training.Recipe):
+    for recipe in (pretrain_backbones.Recipe, detector_training.Recipe):
         if field in recipe.__dataclass_fields__:
             with pytest.raises(ValueError, match=field):
                 recipe(**{field: value})

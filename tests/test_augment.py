@@ -4,7 +4,7 @@ import pytest
 import torch
 from torch.nn.functional import conv2d
 
-from sapnet_core.data.augment import photometric
+from sapnet_core.features.photometric import photometric
 
 SEEDS = range(8)
 

@@ -9,8 +9,10 @@ import torch
 import torch.nn.functional as F
 from torch import nn
 
-from sapnet_core import backbone, stem
-from sapnet_core.backbone import (
+from sapnet_core.backbones import folded_stem, i3d
+from sapnet_core.backbones.c3d import load_c3d
+from sapnet_core.backbones.frozen import FUSED
+from sapnet_core.backbones.i3d import (
     I3D,
     SHIPPED,
     FoldedI3D,
@@ -21,15 +23,13 @@ from sapnet_core.backbone import (
     state_digest,
     training_dtype,
 )
-from sapnet_core.c3d import load_c3d
-from sapnet_core.clipwise import FUSED
-from sapnet_core.data import Record
-from sapnet_core.data.clips import CLIP, clip_starts
-from sapnet_core.pooling import same_padding
-from sapnet_core.pretrain import HEADS, VIEWS, Recipe, dive_classes, pretrain, pretrain_records
-from sapnet_core.storage import read_tensors
-from sapnet_core.threads import torch_threads
-from sapnet_core.video_swin import load_swin
+from sapnet_core.backbones.max_pool import same_padding
+from sapnet_core.backbones.video_swin import load_swin
+from sapnet_core.datasets import Record
+from sapnet_core.datasets.clips import CLIP, clip_starts
+from sapnet_core.recipes.pretrain_backbones import HEADS, VIEWS, Recipe, dive_classes, pretrain, pretrain_records
+from sapnet_core.runtime.devices import torch_threads
+from sapnet_core.runtime.files import read_tensors
 
 GOLDEN = Path(__file__).resolve().parents[2] / "shared" / "golden"
 needs_golden = pytest.mark.skipif(not GOLDEN.is_dir(), reason="no golden values beside the repository")
@@ -118,7 +118,7 @@ def test_each_inference_form_gives_the_published_features(full, monkeypatch, siz
 def test_first_layer_on_folded_pixels_is_the_plain_convolution(size):
     draw = torch.Generator().manual_seed(1)
     x = torch.randn(2, 3, *size, generator=draw, dtype=torch.float64)
-    unit = backbone.Unit3D(3, 4, 7).double().eval()
+    unit = i3d.Unit3D(3, 4, 7).double().eval()
     pads = [n for s in size[::-1] for n in same_padding(s, 7, 2)]
     reference = F.relu(unit.bn(F.conv3d(F.pad(x, pads), unit.conv3d.weight, stride=2)))
     assert torch.allclose(unit(x), reference, atol=1e-12)
@@ -131,10 +131,10 @@ def test_first_layer_on_pairs_of_frames_is_the_plain_convolution(size):
     weight = torch.randn(4, 3, 7, 7, 7, generator=draw, dtype=torch.float64)
     reference = F.conv3d(F.pad(x, [n for s in size[::-1] for n in same_padding(s, 7, 2)]), weight, stride=2)
     front, back = same_padding(size[0], 7, 2)
-    frames = F.pad(stem.pad_space(x), (0, 0, 0, 0, front, back + 1))  # one more: an even number
-    folded = stem.fold_space(frames.movedim(1, -1))  # (2, 12, T, H', W')
+    frames = F.pad(folded_stem.pad_space(x), (0, 0, 0, 0, front, back + 1))  # one more: an even number
+    folded = folded_stem.fold_space(frames.movedim(1, -1))  # (2, 12, T, H', W')
     pairs = torch.cat([folded[:, :, ::2], folded[:, :, 1::2]], 1)
-    ours = F.conv3d(pairs, stem.fold_time(stem.fold_kernel(weight)))
+    ours = F.conv3d(pairs, folded_stem.fold_time(folded_stem.fold_kernel(weight)))
     assert ours.shape == reference.shape and torch.allclose(ours, reference, atol=1e-12)
 
 
@@ -162,7 +162,7 @@ def test_inference_on_pairs_of_frames_gives_the_same_features(narrow, reading, f
     draw = torch.Generator().manual_seed(6)
     videos = torch.randint(0, 256, (2, frames, 3, *size), dtype=torch.uint8, generator=draw)
     plain, paired = (FoldedI3D(narrow, dtype, form=form) for form in ("direct", "pairs"))
-    assert paired.layers[backbone.STEM][0].shape[1:] == (24, 4, 4, 4)
+    assert paired.layers[i3d.STEM][0].shape[1:] == (24, 4, 4, 4)
     assert len(paired.layers["Mixed_3b"][1]) == 8 + 12 + 2 and "Mixed_3b" not in plain.layers  # siblings as one
     assert paired.digest == plain.digest
     ours, reference = paired.features(videos, reading), plain.features(videos, reading)
@@ -170,8 +170,7 @@ def test_inference_on_pairs_of_frames_gives_the_same_features(narrow, reading, f
     # the first layer alone: sums of the same products in another order, so at most the last bit of bfloat16 differs
     clips = clip_starts(reading, frames), frames if reading == "dense" else CLIP
     first, second = (
-        net.layer(net.clips(net.frames(videos), net.clip_index(*clips, frames)), backbone.STEM)
-        for net in (paired, plain)
+        net.layer(net.clips(net.frames(videos), net.clip_index(*clips, frames)), i3d.STEM) for net in (paired, plain)
     )
     assert first.shape == second.shape and relative(first, second) < (1e-5 if dtype == torch.float32 else 2**-7)
 
@@ -182,8 +181,8 @@ def test_inference_on_pairs_of_frames_gives_the_same_features(narrow, reading, f
 def test_fewer_products_give_the_same_features(narrow, monkeypatch, reading, frames, size, dtype, wide):
     if dtype == torch.bfloat16 and fast_dtype("cpu") != dtype:
         pytest.skip("no bfloat16 in this processor")
-    monkeypatch.setattr(backbone, "WIDE", wide)
-    monkeypatch.setattr(backbone, "LONG", {})
+    monkeypatch.setattr(i3d, "WIDE", wide)
+    monkeypatch.setattr(i3d, "LONG", {})
     draw = torch.Generator().manual_seed(6)
     videos = torch.randint(0, 256, (2, frames, 3, *size), dtype=torch.uint8, generator=draw)
     direct, fewer = (FoldedI3D(narrow, dtype, form=form) for form in ("direct", "winograd"))
@@ -206,10 +205,10 @@ def test_a_processor_takes_the_form_that_pays(narrow, full):
         assert set(full.folded(torch.float32).fewer) == {
             "Conv3d_1a_7x7",
             "Conv3d_2c_3x3",
-            *(f"{name}.b1b" for name in backbone.MIXED),
+            *(f"{name}.b1b" for name in i3d.MIXED),
         }
     if fast_dtype("cpu") == torch.bfloat16:
-        assert narrow.folded(torch.bfloat16).layers[backbone.STEM][0].shape[1:] == (12, 7, 4, 4)
+        assert narrow.folded(torch.bfloat16).layers[i3d.STEM][0].shape[1:] == (12, 7, 4, 4)
     with pytest.raises(ValueError, match="form 'fft' is unknown: choose one of direct, pairs, winograd"):
         FoldedI3D(narrow, form="fft")
 
@@ -296,7 +295,7 @@ def test_features_refuse_what_they_cannot_read(narrow):
 def test_shipped_weights_are_small_whole_and_know_what_a_dive_is():
     assert SHIPPED.stat().st_size <= 4 * 2**20
     tensors, metadata = read_tensors(SHIPPED)
-    assert backbone.state_digest(load_i3d().state_dict()) == metadata["digest"]
+    assert i3d.state_digest(load_i3d().state_dict()) == metadata["digest"]
     assert load_shipped().channels == 256 and load_shipped().digest.startswith(metadata["digest"])
     assert not any("logits" in name or "head" in name for name in tensors)
     for view in VIEWS:

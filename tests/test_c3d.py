@@ -7,12 +7,12 @@ from refusal import refused
 from safetensors.torch import save_file
 from test_backbone import clips_of, relative
 
-from sapnet_core.backbone import fast_dtype, state_digest
-from sapnet_core.c3d import C3D, CHANNELS, SHIPPED, FrozenC3D, load_c3d
-from sapnet_core.clipwise import SCALINGS
-from sapnet_core.data.backbones import load_backbone
-from sapnet_core.pretrain import HEADS, RECIPES, Recipe
-from sapnet_core.storage import read_tensors
+from sapnet_core.backbones.c3d import C3D, CHANNELS, SHIPPED, FrozenC3D, load_c3d
+from sapnet_core.backbones.frozen import SCALINGS
+from sapnet_core.backbones.i3d import fast_dtype, state_digest
+from sapnet_core.backbones.registry import load_backbone
+from sapnet_core.recipes.pretrain_backbones import HEADS, RECIPES, Recipe
+from sapnet_core.runtime.files import read_tensors
 
 
 def drawn(width: float, norm: bool = False) -> C3D:

@@ -14,13 +14,13 @@ import pandas as pd
 import pytest
 from PIL import Image
 
-from sapnet_core.data import finediving, load_records, mtl_aqa
-from sapnet_core.data.check import COLUMNS, SOURCES, check_dataset, main, shared_dives
-from sapnet_core.data.records import OFFICIAL_SIZES, Record
-from sapnet_core.data.repeats import leaks
-from sapnet_core.data.source import source_records
-from sapnet_core.data.unpickle import read_pickle
-from sapnet_core.sim.annotations import write_annotations
+from sapnet_core.datasets import finediving, load_records, mtl_aqa
+from sapnet_core.datasets.annotation_pickles import read_pickle
+from sapnet_core.datasets.records import OFFICIAL_SIZES, Record
+from sapnet_core.datasets.repeats import leaks
+from sapnet_core.datasets.validate import COLUMNS, SOURCES, check_dataset, main, shared_dives
+from sapnet_core.features.source import source_records
+from sapnet_core.simulator.draw_annotations import write_annotations
 
 RECORD = Record("folder", "a", "", "a.npy", 0, 9, 1.0, 1.0, "", (), (), (), "train")
 

@@ -8,13 +8,14 @@ from functools import cache
 import pytest
 import torch
 
-from sapnet_core import claims, paths
-from sapnet_core.claims import decide, evaluate, examine, needed_trials, size_beside_print, weakest
-from sapnet_core.evidence import METRICS, Cell, Evidence
-from sapnet_core.experiments import CLASS_TABLES, FIGURES, TABLES, declare, declared_trials
-from sapnet_core.ledger import Claim, ledger, printed_effect
-from sapnet_core.paper import paper_arithmetic, paper_numbers
-from sapnet_core.profiles import get_profile
+from sapnet_core.experiments.evidence import METRICS, Cell, Evidence
+from sapnet_core.experiments.paper import paper_arithmetic, paper_numbers
+from sapnet_core.experiments.profiles import get_profile
+from sapnet_core.experiments.tables import CLASS_TABLES, FIGURES, TABLES, declare, declared_trials
+from sapnet_core.reporting import claims
+from sapnet_core.reporting.claims import decide, evaluate, examine, needed_trials, size_beside_print, weakest
+from sapnet_core.reporting.ledger import Claim, ledger, printed_effect
+from sapnet_core.runtime import environment
 
 QUICK = get_profile("quick")
 CLAIMS = {claim.id: claim for claim in ledger()}
@@ -73,7 +74,7 @@ def test_rows_of_the_comparison_are_all_there():
 
 
 def test_no_statement_is_a_sentence_of_the_paper():
-    text = paths.root().parent / "shared" / "paper" / "sap-net.txt"
+    text = environment.root().parent / "shared" / "paper" / "sap-net.txt"
     if not text.is_file():
         pytest.skip("the paper's text is not here")
     words = re.sub(r"\W+", " ", text.read_text(encoding="utf-8")).lower()

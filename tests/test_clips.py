@@ -4,8 +4,8 @@ import numpy as np
 import pytest
 import torch
 
-from sapnet_core.data import Record
-from sapnet_core.data.clips import clip_starts, default_reading, sample_frames, step_positions
+from sapnet_core.datasets import Record
+from sapnet_core.datasets.clips import clip_starts, default_reading, sample_frames, step_positions
 
 
 def record(dataset, frames):

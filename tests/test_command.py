@@ -37,7 +37,7 @@ def test_tests_refuse_a_wrong_number_of_processes(house, jobs):  # noqa: F811
 
 def test_nothing_that_was_set_for_other_programs_comes_along(house):  # noqa: F811
     """Started from a folder whose modules have the names of Python's own."""
-    (house / "sapnet_core" / "runner.py").write_text(SHOW)
+    (house / "sapnet_core" / "reporting/run_notebooks.py").write_text(SHOW)
     here = house / "here"
     here.mkdir()
     for name in ("json", "random", "tomllib"):

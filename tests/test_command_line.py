@@ -9,8 +9,8 @@ import time
 
 import pytest
 
-from sapnet_core import paths
-from sapnet_core.command_line import STOPPED, one_line_errors
+from sapnet_core.runtime import environment
+from sapnet_core.runtime.command_line import STOPPED, one_line_errors
 
 
 @pytest.mark.parametrize(
@@ -55,7 +55,7 @@ def test_a_command_that_is_stopped_says_how_to_go_on(capsys, number):
 COMMAND = """
 import errno, os, sys
 from sapnet_core import paths
-from sapnet_core.command_line import one_line_errors
+from sapnet_core.runtime.command_line import one_line_errors
 
 @one_line_errors
 def main():
@@ -73,7 +73,7 @@ if __name__ == "__main__":
 def command(tmp_path, monkeypatch):
     """A command as `python -m asked` runs it."""
     (tmp_path / "asked.py").write_text(COMMAND)
-    path = os.pathsep.join((str(tmp_path), str(paths.root())))
+    path = os.pathsep.join((str(tmp_path), str(environment.root())))
     return [sys.executable, "-m", "asked"], {**os.environ, "PYTHONPATH": path}
 
 

@@ -5,7 +5,7 @@ import math
 import pytest
 import torch
 
-from sapnet_core.contrast import ProjectionHead, group_contrast, group_means, subaction_groups
+from sapnet_core.sapnet.group_contrast import ProjectionHead, group_contrast, group_means, subaction_groups
 
 K, IOTA = 3, 0.5
 

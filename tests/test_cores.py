@@ -4,7 +4,8 @@ import os
 
 import pytest
 
-from sapnet_core import cores, profiles
+from sapnet_core.experiments import profiles
+from sapnet_core.runtime import cores
 
 MANY, QUOTAS = 64, cores._quotas
 

@@ -11,11 +11,12 @@ from pathlib import Path
 import pytest
 from torch import ones
 
-from sapnet_core import results, trials
-from sapnet_core.data.source import source_records
-from sapnet_core.results import curves, damage, predictions, run_facts, run_trials, trial_folder
-from sapnet_core.sealed import write_sealed
-from sapnet_core.trials import Trial
+from sapnet_core.experiments import results
+from sapnet_core.experiments import trial as trials
+from sapnet_core.experiments.results import curves, damage, predictions, run_facts, run_trials, trial_folder
+from sapnet_core.experiments.trial import Trial
+from sapnet_core.features.source import source_records
+from sapnet_core.runtime.sealed import write_sealed
 
 ONE = Trial("finediving", "drawn", "mlp", 0.5, 0, "score", 40, 12, steps=3, size=48)
 OTHER = replace(ONE, seed=1)

@@ -13,9 +13,9 @@ import numpy as np
 import pytest
 from films import Bits, numbers, write
 
-from sapnet_core.data import containers
-from sapnet_core.data.containers import claimed_samples, structural_fault
-from sapnet_core.data.video import VideoError, count_decoded, probe, read_frames
+from sapnet_core.datasets import containers
+from sapnet_core.datasets.containers import claimed_samples, structural_fault
+from sapnet_core.datasets.video import VideoError, count_decoded, probe, read_frames
 
 LENGTH = 40
 H264 = {"g": "12", "bf": "2"}
@@ -41,7 +41,7 @@ READ = """
 import json, os, re, resource, sys, time
 from pathlib import Path
 import torch
-from sapnet_core.data.video import VideoError, count_decoded, frame_times, probe, read_frames
+from sapnet_core.datasets.video import VideoError, count_decoded, frame_times, probe, read_frames
 sys.path.insert(0, sys.argv[2])
 from films import numbers
 torch.set_num_threads(1)

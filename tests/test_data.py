@@ -7,9 +7,9 @@ import shutil
 import numpy as np
 import pytest
 
-from sapnet_core.data import AnnotationError, Record, finediving, load_records, mtl_aqa
-from sapnet_core.data.unpickle import read_pickle
-from sapnet_core.sim.annotations import write_annotations
+from sapnet_core.datasets import AnnotationError, Record, finediving, load_records, mtl_aqa
+from sapnet_core.datasets.annotation_pickles import read_pickle
+from sapnet_core.simulator.draw_annotations import write_annotations
 
 
 @pytest.fixture(scope="module")

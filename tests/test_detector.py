@@ -8,11 +8,11 @@ import torch
 from torchvision.models import detection
 from torchvision.ops import box_iou
 
-from sapnet_core import detector_training
-from sapnet_core.actors import resize_boxes
-from sapnet_core.data import load_records
-from sapnet_core.detector import SHIPPED, Detector, detection_scores, load_detector, looked_at, small_ssd
-from sapnet_core.detector_training import (
+from sapnet_core.datasets import load_records
+from sapnet_core.detection.crops import resize_boxes
+from sapnet_core.detection.detector import SHIPPED, Detector, detection_scores, load_detector, looked_at, small_ssd
+from sapnet_core.recipes import train_detector as detector_training
+from sapnet_core.recipes.train_detector import (
     Recipe,
     carry_boxes,
     draw_windows,
@@ -21,10 +21,10 @@ from sapnet_core.detector_training import (
     recipe_records,
     train_detector,
 )
-from sapnet_core.sim import simulate
-from sapnet_core.sim.annotations import write_annotations
-from sapnet_core.sim.settings import SimSettings
-from sapnet_core.storage import read_tensors, write_tensors
+from sapnet_core.runtime.files import read_tensors, write_tensors
+from sapnet_core.simulator import simulate
+from sapnet_core.simulator.draw_annotations import write_annotations
+from sapnet_core.simulator.settings import SimSettings
 
 
 def seeded(build, seed: int = 0):

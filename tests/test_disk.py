@@ -10,9 +10,9 @@ import textwrap
 import pytest
 import torch
 
-from sapnet_core import paths
-from sapnet_core.disk import REMEDIES, DiskFault, discard, must_be_writable, one_line_faults
-from sapnet_core.storage import write_bytes, write_tensors, write_text
+from sapnet_core.runtime import environment
+from sapnet_core.runtime.disk import REMEDIES, DiskFault, discard, must_be_writable, one_line_faults
+from sapnet_core.runtime.files import write_bytes, write_tensors, write_text
 
 
 def a_file_above(folder):
@@ -77,7 +77,10 @@ def test_what_cannot_be_written_is_one_line_and_leaves_nothing(tmp_path, way, wr
 def test_proc_takes_no_folder():
     if not os.path.isdir("/proc/self"):
         pytest.skip("no /proc here")
-    for write in (lambda: write_text("/proc/nowhere/x.json", ""), lambda: must_be_writable(paths.Path("/proc/no"))):
+    for write in (
+        lambda: write_text("/proc/nowhere/x.json", ""),
+        lambda: must_be_writable(environment.Path("/proc/no")),
+    ):
         with pytest.raises(DiskFault, match="/proc/no"):
             write()
 
@@ -87,16 +90,16 @@ def test_a_file_larger_than_allowed_is_one_line_and_the_old_one_stays(tmp_path):
     write_text(tmp_path / "x.txt", "old")
     script = f"""
         import resource
-        from sapnet_core.storage import write_bytes
+        from sapnet_core.runtime.files import write_bytes
         resource.setrlimit(resource.RLIMIT_FSIZE, (1000, 1000))
         try:
             write_bytes({str(tmp_path / "x.txt")!r}, bytes(9999))
         except OSError as error:
             print(error)
     """
-    environment = {**os.environ, "PYTHONPATH": str(paths.root())}
+    variables = {**os.environ, "PYTHONPATH": str(environment.root())}
     said = subprocess.run(
-        [sys.executable, "-c", textwrap.dedent(script)], env=environment, capture_output=True, text=True, check=True
+        [sys.executable, "-c", textwrap.dedent(script)], env=variables, capture_output=True, text=True, check=True
     ).stdout
     assert said.startswith(f"{tmp_path / 'x.txt'}: File too large: raise") and said.count("\n") == 1
     assert [p.name for p in tmp_path.iterdir()] == ["x.txt"] and (tmp_path / "x.txt").read_text() == "old"

@@ -2,9 +2,17 @@
 
 import pytest
 
-from sapnet_core.data import load_records
-from sapnet_core.data.unpickle import read_pickle
-from sapnet_core.sim.dives import DIVES, SUBACTION_NAMES, Dive, board_height, difficulty, parse_dive, subaction_ids
+from sapnet_core.datasets import load_records
+from sapnet_core.datasets.annotation_pickles import read_pickle
+from sapnet_core.datasets.dive_numbers import (
+    DIVES,
+    SUBACTION_NAMES,
+    Dive,
+    board_height,
+    difficulty,
+    parse_dive,
+    subaction_ids,
+)
 
 
 @pytest.mark.parametrize(

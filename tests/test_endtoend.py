@@ -3,11 +3,11 @@
 import pytest
 import torch
 
-from sapnet_core.backbone import load_i3d, training_dtype
-from sapnet_core.data.clips import step_positions
-from sapnet_core.endtoend import EndToEnd
-from sapnet_core.losses import grade_edges
-from sapnet_core.sapnet import SAPNet, SAPNetSettings, sapnet_losses
+from sapnet_core.backbones.i3d import load_i3d, training_dtype
+from sapnet_core.datasets.clips import step_positions
+from sapnet_core.sapnet.losses import grade_edges
+from sapnet_core.sapnet.network import SAPNet, SAPNetSettings, sapnet_losses
+from sapnet_core.training.end_to_end import EndToEnd
 
 
 @pytest.fixture

@@ -6,8 +6,8 @@ import zlib
 import pytest
 import torch
 
-from sapnet_core.evidence import Cell, compare, equivalence, holm, resampled
-from sapnet_core.metrics import fisher_mean, mean_interval, relative_l2, spearman
+from sapnet_core.experiments.evidence import Cell, compare, equivalence, holm, resampled
+from sapnet_core.experiments.metrics import fisher_mean, mean_interval, relative_l2, spearman
 
 
 def cell(noise=1.0, seeds=3, n=60, seed=0, ties=False, videos="v"):

@@ -2,7 +2,7 @@
 
 import pytest
 
-from sapnet_core.sim.example import write_example
+from sapnet_core.recipes.example_folder import write_example
 
 pytest.importorskip("av")
 

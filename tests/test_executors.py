@@ -13,10 +13,12 @@ from threading import Thread
 
 import pytest
 
-from sapnet_core import executors, experiments, paths, results, trials
-from sapnet_core.executors import spread
-from sapnet_core.results import run_trials, trial_folder
-from sapnet_core.trials import Trial
+from sapnet_core.experiments import results, tables
+from sapnet_core.experiments import trial as trials
+from sapnet_core.experiments.results import run_trials, trial_folder
+from sapnet_core.experiments.trial import Trial
+from sapnet_core.runtime import environment, executors
+from sapnet_core.runtime.executors import spread
 
 SMALL = Trial("finediving", "drawn", "sap-net", 0.5, 0, "score", 24, 12, steps=5, size=48)
 SWEEP = [replace(SMALL, seed=seed, method=method) for method in ("sap-net", "mlp") for seed in (0, 1, 2)]
@@ -118,11 +120,11 @@ def test_a_pool_ends_with_the_process_that_asked(tmp_path):
     """A killed run leaves no process behind that waits, or writes, for ever."""
     script = tmp_path / "asks.py"
     script.write_text(
-        "import sys\nfrom test_executors import rest\nfrom sapnet_core.executors import spread\n"
+        "import sys\nfrom test_executors import rest\nfrom sapnet_core.runtime.executors import spread\n"
         "if __name__ == '__main__':\n    list(spread(rest, [(sys.argv[1], i) for i in (0, 1)], jobs=2))\n"
     )
-    environment = {**os.environ, "PYTHONPATH": f"{paths.root()}{os.pathsep}{paths.root() / 'tests'}"}
-    asks = subprocess.Popen([sys.executable, script, tmp_path], env=environment)
+    variables = {**os.environ, "PYTHONPATH": f"{environment.root()}{os.pathsep}{environment.root() / 'tests'}"}
+    asks = subprocess.Popen([sys.executable, script, tmp_path], env=variables)
     pids = wait_for(lambda: len(found := [*tmp_path.glob("*.pid")]) == 2 and [int(f.stem) for f in found])
     asks.kill()
     asks.wait()
@@ -155,7 +157,11 @@ def cluster(tmp_path):
     """A Dask scheduler and two worker processes on this machine: (address, {worker's address: its process})."""
     distributed = pytest.importorskip("distributed")
     environment = {k: v for k, v in os.environ.items() if not k.startswith("SAPNET")}
-    environment |= {"PYTHONPATH": str(paths.root()), "OMP_NUM_THREADS": "1", "SAPNET_RUNS": str(tmp_path / "unused")}
+    environment |= {
+        "PYTHONPATH": str(environment.root()),
+        "OMP_NUM_THREADS": "1",
+        "SAPNET_RUNS": str(tmp_path / "unused"),
+    }
     where, started = tmp_path / "scheduler.json", []
 
     def start(*arguments):
@@ -247,18 +253,18 @@ def test_the_command_line_hands_the_cluster_on(monkeypatch, tmp_path):
     asked = []
     for name, value in (("SAPNET_DASK", ""), ("SAPNET_DATA", ""), ("SAPNET_RUNS", str(tmp_path))):
         monkeypatch.setenv(name, value)
-    monkeypatch.setattr(experiments, "run_trials", lambda *_, **__: asked.append(os.environ["SAPNET_DASK"]))
+    monkeypatch.setattr(tables, "run_trials", lambda *_, **__: asked.append(os.environ["SAPNET_DASK"]))
     with socket.create_server(("127.0.0.1", 0)) as scheduler:
         address = f"tcp://127.0.0.1:{scheduler.getsockname()[1]}"
-        assert experiments.main(["--tables", "fig14", "--dask", address]) == 0
+        assert tables.main(["--tables", "fig14", "--dask", address]) == 0
     assert asked == [address]
-    assert experiments.main(["--tables", "fig14", "--dask", address]) == 2 and len(asked) == 1  # nobody answers now
+    assert tables.main(["--tables", "fig14", "--dask", address]) == 2 and len(asked) == 1  # nobody answers now
 
 
 @pytest.mark.parametrize("address", ["nonsense", "tcp://", "tcp://host", "tcp://host:port", "host 1", ""])
 def test_what_is_no_address_of_a_cluster_is_refused(capsys, address):
     with pytest.raises(SystemExit) as stop:
-        experiments.main(["--dask", address])
+        tables.main(["--dask", address])
     said = capsys.readouterr().err
     assert stop.value.code == 2 and said.count("\n") == 1 and "--dask" in said and "tcp://host:8786" in said
 

@@ -10,25 +10,27 @@ from types import SimpleNamespace
 import pytest
 import torch
 
-from sapnet_core.actors import crop_track, square_track
-from sapnet_core.backbone import load_shipped
-from sapnet_core.data import Record, backbones, extraction, features, footage, load_records
-from sapnet_core.data.clips import step_positions
-from sapnet_core.data.extraction import Pass
-from sapnet_core.data.features import features_digest, twin_features
-from sapnet_core.data.footage import TwinFootage
-from sapnet_core.data.views import crop_size
-from sapnet_core.sim import simulate
-from sapnet_core.sim.annotations import write_annotations
-from sapnet_core.sim.settings import SimSettings, settings_for
-from sapnet_core.storage import read_tensors, write_tensors
+from sapnet_core.backbones import registry
+from sapnet_core.backbones.i3d import load_shipped
+from sapnet_core.datasets import Record, load_records
+from sapnet_core.datasets.clips import step_positions
+from sapnet_core.detection.crops import crop_track, square_track
+from sapnet_core.features import extraction, footage, store
+from sapnet_core.features.extraction import Pass
+from sapnet_core.features.footage import TwinFootage
+from sapnet_core.features.store import features_digest, twin_features
+from sapnet_core.features.views import crop_size
+from sapnet_core.runtime.files import read_tensors, write_tensors
+from sapnet_core.simulator import simulate
+from sapnet_core.simulator.draw_annotations import write_annotations
+from sapnet_core.simulator.settings import SimSettings, settings_for
 
 SIZE = 48
 
 
 @pytest.fixture(autouse=True)
 def small_shards(monkeypatch):
-    monkeypatch.setattr(features, "SHARD", 2)
+    monkeypatch.setattr(store, "SHARD", 2)
 
 
 @pytest.fixture(scope="module")
@@ -42,7 +44,7 @@ def records(tmp_path_factory) -> list[Record]:
 def stored(records, tmp_path_factory):
     folder = tmp_path_factory.mktemp("features")
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(features, "SHARD", 2)
+        patch.setattr(store, "SHARD", 2)
         return folder, twin_features(records, size=SIZE, folder=folder, jobs=1)
 
 
@@ -112,7 +114,7 @@ def test_videos_loaded_ahead_give_the_same_and_few_wait(records, stored, tmp_pat
             return backbone.features(videos, reading)
 
     monkeypatch.setattr(extraction, "_load", counted)
-    monkeypatch.setattr(backbones, "load_backbone", lambda name, device="cpu": Net())
+    monkeypatch.setattr(registry, "load_backbone", lambda name, device="cpu": Net())
     ahead_of_compute(monkeypatch)
     assert same(stored[1], twin_features(records, size=SIZE, folder=tmp_path, jobs=3))
     assert max(most) <= 3  # two waiting, one in work, of five
@@ -130,9 +132,9 @@ def test_a_video_that_fails_ahead_stops_the_run_or_is_named(records, tmp_path, m
     monkeypatch.setattr(TwinFootage, "load", broken)
     ahead_of_compute(monkeypatch)
     with pytest.raises(ValueError, match=f"{bad}: torn"):
-        features.video_features(records, footage_, folder=tmp_path, jobs=2)
+        store.video_features(records, footage_, folder=tmp_path, jobs=2)
     monkeypatch.setattr(TwinFootage, "skip", True)
-    found = features.video_features(records, footage_, folder=tmp_path, jobs=2)
+    found = store.video_features(records, footage_, folder=tmp_path, jobs=2)
     assert found.skipped == {bad: f"{bad}: torn"} and len(found.keys) == len(records) - 1
 
 
@@ -164,15 +166,15 @@ def test_passes_over_one_video_make_it_once_and_store_what_each_alone_does(recor
         return simulate(record, **rest)
 
     monkeypatch.setattr(footage, "simulate", simulated)
-    features.prepare_features(passes, folder=tmp_path, jobs=1, progress=lambda *news: calls.append(news))
+    store.prepare_features(passes, folder=tmp_path, jobs=1, progress=lambda *news: calls.append(news))
     assert sorted(made) == sorted([(r.key, 0) for r in records] + [(records[0].key, 1)])
     assert calls == [(0, 21), (8, 21), (16, 21), (20, 21), (21, 21)]  # the longest first
     monkeypatch.setattr(footage, "simulate", None)  # all is there
     assert same(twin_features(records, size=SIZE, folder=tmp_path, jobs=1), stored[1])
     monkeypatch.undo()
-    monkeypatch.setattr(features, "SHARD", 2)
+    monkeypatch.setattr(store, "SHARD", 2)
     for one in passes[1:]:
-        found, alone = (features.video_features(**vars(one), folder=tmp_path / name, jobs=1) for name in ("", "alone"))
+        found, alone = (store.video_features(**vars(one), folder=tmp_path / name, jobs=1) for name in ("", "alone"))
         assert all(torch.equal(found.views[view], alone.views[view]) for view in one.views)
 
 
@@ -290,7 +292,7 @@ def test_the_name_of_a_shard_depends_on_what_the_video_depends_on(records, store
     record = records[0]
 
     def name_of(one):
-        return features._cut(Pass((one,), TwinFootage()), Path(), "cpu")[0].path.name
+        return store._cut(Pass((one,), TwinFootage()), Path(), "cpu")[0].path.name
 
     name = name_of(record)
     assert name_of(replace(record, split="validation", path="y", event="z")) == name
@@ -318,7 +320,7 @@ def test_each_backbone_has_features_of_its_own(records, stored, tmp_path):
     for name in ("c3d", "swin"):
         given = {"size": SIZE, "folder": tmp_path, "jobs": 1, "views": ("frame",), "backbone": name}
         found, again = twin_features(records[:2], **given), twin_features(records[:2], **given)
-        net = backbones.load_backbone(name)
+        net = registry.load_backbone(name)
         assert set(found.views) == {"frame"} and torch.equal(found.views["frame"], again.views["frame"])
         assert found.views["frame"].shape == (2, 18, net.channels)
         twin = simulate(records[1], size=SIZE)
@@ -331,7 +333,7 @@ def test_each_backbone_has_features_of_its_own(records, stored, tmp_path):
 
 def test_shards_of_i3d_are_named_as_when_it_was_the_only_one(monkeypatch):
     """The name as recorded then, of weights and footage that do not change with the code."""
-    monkeypatch.setattr(backbones, "load_backbone", lambda name, device="cpu": SimpleNamespace(digest="weights"))
+    monkeypatch.setattr(registry, "load_backbone", lambda name, device="cpu": SimpleNamespace(digest="weights"))
     monkeypatch.setattr(TwinFootage, "digest", lambda *_: ("footage",))
     assert features_digest("finediving", TwinFootage()) == "52f83b02e37654c8"
 

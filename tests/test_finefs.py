@@ -7,9 +7,9 @@ from collections import Counter
 import numpy as np
 import pytest
 
-from sapnet_core.data import AnnotationError, Element, finefs, load_records
-from sapnet_core.data.finefs import read_finefs, split_of
-from sapnet_core.sim.annotations import write_annotations
+from sapnet_core.datasets import AnnotationError, Element, finefs, load_records
+from sapnet_core.datasets.finefs import read_finefs, split_of
+from sapnet_core.simulator.draw_annotations import write_annotations
 
 # as the authors' appendix describes a file, with the spelling of the published ones
 JUMP = {

@@ -14,8 +14,8 @@ import pytest
 import torch
 from PIL import Image
 
-from sapnet_core.data import AnnotationError, load_records, sequence_files
-from sapnet_core.data.folder import folder_faults, read_folder, read_sequence, sequence_shape
+from sapnet_core.datasets import AnnotationError, load_records, sequence_files
+from sapnet_core.datasets.own_videos import folder_faults, read_folder, read_sequence, sequence_shape
 
 HEAD = "id,path,score,split\n"
 ROWS = "a,a.npy,7.5,train\nb,b.npy,,train\nc,c.npy,3,test\n"

@@ -17,11 +17,12 @@ import pandas as pd
 import pytest
 from PIL import Image
 
-from sapnet_core import notebooks, paths, provenance, report
-from sapnet_core.report import gallery, parts
-from sapnet_core.report.markup import table
-from sapnet_core.report.mathml import LEFT_OVER, mathml
-from sapnet_core.report.notebook_pages import markdown_html, notebook_page, write_notebook_page
+from sapnet_core import reporting
+from sapnet_core.reporting import gallery, notebooks, parts, provenance
+from sapnet_core.reporting.markup import table
+from sapnet_core.reporting.mathml import LEFT_OVER, mathml
+from sapnet_core.reporting.notebook_pages import markdown_html, notebook_page, write_notebook_page
+from sapnet_core.runtime import environment
 
 VOID = {"meta", "img", "br", "hr", "link", "input", "col"}
 BLOCKS = {"div", "p", "ul", "ol", "table", "details", "section", "figure", "h1", "h2", "h3", "h4", "pre", "dl", "nav"}
@@ -95,18 +96,18 @@ def house(tmp_path, monkeypatch):
     monkeypatch.setenv("SAPNET_RUNS", str(tmp_path / "runs"))
     for module in (provenance, parts):
         monkeypatch.setattr(module, "trial_hash", lambda trial, _=None: f"{trial.seed}")  # draws and films nothing
-    (tmp_path / "notebooks").symlink_to(paths.root() / "notebooks")
+    (tmp_path / "notebooks").symlink_to(environment.root() / "notebooks")
     cells = pd.DataFrame({"system": ["I3D+MLP"], "column": ["10%"], "rho": [0.618]})
     runs = pd.DataFrame({"system": ["I3D+MLP", "a <b> c"], "column": "10%", "seed": 0, "rho": [0.5, 0.4]})
     for profile in ("quick", "paper"):
-        record = report.provenance(profile, "twins of <drawn> annotations", (0, 1), ["a1"], "05_ablations")
-        report.save_table("table01", report.comparison_table(runs, cells), record, "Table I")
+        record = reporting.provenance(profile, "twins of <drawn> annotations", (0, 1), ["a1"], "05_ablations")
+        reporting.save_table("table01", reporting.comparison_table(runs, cells), record, "Table I")
         fig, ax = plt.subplots(figsize=(7.2, 3))
         ax.plot([0, 1], [0, 1])
         for name in ("table01_curves", "fig12", "fig05", "own_scatter", "zz_other"):
-            report.save_figure(fig, name, cells, record)
+            reporting.save_figure(fig, name, cells, record)
         plt.close(fig)
-    report.save_table("decisions", pd.DataFrame({"n": range(40)}), record | {"profile": "quick"})
+    reporting.save_table("decisions", pd.DataFrame({"n": range(40)}), record | {"profile": "quick"})
     Image.new("L", (4, 4)).save(tmp_path / "figures" / "fig09.png")  # nobody knows from where
     (tmp_path / "figures" / "fig10.png").write_bytes(b"torn")
     rows = [
@@ -246,7 +247,7 @@ def test_a_stored_notebook_is_one_file(tmp_path):
 
 
 def test_the_stored_gallery_leads_everywhere():
-    file = paths.root() / "figures" / "index.html"
+    file = environment.root() / "figures" / "index.html"
     if not file.is_file():
         pytest.skip("no gallery is stored")
     checked(file, absent=r"notebooks/\w+\.html|paper/index\.html")  # those two come with a run
@@ -265,9 +266,9 @@ def test_the_stored_gallery_is_that_of_the_stored_files(tmp_path, monkeypatch):
     """All as committed, since a run of one's own writes its own into figures/; and the same on any processor."""
     for name in ("SAPNET_DATA", "SAPNET_I3D", "SAPNET_C3D", "SAPNET_SWIN", "SAPNET_DETECTOR"):
         monkeypatch.delenv(name, raising=False)
-    if not (paths.root() / ".git").exists():
+    if not (environment.root() / ".git").exists():
         pytest.skip("not a git clone")
-    packed = subprocess.check_output(["git", "archive", "HEAD", "figures"], cwd=paths.root())
+    packed = subprocess.check_output(["git", "archive", "HEAD", "figures"], cwd=environment.root())
     with tarfile.open(fileobj=io.BytesIO(packed)) as files:
         files.extractall(tmp_path, filter="data")
     stored = (tmp_path / "figures" / "index.html").read_text(encoding="utf-8")
@@ -279,7 +280,7 @@ def test_the_stored_gallery_is_that_of_the_stored_files(tmp_path, monkeypatch):
     made = gallery.write_gallery().read_text(encoding="utf-8")
     assert made.splitlines() == stored.splitlines(), (
         "figures/index.html is not the gallery of the files beside it; make it again from the files as committed: "
-        "SAPNET_RUNS=$(mktemp -d) python -m sapnet_core.report.gallery"
+        "SAPNET_RUNS=$(mktemp -d) python -m sapnet_core.reporting.gallery"
     )
 
 

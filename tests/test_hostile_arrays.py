@@ -16,11 +16,11 @@ from refusal import refused
 from safetensors.torch import save_file
 from test_torch_files import ONE, archive, state, storage, tensor
 
-from sapnet_core import archives
-from sapnet_core.data import sequence_files
-from sapnet_core.data.sequence_files import read_sequence
-from sapnet_core.data.sequences import _resampled
-from sapnet_core.storage import read_weights
+from sapnet_core.datasets import sequence_files
+from sapnet_core.datasets.sequence_files import read_sequence
+from sapnet_core.features.sequences import _resampled
+from sapnet_core.runtime import archives
+from sapnet_core.runtime.files import read_weights
 
 READABLE = np.arange(24, dtype=np.float32).reshape(6, 4)
 

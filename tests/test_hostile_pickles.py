@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 from hostile import MEMORY, called, is_refusal, named, number, outcomes, pile, raw, shared, text
 
-from sapnet_core.data.unpickle import AnnotationError, read_pickle
+from sapnet_core.datasets.annotation_pickles import AnnotationError, read_pickle
 
 DTYPE, NDARRAY = named("numpy", "dtype"), named("numpy", "ndarray")
 NONE, TRUE, FALSE = b"N", b"\x88", b"\x89"

@@ -18,13 +18,13 @@ import pytest
 from hostile_text import DEED, IDS, Look, plain
 from nbformat.v4 import new_code_cell, new_markdown_cell, new_notebook, new_output
 
-from sapnet_core import report
-from sapnet_core.embedded import read_record
-from sapnet_core.report import gallery, parts
-from sapnet_core.report.literal import from_cell, from_markdown, in_cell, in_figure, in_markdown, visible
-from sapnet_core.report.markup import page, table
-from sapnet_core.report.mathml import mathml
-from sapnet_core.report.notebook_pages import notebook_page
+from sapnet_core import reporting
+from sapnet_core.reporting import gallery, parts
+from sapnet_core.reporting.embedded import read_record
+from sapnet_core.reporting.literal import from_cell, from_markdown, in_cell, in_figure, in_markdown, visible
+from sapnet_core.reporting.markup import page, table
+from sapnet_core.reporting.mathml import mathml
+from sapnet_core.reporting.notebook_pages import notebook_page
 
 BROWSER = next(filter(None, map(shutil.which, ("chromium", "chromium-browser", "google-chrome"))), None)
 FORMULAS = [
@@ -109,7 +109,7 @@ def test_there_are_attacks_enough():
 
 def test_a_page_shows_the_texts_of_a_table_literally(tmp_path):
     own = own_table(tmp_path)
-    text = page_of(tmp_path, shown(report.show(own)), shown(report.provenance_table(record(IDS[1]))))
+    text = page_of(tmp_path, shown(reporting.show(own)), shown(reporting.provenance_table(record(IDS[1]))))
     look = Look(text)
     assert not look.live
     columns = [look.cells[i : i + 7] for i in range(0, 7 * (len(own) + 1), 7)]
@@ -129,10 +129,10 @@ def test_whatever_reaches_a_page_as_markup_is_taken_off_it(tmp_path, text):
 
 def test_the_gallery_shows_what_lies_in_the_folder_literally(figures, tmp_path):
     own = own_table(tmp_path)
-    report.save_table("own_predictions", own, record(IDS[1]), IDS[0])
+    reporting.save_table("own_predictions", own, record(IDS[1]), IDS[0])
     fig, ax = plt.subplots()
     for name in ("javascript:alert(1)", "a#b?c&d 'e' \"f\" <g>", "own_scatter"):
-        report.save_figure(fig, name, own, record(IDS[2]) | {"command": IDS[0], "seeds": IDS[4]})
+        reporting.save_figure(fig, name, own, record(IDS[2]) | {"command": IDS[0], "seeds": IDS[4]})
     plt.close(fig)
     row = {"claim": IDS[1], "place": f"Table I {IDS[0]}", "verdict": "supported", "statement": IDS[2]}
     pd.DataFrame([row]).to_csv(figures / "claims.csv", index=False)
@@ -151,13 +151,13 @@ def test_the_gallery_shows_what_lies_in_the_folder_literally(figures, tmp_path):
 def test_markdown_and_back():
     cells = [in_markdown(text) for text in IDS]
     assert [*map(from_markdown, cells)] == [*map(visible, IDS)] and "\n" not in "".join(cells)
-    shown, rows = table(report.markdown(pd.DataFrame({"id": IDS, "**n**": -1.5})))
+    shown, rows = table(reporting.markdown(pd.DataFrame({"id": IDS, "**n**": -1.5})))
     look = Look(f"<body>{shown}")
     assert rows == len(IDS) and not look.live and look.cells[1] == "**n**"
     assert [plain(cell) for cell in look.cells[2::2]] == [plain(visible(text)) for text in IDS]
-    assert report.markdown(pd.DataFrame({"a": ["`x`"], "b": ["`x`"]}), ours=["b"]).endswith("| &#96;x&#96; | `x` |")
+    assert reporting.markdown(pd.DataFrame({"a": ["`x`"], "b": ["`x`"]}), ours=["b"]).endswith("| &#96;x&#96; | `x` |")
     runs = pd.DataFrame({"system": IDS[0], "column": "`c`", "seed": [0, 1], "rho": [0.5, 0.6]})
-    compared = report.markdown(report.comparison_table(runs, runs[["system", "column", "rho"]][:1]))
+    compared = reporting.markdown(reporting.comparison_table(runs, runs[["system", "column", "rho"]][:1]))
     assert "&lt;script&gt;" in compared and "`" not in compared
 
 
@@ -205,7 +205,9 @@ def browsed(file: Path, folder: Path) -> str:
 @pytest.mark.skipif(BROWSER is None, reason="no Chromium here")
 def test_a_browser_runs_nothing_of_it(tmp_path):
     """Held off by the sanitizer alone, by the policy alone, and not held off where neither is."""
-    html = page_of(tmp_path, *(output for text in IDS for output in raw(text)), shown(report.show(own_table(tmp_path))))
+    html = page_of(
+        tmp_path, *(output for text in IDS for output in raw(text)), shown(reporting.show(own_table(tmp_path)))
+    )
     policy = re.search(r"<meta http-equiv=[^>]*>", html)[0]
     texts = "\n".join(text for text in IDS if text != "<!-- left open")
     unsafe = page("Title", "").replace("</body>", f"{texts}</body>")
@@ -230,12 +232,12 @@ def starts(text: str) -> list[str]:
 def test_no_text_in_a_file_for_people_is_a_formula_of_a_spreadsheet(figures):
     texts = FORMULAS + IDS
     own = pd.DataFrame({"id": texts, "path": texts, "predicted": [-1.5] * len(texts), "n": -2, "=x": "y"})
-    report.save_table("own_predictions", own, record())
+    reporting.save_table("own_predictions", own, record())
     fig, _ = plt.subplots()
-    report.save_figure(fig, "own_scatter", own, record())
+    reporting.save_figure(fig, "own_scatter", own, record())
     plt.close(fig)
     grouped = own.set_index("id")
-    report.save_table("own_results", grouped, record())
+    reporting.save_table("own_results", grouped, record())
     for name in ("own_predictions", "own_scatter", "own_results"):
         written = (figures / f"{name}.csv").read_bytes().decode()
         numbers = {"-1.5", "-2"}
@@ -250,7 +252,7 @@ def test_no_text_in_a_file_for_people_is_a_formula_of_a_spreadsheet(figures):
 
 def test_claims_are_read_as_they_were_written(figures):
     claims = pd.DataFrame({"claim": ["=1+1"], "place": "Table I", "verdict": "supported", "statement": ["-x"]})
-    report.save_table("claims", claims, record())
+    reporting.save_table("claims", claims, record())
     assert [(row["claim"], row["statement"]) for row in parts.claims(figures)] == [("=1+1", "-x")]
 
 
@@ -263,7 +265,7 @@ def test_a_figure_draws_texts_literally(figures, letters):
             axes[0].plot([0, 1], label=in_figure(text))
         axes[0].legend()
         axes[1].set_title(f"{in_figure('$x$ and $')}, score $L_{{reg}}$")
-        report.save_figure(fig, "own_scatter", pd.DataFrame({"x": drawn}), record(IDS[0]) | {"command": IDS[1]})
+        reporting.save_figure(fig, "own_scatter", pd.DataFrame({"x": drawn}), record(IDS[0]) | {"command": IDS[1]})
         plt.close(fig)
     tree = ElementTree.fromstring((figures / "own_scatter.svg").read_bytes())
     assert not {node.tag.rpartition("}")[2] for node in tree.iter()} & {"script", "image", "a", "foreignObject"}

@@ -6,9 +6,9 @@ import os
 import pytest
 from notebook_kit import build
 
-from sapnet_core import runner
-from sapnet_core.arguments import VARIABLES
-from sapnet_core.inputs import data_digest, file_hash, inputs_digest
+from sapnet_core.reporting import run_notebooks
+from sapnet_core.reporting.inputs import data_digest, file_hash, inputs_digest
+from sapnet_core.runtime.arguments import VARIABLES
 
 
 @pytest.fixture
@@ -111,7 +111,7 @@ def test_a_damaged_record_or_output_is_not_up_to_date(data, damage):
     output.write_text("{}")
     content = {"inputs": "digest", "output": file_hash(output), "made": {"fig99.csv": file_hash(figure)}}
     record.write_text(json.dumps(content))
-    assert runner._made_before(record, output, "digest") == ("fig99.csv",)
-    assert runner._made_before(record, output, "other") is None
+    assert run_notebooks._made_before(record, output, "digest") == ("fig99.csv",)
+    assert run_notebooks._made_before(record, output, "other") is None
     DAMAGES[damage](record, output)
-    assert runner._made_before(record, output, "digest") is None
+    assert run_notebooks._made_before(record, output, "digest") is None

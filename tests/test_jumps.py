@@ -12,8 +12,8 @@ import pytest
 import torch
 from films import Bits, copied, numbers, write
 
-from sapnet_core.data import decoding
-from sapnet_core.data.video import VideoError, at_times, count_decoded, frame_times, probe, read_frames
+from sapnet_core.datasets import decoding
+from sapnet_core.datasets.video import VideoError, at_times, count_decoded, frame_times, probe, read_frames
 
 av = pytest.importorskip("av")
 LONG = {"g": "30", "bf": "3", "sc_threshold": "0"}  # a keyframe every thirty frames

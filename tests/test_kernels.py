@@ -12,9 +12,10 @@ from nbformat.v4 import new_code_cell, new_notebook
 from notebook_kit import build
 from notebook_rules import violations
 
-from sapnet_core import notebooks, paths, runner
-from sapnet_core.arguments import VARIABLES
-from sapnet_core.kernels import INLINE, clean_environment, show_inline
+from sapnet_core.reporting import notebooks, run_notebooks
+from sapnet_core.reporting.kernels import INLINE, clean_environment, show_inline
+from sapnet_core.runtime import environment
+from sapnet_core.runtime.arguments import VARIABLES
 
 DRAW = "import matplotlib.pyplot as plt\n_ = plt.plot([1, 2])\nprint(plt.rcParams['text.color'])"
 SEEN = """import os
@@ -72,31 +73,31 @@ def shown(path) -> list[str]:
 
 def test_the_runner_draws_whatever_the_shell_exports(person, monkeypatch):
     notebook, out = build(person / "notebooks" / "00_draw.ipynb", DRAW, SEEN), person / "out"
-    assert runner.run_notebook(notebook, {"profile": "quick"}, out).state == "ran"
+    assert run_notebooks.run_notebook(notebook, {"profile": "quick"}, out).state == "ran"
     assert shown(out / "00_draw.ipynb") == ["image/png", "black\n1 1 0\n[]\n"]
     for name in ("MPLBACKEND", "IPYTHONDIR", "PYTHONSTARTUP", "JUPYTER_PATH"):
         monkeypatch.delenv(name)
-    assert runner.run_notebook(notebook, {"profile": "quick"}, out).state == "up to date"
+    assert run_notebooks.run_notebook(notebook, {"profile": "quick"}, out).state == "up to date"
 
 
 def test_nbval_finds_what_is_stored_whatever_the_shell_exports(person):
     notebook = build(person / "notebooks" / "00_draw.ipynb", DRAW, SEEN)
     notebooks.execute(notebook)
     assert shown(notebook) == ["image/png", "black\n1 1 0\n[]\n"]
-    shutil.copy(paths.root() / "notebooks" / "conftest.py", person / "notebooks")
-    environment = {**os.environ, "PYTHONPATH": str(paths.root()), "PYTHONWARNINGS": "", "MPLBACKEND": "nonsense"}
+    shutil.copy(environment.root() / "notebooks" / "conftest.py", person / "notebooks")
+    variables = {**os.environ, "PYTHONPATH": str(environment.root()), "PYTHONWARNINGS": "", "MPLBACKEND": "nonsense"}
     command = [sys.executable, "-m", "pytest", "-p", "no:cacheprovider", "--nbval", "--nbval-current-env", "notebooks"]
-    done = subprocess.run(command, cwd=person, env=environment, capture_output=True, text=True, check=False)
+    done = subprocess.run(command, cwd=person, env=variables, capture_output=True, text=True, check=False)
     assert done.returncode == 0, done.stdout + done.stderr
 
 
 def test_a_kernel_that_somebody_else_started_draws_too(person, monkeypatch):
     """As JupyterLab starts one: with the person's shell, profile and matplotlibrc."""
-    monkeypatch.setenv("PYTHONPATH", str(paths.root()))
+    monkeypatch.setenv("PYTHONPATH", str(environment.root()))
     monkeypatch.setenv("PYTHONWARNINGS", "")
     monkeypatch.delenv("JUPYTER_PATH")
     cells = [
-        "import matplotlib.pyplot as plt\nfrom sapnet_core.kernels import show_inline\nshow_inline()",
+        "import matplotlib.pyplot as plt\nfrom sapnet_core.reporting.kernels import show_inline\nshow_inline()",
         DRAW,
         "%config InlineBackend.figure_formats = ['jpeg']\n_ = plt.plot([1])",
     ]
@@ -115,7 +116,7 @@ def test_the_environment_is_lent_and_given_back(monkeypatch):
     with pytest.raises(KeyError), clean_environment(SAPNET_FIGURES="elsewhere"):
         assert os.environ["MPLBACKEND"] == INLINE and "TQDM_NCOLS" not in os.environ
         assert (os.environ["SAPNET_FIGURES"], os.environ["SAPNET_JOBS"]) == ("elsewhere", "3")
-        assert os.environ["PATH"] == before["PATH"] and os.environ["PYTHONPATH"] == str(paths.root())
+        assert os.environ["PATH"] == before["PATH"] and os.environ["PYTHONPATH"] == str(environment.root())
         raise KeyError
     assert dict(os.environ) == before
 
@@ -126,7 +127,7 @@ def test_outside_of_a_kernel_nothing_is_set():
         assert mpl.rcParams["text.color"] == "red"
 
 
-STYLE = "from sapnet_core.report import use_style\nuse_style()\n"
+STYLE = "from sapnet_core.reporting import use_style\nuse_style()\n"
 
 
 @pytest.mark.parametrize("style, faulty", [("", True), (STYLE, False)])

@@ -14,12 +14,16 @@ from dataclasses import replace
 import pytest
 import torch
 
-from sapnet_core import fitting, keep, paths, results, trials
-from sapnet_core.fitting import fit_trial
-from sapnet_core.keep import Keep
+from sapnet_core.experiments import fit as fitting
+from sapnet_core.experiments import results
+from sapnet_core.experiments import trial as trials
+from sapnet_core.experiments.fit import fit_trial
+from sapnet_core.experiments.results import run_trial, run_trials
+from sapnet_core.experiments.trial import Trial, trial_data
 from sapnet_core.methods import get_method, get_stack
-from sapnet_core.results import run_trial, run_trials
-from sapnet_core.trials import Trial, trial_data
+from sapnet_core.runtime import environment
+from sapnet_core.training import checkpoint
+from sapnet_core.training.checkpoint import Keep
 
 SMALL = Trial("finediving", "drawn", "sap-net", 0.5, 0, "score", 24, 12, steps=40, size=48)
 SWEEP = [
@@ -156,7 +160,7 @@ def test_a_damaged_or_foreign_file_is_named_and_not_used(harm, tmp_path, monkeyp
     elif harm == "of another trial":
         file.rename(file := tmp_path / ".training-y.safetensors")
     elif harm == "by other code":
-        monkeypatch.setattr(keep, "_code", lambda: "other")
+        monkeypatch.setattr(checkpoint, "_code", lambda: "other")
     file.write_bytes({"cut": whole[:-100], "empty": b"", "text": b"no tensors" * 9}.get(harm, bytes(whole)))
     net = torch.nn.Linear(1, 1)
     begin = Keep(file=file).begin(net.state_dict(), torch.optim.Adam(net.parameters(), fused=True))
@@ -168,7 +172,7 @@ def test_a_damaged_or_foreign_file_is_named_and_not_used(harm, tmp_path, monkeyp
 
 
 def test_quick_trainings_write_no_file(runs, monkeypatch):
-    monkeypatch.setattr(keep, "write_sealed", lambda *_: pytest.fail("a minute has not passed"))
+    monkeypatch.setattr(checkpoint, "write_sealed", lambda *_: pytest.fail("a minute has not passed"))
     run_trial(SMALL)
     assert not [f.name for f in (runs / "trials").iterdir() if f.name.startswith(".")]
 
@@ -183,10 +187,15 @@ def test_dropout_repeats_and_uses_no_one_elses_numbers():
     assert torch.equal(fit_trial(trial, trial_data(trial))[3], one)
 
 
-def start(runs, **environment):
+def start(runs, **variables):
     """The sweep in a process of its own, its file written after nearly every step."""
     keeps = {k: v for k, v in os.environ.items() if not k.startswith("SAPNET")}
-    given = {"SAPNET_RUNS": str(runs), "SAPNET_CHECKPOINT": "0.01", "PYTHONPATH": str(paths.root()), **environment}
+    given = {
+        "SAPNET_RUNS": str(runs),
+        "SAPNET_CHECKPOINT": "0.01",
+        "PYTHONPATH": str(environment.root()),
+        **variables,
+    }
     return subprocess.Popen(
         [sys.executable, __file__], env={**keeps, **given}, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True
     )

@@ -11,10 +11,10 @@ from refusal import refused
 from safetensors.torch import save_file
 from test_backbone import GOLDEN, fill, needs_golden, relative
 
-from sapnet_core import paths
-from sapnet_core.backbone import I3D, Unit3D, load_shipped, same_padding
-from sapnet_core.data.backbones import load_backbone
-from sapnet_core.kinetics import load_kinetics, published_names
+from sapnet_core.backbones.i3d import I3D, Unit3D, load_shipped, same_padding
+from sapnet_core.backbones.kinetics_weights import load_kinetics, published_names
+from sapnet_core.backbones.registry import load_backbone
+from sapnet_core.runtime import environment
 
 
 @pytest.fixture(scope="module")
@@ -189,4 +189,4 @@ def test_the_users_weights_make_other_features(published, tmp_path, monkeypatch)
     assert load_backbone("i3d").channels == 256
     monkeypatch.setenv("SAPNET_I3D", str(tmp_path / "absent.pt"))
     with pytest.raises(FileNotFoundError, match=re.escape("absent.pt' is no file")):
-        paths.i3d()
+        environment.i3d()

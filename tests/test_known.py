@@ -5,9 +5,9 @@ import shutil
 import numpy as np
 import pytest
 
-from sapnet_core.data import AnnotationError
-from sapnet_core.data.source import known_datasets
-from sapnet_core.sim.annotations import write_annotations
+from sapnet_core.datasets import AnnotationError
+from sapnet_core.features.source import known_datasets
+from sapnet_core.simulator.draw_annotations import write_annotations
 
 FOLDERS = {"mtl-aqa": "MTL-AQA", "finediving": "FineDiving", "rg": "RG", "finefs": "FineFS"}
 TABLE = "id,path,score,split\na,a.npy,1,train\nb,b.npy,2,train\nc,a.npy,1,test\nd,b.npy,2,test\n"

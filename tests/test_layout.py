@@ -8,16 +8,16 @@ import pytest
 import torch
 from PIL import Image
 
-from sapnet_core.actors import crop_track, square_track
-from sapnet_core.data import finediving, finefs, load_records, mtl_aqa, rhythmic
-from sapnet_core.data.clips import sample_frames
-from sapnet_core.data.layout import FOLDERS, read_record
-from sapnet_core.data.records import Element, Record
-from sapnet_core.data.video import VideoError, frame_files, probe
-from sapnet_core.sim import layout, simulate
-from sapnet_core.sim.annotations import write_annotations
-from sapnet_core.sim.layout import frame_offsets, main, write_layout
-from sapnet_core.storage import read_tensors
+from sapnet_core.datasets import finediving, finefs, load_records, mtl_aqa, rhythmic_gymnastics
+from sapnet_core.datasets.clips import sample_frames
+from sapnet_core.datasets.disk_layout import FOLDERS, read_record
+from sapnet_core.datasets.records import Element, Record
+from sapnet_core.datasets.video import VideoError, frame_files, probe
+from sapnet_core.detection.crops import crop_track, square_track
+from sapnet_core.runtime.files import read_tensors
+from sapnet_core.simulator import export, simulate
+from sapnet_core.simulator.draw_annotations import write_annotations
+from sapnet_core.simulator.export import frame_offsets, main, write_layout
 
 SIZE, LENGTH = 64, 255  # a routine takes ten seconds at least
 COMPONENTS = tuple((name, 7.2) for name in finefs.COMPONENTS)
@@ -122,12 +122,12 @@ def test_names_and_numbers_are_the_official_ones(disk):
 def test_official_dives_get_the_numbers_of_the_published_folders(official):
     records = {record.key: record for record in load_records("finediving", official)}
     for key, first, last in (("000", 489, 592), ("011", 14425, 14542)):  # as the authors' README lists them
-        names = layout._names(records[f"FINADivingWorldCup2021_Men3m_final_r1-{key}"])
+        names = export._names(records[f"FINADivingWorldCup2021_Men3m_final_r1-{key}"])
         assert (names[0], names[-1]) == (f"{first:05d}.jpg", f"{last:05d}.jpg")
 
 
 def test_folders_are_those_of_the_readers():
-    readers = (mtl_aqa, finediving, rhythmic, finefs)
+    readers = (mtl_aqa, finediving, rhythmic_gymnastics, finefs)
     assert list(FOLDERS.values()) == [reader.FOLDER for reader in readers]
 
 
@@ -191,7 +191,7 @@ def test_a_second_run_writes_only_what_is_missing(tmp_path):
     write_layout(records, tmp_path, size=32)
     again = written(tmp_path)
     changed = {path for path in again if first.get(path) != again[path]}
-    assert changed == {*paths[1].iterdir(), layout._truth_file(tmp_path, records[1])}
+    assert changed == {*paths[1].iterdir(), export._truth_file(tmp_path, records[1])}
     write_layout(records, tmp_path, size=32, seed=1)  # other twins
     assert all(first[path] != stamp for path, stamp in written(tmp_path / "FineDiving" / "truth").items())
     moved = [replace(record, split="test") for record in records]  # the split does not show in a video

@@ -3,8 +3,8 @@
 import numpy as np
 import pytest
 
-from sapnet_core.data import AnnotationError, load_records
-from sapnet_core.data.source import source_records
+from sapnet_core.datasets import AnnotationError, load_records
+from sapnet_core.features.source import source_records
 
 HEAD = "id,path,score,split,group,difficulty\n"
 

@@ -12,10 +12,10 @@ import torch
 from films import numbers, picture, write
 from PIL import Image, PngImagePlugin
 
-from sapnet_core.data.footage import DiskFootage
-from sapnet_core.data.layout import FOLDERS, checked_path, probe_record, read_record, record_path
-from sapnet_core.data.records import Record
-from sapnet_core.data.video import VideoError, at_times, count_decoded, frame_files, frame_times, probe, read_frames
+from sapnet_core.datasets.disk_layout import FOLDERS, checked_path, probe_record, read_record, record_path
+from sapnet_core.datasets.records import Record
+from sapnet_core.datasets.video import VideoError, at_times, count_decoded, frame_files, frame_times, probe, read_frames
+from sapnet_core.features.footage import DiskFootage
 
 READERS = {
     "probe": probe,

@@ -5,7 +5,7 @@ import math
 import pytest
 import torch
 
-from sapnet_core import losses
+from sapnet_core.sapnet import losses
 
 GENERATOR = torch.Generator().manual_seed(0)
 STUDENT, TEACHER, CONFIDENCE = torch.rand(3, 9, generator=GENERATOR)

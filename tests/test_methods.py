@@ -10,18 +10,18 @@ import pytest
 import torch
 from test_trials import SMALL, runs  # noqa: F401 - the fixture gives these tests their own store
 
-from sapnet_core.data.details import ATTRIBUTES, label_details
-from sapnet_core.data.split import label_split
-from sapnet_core.experiments import COMPARISONS, NOT_HERE, comparison_trials, declared_trials
-from sapnet_core.fitting import train_set
+from sapnet_core.datasets.label_details import ATTRIBUTES, label_details
+from sapnet_core.datasets.label_split import label_split
+from sapnet_core.experiments.fit import train_set
+from sapnet_core.experiments.metrics import spearman
+from sapnet_core.experiments.paper import paper_table
+from sapnet_core.experiments.profiles import PROFILES
+from sapnet_core.experiments.systems import RIVALS, SEARCHED
+from sapnet_core.experiments.tables import COMPARISONS, NOT_HERE, comparison_trials, declared_trials
+from sapnet_core.experiments.trial import trial_data
 from sapnet_core.methods import METHODS, TrainSet, coreg, gdlt, get_method, musdl, s4aqa, s4l, tsa, usdl, vat
 from sapnet_core.methods.settings import check_settings
-from sapnet_core.metrics import spearman
-from sapnet_core.paper import paper_table
-from sapnet_core.profiles import PROFILES
-from sapnet_core.systems import RIVALS, SEARCHED
-from sapnet_core.trials import trial_data
-from sapnet_core.tuning import BUDGET, CANDIDATES, SPACES, TUNING, best_of, search_candidates
+from sapnet_core.recipes.tune_methods import BUDGET, CANDIDATES, SPACES, TUNING, best_of, search_candidates
 
 # method -> setting that takes its defining term away
 TERMS = {
@@ -330,7 +330,7 @@ def test_every_printed_row_runs_or_says_why_not(table):
 
 def test_a_set_without_judges_has_no_musdl(monkeypatch):
     bare = tuple(replace(r, judges=()) for r in trial_data(SMALL).records)
-    monkeypatch.setattr("sapnet_core.experiments.trial_records", lambda trial: bare)
+    monkeypatch.setattr("sapnet_core.experiments.tables.trial_records", lambda trial: bare)
     rows = {system for system, *_ in comparison_trials("V", PROFILES["quick"])}
     assert "MUSDL" not in rows and {"USDL", "TSA"} <= rows
 

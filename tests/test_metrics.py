@@ -7,7 +7,7 @@ import pytest
 import torch
 from scipy import stats
 
-from sapnet_core.metrics import (
+from sapnet_core.experiments.metrics import (
     bootstrap_interval,
     fisher_mean,
     mean_interval,

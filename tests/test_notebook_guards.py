@@ -11,9 +11,10 @@ from nbformat.v4 import new_output
 from notebook_kit import PARAMETERS, build, change
 from notebook_rules import violations
 
-from sapnet_core import notebooks, paths
+from sapnet_core.reporting import notebooks
+from sapnet_core.runtime import environment
 
-COMMITTED = sorted((paths.root() / "notebooks").glob("*.ipynb"))
+COMMITTED = sorted((environment.root() / "notebooks").glob("*.ipynb"))
 PLOT = "import matplotlib.pyplot as plt\n_ = plt.plot([1, 2])"
 
 
@@ -129,11 +130,11 @@ def test_strict_nbval_bites(good, tmp_path):
     assert done.returncode == 1
 
 
-EXPLORE = "from sapnet_core.report import explore\nexplore(lambda ax, k: ax.plot([0, k]), [{'k': 1}], k=(1, 3))"
+EXPLORE = "from sapnet_core.reporting import explore\nexplore(lambda ax, k: ax.plot([0, k]), [{'k': 1}], k=(1, 3))"
 
 
 def test_explore_stores_no_widget_without_a_reader(tmp_path, monkeypatch):
-    monkeypatch.setenv("PYTHONPATH", str(paths.root()))
+    monkeypatch.setenv("PYTHONPATH", str(environment.root()))
     path = build(tmp_path / "00_explore.ipynb", EXPLORE)
     notebooks.execute(path)
     kinds = [kind for output in notebooks.load(path).cells[2].outputs for kind in output.get("data", {})]
@@ -141,7 +142,7 @@ def test_explore_stores_no_widget_without_a_reader(tmp_path, monkeypatch):
 
 
 def test_explore_adds_sliders_where_a_reader_can_answer(monkeypatch):
-    monkeypatch.setenv("PYTHONPATH", str(paths.root()))
+    monkeypatch.setenv("PYTHONPATH", str(environment.root()))
     seen = []
     with run_kernel(kernel_name="python3") as client:  # a live front end is one that allows input
         client.execute_interactive(EXPLORE, allow_stdin=True, timeout=60, output_hook=seen.append)

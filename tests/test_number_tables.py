@@ -5,7 +5,7 @@ import pandas as pd
 import pytest
 from refusal import refused
 
-from sapnet_core.data.sequence_files import read_sequence, sequence_shape
+from sapnet_core.datasets.sequence_files import read_sequence, sequence_shape
 
 X = np.random.default_rng(0).random((30, 6)).round(4)
 ROWS = "".join(",".join(map(str, row)) + "\n" for row in X)

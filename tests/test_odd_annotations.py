@@ -9,8 +9,8 @@ from functools import partial
 import numpy as np
 import pytest
 
-from sapnet_core.data import AnnotationError, finediving, load_records, mtl_aqa, rhythmic
-from sapnet_core.sim.annotations import write_annotations
+from sapnet_core.datasets import AnnotationError, finediving, load_records, mtl_aqa, rhythmic_gymnastics
+from sapnet_core.simulator.draw_annotations import write_annotations
 
 
 @pytest.fixture(scope="module")
@@ -373,7 +373,7 @@ def test_other_harmless_forms(copy):
     assert load_records("finediving", root) == before
 
 
-HEAD = "\t".join(rhythmic.COLUMNS)
+HEAD = "\t".join(rhythmic_gymnastics.COLUMNS)
 LISTS = {
     "commas": lambda text: text.replace("\t", ","),
     "no head": lambda text: "\n".join(text.splitlines()[1:]),
@@ -423,16 +423,16 @@ LISTS = {
 
 @pytest.mark.parametrize("kind", LISTS)
 def test_lists_of_rhythmic_gymnastics(copy, kind):
-    root, _ = copy("rg", rhythmic.FOLDER)
-    file = root / rhythmic.FOLDER / rhythmic.SPLITS["test"]
+    root, _ = copy("rg", rhythmic_gymnastics.FOLDER)
+    file = root / rhythmic_gymnastics.FOLDER / rhythmic_gymnastics.SPLITS["test"]
     content = LISTS[kind](file.read_text())
     file.write_bytes(content if isinstance(content, bytes) else content.encode())
-    refused("rg", root, rhythmic.SPLITS["test"])
+    refused("rg", root, rhythmic_gymnastics.SPLITS["test"])
 
 
 @pytest.mark.parametrize("target", ["train.txt", "test.txt"])
 def test_a_routine_twice(copy, target):
-    root, before = copy("rg", rhythmic.FOLDER)
+    root, before = copy("rg", rhythmic_gymnastics.FOLDER)
     row = (root / "RG" / "train.txt").read_text().splitlines()[1]
     with (root / "RG" / target).open("a") as file:
         file.write(row + "\n")
@@ -440,13 +440,13 @@ def test_a_routine_twice(copy, target):
 
 
 def test_harmless_forms_of_lists(copy):
-    root, before = copy("rg", rhythmic.FOLDER)
-    for name in rhythmic.SPLITS.values():
+    root, before = copy("rg", rhythmic_gymnastics.FOLDER)
+    for name in rhythmic_gymnastics.SPLITS.values():
         rows = [line.split() for line in (root / "RG" / name).read_text().splitlines()]
         lines = [" ".join([*row, "more" if not i else "7", ""]) for i, row in enumerate(rows)]
         (root / "RG" / name).write_bytes(b"\xef\xbb\xbf" + "\r\n".join([*lines, "", ""]).encode())
     assert load_records("rg", root) == before
-    file = root / "RG" / rhythmic.SPLITS["test"]
+    file = root / "RG" / rhythmic_gymnastics.SPLITS["test"]
     file.write_bytes(file.read_bytes().replace(b"\r\n", b"\r"))
     assert load_records("rg", root) == before
 

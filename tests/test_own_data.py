@@ -11,15 +11,18 @@ import numpy as np
 import pytest
 import torch
 
-from sapnet_core import fitting, results, trials
-from sapnet_core.data import AnnotationError, footage, load_records
-from sapnet_core.data.features import video_features
-from sapnet_core.data.source import source_kind
-from sapnet_core.data.video import VideoError, probe
-from sapnet_core.experiments import declare, floors, with_average
-from sapnet_core.profiles import Profile
-from sapnet_core.runner import main
-from sapnet_core.sim.example import write_example
+from sapnet_core.datasets import AnnotationError, load_records
+from sapnet_core.datasets.video import VideoError, probe
+from sapnet_core.experiments import fit as fitting
+from sapnet_core.experiments import results
+from sapnet_core.experiments import trial as trials
+from sapnet_core.experiments.profiles import Profile
+from sapnet_core.experiments.tables import declare, floors, with_average
+from sapnet_core.features import footage
+from sapnet_core.features.source import source_kind
+from sapnet_core.features.store import video_features
+from sapnet_core.recipes.example_folder import write_example
+from sapnet_core.reporting.run_notebooks import main
 
 TINY = Profile("tiny", dives=(None, None), routines=(None, None), seeds=(0,), steps=4, size=32)
 av = pytest.importorskip("av")

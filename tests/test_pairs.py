@@ -10,9 +10,10 @@ import pandas as pd
 import pytest
 import torch
 
-from sapnet_core.metrics import mean_interval, paired_difference, spearman
-from sapnet_core.report import pairs, plots
-from sapnet_core.report.pairs import Paired, claims_table, seed_scores, together, verdict
+from sapnet_core.experiments import pairs
+from sapnet_core.experiments.metrics import mean_interval, paired_difference, spearman
+from sapnet_core.experiments.pairs import Paired, claims_table, seed_scores, together, verdict
+from sapnet_core.reporting import plots
 
 VIDEOS, SEEDS = 40, 3
 

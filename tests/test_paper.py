@@ -2,7 +2,7 @@
 
 import pytest
 
-from sapnet_core.paper import TABLES, paper_arithmetic, paper_numbers, paper_table
+from sapnet_core.experiments.paper import TABLES, paper_arithmetic, paper_numbers, paper_table
 
 CELLS = {"I": 20, "II": 20, "III": 20, "IV": 28, "V": 17, "VI": 40, "VII": 20}
 

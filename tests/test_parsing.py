@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 import torch
 
-from sapnet_core.parsing import (
+from sapnet_core.sapnet.parsing import (
     AttentionRefinement,
     PSNetDecoder,
     SubactionParser,

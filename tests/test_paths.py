@@ -5,10 +5,13 @@ import zipfile
 
 import pytest
 
-from sapnet_core import paths
-from sapnet_core.file_kinds import content_kind, found_at
+from sapnet_core.runtime import environment
+from sapnet_core.runtime.file_kinds import content_kind, found_at
 
-WEIGHTS = {f"SAPNET_{call.__name__.upper()}": call for call in (paths.detector, paths.i3d, paths.c3d, paths.swin)}
+WEIGHTS = {
+    f"SAPNET_{call.__name__.upper()}": call
+    for call in (environment.detector, environment.i3d, environment.c3d, environment.swin)
+}
 
 
 def refused(call, *words):
@@ -23,18 +26,18 @@ def test_a_folder_is_found_however_it_is_written(tmp_path, monkeypatch, written)
     (tmp_path / "own").mkdir()
     monkeypatch.setenv("HOME", str(tmp_path))
     monkeypatch.setenv("SAPNET_DATA", written.format(tmp_path / "own"))
-    assert paths.data_root() == (tmp_path / "own").resolve()
+    assert environment.data_root() == (tmp_path / "own").resolve()
     monkeypatch.setenv("SAPNET_DATA", "")
-    assert paths.data_root() is None
+    assert environment.data_root() is None
 
 
 def test_relative_names_count_from_here_and_then_from_the_root(tmp_path, monkeypatch):
     (tmp_path / "own").mkdir()
     monkeypatch.chdir(tmp_path)
     monkeypatch.setenv("SAPNET_DATA", "own")
-    assert paths.data_root() == (tmp_path / "own").resolve()
+    assert environment.data_root() == (tmp_path / "own").resolve()
     monkeypatch.setenv("SAPNET_DATA", "notebooks")
-    assert paths.data_root() == paths.root() / "notebooks"
+    assert environment.data_root() == environment.root() / "notebooks"
 
 
 def test_what_is_no_folder_is_named_with_what_it_is(tmp_path, monkeypatch):
@@ -55,9 +58,9 @@ def test_what_is_no_folder_is_named_with_what_it_is(tmp_path, monkeypatch):
     }
     for name, word in cases.items():
         monkeypatch.setenv("SAPNET_DATA", str(tmp_path / name))
-        refused(paths.data_root, "SAPNET_DATA=", name, "is no folder", word)
+        refused(environment.data_root, "SAPNET_DATA=", name, "is no folder", word)
     monkeypatch.setenv("SAPNET_DATA", "~nobody-of-this-name/own")
-    refused(paths.data_root, "SAPNET_DATA='~nobody-of-this-name/own' is no folder")
+    refused(environment.data_root, "SAPNET_DATA='~nobody-of-this-name/own' is no folder")
 
 
 @pytest.mark.parametrize("variable", WEIGHTS)
@@ -87,7 +90,7 @@ def test_weights_are_a_file_with_something_in_it(tmp_path, monkeypatch, variable
     assert WEIGHTS[variable]() is None
 
 
-@pytest.mark.parametrize("variable, call", [("SAPNET_RUNS", paths.runs), ("SAPNET_FIGURES", paths.figures)])
+@pytest.mark.parametrize("variable, call", [("SAPNET_RUNS", environment.runs), ("SAPNET_FIGURES", environment.figures)])
 def test_a_folder_to_write_to_may_be_absent_and_is_no_file(tmp_path, monkeypatch, variable, call):
     monkeypatch.setenv("HOME", str(tmp_path))
     monkeypatch.setenv(variable, "~/later")

@@ -17,9 +17,16 @@ import pytest
 import torch
 import torch.nn.functional as F
 
-from sapnet_core import pooling
-from sapnet_core.backbone import I3D, POOL_BEFORE, FoldedI3D
-from sapnet_core.pooling import NEIGHBORS, max_of_neighbors, max_pool, max_pool_fused, max_pool_same, same_padding
+from sapnet_core.backbones import max_pool as pooling
+from sapnet_core.backbones.i3d import I3D, POOL_BEFORE, FoldedI3D
+from sapnet_core.backbones.max_pool import (
+    NEIGHBORS,
+    max_of_neighbors,
+    max_pool,
+    max_pool_fused,
+    max_pool_same,
+    same_padding,
+)
 
 ROOT = Path(__file__).resolve().parent.parent
 needs_triton = pytest.mark.skipif(
@@ -144,7 +151,7 @@ def test_the_kernel_compiles_for_a_gpu_and_moves_sixteen_bytes_at_a_time(dtype, 
     from triton.backends.compiler import GPUTarget
     from triton.compiler import ASTSource
 
-    from sapnet_core.triton_pool import pool_kernel as kernel
+    from sapnet_core.backbones.triton_pool import pool_kernel as kernel
 
     monkeypatch.setenv("TRITON_CACHE_DIR", str(tmp_path))
     values = (channels, *[n for part in POOL_BEFORE["Mixed_4b"] for n in part], pooling.CELLS, pooling.CHANNELS)
@@ -176,8 +183,8 @@ def test_pools_in_triton_are_refused_on_a_cpu():
 
 def test_without_triton_the_plain_form_is_left(monkeypatch):
     monkeypatch.setitem(sys.modules, "triton", None)
-    monkeypatch.delitem(sys.modules, "sapnet_core.triton_pool", raising=False)
-    monkeypatch.delattr("sapnet_core.triton_pool", raising=False)
+    monkeypatch.delitem(sys.modules, "sapnet_core.backbones.triton_pool", raising=False)
+    monkeypatch.delattr("sapnet_core.backbones.triton_pool", raising=False)
     spec = importlib.util.spec_from_file_location("pooling_alone", pooling.__file__)
     alone = importlib.util.module_from_spec(spec)
     spec.loader.exec_module(alone)

@@ -2,7 +2,7 @@
 
 import io
 
-from sapnet_core.progress import progress_bar
+from sapnet_core.runtime.progress import progress_bar
 
 
 def test_rate_and_rest_count_from_what_was_there():

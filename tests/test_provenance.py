@@ -9,12 +9,14 @@ import matplotlib.pyplot as plt
 import pandas as pd
 import pytest
 
-from sapnet_core import experiments, provenance, report
-from sapnet_core.data import backbones
-from sapnet_core.data.backbones import NUMBERS
-from sapnet_core.embedded import RecordError, comment, read_record
-from sapnet_core.profiles import get_profile
-from sapnet_core.trials import trial_hash
+from sapnet_core import reporting
+from sapnet_core.backbones import registry
+from sapnet_core.backbones.registry import NUMBERS
+from sapnet_core.experiments import tables
+from sapnet_core.experiments.profiles import get_profile
+from sapnet_core.experiments.trial import trial_hash
+from sapnet_core.reporting import provenance
+from sapnet_core.reporting.embedded import RecordError, comment, read_record
 
 TABLE = pd.DataFrame({"system": ["I3D+MLP"], "rho": [0.5]})
 
@@ -33,20 +35,20 @@ def declared(monkeypatch):
     """What Figure 7 declares, to be changed by a test: name -> Trial. Hashes hang on the settings alone, so that
     nothing is drawn or filmed."""
     size = get_profile("quick")
-    trials = {seed: experiments.declare("finediving", "SAP-Net (Ours)", 0.15, seed, size) for seed in range(3)}
-    monkeypatch.setitem(experiments.FIGURES, "fig07", lambda profile: trials)
+    trials = {seed: tables.declare("finediving", "SAP-Net (Ours)", 0.15, seed, size) for seed in range(3)}
+    monkeypatch.setitem(tables.FIGURES, "fig07", lambda profile: trials)
     monkeypatch.setattr(provenance, "trial_hash", lambda t, _=None: f"{t.seed}{t.steps}{t.share:.2f}".replace(".", ""))
     return trials
 
 
 def save(name="fig07", trials=(), **changes):
     """The figure and the table of one stem."""
-    record = report.provenance("quick", "twins of drawn annotations", (0, 1, 2), trials, "12_fig07_tau")
+    record = reporting.provenance("quick", "twins of drawn annotations", (0, 1, 2), trials, "12_fig07_tau")
     fig, ax = plt.subplots()
     ax.plot([0, 1], [0, 1])
-    report.save_figure(fig, name, TABLE, {**record, **changes})
+    reporting.save_figure(fig, name, TABLE, {**record, **changes})
     plt.close(fig)
-    report.save_table(name, TABLE, {**record, **changes}, "Figure 7")
+    reporting.save_table(name, TABLE, {**record, **changes}, "Figure 7")
 
 
 def answer(figures, capsys, name="fig07.png"):
@@ -77,9 +79,9 @@ def test_every_kind_of_file_holds_all_hashes(figures, declared, capsys):
 
 
 def test_notebooks_show_number_and_digest_alone(figures, declared):
-    record = report.provenance("quick", "twins", (0,), declared.values())
+    record = reporting.provenance("quick", "twins", (0,), declared.values())
     assert len(record["hashes"]) == 3 and record["trials"].startswith("3 (")
-    shown = report.provenance_table(record).data
+    shown = reporting.provenance_table(record).data
     assert record["trials"] in shown and record["hashes"][0] not in shown
     save(trials=declared.values())
     visible = (figures / "fig07.md").read_text(encoding="utf-8").partition("<!--")[0]
@@ -142,11 +144,11 @@ def test_the_hash_of_another_number_format_is_that_of_a_machine_that_computes_in
     size = dataclasses.replace(get_profile("quick"), dives=(12, 6))
     for system in ("I3D+MLP", "C3D-AVG-MTL", "VST+MLP"):
         dataset = "finefs" if system == "VST+MLP" else "mtl-aqa"
-        trial = experiments.declare(dataset, system, 0.1, 0, size)
+        trial = tables.declare(dataset, system, 0.1, 0, size)
         asked = [trial_hash(trial, numbers) for numbers in NUMBERS]
         found = []
         for numbers in NUMBERS:
-            monkeypatch.setattr(backbones, "fast_dtype", lambda device, numbers=numbers: numbers)
+            monkeypatch.setattr(registry, "fast_dtype", lambda device, numbers=numbers: numbers)
             found.append(trial_hash(trial))
         assert found == asked and len({*asked}) == len(NUMBERS), trial.backbone
 
@@ -184,9 +186,9 @@ def test_stems_name_their_declaration():
 
 
 def test_trials_are_hashed_and_hashes_taken_as_they_are(figures):
-    trial = experiments.declare("mtl-aqa", "I3D+MLP", 0.1, 0, dataclasses.replace(get_profile("quick"), dives=(12, 6)))
-    record = report.provenance("quick", "twins", trials=[trial])
-    assert record["hashes"] == [trial_hash(trial)] == report.provenance("quick", "x", (), record["hashes"])["hashes"]
+    trial = tables.declare("mtl-aqa", "I3D+MLP", 0.1, 0, dataclasses.replace(get_profile("quick"), dives=(12, 6)))
+    record = reporting.provenance("quick", "twins", trials=[trial])
+    assert record["hashes"] == [trial_hash(trial)] == reporting.provenance("quick", "x", (), record["hashes"])["hashes"]
 
 
 def png(*chunks: tuple[bytes, bytes]) -> bytes:

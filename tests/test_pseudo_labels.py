@@ -5,8 +5,8 @@ import itertools
 import pytest
 import torch
 
-from sapnet_core.parsing import interpolation_matrix
-from sapnet_core.pseudo_labels import (
+from sapnet_core.sapnet.parsing import interpolation_matrix
+from sapnet_core.sapnet.pseudo_labels import (
     _nearest,
     dataset_pseudo_labels,
     gram_pseudo_labels,

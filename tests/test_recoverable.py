@@ -2,10 +2,10 @@
 
 import torch
 
-from sapnet_core.data.features import twin_features
-from sapnet_core.data.source import source_records
-from sapnet_core.metrics import spearman
-from sapnet_core.sim.dives import parse_dive
+from sapnet_core.datasets.dive_numbers import parse_dive
+from sapnet_core.experiments.metrics import spearman
+from sapnet_core.features.source import source_records
+from sapnet_core.features.store import twin_features
 
 
 def ridge(x, y, train, penalty):

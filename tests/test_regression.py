@@ -2,7 +2,7 @@
 
 import torch
 
-from sapnet_core.regression import GradeHead, Regressor
+from sapnet_core.sapnet.regression import GradeHead, Regressor
 
 
 def test_the_regressor_has_three_layers_and_sees_order():

@@ -14,9 +14,9 @@ import torch
 from PIL import Image
 from scipy import stats
 
-from sapnet_core import report
-from sapnet_core.report.tables import flat, interval_half_width
-from sapnet_core.report.widgets import is_live
+from sapnet_core import reporting
+from sapnet_core.reporting.tables import flat, interval_half_width
+from sapnet_core.reporting.widgets import is_live
 
 PAPER = pd.DataFrame(
     {
@@ -53,13 +53,13 @@ def test_interval_is_students():
 
 def test_paper_stands_beside_run_and_floors_below():
     runs = trials(mlp=[0.6, 0.62, 0.61], ours=[0.7, 0.74, 0.75], extra=[0.5] * 3)
-    table = report.comparison_table(runs, PAPER, FLOORS)
+    table = reporting.comparison_table(runs, PAPER, FLOORS)
     assert list(table.index) == ["I3D+MLP", "SAP-Net (Ours)", "control", *FLOORS["system"]]
     assert table.loc["I3D+MLP", ("10%", "paper")] == 0.618
     assert table.loc["I3D+MLP", ("10%", "mean")] == pytest.approx(0.61)
     assert table.loc["I3D+MLP", ("10%", "seeds")] == 3
     assert table.loc["difficulty alone", ("supervised", "mean")] == 0.56
-    text = report.markdown(table)
+    text = reporting.markdown(table)
     assert "| I3D+MLP | 0.618 | 0.610 ± 0.025 | 0.892 | — |" in text
     assert "| mean | — | — | — | — |" in text
     assert "10% this run (n=3)" in text.splitlines()[0]
@@ -76,45 +76,45 @@ def test_paper_stands_beside_run_and_floors_below():
     ],
 )
 def test_bold_only_where_the_paired_interval_allows(runs, bold):
-    table = report.comparison_table(trials(**runs), PAPER, FLOORS)
+    table = reporting.comparison_table(trials(**runs), PAPER, FLOORS)
     assert bool(table.loc["SAP-Net (Ours)", ("10%", "best")]) is bold
-    assert ("**" in report.markdown(table)) is bold
+    assert ("**" in reporting.markdown(table)) is bold
     assert not table.xs("best", axis=1, level=1).drop(index="SAP-Net (Ours)").to_numpy().any()
 
 
 def test_table_refuses_what_it_cannot_place():
     runs = trials(mlp=[0.6, 0.6])
     with pytest.raises(ValueError, match="twice"):
-        report.comparison_table(pd.concat([runs, runs]), PAPER)
+        reporting.comparison_table(pd.concat([runs, runs]), PAPER)
     with pytest.raises(ValueError, match="15%"):
-        report.comparison_table(runs.assign(column="15%"), PAPER)
+        reporting.comparison_table(runs.assign(column="15%"), PAPER)
 
 
 def test_saved_table_has_numbers_and_provenance(figures):
-    table = report.comparison_table(trials(mlp=[0.6, 0.62], ours=[0.7, 0.74]), PAPER, FLOORS)
-    report.save_table("table01", table, record(), title="Table I")
+    table = reporting.comparison_table(trials(mlp=[0.6, 0.62], ours=[0.7, 0.74]), PAPER, FLOORS)
+    reporting.save_table("table01", table, record(), title="Table I")
     read = pd.read_csv(figures / "table01.csv")
     assert read.loc[0, "10% mean"] == pytest.approx(0.61)
     assert list(read.columns) == list(flat(table).columns)
     text = (figures / "table01.md").read_text(encoding="utf-8")
     assert text.startswith("**Table I**\n\n| system |") and "- command: ./runall.sh\n" in text
-    report.save_table("table01", table, record("paper"))
+    reporting.save_table("table01", table, record("paper"))
     assert (figures / "paper" / "table01.csv").read_bytes() == (figures / "table01.csv").read_bytes()
 
 
 def test_plain_frame_is_a_table_too():
-    text = report.markdown(pd.DataFrame({"a|b": ["x|y"], "n": [0.12345]}))
+    text = reporting.markdown(pd.DataFrame({"a|b": ["x|y"], "n": [0.12345]}))
     assert text == "| a\\|b | n |\n| --- | ---: |\n| x\\|y | 0.123 |"
 
 
 def test_equal_numbers_give_equal_bytes(figures):
     contents = []
     for _ in range(2):
-        report.use_style()
+        reporting.use_style()
         fig, ax = plt.subplots()
         ax.plot([0, 1, 2], [0.1, 0.4, 0.3], label="run")
         ax.legend()
-        names = report.save_figure(fig, "fig05", pd.DataFrame({"x": [0.1, 1 / 3]}), record())
+        names = reporting.save_figure(fig, "fig05", pd.DataFrame({"x": [0.1, 1 / 3]}), record())
         plt.close(fig)
         contents.append({name: (figures / name).read_bytes() for name in names})
     assert set(contents[0]) == {"fig05.png", "fig05.svg", "fig05.csv"}
@@ -126,23 +126,23 @@ def test_equal_numbers_give_equal_bytes(figures):
 
 
 def test_provenance_names_code_and_command_but_no_place(tmp_path, monkeypatch):
-    made = report.provenance("paper", "twins", [0, 1], ["b", "a"], notebook="10_fig05_score_scatter")
+    made = reporting.provenance("paper", "twins", [0, 1], ["b", "a"], notebook="10_fig05_score_scatter")
     assert made["command"] == "./runall.sh --profile paper --only 10"
     assert made["seeds"] == "0, 1" and made["trials"].startswith("2 (")
-    assert made["trials"] == report.provenance("quick", "twins", trials=["a", "b"])["trials"]
+    assert made["trials"] == reporting.provenance("quick", "twins", trials=["a", "b"])["trials"]
     assert "/" not in json.dumps(made).replace("./runall.sh", "")
-    assert report.provenance_table(made).data.count("\n") == len(made)  # a rule more, the hashes less
+    assert reporting.provenance_table(made).data.count("\n") == len(made)  # a rule more, the hashes less
     (tmp_path / "mine.pt").write_bytes(b"weights")
     monkeypatch.setenv("SAPNET_I3D", str(tmp_path / "mine.pt"))
-    known = report.provenance("paper", "twins")["weights"]
+    known = reporting.provenance("paper", "twins")["weights"]
     assert list(known) == ["I3D"] and len(known["I3D"]) == 12
 
 
 def test_check_prints_its_verdict_or_raises(capsys):
-    report.check("Eq. 12", 0.79999999, 0.8, 1e-6)
-    report.check("videos", 480, 480)
-    report.check("softmax", torch.tensor([0.5, 0.5]), [0.5, 0.5000001], 1e-6)
-    report.check("name", "sap", "sap")
+    reporting.check("Eq. 12", 0.79999999, 0.8, 1e-6)
+    reporting.check("videos", 480, 480)
+    reporting.check("softmax", torch.tensor([0.5, 0.5]), [0.5, 0.5000001], 1e-6)
+    reporting.check("name", "sap", "sap")
     assert capsys.readouterr().out.splitlines() == [
         "✓ Eq. 12: 0.8000 vs 0.8000",
         "✓ videos: 480 vs 480",
@@ -152,15 +152,15 @@ def test_check_prints_its_verdict_or_raises(capsys):
     bad = [(0.8, 0.9, 0.01), ([1.0, 2.0], [1.0, 2.5], 0.1), ([1.0], [1.0, 1.0], 1), (math.nan, 1.0, 9), ("a", "b", 0)]
     for measured, expected, tolerance in bad:
         with pytest.raises(AssertionError, match="✗ bad"):
-            report.check("bad", measured, expected, tolerance)
+            reporting.check("bad", measured, expected, tolerance)
     assert capsys.readouterr().out == ""
 
 
 def test_digest_tells_changed_data(capsys):
-    report.digest_line("scores", torch.tensor([1.0, 2.0, 6.0]), 1)
-    report.digest_line("scores", [1.0, 2.0, 5.0, math.nan], 1)
-    report.digest_line("scores", [-0.001, 0.001], 1)
-    report.digest_line("scores", [])
+    reporting.digest_line("scores", torch.tensor([1.0, 2.0, 6.0]), 1)
+    reporting.digest_line("scores", [1.0, 2.0, 5.0, math.nan], 1)
+    reporting.digest_line("scores", [-0.001, 0.001], 1)
+    reporting.digest_line("scores", [])
     lines = capsys.readouterr().out.splitlines()
     assert lines[0] == "scores: n=3, mean 3.0, sd 2.2, min 1.0, max 6.0, first 1.0, last 6.0"
     assert lines[1].startswith("scores: n=4 (1 missing), mean 2.7")
@@ -172,11 +172,11 @@ def test_explore_draws_static_panels_and_sliders_only_when_live(monkeypatch):
     monkeypatch.setattr("IPython.display.display", shown.append)
     static = [{"tau": 0.5}, {"tau": 0.9}]
     plt.close("all")
-    report.explore(lambda ax, tau: seen.append(tau), static, tau=(0.0, 1.0))
+    reporting.explore(lambda ax, tau: seen.append(tau), static, tau=(0.0, 1.0))
     assert seen == [0.5, 0.9] and not shown and not is_live()
     assert [ax.get_title() for ax in plt.gcf().axes] == ["tau = 0.5", "tau = 0.9"]
-    report.explore(lambda ax, tau: None, static, live=True, tau=(0.0, 1.0))
+    reporting.explore(lambda ax, tau: None, static, live=True, tau=(0.0, 1.0))
     assert len(shown) == 1 and shown[0].children[0].description == "tau"
     with pytest.raises(ValueError, match="iota"):
-        report.explore(lambda ax, tau: None, static, iota=(0.0, 1.0))
+        reporting.explore(lambda ax, tau: None, static, iota=(0.0, 1.0))
     plt.close("all")

@@ -13,9 +13,10 @@ import pytest
 from notebook_kit import build
 from packaging.requirements import Requirement
 
-from sapnet_core import notebooks, paths
+from sapnet_core.reporting import notebooks
+from sapnet_core.runtime import environment
 
-ROOT = paths.root()
+ROOT = environment.root()
 PROJECT = tomllib.loads((ROOT / "pyproject.toml").read_text(encoding="utf-8"))["project"]
 CORE = sorted((ROOT / "sapnet_core").rglob("*.py"))
 TOP_LEVEL = {

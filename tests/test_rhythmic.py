@@ -5,9 +5,9 @@ from collections import Counter
 
 import pytest
 
-from sapnet_core.data import AnnotationError, load_records, rhythmic
-from sapnet_core.data.rhythmic import read_rhythmic
-from sapnet_core.sim.annotations import write_annotations
+from sapnet_core.datasets import AnnotationError, load_records, rhythmic_gymnastics
+from sapnet_core.datasets.rhythmic_gymnastics import read_rhythmic
+from sapnet_core.simulator.draw_annotations import write_annotations
 
 HEAD = "Video_Name\tDifficulty_Score    Execution_Score Total_Score\tPenalty\tVideo_length\n"
 
@@ -30,7 +30,9 @@ def test_official_lists(official):
     records = load_records("rg", official)
     assert Counter(record.split for record in records) == {"train": 800, "test": 200}
     by_class = Counter((record.group, record.split) for record in records)
-    assert by_class == {(name, part): n for name in rhythmic.APPARATUS for part, n in (("train", 200), ("test", 50))}
+    assert by_class == {
+        (name, part): n for name in rhythmic_gymnastics.APPARATUS for part, n in (("train", 200), ("test", 50))
+    }
     first = records[0]
     assert (first.key, first.path, first.start, first.end) == ("Ball_001", "videos/Ball_001.mp4", 0, 92 * 25)
     assert [first.mark(name) for name in ("score", "difficulty", "execution", "penalty")] == [18.8, 10.5, 8.3, 0]
@@ -99,6 +101,6 @@ def test_bad_files_are_named(lists, tmp_path):
 
 def test_a_list_far_too_large_is_not_read(tmp_path, monkeypatch):
     write_annotations("rg", tmp_path, 12, 4, seed=0)
-    monkeypatch.setattr(rhythmic, "LARGEST", 100)
+    monkeypatch.setattr(rhythmic_gymnastics, "LARGEST", 100)
     with pytest.raises(AnnotationError, match="too many for a list"):
         read_rhythmic(tmp_path)

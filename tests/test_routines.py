@@ -7,10 +7,10 @@ import numpy as np
 import pytest
 import torch
 
-from sapnet_core.data import finefs, load_records, rhythmic
-from sapnet_core.metrics import spearman
-from sapnet_core.sim.annotations import write_annotations
-from sapnet_core.sim.skating_elements import BASE, parse_element
+from sapnet_core.datasets import finefs, load_records, rhythmic_gymnastics
+from sapnet_core.experiments.metrics import spearman
+from sapnet_core.simulator.draw_annotations import write_annotations
+from sapnet_core.simulator.skating.elements import BASE, parse_element
 
 
 @pytest.fixture(scope="module")
@@ -60,7 +60,7 @@ def test_finefs_has_as_many_numbers_as_the_real_set(tmp_path):
 
 
 def test_official_header_and_columns(official, roots):
-    for file in rhythmic.SPLITS.values():
+    for file in rhythmic_gymnastics.SPLITS.values():
         mine, theirs = ((root / "RG" / file).read_text().splitlines() for root in (roots["rg"], official))
         assert mine[0].split() == theirs[0].split() and len(mine) == len(theirs)
         for row, other in zip(mine[1:3], theirs[1:3], strict=True):
@@ -71,13 +71,15 @@ def test_official_header_and_columns(official, roots):
 
 def test_apparatus_are_spread_evenly(roots, tmp_path):
     counts = Counter((record.group, record.split) for record in load_records("rg", roots["rg"]))
-    assert counts == {(name, part): n for name in rhythmic.APPARATUS for part, n in (("train", 200), ("test", 50))}
+    assert counts == {
+        (name, part): n for name in rhythmic_gymnastics.APPARATUS for part, n in (("train", 200), ("test", 50))
+    }
     write_annotations("rg", tmp_path, 30, 9, 0)
     counts = Counter(record.group for record in load_records("rg", tmp_path))
     assert max(counts.values()) - min(counts.values()) <= 2 and len(counts) == 4
 
 
-@pytest.mark.parametrize("apparatus", rhythmic.APPARATUS)
+@pytest.mark.parametrize("apparatus", rhythmic_gymnastics.APPARATUS)
 def test_points_are_distributed_as_in_the_real_set(official, tmp_path, apparatus):
     def facts(root):
         records = [record for record in load_records("rg", root) if record.group == apparatus]

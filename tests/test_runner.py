@@ -9,13 +9,14 @@ import numpy as np
 import pytest
 from notebook_kit import build, change
 
-from sapnet_core import paths, runner
-from sapnet_core.arguments import VARIABLES, check_environment
-from sapnet_core.inputs import inputs_digest
+from sapnet_core.reporting import run_notebooks
+from sapnet_core.reporting.inputs import inputs_digest
+from sapnet_core.runtime import environment
+from sapnet_core.runtime.arguments import VARIABLES, check_environment
 
 DRAW = """import os
 from pathlib import Path
-from sapnet_core.paths import figures
+from sapnet_core.runtime.environment import figures
 figures().mkdir(exist_ok=True)
 print((figures() / f"fig99_{profile}.csv").write_text(f"{count}\\n"))"""
 
@@ -25,7 +26,7 @@ def house(tmp_path, monkeypatch):
     """Notebook folder, output folder and figure folder of an empty house."""
     monkeypatch.setenv("SAPNET_FIGURES", str(tmp_path / "figures"))
     monkeypatch.setenv("SAPNET_RUNS", str(tmp_path / "runs"))
-    monkeypatch.setenv("PYTHONPATH", str(paths.root()))
+    monkeypatch.setenv("PYTHONPATH", str(environment.root()))
     for name in set(VARIABLES) - {"SAPNET_FIGURES", "SAPNET_RUNS"}:
         monkeypatch.setenv(name, "")
     (tmp_path / "figures").mkdir()
@@ -37,14 +38,14 @@ def test_misspelt_or_mistyped_parameter_is_refused_before_anything_runs(house):
     refused = ({"profil": "quick"}, "profil.*profile, count"), ({"count": "3"}, "count='3' is no int")
     for parameters, message in refused:
         with pytest.raises(ValueError, match=message):
-            runner.run_all([good], parameters, house / "out", say=lambda text: None)
+            run_notebooks.run_all([good], parameters, house / "out", say=lambda text: None)
     assert not (house / "out").exists() and not list((house / "figures").iterdir())
 
 
 def test_failure_keeps_the_earlier_output_and_the_next_notebook_runs(house):
     first, second = (build(house / "notebooks" / name, DRAW) for name in ("00_first.ipynb", "01_second.ipynb"))
     said = []
-    outcomes = runner.run_all([first], {"profile": "quick"}, house / "out", said.append)
+    outcomes = run_notebooks.run_all([first], {"profile": "quick"}, house / "out", said.append)
     assert [(o.state, o.made) for o in outcomes] == [("ran", ("fig99_quick.csv",))]
     assert said[0].startswith("[1/1] 00_first ran, ")
     earlier = (house / "out" / "00_first.ipynb").read_bytes()
@@ -52,13 +53,13 @@ def test_failure_keeps_the_earlier_output_and_the_next_notebook_runs(house):
     assert not any(o.output_type == "error" for c in stored.cells if c.cell_type == "code" for o in c.outputs)
 
     build(first, DRAW, 'raise RuntimeError("no such dive")')
-    outcomes = runner.run_all([first, second], {"profile": "quick"}, house / "out", said.append)
+    outcomes = run_notebooks.run_all([first, second], {"profile": "quick"}, house / "out", said.append)
     assert [o.state for o in outcomes] == ["failed", "ran"]
     assert "RuntimeError: no such dive" in outcomes[0].error and "\x1b" not in outcomes[0].error
     assert (house / "out" / "00_first.ipynb").read_bytes() == earlier
     assert (house / "out" / "00_first.failed.ipynb").is_file()
     assert not list((house / "out").glob(".*"))
-    assert "1 failed" in runner.summary(outcomes)
+    assert "1 failed" in run_notebooks.summary(outcomes)
 
 
 def test_notebooks_side_by_side_know_what_each_made_and_a_failed_one_draws_nothing(house):
@@ -68,7 +69,7 @@ def test_notebooks_side_by_side_know_what_each_made_and_a_failed_one_draws_nothi
         for number, name in enumerate(names)
     ]
     said = []
-    outcomes = runner.run_all(books, {"profile": "quick"}, house / "out", said.append, jobs=2)
+    outcomes = run_notebooks.run_all(books, {"profile": "quick"}, house / "out", said.append, jobs=2)
     made = [(f"fig{number}_quick.csv",) for number in range(4)]
     states = ["ran", "ran", "failed", "ran"]
     assert [(o.state, o.made) for o in outcomes] == list(zip(states, [*made[:2], (), made[3]], strict=True))
@@ -80,7 +81,7 @@ def test_notebooks_side_by_side_know_what_each_made_and_a_failed_one_draws_nothi
 def test_a_figure_that_cannot_be_written_fails_its_notebook_in_one_line(house):
     notebook = build(house / "notebooks" / "00_draw.ipynb", DRAW)
     (house / "figures" / "fig99_quick.csv").mkdir()
-    outcome = runner.run_notebook(notebook, {"profile": "quick"}, house / "out")
+    outcome = run_notebooks.run_notebook(notebook, {"profile": "quick"}, house / "out")
     assert outcome.state == "failed" and "fig99_quick.csv" in outcome.error and "\n" not in outcome.error
     assert [file.name for file in (house / "out").iterdir()] == ["00_draw.failed.ipynb"]
 
@@ -95,7 +96,9 @@ def naps(house, *names):
 def test_long_notebooks_begin_and_each_run_leaves_its_page(house, monkeypatch):
     monkeypatch.setenv("SAPNET_RUNS", str(house / "runs"))
     books = naps(house, "00_free", "07_own_first", "08_own_second", "a1_long")
-    runner.run_all(books, {"profile": "quick"}, house / "runs" / "notebooks", lambda text: None, jobs=2, pages=True)
+    run_notebooks.run_all(
+        books, {"profile": "quick"}, house / "runs" / "notebooks", lambda text: None, jobs=2, pages=True
+    )
     free, first, second, long = (tuple(map(float, (house / book.stem).read_text().split())) for book in books)
     assert max(first[0], long[0]) < min(first[1], long[1]) < min(second[0], free[0])
     assert {file.stem for file in (house / "figures" / "notebooks").glob("*.html")} == {book.stem for book in books}
@@ -105,7 +108,7 @@ def test_notebooks_on_own_videos_wait_for_one_another(house):
     names = ("00_free", "07_own_first", "08_own_second", "09_own_third")
     books = naps(house, *names)
     said = []
-    outcomes = runner.run_all(books, {"profile": "quick"}, house / "out", said.append, jobs=3)
+    outcomes = run_notebooks.run_all(books, {"profile": "quick"}, house / "out", said.append, jobs=3)
     assert [o.state for o in outcomes] == ["ran"] * 4 and len(said) == 4
     times = [tuple(map(float, (house / name).read_text().split())) for name in names[1:]]
     assert all(ended < began for (_, ended), (began, _) in zip(times[:-1], times[1:], strict=True))
@@ -116,7 +119,7 @@ def test_what_a_killed_run_left_is_removed(house):
     left, alive = house / "out" / ".00_draw.999999999.figures", house / "out" / f".00_draw.{os.getppid()}.ipynb"
     left.mkdir(parents=True)
     alive.touch()
-    assert runner.run_notebook(notebook, {"profile": "quick"}, house / "out").state == "ran"
+    assert run_notebooks.run_notebook(notebook, {"profile": "quick"}, house / "out").state == "ran"
     assert alive.exists() and (not left.exists() or sys.platform == "darwin")
 
 
@@ -125,7 +128,7 @@ def test_only_what_is_missing_runs_again(house, monkeypatch):
     figure = house / "figures" / "fig99_quick.csv"
 
     def state(**parameters):
-        return runner.run_notebook(notebook, {"profile": "quick", **parameters}, house / "out").state
+        return run_notebooks.run_notebook(notebook, {"profile": "quick", **parameters}, house / "out").state
 
     assert state() == "ran"
     assert state() == "up to date"
@@ -166,7 +169,7 @@ def refused(capsys, *arguments) -> str:
     """What the command says as it refuses, in one line and with exit code 2, what it was asked for."""
     capsys.readouterr()
     try:
-        code = runner.main(list(arguments))
+        code = run_notebooks.main(list(arguments))
     except SystemExit as stop:
         code = stop.code
     out, err = capsys.readouterr()

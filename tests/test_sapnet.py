@@ -8,11 +8,11 @@ from dataclasses import asdict, replace
 import pytest
 import torch
 
-from sapnet_core.contrast import group_contrast
-from sapnet_core.losses import agreement_confidence, grade_confidence, grade_edges, l_ubc, l_un
-from sapnet_core.parsing import interpolation_matrix
-from sapnet_core.pseudo_labels import kmeans, pseudo_labels, select_states
-from sapnet_core.sapnet import SAPNet, SAPNetSettings, sapnet_losses
+from sapnet_core.sapnet.group_contrast import group_contrast
+from sapnet_core.sapnet.losses import agreement_confidence, grade_confidence, grade_edges, l_ubc, l_un
+from sapnet_core.sapnet.network import SAPNet, SAPNetSettings, sapnet_losses
+from sapnet_core.sapnet.parsing import interpolation_matrix
+from sapnet_core.sapnet.pseudo_labels import kmeans, pseudo_labels, select_states
 
 # groups by pseudo-label: the activations of a parser that has not learned give one label to all, and L_gc is 0
 BASE = SAPNetSettings(channels=32, clips=18, hidden=(16, 8), projection=8, tau=0.0, group_by="pseudo")

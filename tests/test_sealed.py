@@ -8,9 +8,9 @@ import resource
 import pytest
 import torch
 
-from sapnet_core.disk import DiskFault
-from sapnet_core.sealed import Damaged, Unsealed, read_sealed, write_sealed
-from sapnet_core.storage import read_tensors, write_tensors
+from sapnet_core.runtime.disk import DiskFault
+from sapnet_core.runtime.files import read_tensors, write_tensors
+from sapnet_core.runtime.sealed import Damaged, Unsealed, read_sealed, write_sealed
 
 META = {"keys": ["a", "b"], "skipped": {"c": "torn"}, "pair": (1, 2.5)}
 

@@ -6,9 +6,9 @@ from dataclasses import replace
 import pytest
 import torch
 
-from sapnet_core.data import Record
-from sapnet_core.data.clips import sample_frames
-from sapnet_core.segmentation import (
+from sapnet_core.datasets import Record
+from sapnet_core.datasets.clips import sample_frames
+from sapnet_core.experiments.segmentation import (
     best_partition,
     boundary_error,
     bounds_of_activations,

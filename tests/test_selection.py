@@ -7,15 +7,17 @@ import pytest
 import torch
 from torch import nn
 
-from sapnet_core import fitting, methods, trials
-from sapnet_core.fitting import fit_trial, predict_all
-from sapnet_core.keep import Keep
+from sapnet_core import methods
+from sapnet_core.experiments import fit as fitting
+from sapnet_core.experiments import trial as trials
+from sapnet_core.experiments.fit import fit_trial, predict_all
+from sapnet_core.experiments.metrics import spearman
+from sapnet_core.experiments.results import results, run_stack, run_trial, run_trials, trial_folder
+from sapnet_core.experiments.selection import choose_step, validation_part
+from sapnet_core.experiments.trial import Trial, trial_data
 from sapnet_core.methods import Fitted
-from sapnet_core.metrics import spearman
-from sapnet_core.results import results, run_stack, run_trial, run_trials, trial_folder
-from sapnet_core.selection import choose_step, validation_part
-from sapnet_core.training import fit_steps
-from sapnet_core.trials import Trial, trial_data
+from sapnet_core.training.checkpoint import Keep
+from sapnet_core.training.loop import fit_steps
 
 SMALL = Trial(
     "finediving",

@@ -7,13 +7,20 @@ from functools import cache
 import pytest
 import torch
 
-from sapnet_core.data.records import Record
-from sapnet_core.sim.apparatus import APPARATUS, HOOP, RIBBON
-from sapnet_core.sim.figure import JOINTS
-from sapnet_core.sim.gymnast import FACTORS, draw_scene, gymnast_routine, perform, quality_factors, shown_scores
-from sapnet_core.sim.gymnastics_routine import CARPET, element_count
-from sapnet_core.sim.render import render_frames
-from sapnet_core.sim.settings import SimSettings
+from sapnet_core.datasets.records import Record
+from sapnet_core.simulator.figure import JOINTS
+from sapnet_core.simulator.gymnastics.apparatus import APPARATUS, HOOP, RIBBON
+from sapnet_core.simulator.gymnastics.gymnast import (
+    FACTORS,
+    draw_scene,
+    gymnast_routine,
+    perform,
+    quality_factors,
+    shown_scores,
+)
+from sapnet_core.simulator.gymnastics.routine import CARPET, element_count
+from sapnet_core.simulator.render import render_frames
+from sapnet_core.simulator.settings import SimSettings
 
 PERFECT = torch.ones(len(FACTORS))
 AT = {name: i for i, name in enumerate(JOINTS)}

@@ -6,14 +6,14 @@ from dataclasses import fields, replace
 import pytest
 import torch
 
-from sapnet_core.actors import points_to_crop, square_track
-from sapnet_core.data.records import Record
-from sapnet_core.sim import simulate
-from sapnet_core.sim.kinematics import dive_motion
-from sapnet_core.sim.quality import FACTORS
-from sapnet_core.sim.render import SIGHT, follow, render_frames
-from sapnet_core.sim.scene import bystander_joints, draw_scene, paint_canvas
-from sapnet_core.sim.settings import SimSettings
+from sapnet_core.datasets.records import Record
+from sapnet_core.detection.crops import points_to_crop, square_track
+from sapnet_core.simulator import simulate
+from sapnet_core.simulator.diving.kinematics import dive_motion
+from sapnet_core.simulator.diving.scene import bystander_joints, draw_scene, paint_canvas
+from sapnet_core.simulator.quality import FACTORS
+from sapnet_core.simulator.render import SIGHT, follow, render_frames
+from sapnet_core.simulator.settings import SimSettings
 
 FRAMES, SIZE = 96, 112
 

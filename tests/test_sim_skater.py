@@ -8,13 +8,15 @@ import numpy as np
 import pytest
 import torch
 
-from sapnet_core.data.records import Element, Record
-from sapnet_core.sim.body import ANGLES, body_joints, oriented
-from sapnet_core.sim.figure import JOINTS
-from sapnet_core.sim.render import render_frames
-from sapnet_core.sim.rink import paint_rink
-from sapnet_core.sim.settings import SimSettings
-from sapnet_core.sim.skater import (
+from sapnet_core.datasets.records import Element, Record
+from sapnet_core.simulator.body import ANGLES, body_joints, oriented
+from sapnet_core.simulator.figure import JOINTS
+from sapnet_core.simulator.render import render_frames
+from sapnet_core.simulator.settings import SimSettings
+from sapnet_core.simulator.skating.elements import draw_elements, parse_element, read_element, worth
+from sapnet_core.simulator.skating.poses import CHANNELS, POSES
+from sapnet_core.simulator.skating.rink import paint_rink
+from sapnet_core.simulator.skating.skater import (
     COMPONENT_FACTORS,
     ELEMENT_FACTORS,
     FACTORS,
@@ -25,8 +27,6 @@ from sapnet_core.sim.skater import (
     quality_factors,
     shown_scores,
 )
-from sapnet_core.sim.skating_elements import draw_elements, parse_element, read_element, worth
-from sapnet_core.sim.skating_poses import CHANNELS, POSES
 
 PERFECT = torch.ones(len(FACTORS))
 AT = {name: i for i, name in enumerate(JOINTS)}

@@ -5,16 +5,16 @@ from dataclasses import replace
 import pytest
 import torch
 
-from sapnet_core.data import load_records
-from sapnet_core.data.clips import SAMPLED, sample_frames
-from sapnet_core.data.features import video_features
-from sapnet_core.data.footage import DiskFootage, TwinFootage
-from sapnet_core.data.source import source_kind, source_name, source_records
-from sapnet_core.data.video import VideoError
-from sapnet_core.profiles import DATASETS
-from sapnet_core.sim import simulate
-from sapnet_core.sim.annotations import write_annotations
-from sapnet_core.sim.layout import write_layout
+from sapnet_core.datasets import load_records
+from sapnet_core.datasets.clips import SAMPLED, sample_frames
+from sapnet_core.datasets.video import VideoError
+from sapnet_core.experiments.profiles import DATASETS
+from sapnet_core.features.footage import DiskFootage, TwinFootage
+from sapnet_core.features.source import source_kind, source_name, source_records
+from sapnet_core.features.store import video_features
+from sapnet_core.simulator import simulate
+from sapnet_core.simulator.draw_annotations import write_annotations
+from sapnet_core.simulator.export import write_layout
 
 SIZE = 48
 

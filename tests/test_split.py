@@ -5,9 +5,9 @@ from dataclasses import replace
 import pytest
 import torch
 
-from sapnet_core.data import load_records
-from sapnet_core.data.split import label_split, visible_scores
-from sapnet_core.sim.annotations import write_annotations
+from sapnet_core.datasets import load_records
+from sapnet_core.datasets.label_split import label_split, visible_scores
+from sapnet_core.simulator.draw_annotations import write_annotations
 
 
 @pytest.mark.parametrize("total, share, count", [(1059, 0.1, 106), (2251, 0.05, 113), (7, 0.5, 4), (5, 0.01, 1)])

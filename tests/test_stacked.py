@@ -6,11 +6,12 @@ import pandas as pd
 import pytest
 import torch
 
-from sapnet_core import results, trials
-from sapnet_core.fitting import fit_trial
+from sapnet_core.experiments import results
+from sapnet_core.experiments import trial as trials
+from sapnet_core.experiments.fit import fit_trial
+from sapnet_core.experiments.trial import Trial, trial_data
 from sapnet_core.methods import TrainSet, get_method, get_stack
-from sapnet_core.training import fit_stacked
-from sapnet_core.trials import Trial, trial_data
+from sapnet_core.training.loop import fit_stacked
 
 
 def make_train(seed: int) -> TrainSet:

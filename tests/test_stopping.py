@@ -10,10 +10,10 @@ import time
 import pytest
 from notebook_kit import build
 
-from sapnet_core import paths
-from sapnet_core.command_line import STOPPED
+from sapnet_core.runtime import environment
+from sapnet_core.runtime.command_line import STOPPED
 
-ROOT, WAIT = paths.root(), 180  # seconds: other work may fill the machine
+ROOT, WAIT = environment.root(), 180  # seconds: other work may fill the machine
 LONG = "import os\nimport time\n\n_ = open({file!r}, 'w').write(str(os.getpid()))\ntime.sleep(600)"
 
 
@@ -85,13 +85,22 @@ def test_notebooks_that_are_stopped_leave_nothing_half_done(house, number):
 
 
 def test_stopped_tests_do_not_go_on_with_the_next_part(house):
-    (house / "sapnet_core" / "experiments.py").write_text("")
+    (house / "sapnet_core" / "experiments/tables.py").write_text("")
     out, err = stop(start(house, "bash", "runall.sh", "test"), signal.SIGINT, lambda: written(house / "test.pid"))
     assert err.strip() == STOPPED and "== pytest" in out and "== nbval" not in out
 
 
 def test_a_command_with_workers_is_stopped(house):
-    process = start(house, sys.executable, "-m", "sapnet_core.pretrain", "i3d", "weights.safetensors", "--jobs", "2")
+    process = start(
+        house,
+        sys.executable,
+        "-m",
+        "sapnet_core.recipes.pretrain_backbones",
+        "i3d",
+        "weights.safetensors",
+        "--jobs",
+        "2",
+    )
     _, err = stop(process, signal.SIGINT, lambda: any((house / "runs").rglob("0*.safetensors")))
     assert err.strip() == STOPPED and not [*(house / "runs").rglob(".*.tmp")]
 

@@ -7,8 +7,8 @@ import zipfile
 
 import pytest
 
-from sapnet_core.data import AnnotationError
-from sapnet_core.data.tables import read_table
+from sapnet_core.datasets import AnnotationError
+from sapnet_core.datasets.tables import read_table
 
 NAMES = ("id", "path", "score", "split")
 KNOWN = (*NAMES, "start_frame", "note")

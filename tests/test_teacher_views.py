@@ -5,9 +5,9 @@ from dataclasses import replace
 import pytest
 import torch
 
-from sapnet_core import trials
-from sapnet_core.profiles import PROFILES
-from sapnet_core.trials import TEACHERS, Trial, trial_data, trial_hash
+from sapnet_core.experiments import trial as trials
+from sapnet_core.experiments.profiles import PROFILES
+from sapnet_core.experiments.trial import TEACHERS, Trial, trial_data, trial_hash
 
 DIVES = Trial("mtl-aqa", "drawn", "sap-net", 0.5, 0, "execution", 6, 3, steps=2, size=48)
 FINE = replace(DIVES, dataset="finediving")
@@ -96,8 +96,8 @@ def test_each_choice_is_a_trial_of_its_own():
 
 
 def test_the_middle_of_a_sweep_is_the_trial_of_the_tables():
-    from sapnet_core.experiments import SHARES, column_name, figure_trials, table_trials
-    from sapnet_core.systems import OURS
+    from sapnet_core.experiments.systems import OURS
+    from sapnet_core.experiments.tables import SHARES, column_name, figure_trials, table_trials
 
     quick = PROFILES["quick"]
     tables = {**table_trials("I", quick), **{("II", *k): t for k, t in table_trials("II", quick).items()}}

@@ -3,8 +3,9 @@
 import pytest
 import torch
 
-from sapnet_core import benchmarks, experiments
-from sapnet_core.threads import torch_threads, usable_device
+from sapnet_core.experiments import tables
+from sapnet_core.recipes import benchmark
+from sapnet_core.runtime.devices import torch_threads, usable_device
 
 
 def test_threads_are_lent_and_given_back():
@@ -19,7 +20,7 @@ def test_threads_are_lent_and_given_back():
             pass
 
 
-@pytest.mark.parametrize("main", [experiments.main, benchmarks.main])
+@pytest.mark.parametrize("main", [tables.main, benchmark.main])
 @pytest.mark.parametrize("device", ["cuda:99", "gpu", "cuda:-1", ""])
 def test_a_device_that_is_not_here_is_named_before_any_work(main, device, capsys):
     assert usable_device("cpu") == "cpu"

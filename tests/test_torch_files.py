@@ -12,7 +12,7 @@ from hostile import called, named, number, pile, shared, text
 from refusal import refused
 from torch import nn
 
-from sapnet_core.storage import read_weights
+from sapnet_core.runtime.files import read_weights
 
 OLD = {"_use_new_zipfile_serialization": False}  # the format of 2017, in which published weights are
 

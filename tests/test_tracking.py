@@ -3,8 +3,8 @@
 import pytest
 import torch
 
-from sapnet_core.detector import Detector, load_detector, looked_at, small_ssd
-from sapnet_core.tracking import (
+from sapnet_core.detection.detector import Detector, load_detector, looked_at, small_ssd
+from sapnet_core.detection.tracking import (
     actor_boxes,
     actor_score,
     choose_actor,

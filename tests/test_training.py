@@ -4,8 +4,8 @@ import pytest
 import torch
 from torch import nn
 
-from sapnet_core.keep import Keep
-from sapnet_core.training import fit_steps
+from sapnet_core.training.checkpoint import Keep
+from sapnet_core.training.loop import fit_steps
 
 
 def network():

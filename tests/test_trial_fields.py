@@ -5,9 +5,9 @@ from dataclasses import replace
 import pytest
 from test_trials import SMALL, runs  # noqa: F401 - the fixture gives these tests their own store
 
-from sapnet_core import fitting
-from sapnet_core.fitting import fit_trial
-from sapnet_core.trials import trial_data
+from sapnet_core.experiments import fit as fitting
+from sapnet_core.experiments.fit import fit_trial
+from sapnet_core.experiments.trial import trial_data
 
 REFUSED = [
     *(("share", value) for value in ("0.5", True, None, float("nan"), -0.1, 1.01)),

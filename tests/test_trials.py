@@ -6,17 +6,19 @@ import pandas as pd
 import pytest
 import torch
 
-from sapnet_core import fitting, paths, trials
-from sapnet_core.data.backbones import BACKBONES
-from sapnet_core.data.split import label_split
-from sapnet_core.experiments import class_trials, comparison_trials, declare, floors, table_trials, with_average
-from sapnet_core.fitting import fit_trial, train_set
+from sapnet_core.backbones.registry import BACKBONES
+from sapnet_core.datasets.label_split import label_split
+from sapnet_core.experiments import fit as fitting
+from sapnet_core.experiments import trial as trials
+from sapnet_core.experiments.fit import fit_trial, train_set
+from sapnet_core.experiments.profiles import PROFILES
+from sapnet_core.experiments.results import results, run_trial, run_trials, trial_folder
+from sapnet_core.experiments.systems import CONTROLS, SYSTEMS
+from sapnet_core.experiments.tables import class_trials, comparison_trials, declare, floors, table_trials, with_average
+from sapnet_core.experiments.trial import Trial, trial_data
 from sapnet_core.methods import METHODS, get_method
-from sapnet_core.profiles import PROFILES
-from sapnet_core.results import results, run_trial, run_trials, trial_folder
-from sapnet_core.storage import read_json, read_tensors
-from sapnet_core.systems import CONTROLS, SYSTEMS
-from sapnet_core.trials import Trial, trial_data
+from sapnet_core.runtime import environment
+from sapnet_core.runtime.files import read_json, read_tensors
 
 SMALL = Trial(
     "finediving",
@@ -112,9 +114,9 @@ def test_trials_on_i3d_have_the_hashes_they_had_when_it_was_the_only_backbone(mo
 @pytest.mark.parametrize("backbone, method", [("c3d", "avg-mtl"), ("swin", "mlp")])
 def test_trials_on_other_backbones_take_whole_frames_alone(backbone, method):
     trial = replace(SMALL, method=method, backbone=backbone, teacher="frame", overrides=())
-    names = set((paths.runs() / "features").rglob("*.safetensors"))
+    names = set((environment.runs() / "features").rglob("*.safetensors"))
     data = trial_data(trial)
-    new = set((paths.runs() / "features").rglob("*.safetensors")) - names
+    new = set((environment.runs() / "features").rglob("*.safetensors")) - names
     assert new and all("actor" not in read_tensors(file)[0] for file in new)
     assert data.features.views["frame"] is data.features.views["actor"]
     assert read_json(run_trial(trial) / "config.json")["backbone"] == backbone

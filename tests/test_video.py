@@ -10,11 +10,11 @@ import torch
 from films import numbers, picture, write
 from PIL import Image
 
-from sapnet_core.actors import resize_video
-from sapnet_core.data import decoding, video
-from sapnet_core.data.layout import read_record
-from sapnet_core.data.records import Record
-from sapnet_core.data.video import VideoError, at_times, frame_files, frame_times, probe, read_frames
+from sapnet_core.datasets import decoding, video
+from sapnet_core.datasets.disk_layout import read_record
+from sapnet_core.datasets.records import Record
+from sapnet_core.datasets.video import VideoError, at_times, frame_files, frame_times, probe, read_frames
+from sapnet_core.detection.crops import resize_video
 
 av = pytest.importorskip("av")
 

@@ -7,11 +7,11 @@ from refusal import refused
 from test_backbone import clips_of, relative
 from torchvision.models.video import swin3d_b, swin3d_s, swin3d_t
 
-from sapnet_core.backbone import fast_dtype, state_digest
-from sapnet_core.data.backbones import load_backbone
-from sapnet_core.pretrain import HEADS, RECIPES, Recipe
-from sapnet_core.storage import read_tensors
-from sapnet_core.video_swin import SHIPPED, FrozenSwin, VideoSwin, _published_form, load_swin, small_form
+from sapnet_core.backbones.i3d import fast_dtype, state_digest
+from sapnet_core.backbones.registry import load_backbone
+from sapnet_core.backbones.video_swin import SHIPPED, FrozenSwin, VideoSwin, _published_form, load_swin, small_form
+from sapnet_core.recipes.pretrain_backbones import HEADS, RECIPES, Recipe
+from sapnet_core.runtime.files import read_tensors
 
 
 def draw(net):

@@ -5,8 +5,8 @@ import pytest
 import torch
 import torch.nn.functional as F
 
-from sapnet_core.pooling import same_padding
-from sapnet_core.winograd import ConvOverTime, minimal_filter
+from sapnet_core.backbones.max_pool import same_padding
+from sapnet_core.backbones.winograd import ConvOverTime, minimal_filter
 
 
 @pytest.mark.parametrize("m, r", [(1, 1), (2, 3), (3, 2), (4, 3), (4, 4)])

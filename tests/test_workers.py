@@ -11,8 +11,8 @@ from pathlib import Path
 import pytest
 import torch
 
-from sapnet_core import paths
-from sapnet_core.workers import WorkerPool
+from sapnet_core.runtime import environment
+from sapnet_core.runtime.workers import WorkerPool
 
 WAIT = 120  # seconds: other work may fill the machine
 
@@ -53,9 +53,9 @@ def alive(pid: int) -> bool:
 
 SCRIPT = """
     import sys
-    from sapnet_core.command_line import one_line_errors
-    from sapnet_core.executors import spread
-    from sapnet_core.workers import WorkerPool
+    from sapnet_core.runtime.command_line import one_line_errors
+    from sapnet_core.runtime.executors import spread
+    from sapnet_core.runtime.workers import WorkerPool
     from test_workers import wait_for_the_end
 
     @one_line_errors
@@ -81,10 +81,13 @@ def test_a_command_that_is_stopped_ends_its_workers(tmp_path, what, number, whol
     (tmp_path / "asks.py").write_text(textwrap.dedent(SCRIPT))
     work = tmp_path / "work"
     work.mkdir()
-    environment = {**os.environ, "PYTHONPATH": os.pathsep.join((str(paths.root()), str(paths.root() / "tests")))}
+    variables = {
+        **os.environ,
+        "PYTHONPATH": os.pathsep.join((str(environment.root()), str(environment.root() / "tests"))),
+    }
     asks = subprocess.Popen(
         [sys.executable, tmp_path / "asks.py", work, what],
-        env=environment,
+        env=variables,
         stderr=subprocess.PIPE,
         text=True,
         start_new_session=True,

@@ -28,8 +28,8 @@ class TrainSet:
         actor: (N, S, C) features of the actor crops (the teacher's input X_a), standardized.
         positions: (S,) where in the video each step lies, in [0, 1].
         y: (N,) scaled scores, about [0, 1]; NaN where unlabeled.
-        judges, transitions, attributes: what `data.details.label_details` gives of the labeled videos, hidden for all
-            others; None where the set has none.
+        judges, transitions, attributes: what `datasets.label_details.label_details` gives of the labeled videos, hidden
+            for all others; None where the set has none.
     """
 
     frame: Tensor

@@ -16,10 +16,10 @@ from collections.abc import Mapping
 import torch
 from torch import Tensor, nn
 
-from sapnet_core.losses import l_reg
 from sapnet_core.methods import Fitted, TrainSet
-from sapnet_core.methods.common import Batches, clips, layers, own_chance, train_network
+from sapnet_core.methods.base import Batches, clips, layers, own_chance, train_network
 from sapnet_core.methods.settings import LABELED, options
+from sapnet_core.sapnet.losses import l_reg
 
 __all__ = ["SETTINGS", "fit", "ContextAttention", "postures"]
 

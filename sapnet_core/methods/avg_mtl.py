@@ -5,8 +5,8 @@ the average, one head tells the score and others what dive it is:
 
     L = (MSE + L1)(score) + w sum_a CE(attribute a)
 
-Attributes are position, armstand, direction, somersaults and twists. The clips are C3D's (`c3d.py`): its row of the
-tables takes features of that backbone, and the method itself any.
+Attributes are position, armstand, direction, somersaults and twists. The clips are C3D's (`backbones/c3d.py`): its row
+of the tables takes features of that backbone, and the method itself any.
 Published: C3D trained on, clips of 16 frames one after another, fc6 4096 behind the average, scores over 17, a caption
 GRU at weight 0.01, Adam at 1e-4.
 Deviations: C3D is frozen, as is every backbone of the tables, and ends with conv5b averaged over space; clips are those
@@ -20,11 +20,11 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from sapnet_core.data.details import ATTRIBUTES
-from sapnet_core.losses import l_reg
+from sapnet_core.datasets.label_details import ATTRIBUTES
 from sapnet_core.methods import Fitted, TrainSet
-from sapnet_core.methods.common import Batches, layers, own_chance, train_network
+from sapnet_core.methods.base import Batches, layers, own_chance, train_network
 from sapnet_core.methods.settings import LABELED, options
+from sapnet_core.sapnet.losses import l_reg
 
 __all__ = ["SETTINGS", "fit"]
 

@@ -18,10 +18,10 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from sapnet_core.losses import l_reg
 from sapnet_core.methods import Fitted, TrainSet
-from sapnet_core.methods.common import Batches, clips, layers, own_chance, train_network
+from sapnet_core.methods.base import Batches, clips, layers, own_chance, train_network
 from sapnet_core.methods.settings import OWN_UNITS, options
+from sapnet_core.sapnet.losses import l_reg
 
 __all__ = ["SETTINGS", "fit", "LikertTransformer", "grade_triplet"]
 

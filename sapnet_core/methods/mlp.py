@@ -9,11 +9,11 @@ from collections.abc import Callable, Mapping, Sequence
 import torch
 from torch import Tensor, nn
 
-from sapnet_core.keep import Keep
-from sapnet_core.losses import l_reg
 from sapnet_core.methods import Fitted, TrainSet
 from sapnet_core.methods.settings import LABELED, options
-from sapnet_core.training import batches, fit_stacked, fit_steps
+from sapnet_core.sapnet.losses import l_reg
+from sapnet_core.training.checkpoint import Keep
+from sapnet_core.training.loop import batches, fit_stacked, fit_steps
 
 __all__ = ["SETTINGS", "fit_mean", "fit_ordered", "stack_mean", "stack_ordered"]
 

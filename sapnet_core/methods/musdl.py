@@ -16,7 +16,7 @@ import torch
 from torch import Tensor
 
 from sapnet_core.methods import Fitted, TrainSet
-from sapnet_core.methods.common import Batches, layers, own_chance, train_network
+from sapnet_core.methods.base import Batches, layers, own_chance, train_network
 from sapnet_core.methods.settings import OWN_UNITS, options
 from sapnet_core.methods.usdl import divergence, normal_bins, read_bins
 

@@ -17,10 +17,10 @@ from collections.abc import Mapping
 import torch
 from torch import nn
 
-from sapnet_core.losses import grade_confidence, grade_edges, l_grade, l_reg, l_un
 from sapnet_core.methods import Fitted, TrainSet
-from sapnet_core.methods.common import Batches, layers, own_chance, train_network, views
+from sapnet_core.methods.base import Batches, layers, own_chance, train_network, views
 from sapnet_core.methods.settings import TRAINING, options
+from sapnet_core.sapnet.losses import grade_confidence, grade_edges, l_grade, l_reg, l_un
 
 __all__ = ["SETTINGS", "fit"]
 

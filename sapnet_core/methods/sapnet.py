@@ -1,4 +1,5 @@
-"""SAP-Net as a method of the tables: the network of `sapnet_core.sapnet`, trained on cached features of both views.
+"""SAP-Net as a method of the tables: the network of `sapnet_core.sapnet.network`, trained on cached features of both
+views.
 
 Source: the paper, Section III; Adam at 1e-3 without weight decay; all weights λ = 1. I3D+SSP and I3D+GCL are the same
 with terms of Eq. 11 switched off. L_un starts after a warm-up of supervised steps (E17).
@@ -13,12 +14,12 @@ import torch
 from torch import Tensor
 from torch.func import functional_call
 
-from sapnet_core.keep import Keep
-from sapnet_core.losses import grade_edges
 from sapnet_core.methods import Fitted, TrainSet
 from sapnet_core.methods.settings import TRAINING, options
-from sapnet_core.sapnet import SAPNet, SAPNetSettings, sapnet_losses
-from sapnet_core.training import batches, fit_stacked, fit_steps
+from sapnet_core.sapnet.losses import grade_edges
+from sapnet_core.sapnet.network import SAPNet, SAPNetSettings, sapnet_losses
+from sapnet_core.training.checkpoint import Keep
+from sapnet_core.training.loop import batches, fit_stacked, fit_steps
 
 __all__ = ["check", "fit", "fit_stack"]
 

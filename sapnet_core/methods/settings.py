@@ -7,7 +7,7 @@ from types import SimpleNamespace
 
 from sapnet_core import methods
 from sapnet_core.methods import METHODS, get_method
-from sapnet_core.values import choice, number, switch, whole
+from sapnet_core.runtime.values import choice, number, switch, whole
 
 __all__ = ["TRAINING", "LABELED", "OWN_UNITS", "check_settings", "options"]
 

@@ -18,11 +18,11 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from sapnet_core.losses import l_reg
 from sapnet_core.methods import Fitted, TrainSet
-from sapnet_core.methods.common import Batches, layers, own_chance, train_network
+from sapnet_core.methods.base import Batches, layers, own_chance, train_network
 from sapnet_core.methods.settings import LABELED, options
-from sapnet_core.parsing import key_frames
+from sapnet_core.sapnet.losses import l_reg
+from sapnet_core.sapnet.parsing import key_frames
 
 __all__ = ["SETTINGS", "fit", "stages"]
 

@@ -15,10 +15,10 @@ from collections.abc import Mapping
 import torch
 import torch.nn.functional as F
 
-from sapnet_core.losses import l_reg
 from sapnet_core.methods import Fitted, TrainSet
-from sapnet_core.methods.common import Batches, layers, own_chance, train_network, views
+from sapnet_core.methods.base import Batches, layers, own_chance, train_network, views
 from sapnet_core.methods.settings import TRAINING, options
+from sapnet_core.sapnet.losses import l_reg
 
 __all__ = ["SETTINGS", "fit", "adversary"]
 

@@ -1,18 +1,18 @@
 """Each hot path beside its alternative: equal numbers, and a ratio that a loaded machine does not take away.
 
 Bounds are about half of what the slowest processor met so far gives when it is quiet;
-`python -m sapnet_core.benchmarks` measures.
+`python -m sapnet_core.recipes.benchmark` measures.
 """
 
 import pytest
 import torch
 from torch.fx.experimental.proxy_tensor import make_fx
 
-from sapnet_core import benchmarks, roofline
-from sapnet_core.backbone import I3D, FoldedI3D, fast_dtype, load_i3d
-from sapnet_core.data.clips import CLIP, clip_starts
-from sapnet_core.pooling import max_pool
-from sapnet_core.pseudo_labels import greedy_states
+from sapnet_core.backbones.i3d import I3D, FoldedI3D, fast_dtype, load_i3d
+from sapnet_core.backbones.max_pool import max_pool
+from sapnet_core.datasets.clips import CLIP, clip_starts
+from sapnet_core.recipes import benchmark, roofline
+from sapnet_core.sapnet.pseudo_labels import greedy_states
 
 
 @pytest.fixture(autouse=True)
@@ -27,7 +27,7 @@ def one_thread():
 def test_the_plain_form_is_the_same_network(size):
     net, x = load_i3d(), torch.randn(2, 3, *size, generator=torch.Generator().manual_seed(0))
     with torch.inference_mode():
-        plain, ours = benchmarks.PlainI3D(net)(x), net(x)
+        plain, ours = benchmark.PlainI3D(net)(x), net(x)
     assert plain.is_contiguous() and (plain - ours).abs().max() < 1e-5 * ours.abs().max()
 
 
@@ -35,31 +35,31 @@ def test_the_plain_form_is_the_same_network(size):
 def test_inference_outruns_the_plain_form(width, least):
     torch.manual_seed(0)
     net = load_i3d() if width == 0.25 else I3D(width)
-    row = benchmarks.inference(net, rounds=1 if width == 1 else 3, dtype=torch.float32)
+    row = benchmark.inference(net, rounds=1 if width == 1 else 3, dtype=torch.float32)
     assert row["difference"] < 1e-5 and row["ratio"] > least
 
 
 @pytest.mark.skipif(fast_dtype("cpu") != torch.bfloat16, reason="no bfloat16 in this processor")
 def test_bfloat16_outruns_the_plain_form_within_its_bound():
-    row = benchmarks.inference(rounds=3)
+    row = benchmark.inference(rounds=3)
     assert row["difference"] < 3e-2 and row["ratio"] > 1.7
 
 
 def test_a_training_step_computes_what_the_plain_form_does_and_takes_no_longer():
     """On a CPU in float32 the goal is equality: which form is ahead depends on the processor (1.0 to 1.5 times)."""
-    row = benchmarks.training_step(rounds=3)
+    row = benchmark.training_step(rounds=3)
     assert row["difference"] < 1e-4 and row["ratio"] > 0.7
 
 
 def test_clustering_outruns_loops_at_no_worse_inertia():
     pytest.importorskip("faiss")
-    by_faiss, by_sklearn = benchmarks.clustering(rounds=3)
+    by_faiss, by_sklearn = benchmark.clustering(rounds=3)
     assert by_faiss["ratio"] > 0.8 and by_sklearn["ratio"] > 3
     assert max(by_faiss["difference"], by_sklearn["difference"]) < 0.025
 
 
 def test_selection_outruns_a_loop_and_chooses_alike():
-    by_state, by_video = benchmarks.selection()
+    by_state, by_video = benchmark.selection()
     assert by_state["ratio"] > 5 and by_video["ratio"] > 1
     assert by_state["difference"] == by_video["difference"] == 0
 
@@ -70,7 +70,7 @@ def test_ties_go_to_the_lowest_state_in_loops_and_in_ours():
     distance[:, 3] = distance[:, 1]
     expected = greedy_states(distance, 4)
     for every in (True, False):
-        assert torch.equal(torch.from_numpy(benchmarks.selection_by_loop(distance.numpy(), 4, every)), expected)
+        assert torch.equal(torch.from_numpy(benchmark.selection_by_loop(distance.numpy(), 4, every)), expected)
 
 
 def test_stages_add_up_to_the_networks_operations():
@@ -78,15 +78,15 @@ def test_stages_add_up_to_the_networks_operations():
     table = roofline.stages(net, rounds=1).set_index("stage")
     assert table.loc["Conv3d_1a_7x7", "gflop"] == pytest.approx(2e-9 * 343 * 3 * 16 * 8 * 56 * 56)
     assert table.loc["Mixed_3b", "gflop"] > 0 and (table.ms > 0).all() and (table.megabytes > 0).all()
-    whole = benchmarks.inference(rounds=2, dtype=torch.float32)["ms"]
+    whole = benchmark.inference(rounds=2, dtype=torch.float32)["ms"]
     assert 0.3 < table.ms.sum() / whole < 3
 
 
 @pytest.mark.parametrize("wrong", [0.0, 0.5])
 def test_forms_of_a_pool_are_held_against_each_other(monkeypatch, wrong):
     forms = {"torch": max_pool, "triton": lambda *pool: max_pool(*pool) + wrong}
-    monkeypatch.setattr(benchmarks, "pool_form", lambda name, device: forms[name])
-    row = benchmarks.max_pools("cpu", 16, rounds=1, clips=1)
+    monkeypatch.setattr(benchmark, "pool_form", lambda name, device: forms[name])
+    row = benchmark.max_pools("cpu", 16, rounds=1, clips=1)
     assert (row["ours"], row["alternative"], row["goal"]) == ("triton", "torch", None) and row["ratio"] > 0
     assert row["difference"] == pytest.approx(wrong, abs=0.02) and (row["difference"] == 0) == (wrong == 0)
 
@@ -100,20 +100,20 @@ def rows(monkeypatch):
             made = {"what": name, "ours": pools, "goal": None, "ms": torch.get_num_threads()}
             return [made] if name in ("clustering", "selection") else made
 
-        monkeypatch.setattr(benchmarks, name, row)
+        monkeypatch.setattr(benchmark, name, row)
     return monkeypatch
 
 
 def test_threads_are_lent_to_the_comparisons_and_given_back(rows, capsys):
-    assert set(benchmarks.compare(threads=2).ms) == {2} and torch.get_num_threads() == 1
-    assert set(benchmarks.compare().ms) == {1}
-    benchmarks.main(["--threads", "2"])
+    assert set(benchmark.compare(threads=2).ms) == {2} and torch.get_num_threads() == 1
+    assert set(benchmark.compare().ms) == {1}
+    benchmark.main(["--threads", "2"])
     assert "2 thread(s)" in capsys.readouterr().out and torch.get_num_threads() == 1
 
 
 @pytest.mark.parametrize("extra, gone", [("max_pools", 2), ("graph_replay", 2)])
 def test_what_needs_a_gpu_is_compared_there_and_costs_no_other_row_where_it_fails(rows, extra, gone):
-    plain, gpu = benchmarks.compare(), benchmarks.compare("cuda")
+    plain, gpu = benchmark.compare(), benchmark.compare("cuda")
     assert "triton" not in set(plain.ours) and not {"max_pools", "graph_replay"} & set(plain.what)
     assert list(gpu.what[-4:]) == ["max_pools", "inference", "graph_replay", "graph_replay"]
     assert list(gpu.ours).count("triton") == 1
@@ -121,9 +121,9 @@ def test_what_needs_a_gpu_is_compared_there_and_costs_no_other_row_where_it_fail
     def broken(*_):
         raise RuntimeError("no compiler")
 
-    rows.setattr(benchmarks, extra, broken)
+    rows.setattr(benchmark, extra, broken)
     with pytest.warns(UserWarning, match="RuntimeError: no compiler"):
-        assert len(benchmarks.compare("cuda")) == len(gpu) - gone
+        assert len(benchmark.compare("cuda")) == len(gpu) - gone
 
 
 @pytest.mark.parametrize("form", ["direct", "pairs"])

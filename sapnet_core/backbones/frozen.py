@@ -1,0 +1,107 @@
+"""From uint8 videos to features, clip by clip: what every frozen backbone does in the same way.
+
+A reading says which frames are a clip (`datasets.clips`), a network what becomes of them. Whatever its strides, its
+maps are averaged over space and over stretches of 8 frames: all backbones give the steps that `step_positions` dates.
+"""
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor
+
+from sapnet_core.datasets.clips import CLIP, STEP, clip_starts
+
+__all__ = ["FUSED", "SCALINGS", "Clipwise", "conv_relu"]
+
+FUSED = hasattr(torch.ops.mkldnn, "_convolution_pointwise")  # builds with oneDNN have it
+# a pixel's value 0 … 255 becomes (value - mean) / deviation, for each of RGB
+SCALINGS = {
+    "symmetric": ((127.5, 127.5, 127.5), (127.5, 127.5, 127.5)),
+    "imagenet": ((123.675, 116.28, 103.53), (58.395, 57.12, 57.375)),
+    "sports-1m": ((101.41, 97.66, 90.25), (1.0, 1.0, 1.0)),
+}
+
+
+class Clipwise:
+    """A frozen network as the feature store sees it: features of videos, without gradients.
+
+    A subclass gives `maps`, or `steps` where it has a faster way. One machine and number format give the same bits each
+    time; so does any grouping of videos on a CPU, where each video is its own batch of clips.
+
+    Args:
+        device, dtype: where and in which numbers it computes.
+        channels: C of the features.
+        scaling: a key of `SCALINGS`.
+        weights, options: what tells this network from others; with dtype and scaling they make the attribute `digest`.
+
+    Raises:
+        ValueError: the scaling is unknown.
+    """
+
+    at_once = 1  # clips that a processor takes together
+    at_once_on_gpu = 144
+
+    def __init__(
+        self, device: torch.device, channels: int, dtype: torch.dtype, scaling: str, weights: str, options: str = ""
+    ):
+        if scaling not in SCALINGS:
+            raise ValueError(f"scaling {scaling!r} is unknown: choose one of {', '.join(SCALINGS)}")
+        self.device, self.channels, self.dtype, self.scaling = device, channels, dtype, scaling
+        options += "" if scaling == "symmetric" else f"-{scaling}"
+        self.digest = f"{weights}-{str(dtype).removeprefix('torch.')}{options}"
+
+    def maps(self, clips: Tensor) -> Tensor:
+        """Scaled clips (n, 3, L, H, W), channels last in memory, to the network's maps (n, C, L', H', W')."""
+        raise NotImplementedError(f"{type(self).__name__} has no `maps`")
+
+    @torch.inference_mode()
+    def features(self, videos: Tensor, reading: str) -> Tensor:
+        """Features (B, S, C) float32 of uint8 videos (B, T, 3, H, W), averaged over space (network step 2, E1).
+
+        S is two steps a clip, in the order of the clips, or T / 8 rounded up in the "dense" reading.
+
+        Raises:
+            ValueError: not uint8, not of that shape, or too few frames for the reading.
+        """
+        if videos.dtype != torch.uint8 or videos.ndim != 5 or videos.shape[2] != 3:
+            raise ValueError(f"videos are {videos.dtype} {tuple(videos.shape)}: give uint8 (B, T, 3, H, W)")
+        if self.device.type == "cpu" and len(videos) > 1:
+            return torch.cat([self.features(video[None], reading) for video in videos])
+        frames = videos.shape[1]
+        starts = clip_starts(reading, frames).to(self.device)
+        steps = self.steps(videos, starts, frames if reading == "dense" else CLIP)
+        return steps.flatten(1, 2)  # (B, clips, S', C) -> (B, S, C)
+
+    def steps(self, videos: Tensor, starts: Tensor, length: int) -> Tensor:
+        """Steps (B, clips, S', C) of the clips of `length` frames that begin at `starts` (clips,); S' is length / 8,
+        rounded up."""
+        x = self.pixels(videos)
+        index = starts[:, None] + torch.arange(length, device=self.device)  # (clips, length)
+        found, group = [], self.at_once if self.device.type == "cpu" else self.at_once_on_gpu // len(videos)
+        for some in index.split(max(group, 1)):
+            clips = x[:, some].flatten(0, 1).movedim(-1, 1)  # (B*some, 3, length, H, W)
+            means = self.maps(clips).float().mean((3, 4))  # (B*some, C, L')
+            steps = F.adaptive_avg_pool1d(means, -(-length // STEP))
+            found.append(steps.transpose(1, 2).unflatten(0, (len(videos), -1)))
+        return torch.cat(found, 1)
+
+    def pixels(self, videos: Tensor) -> Tensor:
+        """Scaled pixels (B, T, H, W, 3) of uint8 videos (B, T, 3, H, W)."""
+        b, t, _, h, w = videos.shape
+        x = torch.empty(b, t, h, w, 3, device=self.device, dtype=self.dtype)
+        for color, plane in enumerate(self.scaled(videos).unbind(2)):
+            x[..., color] = plane
+        return x
+
+    def scaled(self, videos: Tensor) -> Tensor:
+        """Scaled pixels of uint8 videos, (B, T, 3, H, W) as they come."""
+        x = videos.to(self.device, non_blocking=True).to(self.dtype)
+        for color, (mean, deviation) in enumerate(zip(*SCALINGS[self.scaling], strict=True)):
+            x[:, :, color].mul_(1 / deviation).sub_(mean / deviation)
+        return x
+
+
+def conv_relu(x: Tensor, weight: Tensor, bias: Tensor, stride: tuple[int, ...], padding: tuple[int, ...]) -> Tensor:
+    """Convolution of (n, C, T, H, W) with bias and ReLU; on a processor with oneDNN in one pass."""
+    if FUSED and x.device.type == "cpu":  # it has no slow path for a single clip either
+        return torch.ops.mkldnn._convolution_pointwise(x, weight, bias, padding, stride, (1, 1, 1), 1, "relu", [], "")
+    return F.conv3d(x, weight, bias, stride, padding).relu_()

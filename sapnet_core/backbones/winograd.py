@@ -1,0 +1,118 @@
+"""Convolutions with fewer products over time, for processors: Winograd's minimal filters (Lavin & Gray, CVPR 2016).
+
+m successive outputs of r taps are m r products; they can be had from n = m + r - 1. Taps and inputs are polynomials in
+time: their values at n points are multiplied, point by point, and the outputs interpolated from the products,
+
+    y = A ((G w) * (B x)),        y_i = sum_k w_k x_{i+k},  i < m, k < r.
+
+Here a "product" is a convolution over height and width, and B and A act on whole frames, one small matrix product each.
+With m = 4, the 12 such convolutions of four outputs of a 3x3x3 kernel become 6, and the 28 of the first layer 13.
+"""
+
+import numpy as np
+import torch
+import torch.nn.functional as F
+from torch import Tensor
+
+from sapnet_core.backbones.frozen import FUSED
+from sapnet_core.backbones.max_pool import same_padding
+
+__all__ = ["ConvOverTime", "minimal_filter"]
+
+OUTPUTS = 4  # m: more save little and cost digits
+TILES = 2  # of m outputs, at once: what a cache holds
+# Points of small and unlike size keep A, B and G small: float32 loses half a digit. The last point is infinity.
+POINTS = (0.0, 1.0, -1.0, 0.5, -2.0, 2.0)
+ONE = POINTS.index(1.0)
+
+
+def minimal_filter(m: int, r: int) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+    """A (m, n), G (n, r) and B (n, n) in float64, for m outputs of r taps, n = m + r - 1 at most 7.
+
+    A and G take powers of the points; B follows from y being right for every input and every filter.
+    """
+    n = m + r - 1
+    points = np.array(POINTS[: n - 1])
+    apart = points[:, None] - points + np.eye(n - 1)
+    A = np.hstack([points ** np.arange(m)[:, None], np.eye(m)[:, -1:]])
+    G = np.vstack([points[:, None] ** np.arange(r) / apart.prod(1)[:, None], np.eye(r)[-1:]])
+    wanted = (np.arange(m)[:, None, None] + np.arange(r)[:, None] == np.arange(n)).reshape(m * r, n).astype(float)
+    B = np.linalg.lstsq((A[:, None] * G.T).reshape(m * r, n), wanted, rcond=None)[0]
+    return A, G, B
+
+
+class ConvOverTime:
+    """A convolution with bias and ReLU, SAME-padded in time, whose sums over time are minimal filters. No gradients.
+
+    Equals the direct convolution up to rounding: in float32 by some 3e-6 of the largest output, in bfloat16 by 1e-2
+    (the direct one by 3e-3 there). With a stride s in time, frames and taps fall into s phases of stride 1, whose
+    products at one point are summed. Zeros that pad time cost nothing.
+
+    Args:
+        weight: (O, C, k, kh, kw), k at most 4 times the stride.
+        bias: (O,).
+        dtype: numbers it computes in.
+        stride: over time, height and width.
+        padding: over height and width.
+    """
+
+    def __init__(self, weight: Tensor, bias: Tensor, dtype: torch.dtype, stride: int = 1, padding: int = 0):
+        self.bias, self.stride, self.padding, self.kernel = bias.to(dtype), stride, padding, weight.shape[2:]
+        self.fused = FUSED and weight.device.type == "cpu"
+        self.inputs, self.kernels = [], []
+        for phase in range(stride):
+            taps = weight[:, :, phase::stride].double()
+            A, G, B = (torch.from_numpy(matrix).to(taps) for matrix in minimal_filter(OUTPUTS, taps.shape[2]))
+            kernels = torch.einsum("nr,ocrhw->nochw", G, taps).to(dtype)
+            self.kernels.append([kernel.contiguous(memory_format=torch.channels_last) for kernel in kernels])
+            tiles = [F.pad(B, (tile * OUTPUTS, (TILES - 1 - tile) * OUTPUTS)) for tile in range(TILES)]
+            self.inputs.append(torch.stack(tiles, 1).to(dtype))  # (n, tiles, inputs of all tiles)
+            if phase == 0:  # it has the most taps and serves all: their points are the first of its own, and infinity
+                # (outputs of all tiles, n, tiles)
+                self.outputs = torch.einsum("mn,st->smnt", A, torch.eye(TILES).to(A)).flatten(0, 1).to(dtype)
+
+    def __call__(self, x: Tensor) -> Tensor:
+        """Maps (b, C, T, H, W), channels last in memory, to (b, O, T / stride rounded up, H', W')."""
+        x, y = x.movedim(1, -1), None
+        length = -(-x.shape[1] // self.stride)
+        for start in range(0, length, len(self.outputs)):
+            count = min(len(self.outputs), length - start)
+            weights = self.outputs[:count, :, : -(-count // OUTPUTS)].flatten(1)
+            products = self._products(x, start, -(-count // OUTPUTS))  # (n, tiles * b, H', W', O)
+            y = products.new_empty(len(x), length, *products.shape[2:]) if y is None else y
+            products = products.view(weights.shape[1], len(x), -1)
+            for video, maps in enumerate(y[:, start : start + count].flatten(2)):
+                torch.mm(weights, products[:, video], out=maps).relu_()
+        return y.movedim(-1, 1)
+
+    def _products(self, x: Tensor, start: int, tiles: int) -> Tensor:
+        """Products (n, tiles * b, H', W', O), summed over the phases, for so many tiles of outputs from `start` on."""
+        sizes = [(x.shape[i + 1] + 2 * self.padding - self.kernel[i]) // self.stride + 1 for i in (1, 2)]
+        products = x.new_zeros(self.outputs.shape[1], tiles * len(x), *sizes, len(self.bias))
+        for phase, kernels in enumerate(self.kernels):
+            values, at = self._values(x, phase, start, tiles), [*range(len(kernels) - 1), -1]
+            for value, kernel, j in zip(values, kernels, at, strict=True):
+                self._add_conv(products[j].movedim(-1, 1), value, kernel, self.bias if (phase, j) == (0, ONE) else None)
+        return products
+
+    def _values(self, x: Tensor, phase: int, start: int, tiles: int) -> Tensor:
+        """Values (n, tiles * b, C, H, W) of a phase's frames at the points."""
+        skipped, offset = divmod(phase - same_padding(x.shape[1], self.kernel[0], self.stride)[0], self.stride)
+        frames, inputs = x[:, offset :: self.stride].flatten(2), self.inputs[phase]  # (b, frames of this phase, H*W*C)
+        # the frames of this phase that taps fall on; those outside of the video are zeros: left out
+        first = start + skipped
+        last = first + inputs.shape[2] - (TILES - tiles) * OUTPUTS
+        used = slice(max(first, 0), min(last, frames.shape[1]))
+        weights = inputs[:, :tiles, used.start - first : used.stop - first].flatten(0, 1)
+        values = x.new_empty(len(weights), len(x), frames.shape[2])
+        for video, some in enumerate(frames[:, used]):
+            torch.mm(weights, some, out=values[:, video])
+        return values.view(len(inputs), -1, *x.shape[2:]).movedim(-1, 2)
+
+    def _add_conv(self, maps: Tensor, x: Tensor, kernel: Tensor, bias: Tensor | None) -> None:
+        """Add a convolution to `maps` where they lie."""
+        form = (self.padding,) * 2, (self.stride,) * 2, (1, 1)
+        if self.fused:
+            torch.ops.mkldnn._convolution_pointwise_.binary(maps, x, kernel, bias, *form, 1, "add", 1.0, None, [], None)
+        else:
+            maps += F.conv2d(x, kernel, bias, form[1], form[0])

@@ -1,0 +1,51 @@
+"""From official annotation files to typed records; real datasets and simulated ones are read by the same code."""
+
+import inspect
+import os
+from pathlib import Path
+
+from sapnet_core.datasets.annotation_pickles import AnnotationError
+from sapnet_core.datasets.finediving import read_finediving
+from sapnet_core.datasets.finefs import read_finefs
+from sapnet_core.datasets.mtl_aqa import read_mtl_aqa
+from sapnet_core.datasets.own_videos import read_folder
+from sapnet_core.datasets.records import Element, Record
+from sapnet_core.datasets.rhythmic_gymnastics import read_rhythmic
+
+__all__ = ["AnnotationError", "Element", "Record", "load_records"]
+
+READERS = {
+    "mtl-aqa": read_mtl_aqa,
+    "finediving": read_finediving,
+    "rg": read_rhythmic,
+    "finefs": read_finefs,
+    "folder": read_folder,
+}
+
+
+def load_records(name: str, root: Path | str, **options) -> list[Record]:
+    """All records of one dataset, sorted by key.
+
+    Args:
+        name: "mtl-aqa", "finediving", "rg", "finefs", or "folder" for videos of one's own.
+        root: folder with the official annotation files, or with the dataset's folder that holds them.
+        options: of the reader: FineFS takes `split` and `seed`.
+
+    Raises:
+        ValueError: the name or an option is unknown.
+        AnnotationError: a file is missing, unreadable or lacks a key; the message says which and what to do.
+    """
+    if name not in READERS:
+        raise ValueError(f"dataset {name!r} is unknown: choose one of {', '.join(READERS)}")
+    known = list(inspect.signature(READERS[name]).parameters)[1:]
+    for option in options:
+        if option not in known:
+            raise ValueError(f"{name} has no option {option!r}: it has {', '.join(known) or 'none'}")
+    try:
+        os.stat(root)
+    except (FileNotFoundError, NotADirectoryError):
+        pass  # the reader names the file that is missing
+    except (OSError, ValueError) as error:  # a name too long or with a null byte, no permission, links in a circle
+        fault = str(getattr(error, "strerror", None) or error)
+        raise AnnotationError(f"{str(root)[:200]}: cannot be opened ({fault}): check the name of the folder") from None
+    return sorted(READERS[name](root, **options), key=lambda record: record.key)

@@ -1,0 +1,94 @@
+"""The official layouts on disk: in which folder a dataset lies, and where in it a record's frames are.
+
+What the public code of the datasets writes and reads:
+
+- MTL-AQA (yuxumin/CoRe, `MTL_tool/video2frame.sh`, `datasets/MTLPair.py`): `ffmpeg -f image2 .../%08d.jpg`, one
+  folder a video ("01" to "26"), files numbered from 1. It sorts the names and takes the 103 positions from
+  `end_frame - 103` on, so frame i of the annotation is the file numbered i + 1. Here the number decides, since a folder
+  may hold the frames of the dives alone.
+- FineDiving (xujinglin/FineDiving, `data_process.py`, `FineDiving_Pair.py`): `%05d.jpg`, one folder a dive, with the
+  numbers of the source video: dive 0 of its first event is 00489 to 00592, which are `start_frame` and `end_frame` of
+  the coarse annotation. It samples by position in the sorted folder, and so does this module.
+- Rhythmic Gymnastics (qinghuannn/ACTION-NET, `extract_dynamic_feat.py`): `{name}.mp4`, every frame read in order.
+- FineFS (yanliji/FineFS-dataset): `data/video/{id}.mp4` at 25 frames a second.
+
+What is read stays in the data folder. The folder itself and a dataset's folder in it (`DIR/MTL-AQA`) may be links,
+which the user made to a larger disk. A path below them comes from an annotation file: neither its text nor a link on it
+may lead out of both. `record_path` says where a record's frames lie, `checked_path` that they may be read from there.
+"""
+
+from pathlib import Path, PureWindowsPath
+
+from torch import Tensor
+
+from sapnet_core.datasets import finediving, finefs, mtl_aqa, rhythmic_gymnastics
+from sapnet_core.datasets.decoding import reason
+from sapnet_core.datasets.records import Record
+from sapnet_core.datasets.video import VideoError, VideoInfo, probe, read_frames
+
+__all__ = ["FOLDERS", "checked_path", "probe_record", "read_record", "record_path", "record_places"]
+
+FOLDERS = {
+    "mtl-aqa": mtl_aqa.FOLDER,
+    "finediving": finediving.FOLDER,
+    "rg": rhythmic_gymnastics.FOLDER,
+    "finefs": finefs.FOLDER,
+}
+
+
+def record_places(root: Path | str, record: Record) -> list[Path]:
+    """Where a record's frames may lie, the likeliest first: below the dataset's folder in `root`, or below `root`."""
+    folder = Path(root) / FOLDERS.get(record.dataset, "")
+    return [folder / record.path, folder / "data" / record.path, Path(root) / record.path]
+
+
+def record_path(root: Path | str, record: Record) -> Path:
+    """Where a record's frames lie.
+
+    Raises:
+        VideoError: they lie in no place of `record_places`, or the record's path leads out of the folder.
+    """
+    windows = PureWindowsPath(record.path)  # takes both kinds of separators, and knows drives
+    if Path(record.path).is_absolute() or windows.drive or ".." in windows.parts:
+        raise VideoError(f"{record.path}: record {record.key} leads out of the data folder: give a path inside it")
+    places = record_places(root, record)
+    try:
+        found = next((place for place in places if place.exists()), None)
+    except (OSError, ValueError) as error:  # a name too long, or no permission
+        fault = f"frames of record {record.key} cannot be looked for ({reason(error)})"
+        raise VideoError(f"{places[0]}: {fault}: check names and permissions") from None
+    if found is None:
+        raise VideoError(f"{places[0]}: frames of record {record.key} are not there: see the table of datasets")
+    return found
+
+
+def checked_path(root: Path | str, record: Record) -> Path:
+    """Where a record's frames lie, if they may be read: inside the data folder, no link leads out of it.
+
+    Raises:
+        VideoError: as of `record_path`, or a link below the dataset's folder leads elsewhere.
+    """
+    path = record_path(root, record)
+    folders = [Path(root), Path(root) / FOLDERS.get(record.dataset, "")]
+    try:
+        target, inside = path.resolve(), [folder.resolve() for folder in folders]
+    except (OSError, RuntimeError) as error:  # links in a circle
+        raise VideoError(f"{path}: cannot be opened ({reason(error)}): check its name and permissions") from None
+    if not any(folder in target.parents for folder in inside):
+        remedy = f"put the frames there themselves, or make {folders[-1]} the link"
+        raise VideoError(f"{path}: record {record.key} leads out of the data folder by a link: {remedy}")
+    return path
+
+
+def probe_record(root: Path | str, record: Record) -> VideoInfo:
+    """`probe` of the file or folder that holds a record's frames."""
+    return probe(checked_path(root, record))
+
+
+def read_record(
+    root: Path | str, record: Record, offsets: Tensor, *, size: int | None = None, clamp: bool = False
+) -> Tensor:
+    """Frames of a record at `offsets` (T,) from its start, (T, 3, H, W) uint8, as its dataset counts them on disk."""
+    path = checked_path(root, record)
+    start = 0 if record.dataset == "finediving" else record.start  # its folders hold the dive alone
+    return read_frames(path, offsets + start, size=size, clamp=clamp, numbered=record.dataset == "mtl-aqa")

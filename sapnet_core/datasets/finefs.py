@@ -1,0 +1,309 @@
+"""FineFS in its official files (Ji et al. 2023): 729 short programs (videos 0-728) and 438 free skatings (729-1166).
+
+`data/annotation/{id}.json` holds one routine: total = TES + PCS + deductions (these are negative), five program
+components, and the executed elements with base value, judges' grades of execution and "time", as "0-25,0-29": from
+0 min 25 s to 0 min 29 s. Videos have 25 frames a second. The published files differ from their own description: they
+write `score_of_pannel`, some leave out an element's class or have a panel score that is not base value plus grade (the
+two count here), and times are whole seconds, so that the end of a short element may not lie after its start: it is
+then read as one second. What the panel marks in a jump (`linfo`, `minfo`, `rinfo`) is put behind it, as sheets do.
+
+No split list is published, only its sizes (583 / 146 and 350 / 88). Which rule draws it is the user's choice, one of
+`SPLIT_RULES`. The public code that trains on FineFS shuffles each program by NumPy with seed 42 and trains on the first
+80 %; this is the default, "random".
+"""
+
+import json
+import math
+import re
+from collections.abc import Callable
+from pathlib import Path
+
+import numpy as np
+
+from sapnet_core.datasets.annotation_pickles import AnnotationError
+from sapnet_core.datasets.fields import shown
+from sapnet_core.datasets.records import Element, Record
+
+__all__ = [
+    "COMPONENTS",
+    "FACTORS",
+    "FOLDER",
+    "PLACES",
+    "PROGRAMS",
+    "RATE",
+    "SPLIT_RULES",
+    "annotation_folder",
+    "read_finefs",
+    "split_of",
+]
+
+FOLDER = "FineFS"
+PLACES = ("data/annotation", "annotation", "annotations", "data/annotations")  # below the dataset's folder
+PROGRAMS = {"SP": (0, 729, 583), "FS": (729, 1167, 350)}  # first id, the id after the last, training videos
+FACTORS = {("SP", 1.0): "men", ("SP", 0.8): "women", ("FS", 2.0): "men", ("FS", 1.6): "women"}
+COMPONENTS = ("skating_skills", "transitions", "performance", "composition", "interpretation")
+KINDS = ("jump", "spin", "sequence")
+MARKS = ("<<", "<", "q", "e", "!")  # of a jump: turns short, wrong or unclear edge
+RATE = 25.0  # frames a second
+TAIL = 5  # seconds from the last element's end to the video's
+SEED = 42
+LARGEST = 2**20  # bytes of a JSON file; the official ones have three thousand
+TIME = re.compile(r"\s*(\d{1,2})-(\d{1,2}(?:\.\d+)?)\s*,\s*(\d{1,2})-(\d{1,2}(?:\.\d+)?)\s*", re.ASCII)
+SOURCE = "github.com/yanliji/FineFS-dataset"
+
+
+def _ordered(first: int, end: int, train: int, seed: int) -> set[int]:
+    return set(range(first + train, end))
+
+
+def _interleaved(first: int, end: int, train: int, seed: int) -> set[int]:
+    return set(range(first, end, 5))
+
+
+def _random(first: int, end: int, train: int, seed: int) -> set[int]:
+    order = np.arange(first, end)
+    np.random.RandomState(seed).shuffle(order)  # the old generator, as public code seeds it
+    return set(order[train:].tolist())
+
+
+# the test ids of a program: of its first id, the id after its last, its number of training videos, and a seed
+SPLIT_RULES: dict[str, Callable[[int, int, int, int], set[int]] | None] = {
+    "random": _random,  # shuffled by NumPy, the first 80 % train
+    "ordered": _ordered,  # the first 80 % train
+    "interleaved": _interleaved,  # every fifth is test
+    "files": None,  # ids in train.txt and test.txt beside the annotations
+}
+
+
+def read_finefs(root: Path | str, split: str = "random", seed: int = SEED) -> list[Record]:
+    """Records of all routines found; a part of the dataset is read as it is, each video in its own split.
+
+    `group` is "SP" or "FS", `action` is "men SP" and so on, `score` is the total segment score, marks are tes, pcs
+    (factored), factor, deductions (0 or negative) and the five components. A record ends five seconds after its last
+    element: annotations do not tell a video's length.
+
+    Args:
+        root: a folder that holds `FineFS/`, or the files themselves, in one of `PLACES`.
+        split: rule of `SPLIT_RULES`: "random", "ordered" (first 80 % of each program train), "interleaved" (every fifth
+            is test) or "files" (train.txt and test.txt list ids, beside the annotations or their folder).
+        seed: of "random".
+
+    Raises:
+        ValueError: the split rule is unknown.
+        AnnotationError: there is no annotation, a file is unreadable, lacks a key, or has a value of another kind.
+    """
+    folder = annotation_folder(root)
+    files = {}
+    for file in sorted(folder.glob("*.json")):
+        number = int(file.stem) if file.stem.isascii() and file.stem.isdigit() and len(file.stem) < 5 else -1
+        if not any(first <= number < end for first, end, _ in PROGRAMS.values()) or file.stem != str(number):
+            raise AnnotationError(f"{file}: no video has this number: official files are named 0.json to 1166.json")
+        files[number] = file
+    if not files:
+        raise AnnotationError(f"{folder}: holds no annotation ({{id}}.json): download them from {SOURCE}")
+    parts = split_of(sorted(files), split, seed, folder)
+    videos = "data/video" if folder.parent.name == "data" else "video"
+    return [_record(files[number], number, parts[number], videos) for number in sorted(files)]
+
+
+def annotation_folder(root: Path | str) -> Path:
+    """Where below `root` the annotations lie; where they should lie if they are nowhere."""
+    places = [Path(root) / above / place for above in (FOLDER, ".") for place in PLACES]
+    return next((place for place in places if place.is_dir()), places[0])
+
+
+def split_of(numbers: list[int], split: str, seed: int = SEED, folder: Path | None = None) -> dict[int, str]:
+    """The split ("train" or "test") of each of these video numbers by one of `SPLIT_RULES`.
+
+    Args:
+        folder: of the annotations; read for "files" only.
+
+    Raises:
+        ValueError: the rule is unknown.
+        AnnotationError: a split list is missing, lists something else than ids, or leaves an id out.
+    """
+    if split not in SPLIT_RULES:
+        raise ValueError(f"split {split!r} is unknown: choose one of {', '.join(SPLIT_RULES)}")
+    if split != "files":
+        rule = SPLIT_RULES[split]
+        test = set().union(*(rule(*program, seed) for program in PROGRAMS.values()))
+        return {number: "test" if number in test else "train" for number in numbers}
+    parts: dict[int, str] = {}
+    for part in ("train", "test"):
+        file = next((f for f in (folder / f"{part}.txt", folder.parent / f"{part}.txt") if f.is_file()), None)
+        if file is None:
+            raise AnnotationError(f"{folder / part}.txt: no such file: list the {part} ids in it, or use another split")
+        for number in _ids(file):
+            if number in parts:
+                raise AnnotationError(f"{file}: id {number} stands twice in the splits: leave one of them")
+            parts[number] = part
+    left = next((number for number in numbers if number not in parts), None)
+    if left is not None:
+        raise AnnotationError(f"{folder / f'{left}.json'}: id {left} is in no split list: add it, or remove the file")
+    return parts
+
+
+def _ids(file: Path) -> list[int]:
+    """The ids in a split list; endings are left out."""
+    try:
+        large = file.stat().st_size > LARGEST
+        words = [] if large else file.read_text("utf-8-sig").split()
+    except (UnicodeDecodeError, OSError) as error:
+        raise AnnotationError(f"{file}: no readable text ({str(error)[:80]}): write one id a line") from None
+    ids = [word.removesuffix(".json").removesuffix(".mp4") for word in words]
+    wrong = next((i for i in ids if not (i.isascii() and i.isdigit() and len(i) < 5)), None)
+    if large or wrong is not None:
+        fault = f"has {file.stat().st_size} bytes" if large else ascii(wrong[:40])
+        raise AnnotationError(f"{file}: lists something else than ids ({fault}): write one id a line")
+    return [int(i) for i in ids]
+
+
+class _Fault(Exception):
+    """What is wrong in a file, to be said with its name."""
+
+
+def _record(file: Path, number: int, part: str, videos: str) -> Record:
+    try:
+        return _build(_load(file), number, part, videos)
+    except _Fault as error:
+        raise AnnotationError(f"{file}: {error}: download the file anew from {SOURCE}") from None
+
+
+def _load(file: Path) -> dict:
+    if not file.is_file():
+        raise _Fault("is no file")
+    if file.stat().st_size > LARGEST:
+        raise _Fault(f"has {file.stat().st_size / 2**20:.1f} MiB, too many for the annotation of one video")
+    try:
+        return json.loads(file.read_text(encoding="utf-8-sig"), object_pairs_hook=_object)
+    except OSError as error:
+        raise _Fault(f"cannot be opened ({error.strerror})") from None
+    except RecursionError:
+        raise _Fault("nests lists or objects too deep") from None
+    except ValueError as error:
+        raise _Fault(f"no readable JSON ({str(error).splitlines()[0][:80]})") from None
+
+
+def _object(pairs: list[tuple[str, object]]) -> dict:
+    """A JSON object whose keys are different; one that stands twice must say the same both times."""
+    entry = dict(pairs)
+    if len(entry) < len(pairs):
+        twice = next((key for key, value in pairs if entry[key] != value), None)
+        if twice is not None:
+            raise _Fault(f"key {ascii(twice[:40])} stands twice")
+    return entry
+
+
+def _build(entry: dict, number: int, part: str, videos: str) -> Record:
+    program = next(name for name, (first, end, _) in PROGRAMS.items() if first <= number < end)
+    factor = _number(entry, "factor")
+    sex = next((sex for (name, f), sex in FACTORS.items() if name == program and abs(f - factor) < 1e-3), None)
+    if sex is None:
+        known = " or ".join(f"{f:g}" for name, f in FACTORS if name == program)
+        raise _Fault(f"key 'factor' is {factor:g}, in {program} it is {known}")
+    executed = _get(entry, "executed_element", dict)
+    if not executed:
+        raise _Fault("key 'executed_element' is empty")
+    elements = tuple(_element(executed, name) for name in executed)
+    judged = _get(entry, "program_component", dict)
+    components = ((name, _panel(_get(judged, name, dict, "program_component."), name)) for name in COMPONENTS)
+    return Record(
+        dataset="finefs",
+        key=f"{number:04d}",
+        event=_event(entry.get("competition")),
+        path=f"{videos}/{number}.mp4",
+        start=0,
+        end=max(element.end for element in elements) + round(TAIL * RATE),
+        score=_number(entry, "total_segment_score", least=0),
+        difficulty=1.0,
+        action=f"{sex} {program}",
+        judges=(),
+        transitions=(),
+        subactions=(),
+        split=part,
+        group=program,
+        marks=(
+            ("tes", _number(entry, "total_element_score", least=0)),
+            ("pcs", _number(entry, "total_program_component_score(factored)", least=0)),
+            ("factor", factor),
+            ("deductions", 0.0 - abs(_number(entry, "deductions"))),
+            *components,
+        ),
+        elements=tuple(sorted(elements, key=lambda element: element.start)),
+        rate=RATE,
+    )
+
+
+def _get(entry: dict, key: str, kind: type, above: str = ""):
+    if not isinstance(entry, dict):
+        raise _Fault(f"{above.rstrip('.') or 'the file'} is no object")
+    if key not in entry:
+        raise _Fault(f"no key {above + key!r}")
+    if not isinstance(entry[key], kind):
+        raise _Fault(f"key {above + key!r} is a {type(entry[key]).__name__}, not a {kind.__name__}")
+    return entry[key]
+
+
+def _event(value: object) -> str:
+    """The competition, which nothing is computed from; "" for anything but text."""
+    return value[:200] if isinstance(value, str) and value.isprintable() else ""
+
+
+def _number(entry: dict, key: str, above: str = "", least: float = -math.inf) -> float:
+    value = _get(entry, key, object, above)
+    try:
+        is_number = isinstance(value, int | float) and not isinstance(value, bool)
+        is_text = isinstance(value, str) and value.isascii() and "_" not in value
+        number = float(value) if is_number or is_text else math.nan
+    except (ValueError, OverflowError):
+        number = math.nan
+    if not abs(number) < 1e4 or number < least:
+        text = value[:40] if isinstance(value, str) else shown(value)
+        raise _Fault(f"key {above + key!r} is {text!r}, not a number of points")
+    return number
+
+
+def _panel(component: dict, name: str) -> float:
+    """The panel's score, however its key is spelt."""
+    key = "score_of_panel" if "score_of_panel" in component else "score_of_pannel"
+    return _number(component, key, f"program_component.{name}.", least=0)
+
+
+def _element(executed: dict, name: str) -> Element:
+    above = f"executed_element.{name[:40]}."
+    entry = _get(executed, name, dict)
+    title, time = _get(entry, "element", str, above).strip(), _get(entry, "time", str, above)
+    match = TIME.fullmatch(time)
+    if match is None:
+        raise _Fault(f"key {above + 'time'!r} is {time[:40]!r}, not a time such as '0-25,0-29'")
+    if not title or not title.isprintable():
+        raise _Fault(f"key {above + 'element'!r} is {title[:40]!r}, not the name of an element")
+    # "minute-second,minute-second"
+    start, end = (60 * int(match[i]) + float(match[i + 1]) for i in (1, 3))
+    kind = entry.get("coarse_class")
+    return Element(
+        name=_marked(title, entry),
+        kind=kind if isinstance(kind, str) and kind in KINDS else _kind(title),
+        start=round(start * RATE),
+        end=round(max(end, start + 1) * RATE),
+        base=_number(entry, "bv", above, least=0),
+        goe=_number(entry, "goe", above),
+    )
+
+
+def _marked(title: str, entry: dict) -> str:
+    """The element's name with the panel's marks behind each jump: "3F+3T" and linfo ["e"] are "3Fe+3T"."""
+    jumps = title[:80].split("+")
+    if any(mark in title for mark in MARKS):
+        return title[:80]
+    infos = ("linfo", "rinfo") if len(jumps) == 2 else ("linfo", "minfo", "rinfo")
+    for i, key in enumerate(infos[: len(jumps)]):
+        given = entry.get(key)
+        given = given if isinstance(given, list) else [given]
+        jumps[i] += "".join(mark for mark in MARKS if mark in given)
+    return "+".join(jumps)
+
+
+def _kind(title: str) -> str:
+    """The coarse class that an element's name tells, for files that leave it out."""
+    return "sequence" if "Sq" in title else "spin" if "Sp" in title else "jump"

@@ -1,0 +1,117 @@
+"""Which datasets a folder holds, and what lies there in the place of one: other capitals, a hidden ending, an archive
+that was not unpacked, a folder too deep or too high."""
+
+import os
+from pathlib import Path
+
+from sapnet_core.datasets import finediving, finefs, mtl_aqa, rhythmic_gymnastics
+from sapnet_core.datasets.disk_layout import FOLDERS
+from sapnet_core.datasets.names import loose
+from sapnet_core.datasets.own_videos import NAME
+from sapnet_core.runtime.file_kinds import ARCHIVES, found_at, listed
+
+__all__ = ["PLACES", "holds", "too_deep", "unknown_folder", "unused"]
+
+# where below the user's folder each reader looks, and the file there without which it finds nothing, as a pattern
+PLACES = {
+    "mtl-aqa": (mtl_aqa.FOLDER, f"{mtl_aqa.FOLDER}/info", "."),
+    "finediving": (finediving.FOLDER, f"{finediving.FOLDER}/Annotations", "."),
+    "rg": (rhythmic_gymnastics.FOLDER, f"{rhythmic_gymnastics.FOLDER}/data", ".", "data"),
+    "finefs": tuple(f"{above}/{place}" for above in (finefs.FOLDER, ".") for place in finefs.PLACES),
+    "folder": (".",),
+}
+MARKS = {
+    "mtl-aqa": mtl_aqa.ANNOTATIONS,
+    "finediving": finediving.ANNOTATIONS,
+    "rg": rhythmic_gymnastics.SPLITS["train"],
+    "finefs": "*.json",
+    "folder": NAME,
+}
+CALLED = {**FOLDERS, "folder": NAME}  # what each is called in the user's folder
+TABLES = (".xlsx", ".xls", ".ods", ".numbers", ".tsv", ".txt", ".csv")
+
+
+def holds(name: str, data: Path) -> bool:
+    """Whether a folder holds the dataset's annotations, or the table of own videos, where they are looked for."""
+    return any(os.path.isfile(file) for place in PLACES[name] for file in (data / place).glob(MARKS[name]))
+
+
+def unused(data: Path) -> list[str]:
+    """What is called as a dataset or the table of own videos is, or nearly so, and would not be used: one line each."""
+    faults = []
+    for entry in _entries(data):
+        name = _meant(entry)
+        if not name or holds(name, data):
+            continue
+        if entry != CALLED[name]:
+            faults.append(f"{entry} is not used: rename it to {CALLED[name]}, or take it out of the folder")
+        elif name == "folder":
+            faults.append(f"{entry} is {found_at(data / entry)}: write the table, or take it out of the folder")
+        else:
+            inside = listed(_entries(data / entry)) or "nothing"
+            remedy = f"put the annotation files into {entry}, or take it out of the folder"
+            faults.append(f"{entry} is not used, it holds no {MARKS[name]} but {inside}: {remedy}")
+    return faults
+
+
+def too_deep(name: str, data: Path) -> Path | None:
+    """The folder to give instead of one that lies within a dataset's own, so that all of it is found; None for none."""
+    for above in list(data.parents)[:3]:
+        within = data.relative_to(above).parts
+        if name == "folder" and holds(name, above):
+            return above
+        if name != "folder" and len(within) > 1 and within[0] == FOLDERS[name] and holds(name, above):
+            return above
+    return None
+
+
+def unknown_folder(data: Path) -> str:
+    """What is wrong with a folder that holds no dataset, what lies there and what to do, in one line."""
+    fault = f"{data} holds no dataset that is known ({', '.join(CALLED.values())})"
+    if above := next(filter(None, (too_deep(name, data) for name in CALLED)), None):
+        return f"{fault}, the folder above it does: give {above}"
+    try:
+        os.listdir(data)
+    except OSError as error:
+        return f"{fault}, and cannot be looked into ({error.strerror}): check its permissions"
+    entries = _entries(data)
+    near = [(entry, remedy) for entry in entries if (remedy := _remedy(data, entry))]
+    if not entries:
+        return f"{fault}; it is empty: give the folder that holds one"
+    if near:
+        remedies = " or ".join(dict.fromkeys(remedy for _, remedy in near[:3]))
+        return f"{fault}; it holds {listed([entry for entry, _ in near])}: {remedies}"
+    return f"{fault}; it holds {listed(entries)}: give the folder that holds one of these by its name"
+
+
+def _entries(folder: Path) -> list[str]:
+    """What a folder shows, sorted; nothing where it is none."""
+    try:
+        return sorted(entry for entry in os.listdir(folder) if not entry.startswith("."))
+    except OSError:
+        return []
+
+
+def _meant(entry: str) -> str:
+    """The dataset whose name an entry bears but for capitals, signs and an ending that Windows hides."""
+    names = (name for name, called in CALLED.items() if loose(entry) in (loose(called), loose(called) + ".txt"))
+    return next(names, "")
+
+
+def _remedy(data: Path, entry: str) -> str:
+    """What to do with an entry that may have been meant as a dataset; "" where it was not."""
+    name, path = _meant(entry), data / entry
+    if name and entry != CALLED[name]:
+        return f"rename {entry} to {CALLED[name]}"
+    if path.is_dir() and any(holds(inner, path) for inner in CALLED):
+        return f"give {path}"
+    if name == "folder":
+        return f"{entry} is {found_at(path)}, write the table"
+    if name:
+        return f"put {MARKS[name]} into {entry}"
+    if entry.lower().endswith(ARCHIVES):
+        return f"unpack {entry}"
+    table = loose(entry).startswith(loose(Path(NAME).stem).removesuffix("s")) and entry.lower().endswith(TABLES)
+    if table and entry.lower().endswith(".csv"):
+        return f"rename {entry} to {NAME}"
+    return f"save {entry} as {NAME}, in UTF-8 with commas between the cells" if table else ""

@@ -1,0 +1,76 @@
+"""Whether own videos can be learned at all: what would stop a run, or make it meaningless, is said before it begins."""
+
+import math
+from collections.abc import Sequence
+from pathlib import Path
+
+import numpy as np
+
+from sapnet_core.datasets.annotation_pickles import AnnotationError
+from sapnet_core.datasets.records import PERFECT, Record
+from sapnet_core.datasets.sequence_files import SEQUENCES, sequence_shape
+
+__all__ = ["check_learnable"]
+
+SPREAD = 5e-4  # of the scores, as a part of their size: below it, what float32 and the network see is mostly the size
+FINEST = 1e-4  # points: predictions are written to a millionth
+
+
+def check_learnable(file: Path, records: Sequence[Record]) -> None:
+    """That own videos are of one kind, and that each group of them can be learned and scored by itself.
+
+    Args:
+        file: records.csv, beside which the paths begin.
+
+    Raises:
+        AnnotationError: some paths are videos and others sequences; sequences have different numbers of columns; some
+            rows have a group and others none; or a group has too few different scores in a part, as float32 holds them.
+    """
+    _check_kinds(file, records)
+    groups = sorted({record.group for record in records})
+    if len(groups) > 1 and not groups[0]:
+        key = next(record.key for record in records if not record.group)
+        raise AnnotationError(f"{file}: row {key!r} has no group, others have: give each row one, or none any")
+    for group in groups:
+        where = f" of group {group!r}" if group else ""
+        known = [r for r in records if r.group == group and not math.isnan(r.score)]
+        for part in ("train", "test"):
+            _check_scores(file, [r.score for r in known if r.split == part], f"{part} scores{where}")
+        train = [r for r in known if r.split == "train"]
+        _check_spread(file, [r.score for r in train], f"train scores{where}", FINEST)
+        if any(r.difficulty != 1 for r in records):
+            _check_spread(file, [r.execution for r in train], f"train scores over difficulty{where}", SPREAD * PERFECT)
+
+
+def _check_kinds(file: Path, records: Sequence[Record]) -> None:
+    """That all are videos, or all sequences of as many columns."""
+    sequences = [record for record in records if record.path.lower().endswith(SEQUENCES)]
+    videos = [record for record in records if not record.path.lower().endswith(SEQUENCES)]
+    if videos and sequences:
+        rows = f"row {videos[0].key!r} and row {sequences[0].key!r}"
+        raise AnnotationError(f"{file}: some paths are videos and others sequences ({rows}): make two folders of them")
+    first: tuple[str, int] | None = None
+    for path in dict.fromkeys(record.path for record in sequences):
+        columns = sequence_shape(file.parent / path)[1]
+        first = first or (path, columns)
+        if columns != first[1]:
+            raise AnnotationError(f"{file}: {path} has {columns} columns, {first[0]} has {first[1]}: give equally many")
+
+
+def _check_scores(file: Path, scores: list[float], which: str) -> None:
+    """That there are two different ones."""
+    if len(set(scores)) < 2:
+        has = "no row has one" if not scores else "one row has one" if len(scores) == 1 else f"all are {scores[0]:g}"
+        raise AnnotationError(f"{file}: fewer than two different {which} ({has}): give more")
+    if len(set(np.float32(scores).tolist())) < 2:
+        has = f"all become {np.float32(scores[0]):g} in float32, in which they are learned"
+        raise AnnotationError(f"{file}: fewer than two different {which} ({has}): subtract a constant, or rescale them")
+
+
+def _check_spread(file: Path, scores: list[float], which: str, least: float) -> None:
+    """That scores differ by more than numbers of their size are computed to."""
+    low, high = min(scores), max(scores)
+    needed = max(least, SPREAD * max(abs(low), abs(high)))
+    if high - low < needed:
+        fault = f"{which} lie between {low:.9g} and {high:.9g}, too close to be learned (at least {needed:.2g} apart)"
+        raise AnnotationError(f"{file}: {fault}: subtract a constant, or rescale them")

@@ -1,0 +1,223 @@
+"""A sequence written as text: one time step a line, numbers with commas between them, a first line of names or none.
+
+Every line becomes one step and every cell one feature, or the file is refused with the line that is in the way. What
+other programs add to a table, its names as numbers and a column that counts the rows, is told from what was measured.
+"""
+
+import csv
+import re
+import unicodedata
+from array import array
+from collections.abc import Iterator
+from pathlib import Path
+
+import numpy as np
+
+from sapnet_core.datasets.annotation_pickles import AnnotationError
+from sapnet_core.runtime.file_kinds import content_kind
+
+__all__ = ["read_numbers"]
+
+LARGEST = 96 * 2**20  # bytes of a file: a number takes two at least, and eight when it is read
+LINE = 8 * 2**20  # signs of a line: a cell takes up to 40 times its own while its line is read
+NUMBER = re.compile(r"[+-]?(?:\d+(?:\.\d*)?|\.\d+)(?:[eE][+-]?\d+)?", re.ASCII)
+COUNT = re.compile(r"0|[1-9]\d{0,17}", re.ASCII)
+NAME = re.compile(r"[\W_]*(?:[^\W\d_]|\d+[ _-]?[^\W\d_])")  # how names begin: x, "# x", 0_x, 3d
+LONGEST = 1000  # signs of a name
+MISSING = {
+    "",
+    "na",
+    "n/a",
+    "n.a",
+    "n.a.",
+    "n/d",
+    "#n/a",
+    "<na>",
+    "nan",
+    "+nan",
+    "-nan",
+    "nat",
+    "null",
+    "none",
+    "nil",
+    "\\n",
+    "-",
+    "--",
+    "?",
+    ".",
+    "missing",
+    "undefined",
+    "no data",
+    "nodata",
+    "tbd",
+    "true",
+    "false",
+}
+NO_NAME = re.compile(  # what C, Python and Excel write in place of numbers, and numbers of base 2, 8 and 16
+    r"[\W_]*(?:inf(?:inity)?|nan(?:\(\w*\))?|0[xbo][\da-f.]+(?:p[+-]?\d*)?|\d+e[+-]?\d*"
+    r"|\d+d[+-]?\d+)[\W_]*|#[a-z/0]+[!?]|err:\d+"
+)
+NAMELESS = re.compile(r"unnamed: [\d.]+(?:_level_\d+)?|index|level_\d+|row[._]?names?", re.ASCII)  # of row numbers
+SEPARATORS = {";": "';'", "\t": "tabs", "|": "'|'"}
+FLOAT32 = float(np.finfo(np.float32).max)
+STEADY = 8  # steps after which whole numbers that rise by the same amount are no measurement
+REMEDY = "fill it, or cut such steps before saving"
+
+
+def read_numbers(path: Path) -> np.ndarray:
+    """The numbers of a CSV file, (T, C) float64.
+
+    Raises:
+        AnnotationError: the file is no UTF-8 text, has another separator than commas, a cell is no finite number, a
+            line is empty or of another length, no number is there, or a line or column counts and measures nothing.
+    """
+    size = path.stat().st_size
+    if size > LARGEST:
+        fault = f"has {size >> 20} MiB of text, the limit is {LARGEST >> 20}"
+        raise AnnotationError(f"{path}: {fault}: save it by numpy.save")
+    with path.open("rb") as file:
+        head = file.read(4096)
+    if size and (kind := content_kind(head)):
+        raise AnnotationError(f"{path}: is {kind}, and no table of numbers: save it as CSV in UTF-8")
+    if head.startswith((b"\xff\xfe", b"\xfe\xff")) or b"\0" in head:
+        raise AnnotationError(f"{path}: is no UTF-8 text, but UTF-16 or binary: save it as CSV in UTF-8")
+    values, steps, columns, names, numbered, alone = array("d"), 0, 0, [], True, False
+    for number, cells in _lines(path):
+        columns = columns or len(cells)
+        if number == 1 and _is_header(cells):
+            _check_names(path, cells)
+            names = cells
+            continue
+        if number == 1:
+            _check_first(path, cells)
+        if len(cells) != columns:
+            _check_separator(path, number, cells)
+            has = f"{len(cells)} cells, and the lines before it {columns}"
+            raise AnnotationError(f"{path}: line {number}: has {has}: write equally many numbers a line")
+        values.extend(_number(path, number, column, cell) for column, cell in enumerate(cells, 1))
+        numbered = numbered and COUNT.fullmatch(cells[0]) is not None
+        if not steps:
+            alone = all(map(COUNT.fullmatch, cells))
+        elif alone:
+            alone = not any(map(COUNT.fullmatch, cells))
+        steps += 1
+    if not steps:
+        raise AnnotationError(f"{path}: has no numbers: write one time step a line")
+    table = np.frombuffer(values).reshape(steps, columns)
+    if not names:
+        _check_counts(path, table, alone, numbered)
+    return table
+
+
+def _lines(path: Path) -> Iterator[tuple[int, list[str]]]:
+    """Line numbers, from 1 as an editor counts, and cells; empty lines at the end are left out."""
+    empty, number = 0, 0  # the first of some empty lines
+    with path.open(encoding="utf-8-sig") as file:
+        try:
+            while line := file.readline(LINE + 1):
+                number += 1
+                if len(line) > LINE:
+                    fault = f"line {number}: has more than {LINE:,} signs"
+                    raise AnnotationError(f"{path}: {fault}: write one time step a line, or save it by numpy.save")
+                if not line.strip():
+                    empty = empty or number
+                    continue
+                if empty:
+                    raise AnnotationError(f"{path}: line {empty}: is empty, and no step: {REMEDY}")
+                if line.count('"') % 2:
+                    fault = f"line {number}: has a quotation mark that no other follows"
+                    raise AnnotationError(f"{path}: {fault}: write numbers without such marks")
+                cells = next(csv.reader([line], strict=True))
+                yield number, [cell.strip() for cell in cells]
+        except csv.Error as error:
+            fault = f"line {number}: no cells with commas between them ({error})"
+            raise AnnotationError(f"{path}: {fault}: write numbers with commas between them") from None
+        except UnicodeDecodeError as error:
+            raise AnnotationError(f"{path}: is no UTF-8 text (byte {error.start}): save it as CSV in UTF-8") from None
+
+
+def _is_name(cell: str) -> bool:
+    """Whether a cell can only be a name: neither a number nor what stands for one, however it is written."""
+    plain = unicodedata.normalize("NFKC", cell[: LONGEST + 1]).lower()
+    begins = len(cell) <= LONGEST and NAME.match(plain) is not None
+    return begins and plain not in MISSING and NO_NAME.fullmatch(plain) is None
+
+
+def _is_header(cells: list[str]) -> bool:
+    """A line of names: no cell of it is a number, and some are names, not one sign in each for what is missing."""
+    alike = len(cells) > 1 and len(set(cells)) == 1
+    numbers = any(map(NUMBER.fullmatch, cells))
+    return not numbers and not alike and any(map(_is_name, cells)) and not _separator(cells)
+
+
+def _separator(cells: list[str]) -> str:
+    """What stands between numbers in place of commas, "" where commas do or nothing tells."""
+    line = ",".join(cells)
+    for sign, name in SEPARATORS.items():
+        if sign in line and (len(cells) == 1 or sign != "|"):
+            return name
+    words = line.split()
+    return "spaces" if len(cells) == 1 and len(words) > 1 and all(map(NUMBER.fullmatch, words)) else ""
+
+
+def _check_separator(path: Path, line: int, cells: list[str]) -> None:
+    if found := _separator(cells):
+        fault = f"line {line}: cells are parted by {found}, expected ','"
+        raise AnnotationError(f"{path}: {fault}: write numbers with points and commas between them")
+
+
+def _check_names(path: Path, names: list[str]) -> None:
+    """That every column has a name: one without is the row numbers that a program added, or a cell too many."""
+    for column, name in enumerate(names, 1):
+        where = f"{path}: line 1: column {column}"
+        if not name or NAMELESS.fullmatch(name.lower()):
+            fault = f"{where} has the name {name[:40]!r}, as row numbers have that a program adds"
+            raise AnnotationError(f"{fault}: save the table without them (index=False), or name what it measures")
+        if not _is_name(name):
+            raise AnnotationError(f"{where} is {name[:40]!r}, neither a name nor a number: write one of them")
+
+
+def _check_counts(path: Path, table: np.ndarray, alone: bool, numbered: bool) -> None:
+    """That a table without names holds measurements alone: no names that are numbers, and no numbers of rows.
+
+    Args:
+        table: (T, C).
+        alone: the first line is written in whole numbers, and not one number of any other line is.
+        numbered: the first column is written in whole numbers.
+    """
+    (first, *_), (steps, columns) = table, table.shape
+    if alone and steps > 1 and ((columns > 2 and (np.diff(first) > 0).all()) or (first == np.arange(columns)).all()):
+        fault = "line 1: has whole numbers that rise, as no other line has, as if they named the columns"
+        remedy = "save the table without them (header=False), or write 2.0 where 2 was measured"
+        raise AnnotationError(f"{path}: {fault}: {remedy}")
+    by = np.diff(table[:, 0])
+    steady = steps > 2 and columns > 1 and by[0] > 0 and (by == by[0]).all()
+    if numbered and steady and (steps >= STEADY or (by[0] == 1 and table[0, 0] in (0, 1))):
+        fault = "column 1 counts the lines and measures nothing"
+        remedy = "save the table without its row numbers (index=False), or name the columns in line 1"
+        raise AnnotationError(f"{path}: {fault}: {remedy}")
+
+
+def _check_first(path: Path, cells: list[str]) -> None:
+    """That a first line without names holds a step."""
+    _check_separator(path, 1, cells)
+    named = cells[1:] if not cells[0] else cells
+    if len(named) > 1 and named == [str(i) for i in range(len(named))]:
+        fault = f"line 1: counts from 0 to {len(named) - 1}, as the names of columns do that pandas adds"
+        remedy = "save the table without them (header=False, index=False); write 0.0 where 0 was measured"
+        raise AnnotationError(f"{path}: {fault}: {remedy}")
+
+
+def _number(path: Path, line: int, column: int, cell: str) -> float:
+    where = f"{path}: line {line}: column {column}"
+    if cell.lower() in MISSING:
+        raise AnnotationError(f"{where} holds no number ({cell[:40]!r}): {REMEDY}")
+    if not NUMBER.fullmatch(cell):
+        _check_separator(path, line, [cell])
+        infinite = cell.lower().lstrip("+-") in ("inf", "infinity")
+        fault, remedy = ("is not finite", REMEDY) if infinite else ("is no number", "write it with digits and a point")
+        raise AnnotationError(f"{where} is {cell[:40]!r}, which {fault}: {remedy}")
+    value = float(cell)
+    if abs(value) > FLOAT32:
+        raise AnnotationError(f"{where} is {cell[:40]!r}, beyond what float32 holds: rescale the column")
+    return value

@@ -1,0 +1,254 @@
+"""A folder of one's own videos or sequences: one `records.csv` beside them says what they are.
+
+Columns `id, path, score, split`; optional `difficulty, group, start_frame, end_frame, transitions`, and `note` or any
+column that starts with "#", which are not read. `path` is below the folder: a video file, a folder of frames, or a
+sequence of features or joints over time (`.npy`, `.npz`, `.csv`). A training row without score is unlabeled. Frames
+count from 0, `end_frame` is excluded, and transitions are the frames at which the second, third, ... subaction begins,
+with spaces or semicolons between them.
+
+Text that looks the same is the same: ids, groups and paths are compared in one Unicode form, and a path is found with
+`\\` between folders, too. What is read here may come from anywhere: no path leads out of the folder.
+"""
+
+import math
+import os
+import re
+import stat
+import unicodedata
+from pathlib import Path, PurePosixPath, PureWindowsPath
+
+import numpy as np
+
+from sapnet_core.datasets.annotation_pickles import AnnotationError
+from sapnet_core.datasets.names import Names, hidden, look, nfc
+from sapnet_core.datasets.records import Record
+from sapnet_core.datasets.sequence_files import SEQUENCES, read_sequence, sequence_shape
+from sapnet_core.datasets.tables import read_table
+from sapnet_core.datasets.video import IMAGES, VideoError, probe
+from sapnet_core.runtime.file_kinds import found_at, listed
+
+__all__ = ["COLUMNS", "NAME", "SEQUENCES", "folder_faults", "read_folder", "read_sequence", "sequence_shape"]
+
+NAME = "records.csv"
+REQUIRED = ("id", "path", "score", "split")
+COLUMNS = (*REQUIRED, "difficulty", "group", "start_frame", "end_frame", "transitions", "note")
+NUMBER = re.compile(r"[+-]?([0-9]+\.?[0-9]*|\.[0-9]+)([eE][+-]?[0-9]+)?", re.ASCII)
+ADDRESS = re.compile(r"[a-z][a-z0-9+.-]+://", re.IGNORECASE)
+
+
+class _Fault(Exception):
+    """What is wrong with a row, to be said with its line."""
+
+
+def read_folder(root: Path | str, skip: bool = False) -> list[Record]:
+    """Records of a folder's `records.csv`; their paths count from the folder.
+
+    The length of a video without `end_frame` is counted in the video (`sapnet_core.datasets.video.probe`). With `skip`
+    a video whose frames cannot be counted gets one: whoever reads it meets the fault, and may leave it out.
+
+    Raises:
+        AnnotationError: records.csv is missing or no such table; a column is missing or unknown; an id is empty, or
+            stands or looks like one that stands above; a path is absent or leads out of the folder; a value is of
+            another kind or beyond float32; a span is empty; or no training or no test row has a score.
+        VideoError: a video whose length is asked cannot be read, and `skip` is off.
+    """
+    records, faults = _read(Path(root), skip, most=1)
+    if faults:
+        raise faults[0]
+    return records
+
+
+def folder_faults(root: Path | str) -> list[str]:
+    """All for which `read_folder` would refuse a folder, one line each; [] for nothing."""
+    try:
+        return [str(fault) for fault in _read(Path(root), skip=False)[1]]
+    except ValueError as error:  # no table at all
+        return [str(error)]
+
+
+def _read(root: Path, skip: bool, most: int | None = None) -> tuple[list[Record], list[ValueError]]:
+    """Records of the good rows, and the faults of the others: of the first `most` alone, where that is given."""
+    file, reader = root / NAME, _Reader(root, skip)
+    records: list[Record] = []
+    faults: list[ValueError] = []
+    for number, row in read_table(file, REQUIRED, COLUMNS):
+        try:
+            records.append(reader.record(number, row))
+        except _Fault as error:
+            faults.append(AnnotationError(f"{file}: line {number}: {error}"))
+        except ValueError as error:  # of the video or sequence, which it names
+            faults.append(error)
+        if most is not None and len(faults) >= most:
+            return records, faults
+    if not records and not faults:
+        faults.append(AnnotationError(f"{file}: has no rows, only the names of columns: write one for each video"))
+    for part in ("train", "test"):
+        if not faults and not any(record.split == part and not math.isnan(record.score) for record in records):
+            remedy = "give one to some (a few is enough to begin)"
+            faults.append(AnnotationError(f"{file}: no {part} row has a score: {remedy}"))
+    return records, faults
+
+
+class _Reader:
+    """Makes records of rows, and knows the rows before."""
+
+    def __init__(self, root: Path, skip: bool):
+        self.root, self.home, self.skip = root, Path(os.path.realpath(root)), skip
+        self.names = Names(root)
+        self.ids: dict[str, tuple[str, int]] = {}  # what an id looks like -> the id and its line
+        self.groups: dict[str, tuple[str, int]] = {}
+        self.paths: dict[str, str] = {}  # as the table writes it -> as it is on disk
+        self.lengths: dict[str, int | None] = {}
+
+    def record(self, number: int, row: dict[str, str]) -> Record:
+        """The record of a line. Raises _Fault, AnnotationError of its sequence, or VideoError of its video."""
+        key, group, split = row["id"], nfc(row.get("group", "")), row["split"]
+        self._check_id(number, key)
+        self._check_group(number, group)
+        if split not in ("train", "test"):
+            raise _Fault(f"split {split[:40]!r} is unknown: write train or test")
+        score = _number(row, "score")
+        if split == "test" and math.isnan(score):
+            raise _Fault(f"test row {key!r} has no score: give it one, or make it a train row")
+        difficulty = _number(row, "difficulty", 1.0)
+        if difficulty <= 0:
+            raise _Fault(f"difficulty {difficulty:g} is not above 0: leave it empty where there is none")
+        if not math.isnan(score) and not _single(score / difficulty):
+            raise _Fault(f"score {score:g} over difficulty {difficulty:g} is beyond float32: rescale one of them")
+        path = self.paths.get(row["path"]) or self.paths.setdefault(row["path"], self._inside(row["path"]))
+        start, end = _frame(row, "start_frame"), _frame(row, "end_frame")
+        length = self._length(path, start or 0, end is not None)
+        start, end = start or 0, length if end is None else end
+        if end <= start or (length is not None and end > length):
+            has = "" if length is None else f", the file has {length}"
+            raise _Fault(f"span [{start}, {end}) of {path} holds no frames{has}: give start_frame < end_frame")
+        words = row.get("transitions", "").replace(";", " ").split()
+        transitions = tuple(_whole(word, "transitions") for word in words)
+        if any(b <= a for a, b in zip((start, *transitions), (*transitions, end), strict=True)):
+            raise _Fault(f"transitions {row['transitions'][:60]!r} do not ascend between {start} and {end}: order them")
+        return Record(
+            dataset="folder",
+            key=key,
+            event="",
+            path=path,
+            start=start,
+            end=end,
+            score=score,
+            difficulty=difficulty,
+            action="",
+            judges=(),
+            transitions=tuple(frame - start for frame in transitions),
+            subactions=tuple(range(len(transitions) + 1)) if transitions else (),
+            split=split,
+            group=group,
+        )
+
+    def _check_id(self, number: int, key: str) -> None:
+        if not look(key) or not key.isprintable() or hidden(key):
+            sign = f" ({hidden(key)} cannot be seen)" if hidden(key) else ""
+            raise _Fault(f"id {ascii(key[:40])} is empty or not printable{sign}: name each row")
+        before, line = self.ids.setdefault(look(key), (key, number))
+        if line != number:
+            same = "" if before == key else f", there as {ascii(before[:40])}, here as {ascii(key[:40])}"
+            raise _Fault(f"id {key[:40]!r} stands twice, first in line {line}{same}: give each row its own")
+
+    def _check_group(self, number: int, group: str) -> None:
+        if not group.isprintable() or hidden(group):
+            raise _Fault(f"group {ascii(group[:40])} is not printable ({hidden(group)} cannot be seen): type it anew")
+        before, line = self.groups.setdefault(look(group), (group, number))
+        if before != group:
+            spelled = f"{ascii(before[:40])} there, {ascii(group[:40])} here"
+            raise _Fault(f"group {group[:40]!r} looks as that of line {line} ({spelled}): write both the same")
+
+    def _inside(self, text: str) -> str:
+        """A path below the folder that is there, as it is named on disk; nothing that leads out of the folder."""
+        path, windows = PurePosixPath(text), PureWindowsPath(text)
+        if not text or not all(c.isprintable() or unicodedata.category(c) == "Zs" for c in text):
+            sign = f" ({hidden(text)} cannot be seen: rename the file)" if text else ""
+            raise _Fault(f"path is empty or not printable{sign}: name a video, a frame folder or a sequence")
+        if ADDRESS.match(text):
+            raise _Fault(f"path {text[:80]!r} is an address: download the file into the folder, and name it there")
+        outside = path.is_absolute() or windows.drive or windows.root or text.startswith("~/")
+        if outside or ".." in path.parts or ".." in windows.parts:
+            raise _Fault(f"path {text[:80]!r} leads out of the folder: give it relative to {NAME}, without ..")
+        name = str(path)
+        if not os.path.lexists(self.root / path):
+            real = self.names.real(path.parts) or self.names.real(windows.parts)
+            if real is None:
+                near = self.names.near(path.parts) or self.names.near(windows.parts)
+                remedy = "write it so, or remove the row" if near else "check its name, or remove the row"
+                raise _Fault(f"path {text[:80]!r} is not there{near and f', but {near} is'}: {remedy}")
+            name = "/".join(real)
+        target = Path(os.path.realpath(self.root / name))
+        if target == self.home or not target.is_relative_to(self.home):
+            way = "" if target == self.home and not os.path.islink(self.root / name) else " by a link"
+            raise _Fault(f"path {text[:80]!r} leads out of the folder{way}: copy the file into it")
+        if not _is_file_or_folder(target):
+            found = found_at(self.root / name)
+            raise _Fault(f"path {text[:80]!r} is not there, but {found}: put a file in its place, or remove the row")
+        return name
+
+    def _length(self, name: str, start: int, known: bool) -> int | None:
+        """Frames of a sequence or video; None for a video whose end is known: it need not be opened."""
+        if known and not name.lower().endswith(SEQUENCES) and not (self.root / name).is_dir():
+            return None
+        if name not in self.lengths:
+            self.lengths[name] = self._counted(name)
+        length = self.lengths[name]
+        return length if length is not None or known else start + 1
+
+    def _counted(self, name: str) -> int | None:
+        """Frames of a sequence or video; None for a video that cannot be opened where that is no fault."""
+        path = self.root / name
+        sequence, folder = name.lower().endswith(SEQUENCES), path.is_dir()
+        if sequence and folder:
+            raise _Fault(f"path {name[:80]!r} is a folder, and named as a sequence is: rename the folder")
+        if sequence:
+            return sequence_shape(path)[0]
+        try:
+            return probe(path).frames
+        except VideoError:
+            if self.skip:
+                return None
+            inside = sorted(os.listdir(path)) if folder and os.access(path, os.R_OK | os.X_OK) else [IMAGES[0]]
+            if any(entry.lower().endswith(IMAGES) for entry in inside):
+                raise
+            fault = f"path {name[:80]!r} is a folder without frames ({', '.join(IMAGES)})"
+            remedy = "name the video in it, or extract its frames"
+            raise _Fault(f"{fault}, it holds {listed(inside) or 'nothing'}: {remedy}") from None
+
+
+def _is_file_or_folder(target: Path) -> bool:
+    try:
+        mode = os.stat(target).st_mode
+    except OSError:
+        return False
+    return stat.S_ISREG(mode) or stat.S_ISDIR(mode)
+
+
+def _single(value: float) -> bool:
+    """Whether float32, in which scores are learned, holds the value: neither as infinite nor as 0."""
+    with np.errstate(over="ignore", under="ignore"):
+        single = np.float32(value)
+    return bool(np.isfinite(single)) and bool(single) == bool(value)
+
+
+def _number(row: dict[str, str], column: str, empty: float = math.nan) -> float:
+    text = row.get(column, "")
+    if text.lower() in ("", "nan"):
+        return empty
+    if not NUMBER.fullmatch(text):
+        raise _Fault(f"{column} {text[:40]!r} is no number: write one with a point, or leave it empty")
+    if not _single(float(text)):
+        raise _Fault(f"{column} {text[:40]!r} is beyond float32, in which it is learned: rescale the column")
+    return float(text)
+
+
+def _whole(text: str, column: str) -> int:
+    if not (text.isascii() and text.isdigit() and len(text) < 10):
+        raise _Fault(f"{column} {text[:40]!r} is no frame number: write whole numbers from 0 on")
+    return int(text)
+
+
+def _frame(row: dict[str, str], column: str) -> int | None:
+    return _whole(row[column], column) if row.get(column) else None

@@ -1,0 +1,118 @@
+"""Rhythmic Gymnastics in its official files (Zeng et al. 2020): four apparatus, 250 routines each.
+
+`train.txt` and `test.txt` hold one routine a line; their header mixes tabs and spaces, so that columns are split at any
+white space and found by name. `Total_Score` is difficulty plus execution and has the penalty already taken off, and
+`Video_length` is in whole seconds. Ball's numbers run to 251, there is no 134.
+"""
+
+import math
+import re
+from pathlib import Path
+
+from sapnet_core.datasets.annotation_pickles import AnnotationError
+from sapnet_core.datasets.records import Record
+
+__all__ = ["APPARATUS", "COLUMNS", "FOLDER", "RATE", "SPLITS", "read_rhythmic"]
+
+FOLDER = "RG"
+SPLITS = {"train": "train.txt", "test": "test.txt"}
+APPARATUS = ("Ball", "Clubs", "Hoop", "Ribbon")
+COLUMNS = ("Video_Name", "Difficulty_Score", "Execution_Score", "Total_Score", "Penalty", "Video_length")
+RATE = 25.0  # frames a second
+ROUNDING = 0.0151  # points: official totals are off by 0.01 at most
+LARGEST = 64 * 2**20  # bytes of a list; the official ones have 27 thousand
+DIGITS = 9  # of a video's number
+NUMBER = re.compile(r"[+-]?(\d+\.?\d*|\.\d+)(e[+-]?\d+)?", re.ASCII | re.IGNORECASE)
+SOURCE = "github.com/qinghuannn/ACTION-NET, folder data"
+
+
+def read_rhythmic(root: Path | str) -> list[Record]:
+    """Records of all routines in the two lists; `group` is the apparatus, marks are difficulty, execution, penalty.
+
+    Args:
+        root: a folder that holds `RG/`, `RG/data/`, or the files themselves.
+
+    Raises:
+        AnnotationError: a file is missing or unreadable or lists no video, a line lacks a column, holds no number or an
+            unknown apparatus, does not add up, or a column or video stands twice.
+    """
+    folders = [Path(root) / place for place in (FOLDER, f"{FOLDER}/data", ".", "data")]
+    folder = next((folder for folder in folders if (folder / SPLITS["train"]).is_file()), folders[0])
+    records: dict[str, Record] = {}
+    for part, name in SPLITS.items():
+        file = folder / name
+        lines = _lines(file)
+        places = {column: lines[0].index(column) for column in COLUMNS if column in lines[0]} if lines else {}
+        missing = [column for column in COLUMNS if column not in places]
+        if missing:
+            raise AnnotationError(f"{file}: line 1 names no column {missing[0]}: use the file of {SOURCE}")
+        twice = next((column for column in COLUMNS if lines[0].count(column) > 1), None)
+        if twice:
+            raise AnnotationError(f"{file}: line 1 names column {twice} twice: use the file of {SOURCE}")
+        if not any(lines[1:]):
+            raise AnnotationError(f"{file}: lists no video: use the file of {SOURCE}")
+        for number, cells in enumerate(lines[1:], 2):
+            if not cells:
+                continue
+            try:
+                record = _record(cells, places, len(lines[0]), part)
+            except ValueError as error:
+                raise AnnotationError(f"{file}: line {number}: {error}: use the file of {SOURCE}") from None
+            if record.key in records:
+                fault = f"line {number}: video {record.key} stands twice"
+                raise AnnotationError(f"{file}: {fault}: download both files anew from {SOURCE}")
+            records[record.key] = record
+    return list(records.values())
+
+
+def _lines(file: Path) -> list[list[str]]:
+    """A list's lines, each split at white space."""
+    if not file.is_file():
+        raise AnnotationError(f"{file}: no such file: download it from {SOURCE}")
+    if file.stat().st_size > LARGEST:
+        raise AnnotationError(f"{file}: {file.stat().st_size >> 20} MiB are too many for a list: take that of {SOURCE}")
+    try:
+        return [line.split() for line in file.read_text(encoding="utf-8-sig").split("\n")]
+    except UnicodeDecodeError:
+        raise AnnotationError(f"{file}: is no text: download it anew from {SOURCE}") from None
+    except OSError as error:
+        raise AnnotationError(f"{file}: cannot be opened ({error.strerror}): check its permissions") from None
+
+
+def _record(cells: list[str], places: dict[str, int], columns: int, part: str) -> Record:
+    if len(cells) != columns:
+        raise ValueError(f"{len(cells)} columns, the header has {columns}")
+    key, *texts = (cells[places[column]] for column in COLUMNS)
+    apparatus, _, number = key.partition("_")
+    if apparatus not in APPARATUS or not (number.isascii() and number.isdigit() and len(number) <= DIGITS):
+        raise ValueError(f"video {key[:40]!r} is no apparatus and number, as {APPARATUS[0]}_001 is")
+    values = []
+    for column, text in zip(COLUMNS[1:], texts, strict=True):
+        values.append(float(text) if NUMBER.fullmatch(text) else math.nan)
+        if not 0 <= values[-1] < 1e4:
+            raise ValueError(f"video {key}: {column} {text[:40]!r} is no number of points or seconds")
+    difficulty, execution, total, penalty, seconds = values
+    # total = difficulty + execution - penalty
+    if abs(difficulty + execution - penalty - total) > ROUNDING:
+        sum_ = f"{difficulty:g} + {execution:g} - {penalty:g}"
+        raise ValueError(f"video {key}: Total_Score {total:g} is not {sum_}")
+    if round(seconds * RATE) < 1:
+        raise ValueError(f"video {key}: Video_length {seconds:g} is no length")
+    return Record(
+        dataset="rg",
+        key=key,
+        event="",
+        path=f"videos/{key}.mp4",
+        start=0,
+        end=round(seconds * RATE),
+        score=total,
+        difficulty=1.0,
+        action=apparatus,
+        judges=(),
+        transitions=(),
+        subactions=(),
+        split=part,
+        group=apparatus,
+        marks=(("difficulty", difficulty), ("execution", execution), ("penalty", penalty)),
+        rate=RATE,
+    )

@@ -1,0 +1,168 @@
+"""A table made by hand: UTF-8 text, commas between cells, the names of the columns in its first line.
+
+Spreadsheet programs save much else under the same name. One dialect is read, so that a table means the same to every
+program; of any other it is said what was found: semicolons or tabs between cells, a title above the names, names in
+capitals, UTF-16, a code page, a workbook.
+"""
+
+import csv
+import io
+from collections.abc import Sequence
+from itertools import islice
+from pathlib import Path
+
+from sapnet_core.datasets.annotation_pickles import AnnotationError
+from sapnet_core.datasets.names import Names, loose
+from sapnet_core.runtime.file_kinds import content_kind, found_at
+
+__all__ = ["read_table"]
+
+LARGEST = 64 * 2**20  # bytes of a table
+SEPARATORS = {";": "';'", "\t": "tabs", "|": "'|'", ":": "':'", "，": "'，'", "、": "'、'", "،": "'،'", " ": "spaces"}
+LOOKED_AT = 20  # first lines in which the names of the columns are looked for
+ANEW = "save it as CSV in UTF-8 with commas between the cells"
+
+
+def read_table(file: Path, required: Sequence[str], known: Sequence[str]) -> list[tuple[int, dict[str, str]]]:
+    """Line numbers and cells by column of the rows that are not empty; cells without spaces around them.
+
+    Columns without name whose cells are all empty, as spreadsheets leave them at the right, are left out.
+
+    Args:
+        required: columns that the first line must name.
+        known: all that it may name, besides names that begin with "#".
+
+    Raises:
+        AnnotationError: there is no such file, it is no such table, a column is missing, unknown or named twice, or a
+            row has more or fewer cells than the first line.
+    """
+    text = _text(file, required)
+    if fault := _head_fault(text, required, known):
+        raise AnnotationError(f"{file}: {fault}")
+    reader = csv.reader(io.StringIO(text, newline=""), strict=True)
+    try:
+        lines = [(reader.line_num, [cell.strip() for cell in cells]) for cells in reader]
+        if not set(required) <= set(lines[0][1]):
+            raise csv.Error("a quote is opened and not closed")
+    except csv.Error as error:
+        where = f"no table of UTF-8 text with commas, line {reader.line_num} ({error})"
+        raise AnnotationError(f"{file}: {where}: close every quote, and double those inside a cell") from None
+    head = lines[0][1]
+    rows = []
+    for number, cells in lines[1:]:
+        if len(cells) != len(head) and any(cells):
+            raise AnnotationError(f"{file}: line {number}: {_cells_fault(cells, len(head))}")
+        if any(cells):
+            rows.append((number, cells))
+    kept = [i for i, name in enumerate(head) if name or any(cells[i] for _, cells in rows)]
+    nameless = next((i for i in kept if not head[i]), None)
+    if nameless is not None:
+        raise AnnotationError(f"{file}: column {nameless + 1} has no name: remove it, or let its name begin with #")
+    return [(number, {head[i]: cells[i] for i in kept}) for number, cells in rows]
+
+
+def _text(file: Path, required: Sequence[str]) -> str:
+    """The content of a file of UTF-8 text."""
+    found = found_at(file)
+    if not found:
+        near = Names(file.parent).near([file.name])
+        remedy = f"write a table with the columns {', '.join(required)}"
+        raise AnnotationError(f"{file}: no such file{near and f', but {near} is there'}: {remedy}")
+    try:
+        if not file.is_file():
+            raise AnnotationError(f"{file}: is {found}, and no table of UTF-8 text: write one in its place")
+        if (size := file.stat().st_size) > LARGEST:
+            raise AnnotationError(f"{file}: has {size >> 20} MiB, the limit is {LARGEST >> 20}: split it")
+        content = file.read_bytes()
+    except OSError as error:
+        raise AnnotationError(f"{file}: cannot be read ({error.strerror}): check its permissions") from None
+    kind = content_kind(content) or _wide(content)
+    if kind:
+        raise AnnotationError(f"{file}: no table of UTF-8 text, but {kind}: {ANEW}")
+    try:
+        text = content.decode("utf-8-sig")
+    except UnicodeDecodeError as error:
+        line = content.count(b"\n", 0, error.start) + 1
+        around = content[content.rfind(b"\n", 0, error.start) + 1 :].split(b"\n")[0].decode("cp1252", "replace")
+        meant = f"byte 0x{content[error.start]:02X}; in code page 1252 the line is {around.strip()[:60]!r}"
+        raise AnnotationError(f"{file}: no table of UTF-8 text in line {line} ({meant}): {ANEW}") from None
+    if not text.strip("\0 \t\r\n,;"):
+        raise AnnotationError(f"{file}: no table of UTF-8 text, it is empty: write the names of the columns and rows")
+    return text
+
+
+def _wide(content: bytes) -> str:
+    """Which encoding of two or four bytes a character it is."""
+    if content.startswith((b"\xff\xfe\0\0", b"\0\0\xfe\xff")):
+        return "UTF-32"
+    zeros = content[:1000].count(0) > len(content[:1000]) // 3 and content.strip(b"\0")
+    return 'UTF-16, as Excel\'s "Unicode Text" is' if content.startswith((b"\xff\xfe", b"\xfe\xff")) or zeros else ""
+
+
+def _head_fault(text: str, required: Sequence[str], known: Sequence[str]) -> str:
+    """What is wrong with the line that names the columns; "" for nothing."""
+    first = [line.rstrip("\r\n") for line in islice(io.StringIO(text, newline=""), LOOKED_AT)]
+    head = _cells(first[0], ",")
+    if set(required) <= set(head):
+        return _names_fault(head, known)
+    most, place, separator = 0, 0, ","
+    for number, line in enumerate(first):
+        for sign in (",", *SEPARATORS):
+            names = {loose(cell) for cell in _cells(line, sign)}
+            count = sum(loose(name) in names for name in required)
+            if count > max(most, 1):
+                most, place, separator = count, number, sign
+    faults, remedies = [], []
+    if most and place:
+        shown = f"is {first[0].strip()[:60]!r}" if first[0].strip() else "is empty"
+        faults.append(f"line 1 {shown}, the names of the columns stand in line {place + 1}")
+        remedies.append("remove what stands above them")
+    if most and separator != ",":
+        faults.append(f"cells are parted by {SEPARATORS[separator]}, expected ','")
+        remedies.append("write ',' in their place, or save it from a spreadsheet whose region is English")
+    if faults:
+        return f"{' and '.join(faults)}: {', and '.join(remedies)}"
+    missing = next(name for name in required if name not in head)
+    if len(head) == 1 and not set(required).isdisjoint(_cells(head[0], ",")):
+        return f"line 1 is one cell, {head[0][:60]!r}: take away the quotes around whole lines"
+    if most and (fault := _other_spelling(head, required)):
+        return fault
+    says = ", ".join(map(repr, head))[:120] or "nothing"
+    if {"train", "test"} & {cell.casefold() for cell in head}:
+        return f"no column {missing!r}, line 1 is a row ({says}): put a line of names above it, {', '.join(required)}"
+    return f"no column {missing!r}, line 1 says {says}: name {', '.join(required)} there"
+
+
+def _names_fault(head: list[str], known: Sequence[str]) -> str:
+    """What is wrong with a first line that names all required columns."""
+    for i, column in enumerate(head):
+        if column and column in head[:i]:
+            return f"column {column[:40]!r} stands twice: remove one"
+    for column in head:
+        if column and column not in known and not column.startswith("#"):
+            remedy = f"use {', '.join(known)}, or begin it with # to have it ignored"
+            return _other_spelling(head, known) or f"column {column[:40]!r} is unknown: {remedy}"
+    return ""
+
+
+def _other_spelling(head: list[str], names: Sequence[str]) -> str:
+    """Which columns are called as asked but for capitals, spaces, quotes or other signs."""
+    meant = {loose(name): name for name in names if name not in head}
+    pairs = [(cell, meant[loose(cell)]) for cell in head if loose(cell) in meant]
+    said = ", ".join(repr(cell[:40]) if cell.isprintable() else ascii(cell[:40]) for cell, _ in pairs)
+    return f"line 1 says {said}: write {', '.join(name for _, name in pairs)}" if pairs else ""
+
+
+def _cells(line: str, separator: str) -> list[str]:
+    try:
+        return [cell.strip() for cell in next(csv.reader([line], delimiter=separator), [])]
+    except csv.Error:
+        return []
+
+
+def _cells_fault(cells: list[str], columns: int) -> str:
+    fault = f"{len(cells)} cells, the first line has {columns}"
+    for sign, name in SEPARATORS.items():
+        if sign != " " and ",".join(cells).count(sign) == columns - 1:
+            return f"{fault}, since its cells are parted by {name}: part them by commas"
+    return f"{fault}: add or remove commas, write numbers with a point, and put text with commas in quotes"

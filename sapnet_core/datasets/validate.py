@@ -1,0 +1,487 @@
+"""What of a dataset is there, whether it is the published one, and what is known to go wrong with it.
+
+`python -m sapnet_core.datasets.validate DIR [names]` prints it for the datasets that lie in DIR, one line a finding.
+Nothing is changed or downloaded. Videos are called whole where each of their frames was decoded (`--all`), else opened.
+"""
+
+import argparse
+import hashlib
+import os
+import sys
+from collections import Counter
+from collections.abc import Callable, Sequence
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+
+from sapnet_core.datasets import (
+    READERS,
+    AnnotationError,
+    finediving,
+    finefs,
+    load_records,
+    mtl_aqa,
+    rhythmic_gymnastics,
+)
+from sapnet_core.datasets.annotation_pickles import read_pickle
+from sapnet_core.datasets.clips import SAMPLED
+from sapnet_core.datasets.disk_layout import FOLDERS, checked_path, record_path
+from sapnet_core.datasets.known import PLACES, holds, too_deep, unknown_folder, unused
+from sapnet_core.datasets.learnable import check_learnable
+from sapnet_core.datasets.names import Names
+from sapnet_core.datasets.own_videos import NAME, folder_faults
+from sapnet_core.datasets.records import OFFICIAL_SIZES, Record
+from sapnet_core.datasets.repeats import Pair, leaks, scored_twice
+from sapnet_core.datasets.sequence_files import SEQUENCES, read_sequence
+from sapnet_core.datasets.video import VideoError, count_decoded, frame_files, probe
+from sapnet_core.runtime.file_kinds import found_at, listed, printable
+from sapnet_core.runtime.progress import progress_bar
+
+__all__ = ["SOURCES", "SUMS", "check_dataset", "shared_dives"]
+
+SOURCES = Path(__file__).with_name("sources.csv")  # where the four sets are found, and on what terms
+COLUMNS = ("item", "state", "found", "expected", "remedy")
+NAMED_TYPES = "FineDiving_fine-grained_annotation.pkl"  # the same annotation with the names of subactions
+SUMS = {  # SHA-256 of the published annotation files
+    "mtl-aqa": {
+        mtl_aqa.ANNOTATIONS: "2e1e06b33ce3570036cd193912a68ffee0da08cc74cee8397309c5ab302ab8c4",
+        mtl_aqa.SPLITS["train"]: "87d5dd2fe704af5ae1130b8d3ab66d2d4287346363fa37f52cee27dfb6730e52",
+        mtl_aqa.SPLITS["test"]: "c25d6619e0044182ab303b64f4c0386510c2e17d302aad28f08c5e461319904a",
+    },
+    "finediving": {
+        finediving.ANNOTATIONS: "919b1ff8e63676b51508bf340b8a92f870571d5281ec34d3b70dcf56f51b3482",
+        finediving.COARSE: "8dc211a35c2b1ec1dc6f5c9f7e93774b627d812b8ea41d012a85bc1e0e49240e",
+        finediving.SPLITS["train"]: "a8a1cdcbdef430429fbbd7539d90939982a0c5588a1a1c79117a07372609a4d8",
+        finediving.SPLITS["test"]: "bcb1f407ad190a68f464c5aa70658e72d34b683a89deccf3ecc9119019896594",
+        NAMED_TYPES: "643e1bdeab2b2727136c543fcd5fe907b69f32803a0ff1bed4b9c36889dfa765",
+        "Sub_action_Types_Table.pkl": "868aba445dd36e8206778b46547c5662657e0c7e776169f1a8e9a0a3ef9aed75",
+    },
+    "rg": {
+        rhythmic_gymnastics.SPLITS["train"]: "1f54d40d6a3caaaaa86ea085d7f5d53498b86cda3222a8f3dc6887ee5bef17e7",
+        rhythmic_gymnastics.SPLITS["test"]: "f56a103c365a1ab2f5f5d7f19e1cf1ffbf2f220f01b27c46ef39ed9dbb0d0bbb",
+    },
+}
+OPTIONAL = (finediving.COARSE, NAMED_TYPES, "Sub_action_Types_Table.pkl")
+PUBLISHERS = {
+    "mtl-aqa": mtl_aqa.SOURCE,
+    "finediving": finediving.SOURCE,
+    "rg": rhythmic_gymnastics.SOURCE,
+    "finefs": finefs.SOURCE,
+}
+NAMED = 3  # of what is missing, so many are named
+TOLD = 5  # of the faults of a table, so many are told
+
+
+def check_dataset(
+    name: str, root: Path | str, probes: int | None = 8, progress: Callable[[int, int], None] | None = None
+) -> pd.DataFrame:
+    """Findings about one dataset below `root`, one a row: item, state, found, expected, remedy (all text).
+
+    States: "ok"; "missing"; "differs" (there, but not as published); "warning" (as published, and a trap).
+
+    Args:
+        name: "mtl-aqa", "finediving", "rg", "finefs" or "folder".
+        root: folder that `load_records` reads the dataset from.
+        probes: so many of the videos that are there are opened, evenly chosen; None decodes every frame of all.
+            Sequences are always read, all of them.
+        progress: called with (videos done, videos in all).
+
+    Raises:
+        ValueError: the name is unknown.
+    """
+    if name not in READERS:
+        raise ValueError(f"dataset {name!r} is unknown: choose one of {', '.join(READERS)}")
+    root, rows = Path(root), []
+    rows += _files(name, root)
+    try:
+        records = load_records(name, root)
+    except (ValueError, OSError, ImportError) as error:
+        if not any(row[1] == "missing" for row in rows):
+            rows += _unreadable(name, root, str(error))
+        return pd.DataFrame(rows, columns=COLUMNS)
+    rows += _counts(name, records)
+    rows += _videos(name, root, records, probes, progress)
+    rows += _short(name, records)
+    rows += {"mtl-aqa": _overlap, "finediving": _finediving, "rg": _rg, "finefs": _finefs, "folder": _folder}[name](
+        root, records
+    )
+    return pd.DataFrame(rows, columns=COLUMNS)
+
+
+def shared_dives(mtl: Sequence[Record], fine: Sequence[Record]) -> list[tuple[Record, Record]]:
+    """Dives that stand in both MTL-AQA and FineDiving, as pairs of their records.
+
+    FineDiving took over MTL-AQA's videos with their numbers: a dive is the same where event, number and score are. (The
+    span is not everywhere: FineDiving cut some dives anew.)
+    """
+    known = {record.key: record for record in mtl}
+    pairs = [(known[record.key], record) for record in fine if record.key in known]
+    return [(a, b) for a, b in pairs if a.score == b.score]
+
+
+def _unreadable(name: str, root: Path, error: str) -> list[tuple]:
+    """Why there are no records; of a table of one's own, the faults of all its rows."""
+    faults = (folder_faults(root) if name == "folder" else []) or [error]
+    rows = []
+    for text in faults[:TOLD]:
+        fault, _, remedy = text.rpartition(": ")
+        rows.append(("annotations", "differs", fault, "readable", remedy))
+    if len(faults) > TOLD:
+        rows.append(("annotations", "differs", f"{len(faults) - TOLD} faults more", "readable", ""))
+    return rows
+
+
+def _files(name: str, root: Path) -> list[tuple]:
+    """Annotation files: there, and the published ones."""
+    if name == "finefs":
+        folder = finefs.annotation_folder(root)
+        found, all_of = len(list(folder.glob("*.json"))), sum(OFFICIAL_SIZES[name])
+        state = "missing" if not found else "ok" if found == all_of else "differs"
+        return [
+            (
+                "annotation files",
+                state,
+                f"{found} in {folder.name}/",
+                f"{all_of} (sums not published)",
+                "" if state == "ok" else f"get them from {finefs.SOURCE}",
+            )
+        ]
+    if name == "folder":
+        if os.path.isfile(root / NAME):
+            return [(NAME, "ok", "there", "there", "")]
+        near = found_at(root / NAME) or Names(root).near([NAME])
+        return [(NAME, "missing", near, "there", "write one")]
+    folders = [root / place for place in PLACES[name]]
+    first = next(iter(SUMS[name]))
+    folder = next((folder for folder in folders if os.path.isfile(folder / first)), folders[0])
+    rows = []
+    for file, known in SUMS[name].items():
+        path = folder / file
+        if not os.path.isfile(path):
+            state = "warning" if file in OPTIONAL else "missing"
+            remedy = "optional" if file in OPTIONAL else f"get it from {PUBLISHERS[name]}"
+            rows.append((file, state, "not there", f"SHA-256 {known[:12]}", remedy))
+            continue
+        try:
+            with path.open("rb") as content:
+                mine = hashlib.file_digest(content, "sha256").hexdigest()
+        except OSError as error:
+            rows.append((file, "differs", error.strerror, "readable", "check its permissions, or get it anew"))
+            continue
+        same = mine == known
+        remedy = "" if same else f"another edition, or drawn: the published one is at {PUBLISHERS[name]}"
+        rows.append((file, "ok" if same else "differs", f"SHA-256 {mine[:12]}", f"SHA-256 {known[:12]}", remedy))
+    return rows
+
+
+def _counts(name: str, records: list[Record]) -> list[tuple]:
+    parts = Counter(record.split for record in records)
+    found = f"{parts['train']} train, {parts['test']} test"
+    if name == "folder":
+        return [("records", "ok", found, "", "")]
+    train, test = OFFICIAL_SIZES[name]
+    same = (parts["train"], parts["test"]) == (train, test)
+    rows = [
+        (
+            "records",
+            "ok" if same else "differs",
+            found,
+            f"{train} train, {test} test",
+            "" if same else "results are not comparable with published ones",
+        )
+    ]
+    if any(record.group for record in records):
+        groups = Counter((record.group, record.split) for record in records)
+        names = sorted({group for group, _ in groups})
+        text = ", ".join(f"{group} {groups[group, 'train']}/{groups[group, 'test']}" for group in names)
+        wanted = "SP 583/146, FS 350/88" if name == "finefs" else "200/50 each"
+        fits = {"finefs": {"SP": (583, 146), "FS": (350, 88)}}.get(
+            name, dict.fromkeys(rhythmic_gymnastics.APPARATUS, (200, 50))
+        )
+        same = {group: (groups[group, "train"], groups[group, "test"]) for group in names} == fits
+        rows.append(("records by class", "ok" if same else "differs", text, wanted, ""))
+    return rows
+
+
+def _videos(
+    name: str, root: Path, records: list[Record], probes: int | None, progress: Callable[[int, int], None] | None
+) -> list[tuple]:
+    """Videos in the official layout: how many are there, and whether those looked at are readable and long enough."""
+    what = "sequences" if all(_is_sequence(record) for record in records) else "videos"
+    needs: dict[str, Record] = {}  # the record of each path that needs most frames
+    for record in records:
+        if record.path not in needs or record.end > needs[record.path].end:
+            needs[record.path] = record
+    places = {path: place for path, record in needs.items() if (place := _place(root, record))}
+    there, absent = sorted(places), sorted(set(needs) - set(places))
+    state = "ok" if not absent else "missing"
+    remedy = f"without them twins are filmed; missing: {listed(absent)}" if absent else ""
+    rows = [(what, state, f"{len(there)} of {len(needs)}", f"{len(needs)}, as {next(iter(needs))}", remedy)]
+    if name == "finefs" and there:
+        skeletons = [path.replace("video", "skeleton").removesuffix(".mp4") + ".npz" for path in there]
+        count = sum(
+            os.path.isfile(places[path].parents[1] / Path(s).parent.name / Path(s).name)
+            for path, s in zip(there, skeletons, strict=True)
+        )
+        rows.append(("skeletons", "ok" if count == len(there) else "warning", f"{count} of {len(there)}", "", "unused"))
+    chosen = there
+    if probes is not None and what == "videos" and len(chosen) > probes:
+        chosen = [chosen[i] for i in np.linspace(0, len(chosen) - 1, probes).round().astype(int)]
+    if not chosen:
+        return rows
+    faults = []
+    for done, path in enumerate(chosen, 1):
+        if fault := _fault(name, root, needs[path], decode=probes is None):
+            faults.append(fault)
+        if progress:
+            progress(done, len(chosen))
+    how = "read" if what == "sequences" else "decoded" if probes is None else "opened"
+    found = f"{len(chosen) - len(faults)} " + ("(--all decodes them)" if how == "opened" else "whole")
+    named = "; ".join(faults[:NAMED]) + " ..." * (len(faults) > NAMED)
+    return [*rows, (f"{what} {how}", "differs" if faults else "ok", found, f"{len(chosen)}", named)]
+
+
+def _is_sequence(record: Record) -> bool:
+    return record.dataset == "folder" and record.path.lower().endswith(SEQUENCES)
+
+
+def _place(root: Path, record: Record) -> Path | None:
+    """Where a record's frames are; None where they are not there."""
+    try:
+        return record_path(root, record)
+    except VideoError:
+        return None
+
+
+def _fault(name: str, root: Path, record: Record, decode: bool) -> str:
+    """What is wrong with a video or sequence, "" for nothing; with `decode`, every frame is."""
+    try:
+        place = checked_path(root, record)
+        if _is_sequence(record):
+            read_sequence(place)
+            return ""
+        found = count_decoded(place) if decode else 0
+        if name == "mtl-aqa" and place.is_dir():  # files are numbered as FFmpeg counts, and need not be whole
+            found = max(frame_files(place))
+        found = found or probe(place).frames
+    except (ValueError, OSError, ImportError) as error:
+        return str(error)
+    needed = record.frames if name in ("finediving",) else record.end
+    if name in ("rg", "finefs"):  # whole seconds, or the last element alone: what they say is not exact
+        needed = min(needed, record.frames) - 10 * round(record.rate)
+    fault = f"{place.name}: {found} frames, record {record.key} needs {needed}: copy or download it anew"
+    return fault if found < needed else ""
+
+
+def _short(name: str, records: list[Record]) -> list[tuple]:
+    """Clips shorter than what is sampled of them; sequences of any length are resampled."""
+    window = SAMPLED[name]
+    if all(_is_sequence(record) for record in records):
+        return []
+    short = sum(record.frames < window for record in records)
+    how = {"mtl-aqa": "frames before the start are read too", "finediving": "some frames are read twice"}
+    remedy = how.get(name, "some frames are read twice") if short else ""
+    state = "warning" if short else "ok"
+    return [(f"clips shorter than the {window} sampled frames", state, f"{short} of {len(records)}", "", remedy)]
+
+
+def _overlap(root: Path, records: list[Record]) -> list[tuple]:
+    """Dives that stand in both diving sets, and leak from the training part of one into the test part of the other."""
+    sets = {}
+    for name in ("mtl-aqa", "finediving"):
+        try:
+            own = records[0].dataset == name
+            sets[name] = records if own else load_records(name, root)
+        except AnnotationError:
+            return [("overlap of MTL-AQA and FineDiving", "ok", f"{name} is not here", "", "")]
+    pairs = shared_dives(sets["mtl-aqa"], sets["finediving"])
+    ways = Counter((a.split, b.split) for a, b in pairs)
+    rows = [
+        (
+            "dives in both MTL-AQA and FineDiving",
+            "warning" if pairs else "ok",
+            str(len(pairs)),
+            "1369",
+            "never pretrain on the one and test on the other with them in" if pairs else "",
+        )
+    ]
+    leaks = (
+        ("MTL-AQA test dives in FineDiving's train part", ("test", "train"), 268),
+        ("FineDiving test dives in MTL-AQA's train part", ("train", "test"), 249),
+    )
+    for item, way, known in leaks:
+        count = ways[way]
+        rows.append((item, "warning" if count else "ok", str(count), str(known), "leave them out" if count else ""))
+    return rows
+
+
+def _finediving(root: Path, records: list[Record]) -> list[tuple]:
+    """Which edition of the fine-grained annotation is there, and where its fields do not agree with each other."""
+    folder = next(f for place in PLACES["finediving"] if ((f := root / place) / finediving.ANNOTATIONS).is_file())
+    fine = read_pickle(folder / finediving.ANNOTATIONS, finediving.SOURCE)
+    coarse = folder / finediving.COARSE
+    spans = read_pickle(coarse, finediving.SOURCE) if coarse.is_file() else {}
+    with (folder / finediving.ANNOTATIONS).open("rb") as content:
+        digest = hashlib.file_digest(content, "sha256").hexdigest()
+    published = digest == SUMS["finediving"][finediving.ANNOTATIONS]
+    edition = "the corrected edition" if published else "another edition than the corrected one"
+    rows = [
+        (
+            "edition of the annotation",
+            "ok" if published else "differs",
+            edition,
+            "the corrected edition",
+            "" if published else f"two editions go round; the corrected one is at {finediving.SOURCE}",
+        )
+    ]
+    length = sum(spans[k]["end_frame"] - spans[k]["start_frame"] + 1 != len(fine[k][4]) for k in fine if k in spans)
+    state = "differs" if length else "ok"
+    rows.append(("dives with other labels than frames", state, str(length), "0", "use one edition" if length else ""))
+    # the field holds the last frame before each change
+    steps = [k for k, entry in fine.items() if not np.array_equal(entry[3], np.flatnonzero(np.diff(entry[4])))]
+    found = f"{len(steps)} of {len(fine)}"
+    remedy = "the frame labels decide, the field is not read" if steps else ""
+    rows.append(("transitions other than the labels'", "warning" if steps else "ok", found, "", remedy))
+    if (folder / NAMED_TYPES).is_file():
+        other = read_pickle(folder / NAMED_TYPES, finediving.SOURCE)
+        fields = ("action_type", "dive_score", "difficulty", "steps_transit_frames", "frames_labels")
+        different = Counter(
+            field
+            for key in fine
+            if key in other
+            for field, mine in zip(fields, fine[key], strict=True)
+            if not np.array_equal(mine, other[key].get(field))
+        )
+        different["keys"] += len(set(fine) ^ set(other))
+        found = ", ".join(f"{field} of {count}" for field, count in different.items() if count) or "no difference"
+        state = "ok" if found == "no difference" else "differs"
+        remedy = "" if state == "ok" else "the two files are of different editions: take both from one source"
+        rows.append((f"{NAMED_TYPES} beside it", state, found, "no difference", remedy))
+    return rows + _overlap(root, records)
+
+
+def _rg(root: Path, records: list[Record]) -> list[tuple]:
+    """The numbers of each apparatus without gaps, but for the one that the published list has."""
+    rows = []
+    for apparatus in rhythmic_gymnastics.APPARATUS:
+        numbers = {int(record.key.partition("_")[2]) for record in records if record.group == apparatus}
+        gaps = sorted(set(range(1, max(numbers, default=0) + 1)) - numbers)
+        state = "warning" if gaps else "ok"
+        found = f"{len(numbers)} up to {max(numbers, default=0)}" + (f", no {gaps[0]}" if gaps else "")
+        known = "250 up to 251, no 134" if apparatus == "Ball" else "250 up to 250"
+        remedy = "do not count videos up: read their names" if gaps else ""
+        rows.append((f"numbers of {apparatus}", state, found, known, remedy))
+    return rows
+
+
+def _finefs(root: Path, records: list[Record]) -> list[tuple]:
+    """The split, which is nobody's, and sums that do not come out."""
+    rows = [
+        (
+            "split",
+            "warning",
+            "drawn: random, seed 42",
+            "no list is published",
+            f"say which rule you use: {', '.join(finefs.SPLIT_RULES)}",
+        )
+    ]
+    total = sum(abs(r.mark("tes") + r.mark("pcs") + r.mark("deductions") - r.score) > 0.02 for r in records)
+    rows.append(
+        (
+            "totals other than TES + PCS + deductions",
+            "warning" if total else "ok",
+            str(total),
+            "0",
+            "the total is read as it stands" if total else "",
+        )
+    )
+    tes = sum(abs(sum(e.base + e.goe for e in r.elements) - r.mark("tes")) > 0.06 for r in records)
+    rows.append(
+        (
+            "TES other than the sum of its elements",
+            "warning" if tes else "ok",
+            str(tes),
+            "0",
+            "TES is read as it stands" if tes else "",
+        )
+    )
+    wanted = {"SP": 7, "FS": 12}
+    odd = sum(len(r.elements) != wanted[r.group] for r in records)
+    rows.append(("programs without 7 or 12 elements", "warning" if odd else "ok", str(odd), "0", ""))
+    return rows
+
+
+def _folder(root: Path, records: list[Record]) -> list[tuple]:
+    """Own videos: whether they can be learned, and rows that show the same frames."""
+    unlabeled = sum(record.split == "train" and record.score != record.score for record in records)
+    train = sum(record.split == "train" for record in records)
+    rows = [("training records with a score", "ok", f"{train - unlabeled} of {train}", "", "")]
+    try:
+        check_learnable(root / NAME, records)
+        rows.append(("kinds, groups and scores", "ok", "can be learned", "", ""))
+    except ValueError as error:
+        fault, _, remedy = str(error).rpartition(": ")
+        rows.append(("kinds, groups and scores", "differs", fault, "", remedy))
+    rows += [
+        _repeated("rows with frames of the other part", leaks(root, records), "leave one of each pair out"),
+        _repeated("rows with frames of another score", scored_twice(root, records), "give raters' mean in one row"),
+    ]
+    if others := [FOLDERS[name] for name in FOLDERS if holds(name, root) and (root / FOLDERS[name]).is_dir()]:
+        rows.append(("datasets beside it", "warning", ", ".join(others), "", f"a run uses {NAME} alone: move one away"))
+    return rows
+
+
+def _repeated(item: str, pairs: list[Pair], remedy: str) -> tuple:
+    def row(record: Record) -> str:
+        score = "no score" if record.score != record.score else f"{record.score:g}"
+        return f"{record.key} ({record.split}, {score}, {record.path} [{record.start}, {record.end}))"
+
+    named = "; ".join(f"{row(a)} and {row(b)}" for a, b in pairs[:NAMED]) + " ..." * (len(pairs) > NAMED)
+    return item, "warning" if pairs else "ok", f"{len(pairs)}", "", f"{remedy}: {named}" if pairs else ""
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    """Print the findings about the datasets in a folder; 1 where something is missing or differs."""
+    parser = argparse.ArgumentParser(prog="sapnet_core.datasets.validate", description=__doc__.splitlines()[0])
+    parser.add_argument("folder", type=Path, help="holds MTL-AQA, FineDiving, RG, FineFS or records.csv")
+    parser.add_argument("names", nargs="*", metavar="name", help=f"of {', '.join(READERS)}; those found by default")
+    parser.add_argument("--all", action="store_true", help="decode every frame, instead of opening eight videos")
+    options = parser.parse_args(arguments)
+    if not os.path.isdir(options.folder):
+        found = found_at(options.folder)
+        parser.error(printable(f"{options.folder} is no folder{found and f', but {found}'}"))
+    unknown = next((name for name in options.names if name not in READERS), None)
+    if unknown:
+        parser.error(f"dataset {unknown!r} is unknown: choose of {', '.join(READERS)}")
+    folder = options.folder.resolve()
+    names = options.names or [name for name in READERS if _present(name, folder)]
+    if not names:
+        parser.error(printable(unknown_folder(folder)))
+    faults = unused(folder)
+    faults += [
+        f"lies within {name}, of which it is but a part: give {above}"
+        for name in names
+        if name != "folder" and holds(name, folder) and (above := too_deep(name, folder))
+    ]
+    for fault in faults:
+        print(printable(f"differs {folder}: {fault}"))
+    bad = bool(faults)
+    for name in names:
+        bar = progress_bar(name, disable=None) if options.all else None  # drawn on a terminal alone
+        table = check_dataset(name, folder, None if options.all else 8, bar)
+        bad = bad or table.state.isin(["missing", "differs"]).any()
+        print(f"{name}")
+        for row in table.itertuples():
+            expected = f" (expected {row.expected})" if row.expected and row.state != "ok" else ""
+            line = f"{row.state:8}{row.item}: {row.found}{expected}" + (f" -> {row.remedy}" if row.remedy else "")
+            print("  " + printable(line))
+    return int(bad)
+
+
+def _present(name: str, root: Path) -> bool:
+    return any(state != "missing" and found != "not there" for _, state, found, _, _ in _files(name, root))
+
+
+if __name__ == "__main__":
+    sys.exit(main())

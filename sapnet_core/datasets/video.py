@@ -1,0 +1,330 @@
+"""Frames of a video file or of a folder of images, exact to the frame.
+
+Frames are counted from 0 in the order in which they are shown, whatever the container says of rate and length. Files
+are decoded by PyAV, which brings its own FFmpeg: torchcodec is no quicker here and needs the system's FFmpeg. A file
+that cannot be read as it stands is refused by name; no broken frame is skipped or replaced. Two things cannot be seen:
+a frame that is missing inside of a container that does not count its frames (MPEG streams, AVI, FLV, ASF; MP4 and
+Matroska do), and changed pixels where the codec has no check of its own (GIF, VP8, VP9).
+
+A frame folder may come from anywhere, too: its images are regular files, and a link among them may lead to a file below
+the folder that holds the frame folder, and nowhere else.
+"""
+
+import itertools
+import os
+import re
+import warnings
+from collections.abc import Iterator, Sequence
+from pathlib import Path
+from typing import NamedTuple
+
+import numpy as np
+import torch
+import torch.nn.functional as F
+from PIL import Image, ImageOps
+from torch import Tensor
+
+from sapnet_core.datasets.decoding import (
+    ANEW,
+    ENCODE,
+    MAX_FRAMES,
+    NEAREST,
+    LostFrame,
+    VideoError,
+    check_area,
+    decoded,
+    display,
+    frame_table,
+    is_folder,
+    opened,
+    picked,
+    reason,
+)
+
+__all__ = ["VideoError", "VideoInfo", "at_times", "count_decoded", "frame_files", "frame_times", "probe", "read_frames"]
+
+IMAGES = (".jpg", ".jpeg", ".png", ".bmp", ".webp")
+FORMATS = ("JPEG", "PNG", "BMP", "WEBP")  # as Pillow names them
+RATE = 25.0  # frames a second of a folder, which does not say
+MAX_BYTES = 16 * 2**30  # of the frames one call returns
+CHUNK = 2**20  # pixels that are resized at once
+LARGEST = 10**9  # number of an image
+
+warnings.filterwarnings("ignore", module=r"PIL\.")  # of what is refused here anyway, or odd and harmless
+
+
+class VideoInfo(NamedTuple):
+    """Number of frames (counted, not claimed), mean frames a second, and the picture as shown, in pixels."""
+
+    frames: int
+    rate: float
+    width: int
+    height: int
+
+
+def probe(path: Path | str) -> VideoInfo:
+    """Length, rate and size of a video file or frame folder.
+
+    Frames are counted in the packets where the container times each (MP4, Matroska), else by decoding; `count_decoded`
+    decodes them all.
+
+    Raises:
+        VideoError: no such file, no video in it, no frame, or cut short.
+        ImportError: a video file, and PyAV is not installed.
+    """
+    path = Path(path)
+    if is_folder(path):
+        files = frame_files(path)
+        height, width = _image(next(iter(files.values()))).shape[:2]
+        return VideoInfo(len(files), RATE, width, height)
+    table = frame_table(path)
+    with opened(path) as (container, stream):
+        rate = float(stream.average_rate or stream.guessed_rate or RATE)
+        frames = decoded(path, container, stream, table)
+        first = next(frames, None)
+        if first is None:
+            raise VideoError(f"{path}: has no frames: {ANEW}")
+        turned = display(first)[0]
+        width, height = (first.height, first.width) if turned else (first.width, first.height)
+        return VideoInfo(len(table.stamps) if table else 1 + sum(1 for _ in frames), rate, width, height)
+
+
+def count_decoded(path: Path | str) -> int:
+    """The number of frames of a video file or frame folder, each of them decoded; one frame at a time is in memory.
+
+    Raises:
+        VideoError: the first frame that cannot be decoded, or has another size than those before it, is named; or the
+            file or folder is refused as by `probe`.
+        ImportError: a video file, and PyAV is not installed.
+    """
+    path, count, whole = Path(path), 0, None
+    if is_folder(path):
+        for file in frame_files(path).values():
+            whole = _same_size(path, count, _image(file).shape[1::-1], whole)
+            count += 1
+        return count
+    table = frame_table(path)
+    with opened(path) as (container, stream):
+        for frame in decoded(path, container, stream, table):
+            whole = _same_size(path, count, (frame.width, frame.height), whole)
+            count += 1
+    if not count:
+        raise VideoError(f"{path}: has no frames: {ANEW}")
+    return count
+
+
+def read_frames(
+    path: Path | str,
+    index: Tensor | Sequence[int],
+    *,
+    size: int | None = None,
+    clamp: bool = False,
+    numbered: bool = False,
+) -> Tensor:
+    """Frames of a video file or frame folder, (T, 3, H, W) uint8 RGB, turned upright where the file says so.
+
+    Args:
+        index: (T,) frames counted from 0 in the order shown; any order, repeats allowed.
+        size: shorter side of the frames returned, at most: larger ones are resized while they are decoded (bilinear
+            and antialiased, `actors.resize_video` to within one level), so that only small ones are held.
+        clamp: take the first or last frame for an index beyond the ends; otherwise that is an error.
+        numbered: of a folder, frame i is the file numbered i + 1, as FFmpeg counts, and not the (i + 1)-th file.
+
+    Pixels are returned as stored: an aspect ratio of the pixels other than 1 is not undone.
+
+    Raises:
+        VideoError: the file is missing, torn or no video; a frame asked for is absent or cannot be decoded; the
+            picture changes its size on the way; or a limit of this module is passed.
+        ImportError: a video file, and PyAV is not installed.
+    """
+    path, index = Path(path), torch.as_tensor(index)
+    if index.dim() != 1 or not len(index) or index.is_floating_point() or index.is_complex():
+        raise ValueError(f"index has shape {tuple(index.shape)} and type {index.dtype}: give whole numbers (T,), T > 0")
+    if size is not None and size < 1:
+        raise ValueError(f"size={size}: give the shorter side in pixels, at least 1")
+    index = index.long().tolist()
+    if is_folder(path):
+        return _read_folder(path, index, size, clamp, numbered)
+    table = frame_table(path)
+    count = len(table.stamps) if table else probe(path).frames if clamp else None
+    index = _within(path, index, count, clamp)
+    try:
+        return _filled(path, index, size, picked(path, sorted(set(index)), table, seek=True))
+    except LostFrame:  # a jump did not lead where it should: count from the beginning
+        return _filled(path, index, size, picked(path, sorted(set(index)), table, seek=False))
+
+
+def frame_times(path: Path | str) -> Tensor:
+    """When each frame of a video file or folder is first shown, (N,) float64 seconds from the first frame on.
+
+    Where a frame has no time of its own, or one before that of the frame before it (recordings that were joined), it is
+    shown one frame of the mean rate later. Raises as `probe`.
+    """
+    path = Path(path)
+    if is_folder(path):
+        return torch.arange(len(frame_files(path)), dtype=torch.float64) / RATE
+    table = frame_table(path)
+    with opened(path) as (container, stream):
+        base, step = stream.time_base, 1 / (stream.average_rate or stream.guessed_rate or RATE)
+        stamps = table.stamps if table else [frame.pts for frame in decoded(path, container, stream)]
+    if not stamps:
+        raise VideoError(f"{path}: has no frames: {ANEW}")
+    times = [0.0]
+    for before, stamp in itertools.pairwise(stamps):
+        known = before is not None and stamp is not None and stamp >= before
+        times.append(times[-1] + float((stamp - before) * base if known else step))
+    return torch.tensor(times, dtype=torch.float64)
+
+
+def at_times(
+    path: Path | str, seconds: Tensor | Sequence[float], *, size: int | None = None, clamp: bool = False
+) -> Tensor:
+    """The frames shown at `seconds` (T,) after the first one, as `read_frames` returns them; right for any frame rate.
+
+    A frame is shown until the next one is; the last one as long as the one before it. Times are compared to the
+    millisecond, to which Matroska rounds.
+    """
+    times = frame_times(path)
+    seconds = torch.as_tensor(seconds, dtype=torch.float64)
+    index = torch.searchsorted(times, seconds + 1e-3, right=True) - 1
+    last = float(times[-1] - times[-2]) if len(times) > 1 else 1 / RATE
+    index = torch.where(seconds + 1e-3 < times[-1] + last, index, len(times))
+    return read_frames(path, index, size=size, clamp=clamp)
+
+
+def frame_files(folder: Path | str) -> dict[int, Path]:
+    """The images of a folder by number, ascending: the last digits of the name, as in "00489.jpg" or "frame_12.png".
+
+    Where no name has digits they are numbered from 1 in the order of their names. Hidden and other files are ignored.
+
+    Raises:
+        VideoError: no images; a number twice or too large, or a name without number among numbered ones; or an image
+            is no regular file, or a link that leads out of the folder above.
+    """
+    folder = Path(folder)
+    try:
+        with os.scandir(folder) as entries:
+            images = {e.name: e for e in entries if e.name.lower().endswith(IMAGES) and not e.name.startswith(".")}
+    except (OSError, ValueError) as error:
+        raise VideoError(f"{folder}: cannot be opened ({reason(error)}): check its name and permissions") from None
+    if not images:
+        raise VideoError(f"{folder}: holds no frames ({', '.join(IMAGES)}): extract them, see the table of datasets")
+    if len(images) > MAX_FRAMES:
+        raise VideoError(f"{folder}: {len(images)} images, the limit is {MAX_FRAMES}: split the video")
+    names = sorted(images)
+    for name in names:
+        _check_image(folder, images[name])
+    digits = {name: re.findall(r"[0-9]+", name.rpartition(".")[0]) for name in names}
+    if not any(digits.values()):
+        return {number: folder / name for number, name in enumerate(names, 1)}
+    files: dict[int, Path] = {}
+    for name in names:
+        number = int(digits[name][-1]) if digits[name] else None
+        if number is None or number in files or number > LARGEST:
+            fault = "has no number" if number is None else f"has a number above {LARGEST}"
+            fault = f"has the number of {files[number].name}" if number in files else fault
+            raise VideoError(f"{folder / name}: {fault}: keep one numbered image for each frame")
+        files[number] = folder / name
+    return dict(sorted(files.items()))
+
+
+def _check_image(folder: Path, entry: os.DirEntry) -> None:
+    """That an image is a regular file, and no link that leads out of the folder that holds the frame folder."""
+    if entry.is_symlink():
+        above = folder.resolve().parent
+        try:
+            inside, there = Path(entry.path).resolve().is_relative_to(above), entry.is_file()
+        except (OSError, RuntimeError):  # links in a circle
+            inside, there = True, False
+        if not inside:
+            raise VideoError(f"{folder / entry.name}: is a link that leads out of {above}: put the image there itself")
+        if not there:
+            raise VideoError(f"{folder / entry.name}: is a link that leads to no image: extract the frames anew")
+    elif not entry.is_file(follow_symlinks=False):
+        fault = "is a folder, a pipe, a device or a socket, and no image"
+        raise VideoError(f"{folder / entry.name}: {fault}: take it out of the data")
+
+
+def _within(path: Path, index: list[int], count: int | None, clamp: bool) -> list[int]:
+    """The index as it can be read of `count` frames; of an unknown count its end is found while decoding."""
+    if clamp:
+        return [min(max(i, 0), count - 1) for i in index]
+    wrong = min(index) if min(index) < 0 else max(index)
+    if wrong < 0 or (count is not None and wrong >= count):
+        has = "" if count is None else f" of {count}"
+        raise VideoError(f"{path}: frame {wrong}{has} asked: {NEAREST}")
+    return index
+
+
+def _filled(path: Path, index: list[int], size: int | None, frames: Iterator[tuple[int, np.ndarray]]) -> Tensor:
+    """Put frames (number, (H, W, 3)) where `index` asks for them, resized in chunks; (T, 3, h, w)."""
+    places: dict[int, list[int]] = {}
+    for place, number in enumerate(index):
+        places.setdefault(number, []).append(place)
+    out = None
+    while True:
+        first = next(frames, None)
+        if first is None:
+            return out
+        if out is None:
+            whole = height, width = first[1].shape[:2]
+            factor = min(1.0, size / min(whole)) if size else 1.0
+            target = max(1, round(height * factor)), max(1, round(width * factor))
+            if len(index) * 3 * target[0] * target[1] > MAX_BYTES:
+                need = len(index) * 3 * target[0] * target[1] / 2**30
+                raise VideoError(
+                    f"{path}: {len(index)} frames of {target[1]} x {target[0]} pixels are {need:.0f} GiB, "
+                    f"the limit is {MAX_BYTES >> 30}: read fewer, or smaller ones (size=112)"
+                )
+            out = torch.empty(len(index), 3, *target, dtype=torch.uint8)
+        chunk = [first, *itertools.islice(frames, max(1, CHUNK // (height * width)) - 1)]
+        for number, picture in chunk:
+            _same_size(path, number, picture.shape[1::-1], (width, height))
+        pictures = [picture for _, picture in chunk]
+        if target != whole:
+            stacked = torch.from_numpy(np.stack(pictures)).permute(0, 3, 1, 2)  # (n, 3, H, W), colors side by side
+            pictures = F.interpolate(stacked, size=target, mode="bilinear", antialias=True).permute(0, 2, 3, 1).numpy()
+        for (number, _), picture in zip(chunk, pictures, strict=True):
+            for place in places[number]:
+                np.copyto(out[place].numpy(), picture.transpose(2, 0, 1))  # numpy turns pictures quicker than torch
+
+
+def _same_size(path: Path, number: int, size: tuple[int, int], before: tuple[int, int] | None) -> tuple[int, int]:
+    """The (width, height) of a frame, which must be that of the frames before it."""
+    if before not in (None, size):
+        fault = f"frame {number} is {size[0]} x {size[1]} pixels, those before it {before[0]} x {before[1]}"
+        raise VideoError(f"{path}: {fault}: {ENCODE}")
+    return size
+
+
+def _read_folder(folder: Path, index: list[int], size: int | None, clamp: bool, numbered: bool) -> Tensor:
+    files = frame_files(folder)
+    numbers = list(files)
+    if numbered:
+        numbers = range(1, max(files) + 1)
+        index = [min(max(i, min(files) - 1), max(files) - 1) for i in index] if clamp else index
+    index = _within(folder, index, len(numbers), clamp)
+    absent = next((numbers[i] for i in index if numbers[i] not in files), None)
+    if absent is not None:
+        raise VideoError(
+            f"{folder}: frame number {absent} of {len(set(index))} asked is not there; the folder has {len(files)} "
+            f"from {min(files)} to {max(files)}: extract the video's frames anew"
+        )
+    return _filled(folder, index, size, ((i, _image(files[numbers[i]])) for i in sorted(set(index))))
+
+
+def _image(path: Path) -> np.ndarray:
+    """An image as (H, W, 3) uint8 RGB, upright."""
+    try:
+        with Image.open(path, formats=FORMATS) as image:
+            check_area(path, *image.size)
+            if image.getexif().get(0x0112, 1) != 1:  # the camera was held askew
+                image = ImageOps.exif_transpose(image)
+            if image.mode.startswith("I"):  # 16 bits of gray
+                return np.repeat((np.asarray(image) >> 8).astype(np.uint8)[..., None], 3, 2)
+            return np.array(image.convert("RGB"))
+    except VideoError:
+        raise
+    except Exception as error:  # a damaged image can fail in any way that Pillow knows
+        fault = "no image" if isinstance(error, Image.UnidentifiedImageError) else reason(error)
+        raise VideoError(f"{path}: not readable ({fault}): extract or {ANEW}") from error

@@ -1,0 +1,81 @@
+"""The numbers the paper prints, and the arithmetic it states about them.
+
+`experiments/paper.csv` holds all 165 cells of Tables I-VII as printed, one a row: `table,system,column,rho`. Systems
+carry their printed names without citation numbers and footnote marks (S4L and S4AQA have their 4 raised in print).
+Tables IV and V have a supervised half, column "supervised", and a semi-supervised half, columns "10%" and "40%" or
+"20%".
+"""
+
+from functools import cache
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+
+from sapnet_core.experiments.metrics import fisher_mean
+
+__all__ = ["TABLES", "paper_numbers", "paper_table", "paper_arithmetic"]
+
+TABLES = ("I", "II", "III", "IV", "V", "VI", "VII")
+OURS = "SAP-Net (Ours)"
+
+
+@cache
+def _numbers() -> pd.DataFrame:
+    return pd.read_csv(Path(__file__).with_name("paper.csv"))
+
+
+def paper_numbers() -> pd.DataFrame:
+    """All cells as printed: columns table ("I" ... "VII"), system, column, rho; 165 rows in printed order."""
+    return _numbers().copy()
+
+
+def paper_table(number: int | str) -> pd.DataFrame:
+    """One table, systems as rows and columns as printed; NaN where the paper has no such cell.
+
+    Args:
+        number: 1-7 or "I"-"VII".
+
+    Raises:
+        ValueError: no such table.
+    """
+    name = TABLES[number - 1] if isinstance(number, int) and 1 <= number <= len(TABLES) else number
+    if name not in TABLES:
+        raise ValueError(f"table {number!r} is unknown: choose one of {', '.join(TABLES)} or 1-7")
+    cells = _numbers().query("table == @name")
+    table = cells.pivot(index="system", columns="column", values="rho")
+    return table.reindex(index=cells["system"].unique(), columns=cells["column"].unique()).rename_axis(columns=None)
+
+
+def paper_arithmetic() -> pd.DataFrame:
+    """Every average and every "improvement of" in the paper, computed again from the cells it is about (erratum E14).
+
+    Returns: columns statement, printed, arithmetic, fisher, relative, holds. For an average: the arithmetic and the
+    Fisher-z mean. For an improvement: the difference in rho by either mean, and the relative gain of the first.
+    `holds` names the readings that give the printed value at its printed precision, "" where none does.
+    """
+    rows = []
+    classes = paper_table("VI")
+    for system, cells in classes.iterrows():
+        *parts, printed = cells
+        rows.append((f"Table VI: average of {system}", printed, np.mean(parts), fisher_mean(parts), np.nan))
+    skating = paper_table("VII")
+    for program, printed in (("SP", 0.650), ("FS", 0.768)):
+        parts = skating.loc[OURS, [f"{program} PCS", f"{program} TES"]].tolist()
+        rows.append((f"Table VII: average of {OURS}, {program}", printed, np.mean(parts), fisher_mean(parts), np.nan))
+    for cells, other, columns, printed in (
+        (paper_table("IV"), "S4AQA", ["10%"], 0.053),
+        (paper_table("IV"), "S4AQA", ["40%"], 0.055),
+        (classes, "S4AQA", ["Avg"], 0.051),
+        (skating, "GDLT", ["FS PCS", "FS TES"], 0.035),
+    ):
+        ours, theirs = cells.loc[OURS, columns].tolist(), cells.loc[other, columns].tolist()
+        plain = np.mean(ours) - np.mean(theirs)
+        statement = f"improvement over {other}, {' and '.join(columns)}"
+        rows.append((statement, printed, plain, fisher_mean(ours) - fisher_mean(theirs), plain / np.mean(theirs)))
+    readings = ["arithmetic", "fisher", "relative"]
+    table = pd.DataFrame(rows, columns=["statement", "printed", *readings])
+    # half a unit of the last printed digit, and a hair, since a half falls either way
+    near = table[readings].sub(table["printed"], axis=0).abs() <= 0.0005 + 2e-5
+    table["holds"] = [", ".join(name for name in readings if row[name]) for _, row in near.iterrows()]
+    return table

@@ -1,0 +1,177 @@
+"""Taking features: videos are made or read, seen as the branches see them, and go through frozen backbones.
+
+Every shard that is missing is shared out at once among worker processes (on a GPU, threads load ahead of it), the
+longest first; a video that several passes want is made or read once for all of them.
+"""
+
+from collections import deque
+from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor, as_completed
+from concurrent.futures.process import BrokenProcessPool
+from dataclasses import dataclass
+from itertools import islice
+from pathlib import Path
+
+import torch
+from torch import Tensor
+
+from sapnet_core.backbones import registry
+from sapnet_core.backbones.frozen import Clipwise
+from sapnet_core.datasets.clips import SAMPLED, default_reading
+from sapnet_core.datasets.records import Record
+from sapnet_core.features.footage import Clip, DiskFootage, TwinFootage
+from sapnet_core.features.views import OTHER_VIEWS, VIEWS, view_of
+from sapnet_core.runtime.devices import torch_threads
+from sapnet_core.runtime.sealed import write_sealed
+from sapnet_core.runtime.workers import LOST, WorkerPool
+
+__all__ = ["Footage", "Job", "LABELS", "Pass", "TRUTH", "compute_all"]
+
+BATCH = 16  # videos at once on a GPU
+LABELS = 96  # frames to which subaction labels are resampled
+TRUTH = ("subactions", "factors")
+Footage = TwinFootage | DiskFootage
+
+
+@dataclass(frozen=True)
+class Pass:
+    """What is taken of videos; fields as the arguments of `features.video_features`.
+
+    Raises:
+        ValueError: no records, several datasets, a key twice, or an unknown view.
+    """
+
+    records: tuple[Record, ...]
+    footage: Footage
+    reading: str | None = None
+    views: tuple[str, ...] = VIEWS
+    backbone: str = "i3d"
+
+    def __post_init__(self):
+        datasets, keys = {r.dataset for r in self.records}, {r.key for r in self.records}
+        if len(datasets) != 1 or len(keys) != len(self.records):
+            many = f"{len(self.records)} records of {sorted(datasets)}"
+            raise ValueError(f"{many}: give records of one dataset, each key once")
+        if not self.views or not set(self.views) <= {*VIEWS, *OTHER_VIEWS}:
+            raise ValueError(f"views {self.views}: choose among {', '.join((*VIEWS, *OTHER_VIEWS))}")
+        object.__setattr__(self, "reading", self.reading or default_reading(self.records[0].dataset))
+
+
+@dataclass(frozen=True)
+class Job:
+    """One shard, a file to read or to compute: a pass over its records. Jobs of equal `videos` want the same videos."""
+
+    path: Path
+    of: Pass
+    device: str
+    videos: str
+
+
+def compute_all(missing: list[Job], jobs: int) -> Iterator[list[Job]]:
+    """Compute shards, those of the same videos together, and yield each group when its files are written.
+
+    Args:
+        missing: any shards, of one device.
+        jobs: processes on a CPU; threads that load videos for a GPU, which this process uses.
+
+    Raises:
+        RuntimeError: a process was killed.
+    """
+    todo = _grouped(missing)
+    cpu = not todo or torch.device(todo[0][0].device).type == "cpu"
+    if jobs > 1 and len(todo) > 1 and cpu:
+        try:
+            with WorkerPool(min(jobs, len(todo)), 1) as pool:
+                for future in as_completed([pool.submit(_compute, group) for group in todo]):
+                    yield future.result()
+        except BrokenProcessPool as error:
+            raise RuntimeError(f"a worker process that computed features was killed: {LOST}") from error
+        return
+    with torch_threads(1):  # as in a worker: the same bits for any number of jobs
+        yield from map(_compute, todo) if cpu else _compute_ahead(todo, jobs, 2 * BATCH)
+
+
+def _compute_ahead(todo: list[list[Job]], jobs: int, ahead: int) -> Iterator[list[Job]]:
+    """As `_compute` one by one, while threads load the next `ahead` videos: so many, and no more, wait in memory."""
+    with ThreadPoolExecutor(jobs) as pool:
+
+        def loaded() -> Iterator[Clip | str]:
+            waiting = deque()
+            for first, *_ in todo:
+                for record in first.of.records:
+                    waiting.append(pool.submit(_load, first, record))
+                    if len(waiting) > ahead:
+                        yield waiting.popleft().result()
+            while waiting:
+                yield waiting.popleft().result()
+
+        clips = loaded()
+        try:
+            for group in todo:
+                yield _compute(group, clips)
+        finally:
+            pool.shutdown(cancel_futures=True)
+
+
+def _grouped(jobs: list[Job]) -> list[list[Job]]:
+    """Jobs that want the same videos together; the groups that take longest first."""
+    groups: dict[str, list[Job]] = {}
+    for job in jobs:
+        groups.setdefault(job.videos, []).append(job)
+
+    def cost(group: list[Job]) -> int:
+        records = group[0].of.records
+        return SAMPLED[records[0].dataset] * len(records) * sum(len(job.of.views) for job in group)
+
+    return sorted(groups.values(), key=cost, reverse=True)
+
+
+def _load(job: Job, record: Record) -> Clip | str:
+    """The clip of a record, or why it cannot be read, where that does not stop the run."""
+    try:
+        return job.of.footage.load(record, job.device)
+    except (OSError, ValueError) as error:
+        if not job.of.footage.skip:
+            raise
+        return str(error)
+
+
+def _features(net: Clipwise, videos: list[Tensor], reading: str) -> Tensor:
+    """Features (B, S, C) of videos (T, 3, H, W); those of one shape go together."""
+    if len({video.shape for video in videos}) > 1:
+        return torch.cat([_features(net, [video], reading) for video in videos])
+    steps = net.features(torch.stack(videos), reading).cpu()
+    return steps.unflatten(1, (-1, 2)).mean(2) if reading == "segments" else steps  # a segment is one step
+
+
+def _compute(group: list[Job], loaded: Iterator[Clip | str] | None = None) -> list[Job]:
+    """Make or read the videos of a group (or take them from `loaded`), take what every job wants, write its file."""
+    first, bad, truth = group[0], {}, {name: [] for name in TRUTH}
+    nets = [registry.load_backbone(job.of.backbone, job.device) for job in group]
+    loaded = loaded or (_load(first, record) for record in first.of.records)
+    out: list[dict[str, list[Tensor]]] = [{view: [] for view in job.of.views} for job in group]
+    batch, wanted = BATCH if nets[0].device.type == "cuda" else 1, {view for job in group for view in job.of.views}
+    for start in range(0, len(first.of.records), batch):
+        some = first.of.records[start : start + batch]
+        given = dict(zip([record.key for record in some], islice(loaded, len(some)), strict=True))
+        bad |= {key: clip for key, clip in given.items() if isinstance(clip, str)}
+        clips = [clip for clip in given.values() if not isinstance(clip, str)]
+        if not clips:
+            continue
+        kept = [record for record in some if record.key not in bad]
+        for view in (*VIEWS, *OTHER_VIEWS):
+            if view not in wanted:
+                continue
+            videos = [view_of(*one, view, first.of.footage.size) for one in zip(clips, kept, strict=True)]
+            for job, net, own in zip(group, nets, out, strict=True):
+                if view in own:
+                    own[view].append(_features(net, videos, job.of.reading))
+        labels = torch.stack([clip.subactions for clip in clips]).cpu()  # (B, T)
+        index = torch.linspace(0, labels.shape[1] - 1, LABELS).round().long()
+        truth["subactions"].append(labels[:, index].to(torch.int8))
+        truth["factors"].append(torch.stack([clip.factors for clip in clips]).float().cpu())
+    keys = [r.key for r in first.of.records if r.key not in bad]
+    for job, own in zip(group, out, strict=True):
+        tensors = {name: torch.cat(parts) for name, parts in (own | truth).items() if parts}
+        write_sealed(job.path, tensors, {"keys": keys, "skipped": bad})
+    return group

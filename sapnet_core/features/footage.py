@@ -1,0 +1,178 @@
+"""Where the frames of a record come from: its simulated twin, or the video on disk.
+
+Both give the same thing, a `Clip`: the frames a network shall see, the actor's box in each, and what is known of the
+subactions. From there on, crops and features take one way, whatever the source.
+"""
+
+import hashlib
+import json
+import re
+from dataclasses import dataclass, replace
+from functools import cache
+from pathlib import Path
+from typing import NamedTuple
+
+import torch
+from torch import Tensor
+
+from sapnet_core.datasets.clips import SEGMENTS, sample_frames
+from sapnet_core.datasets.disk_layout import checked_path, probe_record, read_record
+from sapnet_core.datasets.records import Record
+from sapnet_core.datasets.video import VideoError
+from sapnet_core.detection.crops import resize_video
+from sapnet_core.runtime import environment
+from sapnet_core.simulator import simulate, sport_of
+from sapnet_core.simulator.settings import SimSettings, settings_for
+
+__all__ = ["BOXES", "Clip", "DiskFootage", "TwinFootage", "seen_by_student", "simulator_digest"]
+
+BOXES = ("true", "detected", "whole")
+EVERY = 4  # frames from one detection to the next; boxes between are interpolated
+SIDE = 256  # the shorter side that videos on disk are decoded at, in pixels; crops are cut from there
+SEEN_IN = re.compile(r"from sapnet_core\.(simulator\.[\w.]+) import")
+
+
+class Clip(NamedTuple):
+    """The sampled frames of one video: `video` (T, 3, H, W) uint8, the actor's `boxes` (T, 4) xyxy in its pixels,
+    `subactions` (T,) int64 and the simulator's quality `factors` (F,), F = 0 for videos from disk."""
+
+    video: Tensor
+    boxes: Tensor
+    subactions: Tensor
+    factors: Tensor
+
+
+@cache
+def simulator_digest(dataset: str) -> str:
+    """Hash of the source that turns a dataset's records into frames and crops: its change asks for new videos."""
+    package, names = Path(__file__).parent.parent, ["simulator.render", sport_of(dataset).__name__.partition(".")[2]]
+    files = [package / name for name in ("simulator/__init__.py", "detection/crops.py", "datasets/clips.py")]
+    for name in names:  # the sport's module and whatever of the simulator it imports
+        files.append(package / f"{name.replace('.', '/')}.py")
+        found = dict.fromkeys(SEEN_IN.findall(files[-1].read_text(encoding="utf-8")))
+        names += [name for name in found if name not in names]
+    return hashlib.sha256(b"\0".join(file.read_bytes() for file in sorted(files))).hexdigest()[:16]
+
+
+@cache
+def _detector(device: str):
+    from sapnet_core.detection.detector import load_detector
+
+    return load_detector(environment.detector() or "shipped", device=device)
+
+
+def _whole(video: Tensor) -> Tensor:
+    """Boxes (T, 4) around the whole picture of (T, 3, H, W)."""
+    height, width = video.shape[2:]
+    return torch.tensor([0.0, 0, width, height]).expand(len(video), 4)
+
+
+def _boxes(video: Tensor, kind: str, device: str) -> Tensor:
+    from sapnet_core.detection.tracking import actor_boxes
+
+    return actor_boxes(video, _detector(device), every=EVERY)[0] if kind == "detected" else _whole(video)
+
+
+@dataclass(frozen=True)
+class TwinFootage:
+    """Simulated twins.
+
+    Attributes:
+        seed: of the twins (not of a trial).
+        size: height and width of the frames, in pixels.
+        settings: of the simulator; the dataset's calibrated ones if None.
+        boxes: "true" (the simulator's), "detected", or "whole" (the whole picture, no crop).
+    """
+
+    seed: int = 0
+    size: int = 112
+    settings: SimSettings | None = None
+    boxes: str = "true"
+    skip = False
+
+    def digest(self, dataset: str, device: str) -> list:
+        """All that the frames and boxes of a dataset depend on, its records apart."""
+        settings = (self.settings or settings_for(dataset)).digest()
+        found = [_detector(device).digest, EVERY] if self.boxes == "detected" else []
+        return ["twin", self.seed, self.size, settings, self.boxes, simulator_digest(dataset), *found]
+
+    def stamp(self, record: Record) -> str:
+        """Nothing on disk stands behind a twin."""
+        return ""
+
+    def load(self, record: Record, device: str = "cpu") -> Clip:
+        """The twin of a record."""
+        twin = simulate(record, seed=self.seed, size=self.size, settings=self.settings, device=device)
+        boxes = twin.boxes if self.boxes == "true" else _boxes(twin.video, self.boxes, device)
+        return Clip(twin.video, boxes, twin.subactions, twin.factors)
+
+
+@dataclass(frozen=True)
+class DiskFootage:
+    """Videos on disk, in a dataset's official layout or in a folder of one's own.
+
+    Attributes:
+        root: the folder that holds the dataset's folder, or the one that records' paths count from.
+        size: the shorter side of the frames a network sees, in pixels; their shape stays.
+        boxes: "detected" or "whole".
+        skip: leave out a video that cannot be read, instead of stopping at it.
+    """
+
+    root: Path
+    size: int = 112
+    boxes: str = "detected"
+    skip: bool = False
+
+    def digest(self, dataset: str, device: str) -> list:
+        """All that the frames and boxes depend on, records and their files apart."""
+        package = Path(__file__).parent.parent
+        files = [
+            Path(__file__),
+            *(package / "datasets" / f"{name}.py" for name in ("disk_layout", "video", "decoding", "clips")),
+        ]
+        code = hashlib.sha256(b"\0".join(file.read_bytes() for file in files)).hexdigest()[:16]
+        return ["disk", self.size, self.boxes, _detector(device).digest if self.boxes == "detected" else "", code]
+
+    def stamp(self, record: Record) -> str:
+        """What tells one state of a record's file or frame folder from another; "" where it cannot be read."""
+        try:
+            return _stamp(checked_path(self.root, record))
+        except (VideoError, OSError):
+            return ""
+
+    def load(self, record: Record, device: str = "cpu") -> Clip:
+        """The sampled frames of a record's video, decoded at `SIDE` pixels or less on the shorter side.
+
+        Raises:
+            VideoError: the file is missing, broken, outside of the data folder, or has fewer frames than the record
+                says.
+        """
+        offsets = sample_frames(record)
+        if record.dataset in SEGMENTS:  # their annotations give seconds: how many frames that is, the video says
+            info = probe_record(self.root, record)
+            pace = info.rate / record.rate
+            routine = replace(record, end=record.start + max(round(info.frames / pace), 1))
+            offsets = (sample_frames(routine) * pace).round().long().clamp(max=info.frames - 1)
+        read = offsets.clamp(min=-record.start)  # what lies before a video begins repeats its first frame
+        video = read_record(self.root, record, read, size=SIDE)
+        boxes = _boxes(video, self.boxes, device)
+        subactions = torch.searchsorted(torch.tensor(record.transitions, dtype=torch.int64), offsets, right=True)
+        return Clip(video.to(device), boxes, subactions, torch.empty(0))
+
+
+@cache
+def _stamp(path: Path) -> str:
+    """Hash of names, sizes and times of writing of a file, or of the files in a folder."""
+    files = sorted(path.iterdir()) if path.is_dir() else [path]
+    states = [file.stat() if file.exists() else file.lstat() for file in files]  # a link may lead nowhere
+    stats = [(file.name, state.st_size, state.st_mtime_ns) for file, state in zip(files, states, strict=True)]
+    return hashlib.sha256(json.dumps(stats).encode()).hexdigest()[:16]
+
+
+def seen_by_student(clip: Clip, size: int) -> Tensor:
+    """The whole frames (T, 3, h, w) uint8, the shorter side `size` pixels; their shape stays."""
+    height, width = clip.video.shape[2:]
+    if min(height, width) == size:
+        return clip.video
+    factor = size / min(height, width)
+    return resize_video(clip.video, (round(height * factor), round(width * factor)))

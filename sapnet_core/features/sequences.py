@@ -1,0 +1,74 @@
+"""Own features or joints in place of videos: sequences (T, C) that skip the backbone."""
+
+import hashlib
+from collections.abc import Sequence
+from pathlib import Path
+
+import torch
+from torch import Tensor
+
+from sapnet_core.datasets.records import Record
+from sapnet_core.datasets.sequence_files import SEQUENCES, read_sequence
+from sapnet_core.features.extraction import LABELS
+from sapnet_core.features.store import Features
+from sapnet_core.sapnet.parsing import interpolation_matrix
+
+__all__ = ["STEPS", "is_sequence", "sequence_digest", "sequence_features"]
+
+STEPS = 24  # steps that a sequence of any length is resampled to
+CHANNELS = 32  # SAP-Net's sizes are multiples of 8, and its decoder takes a quarter of C: zeros fill up to a multiple
+
+
+def is_sequence(records: Sequence[Record]) -> bool:
+    """Whether the records' files hold sequences. Raises ValueError where some do and others do not."""
+    kinds = {record.path.lower().endswith(SEQUENCES) for record in records}
+    if len(kinds) > 1:
+        raise ValueError("records.csv: some paths are videos and others sequences: make two folders of them")
+    return kinds == {True}
+
+
+def sequence_digest(records: Sequence[Record], root: Path) -> str:
+    """Hash of the content of all files."""
+    digest = hashlib.sha256()
+    for record in records:
+        digest.update((root / record.path).read_bytes())
+    return digest.hexdigest()[:16]
+
+
+def sequence_features(records: Sequence[Record], root: Path) -> Features:
+    """Sequences (T, C) resampled linearly to `STEPS` steps, as both views: there is no crop of them. C is filled up
+    with zeros to a multiple of `CHANNELS`.
+
+    Raises:
+        ValueError: a file cannot be read, or has another C than the first.
+    """
+    views, labels = [], []
+    for record in records:
+        x = read_sequence(root / record.path)[record.start : record.end]  # (T, C)
+        if views and x.shape[1] != views[0].shape[1]:
+            first = records[0].path
+            raise ValueError(f"{record.path}: {x.shape[1]} columns, {first} has {views[0].shape[1]}: give equally many")
+        views.append(_resampled(x, STEPS))
+        at = torch.linspace(0, max(len(x) - 1, 0), LABELS)
+        labels.append(torch.searchsorted(torch.tensor(record.transitions, dtype=torch.float32), at, right=True))
+    x = torch.stack(views)
+    x = torch.nn.functional.pad(x, (0, -x.shape[2] % CHANNELS))  # constant channels, which tell nothing
+    positions = (torch.arange(STEPS) + 0.5) / STEPS
+    return Features(
+        tuple(r.key for r in records),
+        {"frame": x, "actor": x},
+        positions,
+        torch.stack(labels).to(torch.int8),
+        torch.empty(len(records), 0),
+        period=1,
+    )
+
+
+def _resampled(x: Tensor, steps: int) -> Tensor:
+    """(T, C) as (steps, C), from the moments around each step: a matrix of all T would be larger than x."""
+    frames = len(x)
+    if frames == 1:
+        return x.expand(steps, -1).clone()
+    center = (torch.arange(steps) + 0.5).double() * (frames / steps) - 0.5  # in frames
+    near = (center.floor().long().unsqueeze(1) + torch.arange(-1, 3)).clamp(0, frames - 1).unique()
+    return interpolation_matrix(torch.linspace(0, 1, frames)[near], steps, frames) @ x[near]

@@ -1,0 +1,249 @@
+"""The feature store: the views of every video through a backbone, once.
+
+Records are cut into shards; a shard is one file, named by a hash of all that its numbers depend on: records, footage
+(seed, size and simulator of twins; files on disk), reading, views, backbone weights. So a file is never recomputed
+while that holds, and never read when it does not. A file is whole or absent, and a second writer writes the same; it is
+checked when read: one that was damaged is named on standard error and made again. How they are computed:
+`features.extraction`.
+"""
+
+import hashlib
+import json
+import sys
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import closing
+from dataclasses import dataclass, field, replace
+from pathlib import Path
+
+import torch
+from torch import Tensor
+
+from sapnet_core.backbones import registry
+from sapnet_core.datasets.clips import SAMPLED, default_reading, step_positions, steps_per_clip
+from sapnet_core.datasets.records import Record
+from sapnet_core.features import extraction
+from sapnet_core.features.extraction import TRUTH, Footage, Job, Pass
+from sapnet_core.features.footage import TwinFootage
+from sapnet_core.features.views import VIEWS
+from sapnet_core.runtime.disk import discard, must_be_writable, tidy
+from sapnet_core.runtime.sealed import Damaged, Unsealed, read_sealed
+from sapnet_core.simulator.settings import SimSettings
+
+__all__ = ["Features", "features_digest", "prepare_features", "twin_features", "video_features"]
+
+FORMAT = 3
+SHARD = 32  # videos in a file
+# what of a record the video depends on: a new split or another file layout asks for no new video
+SEEN = (
+    "dataset",
+    "key",
+    "start",
+    "end",
+    "score",
+    "difficulty",
+    "action",
+    "judges",
+    "transitions",
+    "subactions",
+    "group",
+    "marks",
+    "elements",
+    "rate",
+)
+
+
+@dataclass(frozen=True, eq=False)  # told apart by identity: so they can be a key
+class Features:
+    """Features and ground truth of N videos, joined by key.
+
+    Attributes:
+        keys: records' keys, in the order asked for; of those that could be read.
+        views: "frame" (whole frame, the student's input), "actor" (crop, the teacher's) and "photometric" (whole frame
+            in other colors and light) -> (N, S, C) float32, those that were asked for.
+        positions: (S,) time of each step in [0, 1], see `step_positions`.
+        subactions: (N, 96) int8, the subaction of each of 96 frames evenly over the sampled ones.
+        factors: (N, F) float32, the simulator's quality factors; F = 0 for videos from disk.
+        period: steps that stand for one clip: 2, where the halves of a clip differ, or 1.
+        skipped: key -> why the video was left out.
+    """
+
+    keys: tuple[str, ...]
+    views: dict[str, Tensor]
+    positions: Tensor
+    subactions: Tensor
+    factors: Tensor
+    period: int = 2
+    skipped: dict[str, str] = field(default_factory=dict)
+
+
+def features_digest(
+    dataset: str,
+    footage: Footage,
+    *,
+    reading: str | None = None,
+    views: Sequence[str] = VIEWS,
+    device: str = "cpu",
+    backbone: str = "i3d",
+    numbers: torch.dtype | None = None,
+) -> str:
+    """Hash of all that a dataset's features depend on, its records and their files apart (16 hex digits).
+
+    `numbers` asks for the hash of features in a number format of the backbone that this machine would not choose.
+    """
+    parts = [FORMAT, dataset, *footage.digest(dataset, device), reading or default_reading(dataset), list(views)]
+    form = {} if numbers is None else {"numbers": numbers}
+    parts += [torch.device(device).type, registry.load_backbone(backbone, str(device), **form).digest]
+    return hashlib.sha256(json.dumps(parts).encode()).hexdigest()[:16]
+
+
+def twin_features(
+    records: Sequence[Record], *, seed: int = 0, size: int = 112, settings: SimSettings | None = None, **rest
+) -> Features:
+    """Features of the records' twins: `video_features` on `TwinFootage(seed, size, settings)`."""
+    return video_features(records, TwinFootage(seed, size, settings), **rest)
+
+
+def video_features(
+    records: Sequence[Record],
+    footage: Footage,
+    *,
+    reading: str | None = None,
+    views: Sequence[str] = VIEWS,
+    folder: Path,
+    jobs: int = 2,
+    device: str = "cpu",
+    backbone: str = "i3d",
+    progress: Callable[[int, int], None] | None = None,
+) -> Features:
+    """Features of the records' videos: read from `folder` where they lie there, else computed and kept.
+
+    Args:
+        records: of one dataset, keys all different.
+        footage: where frames and boxes come from. Crops have `crop_size(footage.size)`.
+        reading: "9x16", "10x16", "dense" or "segments"; the dataset's protocol if None.
+        views: any of `VIEWS` and `OTHER_VIEWS`; each video is made or read once for all of them.
+        jobs: worker processes on a CPU; the result is the same for any number. A GPU is used in this process, while
+            `jobs` threads decode or simulate the next videos.
+        backbone: a name in `BACKBONES`.
+        progress: called with (videos done, videos in all) at the start and after each shard, where any is missing.
+
+    Raises:
+        ValueError: no records, several datasets, a key twice, or an unknown view or backbone.
+        VideoError: a video on disk cannot be read and `footage.skip` is off, or none can.
+        OSError: `folder` cannot be written, or a file in it not be read; one line says which, and what to do.
+        RuntimeError: a worker process was killed.
+    """
+    one = Pass(tuple(records), footage, reading, tuple(views), backbone)
+    found = {job.path: shard for job, shard in _shards([one], folder, jobs, str(device), progress)}
+    whole, dataset = [found[path] for path in sorted(found)], records[0].dataset
+    place = {key: i for i, key in enumerate(key for _, good, _ in whole for key in good)}
+    skipped = {key: reason for _, _, bad in whole for key, reason in bad.items()}
+    if not place:
+        raise ValueError(f"no video of {dataset} can be read: {next(iter(skipped.values()))}")
+    kept = [r.key for r in records if r.key in place]
+    order = torch.tensor([place[key] for key in kept])
+    joined = {
+        name: torch.cat([tensors[name] for tensors, *_ in whole if tensors])[order] for name in (*one.views, *TRUTH)
+    }
+    return Features(
+        tuple(kept),
+        {v: joined[v] for v in views},
+        step_positions(one.reading, SAMPLED[dataset]),
+        joined["subactions"],
+        joined["factors"],
+        steps_per_clip(one.reading),
+        skipped,
+    )
+
+
+def prepare_features(
+    passes: Sequence[Pass],
+    *,
+    folder: Path,
+    jobs: int = 2,
+    device: str = "cpu",
+    progress: Callable[[int, int], None] | None = None,
+) -> None:
+    """Compute what is missing of several passes, so that `video_features` then only reads.
+
+    Arguments and errors as of `video_features`; a video counts once in each pass.
+    """
+    for _ in _shards(passes, folder, jobs, str(device), progress):
+        pass
+
+
+def _shards(
+    passes: Sequence[Pass], folder: Path, jobs: int, device: str, progress: Callable[[int, int], None] | None
+) -> Iterator[tuple[Job, tuple]]:
+    """Every shard of the passes, as `_read` gives it, when it is there."""
+    every = {job.path: job for one in passes for job in _cut(one, Path(folder), device)}.values()
+    missing, done, of = [], 0, sum(len(job.of.records) for job in every)
+    unsealed = 0
+    for job in every:
+        try:
+            shard = _read(job)
+        except Damaged as error:
+            unsealed += (old := isinstance(error, Unsealed))
+            if not old:
+                print(f"{error}: it is made again", file=sys.stderr, flush=True)
+            discard(job.path)
+            shard = None
+        if shard is None:
+            missing.append(job)
+        else:
+            done += len(job.of.records)
+            yield job, shard
+    if unsealed:
+        print(f"{folder}: {unsealed} files of earlier versions have no seal: made again", file=sys.stderr, flush=True)
+    for place in {job.path.parent for job in missing}:
+        must_be_writable(place)
+        tidy(place)
+    if progress and missing:
+        progress(done, of)
+    with closing(extraction.compute_all(missing, jobs)) as groups:
+        for group in groups:
+            for job in group:
+                done += len(job.of.records)
+                yield job, _read_back(job)
+            if progress:
+                progress(done, of)
+
+
+def _cut(one: Pass, folder: Path, device: str) -> list[Job]:
+    dataset = one.records[0].dataset
+    common = features_digest(
+        dataset, one.footage, reading=one.reading, views=one.views, device=device, backbone=one.backbone
+    )
+    ordered = sorted(one.records, key=lambda record: record.key)
+    jobs = []
+    for first in range(0, len(ordered), SHARD):
+        part = replace(one, records=tuple(ordered[first : first + SHARD]))
+        seen = [[getattr(record, name) for name in SEEN] + [one.footage.stamp(record)] for record in part.records]
+        name, videos = (_hash([what, seen]) for what in (common, repr(one.footage)))
+        jobs.append(Job(folder / dataset / f"{name}.safetensors", part, device, videos))
+    return jobs
+
+
+def _hash(parts: list) -> str:
+    return hashlib.sha256(json.dumps(parts, default=repr).encode()).hexdigest()[:24]
+
+
+def _read(job: Job) -> tuple[dict[str, Tensor], list[str], dict[str, str]] | None:
+    """The shard's tensors, the keys of their rows and the reasons of those left out; None where the file is absent, or
+    leaves videos out and that is not asked for. Raises as `read_sealed`."""
+    try:
+        tensors, metadata = read_sealed(job.path)
+    except FileNotFoundError:
+        return None
+    left_out = metadata["skipped"] and not job.of.footage.skip
+    return None if left_out else (tensors, metadata["keys"], metadata["skipped"])
+
+
+def _read_back(job: Job) -> tuple[dict[str, Tensor], list[str], dict[str, str]]:
+    """A shard that was just written."""
+    try:
+        if shard := _read(job):
+            return shard
+    except Damaged:
+        pass
+    raise OSError(f"{job.path}: written, but not read back whole: check the disk, then run again")

@@ -1,0 +1,350 @@
+"""How fast the hot paths are: each beside a named alternative, in one run, with the difference of their results.
+
+`python -m sapnet_core.recipes.benchmark` prints the table. A ratio is the median time of the alternative over ours;
+rounds are interleaved, so that a change of the machine's mood meets both. Times depend on the machine, ratios much
+less.
+"""
+
+import platform
+import sys
+import time
+import warnings
+from collections.abc import Callable
+from functools import partial
+
+import numpy as np
+import pandas as pd
+import torch
+import torch.nn.functional as F
+from torch import Tensor, nn
+
+from sapnet_core.backbones.i3d import I3D, MIXED, POOL_BEFORE, FoldedI3D, Unit3D, fast_dtype, load_i3d
+from sapnet_core.backbones.max_pool import pool_form, same_padding
+from sapnet_core.datasets.clips import CLIP, clip_starts
+from sapnet_core.runtime.arguments import Parser, check_environment, count
+from sapnet_core.runtime.command_line import one_line_errors
+from sapnet_core.runtime.devices import torch_threads, usable_device
+from sapnet_core.sapnet.pseudo_labels import greedy_states, kmeans
+
+__all__ = [
+    "PlainI3D",
+    "race",
+    "inference",
+    "training_step",
+    "clustering",
+    "selection",
+    "max_pools",
+    "graph_replay",
+    "compare",
+    "machine",
+]
+
+GOALS = {  # the least ratio asked for, by device and dtype
+    "inference": {"cpu": {"float32": 3.0, "bfloat16": 6.0}, "cuda": {"bfloat16": 4.0, "float32": 4.0}},
+    "training": {"cpu": {}, "cuda": {"bfloat16": 3.0, "float32": 3.0}},
+}
+
+
+class PlainI3D(nn.Module):
+    """An I3D as it is commonly written, over the weights of ours: zeros padded explicitly before each convolution and
+    pool, BatchNorm and ReLU as passes of their own, PyTorch's default layout. (B, 3, T, H, W) -> the same maps."""
+
+    def __init__(self, net: I3D):
+        super().__init__()
+        self.net = net
+
+    @staticmethod
+    def _padded(x: Tensor, kernel: tuple[int, ...], stride: tuple[int, ...]) -> Tensor:
+        sizes = list(zip(x.shape[2:], kernel, stride, strict=True))[::-1]
+        return F.pad(x, [n for size in sizes for n in same_padding(*size)])
+
+    def _unit(self, unit: Unit3D, x: Tensor, stride: int = 1) -> Tensor:
+        weight = unit.conv3d.weight
+        x = self._padded(x, weight.shape[2:], (stride,) * 3)
+        return F.relu(unit.bn(F.conv3d(x, weight, stride=stride)))
+
+    def _pool(self, x: Tensor, kernel: tuple[int, ...], stride: tuple[int, ...]) -> Tensor:
+        return F.max_pool3d(self._padded(x, kernel, stride), kernel, stride)  # zeros lose: all values are >= 0
+
+    def forward(self, x: Tensor) -> Tensor:
+        net = self.net
+        for name, layer in net.named_children():
+            x = self._pool(x, *POOL_BEFORE[name]) if name in POOL_BEFORE else x
+            if name not in MIXED:
+                x = self._unit(layer, x, 2 if name == "Conv3d_1a_7x7" else 1) if name != "logits" else x
+                continue
+            one, two = self._unit(layer.b1b, self._unit(layer.b1a, x)), self._unit(layer.b2b, self._unit(layer.b2a, x))
+            pooled = self._unit(layer.b3b, self._pool(x, (3, 3, 3), (1, 1, 1)))
+            x = torch.cat([self._unit(layer.b0, x), one, two, pooled], 1)
+        return x
+
+
+def race(
+    runners: dict[str, Callable[[], object]], rounds: int = 5, device: str = "cpu", warm: bool = False
+) -> dict[str, float]:
+    """Median seconds of each runner; the runners take turns, after one turn to warm up unless they are `warm`."""
+    times: dict[str, list[float]] = {name: [] for name in runners}
+    for turn in range(warm, rounds + 1):
+        for name, run in runners.items():
+            start = time.perf_counter()
+            run()
+            if torch.device(device).type == "cuda":
+                torch.cuda.synchronize()
+            if turn:
+                times[name].append(time.perf_counter() - start)
+    return {name: float(np.median(seconds)) for name, seconds in times.items()}
+
+
+def _row(
+    what: str, ours: str, other: str, seconds: dict[str, float], per: int, goal: float | None, error: float
+) -> dict:
+    mine, theirs = seconds[ours] / per * 1e3, seconds[other] / per * 1e3
+    return {
+        "what": what,
+        "ours": ours,
+        "ms": mine,
+        "alternative": other,
+        "its ms": theirs,
+        "ratio": theirs / mine,
+        "goal": goal,
+        "difference": error,
+    }
+
+
+def inference(
+    net: I3D | None = None,
+    device: str = "cpu",
+    size: int = 112,
+    rounds: int = 5,
+    dtype: torch.dtype | None = None,
+    pools: str = "torch",
+    form: str | None = None,
+) -> dict:
+    """Features of one video, nine clips of 16 frames, uint8 in: `FoldedI3D` against `PlainI3D`; ms a clip.
+
+    `net` is the shipped network if None; `dtype`, `pools` and `form` are those of `FoldedI3D`. The difference is the
+    largest, relative to the largest feature.
+    """
+    net = (net or load_i3d()).to(device).eval()
+    folded, plain = FoldedI3D(net, dtype, pools=pools, form=form), PlainI3D(net)
+    video = torch.randint(256, (1, 96, 3, size, size), dtype=torch.uint8, generator=torch.Generator().manual_seed(0))
+    starts = clip_starts("9x16", 96)
+
+    @torch.inference_mode()
+    def simple() -> Tensor:
+        clips = video[0, starts[:, None] + torch.arange(CLIP)].transpose(1, 2).to(device)  # (9, 3, 16, H, W)
+        maps = plain(clips.float() * (2 / 255) - 1)
+        return maps.mean((3, 4)).transpose(1, 2).flatten(0, 1)[None]
+
+    expected = simple()
+    error = float((folded.features(video, "9x16") - expected).abs().max() / expected.abs().max())
+    name = str(folded.dtype).removeprefix("torch.")
+    ours = f"FoldedI3D, {name}" + ("" if pools == "torch" else f", pools in {pools}") + (f", {form}" if form else "")
+    runners = {ours: lambda: folded.features(video, "9x16"), "plain form, float32": simple}
+    goal = GOALS["inference"].get(torch.device(device).type, {}).get(name)
+    what = f"I3D width {net.width:g}, inference, a clip of 16x{size}²"
+    return _row(what, *runners, race(runners, rounds, device, warm=True), len(starts), goal, error)
+
+
+def training_step(
+    net: I3D | None = None, device: str = "cpu", size: int = 112, batch: int = 2, rounds: int = 3, mixed: bool = False
+) -> dict:
+    """One step of Adam on the maps' mean square, running statistics kept: `I3D` with frozen BatchNorm and fused Adam,
+    `mixed` for bfloat16, against `PlainI3D` with Adam as it comes; ms a clip. The difference is that of the losses."""
+    net = (net or load_i3d()).to(device).freeze_norm().train()
+    clips = torch.randn(batch, 3, CLIP, size, size, generator=torch.Generator().manual_seed(0)).to(device)
+    state = {name: tensor.clone() for name, tensor in net.state_dict().items()}
+    plain, losses = PlainI3D(net), {}
+
+    def step(name: str, forward: Callable[[Tensor], Tensor], fused: bool, on: bool) -> Callable[[], None]:
+        def run() -> None:
+            net.load_state_dict(state)  # both train the same weights
+            adam = torch.optim.Adam(net.parameters(), lr=1e-4, fused=fused)
+            with torch.autocast(torch.device(device).type, torch.bfloat16, enabled=on):
+                maps = forward(clips)
+            loss = maps.float().square().mean()
+            loss.backward()
+            adam.step()
+            adam.zero_grad(set_to_none=True)
+            losses[name] = float(loss.detach())
+
+        return run
+
+    name = "bfloat16" if mixed else "float32"
+    ours, other = f"I3D frozen BatchNorm, {name}", "plain form, float32"
+    runners = {ours: step(ours, net, True, mixed), other: step(other, plain, False, False)}
+    seconds = race(runners, rounds, device)
+    goal = GOALS["training"].get(torch.device(device).type, {}).get(name)
+    what = f"I3D width {net.width:g}, training step, a clip of 16x{size}²"
+    return _row(what, ours, other, seconds, batch, goal, abs(losses[ours] / losses[other] - 1))
+
+
+def some_videos(videos: int = 32, frames: int = 96, channels: int = 1024, device: str = "cpu") -> Tensor:
+    """Features (B, T, C) that drift from phase to phase, as a video's do: five anchors a video, and noise."""
+    draw = torch.Generator().manual_seed(0)
+    anchors = torch.randn(videos, channels, 5, generator=draw)
+    drift = F.interpolate(anchors, size=frames, mode="linear", align_corners=True).transpose(1, 2)
+    return (drift + 0.5 * torch.randn(videos, frames, channels, generator=draw)).to(device)
+
+
+def _inertia(x: Tensor, centers: Tensor) -> float:
+    return float(torch.cdist(x.double(), centers.double()).amin(2).square().sum())
+
+
+def clustering(M: int = 10, iterations: int = 10, rounds: int = 5, device: str = "cpu") -> list[dict]:
+    """k-means of 32 videos of 96 frames: `pseudo_labels.kmeans` against faiss and scikit-learn in loops over videos;
+    ms for all. The difference is that of the inertias: above 0, ours is worse."""
+    try:
+        import faiss
+        from sklearn.cluster import KMeans
+    except ImportError as error:
+        raise ImportError(f"{error}: the alternatives come with `pip install faiss-cpu scikit-learn`") from error
+    x = some_videos(device=device)
+    arrays, found = x.cpu().numpy(), {}
+
+    def ours() -> None:
+        found["ours"] = kmeans(x, M, iterations)[0].cpu()
+
+    def by_faiss() -> None:
+        made = [faiss.Kmeans(x.shape[2], M, niter=iterations, seed=0, min_points_per_centroid=1) for _ in arrays]
+        for one, array in zip(made, arrays, strict=True):
+            one.train(array)
+        found["faiss, in a loop"] = torch.from_numpy(np.stack([one.centroids for one in made]))
+
+    def by_sklearn() -> None:
+        made = [KMeans(M, n_init=1, max_iter=iterations, random_state=0).fit(array) for array in arrays]
+        found["scikit-learn, in a loop"] = torch.from_numpy(np.stack([one.cluster_centers_ for one in made]))
+
+    others = {"faiss, in a loop": (by_faiss, 1.0), "scikit-learn, in a loop": (by_sklearn, 12.0)}
+    # a race each: threads of one spin on while the next is timed
+    seconds = {name: race({"ours": ours, name: other}, rounds, device) for name, (other, _) in others.items()}
+    inertia = {name: _inertia(x.cpu(), centers) for name, centers in found.items()}
+    what = "k-means, 32 videos x 96 x 1024, 10 centers"
+    return [
+        _row(what, "ours", name, seconds[name], 1, goal, inertia["ours"] / inertia[name] - 1)
+        for name, (_, goal) in others.items()
+    ]
+
+
+def selection_by_loop(distance: np.ndarray, K: int, every_state: bool = False) -> np.ndarray:
+    """Algorithm 1 on distances (B, M, T) in numpy, video by video: indices (B, K). `every_state` scores one state after
+    the other, as the algorithm is printed; else all states of a video at once."""
+    chosen = []
+    for video in distance:
+        own, nearest = [], np.full(video.shape[1], np.inf)
+        for _ in range(K):
+            if every_state:
+                cost = np.array([np.minimum(nearest, state).mean() for state in video])
+            else:
+                cost = np.minimum(nearest, video).mean(1)
+            cost[own] = np.inf
+            own.append(int(cost.argmin()))
+            nearest = np.minimum(nearest, video[own[-1]])
+        chosen.append(own)
+    return np.array(chosen)
+
+
+def selection(M: int = 10, K: int = 3, rounds: int = 5, device: str = "cpu") -> list[dict]:
+    """Algorithm 1 on the distances of 32 videos: `greedy_states` against loops in numpy; ms for all. The difference is
+    the share of states chosen otherwise."""
+    x = some_videos(device=device).double()
+    distance = torch.cdist(kmeans(x.float(), M)[0].double(), x)  # (B, M, T)
+    array, mine, rows = distance.cpu().numpy(), greedy_states(distance, K).cpu(), []
+    for name, every, goal in (("numpy, state by state", True, 15.0), ("numpy, video by video", False, None)):
+        runners = {"ours": lambda: greedy_states(distance, K), name: partial(selection_by_loop, array, K, every)}
+        wrong = float((mine != torch.from_numpy(selection_by_loop(array, K, every))).float().mean())
+        what = f"selection, 32 videos x {M} states x 96, K = {K}"
+        rows.append(_row(what, "ours", name, race(runners, rounds, device), 1, goal, wrong))
+    return rows
+
+
+def max_pools(device: str = "cuda", size: int = 224, rounds: int = 5, clips: int = 36) -> dict:
+    """The pool before Mixed_4b at full width, both forms of `pooling`; ms a clip. The difference is the largest, 0."""
+    x = torch.randn(clips, 480, CLIP // 2, size // 8, size // 8, device=device, dtype=fast_dtype(device))
+    x = x.contiguous(memory_format=torch.channels_last_3d)
+    forms = {name: pool_form(name, x.device) for name in ("triton", "torch")}
+    ours, theirs = (form(x, *POOL_BEFORE["Mixed_4b"]) for form in forms.values())
+    runners = {name: partial(form, x, *POOL_BEFORE["Mixed_4b"]) for name, form in forms.items()}
+    what, error = f"max-pool before Mixed_4b, a clip of 16x{size}²", float((ours - theirs).abs().max())
+    return _row(what, *forms, race(runners, rounds, device), clips, None, error)
+
+
+def graph_replay(net: I3D | None = None, device: str = "cuda", size: int = 112, rounds: int = 5) -> dict:
+    """Features of one video on a GPU: kernels recorded once as a CUDA graph and launched together, against one by one;
+    ms a clip. The difference is the largest, relative to the largest feature, on a video that was not recorded."""
+    folded, starts = (net or load_i3d()).to(device).eval().folded(), clip_starts("9x16", 96).to(device)
+    seen, other = torch.randint(256, (2, 1, 96, 3, size, size), dtype=torch.uint8, device=device)
+    graph = torch.cuda.CUDAGraph()
+    with torch.inference_mode():
+        folded.steps(seen, starts, CLIP)  # libraries choose their kernels before the recording
+        with torch.cuda.graph(graph):
+            recorded = folded.steps(seen, starts, CLIP)
+        seen.copy_(other)
+        graph.replay()
+        expected = folded.steps(other, starts, CLIP)
+        error = float((recorded - expected).abs().max() / expected.abs().max())
+        runners = {"one CUDA graph": graph.replay, "kernel by kernel": lambda: folded.steps(seen, starts, CLIP)}
+        seconds = race(runners, rounds, device)
+    what = f"I3D width {folded.channels / 1024:g}, kernels of a video, a clip of 16x{size}²"
+    return _row(what, *runners, seconds, len(starts), None, error)
+
+
+def compare(device: str = "cpu", rounds: int = 5, threads: int | None = None) -> pd.DataFrame:
+    """Every comparison, as rows: what, ours, ms, alternative, its ms, ratio, goal (NaN: none stated), difference.
+
+    `threads` are PyTorch's on the CPU, as they are if None. On a GPU, pools in Triton and CUDA graphs have rows of
+    their own; where one of them does not run, a warning says why.
+    """
+    with torch_threads(threads):
+        torch.manual_seed(0)
+        full = I3D(1.0)
+        rows = [inference(None, device, rounds=rounds), inference(full, device, rounds=rounds)]
+        rows += [training_step(None, device, rounds=rounds), training_step(full, device, rounds=rounds)]
+        cuda = torch.device(device).type == "cuda"
+        if not cuda and fast_dtype(device) != torch.float32:
+            rows.insert(2, inference(full, device, rounds=rounds, dtype=torch.float32))
+        if cuda:
+            rows += [inference(full, device, 224, rounds, form=form) for form in ("pairs", "direct")]
+            rows += [training_step(full, device, 224, 4, rounds, mixed=True)]
+        rows += [*clustering(rounds=rounds, device=device), *selection(rounds=rounds, device=device)]
+        if cuda:
+            extras = {
+                "of pools in Triton": lambda: [
+                    max_pools(device, 224, rounds),
+                    inference(full, device, 224, rounds, pools="triton"),
+                ],
+                "of CUDA graphs": lambda: [graph_replay(one, device, 112, rounds) for one in (None, full)],
+            }
+            for name, made in extras.items():
+                try:  # what such a machine lacks (a compiler, say) costs these rows alone
+                    rows += made()
+                except Exception as error:
+                    warnings.warn(f"no rows {name}: {type(error).__name__}: {error}", stacklevel=2)
+    return pd.DataFrame(rows).astype({"goal": float})
+
+
+def machine(device: str = "cpu") -> str:
+    """The device in words."""
+    if torch.device(device).type == "cuda":
+        return torch.cuda.get_device_name(device)
+    return f"{platform.machine()}, {torch.backends.cpu.get_cpu_capability()}, {torch.get_num_threads()} thread(s)"
+
+
+@one_line_errors
+def main(arguments: list[str] | None = None) -> None:
+    """Print the comparisons made on this machine."""
+    parser = Parser(
+        "python -m sapnet_core.recipes.benchmark", description="Time the hot paths beside their alternatives."
+    )
+    parser.add_argument("--device", default="cpu", type=usable_device, help="cpu or cuda")
+    parser.add_argument("--rounds", type=count, default=5)
+    parser.add_argument("--threads", type=count, help="PyTorch's threads on the CPU (default: as they are)")
+    args = parser.parse_args(arguments)
+    check_environment()
+    with torch_threads(args.threads):
+        print(machine(args.device))
+        print(compare(args.device, args.rounds).to_string(index=False, float_format="%.3g"))
+
+
+if __name__ == "__main__":
+    sys.exit(main())

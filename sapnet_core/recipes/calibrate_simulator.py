@@ -1,0 +1,149 @@
+"""How hard the simulated dives are: the search, on the baseline alone.
+
+One candidate is a `SimSettings`; its worth is how near I3D+MLP comes to the paper's I3D+MLP at the smallest label
+share and with all labels, at the official sizes. No other method is trained here. What is regressed and for how many
+steps was part of the search: both stand beside each candidate. The candidates tried and the values
+chosen stand in `simulator/calibration_search.csv` and `simulator/calibration.json`.
+
+    python -m sapnet_core.recipes.calibrate_simulator finediving visibility=0.6 nuisance=1.5
+"""
+
+import csv
+import sys
+from argparse import ArgumentTypeError
+from dataclasses import asdict, fields, replace
+from pathlib import Path
+
+import torch
+
+from sapnet_core.experiments import profiles
+from sapnet_core.experiments.fit import fit_trial
+from sapnet_core.experiments.metrics import spearman
+from sapnet_core.experiments.paper import paper_table
+from sapnet_core.experiments.profiles import PROFILES
+from sapnet_core.experiments.tables import TABLES, TARGET
+from sapnet_core.experiments.trial import Trial, TrialData
+from sapnet_core.features.source import source_records
+from sapnet_core.features.store import twin_features
+from sapnet_core.runtime import environment
+from sapnet_core.runtime.arguments import Parser, check_environment, count, unwritable
+from sapnet_core.runtime.command_line import one_line_errors
+from sapnet_core.runtime.values import choice, whole
+from sapnet_core.simulator.settings import SimSettings, settings_for
+
+__all__ = ["baseline_rho", "SEARCH"]
+
+SEARCH = Path(__file__).parent.parent / "simulator" / "calibration_search.csv"
+TABLE_OF = {dataset: name for name, (dataset, _) in TABLES.items()}  # the sets of dives, whose twins are calibrated
+TWIN_SEED = 7  # neither the twins of the tables (0) nor those SAP-Net is tuned on
+
+
+def baseline_rho(
+    dataset: str,
+    settings: SimSettings,
+    train: int | None = None,
+    test: int | None = None,
+    seeds: tuple[int, ...] = (0, 1, 2),
+    twin_seed: int = TWIN_SEED,
+    jobs: int = 1,
+) -> dict[float, float]:
+    """Mean test rho of I3D+MLP on twins of drawn annotations, at the table's smallest share and with all labels.
+
+    Args:
+        train, test: sizes; None for the official ones.
+        seeds: trial seeds averaged over.
+
+    Returns:
+        label share -> rho.
+    """
+    choice("dataset", dataset, tuple(TABLE_OF))
+    records = source_records(dataset, train, test, twin_seed, None, environment.runs() / "annotations")
+    features = twin_features(
+        records,
+        seed=twin_seed,
+        settings=settings,
+        views=("frame",),
+        folder=environment.runs() / "calibration",
+        jobs=jobs,
+    )
+    frame = features.views["frame"]
+    column = {name: torch.tensor([getattr(r, name) for r in records]) for name in ("score", "difficulty")}
+    data = TrialData(
+        tuple(records),
+        replace(features, views={"frame": frame, "actor": frame}),  # the baseline reads no crop
+        **column,
+        train=torch.tensor([r.split == "train" for r in records]),
+    )
+    shares = TABLES[TABLE_OF[dataset]][1]
+    rho = {}
+    for share in (shares[0], shares[-1]):
+        found = []
+        for seed in seeds:
+            trial = Trial(dataset, "drawn", "mlp", share, seed, TARGET[dataset], train, test, PROFILES["paper"].steps)
+            _, _, scored, predicted = fit_trial(trial, data)
+            found.append(float(spearman(predicted, data.score[scored])))
+        rho[share] = sum(found) / len(found)
+    return rho
+
+
+def _change(text: str) -> tuple[str, float]:
+    """A field of `SimSettings` and its value, as "visibility=0.6": a `type` for `argparse`."""
+    kinds = {field.name: field.type for field in fields(SimSettings)}
+    name, equals, value = text.partition("=")
+    if not equals or name not in kinds:
+        raise ArgumentTypeError(f"{text!r} is no field=value: the fields are {', '.join(kinds)}")
+    try:
+        return name, kinds[name](value)
+    except ValueError:
+        kind = "whole number" if kinds[name] is int else "number"
+        raise ArgumentTypeError(f"{text!r}: {value!r} is no {kind}") from None
+
+
+@one_line_errors
+def main(arguments: list[str] | None = None) -> None:
+    """Measure one candidate and append it to the search file."""
+    parser = Parser(
+        "python -m sapnet_core.recipes.calibrate_simulator", description="Measure I3D+MLP on twins of one difficulty."
+    )
+    parser.add_argument("dataset", choices=tuple(TABLE_OF))
+    parser.add_argument("change", nargs="*", type=_change, help="field=value, on top of the values in calibration.json")
+    parser.add_argument("--train", type=count, help="training videos (default: the official number)")
+    parser.add_argument("--test", type=count, help="test videos (default: the official number)")
+    parser.add_argument("--twin-seed", type=int, default=TWIN_SEED)
+    parser.add_argument("--jobs", type=count, help="worker processes (default: one a core)")
+    args = parser.parse_args(arguments)
+    change = dict(args.change)
+    if len(change) < len(args.change):
+        parser.error("a field is given twice: give each once")
+    whole("--twin-seed", args.twin_seed, 0)
+    check_environment()
+    if fault := unwritable(SEARCH.parent):
+        parser.error(f"{SEARCH} cannot be written: {fault}")
+    settings, jobs = replace(settings_for(args.dataset), **change), args.jobs or profiles.jobs()
+    rho = baseline_rho(args.dataset, settings, args.train, args.test, twin_seed=args.twin_seed, jobs=jobs)
+    paper = paper_table(TABLE_OF[args.dataset]).loc["I3D+MLP"]
+    row = {
+        "dataset": args.dataset,
+        "train": args.train or "official",
+        "test": args.test or "official",
+        "twin_seed": args.twin_seed,
+        "target": TARGET[args.dataset],
+        "steps": PROFILES["paper"].steps,
+        "seeds": 3,
+        **asdict(settings),
+        "rho_smallest": round(min(rho.items())[1], 4),
+        "rho_all": round(rho[1.0], 4),
+        "paper_smallest": paper.iloc[0],
+        "paper_all": paper.iloc[-1],
+    }
+    new = not SEARCH.exists()
+    with SEARCH.open("a", newline="") as file:
+        writer = csv.DictWriter(file, list(row))
+        if new:
+            writer.writeheader()
+        writer.writerow(row)
+    print(row)
+
+
+if __name__ == "__main__":
+    sys.exit(main())

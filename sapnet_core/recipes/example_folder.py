@@ -1,0 +1,140 @@
+"""A small folder of "own videos", simulated: what a user brings, for the notebooks and tests that show what to do.
+
+Dives in pictures of 160 x 120, one MP4 each, and a `records.csv` beside them in which most training scores are left
+empty: the videos that nobody has scored yet.
+"""
+
+import csv
+import hashlib
+import io
+import json
+import os
+import shutil
+import tempfile
+import uuid
+from collections.abc import Callable, Iterable
+from pathlib import Path
+
+import torch
+
+from sapnet_core.datasets import Record, load_records
+from sapnet_core.datasets.own_videos import COLUMNS, NAME
+from sapnet_core.features.footage import simulator_digest
+from sapnet_core.features.source import records_digest
+from sapnet_core.runtime.devices import torch_threads
+from sapnet_core.runtime.files import read_json, write_json, write_text
+from sapnet_core.simulator import simulate
+from sapnet_core.simulator.draw_annotations import write_annotations
+from sapnet_core.simulator.export import write_video
+from sapnet_core.simulator.settings import settings_for
+
+__all__ = ["write_example"]
+
+WIDTH, HEIGHT = 160, 120  # of the pictures, in pixels; the diver keeps to the middle half of the width
+SIGN = ".example.json"  # what marks a folder as ours
+SCORED = 3  # one of so many training videos keeps its score
+
+
+def write_example(
+    root: Path | str,
+    count: int = 72,
+    seed: int = 83,
+    width: int = WIDTH,
+    progress: Callable[[int, int], None] | None = None,
+) -> Path:
+    """Write a folder of simulated dives as own videos, whole or not at all. Returns the folder.
+
+    A third of the videos are for the test; of the others every third, in the order of their scores, keeps its score.
+    Equal arguments give equal files (of one version of the encoder). An example that is there from the same arguments
+    and simulator is kept; another one is replaced.
+
+    Args:
+        root: the folder to write.
+        count: videos in all, 9 at least.
+        seed: draws dives and scores, and films them. Of the default both parts have the same mean score.
+        width: of the pictures in pixels, even; three quarters of it high.
+        progress: called with (videos done, videos in all).
+
+    Raises:
+        ValueError: too few videos, or the folder holds something else than an example.
+        OSError: it cannot be written there: the disk is full or read-only, or a file is in the way.
+        ImportError: PyAV is not installed.
+    """
+    if count < 9 or width % 8:
+        raise ValueError(f"count={count}, width={width}: give 9 videos at least, and a width that 8 divides")
+    root = Path(root).resolve()
+    try:
+        return _written(root, count, seed, width, progress)
+    except OSError as error:
+        fault = f"the example cannot be written to {root} ({error.strerror or type(error).__name__})"
+        raise OSError(error.errno, f"{fault}: free space there, or set SAPNET_RUNS to another folder") from error
+
+
+def _written(root: Path, count: int, seed: int, width: int, progress: Callable[[int, int], None] | None) -> Path:
+    """`write_example` of checked arguments."""
+    if root.exists() and any(root.iterdir()) and not (root / SIGN).is_file():
+        raise ValueError(f"{root}: holds something else than an example: choose another folder")
+    dives = _dives(count, seed)
+    source = [simulator_digest("finediving"), settings_for("finediving").digest()]
+    text = json.dumps([_table(dives), records_digest(list(dives.values())), width, source])
+    made_of = {"digest": hashlib.sha256(text.encode()).hexdigest()}
+    if _is_whole(root, made_of, dives):
+        return root
+    beside = root.with_name(f".{root.name}.{os.getpid()}.{uuid.uuid4().hex[:8]}.tmp")
+    try:
+        for done, (name, dive) in enumerate(dives.items(), 1):
+            with torch_threads(1):  # as in the feature store: the same pictures for any number
+                video = simulate(dive, seed=seed, size=width, offsets=torch.arange(dive.frames)).video
+            edge = width // 8
+            write_video(beside / _path(name), video[:, :, edge:-edge], dive.rate, threads=1)
+            if progress:
+                progress(done, count)
+        write_text(beside / NAME, _table(dives))
+        write_json(beside / SIGN, made_of)
+        if not _is_whole(root, made_of, dives):  # else another writer was first: its files are equal, and may be in use
+            shutil.rmtree(root, ignore_errors=True)
+            beside.rename(root)
+    finally:
+        shutil.rmtree(beside, ignore_errors=True)
+    return root
+
+
+def _is_whole(root: Path, made_of: dict[str, str], dives: Iterable[str]) -> bool:
+    """Whether the example there was made of the same, and nobody took a file away since."""
+    files = [root / NAME, *(root / _path(name) for name in dives)]
+    return (root / SIGN).is_file() and read_json(root / SIGN) == made_of and all(file.is_file() for file in files)
+
+
+def _dives(count: int, seed: int) -> dict[str, Record]:
+    """Name -> record of a diving annotation set of its own; the names tell nothing of split or score."""
+    test = count // 3
+    with tempfile.TemporaryDirectory() as folder:
+        write_annotations("finediving", folder, count - test, test, seed)
+        records = load_records("finediving", folder)
+    return {f"dive_{number:03d}": record for number, record in enumerate(records, 1)}
+
+
+def _path(name: str) -> str:
+    return f"videos/{name}.mp4"
+
+
+def _table(dives: dict[str, Record]) -> str:
+    """The content of records.csv."""
+    train = sorted((r.score, name) for name, r in dives.items() if r.split == "train")
+    scored = {name for _, name in train[SCORED // 2 :: SCORED]}
+    text = io.StringIO()
+    table = csv.DictWriter(text, [column for column in COLUMNS if column != "note"], lineterminator="\n")
+    table.writeheader()
+    for name, dive in dives.items():
+        known = dive.split == "test" or name in scored
+        score = f"{dive.score:.2f}" if known else ""
+        table.writerow(
+            {
+                "id": name,
+                "path": _path(name),
+                "score": score,
+                "split": dive.split,
+                "difficulty": f"{dive.difficulty:.1f}",
+            }
+        )
+    return text.getvalue()

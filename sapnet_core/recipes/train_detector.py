@@ -1,0 +1,349 @@
+"""How the detector that comes with the package was made: it learned to box simulated people, bystanders too.
+
+The frames are those of twins drawn for this purpose alone, of all sports, half of them in the scenes of the tables and
+half in wilder ones, with annotations and twins of seeds that no table, tuning, calibration or backbone has. A step
+shows windows of frames, cut, squeezed, mirrored, blurred and relit at random, to torchvision's SSD and follows its
+loss: smooth L1 on the codes of anchors matched to a person (IoU of 0.5 or the best), cross-entropy on those and on
+three times as many of the worst other anchors.
+
+    python -m sapnet_core.recipes.train_detector --out FILE
+"""
+
+import math
+import sys
+import time
+from collections import deque
+from collections.abc import Callable, Sequence
+from dataclasses import asdict, dataclass
+from pathlib import Path
+
+import numpy as np
+import torch
+import torch.nn.functional as F
+from torch import Tensor
+
+from sapnet_core.datasets import Record, load_records
+from sapnet_core.datasets.clips import sample_frames
+from sapnet_core.detection.crops import crop_track
+from sapnet_core.detection.detector import SHIPPED, Detector, detection_scores, looked_at, small_ssd
+from sapnet_core.detection.tracking import actor_boxes, track_scores
+from sapnet_core.experiments.profiles import DATASETS, DIVES, jobs
+from sapnet_core.runtime import environment, values
+from sapnet_core.runtime.arguments import Parser, check_environment, count, output_file
+from sapnet_core.runtime.command_line import one_line_errors
+from sapnet_core.runtime.files import write_tensors
+from sapnet_core.runtime.workers import WorkerPool
+from sapnet_core.simulator import Twin, simulate
+from sapnet_core.simulator.draw_annotations import write_annotations
+from sapnet_core.simulator.settings import SimSettings, settings_for
+
+__all__ = [
+    "Recipe",
+    "actor_shown",
+    "carry_boxes",
+    "draw_batch",
+    "draw_twin",
+    "draw_windows",
+    "evaluate",
+    "people_boxes",
+    "recipe_records",
+    "train_detector",
+    "wild_settings",
+]
+
+SEED = 9_000  # twins of this seed and of later ones belong to the detector
+ANNOTATION_SEED = 910_000  # so do annotation sets
+PEOPLE = 8  # boxes kept of a frame at most
+TESTED = 12  # twins of each dataset that are scored, of those held out
+
+
+@dataclass(frozen=True)
+class Recipe:
+    """All that decides the weights.
+
+    Attributes:
+        sports: datasets whose twins are shown.
+        dives, routines: twins rendered of each dataset of dives and of each of routines; the last `held_out` share is
+            never trained on.
+        frames: rendered of each dataset, evenly over its twins.
+        epochs: passes over all frames.
+        width, size: of the network and of its input.
+        rendered: edge of the rendered frames, in pixels.
+        seed: draws annotations, twins, initial weights and windows.
+        batch, rate: frames in a step, and AdamW's largest learning rate (cosine to 0).
+    """
+
+    sports: tuple[str, ...] = DATASETS
+    dives: int = 400
+    routines: int = 120
+    frames: int = 4000
+    epochs: int = 3
+    width: float = 0.75
+    size: int = 160
+    rendered: int = 144
+    seed: int = 0
+    batch: int = 16
+    rate: float = 2e-3
+    held_out: float = 0.1
+
+    def __post_init__(self):
+        for sport in self.sports:
+            values.choice("sports", sport, DATASETS)
+        for name in ("dives", "routines", "frames", "epochs", "size", "rendered", "batch"):
+            values.whole(name, getattr(self, name))
+        for name, limits in {"width": (0, 1, "least"), "rate": (0, math.inf, "least"), "held_out": (0, 1)}.items():
+            values.number(name, getattr(self, name), *limits)
+
+    def twins(self, sport: str) -> int:
+        """Number of twins of a dataset."""
+        return self.dives if sport in DIVES else self.routines
+
+
+def wild_settings(generator: torch.Generator) -> SimSettings:
+    """Settings of one twin, drawn wide: any quality of light, wall, crowd and camera, and up to five people near by."""
+    u = torch.rand(6, generator=generator).tolist()
+    return SimSettings(
+        visibility=0.3 + 2.5 * u[0],
+        nuisance=0.1 + 1.1 * u[1],
+        bystanders=int(6 * u[2]),
+        sensor_noise=0.05 * u[3],
+        texture=1.5 * u[4],
+        camera=1.2 * u[5],
+    )
+
+
+def recipe_records(recipe: Recipe, folder: Path | None = None) -> dict[str, tuple[list, list]]:
+    """The records drawn for the detector: dataset -> (trained on, held out), each of (number of the twin, record).
+
+    Annotation sets are drawn in `folder`, `runs()/detector` if None. Raises ValueError if none is held out, or all are.
+    """
+    folder, drawn = Path(folder or environment.runs() / "detector"), {}
+    for place, sport in enumerate(recipe.sports):
+        count = recipe.twins(sport)
+        held = round(count * recipe.held_out)
+        if not 0 < held < count:
+            raise ValueError(f"{sport}, {count} twins: hold at least one twin out and train on at least one")
+        path = folder / f"{sport}-{count}-{recipe.seed}"
+        root = write_annotations(sport, path, count, 4, ANNOTATION_SEED + recipe.seed).parent
+        records = list(enumerate(load_records(sport, root)[:count], 100_003 * place))
+        drawn[sport] = records[:-held], records[-held:]
+    return drawn
+
+
+def actor_shown(twin: Twin) -> Tensor:
+    """Frames (T,) bool in which there is an actor to see: half of the joints in the box. Divers go under water."""
+    low, high = twin.boxes[:, None, :2] - 1, twin.boxes[:, None, 2:] + 1
+    return ((twin.joints >= low) & (twin.joints <= high)).all(2).float().mean(1) >= 0.5
+
+
+def people_boxes(twin: Twin) -> Tensor:
+    """Boxes (T, 1 + B, 4) of all people in a twin's frames, the actor's first; NaN for those who cannot be seen."""
+    actor = torch.where(actor_shown(twin)[:, None], twin.boxes, torch.nan)
+    return torch.cat([actor[:, None], twin.people.to(actor)], 1)
+
+
+def draw_twin(
+    number: int, record: Record, recipe: Recipe, size: int, offsets: Tensor, wild: bool | None = None
+) -> Twin:
+    """The twin of a record, of seed 9000 and up, in the scene of the tables or a wild one; None: the odd ones wild."""
+    drawn = wild_settings(torch.Generator().manual_seed(1_000_003 * (recipe.seed + SEED) + number))
+    settings = drawn if (number % 2 if wild is None else wild) else settings_for(record.dataset)
+    return simulate(record, seed=SEED + recipe.seed, size=size, settings=settings, offsets=offsets)
+
+
+def _frames(number: int, record: Record, recipe: Recipe) -> tuple[Tensor, Tensor]:
+    """Frames (F, 3, S, S) uint8 spread over one twin, and boxes (F, 8, 4) of the people in them, NaN where none is."""
+    count = max(1, recipe.frames // recipe.twins(record.dataset))
+    places = (torch.arange(count) + torch.rand(count, generator=torch.Generator().manual_seed(number))) / count
+    twin = draw_twin(number, record, recipe, recipe.rendered, (places * (record.frames - 1)).long())
+    boxes = people_boxes(twin)[:, :PEOPLE]
+    return twin.video, F.pad(boxes, (0, 0, 0, PEOPLE - boxes.shape[1]), value=torch.nan)
+
+
+def _frames_as_arrays(*task) -> tuple[np.ndarray, np.ndarray]:
+    """`_frames` for another process: tensors would lie in shared memory, and be fetched from a process that may end."""
+    frames, boxes = _frames(*task)
+    return frames.numpy(), boxes.numpy()
+
+
+def _render_all(twins: list, recipe: Recipe, workers: int, progress: Callable) -> list[tuple[Tensor, Tensor]]:
+    if workers == 1:
+        return [_frames(number, record, recipe) for number, record in twins]
+    rendered = []
+    with WorkerPool(workers) as pool:
+        asked = deque(pool.submit(_frames_as_arrays, number, record, recipe) for number, record in twins)
+        while asked:
+            rendered.append(tuple(map(torch.from_numpy, asked.popleft().result())))
+            if len(rendered) % 200 == 0 or len(rendered) == len(twins):
+                progress({"rendered": len(rendered), "of": len(twins)})
+    return rendered
+
+
+def draw_windows(boxes: Tensor, edge: int, generator: torch.Generator) -> Tensor:
+    """A window (B, 4) xyxy of each frame: 0.5 to 1.2 of its edge, squeezed, about the actor (the first of its boxes
+    (B, P, 4)) where there is one. Half of them have x1 > x2, which mirrors what is cut."""
+    count = len(boxes)
+    u = torch.rand(count, 5, generator=generator)
+    squeeze = (0.25 * torch.randn(count, generator=generator)).clamp(-0.6, 0.6).exp()
+    side = edge * (0.5 + 0.7 * u[:, :1]) * torch.stack([squeeze, 1 / squeeze], 1)  # (B, 2)
+    actor = (boxes[:, 0, :2] + boxes[:, 0, 2:]) / 2
+    center = torch.where(actor.isnan(), edge * u[:, 1:3], actor + 0.9 * (u[:, 1:3] - 0.5) * side)
+    room = (side / 2 - 0.1 * edge).clamp(max=edge / 2)
+    center = torch.minimum(torch.maximum(center, room), edge - room)
+    low, high = center - side / 2, center + side / 2
+    mirrored = u[:, 3] < 0.5
+    low[:, 0], high[:, 0] = torch.where(mirrored, high[:, 0], low[:, 0]), torch.where(mirrored, low[:, 0], high[:, 0])
+    return torch.cat([low, high], 1)
+
+
+def carry_boxes(boxes: Tensor, windows: Tensor, size: int) -> list[Tensor]:
+    """Boxes (B, P, 4) of frames as boxes (n, 4) of their windows (B, 4) cut to size x size: by the map of
+    `actors.points_to_crop`, then cut at the edge; left out where under a third of the box or 3 pixels remain."""
+    low, run = windows[:, None, :2], (windows[:, 2:] - windows[:, :2])[:, None]
+    one, two = ((boxes[..., i : i + 2] - low) * (size / run) for i in (0, 2))
+    whole = torch.cat([torch.minimum(one, two), torch.maximum(one, two)], 2)
+    inside = whole.clamp(0, size)
+    sides = inside[..., 2:] - inside[..., :2]
+    kept = (sides.amin(2) > 3) & (sides.prod(2) > (whole[..., 2:] - whole[..., :2]).prod(2) / 3)  # NaN: not kept
+    return [part[keep] for part, keep in zip(inside, kept, strict=True)]
+
+
+def draw_batch(frames: Tensor, boxes: Tensor, size: int, generator: torch.Generator) -> tuple[Tensor, list[Tensor]]:
+    """Random windows of frames (B, 3, S, S) uint8 in random light: (B, 3, size, size) in [0, 1], and boxes (n, 4)."""
+    windows = draw_windows(boxes, frames.shape[-1], generator)
+    coarse = int(torch.randint(size // 2, size + 1, (), generator=generator))  # as if the video had been small
+    x = crop_track(frames, windows, coarse).float().div_(255)
+    x = F.interpolate(x, (size, size), mode="bilinear", align_corners=False)
+    n = torch.randn(len(x), 8, 1, 1, generator=generator)
+    level = x.mean((1, 2, 3), keepdim=True)
+    x = level + (x - level) * (0.25 * n[:, :1]).exp()  # contrast
+    x = x * (0.2 * n[:, 1:2] + 0.08 * n[:, 2:5]).exp()  # light and its color
+    x = torch.where(n[:, 5:6] > 1.6, x.mean(1, keepdim=True), x)  # some without color
+    x = x + 0.03 * n[:, 6:7].abs() * torch.randn(x.shape, generator=generator)
+    return x.clamp_(0, 1), carry_boxes(boxes, windows, size)
+
+
+def evaluate(
+    detector: Detector,
+    records: Sequence[tuple[int, Record]],
+    recipe: Recipe,
+    *,
+    wild: bool,
+    size: int = 112,
+    frames: int = 96,
+    every: int = 4,
+) -> dict[str, float]:
+    """How well a detector finds people and follows the actor on twins of (number, record), one clip of each.
+
+    Returns: AP and AP50 over the searched frames, then mean track IoU, share of frames found and lost (`track_scores`)
+    where the actor can be seen, and `fps`, frames a second searched, on this machine.
+    """
+    found, truth, tracks, seconds = [], [], [], 0.0
+    for number, record in records:
+        offsets = sample_frames(record)
+        first = (number * 37) % max(len(offsets) - frames, 1)  # of a long routine one part
+        twin = draw_twin(number, record, recipe, size, offsets[first : first + frames], wild)
+        start = time.perf_counter()
+        found += detector.detect(twin.video, every)
+        seconds += time.perf_counter() - start
+        people = people_boxes(twin)[looked_at(len(twin.video), every)]
+        truth += [part[~part.isnan().any(1)] for part in people]
+        boxes, lost = actor_boxes(twin.video, detector, every)
+        tracks.append(track_scores(boxes, lost, twin.boxes, actor_shown(twin)))
+    scores = detection_scores(found, truth)
+    mean = {name: sum(t[name] for t in tracks) / len(tracks) for name in tracks[0]}
+    rounded = {name: round(value, 4) for name, value in {**scores, **mean}.items()}
+    return {**rounded, "fps": round(len(found) / seconds, 1)}
+
+
+def train_detector(
+    out: Path,
+    recipe: Recipe = Recipe(),
+    *,
+    workers: int = 2,
+    folder: Path | None = None,
+    progress: Callable[[dict], None] = lambda news: None,
+) -> dict:
+    """Render the frames, train on this machine's processor, and write the weights, float16, with recipe and scores.
+
+    Args:
+        out: file to write.
+        workers: processes that render, 1: this one; training takes the threads that torch has.
+        folder: where annotation sets are drawn; `runs()/detector` if None.
+        progress: called with a dict now and then.
+
+    Returns: {"loss": mean loss of each twentieth of the run, "held_out": dataset -> "plain" (scenes of the tables) and
+    "wild" -> `evaluate`'s figures on the twins held out, "seconds": of rendering and training}.
+
+    Raises:
+        ValueError: too few twins to hold any out.
+    """
+    records, start = recipe_records(recipe, folder), time.perf_counter()
+    shown = [entry for train, _ in records.values() for entry in train]
+    frames, boxes = (torch.cat(part) for part in zip(*_render_all(shown, recipe, workers, progress), strict=True))
+    rendered = time.perf_counter()
+
+    with torch.random.fork_rng(devices=[]):
+        torch.manual_seed(recipe.seed)  # initial weights
+        net = small_ssd(recipe.width, recipe.size)
+    net = net.to(memory_format=torch.channels_last).train()
+    draw = torch.Generator().manual_seed(recipe.seed)
+    order = torch.cat([torch.randperm(len(frames), generator=draw) for _ in range(recipe.epochs)]).split(recipe.batch)
+    optimizer = torch.optim.AdamW(net.parameters(), lr=recipe.rate, weight_decay=1e-2)
+    schedule = torch.optim.lr_scheduler.OneCycleLR(optimizer, recipe.rate, total_steps=len(order), pct_start=0.1)
+    losses, every = [], max(1, len(order) // 20)
+    for step, chosen in enumerate(order):
+        x, people = draw_batch(frames[chosen], boxes[chosen], recipe.size, draw)
+        targets = [{"boxes": b, "labels": torch.ones(len(b), dtype=torch.int64)} for b in people]
+        loss = sum(net(list(x), targets).values())
+        optimizer.zero_grad(set_to_none=True)
+        loss.backward()
+        torch.nn.utils.clip_grad_norm_(net.parameters(), 5.0)
+        optimizer.step()
+        schedule.step()
+        losses.append(loss.item())
+        if (step + 1) % every == 0:
+            progress({"step": step + 1, "of": len(order), "loss": round(sum(losses[-every:]) / every, 4)})
+    seconds = {"rendering": round(rendered - start), "training": round(time.perf_counter() - rendered)}
+
+    tensors = {n: t.half() for n, t in net.state_dict().items() if t.is_floating_point()}
+    net.load_state_dict(net.state_dict() | {n: t.float() for n, t in tensors.items()})  # what is stored is measured
+    detector = Detector(net, "shipped")
+    scores = {
+        sport: {kind: evaluate(detector, held[:TESTED], recipe, wild=kind == "wild") for kind in ("plain", "wild")}
+        for sport, (_, held) in records.items()
+    }
+    history = {
+        "loss": [round(float(part.mean()), 4) for part in torch.tensor(losses).split(every)],
+        "held_out": {
+            sport: {kind: dict(list(figures.items())[:-1]) for kind, figures in kinds.items()}
+            for sport, kinds in scores.items()
+        },
+    }
+    write_tensors(out, tensors, {"format": 1, "recipe": asdict(recipe), **history})
+    return {**history, "seconds": seconds}
+
+
+@one_line_errors
+def main(arguments: list[str] | None = None) -> None:
+    """Command line: make the shipped weights again, or those of a smaller recipe."""
+    parser = Parser("python -m sapnet_core.recipes.train_detector", description="Train the detector.")
+    parser.add_argument("--out", type=output_file, default=SHIPPED, help="file to write")
+    parser.add_argument("--epochs", type=count, default=Recipe.epochs)
+    parser.add_argument("--jobs", type=count, help="processes that render (default: one a core)")
+    given = parser.parse_args(arguments)
+    check_environment()
+    history = train_detector(
+        given.out,
+        Recipe(epochs=given.epochs),
+        workers=given.jobs or jobs(),
+        progress=lambda news: print(news, flush=True),
+    )
+    print(history["seconds"])
+    for sport, scores in history["held_out"].items():
+        for kind, figures in scores.items():
+            print(sport, kind, figures)
+
+
+if __name__ == "__main__":
+    sys.exit(main())

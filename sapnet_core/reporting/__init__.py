@@ -1,0 +1,25 @@
+"""What notebooks show and save: figures and tables with their provenance, checks, digests, explorable pictures."""
+
+from sapnet_core.reporting.checks import check, digest_line
+from sapnet_core.reporting.provenance_table import provenance, provenance_table
+from sapnet_core.reporting.save import save_figure, save_table
+from sapnet_core.reporting.style import COLORS, COLUMN, PAGE, use_style
+from sapnet_core.reporting.tables import comparison_table, markdown, show
+from sapnet_core.reporting.widgets import explore
+
+__all__ = [
+    "check",
+    "digest_line",
+    "provenance",
+    "provenance_table",
+    "save_figure",
+    "save_table",
+    "COLORS",
+    "COLUMN",
+    "PAGE",
+    "use_style",
+    "comparison_table",
+    "markdown",
+    "show",
+    "explore",
+]

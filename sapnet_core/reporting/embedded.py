@@ -1,0 +1,118 @@
+"""The record of provenance inside a figure's or table's own file, read back without trusting the file.
+
+PNG: the text chunk "Description". SVG: `dc:description` of its metadata. Markdown: a comment at its end, or the list
+that older files show. CSV has no room for one: the file of the same stem beside it is read.
+"""
+
+import json
+import re
+from pathlib import Path
+from xml.parsers import expat
+
+from PIL import Image
+
+__all__ = ["RecordError", "comment", "read_record"]
+
+LARGEST = 64_000_000  # bytes; no figure of ours comes near
+LISTS = ("hashes", "undrawn", "undeclared")
+SIBLINGS = (".png", ".svg", ".md")
+COMMENT = re.compile(r"^<!-- provenance (\{.*\}) -->$", re.MULTILINE)
+DESCRIPTION = "http://purl.org/dc/elements/1.1/ description"
+
+
+class RecordError(ValueError):
+    """A file whose provenance cannot be read; the message names it."""
+
+
+def comment(record: dict[str, object]) -> str:
+    """A record as a comment of Markdown: one line that no page shows."""
+    return f"<!-- provenance {json.dumps(record, sort_keys=True).replace('>', chr(92) + 'u003e')} -->\n"
+
+
+def read_record(path: Path | str) -> dict[str, object]:
+    """The provenance of a .png, .svg, .md or .csv.
+
+    Returns:
+        What `sapnet_core.reporting.provenance.provenance` gave, with what saving added; a file from before hashes were
+        listed has no "hashes".
+
+    Raises:
+        RecordError: no such file, one of another kind, torn, too large, or without a record.
+    """
+    path = Path(path)
+    try:
+        if not path.is_file():
+            raise RecordError(f"{path}: no such file")
+        if path.stat().st_size > LARGEST:
+            raise RecordError(f"{path}: larger than {LARGEST // 1_000_000} MB: no figure or table of this suite")
+        if path.suffix == ".csv":
+            beside = [path.with_suffix(kind) for kind in SIBLINGS if path.with_suffix(kind).is_file()]
+            if not beside:
+                kinds = ", ".join(SIBLINGS)
+                raise RecordError(f"{path}: a .csv carries no provenance, and none of {kinds} stands beside it")
+            return read_record(beside[0])
+        if path.suffix not in READERS:
+            raise RecordError(f"{path}: no .png, .svg, .md or .csv")
+        found = READERS[path.suffix](path)
+        if found is None:
+            raise RecordError(f"{path}: holds no provenance: it was not saved by this suite")
+        return _checked(found)
+    except RecordError:
+        raise
+    except Exception as error:  # a hostile file fails in many ways: OSError, SyntaxError, ExpatError ...
+        reason = " ".join(str(error).split())[:120]
+        raise RecordError(f"{path}: its provenance cannot be read ({type(error).__name__}: {reason})") from None
+
+
+def _png(path: Path) -> str | None:
+    with Image.open(path, formats=("PNG",)) as image:  # reads the chunks before the pixels; nothing is decoded
+        return image.info.get("Description")
+
+
+def _svg(path: Path) -> str | None:
+    """Text of the first `dc:description`. A document type that declares anything of its own is refused, so no entity
+    is ever expanded; nothing outside the file is read, and nothing behind the description."""
+    parser, text, inside, done = expat.ParserCreate(namespace_separator=" "), [], [], []
+
+    def doctype(_name, _system, _public, declares: int) -> None:
+        if declares:
+            raise ValueError("its document type declares entities")
+
+    def start(name: str, _attributes) -> None:
+        if name == DESCRIPTION and not done:
+            inside.append(name)
+
+    def end(name: str) -> None:
+        if name == DESCRIPTION and inside:
+            done.append(inside.pop())
+
+    parser.StartDoctypeDeclHandler, parser.StartElementHandler, parser.EndElementHandler = doctype, start, end
+    parser.CharacterDataHandler = lambda part: text.append(part) if inside else None
+    with open(path, "rb") as file:
+        while not done and (piece := file.read(65536)):
+            parser.Parse(piece)
+    if not done:
+        parser.Parse(b"", True)
+    return "".join(text) if done else None
+
+
+def _markdown(path: Path) -> str | dict | None:
+    text = path.read_text(encoding="utf-8")
+    if found := COMMENT.findall(text):
+        return found[-1]
+    rows = dict(re.findall(r"^- (\w+): (.*)$", text, re.MULTILINE))
+    return rows if {"source", "profile", "command"} <= set(rows) else None
+
+
+READERS = {".png": _png, ".svg": _svg, ".md": _markdown}
+
+
+def _checked(found: str | dict) -> dict[str, object]:
+    record = json.loads(found) if isinstance(found, str) else found
+    if not isinstance(record, dict) or not all(isinstance(record.get(k), str) for k in ("source", "profile")):
+        raise ValueError("no record with a source and a profile")
+    for name in LISTS:
+        part = record.get(name, [])
+        if not isinstance(part, list) or not all(isinstance(h, str) and h.isalnum() for h in part):
+            raise ValueError(f"{name} is no list of hashes")
+    return record

@@ -1,0 +1,108 @@
+"""What an executed notebook was made from, as one hash: nothing is up to date of which any of it has changed."""
+
+import hashlib
+import json
+import os
+import platform
+from collections.abc import Iterable, Iterator
+from contextlib import suppress
+from importlib.metadata import PackageNotFoundError, version
+from pathlib import Path
+
+from sapnet_core.experiments import profiles
+from sapnet_core.reporting.notebooks import load
+from sapnet_core.runtime import environment
+
+__all__ = ["data_digest", "file_hash", "inputs_digest"]
+
+# what computes, decodes, draws, or writes a notebook's outputs
+PACKAGES = (
+    "torch",
+    "torchvision",
+    "numpy",
+    "scipy",
+    "pandas",
+    "matplotlib",
+    "seaborn",
+    "pillow",
+    "av",
+    "scikit-learn",
+    "captum",
+    "ipykernel",
+    "ipython",
+    "matplotlib-inline",
+    "ipywidgets",
+)
+ANNOTATIONS = {".pkl", ".json", ".csv", ".txt"}
+
+
+def file_hash(file: Path) -> str:
+    """SHA-256 of a file's content."""
+    return hashlib.sha256(file.read_bytes()).hexdigest()
+
+
+def _hash_files(files: Iterable[Path], base: Path) -> str:
+    lines = [f"{file.relative_to(base).as_posix()} {file_hash(file)}" for file in sorted(files)]
+    return hashlib.sha256(os.fsencode("\n".join(lines))).hexdigest()
+
+
+def _files_below(top: Path) -> Iterator[os.DirEntry]:
+    """Every file below a folder, behind links too; no folder twice, so that a link to one above has an end."""
+    seen, left = set(), [top]
+    while left:
+        with suppress(FileNotFoundError, PermissionError):  # gone meanwhile; nobody reads videos from where none may
+            place = left.pop()
+            state = os.stat(place)
+            if (state.st_dev, state.st_ino) in seen:
+                continue
+            seen.add((state.st_dev, state.st_ino))
+            for entry in sorted(os.scandir(place), key=lambda entry: entry.name):
+                if entry.is_dir():
+                    left.append(Path(entry.path))
+                elif entry.is_file():  # no pipe, which would wait for a writer
+                    yield entry
+
+
+def data_digest() -> str | None:
+    """Identity of the files in the user's folder: content of annotations, size and time of the rest; None without."""
+    data = environment.data_root()
+    if data is None:
+        return None
+    labels, rest = [], []
+    for entry in _files_below(data):
+        if Path(entry.name).suffix.lower() in ANNOTATIONS:
+            labels.append(Path(entry.path))
+        else:
+            state = entry.stat()
+            rest.append((os.path.relpath(entry.path, data), state.st_size, state.st_mtime_ns))
+    return hashlib.sha256(json.dumps([_hash_files(labels, data), sorted(rest)]).encode()).hexdigest()
+
+
+def _version(package: str) -> str:
+    try:
+        return version(package)
+    except PackageNotFoundError:
+        return "absent"
+
+
+def inputs_digest(notebook: Path, parameters: dict[str, object], data: str | None = None) -> str:
+    """One hash over all that a notebook's outcome hangs on: its cells (not their stored outputs), parameters, the
+    core's files, versions, and the annotation files, weights and choices in use.
+
+    Args:
+        data: what `data_digest` gave, where it was asked before; to look at all files of a large set takes a while.
+    """
+    core = Path(__file__).parent.parent
+    parts = {
+        "cells": [(cell.cell_type, cell.source) for cell in load(notebook).cells],
+        "parameters": parameters,
+        "core": _hash_files((f for f in core.rglob("*") if f.is_file() and f.suffix != ".pyc"), core),
+        "versions": [platform.python_version(), *map(_version, PACKAGES)],
+        "data": data or data_digest(),
+        "weights": [
+            file and file_hash(file)
+            for file in (environment.detector(), environment.i3d(), environment.c3d(), environment.swin())
+        ],
+        "choices": [profiles.finefs_split(), environment.skip_bad()],
+    }
+    return hashlib.sha256(json.dumps(parts, sort_keys=True).encode()).hexdigest()

@@ -1,0 +1,109 @@
+"""The claims themselves: every result that the paper states, read from `reporting/claims.toml`, with the cells it is
+about.
+
+Wherever the paper is said to beat I3D+MLP, a control asks the same against the MLP that sees the clips in order (E18).
+"""
+
+import math
+import tomllib
+from dataclasses import dataclass, fields, replace
+from functools import cache
+from itertools import pairwise, product
+from pathlib import Path
+
+import numpy as np
+
+from sapnet_core.experiments.metrics import fisher_mean
+from sapnet_core.experiments.paper import TABLES, paper_table
+from sapnet_core.experiments.tables import CLASS_TABLES
+
+__all__ = ["Claim", "Name", "Side", "ledger", "by_classes", "printed_effect"]
+
+Name = tuple[str, str, str]  # trials, row, column
+Side = tuple[Name, ...]
+MLP, ORDERED = "I3D+MLP", "I3D+MLP (clips in order)"
+
+
+@dataclass(frozen=True)
+class Claim:
+    """One result; its fields are those of `reporting/claims.toml`. In each of `pairs` the first side is said to be
+    higher."""
+
+    id: str
+    place: str
+    statement: str
+    kind: str = "greater"
+    control: bool = False
+    metric: str = "rho"
+    pairs: tuple[tuple[Side, Side], ...] = ()
+    paper: float = math.nan
+    margin: float = math.nan
+    limit: float = math.nan
+    count: int = 0
+    numbers: tuple[str, ...] = ()
+    reason: str = ""
+
+    @property
+    def names(self) -> list[Name]:
+        """Every cell of the claim, once."""
+        return list(dict.fromkeys(name for pair in self.pairs for side in pair for name in side))
+
+
+def _side(text: str) -> Side:
+    trials, row, columns = (part.strip() for part in text.split(" | "))
+    return tuple((trials, row, column.strip()) for column in columns.split(";"))
+
+
+def _pairs(entry: dict) -> tuple[tuple[Side, Side], ...]:
+    a, b = ([x] if isinstance(x, str) else x for x in (entry.get("a", []), entry.get("b", [])))
+    rising = [(high, low) for low, high in pairwise(entry.get("rising", []))]
+    found = [*(product(a, b) if b else ((one, "") for one in a)), *rising, *entry.get("pairs", [])]
+    return tuple((_side(high), _side(low) if low else ()) for high, low in found)
+
+
+@cache
+def ledger() -> tuple[Claim, ...]:
+    """All claims in the order of the file, each followed by its control, where the paper compares with I3D+MLP.
+
+    Raises:
+        ValueError: an entry of the file has a field that claims do not have.
+    """
+    entries = tomllib.loads(Path(__file__).with_name("claims.toml").read_text(encoding="utf-8"))["claim"]
+    known, claims = {f.name for f in fields(Claim)}, []
+    for entry in entries:
+        own = {name: value for name, value in entry.items() if name not in ("a", "b", "rising", "pairs")}
+        if unknown := set(own) - known:
+            raise ValueError(f"reporting/claims.toml, {entry.get('id')}: unknown {', '.join(sorted(unknown))}")
+        claim = Claim(**{**own, "pairs": _pairs(entry), "numbers": tuple(entry.get("numbers", ()))})
+        claims += [claim, *_in_order(claim)]
+    return tuple(claims)
+
+
+def _in_order(claim: Claim) -> list[Claim]:
+    """The claim against the MLP that keeps time, where it is one against the MLP that does not (E18)."""
+    beaten = {row for _, low in claim.pairs for _, row, _ in low}
+    if claim.control or claim.kind != "greater" or beaten != {MLP}:
+        return []
+    pairs = tuple((high, tuple((t, {MLP: ORDERED}.get(row, row), c) for t, row, c in low)) for high, low in claim.pairs)
+    text = f"{claim.statement}; asked of the MLP that sees the clips in order"
+    return [replace(claim, id=f"{claim.id} (in order)", statement=text, control=True, pairs=pairs, paper=math.nan)]
+
+
+def by_classes(side: Side) -> bool:
+    """Whether a side averages classes (Fisher's z, E14), and not label shares (plain mean)."""
+    return side[0][0] in CLASS_TABLES
+
+
+def printed_effect(claim: Claim) -> float:
+    """The difference of the paper's own cells, the smallest over the pairs; NaN where the paper prints no numbers."""
+
+    def mean(side: Side) -> float:
+        cells = [paper_table(table).at[row, column] for table, row, column in side]
+        return fisher_mean(cells) if by_classes(side) else float(np.mean(cells))
+
+    if claim.control or claim.metric != "rho" or not all(table in TABLES for table, _, _ in claim.names):
+        return math.nan
+    try:
+        return min((mean(high) - mean(low) for high, low in claim.pairs if low), default=math.nan)
+    except KeyError:  # a row that the paper's table lacks
+        return math.nan

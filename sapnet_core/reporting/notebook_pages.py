@@ -1,0 +1,87 @@
+"""An executed notebook as one HTML file that needs no network: own style, pictures inside, equations as MathML."""
+
+import hashlib
+import html
+from functools import cache
+from pathlib import Path
+
+from sapnet_core.reporting.markup import STYLE, page
+from sapnet_core.reporting.mathml import mathml
+from sapnet_core.reporting.notebooks import load
+from sapnet_core.runtime.files import write_text
+
+__all__ = ["markdown_html", "notebook_page", "write_notebook_page"]
+
+FORMAT = 2  # of these pages; raise it when their making changes
+SHOWN = ["text/html", "text/markdown", "image/png", "image/jpeg", "text/latex", "text/plain"]  # of an output, the first
+
+
+@cache
+def _renderer() -> type:
+    """nbconvert's way from Markdown to HTML, with equations as MathML."""
+    from nbconvert.filters.markdown_mistune import IPythonRenderer
+
+    class Renderer(IPythonRenderer):
+        def inline_math(self, body: str) -> str:
+            return mathml(body)
+
+        def block_math(self, body: str) -> str:
+            return mathml(body, block=True)
+
+        def latex_environment(self, name: str, body: str) -> str:
+            return mathml(f"\\begin{{{name}}}{body}\\end{{{name}}}", block=True)
+
+        def table_cell(self, text: str, align: str | None = None, head: bool = False) -> str:
+            """A cell whose place in its column is a class: a page has no styles but its own."""
+            name, kind = "th" if head else "td", f' class="{align}"' if align else ""
+            return f"  <{name}{kind}>{text}</{name}>\n"
+
+    return Renderer
+
+
+def markdown_html(source: str) -> str:
+    """The Markdown of a cell as HTML."""
+    from nbconvert.filters.markdown_mistune import MarkdownWithMath
+
+    return MarkdownWithMath(renderer=_renderer()(escape=False, exclude_anchor_links=True)).render(source)
+
+
+@cache
+def _exporter():
+    """nbconvert's cells without its page, which fetches scripts from elsewhere."""
+    from nbconvert import HTMLExporter
+    from traitlets.config import Config
+
+    exporter = HTMLExporter(Config(NbConvertBase={"display_data_priority": SHOWN}), template_name="basic")
+    exporter.register_filter("markdown2html", markdown_html)
+    return exporter
+
+
+@cache
+def _highlighting() -> str:
+    from pygments.formatters import HtmlFormatter
+
+    return HtmlFormatter(style="friendly").get_style_defs(".highlight") + "\n.highlight { background: none; }\n"
+
+
+def notebook_page(notebook: Path, back: str = "../index.html") -> str:
+    """The whole page. `back` is where its link to the gallery goes."""
+    nb = load(notebook)
+    body, _ = _exporter().from_notebook_node(nb)
+    title = nb.cells[0].source.splitlines()[0].lstrip("# ") if nb.cells else notebook.stem
+    link = f'<p class="note"><a href="{html.escape(back)}">All tables and figures</a></p>'
+    main = f'<main class="notebook">\n{link}\n{body}\n</main>'
+    return page(title, main, _highlighting(), head=f'<meta name="made-from" content="{_made_from(notebook)}">')
+
+
+def _made_from(notebook: Path) -> str:
+    content = f"{FORMAT}\n{STYLE}".encode() + notebook.read_bytes()
+    return hashlib.sha256(content).hexdigest()[:16]
+
+
+def write_notebook_page(notebook: Path, target: Path, back: str = "../index.html") -> bool:
+    """Write the page of a notebook unless it is there already, made from the same bytes; returns whether it wrote."""
+    if target.is_file() and f'content="{_made_from(notebook)}"' in target.read_text(encoding="utf-8")[:2000]:
+        return False
+    write_text(target, notebook_page(notebook, back))
+    return True

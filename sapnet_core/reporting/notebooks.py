@@ -1,0 +1,112 @@
+"""Notebooks as source: one normal form, and how a developer refreshes stored outputs.
+
+    python -m sapnet_core.reporting.notebooks 03_pseudo_labels     # run in place with default parameters, normalize
+
+The rules that a stored notebook keeps stand in `tests/notebook_rules.py`.
+"""
+
+import copy
+import os
+import sys
+from pathlib import Path
+
+import nbformat
+from nbformat import NotebookNode
+
+from sapnet_core.reporting.kernels import clean_environment
+from sapnet_core.runtime import environment
+from sapnet_core.runtime.arguments import Parser, check_environment, given
+from sapnet_core.runtime.command_line import one_line_errors
+from sapnet_core.runtime.files import write_text
+
+__all__ = ["normalize", "dumps", "load", "execute", "find"]
+
+KEPT_CELL_METADATA = ("tags", "jupyter")
+
+
+def find(names: list[str] | None = None, folder: Path | None = None) -> list[Path]:
+    """Notebooks in reading order; `names` keeps those whose stem starts with one of them.
+
+    Raises:
+        ValueError: a name that no notebook starts with.
+    """
+    folder = folder or environment.root() / "notebooks"
+    every = sorted(folder.glob("*.ipynb"))
+    starts = tuple(Path(name).name.removesuffix(".ipynb") for name in names or ())
+    for start in starts:
+        if not start or not any(path.stem.startswith(start) for path in every):
+            known = ", ".join(path.stem for path in every) or "none"
+            raise ValueError(f"no notebook starts with {start!r}: there are {known}")
+    return [path for path in every if not starts or path.stem.startswith(starts)]
+
+
+def load(path: Path) -> NotebookNode:
+    """The notebook of one file, in format 4. Raises ValueError naming the file where it is none."""
+    try:
+        return nbformat.read(path, as_version=4)
+    except (ValueError, AttributeError, KeyError, TypeError, nbformat.ValidationError) as error:
+        fault = f"{type(error).__name__}: {error}".partition("\n")[0][:200]
+        raise ValueError(f"{path}: no readable notebook ({fault}): fetch it anew, or delete it") from error
+
+
+def normalize(notebook: NotebookNode) -> NotebookNode:
+    """The one normal form of a notebook, as a copy: equal content gives equal bytes.
+
+    Metadata of tools is dropped, cells are numbered c00, c01, ..., consecutive pieces of one output stream are joined.
+    Sources, outputs, execution counts and tags stay.
+    """
+    nb = copy.deepcopy(notebook)
+    kernel = {"display_name": "Python 3", "language": "python", "name": "python3"}
+    nb.metadata = NotebookNode(kernelspec=NotebookNode(kernel), language_info=NotebookNode(name="python"))
+    nb.nbformat, nb.nbformat_minor = 4, 5
+    for number, cell in enumerate(nb.cells):
+        cell.id = f"c{number:02d}"
+        cell.metadata = NotebookNode({k: cell.metadata[k] for k in KEPT_CELL_METADATA if cell.metadata.get(k)})
+        if cell.cell_type != "code":
+            continue
+        outputs = []
+        for output in cell.outputs:
+            last = outputs[-1] if outputs else NotebookNode(output_type=None)
+            if output.output_type == "stream" == last.output_type and output.name == last.name:
+                last.text += output.text
+            else:
+                outputs.append(output)
+        cell.outputs = outputs
+    return nb
+
+
+def dumps(notebook: NotebookNode) -> str:
+    """The text of a notebook's file."""
+    return nbformat.writes(notebook, version=4, indent=1).rstrip("\n") + "\n"
+
+
+def execute(path: Path, timeout: float | None = None) -> None:
+    """Run a notebook with its default parameters, in its folder, and store the normalized result in its place.
+
+    The file is replaced only after the last cell: an error leaves it as it was.
+    """
+    from nbclient import NotebookClient
+
+    nb = load(path)
+    resources = {"metadata": {"path": str(path.parent)}}
+    with clean_environment():
+        NotebookClient(nb, timeout=timeout, kernel_name="python3", resources=resources).execute()
+    write_text(path, dumps(normalize(nb)))
+
+
+@one_line_errors
+def main(arguments: list[str] | None = None) -> None:
+    """Command line: execute the named notebooks in place, all when none is named."""
+    parser = Parser("python -m sapnet_core.reporting.notebooks", description="Refresh stored outputs.")
+    parser.add_argument("names", nargs="*", type=given, help="starts of notebook names, such as 03")
+    asked = find(parser.parse_args(arguments).names)
+    for name in ("DATA", "SPLIT", "SKIP_BAD", "DETECTOR", "I3D", "C3D", "SWIN"):
+        os.environ.pop(f"SAPNET_{name}", None)  # stored outputs are those of the default source
+    check_environment()
+    for path in asked:
+        print(f"{path.stem} ...", flush=True)
+        execute(path)
+
+
+if __name__ == "__main__":
+    sys.exit(main())

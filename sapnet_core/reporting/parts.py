@@ -1,0 +1,122 @@
+"""What lies in a folder of tables and figures, in the paper's order, and what the ledger of claims says of it."""
+
+import csv
+import re
+from collections.abc import Callable
+from dataclasses import dataclass
+from functools import cache, cached_property
+from pathlib import Path
+
+import torch
+
+from sapnet_core.experiments.trial import Trial, trial_hash
+from sapnet_core.reporting.embedded import RecordError, read_record
+from sapnet_core.reporting.literal import from_cell
+from sapnet_core.reporting.notebooks import find
+from sapnet_core.reporting.provenance import ROMAN, Status, status
+
+__all__ = ["VERDICTS", "Part", "parts", "entries", "places", "claims"]
+
+KINDS = (".png", ".svg", ".csv", ".md")
+VERDICTS = (
+    "supported",
+    "contradicted",
+    "undecided here",
+    "suspiciously better",
+    "holds",
+    "does not hold",
+    "not testable here",
+)
+PLACE = re.compile(r"(Table|Fig)(?:ure)?s?\.?\s+((?:[IVX]+|\d+)(?:(?:\s*,\s*(?:and\s+)?|\s+and\s+)(?:[IVX]+|\d+)\b)*)")
+
+
+@dataclass(frozen=True)
+class Part:
+    """What lies in the folder under one stem."""
+
+    folder: Path
+    stem: str
+    title: str
+    caption: str
+    section: str
+    hashed: Callable[[Trial, torch.dtype], str]
+
+    @cached_property
+    def record(self) -> dict | None:
+        kinds = [k for k in (".png", ".svg", ".md", ".csv") if (self.folder / (self.stem + k)).is_file()]
+        try:
+            return read_record(self.folder / (self.stem + kinds[0]))
+        except RecordError:
+            return None
+
+    @cached_property
+    def status(self) -> Status:
+        if self.record is None:
+            return Status("not decided", "it holds no provenance")
+        return status(self.record, self.stem, self.hashed)
+
+    @property
+    def files(self) -> list[str]:
+        return [self.stem + kind for kind in KINDS if (self.folder / (self.stem + kind)).is_file()]
+
+    @property
+    def notebook(self) -> Path | None:
+        """The notebook that its command names."""
+        named = re.search(r"--only (\w+)", str((self.record or {}).get("command", "")))
+        try:
+            return find([named[1]])[0] if named else None
+        except ValueError:
+            return None
+
+
+def parts(folder: Path) -> list[Part]:
+    """Every stem of the folder: those of the paper in its order, then the others by name."""
+    with open(Path(__file__).with_name("captions.csv"), encoding="utf-8", newline="") as file:
+        known = {row.pop("stem"): row for row in csv.DictReader(file)}
+    stems = {f.stem for f in folder.iterdir() if f.suffix in (".png", ".svg", ".md") and f.stem[0] not in "._"}
+    found, hashed = [], cache(trial_hash)  # most trials stand behind more than one figure
+    for stem in sorted(stems, key=lambda s: ([*known].index(s) if s in known else len(known), s)):
+        plain = {"section": "Beyond the paper", "title": stem.replace("_", " ").capitalize(), "caption": ""}
+        found.append(Part(folder, stem, **known.get(stem, plain), hashed=hashed))
+    return found
+
+
+def entries(found: list[Part]) -> dict[str, list[list[Part]]]:
+    """Section -> entries; an entry is a table or figure with what belongs to it ("table01", "table01_curves")."""
+    heads = {part.stem: [part] for part in found if re.fullmatch(r"(table|fig)\d\d", part.stem)}
+    sections: dict[str, list[list[Part]]] = {}
+    for part in found:
+        owner = heads.get(part.stem.partition("_")[0])
+        if owner and owner[0] is not part:
+            owner.append(part)
+        else:
+            sections.setdefault(part.section or "Beyond the paper", []).append(owner or [part])
+    return sections
+
+
+def places(text: str) -> list[str]:
+    """Stems of the tables and figures that a text names: "Table I, Fig. 7" -> ["table01", "fig07"]."""
+    stems = []
+    for kind, numbers in PLACE.findall(text):
+        for number in re.findall(r"[IVX]+|\d+", numbers):
+            value = ROMAN.index(number) + 1 if number in ROMAN else int(number) if number.isdigit() else 0
+            stems += [f"{kind.lower()}{value:02d}"] * bool(value)
+    return stems
+
+
+def claims(folder: Path) -> list[dict[str, str]]:
+    """Rows of `claims.csv` (claim, place, verdict, ...), none where it is absent.
+
+    Raises:
+        ValueError: it lacks one of these columns, or knows another verdict.
+    """
+    file = folder / "claims.csv"
+    if not file.is_file():
+        return []
+    with open(file, encoding="utf-8", newline="") as stream:
+        head, *lines = [[from_cell(text) for text in line] for line in csv.reader(stream) if line] or [[]]
+    rows = [dict(zip(head, line, strict=False)) for line in lines]
+    for row in rows:
+        if not {"claim", "place", "verdict"} <= row.keys() or row["verdict"] not in VERDICTS:
+            raise ValueError(f"{file}: needs columns claim, place, verdict; verdicts are {', '.join(VERDICTS)}")
+    return [row for row in rows if row.get("control") != "True"]  # what the paper says, not what we ask beside it

@@ -1,0 +1,222 @@
+"""Where a figure or table comes from, how to make it again, and whether it is still what the suite would make today.
+
+python -m sapnet_core.reporting.provenance figures/fig07.png     # 0: current or not decided, 1: stale, 2: unreadable
+"""
+
+import argparse
+import hashlib
+import platform
+import re
+import subprocess
+import sys
+import textwrap
+from collections.abc import Callable, Iterable, Sequence
+from dataclasses import dataclass
+from importlib.metadata import version
+from pathlib import Path
+
+import torch
+
+from sapnet_core.backbones.i3d import fast_dtype
+from sapnet_core.backbones.registry import NUMBERS
+from sapnet_core.experiments import tables
+from sapnet_core.experiments.profiles import PROFILES, get_profile
+from sapnet_core.experiments.trial import Trial, trial_hash
+from sapnet_core.features.source import source_name
+from sapnet_core.reporting.embedded import LISTS, RecordError, read_record
+from sapnet_core.runtime import environment
+
+__all__ = ["provenance", "provenance_rows", "with_declaration", "declared_names", "Status", "status", "main"]
+
+PACKAGES = ("torch", "numpy", "scipy", "pandas", "matplotlib")
+SOURCES = ("sapnet_core", "pyproject.toml")  # what every number hangs on; storing outputs does not touch them
+ORDER = ("source", "profile", "seeds", "trials", "weights", "commit", "versions", "command")  # files sort by name
+ROMAN = ("I", "II", "III", "IV", "V", "VI", "VII")
+SEVERAL = {"tables_differences": ("I", "II")}  # stems that show the trials of more than one table
+
+
+def _git(*arguments: str) -> str:
+    done = subprocess.run(("git", *arguments), cwd=environment.root(), capture_output=True, text=True, check=False)
+    return done.stdout.strip() if done.returncode == 0 else ""
+
+
+def _commit() -> str:
+    """The last commit that touched the core, "+" where the working tree differs from it: committing a figure or a
+    notebook's outputs does not change it."""
+    try:
+        commit = _git("log", "-1", "--format=%h", "--abbrev=10", "--", *SOURCES)
+        return commit + "+" * bool(_git("status", "--porcelain", "--", *SOURCES)) if commit else "unknown"
+    except FileNotFoundError:  # no git on this machine
+        return "unknown"
+
+
+def _weights() -> dict[str, str]:
+    given = {
+        "I3D": environment.i3d(),
+        "C3D": environment.c3d(),
+        "Video Swin": environment.swin(),
+        "detector": environment.detector(),
+    }
+    return {name: hashlib.sha256(file.read_bytes()).hexdigest()[:12] for name, file in given.items() if file}
+
+
+def provenance(
+    profile: str, source: str, seeds: Sequence[int] = (), trials: Iterable[str | Trial] = (), notebook: str = ""
+) -> dict[str, object]:
+    """What a figure or table was made from.
+
+    Args:
+        profile: "quick" or "paper".
+        source: where the videos come from, as in "twins of drawn annotations".
+        seeds: seeds of the trials behind it.
+        trials: hashes of those trials, or the trials themselves.
+        notebook: name of the notebook that makes it, for the command.
+
+    Returns:
+        A dict of plain values, in the order to show; "hashes" is left to the files (`provenance_rows`). It holds no
+        time and no path: equal runs give equal provenance.
+    """
+    command = "./runall.sh" + ("" if profile == "quick" else f" --profile {profile}")
+    command += " --data DIR" if environment.data_root() else ""
+    command += f" --only {notebook.partition('_')[0]}" if notebook else ""
+    hashes = sorted({trial_hash(t) if isinstance(t, Trial) else str(t) for t in trials})
+    digest = hashlib.sha256("\n".join(hashes).encode()).hexdigest()[:12]
+    weights = _weights()
+    return {
+        "source": source,
+        "profile": profile,
+        "seeds": ", ".join(map(str, seeds)) or "none",
+        "trials": f"{len(hashes)} ({digest})" if hashes else "none",
+        **({"hashes": hashes} if hashes else {}),
+        **({"weights": weights} if weights else {}),
+        "commit": _commit(),
+        "versions": {"python": platform.python_version(), **{name: version(name) for name in PACKAGES}},
+        "command": command,
+    }
+
+
+def provenance_rows(record: dict[str, object]) -> list[tuple[str, str]]:
+    """(name, text) of each part of a provenance; of its trials their number and one digest."""
+    keys = dict.fromkeys([*(key for key in ORDER if key in record), *record])
+    return [
+        (key, ", ".join(f"{k} {v}" for k, v in value.items()) if isinstance(value, dict) else str(value))
+        for key, value in ((key, record[key]) for key in keys)
+        if key not in LISTS
+    ]
+
+
+def declared_names(stem: str) -> tuple[str, ...]:
+    """Names in `experiments` whose trials stand behind a stem: "table01_curves" -> ("I",), "fig07" -> ("fig07",)."""
+    number = re.fullmatch(r"table0([1-7])", stem.partition("_")[0])
+    names = SEVERAL.get(stem) or ((ROMAN[int(number[1]) - 1],) if number else (stem, stem.partition("_")[0]))
+    known = {*tables.TABLES, *tables.CLASS_TABLES, *tables.FIGURES}
+    return tuple(name for name in dict.fromkeys(names) if name in known)
+
+
+def _declared(stem: str, profile: str) -> list[Trial]:
+    names, size = declared_names(stem), get_profile(profile)
+    return list(dict.fromkeys(t for name in names for t in tables.declared_trials(name, size).values()))
+
+
+def with_declaration(record: dict[str, object], stem: str) -> dict[str, object]:
+    """A record as a file keeps it: beside the trials it was made from, those that its stem declares and that it does
+    not show ("undrawn"), and those it shows that its stem does not declare ("undeclared")."""
+    if not record.get("hashes") or not declared_names(stem):
+        return record
+    mine, declared = set(record["hashes"]), {trial_hash(t) for t in _declared(stem, record["profile"])}
+    parts = {"undrawn": sorted(declared - mine), "undeclared": sorted(mine - declared)}
+    return {**record, **{name: hashes for name, hashes in parts.items() if hashes}}
+
+
+@dataclass(frozen=True)
+class Status:
+    """`state` is "current", "stale" or "not decided"; `why` says it in words."""
+
+    state: str
+    why: str
+
+    def __str__(self) -> str:
+        return f"{self.state} ({self.why})"
+
+
+def _compare(record: dict, declared: set[str], numbers: torch.dtype) -> Status:
+    mine, undrawn, undeclared = (set(record.get(name, ())) for name in LISTS)
+    checked = mine - undeclared
+    lost, fresh = checked - declared, declared - mine - undrawn
+    added = max(0, len(fresh) - len(undrawn - declared))  # what was not drawn may have changed too: that is no news
+    changed = min(len(lost), added)
+    if lost or added:
+        text = f"{changed} of {len(checked)} trials changed, {added - changed} new, {len(lost) - changed} gone"
+        return Status("stale", text)
+    more = f"; {len(undeclared)} more are declared nowhere and not checked" * bool(undeclared)
+    made = f"features in {str(numbers).removeprefix('torch.')}"
+    return Status("current", f"{len(checked)} trials are as declared, {made}{more}")
+
+
+def status(record: dict[str, object], stem: str, hashed: Callable[[Trial, torch.dtype], str] | None = None) -> Status:
+    """Whether the trials behind a file are those that its stem declares today, for the record's profile.
+
+    Hashes decide, and nothing else: they cover settings, records, videos and backbone. A file made on a processor that
+    computes features in another number format (`NUMBERS`) than this one is as current as one made here: the hashes of
+    each format are asked, and the answer says which it was. Not decided where there is nothing to compare: no declared
+    or no listed trials, an unknown profile, other data or weights than in use now. `hashed` stands for `trial_hash`:
+    one that remembers what it was asked.
+    """
+    if not declared_names(stem):
+        return Status("not decided", f"no trials are declared for {stem!r}")
+    if not record.get("hashes"):
+        return Status("not decided", "its record lists no trials")
+    if record["profile"] not in PROFILES:
+        return Status("not decided", f"profile {record['profile']!r} is unknown here")
+    if record.get("weights", {}) != _weights():
+        return Status("not decided", "made with other weights than those in use")
+    trials, data = _declared(stem, record["profile"]), environment.data_root()
+    today = [source_name(data), source_name(data, *sorted({t.dataset for t in trials}))]
+    if record["source"] not in today:
+        return Status("not decided", f"made from {record['source']}, in use are {today[1]}")
+    hashed = hashed or trial_hash
+    own = fast_dtype("cpu")
+    for numbers in sorted(NUMBERS, key=lambda numbers: numbers != own):  # this machine's first: the likely one
+        declared = {hashed(trial, numbers) for trial in trials}
+        if declared & set(record["hashes"]):
+            break
+    return _compare(record, declared, numbers)
+
+
+def _report(path: Path, record: dict, verdict: Status) -> str:
+    """Everything a record says, one part a line; unprintable characters of a foreign file are left out."""
+    rows, folder = provenance_rows(record), environment.runs() / "trials"
+    hashes = record.get("hashes", [])
+    if hashes:
+        done = {place.name.rpartition("-")[2] for place in folder.glob("*-*")}
+        rows.append(("hashes", " ".join(hashes)))
+        rows.append(("results", f"{len(done & set(hashes))} of {len(hashes)} lie in runs/trials"))
+    lines = [path.name]
+    for key, text in [*rows, ("status", str(verdict))]:
+        text = "".join(c for c in f"{key:<9} {text}" if c.isprintable())
+        lines += textwrap.wrap(text, 118, initial_indent="  ", subsequent_indent=" " * 12, break_on_hyphens=False)
+    return "\n".join(lines)
+
+
+def main(arguments: list[str] | None = None) -> int:
+    """Command line; returns 1 if a file is stale, 2 if one cannot be read."""
+    parser = argparse.ArgumentParser(
+        prog="python -m sapnet_core.reporting.provenance", description="Where a file comes from."
+    )
+    parser.add_argument("files", nargs="+", type=Path, help=".png, .svg, .md or .csv in figures/")
+    worst = 0
+    for path in parser.parse_args(arguments).files:
+        try:
+            record = read_record(path)
+            verdict = status(record, path.stem)
+        except (RecordError, FileNotFoundError) as error:
+            print(f"provenance: {error}", file=sys.stderr)
+            worst = 2
+            continue
+        print(_report(path, record, verdict))
+        worst = max(worst, int(verdict.state == "stale"))
+    return worst
+
+
+if __name__ == "__main__":
+    sys.exit(main())

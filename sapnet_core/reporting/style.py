@@ -1,0 +1,52 @@
+"""The one look of all figures: legible at a column's width, told apart without color vision, equal bytes every time."""
+
+import matplotlib as mpl
+import seaborn as sns
+
+from sapnet_core.reporting.kernels import show_inline
+
+__all__ = ["COLORS", "MARKERS", "COLUMN", "PAGE", "use_style"]
+
+COLUMN, PAGE = 3.5, 7.2  # widths of a column and of a page of the paper, inches
+
+# Okabe & Ito (2008), in an order whose neighbors differ in lightness too; black is for the true or reference line.
+COLORS = ("#0072B2", "#E69F00", "#009E73", "#CC79A7", "#56B4E9", "#D55E00", "#7A7A7A", "#000000")
+MARKERS = ("o", "s", "^", "D", "v", "P", "X", "*")  # a second way to tell series apart
+
+
+def use_style() -> None:
+    """Set matplotlib and seaborn for the notebooks: call once, in the set-up cell.
+
+    Pictures appear below their cells whatever backend or settings of matplotlib the person's shell has.
+    """
+    show_inline()
+    sns.set_theme(context="paper", style="ticks", palette=list(COLORS), font="DejaVu Sans")
+    mpl.rcParams.update(
+        {
+            "figure.figsize": (COLUMN, 2.6),
+            "figure.dpi": 120,
+            "savefig.dpi": 200,
+            "figure.constrained_layout.use": True,
+            "savefig.bbox": "tight",
+            "savefig.pad_inches": 0.04,
+            "font.size": 8,
+            "axes.titlesize": 8,
+            "axes.labelsize": 8,
+            "xtick.labelsize": 7,
+            "ytick.labelsize": 7,
+            "legend.fontsize": 7,
+            "legend.frameon": False,
+            "lines.linewidth": 1.4,
+            "lines.markersize": 4,
+            "axes.spines.top": False,
+            "axes.spines.right": False,
+            "axes.grid": True,
+            "grid.color": "#e6e6e6",
+            "grid.linewidth": 0.5,
+            "axes.axisbelow": True,
+            "image.cmap": "cividis",
+            "svg.hashsalt": "sapnet",
+            "svg.fonttype": "none",
+            "pdf.fonttype": 42,
+        }
+    )

@@ -1,0 +1,136 @@
+"""The paper's tables with this run beside: mean and interval over seeds, bold only where the interval allows."""
+
+import math
+from collections.abc import Collection, Iterable
+
+import numpy as np
+import pandas as pd
+from scipy.special import stdtrit
+
+from sapnet_core.reporting.literal import in_markdown
+
+__all__ = ["comparison_table", "markdown", "flat", "show", "interval_half_width"]
+
+PARTS = ("paper", "mean", "half_width", "seeds", "best")
+
+
+def interval_half_width(values: Iterable[float], level: float = 0.95) -> float:
+    """Half width of Student's interval of a mean: t · s / √n; NaN for fewer than two values."""
+    x = np.asarray(list(values), dtype=float)
+    if len(x) < 2:
+        return math.nan
+    return float(stdtrit(len(x) - 1, (1 + level) / 2) * x.std(ddof=1) / math.sqrt(len(x)))
+
+
+def _best(cell: pd.DataFrame, value: str, floors: dict[str, float]) -> str | None:
+    """The system of one column that may be printed bold: the highest mean, if the paired difference over seeds to the
+    runner-up (a floor counts) has a 95 % interval above 0; None otherwise."""
+    by_seed = cell.pivot(index="seed", columns="system", values=value)
+    by_seed = by_seed.assign(**{name: rho for name, rho in floors.items() if math.isfinite(rho)}).dropna(axis=1)
+    order = by_seed.mean().sort_values(ascending=False, kind="stable").index
+    if len(order) < 2 or len(by_seed) < 2 or order[0] in floors:
+        return None
+    difference = by_seed[order[0]] - by_seed[order[1]]
+    return order[0] if difference.mean() - interval_half_width(difference) > 0 else None
+
+
+def comparison_table(
+    results: pd.DataFrame, paper: pd.DataFrame, floors: pd.DataFrame | None = None, value: str = "rho"
+) -> pd.DataFrame:
+    """A table of the paper with this run in it.
+
+    Args:
+        results: one row a trial: system, column, seed and `value`.
+        paper: the paper's cells: system, column and `value`, in printed order. Systems that the paper lacks follow its
+            own; columns are the paper's.
+        floors: system and `value`, and column where it differs by column: rows without seeds, below the others. A row
+            whose name starts with "ceiling" is shown, but is nothing a system could beat.
+
+    Returns:
+        Index system; columns (column, part) with parts paper, mean, half_width (of the 95 % interval over seeds),
+        seeds, best (bold). What is unknown is NaN.
+
+    Raises:
+        ValueError: two results for one cell and seed, or a column that the paper's table lacks.
+    """
+    if results.duplicated(["system", "column", "seed"]).any():
+        raise ValueError("results hold a system, column and seed twice: pass one table's trials")
+    columns = list(dict.fromkeys(paper["column"]))
+    if unknown := sorted(set(results["column"]) - set(columns)):
+        raise ValueError(f"results hold columns {unknown} that the paper's table lacks: it has {columns}")
+    floors = pd.DataFrame(columns=["system", value]) if floors is None else floors
+    systems = list(dict.fromkeys([*paper["system"], *results["system"]]))
+    rows = {}
+    for column in columns:
+        cell = results[results["column"] == column]
+        printed = paper[paper["column"] == column].set_index("system")[value]
+        below = (floors[floors["column"] == column] if "column" in floors else floors).set_index("system")[value]
+        beatable = {name: float(rho) for name, rho in below.items() if not str(name).startswith("ceiling")}
+        best = _best(cell, value, beatable)
+        for system in [*systems, *dict.fromkeys(floors["system"])]:
+            runs = cell.loc[cell["system"] == system, value].dropna()
+            mean = runs.mean() if len(runs) else float(below.get(system, math.nan))
+            parts = (printed.get(system, math.nan), mean, interval_half_width(runs), len(runs), system == best)
+            rows.setdefault(system, {}).update({(column, part): x for part, x in zip(PARTS, parts, strict=True)})
+    table = pd.DataFrame.from_dict(rows, orient="index")
+    table.columns = pd.MultiIndex.from_tuples(table.columns, names=["column", "part"])
+    return table.rename_axis("system")
+
+
+def flat(table: pd.DataFrame) -> pd.DataFrame:
+    """The table with one header row and the system as a column, for CSV."""
+    if not isinstance(table.columns, pd.MultiIndex):
+        return table if isinstance(table.index, pd.RangeIndex) else table.reset_index()
+    names = [f"{column} {part}" for column, part in table.columns]
+    return table.set_axis(names, axis=1).reset_index()
+
+
+def _number(x: float, decimals: int) -> str:
+    return "—" if not math.isfinite(x) else f"{round(x, decimals) + 0.0:.{decimals}f}"
+
+
+def _text(x: object, decimals: int, ours: bool = False) -> str:
+    if isinstance(x, (float, np.floating)):
+        return _number(float(x), decimals)
+    return str(x).replace("|", "\\|") if ours else in_markdown(str(x))
+
+
+def _lines(header: list[str], rows: Iterable[list[str]], left: int = 1) -> str:
+    rule = ["---"] * left + ["---:"] * (len(header) - left)
+    return "\n".join("| " + " | ".join(row) + " |" for row in (header, rule, *rows))
+
+
+def markdown(table: pd.DataFrame, decimals: int = 3, ours: Collection[str] = ()) -> str:
+    """A comparison table as Markdown, "paper" and "this run" side by side; any other data frame as it is.
+
+    In a comparison a run's cell is `mean ± half width`; the number of seeds stands in the header, or in the cell where
+    it is another. Names and texts are shown literally, since people may have brought them; `ours` are columns of a
+    plain data frame whose text is Markdown, written by us.
+    """
+    if not isinstance(table.columns, pd.MultiIndex):
+        plain = flat(table)
+        own = [column in ours for column in plain.columns]
+        rows = ([_text(x, decimals, mine) for x, mine in zip(row, own, strict=True)] for row in plain.to_numpy(object))
+        return _lines([_text(x, 0) for x in plain.columns], rows)
+    columns = list(dict.fromkeys(table.columns.get_level_values(0)))
+    usual = int(table.xs("seeds", axis=1, level=1).to_numpy().max())
+    header, rows = ["system"], []
+    for column in columns:
+        name = _text(column, decimals)
+        header += [f"{name} paper", f"{name} this run" + (f" (n={usual})" if usual else "")]
+    for system in table.index:
+        row = [_text(system, decimals)]
+        for column in columns:
+            paper, mean, half, seeds, best = (table.loc[system, (column, part)] for part in PARTS)
+            run = _number(mean, decimals) + (f" ± {_number(half, decimals)}" if math.isfinite(half) else "")
+            run = f"**{run}**" if best else run
+            row += [_number(paper, decimals), run + (f" (n={seeds})" if 0 < seeds != usual else "")]
+        rows.append(row)
+    return _lines(header, rows)
+
+
+def show(table: pd.DataFrame, decimals: int = 3, ours: Collection[str] = ()):
+    """`markdown` as something a notebook displays."""
+    from IPython.display import Markdown
+
+    return Markdown(markdown(table, decimals, ours))

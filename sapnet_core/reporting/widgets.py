@@ -1,0 +1,60 @@
+"""Pictures to play with: always a static row first, sliders only where a reader is there to move them."""
+
+from collections.abc import Callable, Sequence
+
+import matplotlib.pyplot as plt
+
+from sapnet_core.reporting.style import PAGE
+
+__all__ = ["explore", "is_live"]
+
+
+def is_live() -> bool:
+    """Whether a reader sits in front of this notebook.
+
+    A front end that a person uses lets cells ask for input; Papermill, nbval and nbconvert forbid it.
+    """
+    try:
+        from IPython import get_ipython
+    except ImportError:
+        return False
+    return bool(getattr(getattr(get_ipython(), "kernel", None), "_allow_stdin", False))
+
+
+def explore(
+    draw: Callable[..., None],
+    static: Sequence[dict[str, object]],
+    height: float = 2.2,
+    live: bool | None = None,
+    **sliders,
+) -> None:
+    """Show `draw` at a few settings side by side; in a live front end add one picture with sliders below.
+
+    Args:
+        draw: called as `draw(ax, **values)`; draws into one axes.
+        static: settings of the panels, such as `[{"tau": 0.5}, {"tau": 0.9}]`; each panel is titled with its own.
+        height: of the pictures, inches.
+        live: True or False instead of asking the front end.
+        sliders: what ipywidgets takes: `tau=(0.0, 1.0, 0.05)`, a list of choices, or a widget.
+
+    Raises:
+        ValueError: a slider moves a setting that the static panels do not show.
+    """
+    if unknown := sorted(set(sliders) - {name for values in static for name in values}):
+        raise ValueError(f"sliders {unknown} move nothing that the static panels show")
+    fig, axes = plt.subplots(1, len(static), figsize=(PAGE, height), squeeze=False)
+    for ax, values in zip(axes[0], static, strict=True):
+        draw(ax, **values)
+        ax.set_title(", ".join(f"{name} = {value}" for name, value in values.items()))
+    plt.show()
+    if not sliders or not (is_live() if live is None else live):
+        return
+    import ipywidgets
+    from IPython.display import display
+
+    def picture(**values: object) -> None:
+        _, ax = plt.subplots(figsize=(PAGE / 2, height))
+        draw(ax, **{**static[0], **values})
+        plt.show()
+
+    display(ipywidgets.interactive(picture, **sliders))

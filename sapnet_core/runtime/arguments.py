@@ -1,0 +1,115 @@
+"""What a person asks for from outside, on a command line or by a variable: taken as it is meant, or refused at once.
+
+A refusal is one line that names the option or the variable, what is wrong with it, and what to give instead.
+"""
+
+import argparse
+import difflib
+import os
+import re
+import stat
+import sys
+import tempfile
+from pathlib import Path
+
+from sapnet_core.experiments import profiles
+from sapnet_core.runtime import environment
+
+__all__ = ["VARIABLES", "Parser", "check_environment", "cluster_address", "count", "given", "output_file", "unwritable"]
+
+VARIABLES = (
+    "SAPNET_RUNS",
+    "SAPNET_FIGURES",
+    "SAPNET_DATA",
+    "SAPNET_SPLIT",
+    "SAPNET_SKIP_BAD",
+    "SAPNET_DETECTOR",
+    "SAPNET_I3D",
+    "SAPNET_C3D",
+    "SAPNET_SWIN",
+    "SAPNET_JOBS",
+    "SAPNET_DASK",
+    "SAPNET_CHECKPOINT",
+    "SAPNET_TRACEBACK",
+)
+OURS = "SAPNET_TEST_"  # of the tests
+
+
+class Parser(argparse.ArgumentParser):
+    """An `ArgumentParser` whose refusals are one line; exit code 2."""
+
+    def error(self, message: str) -> None:
+        self.exit(2, f"{self.prog}: {message} (--help lists what can be asked for)\n")
+
+
+def count(text: str) -> int:
+    """A whole number from 1 on: a `type` for `argparse`."""
+    if not (text.isascii() and text.isdecimal() and int(text)):
+        raise argparse.ArgumentTypeError(f"{text!r} is no whole number from 1 on")
+    return int(text)
+
+
+def given(text: str) -> str:
+    """A text with something in it, which an unset variable of a shell leaves empty: a `type` for `argparse`."""
+    if not text.strip():
+        raise argparse.ArgumentTypeError("nothing is given: leave the option out, or give it something")
+    return text
+
+
+def cluster_address(text: str) -> str:
+    """The address of a Dask scheduler: a `type` for `argparse`."""
+    if not re.fullmatch(r"([a-z]+://)?[^\s/]+:\d+", text):
+        raise argparse.ArgumentTypeError(f"{text!r} is no address of a Dask scheduler: give it as tcp://host:8786")
+    return text
+
+
+def output_file(text: str) -> Path:
+    """A file that can be written, there or not: a `type` for `argparse`."""
+    path = Path(text)
+    if not text or path.is_dir():
+        raise argparse.ArgumentTypeError(f"{text!r} is no name of a file but of a folder: give the file to write")
+    if fault := unwritable(path.absolute().parent):
+        raise argparse.ArgumentTypeError(f"{text!r} cannot be written: {fault}")
+    return path
+
+
+def unwritable(folder: Path) -> str:
+    """Why nothing can be written into a folder that may have to be made first; "" where it can."""
+    for place in (folder, *folder.parents):
+        try:
+            if not stat.S_ISDIR(os.stat(place).st_mode):
+                return f"{place} is no folder"
+            os.rmdir(tempfile.mkdtemp(prefix=".sapnet-", dir=place))  # permissions alone do not tell
+            return ""
+        except OSError as error:  # also a name too long, a file on the way, a link to itself
+            if os.path.isdir(place) or not isinstance(error, FileNotFoundError):
+                return f"nothing can be written into {place} ({error.strerror})"
+    return f"{folder} is in no folder"
+
+
+def check_environment() -> None:
+    """Look at all that variables ask for, before any work; a misspelled name is told on standard error.
+
+    Raises:
+        ValueError: a variable has a value that cannot be used.
+        FileNotFoundError: it names data or weights that are not there.
+    """
+    for name in sorted(os.environ):
+        if name.startswith("SAPNET_") and name not in VARIABLES and not name.startswith(OURS):
+            near = difflib.get_close_matches(name, VARIABLES, 1)
+            meant = f"did you mean {near[0]}?" if near else f"there are {', '.join(VARIABLES)}"
+            print(f"{name} is set and means nothing here: {meant}", file=sys.stderr, flush=True)
+    profiles.jobs(), profiles.finefs_split()
+    environment.data_root(), environment.detector(), environment.i3d(), environment.c3d(), environment.swin()
+    for name, folder in (("SAPNET_RUNS", environment.runs()), ("SAPNET_FIGURES", environment.figures())):
+        if fault := unwritable(folder.absolute()):
+            raise ValueError(f"{name}: {fault}: set {name} to a folder that can be written")
+    if (choice := os.environ.get("SAPNET_SKIP_BAD", "")) not in ("", "0", "1"):
+        raise ValueError(f"SAPNET_SKIP_BAD={choice!r} says neither yes nor no: give 1 or 0")
+    if (seconds := os.environ.get("SAPNET_CHECKPOINT")) and not re.fullmatch(r"\d+\.?\d*|\.\d+", seconds, re.ASCII):
+        raise ValueError(f"SAPNET_CHECKPOINT={seconds!r} is no number of seconds: unset it, or give one, as 60")
+    if address := os.environ.get("SAPNET_DASK"):
+        try:
+            cluster_address(address)
+        except argparse.ArgumentTypeError as error:
+            raise ValueError(f"SAPNET_DASK: {error}") from None

@@ -1,0 +1,122 @@
+"""Where things lie on disk: the one module that knows paths.
+
+`root()` is the folder that holds `notebooks/` and `figures/`. It is found from this file when the package is used
+in place (an editable install, the normal way here), else from the working folder upward, so that a notebook finds it
+from its own folder and Papermill from the caller's.
+"""
+
+import os
+from pathlib import Path
+
+from sapnet_core.runtime.file_kinds import ARCHIVES, found_at, listed
+
+__all__ = ["root", "runs", "figures", "data_root", "detector", "i3d", "c3d", "swin", "skip_bad"]
+
+
+def root() -> Path:
+    """The repository's root. Raises FileNotFoundError when neither this package nor the working folder lies in one."""
+    for start in (Path(__file__).resolve().parent, Path.cwd().resolve()):
+        for folder in (start, *start.parents):
+            if (folder / "runall.sh").is_file() and (folder / "sapnet_core").is_dir():
+                return folder
+    raise FileNotFoundError("no repository root above the package or the working folder: run from inside the clone")
+
+
+def runs() -> Path:
+    """Everything a run produces outside `figures/`: features, trials, executed notebooks. `SAPNET_RUNS` moves it."""
+    return _target("SAPNET_RUNS", "runs")
+
+
+def figures() -> Path:
+    """Where tables and figures go. `SAPNET_FIGURES` moves it (tests draw elsewhere)."""
+    return _target("SAPNET_FIGURES", "figures")
+
+
+def _target(variable: str, usual: str) -> Path:
+    """A folder to write to, there or not. Raises ValueError where something else is in its place."""
+    name = os.environ.get(variable)
+    folder = _expanded(name) if name else root() / usual
+    if os.path.lexists(folder) and not os.path.isdir(folder):
+        told = f"{variable}={name!r}" if name else str(folder)
+        raise ValueError(f"{told} is no folder, but {found_at(folder)}: name a folder, which need not be there yet")
+    return folder
+
+
+def data_root() -> Path | None:
+    """The user's folder of datasets or own videos (`SAPNET_DATA`), or None.
+
+    Raises:
+        FileNotFoundError: it names no folder, or one that cannot be looked into; the message says what is there.
+    """
+    name = os.environ.get("SAPNET_DATA")
+    if not name:
+        return None
+    folder = _expanded(name)
+    if not os.path.isdir(folder) and not folder.is_absolute():
+        folder = root() / folder  # notebooks run in their own folder, the user typed it at the root
+    if not os.path.isdir(folder):
+        found, remedy = found_at(folder), "unset it, or point it at the folder that holds the datasets or records.csv"
+        if found and folder.name.lower().endswith(ARCHIVES):
+            remedy = "unpack it, and point it at the folder that this makes"
+        raise FileNotFoundError(f"SAPNET_DATA={name!r} is no folder{found and f', but {found}'}: {remedy}")
+    if not os.access(folder, os.R_OK | os.X_OK):
+        raise FileNotFoundError(f"SAPNET_DATA={name!r} is a folder that you may not look into: change its permissions")
+    return folder.resolve()
+
+
+def detector() -> Path | None:
+    """The user's COCO weights of a person detector (`SAPNET_DETECTOR`), or None. Raises as `i3d`."""
+    return _file("SAPNET_DETECTOR")
+
+
+def i3d() -> Path | None:
+    """The user's Kinetics weights of I3D (`SAPNET_I3D`), or None.
+
+    Raises:
+        FileNotFoundError: it names no file; the message says what is there.
+        ValueError: the file is empty, or plainly something else than weights.
+    """
+    return _file("SAPNET_I3D")
+
+
+def c3d() -> Path | None:
+    """The user's Sports-1M weights of C3D (`SAPNET_C3D`), or None. Raises as `i3d`."""
+    return _file("SAPNET_C3D")
+
+
+def swin() -> Path | None:
+    """The user's Kinetics weights of Video Swin (`SAPNET_SWIN`), or None. Raises as `i3d`."""
+    return _file("SAPNET_SWIN")
+
+
+def _file(variable: str) -> Path | None:
+    name = os.environ.get(variable)
+    if not name:
+        return None
+    file = _expanded(name)
+    if not os.path.isfile(file) and not file.is_absolute():
+        file = root() / file
+    found, remedy = found_at(file), "unset it, or point it at a file of weights"
+    if found == "a folder":
+        try:
+            found += f", which holds {listed(sorted(os.listdir(file))) or 'nothing'}"
+        except OSError as error:
+            found += f", and cannot be opened ({error.strerror})"
+    if not os.path.isfile(file):
+        raise FileNotFoundError(f"{variable}={name!r} is no file{found and f', but {found}'}: {remedy}")
+    if found not in ("a file", "a zip archive"):  # torch.save writes zip archives
+        raise ValueError(f"{variable}={name!r} is {found}: download the weights anew, or unset it")
+    return file.resolve()
+
+
+def _expanded(name: str) -> Path:
+    """A path as the user typed it, with `~` led to the home folder where there is one."""
+    try:
+        return Path(name).expanduser()
+    except RuntimeError:  # no such user
+        return Path(name)
+
+
+def skip_bad() -> bool:
+    """Whether videos that cannot be read are left out (`SAPNET_SKIP_BAD=1`) instead of stopping the run."""
+    return os.environ.get("SAPNET_SKIP_BAD", "0") not in ("", "0")

@@ -1,0 +1,163 @@
+"""Where work runs: in this process, in processes of this machine, or on the workers of a Dask cluster.
+
+No scheduler of our own: any `concurrent.futures` executor serves, and `distributed.Client.get_executor()` is one. Work
+that runs elsewhere reads and writes the same folders: the machines share a file system (`SAPNET_RUNS`, `SAPNET_DATA`).
+"""
+
+import os
+import socket
+import warnings
+from collections.abc import Callable, Iterator, Sequence
+from concurrent.futures import CancelledError, Executor, as_completed
+from concurrent.futures.process import BrokenProcessPool
+from contextlib import contextmanager
+from importlib.util import find_spec
+
+from sapnet_core.runtime import environment
+from sapnet_core.runtime.cores import allowed_cores
+from sapnet_core.runtime.values import whole
+from sapnet_core.runtime.workers import LOST, WorkerPool
+
+__all__ = ["reach_cluster", "spread"]
+
+# what a user may set, beside the folders that `_settings` names: it goes with the work to workers started elsewhere
+SWITCHES = ("SAPNET_SPLIT", "SAPNET_SKIP_BAD", "SAPNET_CHECKPOINT")
+ANSWER = 10  # seconds within which a scheduler answers
+PATIENCE = 2  # pools that may die in a row without one task done
+
+Done = tuple[int, str, object]  # index of the task, host and process that did it, what it returned
+
+
+def spread(work: Callable, tasks: Sequence[tuple], jobs: int = 1, executor: Executor | None = None) -> Iterator[Done]:
+    """Call `work(*task)` for every task; yields (index, who did it, result) in the order in which tasks end.
+
+    Args:
+        work: a module's function; called again with a task it had begun when a worker died, it must go on from there.
+        jobs: processes; 1 runs the tasks here, one after the other.
+        executor: any other place. Without it, `SAPNET_DASK` names the scheduler of a Dask cluster.
+
+    Raises:
+        ValueError: `jobs` is no whole number from 1 on.
+        RuntimeError: processes of the pool keep dying.
+        ConnectionError: no Dask scheduler answers at that address, or it went away.
+        Exception: what `work` raised, with a note that names the task; tasks not yet begun are cancelled.
+    """
+    whole("jobs", jobs)
+    tasks = dict(enumerate(tasks))
+    if executor is None and tasks and (address := os.environ.get("SAPNET_DASK")):
+        with _cluster(address) as executor:
+            yield from _on(executor, work, tasks)
+    elif executor is not None:
+        yield from _on(executor, work, tasks)
+    elif jobs == 1 or len(tasks) == 1:
+        for index, task in tasks.items():
+            yield index, _who(), _noted(work, task)
+    else:
+        yield from _pool(work, tasks, jobs)
+
+
+def _pool(work: Callable, tasks: dict[int, tuple], jobs: int) -> Iterator[Done]:
+    threads = max(1, allowed_cores() // jobs)
+    left, deaths = dict(tasks), 0
+    while left:
+        before = len(left)
+        try:
+            with WorkerPool(min(jobs, before), threads) as pool:
+                for done in _on(pool, work, left):
+                    del left[done[0]]
+                    yield done
+        except BrokenProcessPool as error:  # what is not done is begun again in a new pool
+            deaths = 1 if len(left) < before else deaths + 1
+            if deaths == PATIENCE:
+                raise RuntimeError(
+                    f"a worker process was killed {deaths} times in a row, with {len(left)} tasks left: {LOST}"
+                ) from error
+
+
+def _on(executor: Executor, work: Callable, tasks: dict[int, tuple]) -> Iterator[Done]:
+    settings = _settings()
+    futures = {executor.submit(_there, settings, work, task): index for index, task in tasks.items()}
+    try:
+        for future in as_completed(futures):
+            yield futures[future], *future.result()
+    except CancelledError as error:  # not by us
+        raise ConnectionError(
+            "the place where work runs went away: start it and run again, it goes on from here"
+        ) from error
+    finally:
+        for future in futures if not isinstance(executor, WorkerPool) else ():  # which does so itself, in its own order
+            future.cancel()
+
+
+def _settings() -> dict[str, str]:
+    """This process's folders and switches, which a worker started elsewhere does not know."""
+    folders = {
+        "SAPNET_RUNS": environment.runs(),
+        "SAPNET_DATA": environment.data_root(),
+        "SAPNET_DETECTOR": environment.detector(),
+        "SAPNET_I3D": environment.i3d(),
+        "SAPNET_C3D": environment.c3d(),
+        "SAPNET_SWIN": environment.swin(),
+    }
+    switches = {name: os.environ.get(name, "") for name in SWITCHES}
+    return {name: str(path.resolve()) if path else "" for name, path in folders.items()} | switches
+
+
+def _there(settings: dict[str, str], work: Callable, task: tuple) -> tuple[str, object]:
+    """Runs on the worker."""
+    os.environ.update(settings)
+    return _who(), _noted(work, task)
+
+
+def _noted(work: Callable, task: tuple):
+    try:
+        return work(*task)
+    except Exception as error:
+        error.add_note(f"while working on {task} in {_who()}")
+        raise
+
+
+def _who() -> str:
+    return f"process {os.getpid()} on {socket.gethostname()}"
+
+
+def _silent(address: str) -> ConnectionError:
+    return ConnectionError(
+        f"no Dask scheduler answers at {address!r}: start one with `dask scheduler`, or give the "
+        "address that it printed, as tcp://host:8786"
+    )
+
+
+def reach_cluster() -> None:
+    """That somebody answers where `SAPNET_DASK` says that a Dask scheduler is, if it says so: to be asked before work.
+
+    Raises:
+        ConnectionError: nobody does.
+        ModuleNotFoundError: Dask is not installed.
+    """
+    if not (address := os.environ.get("SAPNET_DASK")):
+        return
+    if find_spec("distributed") is None:
+        raise ModuleNotFoundError(f"SAPNET_DASK={address!r} needs Dask: pip install -e '.[cluster]', or unset it")
+    host, _, port = address.rpartition("://")[2].rpartition(":")
+    try:
+        socket.create_connection((host.strip("[]"), int(port)), ANSWER).close()
+    except (OSError, ValueError, OverflowError) as error:
+        raise _silent(address) from error
+
+
+@contextmanager
+def _cluster(address: str) -> Iterator[Executor]:
+    """The executor of the Dask cluster whose scheduler is at `address`."""
+    from distributed import Client
+
+    try:
+        client = Client(address, set_as_default=False)
+    except (OSError, ValueError) as error:
+        raise _silent(address) from error
+    with client:
+        if not client.scheduler_info(n_workers=-1)["workers"]:
+            warnings.warn(
+                f"the Dask cluster at {address} has no worker yet: waiting for `dask worker {address}`", stacklevel=2
+            )
+        yield client.get_executor(pure=False)

@@ -1,0 +1,190 @@
+"""Files that are whole or absent: every write goes to a temporary file beside the target, which then replaces it.
+
+Two processes may write the same file at once: each has its own temporary name, the last one stands, and both are whole.
+"""
+
+import json
+import os
+import uuid
+from pathlib import Path
+
+import safetensors.torch
+import torch
+from torch import Tensor, nn
+
+from sapnet_core.runtime.disk import one_line_faults
+from sapnet_core.runtime.restricted_pickle import Refused
+from sapnet_core.runtime.torch_files import read_torch_file
+
+__all__ = [
+    "write_bytes",
+    "write_text",
+    "write_json",
+    "write_tensors",
+    "read_json",
+    "read_tensors",
+    "read_weights",
+    "check_weights",
+    "fill_weights",
+]
+
+HEADER = 16 * 2**20  # bytes of a safetensors file's list of entries; each takes 60 at least
+SHOWN = 100  # signs of a name in a message: a file may give an entry any name
+FLOAT32 = torch.finfo(torch.float32).max
+
+
+def write_bytes(path: Path | str, content: bytes) -> Path:
+    """Write `content` to `path` in one step, making folders as needed. Returns the path.
+
+    Raises:
+        OSError: it cannot be written; one line names the file, the fault and the remedy. What was there stays.
+    """
+    path = Path(path)
+    beside = path.with_name(f".{path.name}.{os.getpid()}.{uuid.uuid4().hex[:8]}.tmp")
+    with one_line_faults(path, instead_of=beside):
+        path.parent.mkdir(parents=True, exist_ok=True)
+        try:
+            with open(beside, "xb") as file:
+                file.write(content)
+                file.flush()
+                os.fsync(file.fileno())  # else a crash may leave the new name on an empty file
+            os.replace(beside, path)
+        finally:
+            beside.unlink(missing_ok=True)
+    return path
+
+
+def write_text(path: Path | str, text: str) -> Path:
+    """Write `text` as UTF-8, whole or not at all."""
+    return write_bytes(path, text.encode())
+
+
+def write_json(path: Path | str, value) -> Path:
+    """Write `value` as JSON with sorted keys, so that equal values give equal files."""
+    return write_text(path, json.dumps(value, indent=1, sort_keys=True) + "\n")
+
+
+def write_tensors(path: Path | str, tensors: dict[str, torch.Tensor], metadata: dict | None = None) -> Path:
+    """Write named tensors as safetensors; `metadata` is any JSON value and comes back from `read_tensors` equal."""
+    plain = {name: tensor.detach().cpu().contiguous() for name, tensor in tensors.items()}
+    return write_bytes(path, safetensors.torch.save(plain, {"json": json.dumps(metadata or {}, sort_keys=True)}))
+
+
+def read_json(path: Path | str):
+    """The value in a JSON file. Raises ValueError naming the file where it is no JSON."""
+    try:
+        return json.loads(Path(path).read_text(encoding="utf-8"))
+    except (ValueError, RecursionError) as error:
+        raise ValueError(f"{path}: no readable JSON ({error}): delete it, so that it is made again") from error
+
+
+def read_tensors(path: Path | str) -> tuple[dict[str, torch.Tensor], dict]:
+    """Tensors by name, on the CPU, and the metadata. Raises ValueError naming the file where it is torn or foreign."""
+    try:
+        return _read_safetensors(Path(path))
+    except ValueError as error:
+        raise ValueError(f"{path}: no whole safetensors file ({error}): delete it, so that it is made again") from error
+
+
+def _read_safetensors(path: Path) -> tuple[dict[str, torch.Tensor], dict]:
+    content = path.read_bytes()
+    size = int.from_bytes(content[:8], "little")
+    try:
+        if HEADER < size < len(content):
+            raise ValueError(f"its header has {size >> 20} MiB, the limit is {HEADER >> 20}")
+        tensors = safetensors.torch.load(content)
+        header = json.loads(content[8 : 8 + size]).get("__metadata__", {})
+        return tensors, json.loads(header["json"]) if "json" in header else header
+    except (safetensors.SafetensorError, RecursionError) as error:
+        raise ValueError(str(error)) from error
+
+
+def read_weights(path: Path | str) -> tuple[dict[str, Tensor], dict]:
+    """Named tensors of a file of weights, and its metadata (safetensors alone has any); whoever wrote it.
+
+    A pickle is read without running what it holds; a state dict inside "state_dict" or "model" is found, and a leading
+    "module." of every name (DataParallel) taken off.
+
+    Raises:
+        ValueError: no plain file of named tensors, a torn one, or an entry without finite real numbers; it names the
+            file, and the entry.
+        FileNotFoundError: no such file.
+    """
+    path, metadata, remedy = Path(path), {}, "fetch it anew, or save the model's state_dict()"
+    if path.exists() and not path.is_file():
+        raise ValueError(f"{path}: is no regular file: give a file of weights")
+    try:
+        if path.suffix == ".safetensors":
+            state, metadata = _read_safetensors(path)
+            metadata = metadata if isinstance(metadata, dict) else {}
+        else:
+            state = read_torch_file(path)
+    except OSError:
+        raise
+    except Refused as error:
+        raise ValueError(f"{path}: no plain file of tensors, or torn (it {error}): {remedy}") from None
+    except Exception as error:  # a torn file fails in a dozen ways: struct.error, IndexError, AssertionError ...
+        reason = f"{type(error).__name__}: {error}".splitlines()[0][:SHOWN]
+        raise ValueError(f"{path}: no plain file of tensors, or torn ({reason}): {remedy}") from None
+    for inner in ("state_dict", "model"):
+        if isinstance(state, dict) and isinstance(state.get(inner), dict):
+            state = state[inner]
+    if not isinstance(state, dict) or not all(isinstance(t, Tensor) for t in state.values()):
+        raise ValueError(f"{path}: holds {type(state).__name__}, not named tensors: save the model's state_dict()")
+    for name, tensor in state.items():
+        if not isinstance(name, str) or not _finite(tensor):
+            fault = f"entry {repr(name)[:SHOWN]} is no named tensor of finite real numbers"
+            raise ValueError(f"{path}: {fault}: fetch or save it anew")
+    if state and all(name.startswith("module.") for name in state):
+        state = {name.removeprefix("module."): tensor for name, tensor in state.items()}
+    return dict(state), metadata
+
+
+def _finite(tensor: Tensor) -> bool:
+    """Whether a tensor holds real numbers that float32 holds, and as many as its shape says."""
+    if tensor.layout != torch.strided or tensor.is_meta or tensor.is_complex() or tensor.is_quantized:
+        return False
+    if tensor.untyped_storage().nbytes() < tensor.numel() * tensor.element_size():
+        return False
+    if not tensor.is_floating_point() or not tensor.numel():
+        return True
+    if tensor.element_size() == 1:  # the numbers of 8 bits have no minimum
+        return False
+    low, high = (float(end) for end in tensor.aminmax())  # takes no memory; nan where one value is
+    return -FLOAT32 <= low <= high <= FLOAT32
+
+
+def check_weights(
+    own: dict[str, Tensor], state: dict[str, Tensor], path: Path | str, names: dict[str, str] | None = None
+) -> None:
+    """That a state dict fits entry by entry.
+
+    Args:
+        own: entries of the network, whose shapes alone count: where the file tells how large the network is, those of
+            one that was made on the device "meta", which takes no memory.
+        names: what the file calls an entry, where that differs from the network's name.
+
+    Raises:
+        ValueError: an entry is missing, belongs to no layer, or has another shape; it names the file, the first such
+            entry, and how many there are.
+    """
+    names, wrong = names or {}, []
+    for key in sorted(own.keys() | state.keys()):
+        entry = f"entry {repr(names.get(key, key))[:SHOWN]}"
+        if key not in state:
+            wrong.append(f"{entry} is missing")
+        elif key not in own:
+            wrong.append(f"{entry} belongs to no layer")
+        elif own[key].shape != state[key].shape:
+            wrong.append(f"{entry} is {tuple(state[key].shape)}, not {tuple(own[key].shape)}")
+    if wrong:
+        more = f" ({len(wrong) - 1} more do not fit)" * (len(wrong) > 1)
+        raise ValueError(f"{path}: {wrong[0]}{more}: give a file with the whole weights of this network and no others")
+
+
+def fill_weights(
+    net: nn.Module, state: dict[str, Tensor], path: Path | str, names: dict[str, str] | None = None
+) -> None:
+    """Load a state dict that must fit entry by entry, as `check_weights` says; numbers become those of the network."""
+    check_weights(net.state_dict(), state, path, names)
+    net.load_state_dict(state)

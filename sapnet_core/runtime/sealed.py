@@ -1,0 +1,82 @@
+"""Files of tensors that tell whether they are what was written under their name: a seal over all of it lies inside.
+
+So a file that was torn, edited, or took another's name is never read in silence.
+"""
+
+import hashlib
+import json
+from pathlib import Path
+
+import torch
+from torch import Tensor
+
+from sapnet_core.runtime.disk import one_line_faults
+from sapnet_core.runtime.file_kinds import found_at
+from sapnet_core.runtime.files import read_tensors, write_tensors
+
+__all__ = ["Damaged", "Unsealed", "read_sealed", "write_sealed"]
+
+SEAL = "seal"
+LONGEST = 100_000_000  # bytes of a header: more is no safetensors file
+
+
+class Damaged(ValueError):
+    """A file is not what was written; one line names it and says what is wrong."""
+
+
+class Unsealed(Damaged):
+    """A whole file without a seal, as an earlier version wrote it."""
+
+
+def write_sealed(path: Path | str, tensors: dict[str, Tensor], metadata: dict) -> Path:
+    """Write named tensors and metadata, any JSON object, so that `read_sealed` knows them again. Raises OSError."""
+    tensors = {name: tensor.detach().cpu().contiguous() for name, tensor in tensors.items()}
+    return write_tensors(path, tensors, {**metadata, SEAL: _seal(Path(path).name, tensors, metadata)})
+
+
+def read_sealed(path: Path | str) -> tuple[dict[str, Tensor], dict]:
+    """The tensors and the metadata of a file that `write_sealed` wrote under this name.
+
+    Raises:
+        FileNotFoundError: nothing is there.
+        Damaged: something else is there.
+        OSError: it cannot be read just now, be it whole or not.
+    """
+    path = Path(path)
+    with one_line_faults(path):
+        if not path.is_file():
+            if found := found_at(path):
+                raise Damaged(f"{path}: is {found}")
+            raise FileNotFoundError(f"{path}: is not there")
+        try:
+            if not _as_long_as_it_says(path):
+                raise Damaged(f"{path}: was torn or damaged")
+            tensors, metadata = read_tensors(path)
+            seal = metadata.pop(SEAL, None)
+        except Damaged:
+            raise
+        except (ValueError, TypeError, AttributeError, KeyError, RecursionError):
+            raise Damaged(f"{path}: was torn or damaged") from None
+    if seal is None:
+        raise Unsealed(f"{path}: has no seal, as files of earlier versions")
+    if seal != _seal(path.name, tensors, metadata):
+        raise Damaged(f"{path}: was damaged or edited, or belongs elsewhere: it does not fit its seal")
+    return tensors, metadata
+
+
+def _as_long_as_it_says(path: Path) -> bool:
+    """Whether a file ends where its header says that its last tensor does: asked before more of it is read."""
+    with open(path, "rb") as file:
+        length = int.from_bytes(file.read(8), "little")
+        header = json.loads(file.read(length)) if length <= LONGEST else {}
+    ends = [entry["data_offsets"][1] for name, entry in header.items() if name != "__metadata__"]
+    return path.stat().st_size == 8 + length + max(ends, default=0)
+
+
+def _seal(name: str, tensors: dict[str, Tensor], metadata: dict) -> str:
+    """Over the file's name, names, shapes, types and bits of the tensors, and what is written beside them."""
+    sha = hashlib.sha256(json.dumps([name, json.loads(json.dumps(metadata))], sort_keys=True).encode())
+    for key in sorted(tensors):
+        sha.update(f"{key}{tuple(tensors[key].shape)}{tensors[key].dtype}".encode())
+        sha.update(tensors[key].contiguous().flatten().view(torch.uint8).numpy().tobytes())
+    return sha.hexdigest()

@@ -1,0 +1,201 @@
+"""Files that `torch.save` wrote, in today's format (a zip archive) and in that of 2017, read without running anything.
+
+`torch.load(weights_only=True)` runs no foreign code, but it allocates what a file claims, and a file may claim much: a
+compressed archive, a bytearray of any size, a tensor that repeats one number. Here no more is taken than the file has.
+"""
+
+import math
+import struct
+import sys
+import zipfile
+from pathlib import Path
+
+import torch
+from torch import Tensor
+
+from sapnet_core.runtime.archives import opened_archive
+from sapnet_core.runtime.restricted_pickle import Machine, Refused, key
+
+__all__ = ["read_torch_file"]
+
+MAGIC, PROTOCOL = 0x1950A86A20F9469CFC6C, 1001  # with which a file of 2017's format begins
+AXES = 16  # of a tensor; no weight has more than 6
+STORED_IN_2017 = 5  # pickles before the numbers: magic, protocol, system, content, names of storages
+DTYPES = {
+    "Float": torch.float32,
+    "Double": torch.float64,
+    "Half": torch.float16,
+    "BFloat16": torch.bfloat16,
+    "Long": torch.int64,
+    "Int": torch.int32,
+    "Short": torch.int16,
+    "Char": torch.int8,
+    "Byte": torch.uint8,
+    "Bool": torch.bool,
+    "ComplexFloat": torch.complex64,
+    "ComplexDouble": torch.complex128,
+}
+
+
+class _Numbers:
+    """A storage before its content is read: its name in the file, its type, and how many numbers it has."""
+
+    def __init__(self, name: str, dtype: torch.dtype, count: int):
+        self.name, self.dtype, self.count, self.content = name, dtype, count, None
+
+
+class _View:
+    """A tensor before its storage is read."""
+
+    def __init__(self, numbers: _Numbers, offset: int, shape: tuple[int, ...], strides: tuple[int, ...]):
+        self.numbers, self.offset, self.shape, self.strides = numbers, offset, shape, strides
+
+    def tensor(self) -> Tensor:
+        return self.numbers.content.as_strided(self.shape, self.strides, self.offset)
+
+
+class _Reader:
+    """What the names in a file of tensors do: they note storages and views, which are filled once all is checked."""
+
+    def __init__(self, size: int):
+        self.storages: dict[str, _Numbers] = {}
+        self.stored = self.viewed = size  # bytes that storages, and numbers that tensors, may have at most
+        kinds = {("torch", f"{name}Storage"): dtype for name, dtype in DTYPES.items()}
+        self.names = {
+            ("collections", "OrderedDict"): _ordered,
+            ("torch._utils", "_rebuild_tensor"): self.view,
+            ("torch._utils", "_rebuild_tensor_v2"): self.view,
+            ("torch._utils", "_rebuild_parameter"): lambda view, *_: view,
+            ("torch", "Size"): _sizes,
+            **kinds,
+        }
+
+    def load(self, content: bytes, place: int = 0) -> tuple[object, int]:
+        """What the pickle at a place of the content leaves, and where it ends."""
+        ignored = {dict: lambda *_: None}  # an OrderedDict of PyTorch carries versions, which nothing here needs
+        machine = Machine(content, self.names, ignored, (_View, torch.dtype), self.storage, place)
+        return machine.run(), machine.place
+
+    def storage(self, told: object) -> _Numbers:
+        """What a persistent id says: ("storage", type, name, device, count), and a view of it in files of 2017."""
+        known = isinstance(told, tuple) and len(told) in (5, 6) and told[0] == "storage"
+        known = known and isinstance(told[1], torch.dtype) and isinstance(told[2], str)
+        if not known or any(part is not None for part in told[5:]):
+            raise Refused("refers to something that is no storage of numbers")
+        _, dtype, name, _, count = told[:5]
+        if type(count) is not int or count < 0:
+            raise Refused("has a storage of no size")
+        if name not in self.storages:
+            self.stored -= count * dtype.itemsize
+            if self.stored < 0:
+                raise Refused("claims more numbers than the file can hold")
+            self.storages[name] = _Numbers(name, dtype, count)
+        found = self.storages[name]
+        if (found.dtype, found.count) != (dtype, count):
+            raise Refused(f"gives the storage {name[:20]!r} two sizes")
+        return found
+
+    def view(self, numbers: object, offset: object, shape: object, strides: object, *_: object) -> _View:
+        """A tensor: where its numbers lie in a storage, all of them inside."""
+        fits = isinstance(numbers, _Numbers) and isinstance(shape, tuple) and isinstance(strides, tuple)
+        sizes = (offset, *shape, *strides) if fits else ()
+        fits = fits and len(shape) == len(strides) <= AXES
+        if not fits or not all(type(n) is int and 0 <= n < 2**40 for n in sizes):
+            raise Refused("has a tensor without a shape")
+        last = offset + sum((n - 1) * step for n, step in zip(shape, strides, strict=True))
+        if math.prod(shape) and last >= numbers.count:
+            raise Refused("has a tensor of more numbers than are stored")
+        return _View(numbers, offset, shape, strides)
+
+    def filled(self, value: object) -> object:
+        """The value with its tensors in place of views, all together of no more numbers than the file has bytes; the
+        machine has bounded how much there is to walk through."""
+        if isinstance(value, _View):
+            self.viewed -= math.prod(value.shape)
+            if self.viewed < 0:
+                raise Refused("has tensors of more numbers than are stored")
+            return value.tensor()
+        if isinstance(value, dict):
+            return {name: self.filled(part) for name, part in value.items()}
+        if isinstance(value, list | tuple):
+            return type(value)(self.filled(part) for part in value)
+        return value
+
+
+def _ordered(pairs: object = ()) -> dict:
+    """An OrderedDict: its content follows, or stands in pairs where Python 2 wrote the file."""
+    if not isinstance(pairs, list | tuple) or not all(isinstance(pair, list) and len(pair) == 2 for pair in pairs):
+        raise Refused("makes a dict of something else than pairs")
+    return {key(name): value for name, value in pairs}
+
+
+def _sizes(sizes: object = ()) -> tuple:
+    if not isinstance(sizes, tuple):
+        raise Refused("makes a shape of something else than a tuple")
+    return sizes
+
+
+def read_torch_file(path: Path) -> object:
+    """What `torch.save` wrote: plain values, containers, and tensors on the CPU.
+
+    Raises:
+        ValueError: the file names anything else, is torn, or claims more than it has. The message names no file.
+        OSError: it cannot be read.
+    """
+    reader = _Reader(path.stat().st_size)
+    if zipfile.is_zipfile(path):
+        found = _read_archive(path, reader)
+    else:
+        found = _read_2017(path.read_bytes(), reader)
+    return reader.filled(found)
+
+
+def _read_archive(path: Path, reader: _Reader) -> object:
+    with opened_archive(path) as archive:
+        entries = {entry.filename: entry for entry in archive.infolist()}
+        claimed = sum(entry.file_size for entry in archive.infolist())
+        plain = all(entry.compress_type == zipfile.ZIP_STORED for entry in archive.infolist())
+        if not plain or claimed > path.stat().st_size:
+            raise Refused("is a compressed archive, which torch.save never writes")
+        program = [name for name in entries if name == "data.pkl" or name.endswith("/data.pkl")]
+        if len(program) != 1:
+            raise Refused("is an archive without one data.pkl")
+        folder = program[0].removesuffix("data.pkl")
+        if folder + "byteorder" in entries and archive.read(folder + "byteorder") != sys.byteorder.encode():
+            raise Refused("was written on a machine of another byte order")
+        found, _ = reader.load(archive.read(program[0]))
+        for numbers in reader.storages.values():
+            name = f"{folder}data/{numbers.name}"
+            if name not in entries:
+                raise Refused(f"lacks the storage {numbers.name[:20]!r}")
+            _fill(numbers, archive.read(name))
+    return found
+
+
+def _read_2017(content: bytes, reader: _Reader) -> object:
+    parts, place = [], 0
+    for _ in range(STORED_IN_2017):
+        part, place = reader.load(content, place)
+        parts.append(part)
+        if len(parts) == 1 and part != MAGIC:
+            raise Refused("is no file of torch.save")
+    _, protocol, system, found, names = parts
+    little = isinstance(system, dict) and system.get("little_endian", True) == (sys.byteorder == "little")
+    if protocol != PROTOCOL or not little or not isinstance(names, list) or set(names) != set(reader.storages):
+        raise Refused("is of a version of torch.save that is not known")
+    for name in names:
+        numbers = reader.storages[name]
+        (count,) = struct.unpack_from("<q", content, place)
+        end = place + 8 + numbers.count * numbers.dtype.itemsize
+        if count != numbers.count or end > len(content):
+            raise Refused("is cut short")
+        _fill(numbers, content[place + 8 : end])
+        place = end
+    return found
+
+
+def _fill(numbers: _Numbers, content: bytes) -> None:
+    if len(content) != numbers.count * numbers.dtype.itemsize:
+        raise Refused(f"has a storage {numbers.name[:20]!r} of another size than it says")
+    whole = bytearray(content)  # PyTorch wants memory that may be written to
+    numbers.content = torch.frombuffer(whole, dtype=numbers.dtype) if content else torch.empty(0, dtype=numbers.dtype)

@@ -1,0 +1,76 @@
+"""Simulated twins: for every record a video in which an articulated figure performs it, with its ground truth."""
+
+from dataclasses import dataclass, field
+from importlib import import_module
+
+import torch
+from torch import Tensor
+
+from sapnet_core.datasets.clips import sample_frames
+from sapnet_core.datasets.records import Record
+from sapnet_core.simulator.quality import seed_of
+from sapnet_core.simulator.render import render_frames
+from sapnet_core.simulator.settings import SimSettings, settings_for
+
+__all__ = ["SPORTS", "Twin", "simulate", "sport_of"]
+
+SPORTS = {
+    "mtl-aqa": "diving.diver",
+    "finediving": "diving.diver",
+    "pretrain": "diving.diver",
+    "rg": "gymnastics.gymnast",
+    "finefs": "skating.skater",
+}
+
+
+@dataclass(frozen=True)
+class Twin:
+    """A simulated performance and its truth: `video` (T, 3, H, W) uint8; `boxes` (T, 4) of the actor, xyxy, and
+    `joints` (T, 16, 2), both in continuous pixels; `subactions` (T,); quality `factors` (F,); frame of a dive's `entry`
+    (fractional, NaN elsewhere); `people` (T, B, 4), boxes of those who stand by, NaN where they are not in the picture.
+    """
+
+    video: Tensor
+    boxes: Tensor
+    joints: Tensor
+    subactions: Tensor
+    factors: Tensor
+    entry: float
+    people: Tensor = field(default_factory=lambda: torch.empty(0, 0, 4))
+
+
+def sport_of(dataset: str):
+    """The module that performs a dataset's records: `diver`, `gymnast` or `skater`. Raises ValueError naming those."""
+    if dataset not in SPORTS:
+        raise ValueError(f"dataset {dataset!r} has no twins: choose one of {', '.join(SPORTS)}")
+    return import_module(f"sapnet_core.simulator.{SPORTS[dataset]}")
+
+
+def simulate(
+    record: Record,
+    *,
+    seed: int = 0,
+    size: int = 112,
+    settings: SimSettings | None = None,
+    offsets: Tensor | None = None,
+    device="cpu",
+) -> Twin:
+    """Render the twin of a record: the same (dataset, key, seed, settings, size) gives the same twin on a device.
+
+    Quality, athlete and scene are drawn from three generators, so a record that differs in its score alone differs
+    neither in scene nor in athlete. `settings` default to those of the dataset, `offsets` (T,) to the dataset's sampled
+    frames, counted from the record's start.
+    """
+    sport = sport_of(record.dataset)
+    settings = settings_for(record.dataset) if settings is None else settings
+    offsets = sample_frames(record) if offsets is None else offsets
+    judged, moved, placed = (
+        torch.Generator().manual_seed(seed_of(record.dataset, f"{record.key}/{part}", seed))
+        for part in ("quality", "motion", "scene")
+    )
+    factors = sport.quality_factors(record, settings, judged)
+    motion = sport.perform(record, offsets, factors, settings, moved)
+    scene = sport.draw_scene(settings, placed, frames=len(offsets), motion=motion)
+    dt = float(offsets[-1] - offsets[0]) / max(len(offsets) - 1, 1) / record.rate
+    film = render_frames(motion, scene, size, device, dt=dt)
+    return Twin(film.video, film.boxes, film.joints, motion.subactions, factors, motion.entry, film.people)

@@ -1,0 +1,204 @@
+"""Annotation sets drawn by the simulator, written in the official file names and schema.
+
+Dives are drawn here, routines in `simulator.draw_routines`. For whoever has no label files: dives as often as they are
+competed, difficulty degrees from the published tables, executions and frame counts distributed as in the real sets,
+judges who agree as well as real ones, and the sport's arithmetic from judges to score. No real dive is in it.
+"""
+
+import contextlib
+import pickle
+import shutil
+import uuid
+from pathlib import Path
+
+import numpy as np
+
+from sapnet_core.datasets import finediving, finefs, mtl_aqa, rhythmic_gymnastics
+from sapnet_core.datasets.dive_numbers import DIVES, Dive, parse_dive, subaction_ids
+from sapnet_core.simulator.draw_routines import draw_finefs, draw_rhythmic
+
+__all__ = ["write_annotations"]
+
+# mean quality (execution / 30) by difficulty degree: simple dives and the hardest are done best, those between worst
+DEGREES = (1.6, 2.0, 2.4, 2.9, 3.05, 3.3, 3.6, 4.1)
+QUALITY = {
+    "mtl-aqa": (0.73, 0.74, 0.66, 0.65, 0.715, 0.73, 0.74, 0.76),
+    "finediving": (0.75, 0.79, 0.67, 0.67, 0.70, 0.71, 0.715, 0.70),
+}
+SPREAD = {"mtl-aqa": 0.145, "finediving": 0.118}
+SIMPLE = 2.1, 0.7  # dives up to this degree are seldom spoiled: their spread is this much of the others'
+# quantiles of the standardized execution: a long tail of spoiled dives, and no dive far above the others
+RANKS = (0, 0.01, 0.05, 0.1, 0.25, 0.5, 0.75, 0.9, 0.95, 0.99, 1)
+TAIL = (-4, -2.9, -2, -1.4, -0.5, 0.2, 0.72, 1.05, 1.25, 1.5, 1.7)
+FAILED = 0.003  # share of dives that score nothing
+JUDGE_NOISE = 0.33  # points; rounded to halves this leaves the spread of real judges about their mean, 0.32
+FRAMES = (4.64, 0.21, 54, 273)  # mean and spread of the log frame count, least and most
+TRIMMED = 0.54, 101  # share of FineDiving's dives cut to one length, and that length
+# share of the dive that each subaction takes, for two, three and four transitions; and how much that varies
+SHARES = {2: (0.29, 0.35, 0.36), 3: (0.28, 0.19, 0.17, 0.36), 4: (0.37, 0.1, 0.15, 0.1, 0.28)}
+WOBBLE = 0.3
+EVENTS = 16
+POSITIONS = {"D": 0, "B": 1, "C": 2, "A": 3}  # MTL-AQA's codes
+ROTATIONS = {"back": 0, "forward": 1, "inward": 2, "reverse": 3}
+
+
+def write_annotations(name: str, root: Path | str, n_train: int, n_test: int, seed: int) -> Path:
+    """Draw an annotation set and write it below `root`, in the dataset's own folder, whole or not at all.
+
+    Args:
+        name: "mtl-aqa", "finediving", "rg" or "finefs".
+        root: where `load_records(name, root)` shall find it.
+        n_train, n_test: dives or routines in the two splits; of "rg" spread evenly over the apparatus, of "finefs"
+            over short programs and free skatings as they are in the real set.
+        seed: draws everything; equal seeds and sizes give equal files.
+
+    Returns: the folder written, such as `root/MTL-AQA`.
+
+    Raises:
+        ValueError: unknown name, a size below 1, or one above the official one of "finefs"; or the folder holds other
+            files beside another set, which would be lost.
+    """
+    if name not in DRAWN:
+        raise ValueError(f"dataset {name!r} is unknown: choose one of {', '.join(DRAWN)}")
+    if min(n_train, n_test) < 1:
+        raise ValueError(f"{n_train} training and {n_test} test records: both need at least 1")
+    reader, draw = DRAWN[name]
+    files = draw(np.random.default_rng((seed, *name.encode())), n_train, n_test)
+
+    root = Path(root).resolve()
+    folder = root / reader.FOLDER
+    kept = [path for path in folder.rglob("*") if path.is_file() and str(path.relative_to(folder)) not in files]
+    if kept and not _same_files(folder, files):
+        raise ValueError(f"{folder}: holds {kept[0].name}, which is no drawn annotation: choose another folder")
+    beside = root.with_name(f".{root.name}.{uuid.uuid4().hex[:8]}.tmp")
+    try:
+        for file, content in files.items():
+            (beside / folder.name / file).parent.mkdir(parents=True, exist_ok=True)
+            (beside / folder.name / file).write_bytes(content)
+        if not root.exists():  # the whole root at once: whoever sees it finds all files in it
+            with contextlib.suppress(OSError):  # another writer was first
+                beside.rename(root)
+        if beside.exists() and not _same_files(folder, files):
+            shutil.rmtree(folder, ignore_errors=True)
+            (beside / folder.name).rename(folder)
+    finally:
+        shutil.rmtree(beside, ignore_errors=True)
+    return folder
+
+
+def _same_files(folder: Path, files: dict[str, bytes]) -> bool:
+    return all((folder / name).is_file() and (folder / name).read_bytes() == files[name] for name in files)
+
+
+def _draw_mtl_aqa(rng: np.random.Generator, n_train: int, n_test: int) -> dict[str, bytes]:
+    return _pickled(rng, mtl_aqa, _mtl_aqa(rng, n_train + n_test), n_train)
+
+
+def _draw_finediving(rng: np.random.Generator, n_train: int, n_test: int) -> dict[str, bytes]:
+    return _pickled(rng, finediving, _finediving(rng, n_train + n_test), n_train)
+
+
+DRAWN = {
+    "mtl-aqa": (mtl_aqa, _draw_mtl_aqa),
+    "finediving": (finediving, _draw_finediving),
+    "rg": (rhythmic_gymnastics, draw_rhythmic),
+    "finefs": (finefs, draw_finefs),
+}
+
+
+def _pickled(rng: np.random.Generator, reader, files: dict, n_train: int) -> dict[str, bytes]:
+    """Annotation files and split lists of a diving set, as bytes."""
+    keys = list(files[reader.ANNOTATIONS])
+    order = [keys[i] for i in rng.permutation(len(keys))]
+    files = files | {reader.SPLITS["train"]: order[:n_train], reader.SPLITS["test"]: order[n_train:]}
+    return {name: pickle.dumps(content, protocol=4) for name, content in files.items()}
+
+
+def _mtl_aqa(rng: np.random.Generator, count: int) -> dict:
+    """The annotation file: (video, clip) -> dict, clips one after another in each video."""
+    facts, quality = _dives(rng, "mtl-aqa", count)
+    frames = _frame_counts(rng, count)
+    gaps = rng.integers(800, 1800, count)
+    entries, ends = {}, {}
+    for i, (fact, judges) in enumerate(zip(facts, _judges(rng, quality, 7), strict=True)):
+        video, clip = i % EVENTS + 1, i // EVENTS + 1
+        start = ends.get(video, 5000) + int(gaps[i])
+        ends[video] = start + int(frames[i])
+        dive = parse_dive(fact.number)
+        entries[video, clip] = {
+            "primary_view": 0,
+            "start_frame": start,
+            "end_frame": ends[video],
+            "position": POSITIONS[dive.position],
+            "difficulty": fact.difficulty,
+            "armstand": int(dive.armstand),
+            "rotation_type": ROTATIONS[dive.direction],
+            "ss_no": dive.half_somersaults,
+            "tw_no": dive.half_twists,
+            "final_score": _score(judges, fact.difficulty),
+            "judge_scores": judges,
+            "dive_number": fact.number,
+        }
+    return {mtl_aqa.ANNOTATIONS: entries}
+
+
+def _finediving(rng: np.random.Generator, count: int) -> dict:
+    """The fine-grained and the coarse annotation file: (event, id) -> list, and -> dict."""
+    facts, quality = _dives(rng, "finediving", count)
+    frames = np.where(rng.random(count) < TRIMMED[0], TRIMMED[1], _frame_counts(rng, count))
+    panel = rng.random(count)
+    starts = 1 + rng.integers(0, 20000, count)
+    fine, coarse = {}, {}
+    for i, (fact, judges) in enumerate(zip(facts, _judges(rng, quality, 7), strict=True)):
+        number = 5 if fact.synchronized or panel[i] < 0.15 else 7 if panel[i] < 0.6 else 3
+        judges = judges if number == 7 else np.sort(judges)[1:6] if number == 5 else np.sort(judges)[2:5]
+        score = _score(judges, fact.difficulty)
+        key = (f"DrawnEvent{i % EVENTS + 1:02d}", i // EVENTS + 1)
+        labels = _frame_labels(rng, parse_dive(fact.number), int(frames[i]))
+        action = fact.number.lower()
+        fine[key] = [action, score, fact.difficulty, np.flatnonzero(np.diff(labels)), labels]
+        coarse[key] = {
+            "action_type": action,
+            "start_frame": int(starts[i]),
+            "end_frame": int(starts[i]) + len(labels) - 1,  # counted from 1, both included
+            "dive_score": score,
+            "difficulty": fact.difficulty,
+            "judge_scores": judges.tolist(),
+        }
+    return {finediving.ANNOTATIONS: fine, finediving.COARSE: coarse}
+
+
+def _dives(rng: np.random.Generator, name: str, count: int) -> tuple[list, np.ndarray]:
+    """Dives drawn as often as competed, and their true quality (count,) in [0, 1]."""
+    weights = np.array([getattr(fact, name.replace("-", "_")) for fact in DIVES], dtype=float)
+    facts = [DIVES[i] for i in rng.choice(len(DIVES), count, p=weights / weights.sum())]
+    degree = np.array([fact.difficulty for fact in facts])
+    spread = SPREAD[name] * np.where(degree <= SIMPLE[0], SIMPLE[1], 1.0)
+    quality = np.interp(degree, DEGREES, QUALITY[name]) + spread * np.interp(rng.random(count), RANKS, TAIL)
+    return facts, np.where(rng.random(count) < FAILED, 0.0, quality.clip(0.05, 0.97))
+
+
+def _judges(rng: np.random.Generator, quality: np.ndarray, panel: int) -> np.ndarray:
+    """Scores (count, panel) in half points from 0 to 10; a failed dive gets 0 from all."""
+    points = 10 * quality[:, None] + JUDGE_NOISE * rng.standard_normal((len(quality), panel))
+    return np.where(quality[:, None] > 0, (points * 2).round() / 2, 0.0).clip(0, 10)
+
+
+def _score(judges: np.ndarray, degree: float) -> float:
+    """Final score: seven judges count the middle three, five or three count all, as three; times difficulty."""
+    counting = np.sort(judges)[2:5] if len(judges) == 7 else judges
+    return round(float(counting.sum() * 3 / len(counting) * degree), 2)
+
+
+def _frame_counts(rng: np.random.Generator, count: int) -> np.ndarray:
+    mean, spread, least, most = FRAMES
+    return np.exp(mean + spread * rng.standard_normal(count)).round().clip(least, most).astype(np.int64)
+
+
+def _frame_labels(rng: np.random.Generator, dive: Dive, frames: int) -> np.ndarray:
+    """Subaction number of every frame, (frames,) int64; each subaction lasts two frames at least."""
+    numbers = subaction_ids(dive)
+    shares = np.array(SHARES[len(numbers) - 1]) * (1 + WOBBLE * rng.standard_normal(len(numbers))).clip(0.2, 2)
+    lengths = 2 + np.floor(shares / shares.sum() * (frames - 2 * len(numbers))).astype(np.int64)
+    lengths[0] += frames - lengths.sum()
+    return np.repeat(np.array(numbers, dtype=np.int64), lengths)

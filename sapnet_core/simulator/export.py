@@ -1,0 +1,287 @@
+"""Twins written as the real sets lie on disk, so that both take the same way through decoding.
+
+MTL-AQA: `new/new_total_frames_256s/{video:02d}/{frame + 1:08d}.jpg`, of each video the frames of its dives and of the
+sampling window before them. FineDiving: `FINADiving_MTL_256s/{event}/{id}/{frame + 1:05d}.jpg`. Rhythmic Gymnastics:
+`videos/{name}.mp4`. FineFS: `video/{id}.mp4` and `skeleton/{id}.npz`. Names and numbering: see `datasets.disk_layout`.
+
+Every frame is written, not the sampled ones alone. Beside the videos lies `truth/{key}.safetensors`: what the twin
+knows of itself (boxes, joints, subactions, factors, entry, people) and the frames' offsets from the record's start. It
+is written last, so a record is whole when its truth is there.
+
+The skeletons of FineFS are published as `reconstruction`, (frames, 17, 3), in meters and in the joint order of
+Human3.6M. Their axes are not documented; readers report x and y within 1 around the body and z from 0 to 1.9, so here
+x points to the right, y away from the camera, both from the pelvis, and z up from the lowest joint.
+"""
+
+import argparse
+import hashlib
+import io
+import os
+import shutil
+import uuid
+from collections.abc import Callable, Sequence
+from dataclasses import replace
+from fractions import Fraction
+from functools import cache
+from pathlib import Path
+
+import numpy as np
+import torch
+from PIL import Image
+from torch import Tensor
+
+from sapnet_core.datasets import load_records
+from sapnet_core.datasets.clips import sample_frames
+from sapnet_core.datasets.disk_layout import FOLDERS
+from sapnet_core.datasets.records import Record
+from sapnet_core.runtime.devices import torch_threads
+from sapnet_core.runtime.files import read_tensors, write_bytes, write_tensors
+from sapnet_core.simulator import Twin, simulate, sport_of
+from sapnet_core.simulator.draw_annotations import write_annotations
+from sapnet_core.simulator.quality import seed_of
+from sapnet_core.simulator.settings import SimSettings, settings_for
+
+__all__ = ["frame_offsets", "write_layout", "write_video"]
+
+DIGITS = {"mtl-aqa": 8, "finediving": 5}  # of a frame's number in its file name
+# the 17 joints of Human3.6M, each the mean of these of the figure: pelvis, right leg, left leg, spine, thorax, neck,
+# head, left arm, right arm
+SKELETON = (
+    (8, 9),
+    (9,),
+    (11,),
+    (13,),
+    (8,),
+    (10,),
+    (12,),
+    (2, 3, 8, 9),
+    (2, 3),
+    (0, 1),
+    (0,),
+    (2,),
+    (4,),
+    (6,),
+    (3,),
+    (5,),
+    (7,),
+)
+
+
+def frame_offsets(record: Record) -> Tensor:
+    """Frames that are written of a record, (T,) int64 from its start: all of them, and of an MTL-AQA dive those before
+    it that its sampling window reaches."""
+    first = 0
+    if record.dataset == "mtl-aqa":
+        first = max(min(0, int(sample_frames(record).min())), -record.start)
+    return torch.arange(first, record.frames)
+
+
+def write_layout(
+    records: Sequence[Record],
+    root: Path | str,
+    *,
+    seed: int = 0,
+    size: int = 112,
+    settings: SimSettings | None = None,
+    jpeg_quality: int = 95,
+    crf: int = 12,
+    progress: Callable[[int, int], None] | None = None,
+) -> list[Path]:
+    """Write the twins of records below `root`, in the dataset's folder. Returns the frame folder or file of each.
+
+    What is there already from the same records, arguments and simulator is kept, so a run that was cut off goes on.
+
+    Args:
+        records: of any datasets with twins; `load_records` finds them again where annotations lie in `root`, too.
+        seed, size, settings: of `simulate`; the settings are the dataset's own if None.
+        jpeg_quality: of frame folders, 1 to 100.
+        crf: of video files, 0 (no loss) to 51. Sizes are kept: an odd one is stored with full color (4:4:4).
+        progress: called with (records done, records in all).
+
+    Raises:
+        ValueError: the folder holds videos that are not twins; two records share frames; or a key or path leads
+            out of the folder.
+        ImportError: a set of video files, and PyAV is not installed.
+    """
+    root = Path(root)
+    _check(records, root)
+    written = []
+    for done, record in enumerate(records, 1):
+        target = root / FOLDERS[record.dataset] / record.path
+        shown = settings or settings_for(record.dataset)
+        text = repr((replace(record, split=""), seed, size, shown.to_json(), jpeg_quality, crf, _source_digest()))
+        digest = hashlib.sha256(text.encode()).hexdigest()
+        truth = _truth_file(root, record)
+        if not _whole(record, target, truth, digest):
+            truth.unlink(missing_ok=True)
+            with torch_threads(1):  # as in the feature store: the same pictures for any number
+                twin = simulate(record, seed=seed, size=size, settings=shown, offsets=frame_offsets(record))
+            if record.dataset in DIGITS:
+                _write_images(record, target, twin, jpeg_quality)
+            else:
+                write_video(target, twin.video, record.rate, crf)
+            if record.dataset == "finefs":
+                _write_skeleton(record, target, seed, shown)
+            names = ("boxes", "joints", "subactions", "factors", "people")
+            tensors = {name: getattr(twin, name) for name in names}
+            tensors |= {"entry": torch.tensor(twin.entry), "offsets": frame_offsets(record)}
+            write_tensors(truth, tensors, {"digest": digest, "size": size})
+        written.append(target)
+        if progress:
+            progress(done, len(records))
+    return written
+
+
+@cache
+def _source_digest() -> str:
+    """Hash of the simulator's source: its change asks for new videos."""
+    files = sorted(Path(__file__).parent.rglob("*.py"))
+    return hashlib.sha256(b"\0".join(file.read_bytes() for file in files)).hexdigest()
+
+
+def _truth_file(root: Path, record: Record) -> Path:
+    return root / FOLDERS[record.dataset] / "truth" / f"{record.key}.safetensors"
+
+
+def _check(records: Sequence[Record], root: Path) -> None:
+    """That nothing foreign is overwritten, and that no record overwrites another one."""
+    ends: dict[str, tuple[int, str]] = {}
+    for record in sorted(records, key=lambda r: (r.dataset, r.path, r.start)):
+        if record.dataset not in FOLDERS:
+            raise ValueError(f"record {record.key} of {record.dataset!r} has no twin: use {', '.join(FOLDERS)}")
+        if Path(record.path).is_absolute() or ".." in Path(record.path).parts or Path(record.key).name != record.key:
+            raise ValueError(f"record {record.key}: its key or path {record.path} leads out of the folder: rename it")
+        target = root / FOLDERS[record.dataset] / record.path
+        end, other = ends.get(target, (-1, ""))
+        if end > record.start + int(frame_offsets(record)[0]):
+            raise ValueError(f"{target}: records {other} and {record.key} share frames: write them to two folders")
+        ends[target] = (record.end, record.key)
+        if target.exists() and not _truth_file(root, record).parent.is_dir():
+            raise ValueError(f"{target}: holds frames that the simulator did not write: choose another folder")
+    for record in records:
+        _truth_file(root, record).parent.mkdir(parents=True, exist_ok=True)
+
+
+def _whole(record: Record, target: Path, truth: Path, digest: str) -> bool:
+    """Whether a record's frames and truth lie there as these arguments make them."""
+    try:
+        same = read_tensors(truth)[1].get("digest") == digest
+    except (FileNotFoundError, ValueError):
+        return False
+    files = [target / name for name in _names(record)] if record.dataset in DIGITS else [target]
+    files += [_skeleton_file(target)] if record.dataset == "finefs" else []
+    return same and all(file.is_file() for file in files)
+
+
+def _names(record: Record) -> list[str]:
+    """File names of a record's frames; FFmpeg numbers them from 1."""
+    return [f"{record.start + i + 1:0{DIGITS[record.dataset]}d}.jpg" for i in frame_offsets(record).tolist()]
+
+
+def _beside(target: Path) -> Path:
+    target.parent.mkdir(parents=True, exist_ok=True)
+    return target.with_name(f".{target.name}.{os.getpid()}.{uuid.uuid4().hex[:8]}.tmp")
+
+
+def _write_images(record: Record, target: Path, twin: Twin, quality: int) -> None:
+    """Write a frame folder; dives of MTL-AQA share that of their video."""
+    beside = _beside(target)
+    try:
+        beside.mkdir()
+        for name, frame in zip(_names(record), twin.video.cpu(), strict=True):
+            Image.fromarray(frame.permute(1, 2, 0).numpy()).save(beside / name, quality=quality)
+        if record.dataset == "mtl-aqa":
+            target.mkdir(exist_ok=True)
+            for name in _names(record):
+                os.replace(beside / name, target / name)
+        else:
+            shutil.rmtree(target, ignore_errors=True)
+            beside.rename(target)
+    finally:
+        shutil.rmtree(beside, ignore_errors=True)
+
+
+def write_video(path: Path, frames: Tensor, rate: float, crf: int = 12, threads: int = 0) -> None:
+    """Write frames (T, 3, H, W) uint8 as an MP4, whole or not at all: H.264, or MPEG-4 where this FFmpeg has no encoder
+    for it. Sizes are kept. The bytes depend on the encoder's `threads` (0: as many as torch has). Raises ImportError
+    where PyAV is not installed."""
+    try:
+        import av
+    except ImportError as error:
+        raise ImportError("video files are written by PyAV, which is not installed: pip install av") from error
+    beside = _beside(path)
+    height, width = frames.shape[2:]
+    odd = height % 2 or width % 2  # H.264 halves color for even sizes alone
+    # without mbtree: with it the bytes differ from one run to the next
+    codec, options = "libx264", {"crf": str(crf), "preset": "veryfast", "mbtree": "0"}
+    if codec not in av.codecs_available:
+        codec, options = "mpeg4", {"qscale": "2"}
+    try:
+        with av.open(str(beside), "w", format="mp4", options={"movflags": "faststart"}) as container:
+            stream = container.add_stream(codec, rate=Fraction(rate).limit_denominator(1001), options=options)
+            stream.width, stream.height = width, height
+            stream.pix_fmt = "yuv444p" if odd and codec == "libx264" else "yuv420p"
+            stream.codec_context.thread_count = threads or torch.get_num_threads()
+            for frame in frames.cpu():
+                picture = np.ascontiguousarray(frame.permute(1, 2, 0).numpy())
+                color = av.VideoFrame.from_ndarray(picture, format="rgb24").reformat(format=stream.pix_fmt)
+                container.mux(stream.encode(color))
+            container.mux(stream.encode(None))
+        os.replace(beside, path)
+    finally:
+        beside.unlink(missing_ok=True)
+
+
+def _skeleton_file(video: Path) -> Path:
+    return video.parent.parent / "skeleton" / f"{video.stem}.npz"
+
+
+def _write_skeleton(record: Record, video: Path, seed: int, settings: SimSettings) -> None:
+    """Write the joints of the twin in space, as `simulate` moves them."""
+    judged, moved = (
+        torch.Generator().manual_seed(seed_of(record.dataset, f"{record.key}/{part}", seed))
+        for part in ("quality", "motion")
+    )
+    sport = sport_of(record.dataset)
+    factors = sport.quality_factors(record, settings, judged)
+    joints = sport.perform(record, frame_offsets(record), factors, settings, moved).joints  # (T, 16, 3)
+    x, y, z = torch.stack([joints[:, list(part)].mean(1) for part in SKELETON], 1).unbind(-1)  # (T, 17) each
+    space = torch.stack([x - x[:, :1], z[:, :1] - z, y - y.amin(1, keepdim=True)], -1)
+    content = io.BytesIO()
+    np.savez_compressed(content, reconstruction=space.float().numpy())
+    write_bytes(_skeleton_file(video), content.getvalue())
+
+
+def main(arguments: Sequence[str] | None = None) -> None:
+    """Draw a small set, write its annotations and its twins, and say where they lie."""
+    parser = argparse.ArgumentParser(
+        prog="python -m sapnet_core.simulator.export",
+        description="Write simulated twins and their drawn annotations in a dataset's official layout.",
+    )
+    parser.add_argument("dataset", choices=FOLDERS)
+    parser.add_argument("dir", type=Path, help="folder that shall hold the dataset's folder")
+    parser.add_argument("--count", type=int, default=8, help="records in all, a quarter of them for the test (8)")
+    parser.add_argument("--size", type=int, default=112, help="height and width of the frames in pixels (112)")
+    parser.add_argument("--seed", type=int, default=0)
+    given = parser.parse_args(arguments)
+    if given.count < 2:
+        parser.error("--count: at least 2, one to train and one to test")
+    folder = given.dir / FOLDERS[given.dataset]
+    if folder.exists() and not (folder / "truth").is_dir():
+        parser.error(f"{folder}: was not written by this command: choose another folder")
+    test = max(1, given.count // 4)
+    (folder / "truth").mkdir(parents=True, exist_ok=True)  # the sign that it is ours, if this run is cut off
+    write_annotations(given.dataset, given.dir, given.count - test, test, given.seed)
+    records = load_records(given.dataset, given.dir)
+    write_layout(
+        records,
+        given.dir,
+        seed=given.seed,
+        size=given.size,
+        progress=lambda done, total: print(f"{done} of {total}: {records[done - 1].path}", flush=True),
+    )
+    print(f"{len(records)} twins with annotations lie in {folder}: load_records({given.dataset!r}, {str(given.dir)!r})")
+
+
+if __name__ == "__main__":
+    main()

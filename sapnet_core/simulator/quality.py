@@ -1,0 +1,44 @@
+"""What judges look at: factors whose mean is the quality of a performance (a dive has eight), and judge noise."""
+
+import hashlib
+
+import torch
+from torch import Tensor
+
+from sapnet_core.simulator.settings import SimSettings
+
+__all__ = ["FACTORS", "seed_of", "draw_factors", "judged_quality"]
+
+FACTORS = ("height", "line", "tightness", "legs", "rotation", "entry", "splash", "distance")
+
+
+def seed_of(dataset: str, key: str, seed: int) -> int:
+    """A seed in [0, 2**63) for one record, the same on every machine and in every process."""
+    text = "\0".join((dataset, key, str(int(seed)))).encode()
+    return int.from_bytes(hashlib.blake2b(text, digest_size=8).digest(), "big") >> 1
+
+
+def draw_factors(
+    quality: float, settings: SimSettings, generator: torch.Generator, count: int = len(FACTORS)
+) -> Tensor:
+    """Draw the factors of a dive, or `count` factors of another sport, (F,) float32 in [0, 1], 1 being perfect.
+
+    Before they are clipped to [0, 1], their mean is `quality` plus judge noise, and each deviates from that mean with
+    sd `factor_spread`; the deviations add up to zero, so that any one factor tells only part of the score. The same
+    numbers are drawn whatever the quality is.
+
+    Raises:
+        ValueError: `quality` outside [0, 1].
+    """
+    if not 0.0 <= quality <= 1.0:
+        raise ValueError(f"quality={quality!r}: give the execution score over its maximum, from 0 to 1")
+    normal = torch.randn(count + 1, generator=generator, device=generator.device).cpu()
+    deviation = normal[1:] - normal[1:].mean()
+    deviation = deviation * (count / (count - 1)) ** 0.5  # taking the mean off has shrunk the sd by sqrt(1 - 1/F)
+    # f_i = clip(q + judge noise + spread_i), sum_i spread_i = 0
+    return (quality + settings.judge_noise * normal[0] + settings.factor_spread * deviation).clamp(0, 1)
+
+
+def judged_quality(factors: Tensor) -> Tensor:
+    """The simulator's true quality: mean of the factors (..., F) -> (...,). What it leaves open is judge noise."""
+    return factors.mean(-1)

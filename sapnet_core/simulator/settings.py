@@ -1,0 +1,99 @@
+"""How the simulated dives are drawn: one frozen value, stored with whatever was made from it.
+
+The values per dataset stand in `calibration.json` beside this file. They were chosen once, on the baseline alone
+(`sapnet_core.recipes.calibrate_simulator`), so that a table says what a method adds where the starting point is the
+paper's.
+"""
+
+import hashlib
+import json
+from dataclasses import asdict, dataclass, fields
+from pathlib import Path
+
+__all__ = ["SimSettings", "settings_for"]
+
+CALIBRATION = Path(__file__).with_name("calibration.json")
+LIMITS = {  # smallest and largest value of a field; the others lie in 0..10
+    "factor_spread": (0.0, 1.0),
+    "judge_noise": (0.0, 1.0),
+    "bystanders": (0, 20),
+    "sensor_noise": (0.0, 1.0),
+    "lead_in": (0.05, 0.5),
+    "flight": (0.1, 0.5),
+    "timing": (0.0, 0.15),
+}
+
+
+@dataclass(frozen=True)
+class SimSettings:
+    """Settings of the diving simulator.
+
+    Attributes:
+        visibility: how strongly a fault shows in the motion; 0 makes every dive perfect.
+        factor_spread: sd of the quality factors of one dive around their mean, in quality units (0..1).
+        judge_noise: sd of the factors' mean around the judges' quality, in quality units.
+        nuisance: how much athletes and scenes differ in what no judge looks at; 0 makes them all alike.
+        bystanders: people that stand or walk near by.
+        sensor_noise: sd of the pixel noise, full scale is 1.
+        texture: contrast of wall, crowd and water.
+        camera: how much the camera shakes, zooms and lags.
+        lead_in, flight: typical shares of the clip before take-off and in the air, where no transitions are annotated.
+        timing: sd of both shares from dive to dive.
+
+    Raises:
+        ValueError: a value out of range; the message names the field.
+    """
+
+    visibility: float = 1.0
+    factor_spread: float = 0.12
+    judge_noise: float = 0.05
+    nuisance: float = 1.0
+    bystanders: int = 2
+    sensor_noise: float = 0.03
+    texture: float = 1.0
+    camera: float = 1.0
+    lead_in: float = 0.28
+    flight: float = 0.36
+    timing: float = 0.05
+
+    def __post_init__(self):
+        for field in fields(self):
+            value, (low, high) = getattr(self, field.name), LIMITS.get(field.name, (0.0, 10.0))
+            wanted = int if field.type is int else (int, float)
+            if isinstance(value, bool) or not isinstance(value, wanted) or not low <= value <= high:
+                kind = "a whole number" if field.type is int else "a number"
+                raise ValueError(f"SimSettings.{field.name}={value!r}: give {kind} from {low} to {high}")
+            object.__setattr__(self, field.name, field.type(value))  # 1 and 1.0 are the same settings
+
+    def to_json(self) -> str:
+        """The settings as one line of JSON, keys sorted."""
+        return json.dumps(asdict(self), sort_keys=True)
+
+    @classmethod
+    def from_json(cls, text: str) -> "SimSettings":
+        """Settings from JSON; fields left out keep their defaults. Raises ValueError naming an unknown field."""
+        return cls._from_dict(json.loads(text), "JSON")
+
+    @classmethod
+    def _from_dict(cls, values: dict, source: str) -> "SimSettings":
+        known = [field.name for field in fields(cls)]
+        unknown = sorted(set(values) - set(known))
+        if unknown:
+            raise ValueError(f"{source}: SimSettings has no field {unknown[0]!r}; its fields are {', '.join(known)}")
+        return cls(**values)
+
+    def digest(self) -> str:
+        """Short hash (12 hex digits) of all values: equal settings, equal digest."""
+        return hashlib.blake2b(self.to_json().encode(), digest_size=6).hexdigest()
+
+
+def settings_for(dataset: str) -> SimSettings:
+    """The calibrated settings of a dataset's twins.
+
+    Raises:
+        ValueError: the dataset has no entry in `calibration.json`, or the entry has a bad field.
+    """
+    entries = json.loads(CALIBRATION.read_text(encoding="utf-8"))
+    if dataset not in entries:
+        raise ValueError(f"{CALIBRATION.name} has no entry {dataset!r}: choose one of {', '.join(sorted(entries))}")
+    return SimSettings._from_dict(entries[dataset], f"{CALIBRATION.name}[{dataset!r}]")
