@@ -7,7 +7,7 @@ import pytest
 
 from sapnet_core.datasets.finefs import SPLIT_RULES
 from sapnet_core.experiments import tables
-from sapnet_core.experiments.profiles import PROFILES, SPLITS, finefs_split
+from sapnet_core.experiments.profiles import PROFILES
 from sapnet_core.experiments.systems import EVERY, get_system
 from sapnet_core.experiments.tables import (
     KNOWN,
@@ -28,6 +28,7 @@ from sapnet_core.recipes import (
 )
 from sapnet_core.reporting import claims, notebooks
 from sapnet_core.runtime.arguments import VARIABLES, count, output_file
+from sapnet_core.runtime.environment import SPLITS, finefs_split
 
 QUICK = PROFILES["quick"]
 

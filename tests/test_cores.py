@@ -4,8 +4,7 @@ import os
 
 import pytest
 
-from sapnet_core.experiments import profiles
-from sapnet_core.runtime import cores
+from sapnet_core.runtime import cores, environment
 
 MANY, QUOTAS = 64, cores._quotas
 
@@ -21,20 +20,20 @@ def node(monkeypatch):
 
 
 def test_the_affinity_mask_counts_and_not_the_machine(node, monkeypatch):
-    assert profiles.jobs() == cores.allowed_cores() == MANY
+    assert environment.jobs() == cores.allowed_cores() == MANY
     monkeypatch.setattr(os, "sched_getaffinity", lambda pid: {3, 9, 11})
-    assert profiles.jobs() == cores.allowed_cores() == 3
+    assert environment.jobs() == cores.allowed_cores() == 3
     monkeypatch.delattr(os, "sched_getaffinity")  # as on macOS
-    assert profiles.jobs() == MANY
+    assert environment.jobs() == MANY
 
 
 @pytest.mark.parametrize("name", cores.GIVEN)
 def test_what_a_scheduler_gave_counts(node, monkeypatch, name):
     monkeypatch.setenv(name, "2")
-    assert profiles.jobs() == 2
+    assert environment.jobs() == 2
     for text in ("", "0", "٣", "many", "-1", "2(x3)", "128"):  # no number of cores, or more than there are
         monkeypatch.setenv(name, text)
-        assert profiles.jobs() == MANY
+        assert environment.jobs() == MANY
 
 
 @pytest.mark.parametrize(
@@ -43,7 +42,7 @@ def test_what_a_scheduler_gave_counts(node, monkeypatch, name):
 def test_the_quota_of_a_container_counts(node, tmp_path, monkeypatch, limit, count):
     quotas = write(tmp_path, {"cgroup": "0::/job/step\n", "fs/job/cpu.max": f"{limit}\n"})
     monkeypatch.setattr(cores, "_quotas", lambda: iter(quotas))
-    assert profiles.jobs() == count
+    assert environment.jobs() == count
 
 
 def test_quotas_are_found_wherever_they_are_written(node, tmp_path):
@@ -77,7 +76,7 @@ def test_a_process_bound_to_one_core_uses_one(monkeypatch):
     mine = os.sched_getaffinity(0)
     os.sched_setaffinity(0, {min(mine)})
     try:
-        assert profiles.jobs() == 1
+        assert environment.jobs() == 1
     finally:
         os.sched_setaffinity(0, mine)
 
@@ -86,4 +85,4 @@ def test_a_process_bound_to_one_core_uses_one(monkeypatch):
 def test_wrong_numbers_of_jobs_are_refused(monkeypatch, text):
     monkeypatch.setenv("SAPNET_JOBS", text)
     with pytest.raises(ValueError, match="SAPNET_JOBS=.*whole number"):
-        profiles.jobs()
+        environment.jobs()

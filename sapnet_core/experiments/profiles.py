@@ -1,16 +1,12 @@
 """Profiles: how large a run is. They differ in sizes, seeds and steps alone, never in code path."""
 
-import os
 from dataclasses import dataclass
 
-from sapnet_core.runtime.cores import allowed_cores
-
-__all__ = ["Profile", "PROFILES", "DATASETS", "DIVES", "ROUTINES", "SPLITS", "finefs_split", "get_profile", "jobs"]
+__all__ = ["Profile", "PROFILES", "DATASETS", "DIVES", "ROUTINES", "get_profile"]
 
 DIVES = ("mtl-aqa", "finediving")
 ROUTINES = ("rg", "finefs")
 DATASETS = (*DIVES, *ROUTINES)
-SPLITS = ("random", "ordered", "interleaved", "files")  # rules for FineFS, of which no split was published
 
 
 @dataclass(frozen=True)
@@ -51,25 +47,3 @@ def get_profile(name: str) -> Profile:
     if name not in PROFILES:
         raise ValueError(f"profile {name!r} is unknown: choose one of {', '.join(PROFILES)}")
     return PROFILES[name]
-
-
-def jobs() -> int:
-    """Worker processes to use: `SAPNET_JOBS`, else one for each core that may be used.
-
-    Raises:
-        ValueError: `SAPNET_JOBS` is no whole number, or none from 1 on.
-    """
-    asked = os.environ.get("SAPNET_JOBS")
-    if not asked:
-        return allowed_cores()
-    if not (asked.isascii() and asked.isdecimal() and int(asked)):
-        raise ValueError(f"SAPNET_JOBS={asked!r} is no whole number from 1 on: unset it, or give a number of processes")
-    return int(asked)
-
-
-def finefs_split() -> str:
-    """The rule that splits FineFS (`SAPNET_SPLIT`), one of `SPLITS`. Raises ValueError naming them for another."""
-    rule = os.environ.get("SAPNET_SPLIT") or "random"
-    if rule not in SPLITS:
-        raise ValueError(f"SAPNET_SPLIT={rule!r} is unknown: choose one of {', '.join(SPLITS)}")
-    return rule

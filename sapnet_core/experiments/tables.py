@@ -428,7 +428,7 @@ def main(arguments: list[str] | None = None) -> None:
     reach_cluster()
     profile = get_profile(args.profile)
     trials = [trial for name in args.tables for trial in declared_trials(name, profile).values()]
-    jobs = args.jobs or profiles.jobs()
+    jobs = args.jobs or environment.jobs()
     run_trials(trials, jobs, args.device, progress=progress_bar("trial"), videos=progress_bar("video"))
     print(f"{len(set(trials))} trials are in {environment.runs() / 'trials'}")
 

@@ -16,7 +16,7 @@ import torch
 from sapnet_core.backbones.registry import BACKBONES
 from sapnet_core.datasets.clips import READINGS, default_reading
 from sapnet_core.datasets.records import Record
-from sapnet_core.experiments.profiles import DATASETS, finefs_split
+from sapnet_core.experiments.profiles import DATASETS
 from sapnet_core.experiments.selection import SELECT
 from sapnet_core.features.extraction import Pass
 from sapnet_core.features.footage import BOXES, DiskFootage, TwinFootage
@@ -26,6 +26,7 @@ from sapnet_core.features.store import Features, features_digest, prepare_featur
 from sapnet_core.methods.settings import check_settings
 from sapnet_core.runtime import environment
 from sapnet_core.runtime.disk import in_runs
+from sapnet_core.runtime.environment import finefs_split
 from sapnet_core.runtime.values import choice, number, text, whole
 
 __all__ = ["Trial", "TrialData", "prepare_trials", "trial_data", "trial_hash", "trial_footage", "trial_records"]

@@ -19,8 +19,8 @@ from sapnet_core.datasets.learnable import check_learnable
 from sapnet_core.datasets.own_videos import NAME
 from sapnet_core.datasets.records import OFFICIAL_SIZES
 from sapnet_core.datasets.video import VideoError
-from sapnet_core.experiments.profiles import finefs_split
 from sapnet_core.runtime import environment
+from sapnet_core.runtime.environment import finefs_split
 from sapnet_core.runtime.file_kinds import printable
 from sapnet_core.runtime.files import write_text
 from sapnet_core.simulator.draw_annotations import write_annotations

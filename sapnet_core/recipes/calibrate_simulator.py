@@ -16,7 +16,6 @@ from pathlib import Path
 
 import torch
 
-from sapnet_core.experiments import profiles
 from sapnet_core.experiments.fit import fit_trial
 from sapnet_core.experiments.metrics import spearman
 from sapnet_core.experiments.paper import paper_table
@@ -119,7 +118,7 @@ def main(arguments: list[str] | None = None) -> None:
     check_environment()
     if fault := unwritable(SEARCH.parent):
         parser.error(f"{SEARCH} cannot be written: {fault}")
-    settings, jobs = replace(settings_for(args.dataset), **change), args.jobs or profiles.jobs()
+    settings, jobs = replace(settings_for(args.dataset), **change), args.jobs or environment.jobs()
     rho = baseline_rho(args.dataset, settings, args.train, args.test, twin_seed=args.twin_seed, jobs=jobs)
     paper = paper_table(TABLE_OF[args.dataset]).loc["I3D+MLP"]
     row = {

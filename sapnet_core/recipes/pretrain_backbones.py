@@ -26,7 +26,6 @@ from sapnet_core.datasets import Record, load_records
 from sapnet_core.datasets.clips import CLIP, sample_frames
 from sapnet_core.datasets.dive_numbers import DIRECTIONS, parse_dive
 from sapnet_core.detection.crops import crop_track, square_track
-from sapnet_core.experiments import profiles
 from sapnet_core.features.footage import simulator_digest
 from sapnet_core.features.views import VIEWS
 from sapnet_core.runtime import environment, values
@@ -324,7 +323,7 @@ def main(arguments: list[str] | None = None) -> None:
     parser.add_argument("--jobs", type=count, help="processes that render (default: one a core)")
     args = parser.parse_args(arguments)
     check_environment()
-    jobs = args.jobs or profiles.jobs()
+    jobs = args.jobs or environment.jobs()
     history = pretrain(args.out, RECIPES[args.backbone], jobs=jobs, progress=lambda news: print(news, flush=True))
     print(json.dumps(history, indent=1))
 

@@ -27,10 +27,11 @@ from sapnet_core.datasets.clips import sample_frames
 from sapnet_core.detection.crops import crop_track
 from sapnet_core.detection.detector import SHIPPED, Detector, detection_scores, looked_at, small_ssd
 from sapnet_core.detection.tracking import actor_boxes, track_scores
-from sapnet_core.experiments.profiles import DATASETS, DIVES, jobs
+from sapnet_core.experiments.profiles import DATASETS, DIVES
 from sapnet_core.runtime import environment, values
 from sapnet_core.runtime.arguments import Parser, check_environment, count, output_file
 from sapnet_core.runtime.command_line import one_line_errors
+from sapnet_core.runtime.environment import jobs
 from sapnet_core.runtime.files import write_tensors
 from sapnet_core.runtime.workers import WorkerPool
 from sapnet_core.simulator import Twin, simulate

@@ -21,11 +21,11 @@ from pathlib import Path
 
 import pandas as pd
 
-from sapnet_core.experiments import profiles
 from sapnet_core.experiments.results import results, run_trials
 from sapnet_core.experiments.systems import BACKBONE_OF, CONTROLS, RIVALS, SYSTEMS
 from sapnet_core.experiments.tables import TABLES, TARGET
 from sapnet_core.experiments.trial import FORMAT, Trial
+from sapnet_core.runtime import environment
 from sapnet_core.runtime.arguments import Parser, check_environment, count, unwritable
 from sapnet_core.runtime.command_line import one_line_errors
 from sapnet_core.runtime.executors import reach_cluster
@@ -166,7 +166,7 @@ def main(arguments: list[str] | None = None) -> None:
     args.only = [name for s in args.search for name in search_candidates(s)] if args.search else args.only
     run_trials(
         [t for name in args.only for t in tuning_trials(name)],
-        args.jobs or profiles.jobs(),
+        args.jobs or environment.jobs(),
         progress=progress_bar("trial"),
         videos=progress_bar("video"),
     )

@@ -284,7 +284,7 @@ def main(arguments: list[str] | None = None) -> None:
     check_data()
     reach_cluster()
     profile = profiles.get_profile(args.profile)
-    jobs = args.jobs or profiles.jobs()
+    jobs = args.jobs or environment.jobs()
     run_trials(needed_trials(profile), jobs, progress=progress_bar("trial"), videos=progress_bar("video"))
     table = evaluate(profile)
     for control, part in table.groupby("control"):

@@ -9,7 +9,6 @@ from contextlib import suppress
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 
-from sapnet_core.experiments import profiles
 from sapnet_core.reporting.notebooks import load
 from sapnet_core.runtime import environment
 
@@ -103,6 +102,6 @@ def inputs_digest(notebook: Path, parameters: dict[str, object], data: str | Non
             file and file_hash(file)
             for file in (environment.detector(), environment.i3d(), environment.c3d(), environment.swin())
         ],
-        "choices": [profiles.finefs_split(), environment.skip_bad()],
+        "choices": [environment.finefs_split(), environment.skip_bad()],
     }
     return hashlib.sha256(json.dumps(parts, sort_keys=True).encode()).hexdigest()

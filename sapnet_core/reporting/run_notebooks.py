@@ -238,7 +238,7 @@ def _run_declared(profile: str) -> None:
     """
     try:
         trials = [t for name in KNOWN for t in declared_trials(name, profiles.get_profile(profile)).values()]
-        run_trials(trials, profiles.jobs(), progress=progress_bar("trial"), videos=progress_bar("video"))
+        run_trials(trials, environment.jobs(), progress=progress_bar("trial"), videos=progress_bar("video"))
     except (ValueError, OSError, RuntimeError) as error:
         print(f"not all trials were run: {error}", file=sys.stderr, flush=True)
 
@@ -254,7 +254,7 @@ def main(arguments: list[str] | None = None) -> int:
     parser.add_argument(
         "--data", metavar="DIR", type=given, help="folder of datasets, or of own videos (as SAPNET_DATA)"
     )
-    parser.add_argument("--split", choices=profiles.SPLITS, help="how FineFS is split (as SAPNET_SPLIT)")
+    parser.add_argument("--split", choices=environment.SPLITS, help="how FineFS is split (as SAPNET_SPLIT)")
     parser.add_argument("--skip-bad", action="store_true", help="leave out videos that cannot be read")
     parser.add_argument("--jobs", type=count, help="worker processes (default: one for each core that may be used)")
     parser.add_argument(
@@ -276,7 +276,7 @@ def main(arguments: list[str] | None = None) -> int:
         os.environ["SAPNET_JOBS"] = str(args.jobs)
     notebooks = find(args.only)
     check_environment()
-    os.environ["SAPNET_JOBS"] = str(profiles.jobs())
+    os.environ["SAPNET_JOBS"] = str(environment.jobs())
     folder = environment.runs() / "notebooks" / ("" if args.profile == "quick" else args.profile)
     data = environment.data_root()
     known = known_datasets(data) if data else []
@@ -295,7 +295,7 @@ def main(arguments: list[str] | None = None) -> int:
 
     if not args.only and folder.name != "own":
         _run_declared(args.profile)
-    outcomes = run_all(notebooks, {"profile": args.profile}, folder, say, profiles.jobs(), pages=True)
+    outcomes = run_all(notebooks, {"profile": args.profile}, folder, say, environment.jobs(), pages=True)
     print("\n" + summary(outcomes), flush=True)
     try:
         page = write_gallery(args.profile)

@@ -12,7 +12,6 @@ import sys
 import tempfile
 from pathlib import Path
 
-from sapnet_core.experiments import profiles
 from sapnet_core.runtime import environment
 
 __all__ = ["VARIABLES", "Parser", "check_environment", "cluster_address", "count", "given", "output_file", "unwritable"]
@@ -99,7 +98,7 @@ def check_environment() -> None:
             near = difflib.get_close_matches(name, VARIABLES, 1)
             meant = f"did you mean {near[0]}?" if near else f"there are {', '.join(VARIABLES)}"
             print(f"{name} is set and means nothing here: {meant}", file=sys.stderr, flush=True)
-    profiles.jobs(), profiles.finefs_split()
+    environment.jobs(), environment.finefs_split()
     environment.data_root(), environment.detector(), environment.i3d(), environment.c3d(), environment.swin()
     for name, folder in (("SAPNET_RUNS", environment.runs()), ("SAPNET_FIGURES", environment.figures())):
         if fault := unwritable(folder.absolute()):

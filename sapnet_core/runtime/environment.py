@@ -8,9 +8,25 @@ from its own folder and Papermill from the caller's.
 import os
 from pathlib import Path
 
+from sapnet_core.runtime.cores import allowed_cores
 from sapnet_core.runtime.file_kinds import ARCHIVES, found_at, listed
 
-__all__ = ["root", "runs", "figures", "data_root", "detector", "i3d", "c3d", "swin", "skip_bad"]
+__all__ = [
+    "root",
+    "runs",
+    "figures",
+    "data_root",
+    "detector",
+    "i3d",
+    "c3d",
+    "swin",
+    "skip_bad",
+    "jobs",
+    "finefs_split",
+    "SPLITS",
+]
+
+SPLITS = ("random", "ordered", "interleaved", "files")  # rules for FineFS, of which no split was published
 
 
 def root() -> Path:
@@ -120,3 +136,25 @@ def _expanded(name: str) -> Path:
 def skip_bad() -> bool:
     """Whether videos that cannot be read are left out (`SAPNET_SKIP_BAD=1`) instead of stopping the run."""
     return os.environ.get("SAPNET_SKIP_BAD", "0") not in ("", "0")
+
+
+def jobs() -> int:
+    """Worker processes to use: `SAPNET_JOBS`, else one for each core that may be used.
+
+    Raises:
+        ValueError: `SAPNET_JOBS` is no whole number, or none from 1 on.
+    """
+    asked = os.environ.get("SAPNET_JOBS")
+    if not asked:
+        return allowed_cores()
+    if not (asked.isascii() and asked.isdecimal() and int(asked)):
+        raise ValueError(f"SAPNET_JOBS={asked!r} is no whole number from 1 on: unset it, or give a number of processes")
+    return int(asked)
+
+
+def finefs_split() -> str:
+    """The rule that splits FineFS (`SAPNET_SPLIT`), one of `SPLITS`. Raises ValueError naming them for another."""
+    rule = os.environ.get("SAPNET_SPLIT") or "random"
+    if rule not in SPLITS:
+        raise ValueError(f"SAPNET_SPLIT={rule!r} is unknown: choose one of {', '.join(SPLITS)}")
+    return rule
