@@ -1,0 +1,122 @@
+"""One rule for "is this still what it was made from": what is made carries a fingerprint of everything that shapes it.
+
+A fingerprint covers content, never time: the bytes of input files, plain values such as settings, an explicit version,
+and the program itself. Of a program the syntax tree counts, without comments, docstrings and layout, so that a comment
+makes nothing stale and a changed constant does. Nothing here writes.
+"""
+
+import ast
+import hashlib
+import json
+from collections.abc import Iterable, Sequence
+from functools import cache
+from pathlib import Path
+
+__all__ = ["code_digest", "file_digest", "fingerprint", "imported_modules"]
+
+PACKAGE = "sapnet_core"
+ROOT = Path(__file__).parent.parent
+CHUNK = 2**20  # bytes of a file that are read at once
+
+
+def fingerprint(*parts: object, digits: int = 16) -> str:
+    """Hash of plain values (numbers, text, None, lists, dicts), in `digits` hexadecimal digits.
+
+    Raises:
+        TypeError: a part is no plain value, so that its text might differ from one run to the next.
+    """
+    text = json.dumps(parts, sort_keys=True)
+    return hashlib.sha256(text.encode()).hexdigest()[:digits]
+
+
+def file_digest(path: Path | str) -> str:
+    """SHA-256 of a file's content, in 64 hexadecimal digits."""
+    digest = hashlib.sha256()
+    with open(path, "rb") as file:
+        while part := file.read(CHUNK):
+            digest.update(part)
+    return digest.hexdigest()
+
+
+def code_digest(*modules: str, within: Sequence[str] = ()) -> str:
+    """Hash of what modules of this package do, in 16 hexadecimal digits.
+
+    Args:
+        modules: names below the package, such as "simulator.render".
+        within: rooms whose modules are followed where they are imported: with ("simulator",) every module of the
+            simulator that one of `modules` needs counts as well, and nothing else does.
+    """
+    names = imported_modules(modules, tuple(within))
+    return fingerprint([[name, _tree_digest(_file(name))] for name in names])
+
+
+@cache
+def imported_modules(modules: tuple[str, ...], within: tuple[str, ...] = ()) -> tuple[str, ...]:
+    """The modules themselves and those in the rooms `within` that they import, directly or not, sorted by name."""
+    found, todo = set(), list(modules)
+    while todo:
+        name = todo.pop()
+        if name not in found:
+            found.add(name)
+            todo += [other for other in _imports(_file(name)) if other.partition(".")[0] in within]
+    return tuple(sorted(found))
+
+
+def _file(name: str) -> Path:
+    """Raises ValueError where the package has no such module."""
+    place = ROOT / name.replace(".", "/")
+    for file in (place.with_name(f"{place.name}.py"), place / "__init__.py"):
+        if file.is_file():
+            return file
+    raise ValueError(f"{PACKAGE} has no module {name!r}: a fingerprint names modules that are there")
+
+
+def _is_module(name: str) -> bool:
+    place = ROOT / name.replace(".", "/")
+    return bool(name) and (place.with_name(f"{place.name}.py").is_file() or (place / "__init__.py").is_file())
+
+
+def _imports(file: Path) -> list[str]:
+    """Modules of this package that a file imports anywhere in it."""
+    found = []
+    for node in ast.walk(ast.parse(file.read_text(encoding="utf-8"))):
+        if isinstance(node, ast.Import):
+            names = [alias.name for alias in node.names]
+        elif isinstance(node, ast.ImportFrom):
+            names = [f"{node.module}.{alias.name}" for alias in node.names]
+            names.append(node.module or "")
+        else:
+            continue
+        own = (name.removeprefix(f"{PACKAGE}.") for name in names if name.startswith(f"{PACKAGE}."))
+        found += [name for name in own if _is_module(name)]
+    return found
+
+
+@cache
+def _tree_digest(file: Path) -> str:
+    return hashlib.sha256(syntax(file.read_text(encoding="utf-8")).encode()).hexdigest()
+
+
+def syntax(source: str) -> str:
+    """The syntax tree of a program as text: equal for programs that do the same, whatever Python reads them.
+
+    Comments, layout and docstrings are left out, and of imports from this package the place: a module that moves
+    changes nothing, and what is imported counts by itself.
+    """
+    return _text(ast.parse(source))
+
+
+def _text(node: object) -> str:
+    if isinstance(node, ast.AST):
+        fields: Iterable[tuple[str, object]] = ast.iter_fields(node)
+        if isinstance(node, ast.Module | ast.ClassDef | ast.FunctionDef | ast.AsyncFunctionDef):
+            body = node.body[1:] if ast.get_docstring(node, clean=False) is not None else node.body
+            fields = [(name, body if name == "body" else value) for name, value in fields]
+        if isinstance(node, ast.ImportFrom) and (node.module or "").partition(".")[0] == PACKAGE:
+            fields = [("names", node.names)]
+        # what is empty is left out: newer Pythons have fields that older ones lack
+        told = (f"{name}={_text(value)}" for name, value in fields if value not in (None, []))
+        return f"{type(node).__name__}({', '.join(told)})"
+    if isinstance(node, list):
+        return "[" + ", ".join(map(_text, node)) + "]"
+    return repr(node)
