@@ -9,7 +9,7 @@ import torch
 import torch.nn.functional as F
 from torch import nn
 
-from sapnet_core.backbones import folded_stem, i3d
+from sapnet_core.backbones import i3d
 from sapnet_core.backbones.c3d import load_c3d
 from sapnet_core.backbones.frozen import FUSED
 from sapnet_core.backbones.i3d import (
@@ -26,7 +26,6 @@ from sapnet_core.backbones.i3d import (
 from sapnet_core.backbones.max_pool import same_padding
 from sapnet_core.backbones.video_swin import load_swin
 from sapnet_core.datasets import Record
-from sapnet_core.datasets.clips import CLIP, clip_starts
 from sapnet_core.recipes.pretrain_backbones import HEADS, VIEWS, Recipe, dive_classes, pretrain, pretrain_records
 from sapnet_core.runtime.devices import torch_threads
 from sapnet_core.runtime.files import read_tensors
@@ -91,7 +90,6 @@ def test_features_and_logits_are_the_published_networks(full, size):
 
 FORMS = [
     ("direct", torch.float32, 1e-5),
-    ("pairs", torch.float32, 1e-5),
     ("winograd", torch.float32, 1e-5),
     ("direct", torch.bfloat16, 3e-2),
     ("winograd", torch.bfloat16, 3e-2),
@@ -124,20 +122,6 @@ def test_first_layer_on_folded_pixels_is_the_plain_convolution(size):
     assert torch.allclose(unit(x), reference, atol=1e-12)
 
 
-@pytest.mark.parametrize("size", [(16, 12, 12), (7, 13, 10), (1, 3, 5)])
-def test_first_layer_on_pairs_of_frames_is_the_plain_convolution(size):
-    draw = torch.Generator().manual_seed(1)
-    x = torch.randn(2, 3, *size, generator=draw, dtype=torch.float64)
-    weight = torch.randn(4, 3, 7, 7, 7, generator=draw, dtype=torch.float64)
-    reference = F.conv3d(F.pad(x, [n for s in size[::-1] for n in same_padding(s, 7, 2)]), weight, stride=2)
-    front, back = same_padding(size[0], 7, 2)
-    frames = F.pad(folded_stem.pad_space(x), (0, 0, 0, 0, front, back + 1))  # one more: an even number
-    folded = folded_stem.fold_space(frames.movedim(1, -1))  # (2, 12, T, H', W')
-    pairs = torch.cat([folded[:, :, ::2], folded[:, :, 1::2]], 1)
-    ours = F.conv3d(pairs, folded_stem.fold_time(folded_stem.fold_kernel(weight)))
-    assert ours.shape == reference.shape and torch.allclose(ours, reference, atol=1e-12)
-
-
 each_reading = pytest.mark.parametrize(
     "reading,frames,size",
     [
@@ -151,28 +135,6 @@ each_reading = pytest.mark.parametrize(
         ("segments", 48, (40, 33)),
     ],
 )
-
-
-@each_reading
-@pytest.mark.parametrize("dtype", [torch.float32, torch.bfloat16])
-def test_inference_on_pairs_of_frames_gives_the_same_features(narrow, reading, frames, size, dtype):
-    """The form for GPUs, forced on here."""
-    if dtype == torch.bfloat16 and fast_dtype("cpu") != dtype:
-        pytest.skip("no bfloat16 in this processor")
-    draw = torch.Generator().manual_seed(6)
-    videos = torch.randint(0, 256, (2, frames, 3, *size), dtype=torch.uint8, generator=draw)
-    plain, paired = (FoldedI3D(narrow, dtype, form=form) for form in ("direct", "pairs"))
-    assert paired.layers[i3d.STEM][0].shape[1:] == (24, 4, 4, 4)
-    assert len(paired.layers["Mixed_3b"][1]) == 8 + 12 + 2 and "Mixed_3b" not in plain.layers  # siblings as one
-    assert paired.digest == plain.digest
-    ours, reference = paired.features(videos, reading), plain.features(videos, reading)
-    assert relative(ours, reference) < (1e-5 if dtype == torch.float32 else 1e-2)
-    # the first layer alone: sums of the same products in another order, so at most the last bit of bfloat16 differs
-    clips = clip_starts(reading, frames), frames if reading == "dense" else CLIP
-    first, second = (
-        net.layer(net.clips(net.frames(videos), net.clip_index(*clips, frames)), i3d.STEM) for net in (paired, plain)
-    )
-    assert first.shape == second.shape and relative(first, second) < (1e-5 if dtype == torch.float32 else 2**-7)
 
 
 @each_reading
@@ -209,7 +171,7 @@ def test_a_processor_takes_the_form_that_pays(narrow, full):
         }
     if fast_dtype("cpu") == torch.bfloat16:
         assert narrow.folded(torch.bfloat16).layers[i3d.STEM][0].shape[1:] == (12, 7, 4, 4)
-    with pytest.raises(ValueError, match="form 'fft' is unknown: choose one of direct, pairs, winograd"):
+    with pytest.raises(ValueError, match="form 'fft' is unknown: choose one of direct, winograd"):
         FoldedI3D(narrow, form="fft")
 
 

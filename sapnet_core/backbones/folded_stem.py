@@ -1,14 +1,11 @@
-"""The first layer of I3D, 7x7x7 of stride 2 on three channels, in shapes that processors and GPUs do well.
-
-The same sums, on pixels (`fold_space`) and frames (`fold_time`) that became channels.
-"""
+"""The first layer of I3D, 7x7x7 of stride 2 on three channels, as the same sums on pixels that became channels."""
 
 import torch.nn.functional as F
 from torch import Tensor
 
 from sapnet_core.backbones.max_pool import same_padding
 
-__all__ = ["fold_kernel", "fold_space", "fold_time", "pad_space"]
+__all__ = ["fold_kernel", "fold_space", "pad_space"]
 
 
 def pad_space(x: Tensor) -> Tensor:
@@ -36,15 +33,3 @@ def fold_kernel(weight: Tensor) -> Tensor:
     o, c, t = weight.shape[:3]
     w = F.pad(weight, (0, 1, 0, 1)).view(o, c, t, 4, 2, 4, 2)
     return w.permute(0, 4, 6, 1, 2, 3, 5).reshape(o, 4 * c, t, 4, 4)  # (O, 2*2*3, 7, 4, 4)
-
-
-def fold_time(weight: Tensor) -> Tensor:
-    """Turn a kernel (O, C, 7, h, w) of stride 2 in time into the one (O, 2C, 4, h, w) of stride 1 on pairs of frames.
-
-    The channels of a pair are those of its earlier frame, then those of its later one. Tensor cores take channels in
-    multiples of 8, which 24 are: with the kernel of `fold_kernel`, on an H100, such a convolution took 5.7 ms in
-    bfloat16, the first layer of a draft without it 14.1 ms (36 clips of 16x224x224). A CPU is faster on 12 channels.
-    """
-    o, c, _, h, w = weight.shape
-    pairs = F.pad(weight, (0, 0, 0, 0, 0, 1)).view(o, c, 4, 2, h, w)  # the eighth tap is zero
-    return pairs.permute(0, 3, 1, 2, 4, 5).reshape(o, 2 * c, 4, h, w)

@@ -2,8 +2,8 @@
 
 Two forms of one network. `I3D` is the trainable form; its parameter names are those of the published Kinetics
 checkpoint `rgb_imagenet.pt`, so that file loads as it is. `FoldedI3D` is what extracts features: batch normalization is
-folded into the convolutions, tensors are channels-last. In both, the first layer runs on folded pixels (`stem`); in the
-second, on a GPU, on folded frames too; on a CPU, wide layers take fewer products (`winograd`).
+folded into the convolutions, tensors are channels-last. In both, the first layer runs on folded pixels
+(`folded_stem`); in the second, wide layers take fewer products on a CPU (`winograd`).
 
 Both pad as TensorFlow's SAME does (more at the back than in front where the total is odd), as the published weights
 expect. What a checkpoint does not record is an option: BatchNorm's eps (1e-3 as trained; forks run it with 1e-5), and
@@ -19,17 +19,18 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 from torch.utils.checkpoint import checkpoint as recomputed
 
-from sapnet_core.backbones.folded_stem import fold_kernel, fold_space, fold_time, pad_space
+from sapnet_core.backbones.folded_stem import fold_kernel, fold_space, pad_space
 from sapnet_core.backbones.frozen import FUSED, Clipwise, conv_relu
-from sapnet_core.backbones.max_pool import NEIGHBORS, max_pool_same, pool_form, same_padding
+from sapnet_core.backbones.max_pool import NEIGHBORS, max_pool, max_pool_same, same_padding
 from sapnet_core.backbones.winograd import ConvOverTime
 from sapnet_core.runtime.files import read_tensors
 
 EPS = 1e-3
-FORMS = ("direct", "pairs", "winograd")
+FORMS = ("direct", "winograd")
 # From so many channels on, in and out, and so many frames, fewer products save more than the transforms cost: measured.
 WIDE, LONG = 64, {torch.float32: 3, torch.bfloat16: 8}
 STEM = "Conv3d_1a_7x7"
+STEM_ZEROS = 2  # frames of zeros that the first layer pads a clip with by itself: oneDNN leaves out products with them
 CLIPS_AT_ONCE = 9
 SHIPPED = Path(__file__).parent.parent / "weights" / "i3d_sim.safetensors"
 
@@ -147,9 +148,9 @@ class I3D(nn.Module):
         maps = self(x)
         return self.logits["conv3d"](F.avg_pool3d(maps, (min(2, maps.shape[2]), *maps.shape[3:]), 1)).flatten(2)
 
-    def folded(self, dtype: torch.dtype | None = None, scaling: str = "symmetric", pools: str = "torch") -> "FoldedI3D":
+    def folded(self, dtype: torch.dtype | None = None, scaling: str = "symmetric") -> "FoldedI3D":
         """The inference form of this network, on its device; arguments as in `FoldedI3D`."""
-        return FoldedI3D(self, dtype, scaling, pools)
+        return FoldedI3D(self, dtype, scaling)
 
 
 def fast_dtype(device: torch.device | str) -> torch.dtype:
@@ -184,15 +185,12 @@ class FoldedI3D(Clipwise):
     largest), else float32. One machine and dtype give the same bits each time; so does any grouping of videos on a CPU,
     where each video is its own batch of clips. `scaling` is a key of `SCALINGS`. `digest` names weights and options.
 
-    Two options change how, not what. `pools` is a key of `pooling.POOLS`: "torch", or "triton", the same numbers by one
-    kernel on a GPU. `form` is how it convolves, the same up to rounding: "direct"; "pairs", the first layer on pairs of
-    frames (`fold_time`) and the 1x1x1 siblings of a block as one convolution; "winograd", the first layer and those of
-    `WIDE` channels with fewer products (`ConvOverTime`). None takes "pairs" on a GPU, "winograd" on a processor in
+    `form` is how it convolves, with the same result up to rounding: "direct", or "winograd", which computes the first
+    layer and those of `WIDE` channels with fewer products (`ConvOverTime`). None takes "winograd" on a processor in
     float32 or at the published width, else "direct".
 
     Raises:
-        ValueError: unknown `scaling`, `pools` or `form`, or pools that do not run on the network's device.
-        ImportError: pools="triton" without Triton.
+        ValueError: unknown `scaling` or `form`.
     """
 
     def __init__(
@@ -200,24 +198,20 @@ class FoldedI3D(Clipwise):
         net: I3D,
         dtype: torch.dtype | None = None,
         scaling: str = "symmetric",
-        pools: str = "torch",
         *,
         form: str | None = None,
     ):
         device, eps = net.Conv3d_1a_7x7.conv3d.weight.device, net.Conv3d_1a_7x7.bn.eps
         dtype, fused = dtype or fast_dtype(device), FUSED and device.type == "cpu"
         pays = fused and (dtype == torch.float32 or len(net.Conv3d_1a_7x7.conv3d.weight) >= WIDE)
-        self.form = form or ("pairs" if device.type == "cuda" else "winograd" if pays else "direct")
+        self.form = form or ("winograd" if pays else "direct")
         if self.form not in FORMS:
             raise ValueError(f"form {form!r} is unknown: choose one of {', '.join(FORMS)}")
         options = ("-winograd" if self.form == "winograd" else "") + ("" if eps == EPS else f"-eps{eps:g}")
         super().__init__(device, net.channels, dtype, scaling, state_digest(net.state_dict()), options)
-        self.pool, pairs = pool_form(pools, device), self.form == "pairs"
         # oneDNN's float32 is faster on 3 channels as is
-        self.folds = pairs or (self.form == "direct" and not (fused and dtype == torch.float32))
-        self.stem_stride = (1, 1, 1) if pairs else (2, 1, 1) if self.folds else (2, 2, 2)
-        # zeros that the first layer pads clips with in time, front and back: oneDNN leaves out products with them
-        self.stem_padding = (0 if pairs else 2, 0, 0)
+        self.folds = self.form == "direct" and not (fused and dtype == torch.float32)
+        self.stem_stride = (2, 1, 1) if self.folds else (2, 2, 2)
         self.layers, self.fewer = {}, {}
         for name, unit in net.named_modules():
             if isinstance(unit, Unit3D):
@@ -226,12 +220,9 @@ class FoldedI3D(Clipwise):
                     stride, padding = (2, 0) if name == STEM else (1, 1)
                     self.fewer[name] = ConvOverTime(weight, bias, self.dtype, stride, padding)
                 if name == STEM and self.folds:
-                    weight = fold_time(fold_kernel(weight)) if pairs else fold_kernel(weight)
+                    weight = fold_kernel(weight)
                 weight = weight.to(self.dtype, memory_format=torch.channels_last_3d)
                 self.layers[name] = weight, bias.to(self.dtype)
-        for name in MIXED if pairs else ():  # a GPU reads what they share once; a CPU loses more by copying the parts
-            siblings = [self.layers[f"{name}.{branch}"] for branch in ("b0", "b1a", "b2a")]
-            self.layers[name] = tuple(map(torch.cat, zip(*siblings, strict=True)))
 
     def layer(self, x: Tensor, name: str) -> Tensor:
         """One convolution with bias and ReLU."""
@@ -239,7 +230,7 @@ class FoldedI3D(Clipwise):
             return self.fewer[name](x)
         weight, bias = self.layers[name]
         if name == STEM:
-            return conv_relu(x, weight, bias, self.stem_stride, self.stem_padding)
+            return conv_relu(x, weight, bias, self.stem_stride, (STEM_ZEROS, 0, 0))
         return conv_relu(x, weight, bias, (1, 1, 1), (1, 1, 1) if weight.shape[2] == 3 else (0, 0, 0))
 
     def frames(self, videos: Tensor) -> Tensor:
@@ -266,15 +257,12 @@ class FoldedI3D(Clipwise):
         index = starts[:, None] + torch.arange(length, device=self.device)
         if self.form == "winograd":  # pads by itself
             return index
-        front, back = (zeros - self.stem_padding[0] for zeros in same_padding(length, 7, 2))
-        back += (self.form == "pairs") * ((front + length + back) % 2)  # pairs come out even: the eighth tap's is zero
+        front, back = (zeros - STEM_ZEROS for zeros in same_padding(length, 7, 2))
         return F.pad(index, (front, back), value=frames)
 
     def clips(self, frames: Tensor, index: Tensor) -> Tensor:
-        """Clips (B*N, 3, 12 or 24, L', H', W') of `frames` (B, T + 1, H', W', ...), by an index (N, L) of theirs."""
-        if self.form == "pairs":  # two frames become channels, the earlier one first
-            clips = torch.cat([frames[:, index[:, ::2]], frames[:, index[:, 1::2]]], -1)  # (B, N, L/2, H', W', 24)
-        elif self.form == "winograd" and len(index) == 1:  # frames in a row, where they lie
+        """Clips (B*N, 3 or 12, L', H', W') of `frames` (B, T + 1, H', W', ...), by an index (N, L) of theirs."""
+        if self.form == "winograd" and len(index) == 1:  # frames in a row, where they lie
             clips = frames[:, None, index[0, 0] : index[0, -1] + 1]
         else:
             clips = frames[:, index]
@@ -283,27 +271,21 @@ class FoldedI3D(Clipwise):
     def early(self, x: Tensor) -> Tensor:
         """Clips as the first layer wants them (`clips`) to what Mixed_3b takes."""
         for name in (STEM, "Conv3d_2b_1x1", "Conv3d_2c_3x3"):
-            x = self.layer(self.pool(x, *POOL_BEFORE[name]) if name in POOL_BEFORE else x, name)
-        return self.pool(x, *POOL_BEFORE["Mixed_3b"])
+            x = self.layer(max_pool(x, *POOL_BEFORE[name]) if name in POOL_BEFORE else x, name)
+        return max_pool(x, *POOL_BEFORE["Mixed_3b"])
 
     def late(self, x: Tensor) -> Tensor:
         """From there to Mixed_5c, (B, C, T/8, H/32, W/32)."""
         for name in MIXED:
-            x = self.pool(x, *POOL_BEFORE[name]) if name in ("Mixed_4b", "Mixed_5b") else x
+            x = max_pool(x, *POOL_BEFORE[name]) if name in ("Mixed_4b", "Mixed_5b") else x
             x = self.mixed(x, name)
         return x
 
     def mixed(self, x: Tensor, name: str) -> Tensor:
         """One Inception block."""
-        branches = ("b0", "b1a", "b2a")
-        if name in self.layers:
-            sizes = [len(self.layers[f"{name}.{branch}"][1]) for branch in branches]
-            first, *parts = self.layer(x, name).split(sizes, 1)
-            parts = [part.contiguous(memory_format=torch.channels_last_3d) for part in parts]
-        else:
-            first, *parts = (self.layer(x, f"{name}.{branch}") for branch in branches)
+        first, *parts = (self.layer(x, f"{name}.{branch}") for branch in ("b0", "b1a", "b2a"))
         one, two = (self.layer(part, f"{name}.b{i}b") for i, part in enumerate(parts, 1))
-        return torch.cat([first, one, two, self.layer(self.pool(x, *NEIGHBORS), f"{name}.b3b")], 1)
+        return torch.cat([first, one, two, self.layer(max_pool(x, *NEIGHBORS), f"{name}.b3b")], 1)
 
     def steps(self, videos: Tensor, starts: Tensor, length: int) -> Tensor:
         """As `Clipwise.steps`, with the first layers of clips one by one and the small last ones of some together."""

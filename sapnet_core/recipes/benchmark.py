@@ -8,7 +8,6 @@ less.
 import platform
 import sys
 import time
-import warnings
 from collections.abc import Callable
 from functools import partial
 
@@ -19,25 +18,14 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from sapnet_core.backbones.i3d import I3D, MIXED, POOL_BEFORE, FoldedI3D, Unit3D, fast_dtype, load_i3d
-from sapnet_core.backbones.max_pool import pool_form, same_padding
+from sapnet_core.backbones.max_pool import same_padding
 from sapnet_core.datasets.clips import CLIP, clip_starts
 from sapnet_core.runtime.arguments import Parser, check_environment, count
 from sapnet_core.runtime.command_line import one_line_errors
 from sapnet_core.runtime.devices import torch_threads, usable_device
 from sapnet_core.sapnet.pseudo_labels import greedy_states, kmeans
 
-__all__ = [
-    "PlainI3D",
-    "race",
-    "inference",
-    "training_step",
-    "clustering",
-    "selection",
-    "max_pools",
-    "graph_replay",
-    "compare",
-    "machine",
-]
+__all__ = ["PlainI3D", "race", "inference", "training_step", "clustering", "selection", "compare", "machine"]
 
 GOALS = {  # the least ratio asked for, by device and dtype
     "inference": {"cpu": {"float32": 3.0, "bfloat16": 6.0}, "cuda": {"bfloat16": 4.0, "float32": 4.0}},
@@ -117,16 +105,15 @@ def inference(
     size: int = 112,
     rounds: int = 5,
     dtype: torch.dtype | None = None,
-    pools: str = "torch",
     form: str | None = None,
 ) -> dict:
     """Features of one video, nine clips of 16 frames, uint8 in: `FoldedI3D` against `PlainI3D`; ms a clip.
 
-    `net` is the shipped network if None; `dtype`, `pools` and `form` are those of `FoldedI3D`. The difference is the
+    `net` is the shipped network if None; `dtype` and `form` are those of `FoldedI3D`. The difference is the
     largest, relative to the largest feature.
     """
     net = (net or load_i3d()).to(device).eval()
-    folded, plain = FoldedI3D(net, dtype, pools=pools, form=form), PlainI3D(net)
+    folded, plain = FoldedI3D(net, dtype, form=form), PlainI3D(net)
     video = torch.randint(256, (1, 96, 3, size, size), dtype=torch.uint8, generator=torch.Generator().manual_seed(0))
     starts = clip_starts("9x16", 96)
 
@@ -139,7 +126,7 @@ def inference(
     expected = simple()
     error = float((folded.features(video, "9x16") - expected).abs().max() / expected.abs().max())
     name = str(folded.dtype).removeprefix("torch.")
-    ours = f"FoldedI3D, {name}" + ("" if pools == "torch" else f", pools in {pools}") + (f", {form}" if form else "")
+    ours = f"FoldedI3D, {name}" + (f", {form}" if form else "")
     runners = {ours: lambda: folded.features(video, "9x16"), "plain form, float32": simple}
     goal = GOALS["inference"].get(torch.device(device).type, {}).get(name)
     what = f"I3D width {net.width:g}, inference, a clip of 16x{size}²"
@@ -258,42 +245,10 @@ def selection(M: int = 10, K: int = 3, rounds: int = 5, device: str = "cpu") -> 
     return rows
 
 
-def max_pools(device: str = "cuda", size: int = 224, rounds: int = 5, clips: int = 36) -> dict:
-    """The pool before Mixed_4b at full width, both forms of `pooling`; ms a clip. The difference is the largest, 0."""
-    x = torch.randn(clips, 480, CLIP // 2, size // 8, size // 8, device=device, dtype=fast_dtype(device))
-    x = x.contiguous(memory_format=torch.channels_last_3d)
-    forms = {name: pool_form(name, x.device) for name in ("triton", "torch")}
-    ours, theirs = (form(x, *POOL_BEFORE["Mixed_4b"]) for form in forms.values())
-    runners = {name: partial(form, x, *POOL_BEFORE["Mixed_4b"]) for name, form in forms.items()}
-    what, error = f"max-pool before Mixed_4b, a clip of 16x{size}²", float((ours - theirs).abs().max())
-    return _row(what, *forms, race(runners, rounds, device), clips, None, error)
-
-
-def graph_replay(net: I3D | None = None, device: str = "cuda", size: int = 112, rounds: int = 5) -> dict:
-    """Features of one video on a GPU: kernels recorded once as a CUDA graph and launched together, against one by one;
-    ms a clip. The difference is the largest, relative to the largest feature, on a video that was not recorded."""
-    folded, starts = (net or load_i3d()).to(device).eval().folded(), clip_starts("9x16", 96).to(device)
-    seen, other = torch.randint(256, (2, 1, 96, 3, size, size), dtype=torch.uint8, device=device)
-    graph = torch.cuda.CUDAGraph()
-    with torch.inference_mode():
-        folded.steps(seen, starts, CLIP)  # libraries choose their kernels before the recording
-        with torch.cuda.graph(graph):
-            recorded = folded.steps(seen, starts, CLIP)
-        seen.copy_(other)
-        graph.replay()
-        expected = folded.steps(other, starts, CLIP)
-        error = float((recorded - expected).abs().max() / expected.abs().max())
-        runners = {"one CUDA graph": graph.replay, "kernel by kernel": lambda: folded.steps(seen, starts, CLIP)}
-        seconds = race(runners, rounds, device)
-    what = f"I3D width {folded.channels / 1024:g}, kernels of a video, a clip of 16x{size}²"
-    return _row(what, *runners, seconds, len(starts), None, error)
-
-
 def compare(device: str = "cpu", rounds: int = 5, threads: int | None = None) -> pd.DataFrame:
     """Every comparison, as rows: what, ours, ms, alternative, its ms, ratio, goal (NaN: none stated), difference.
 
-    `threads` are PyTorch's on the CPU, as they are if None. On a GPU, pools in Triton and CUDA graphs have rows of
-    their own; where one of them does not run, a warning says why.
+    `threads` are PyTorch's on the CPU, as they are if None.
     """
     with torch_threads(threads):
         torch.manual_seed(0)
@@ -304,22 +259,9 @@ def compare(device: str = "cpu", rounds: int = 5, threads: int | None = None) ->
         if not cuda and fast_dtype(device) != torch.float32:
             rows.insert(2, inference(full, device, rounds=rounds, dtype=torch.float32))
         if cuda:
-            rows += [inference(full, device, 224, rounds, form=form) for form in ("pairs", "direct")]
+            rows += [inference(full, device, 224, rounds)]
             rows += [training_step(full, device, 224, 4, rounds, mixed=True)]
         rows += [*clustering(rounds=rounds, device=device), *selection(rounds=rounds, device=device)]
-        if cuda:
-            extras = {
-                "of pools in Triton": lambda: [
-                    max_pools(device, 224, rounds),
-                    inference(full, device, 224, rounds, pools="triton"),
-                ],
-                "of CUDA graphs": lambda: [graph_replay(one, device, 112, rounds) for one in (None, full)],
-            }
-            for name, made in extras.items():
-                try:  # what such a machine lacks (a compiler, say) costs these rows alone
-                    rows += made()
-                except Exception as error:
-                    warnings.warn(f"no rows {name}: {type(error).__name__}: {error}", stacklevel=2)
     return pd.DataFrame(rows).astype({"goal": float})
 
 
