@@ -8,7 +8,8 @@ from torch import nn
 from sapnet_core.backbones.i3d import I3D, load_i3d
 from sapnet_core.detection.crops import crop_track, points_to_crop
 from sapnet_core.reporting.grad_cam import cell_centers, grad_cam, heat_from_crop, heat_on_pixels, share_inside
-from sapnet_core.sapnet.network import SAPNet, SAPNetSettings
+from sapnet_core.sapnet.network import SAPNet
+from sapnet_core.sapnet.settings import SAPNetSettings
 from sapnet_core.training.end_to_end import EndToEnd
 
 SMALL = dict(channels=256, decoder_channels=32, frames=32, M=4)

@@ -5,8 +5,9 @@ import torch
 
 from sapnet_core.backbones.i3d import load_i3d, training_dtype
 from sapnet_core.datasets.clips import step_positions
-from sapnet_core.sapnet.losses import grade_edges
-from sapnet_core.sapnet.network import SAPNet, SAPNetSettings, sapnet_losses
+from sapnet_core.sapnet.losses import grade_edges, sapnet_losses
+from sapnet_core.sapnet.network import SAPNet
+from sapnet_core.sapnet.settings import SAPNetSettings
 from sapnet_core.training.end_to_end import EndToEnd
 
 

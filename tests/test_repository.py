@@ -1,6 +1,5 @@
 """The house as a whole: what stands where, what leans on what, and the two commands."""
 
-import ast
 import os
 import re
 import shutil
@@ -32,83 +31,6 @@ TOP_LEVEL = {
     "tests",
 }
 
-# Floors from the ground up; an import may only go to the same floor or below. The longest name counts: the feature
-# store lies among the data and stands on the backbone.
-FLOORS = [
-    {
-        "",
-        "archives",
-        "arguments",
-        "command_line",
-        "cores",
-        "disk",
-        "file_kinds",
-        "paths",
-        "profiles",
-        "progress",
-        "sealed",
-        "storage",
-        "threads",
-        "metrics",
-        "evidence",
-        "paper",
-        "embedded",
-        "values",
-        "restricted_pickle",
-        "torch_files",
-        "workers",
-    },
-    {"data", "actors", "sim"},
-    {
-        "detector",
-        "tracking",
-        "clipwise",
-        "backbone",
-        "pooling",
-        "triton_pool",
-        "stem",
-        "winograd",
-        "kinetics",
-        "c3d",
-        "video_swin",
-        "pseudo_labels",
-        "parsing",
-        "contrast",
-        "regression",
-        "losses",
-        "sapnet",
-        "endtoend",
-        "segmentation",
-        "attention_maps",
-    },
-    {
-        "data.footage",
-        "data.views",
-        "data.backbones",
-        "data.extraction",
-        "data.features",
-        "data.sequences",
-        "sim.example",
-        "pretrain",
-        "detector_training",
-    },
-    {"keep", "training", "methods", "selection", "executors"},
-    {
-        "trials",
-        "fitting",
-        "systems",
-        "results",
-        "experiments",
-        "ledger",
-        "claims",
-        "calibrate",
-        "tuning",
-        "benchmarks",
-        "roofline",
-    },
-    {"provenance", "report", "kernels", "inputs", "runner", "notebooks"},
-]
-
 
 def tracked() -> list[str]:
     if not (ROOT / ".git").exists():
@@ -130,43 +52,35 @@ def test_no_tracked_file_names_a_place_on_one_machine():
     assert not [file.name for file in texts if file.is_file() and place.search(file.read_text(errors="replace"))]
 
 
-def floor(module: str) -> int:
-    parts = module.split(".")
-    for length in range(len(parts), -1, -1):
-        for number, rooms in enumerate(FLOORS):
-            if ".".join(parts[:length]) in rooms and (length or module == ""):
-                return number
-    raise AssertionError(f"sapnet_core.{module} stands on no floor: give it one here")
-
-
 def module_name(file: Path) -> str:
     return ".".join(file.relative_to(ROOT / "sapnet_core").with_suffix("").parts).removesuffix("__init__").rstrip(".")
 
 
-@pytest.mark.parametrize("file", CORE, ids=module_name)
-def test_imports_point_downward(file):
-    own = floor(module_name(file))
-    for node in ast.walk(ast.parse(file.read_text(encoding="utf-8"))):
-        names = [alias.name for alias in node.names] if isinstance(node, ast.Import) else []
-        if isinstance(node, ast.ImportFrom) and node.module and node.module.partition(".")[0] == "sapnet_core":
-            names = [f"{node.module}.{alias.name}" for alias in node.names]
-        for name in names:
-            target = name.removeprefix("sapnet_core").lstrip(".")
-            while target and not any(
-                (ROOT / "sapnet_core" / target.replace(".", "/")).with_suffix(s).exists() for s in ("", ".py")
-            ):
-                target = target.rpartition(".")[0]
-            if name.startswith("sapnet_core"):
-                assert floor(target) <= own, f"{module_name(file)} imports {target}, which stands above it"
+def test_imports_go_down_and_in_no_circle():
+    """The contracts of `pyproject.toml`: which room may import which, and no circle between the modules of one."""
+    lint = "from importlinter.cli import lint_imports_command; lint_imports_command()"
+    done = subprocess.run(
+        [sys.executable, "-c", lint, "--no-cache"],
+        cwd=ROOT,
+        env={**os.environ, "PYTHONPATH": str(ROOT)},
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    assert done.returncode == 0, done.stdout + done.stderr
+
+
+def test_nothing_stands_in_the_root_of_the_core_but_rooms():
+    assert [file.name for file in (ROOT / "sapnet_core").glob("*.py")] == ["__init__.py"]
 
 
 def test_core_imports_without_jupyter_and_draws_and_prints_nothing():
     modules = [f"sapnet_core.{module_name(file)}".rstrip(".") for file in CORE if file.name != "__main__.py"]
     code = (
         "import importlib, sys\n"
-        "for name in ('papermill', 'nbclient', 'ipywidgets', 'IPython', 'sklearn', 'dask', 'distributed', 'triton'):\n"
+        "for name in ('papermill', 'nbclient', 'ipywidgets', 'IPython', 'sklearn', 'dask', 'distributed'):\n"
         "    sys.modules[name] = None\n"
-        f"for name in {[m for m in modules if not m.endswith(('.notebooks', '.runner', '.triton_pool'))]}:\n"
+        f"for name in {[m for m in modules if not m.endswith(('.notebooks', '.run_notebooks'))]}:\n"
         "    importlib.import_module(name)\n"
         "pyplot = sys.modules.get('matplotlib.pyplot')\n"
         "assert pyplot is None or not pyplot.get_fignums()\n"

@@ -9,10 +9,11 @@ import pytest
 import torch
 
 from sapnet_core.sapnet.group_contrast import group_contrast
-from sapnet_core.sapnet.losses import agreement_confidence, grade_confidence, grade_edges, l_ubc, l_un
-from sapnet_core.sapnet.network import SAPNet, SAPNetSettings, sapnet_losses
+from sapnet_core.sapnet.losses import agreement_confidence, grade_confidence, grade_edges, l_ubc, l_un, sapnet_losses
+from sapnet_core.sapnet.network import SAPNet
 from sapnet_core.sapnet.parsing import interpolation_matrix
 from sapnet_core.sapnet.pseudo_labels import kmeans, pseudo_labels, select_states
+from sapnet_core.sapnet.settings import SAPNetSettings
 
 # groups by pseudo-label: the activations of a parser that has not learned give one label to all, and L_gc is 0
 BASE = SAPNetSettings(channels=32, clips=18, hidden=(16, 8), projection=8, tau=0.0, group_by="pseudo")

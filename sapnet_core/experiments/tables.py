@@ -28,7 +28,7 @@ from sapnet_core.runtime.devices import usable_device
 from sapnet_core.runtime.executors import reach_cluster
 from sapnet_core.runtime.progress import progress_bar
 from sapnet_core.runtime.values import choice
-from sapnet_core.sapnet.network import SAPNetSettings
+from sapnet_core.sapnet.settings import SAPNetSettings
 from sapnet_core.simulator import sport_of
 
 __all__ = [

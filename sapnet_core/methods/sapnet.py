@@ -16,8 +16,9 @@ from torch.func import functional_call
 
 from sapnet_core.methods import Fitted, TrainSet
 from sapnet_core.methods.settings import TRAINING, options
-from sapnet_core.sapnet.losses import grade_edges
-from sapnet_core.sapnet.network import SAPNet, SAPNetSettings, sapnet_losses
+from sapnet_core.sapnet.losses import grade_edges, sapnet_losses
+from sapnet_core.sapnet.network import SAPNet
+from sapnet_core.sapnet.settings import SAPNetSettings
 from sapnet_core.training.checkpoint import Keep
 from sapnet_core.training.loop import batches, fit_stacked, fit_steps
 

@@ -6,7 +6,6 @@ A term over an empty batch is 0. Scores have the unit of the targets, about [0, 
 """
 
 import math
-from typing import TYPE_CHECKING
 
 import torch
 import torch.nn.functional as F
@@ -14,9 +13,7 @@ from torch import Tensor
 
 from sapnet_core.runtime.values import choice, number, whole
 from sapnet_core.sapnet.group_contrast import group_contrast
-
-if TYPE_CHECKING:
-    from sapnet_core.sapnet.network import Output, SAPNetSettings
+from sapnet_core.sapnet.settings import Output, SAPNetSettings
 
 __all__ = [
     "l_reg",
@@ -107,8 +104,8 @@ def agreement_confidence(student: Tensor, teacher: Tensor, sigma: float = 0.1) -
 
 
 def sapnet_losses(
-    settings: "SAPNetSettings",
-    output: "Output",
+    settings: SAPNetSettings,
+    output: Output,
     y_l: Tensor,
     edges: Tensor,
     consistency_on: bool = True,

@@ -3,22 +3,16 @@
 Student and teacher share all weights. The student sees whole frames, labeled (x_l) and unlabeled (x_u); the teacher
 sees actor crops, of the unlabeled (x_a) and, by E17, of the labeled (x_la). At test time the student serves alone.
 
-Source: Gedamu et al., "Self-supervised subaction Parsing Network for Semi-supervised Action Quality Assessment". E1 …
-E18 name the points where the paper is silent or ambiguous; each is a field of `SAPNetSettings`.
+Source: Gedamu et al., "Self-supervised subaction Parsing Network for Semi-supervised Action Quality Assessment".
 """
 
-import math
 from collections.abc import Callable
-from dataclasses import dataclass
-from typing import NamedTuple
 
 import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from sapnet_core.runtime.values import choice, number, switch, whole
 from sapnet_core.sapnet.group_contrast import ProjectionHead, subaction_groups
-from sapnet_core.sapnet.losses import sapnet_losses
 from sapnet_core.sapnet.parsing import (
     AttentionRefinement,
     PSNetDecoder,
@@ -30,157 +24,9 @@ from sapnet_core.sapnet.parsing import (
 )
 from sapnet_core.sapnet.pseudo_labels import dataset_pseudo_labels, gram_pseudo_labels
 from sapnet_core.sapnet.regression import GradeHead, Regressor
+from sapnet_core.sapnet.settings import Branch, Output, SAPNetSettings
 
-__all__ = ["SAPNetSettings", "SAPNet", "Branch", "Output", "sapnet_losses"]
-
-_CHOICES = {
-    "decoder": ("temporal", "psnet"),
-    "norm": ("auto", "batch", "group", "none"),
-    "cluster_scope": ("video", "dataset"),
-    "group_by": ("auto", "activation", "pseudo"),
-    "confidence": ("grade", "agreement"),
-    "ubc_reduction": ("mean", "sum"),
-}
-# least whole numbers, and limits of numbers: least, most, which of them are excluded
-_WHOLE = {
-    "channels": 8,
-    "clips": 1,
-    "frames": 8,
-    "M": 1,
-    "K": 1,
-    "steps": 1,
-    "kmeans_iterations": 0,
-    "grades": 1,
-    "projection": 1,
-}
-_NUMBERS = {
-    "agreement_sigma": (0, math.inf, "least"),
-    "tau": (0, 1),
-    "iota": (0, math.inf, "least"),
-    "lambda_ubc": (),
-    "lambda_un": (),
-    "lambda_gc": (),
-    "dropout": (0, 1, "most"),
-}
-
-
-@dataclass(frozen=True)
-class SAPNetSettings:
-    """What a SAP-Net is; JSON in and out by `dataclasses.asdict` and `SAPNetSettings(**values)`.
-
-    Attributes:
-        channels, clips: C and S of the clip features (clips matters to the psnet decoder alone).
-        frames: T, the frames that are parsed; a multiple of 8.
-        M, K: latent states of k-means (E5), and subactions kept.
-        steps: length of each subaction in F̄.
-        decoder, norm: E1; norm "auto" is "batch" for psnet (as in TSA), "group" for temporal.
-        decoder_channels: of the temporal decoder's first sub-block, a multiple of 8; None is C, as printed.
-        attention_in_pseudo_labels, attention_in_parsing: cluster, and parse, F̂ or F (E4, Table III).
-        cluster_scope: k-means per "video", or over all videos given at once, "dataset" (E6).
-        kmeans_iterations: Lloyd steps.
-        group_by: labels of groups from the parser's "activation" (III-D), or from the "pseudo"-labels; "auto" takes
-            the activation unless lambda_ubc is 0: a parser that never learns gives one label to all, and L_gc is 0.
-        parse_labeled: L_ubc on the labeled clips too; the paper names only the unlabeled, w in {u, a}.
-        confidence, grades, agreement_sigma, tau: when the teacher is trusted (E2, E3).
-        grade_shapes_features: whether the gradient of L_grade passes the grade head.
-        iota, detach_teacher_groups: group contrast (E10).
-        supervise_teacher: labeled actor crops enter L_reg (E17).
-        ubc_reduction: "mean", or "sum" over frames and states as printed in Eq. 6.
-        lambda_ubc, lambda_un, lambda_gc: λ₁, λ₂, λ₃ of Eq. 11. A term of weight 0 is not computed.
-        dropout, hidden, projection: widths of R (two hidden layers) and of the projection head.
-    """
-
-    channels: int = 256
-    clips: int = 18
-    frames: int = 96
-    M: int = 8
-    K: int = 3
-    steps: int = 5
-    decoder: str = "temporal"
-    norm: str = "auto"
-    decoder_channels: int | None = None
-    attention_in_pseudo_labels: bool = True
-    attention_in_parsing: bool = True
-    cluster_scope: str = "video"
-    kmeans_iterations: int = 10
-    group_by: str = "auto"
-    parse_labeled: bool = False
-    confidence: str = "grade"
-    grades: int = 5
-    agreement_sigma: float = 0.1
-    grade_shapes_features: bool = False
-    tau: float = 0.7
-    iota: float = 0.5
-    detach_teacher_groups: bool = True
-    supervise_teacher: bool = True
-    ubc_reduction: str = "mean"
-    lambda_ubc: float = 1.0
-    lambda_un: float = 1.0
-    lambda_gc: float = 1.0
-    dropout: float = 0.0
-    hidden: tuple[int, int] = (128, 64)
-    projection: int = 64
-
-    def __post_init__(self):
-        for field, known in _CHOICES.items():
-            choice(field, getattr(self, field), known)
-        for field, least in _WHOLE.items():
-            whole(field, getattr(self, field), least)
-        for field, limits in _NUMBERS.items():
-            number(field, getattr(self, field), *limits)
-        for field, default in type(self).__dataclass_fields__.items():
-            if isinstance(default.default, bool):
-                switch(field, getattr(self, field))
-        if self.decoder_channels is not None:
-            whole("decoder_channels", self.decoder_channels, 8)
-        for field in ("channels", "frames", "decoder_channels"):
-            if (getattr(self, field) or 0) % 8:
-                raise ValueError(f"{field} = {getattr(self, field)} must be a multiple of 8")
-        if not self.K <= self.M <= self.frames:
-            raise ValueError(f"needs 1 <= K <= M <= frames, got K = {self.K}, M = {self.M}, frames = {self.frames}")
-        if not isinstance(self.hidden, (tuple, list)) or len(self.hidden) != 2:
-            raise ValueError(f"hidden={self.hidden!r} is no pair: give the widths of two layers, as (128, 64)")
-        for width in self.hidden:
-            whole("hidden", width)
-        object.__setattr__(self, "hidden", tuple(self.hidden))  # JSON knows no tuples
-
-    @property
-    def groups_by_labels(self) -> bool:
-        """Whether the groups of the contrast are named by pseudo-labels (`group_by`)."""
-        by_labels = self.group_by == "pseudo" or (self.group_by == "auto" and not self.lambda_ubc)
-        return bool(self.lambda_gc) and by_labels
-
-    @property
-    def needs_labels(self) -> bool:
-        """Whether any term reads pseudo-labels."""
-        return bool(self.lambda_ubc) or self.groups_by_labels
-
-
-class Branch(NamedTuple):
-    """One view through the network; B videos."""
-
-    refined: Tensor  # F̂ (B, S, C)
-    logits: Tensor  # of the activations, (B, T, K)
-    activations: Tensor  # a_k(t) in (0, 1), (B, T, K)                                                           (Eq. 4)
-    times: Tensor  # t̄_k, frame indices (B, K)                                                                   (Eq. 5)
-    sampling: Tensor  # the weights that read F̄ from the decoder's frames, (B, K·steps, T)
-    parsed: Tensor  # F̄ (B, K, steps, D)
-    score: Tensor  # R(F̄) (B,)                                                                                   (Eq. 9)
-    grade_logits: Tensor  # (B, G)
-
-
-class Output(NamedTuple):
-    """What the losses need. Views which were not given are branches of zero videos."""
-
-    l: Branch  # noqa: E741 - the paper's index
-    u: Branch
-    a: Branch
-    la: Branch
-    labels: Tensor | None  # pseudo-labels of u, a (and l, la), stacked in this order, (B, T)
-    h_u: Tensor  # projections (B_u, K, P)
-    h_a: Tensor
-    groups_u: Tensor  # labels of the projections (B_u, K)
-    groups_a: Tensor
+__all__ = ["SAPNet"]
 
 
 class SAPNet(nn.Module):
@@ -230,28 +76,48 @@ class SAPNet(nn.Module):
             x_la: actor crops of the labeled videos (B_l, S, C); used when `supervise_teacher`.
             labels: pseudo-labels of u and a stacked (2·B_u, T) (of u, a, l, la if `parse_labeled`), where they were
                 computed before; otherwise they are computed here.
+
+        Raises:
+            ValueError: x_u and x_a differ in shape, or one of them is given without the other.
         """
-        s = self.settings
+        # student and teacher share all weights: every view passes through the same attention, parser and regressor
+        x, sizes = self._stacked(x_u, x_a, x_l, x_la)
+        views = self.branch(x, positions)
+        u, a, l, la = (Branch(*part) for part in zip(*(field.split(sizes) for field in views), strict=True))  # noqa: E741
+        # pseudo-labels of the subactions, from k-means and Algorithm 1, without gradient
+        labels = self._labels(x, views, sizes, positions) if labels is None else labels
+        # the contrast of both branches: what each parsed subaction looks like, and which one it is
+        unlabeled = sizes[0] + sizes[1]
+        h_u, h_a = self.projection(views.parsed[:unlabeled]).split(sizes[:2])
+        groups_u, groups_a = self._groups(views, labels, unlabeled).split(sizes[:2])
+        return Output(l, u, a, la, labels, h_u, h_a, groups_u, groups_a)
+
+    def _stacked(
+        self, x_u: Tensor | None, x_a: Tensor | None, x_l: Tensor, x_la: Tensor | None
+    ) -> tuple[Tensor, list[int]]:
+        """The views that are given, one after the other in this order (B, S, C), and how many videos each has."""
         if (x_u is None) != (x_a is None) or (x_u is not None and x_u.shape != x_a.shape):
             raise ValueError("x_u and x_a are two views of the same videos: give both in one shape, or neither")
-        views = (x_u, x_a, x_l, x_la if s.supervise_teacher else None)
+        views = (x_u, x_a, x_l, x_la if self.settings.supervise_teacher else None)
         sizes = [0 if view is None else len(view) for view in views]
-        # student and teacher share all weights, so all views pass at once
-        x = torch.cat([view for view in views if view is not None])
-        every = self.branch(x, positions)
-        u, a, l, la = (Branch(*part) for part in zip(*(field.split(sizes) for field in every), strict=True))  # noqa: E741
-        # pseudo-labels P of the subactions, each view of each video by itself, without gradient
-        both = sizes[0] + sizes[1]  # of the unlabeled videos
-        parsed = len(x) if s.parse_labeled else both  # videos that the parser learns from
-        if labels is None and parsed and s.needs_labels:
-            labels = self._cluster((every.refined if s.attention_in_pseudo_labels else x)[:parsed], positions)
-        # which subaction each parsed subaction is, and its projection, for the contrast of the two branches
-        marks = every.activations[:both]
+        return torch.cat([view for view in views if view is not None]), sizes
+
+    def _labels(self, x: Tensor, views: Branch, sizes: list[int], positions: Tensor) -> Tensor | None:
+        """Pseudo-labels (B, T) of the videos that the parser learns from, each view of each video by itself; None where
+        no term reads them."""
+        s = self.settings
+        learned = len(x) if s.parse_labeled else sizes[0] + sizes[1]
+        if not (learned and s.needs_labels):
+            return None
+        return self._cluster((views.refined if s.attention_in_pseudo_labels else x)[:learned], positions)
+
+    def _groups(self, views: Branch, labels: Tensor | None, unlabeled: int) -> Tensor:
+        """Which subaction each parsed subaction of the first `unlabeled` videos is, (unlabeled, K)."""
+        s = self.settings
+        marks = views.activations[:unlabeled]
         if s.groups_by_labels and labels is not None:
-            marks = F.one_hot(labels[:both], s.K).to(x)
-        groups_u, groups_a = subaction_groups(marks, every.sampling[:both], s.K).split(sizes[:2])
-        h_u, h_a = self.projection(every.parsed[:both]).split(sizes[:2])
-        return Output(l, u, a, la, labels, h_u, h_a, groups_u, groups_a)
+            marks = F.one_hot(labels[:unlabeled], s.K).to(marks)
+        return subaction_groups(marks, views.sampling[:unlabeled], s.K)
 
     @torch.no_grad()
     def predict(self, x: Tensor, positions: Tensor) -> Tensor:

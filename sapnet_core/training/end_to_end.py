@@ -9,7 +9,8 @@ from torch import Tensor, nn
 
 from sapnet_core.backbones.i3d import I3D, training_dtype
 from sapnet_core.datasets.clips import CLIP, clip_starts, step_positions, steps_per_clip
-from sapnet_core.sapnet.network import Output, SAPNet
+from sapnet_core.sapnet.network import SAPNet
+from sapnet_core.sapnet.settings import Output
 
 __all__ = ["EndToEnd"]
 
