@@ -123,8 +123,8 @@ def house(tmp_path):
     (tmp_path / "tests").mkdir()
     for name in ("runall.sh", "pyproject.toml", "tests/constraints.txt"):
         shutil.copy(ROOT / name, tmp_path / name)
-    (tmp_path / "sapnet_core").mkdir()
-    for name in ("__init__", "experiments"):
+    (tmp_path / "sapnet_core" / "experiments").mkdir(parents=True)
+    for name in ("__init__", "experiments/__init__", "experiments/tables"):
         (tmp_path / "sapnet_core" / f"{name}.py").write_text("")
     (tmp_path / "tests" / "test_one.py").write_text("def test_one():\n    assert True\n")
     return tmp_path
