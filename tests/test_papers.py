@@ -1,0 +1,77 @@
+"""The files by which others install, cite and index this project, which must agree with each other."""
+
+import json
+import tomllib
+
+import yaml
+from packaging.requirements import Requirement
+from packaging.utils import canonicalize_name
+
+import sapnet_core
+from sapnet_core.runtime import environment
+
+ROOT = environment.root()
+PROJECT = tomllib.loads((ROOT / "pyproject.toml").read_text(encoding="utf-8"))["project"]
+LOCK = tomllib.loads((ROOT / "uv.lock").read_text(encoding="utf-8"))
+CITATION = yaml.safe_load((ROOT / "CITATION.cff").read_text(encoding="utf-8"))
+CODEMETA = json.loads((ROOT / "codemeta.json").read_text(encoding="utf-8"))
+
+
+def locked() -> list[dict]:
+    """The packages of `uv.lock` that an index serves: all but this project."""
+    return [package for package in LOCK["package"] if "registry" in package["source"]]
+
+
+def test_the_lock_fits_the_ranges_of_every_extra():
+    versions: dict[str, list[str]] = {}
+    for package in locked():
+        versions.setdefault(package["name"], []).append(package["version"])
+    for line in PROJECT["dependencies"] + sum(PROJECT["optional-dependencies"].values(), []):
+        requirement = Requirement(line)
+        found = versions.get(canonicalize_name(requirement.name))
+        assert found, f"{requirement.name} is not locked: run uv lock"
+        assert all(version in requirement.specifier for version in found), requirement.name
+
+
+def test_the_lock_names_the_public_index_and_a_hash_of_every_file():
+    for package in locked():
+        assert package["source"]["registry"] == "https://pypi.org/simple", package["name"]
+        files = package.get("wheels", []) + [package[key] for key in ("sdist",) if key in package]
+        assert files and all(file["url"].startswith("https://files.pythonhosted.org/") for file in files)
+        assert all(file["hash"].startswith("sha256:") for file in files)
+
+
+def test_constraints_of_pip_are_the_versions_of_the_lock():
+    lines = (ROOT / "tests" / "constraints.txt").read_text(encoding="utf-8").splitlines()
+    pins = [line.partition(";")[0].strip() for line in lines if not line.startswith("#")]
+    assert sorted(pins) == sorted(f"{package['name']}=={package['version']}" for package in locked())
+
+
+def test_environment_of_conda_installs_what_the_lock_names():
+    conda = yaml.safe_load((ROOT / "environment.yml").read_text(encoding="utf-8"))["dependencies"]
+    (pip,) = (entry["pip"] for entry in conda if isinstance(entry, dict))
+    assert "-c tests/constraints.txt" in pip and "-e .[notebooks,test]" in pip
+    (python,) = (entry for entry in conda if str(entry).startswith("python="))
+    assert python.removeprefix("python=") in Requirement(f"python{PROJECT['requires-python']}").specifier
+
+
+def test_citation_and_codemeta_agree_with_the_project():
+    assert CITATION["version"] == CODEMETA["version"] == sapnet_core.__version__
+    assert CODEMETA["license"] == f"https://spdx.org/licenses/{PROJECT['license']}"
+    assert CITATION["license"] == PROJECT["license"]
+    assert CITATION["title"] == CODEMETA["name"]
+    assert CITATION["keywords"] == CODEMETA["keywords"]
+    assert CODEMETA["description"] == PROJECT["description"]
+    assert CODEMETA["softwareRequirements"] == PROJECT["dependencies"]
+    assert CODEMETA["programmingLanguage"]["version"] == PROJECT["requires-python"]
+
+
+def test_one_author_and_one_paper_wherever_they_are_named():
+    (author,) = CITATION["authors"]
+    assert [author["name"]] == [entry["name"] for entry in CODEMETA["author"]]
+    assert author["name"] in (ROOT / "LICENSE").read_text(encoding="utf-8")
+    (paper,) = CITATION["references"]
+    published = CODEMETA["referencePublication"]
+    assert paper["title"] == published["name"]
+    names = [(person["givenName"], person["familyName"]) for person in published["author"]]
+    assert names == [(person["given-names"], person["family-names"]) for person in paper["authors"]]
