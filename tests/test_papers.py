@@ -62,7 +62,8 @@ def test_citation_and_codemeta_agree_with_the_project():
     assert CITATION["title"] == CODEMETA["name"]
     assert CITATION["keywords"] == CODEMETA["keywords"]
     assert CODEMETA["description"] == PROJECT["description"]
-    assert CODEMETA["softwareRequirements"] == PROJECT["dependencies"]
+    needed = [package["name"] + package["version"] for package in CODEMETA["softwareRequirements"]]
+    assert needed == PROJECT["dependencies"]
     assert CODEMETA["programmingLanguage"]["version"] == PROJECT["requires-python"]
 
 
