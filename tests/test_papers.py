@@ -1,8 +1,14 @@
 """The files by which others install, cite and index this project, which must agree with each other."""
 
+import csv
+import importlib.util
 import json
+import re
+import subprocess
 import tomllib
+from collections import Counter
 
+import pytest
 import yaml
 from packaging.requirements import Requirement
 from packaging.utils import canonicalize_name
@@ -14,6 +20,7 @@ ROOT = environment.root()
 PROJECT = tomllib.loads((ROOT / "pyproject.toml").read_text(encoding="utf-8"))["project"]
 LOCK = tomllib.loads((ROOT / "uv.lock").read_text(encoding="utf-8"))
 CITATION = yaml.safe_load((ROOT / "CITATION.cff").read_text(encoding="utf-8"))
+README = (ROOT / "README.md").read_text(encoding="utf-8")
 CODEMETA = json.loads((ROOT / "codemeta.json").read_text(encoding="utf-8"))
 
 
@@ -76,3 +83,36 @@ def test_one_author_and_one_paper_wherever_they_are_named():
     assert paper["title"] == published["name"]
     names = [(person["givenName"], person["familyName"]) for person in published["author"]]
     assert names == [(person["given-names"], person["family-names"]) for person in paper["authors"]]
+
+
+def shown(name: str) -> str:
+    """The part of the README between the marker of that name and the next end."""
+    return README.split(f"<!-- {name} -->")[1].split("<!-- end -->")[0]
+
+
+def test_readme_draws_every_room_of_the_package():
+    rooms = {folder.name for folder in (ROOT / "sapnet_core").iterdir() if folder.is_dir() and folder.name[0] != "_"}
+    assert rooms == set(re.findall(r"^  (\w+)/ ", shown("rooms"), re.MULTILINE))
+
+
+def test_readme_counts_the_verdicts_of_the_ledger():
+    """Both as committed: a run of one's own writes its own ledger into figures/."""
+    if not (ROOT / ".git").exists():
+        pytest.skip("not a git clone")
+    readme, ledger = (
+        subprocess.check_output(["git", "show", f"HEAD:{name}"], cwd=ROOT, text=True, encoding="utf-8")
+        for name in ("README.md", "figures/claims.csv")
+    )
+    rows = readme.split("<!-- figures/claims.csv -->")[1].split("<!-- end -->")[0].strip().splitlines()[2:]
+    counted = dict(re.fullmatch(r"\| ([\w ]+) \| (\d+) \|", row).groups() for row in rows)
+    verdicts = [row["verdict"] for row in csv.DictReader(ledger.splitlines()) if row["control"] == "False"]
+    assert {verdict: int(count) for verdict, count in counted.items()} == Counter(verdicts)
+
+
+def test_readme_names_files_modules_and_notebooks_that_exist():
+    for name in re.findall(r"`((?:sapnet_core|tests|figures)/[\w/.]+)`", README):
+        assert (ROOT / name).exists() or name.startswith(("figures/paper", "figures/own")), name
+    for name in re.findall(r"python -m (sapnet_core[\w.]*)", README):
+        assert importlib.util.find_spec(name), name
+    numbers = {file.stem for file in (ROOT / "notebooks").glob("*.ipynb")}
+    assert numbers == set(re.findall(r"`((?:\d\d|a\d)_\w+)`", README))
