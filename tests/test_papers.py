@@ -1,6 +1,7 @@
 """The files by which others install, cite and index this project, which must agree with each other."""
 
 import csv
+import hashlib
 import importlib.util
 import json
 import re
@@ -116,3 +117,10 @@ def test_readme_names_files_modules_and_notebooks_that_exist():
         assert importlib.util.find_spec(name), name
     numbers = {file.stem for file in (ROOT / "notebooks").glob("*.ipynb")}
     assert numbers == set(re.findall(r"`((?:\d\d|a\d)_\w+)`", README))
+
+
+def test_shipped_weights_are_those_of_the_checksums():
+    folder = ROOT / "sapnet_core" / "weights"
+    lines = (folder / "SHA256SUMS").read_text(encoding="utf-8").splitlines()
+    sums = {name: digest for digest, name in (line.split("  ") for line in lines)}
+    assert sums == {file.name: hashlib.sha256(file.read_bytes()).hexdigest() for file in folder.glob("*.safetensors")}
