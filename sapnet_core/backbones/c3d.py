@@ -1,12 +1,12 @@
-"""C3D, the backbone of C3D-AVG-MTL: eight 3x3x3 convolutions and max-pools between them, of any width.
+"""C3D, the backbone of C3D-AVG-MTL: eight 3x3x3 convolutions with max-pools between them, of any width.
 
-Source: Tran et al., "Learning Spatiotemporal Features with 3D Convolutional Networks", ICCV 2015. A feature is what
-`conv5b` gives, averaged over space: two steps a 16-frame clip, as of I3D. The published fc6 reads conv5b of one fixed
-112 x 112 picture after a fifth pool; it is left out, so that frames may have any size.
+Source: Tran et al., "Learning Spatiotemporal Features with 3D Convolutional Networks", ICCV 2015. A feature is the
+output of `conv5b` averaged over space: two steps per 16-frame clip, as with I3D. The published fc6 needs a fifth pool
+and frames of exactly 112 x 112; it is left out, so that frames may have any size.
 
-The published network has no normalization; to train it from nothing takes one. `C3D(width, norm=True)` has BatchNorm
-after every convolution, and `published()` folds it away: what is stored and what extracts features are convolutions
-with biases, of the names under which the Sports-1M weights are passed around (conv1, conv2, conv3a ...).
+The published network has no normalization, but training from scratch needs it. `C3D(width, norm=True)` has BatchNorm
+after every convolution, and `published()` folds it into them: stored weights and the inference form are convolutions
+with biases, under the names of the Sports-1M weights in circulation (conv1, conv2, conv3a ...).
 """
 
 from copy import deepcopy
@@ -35,12 +35,13 @@ CHANNELS = {
     "conv5a": 512,
     "conv5b": 512,
 }
-# max-pools that stand before a layer: kernel and stride over (time, height, width)
+# max-pools before a layer: kernel and stride (equal) over (time, height, width)
 POOL_BEFORE = {"conv2": (1, 2, 2), "conv3a": (2, 2, 2), "conv4a": (2, 2, 2), "conv5a": (2, 2, 2)}
 
 
 def pooled(x: Tensor, layer: str) -> Tensor:
-    """What a layer takes of the maps before it; an odd last frame, row or column has a pool of its own, as in Caffe."""
+    """The input of a layer: pooled maps where a pool precedes it. An odd last frame, row or column is pooled by itself,
+    as in Caffe."""
     size = POOL_BEFORE.get(layer)
     return max_pool_same(x, size, size) if size else x
 
@@ -50,7 +51,7 @@ class C3D(nn.Module):
 
     `width` multiplies every channel count; 1 is the published network (512 channels out). With `norm` BatchNorm follows
     each convolution. `forward` maps (B, 3, T, H, W) to (B, 512 * width, T/8, H/16, W/16), each rounded up. `scaling`
-    says how its weights want pixels: a key of `backbones.frozen.SCALINGS`.
+    is the pixel scaling that its weights expect: a key of `backbones.frozen.SCALINGS`.
     """
 
     def __init__(self, width: float = 1.0, norm: bool = False):
@@ -102,17 +103,17 @@ def load_c3d(path: Path | str = SHIPPED) -> C3D:
 
     Args:
         path: written by `pretrain`, or Sports-1M weights under PyTorch's names (conv1.weight, conv1.bias, conv2.weight
-            ...; names may begin with "module."), in torch's format, of which no code is run, or safetensors. Entries of
-            fc6, fc7 and fc8 are not read.
+            ...; names may begin with "module."), in torch's format, from which no code is run, or safetensors. Entries
+            of fc6, fc7 and fc8 are ignored.
 
-    Sports-1M weights were trained in Caffe: on blue, green, red from 0 to 255, less the mean of each. PyTorch's files
-    hold them unchanged, and code around them often leaves order and mean out. Here the first kernel is turned around,
-    so that the network takes red first as all others do, and `scaling` is "sports-1m". (MTL-AQA's own code feeds
-    "imagenet" pixels, red first, and trains on; a frozen network needs what it was trained with.)
+    Sports-1M weights were trained in Caffe on BGR pixels from 0 to 255 with the channel means subtracted. The PyTorch
+    files hold them unchanged, and code around them often ignores order and mean. Here the input channels of the first
+    kernel are reversed, so that the network takes RGB as all others do, and `scaling` is "sports-1m". (MTL-AQA's own
+    code feeds "imagenet" RGB pixels and fine-tunes; a frozen network needs the input that it was trained with.)
 
     Raises:
-        ValueError: the file is none of these, or an entry is missing, unknown, of another shape or not finite; it names
-            file and entry. No weight is ever left at random.
+        ValueError: the file is none of these, or an entry is missing, unknown, of another shape or not finite; the
+            message names file and entry. No weight keeps its random initial value.
         FileNotFoundError: no such file.
     """
     state, metadata = read_weights(path)

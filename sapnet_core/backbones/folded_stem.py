@@ -1,4 +1,4 @@
-"""The first layer of I3D, 7x7x7 of stride 2 on three channels, as the same sums on pixels that became channels."""
+"""The first layer of I3D, 7x7x7 of stride 2 on 3 channels, as an equal convolution after space-to-depth folding."""
 
 import torch.nn.functional as F
 from torch import Tensor
@@ -9,7 +9,7 @@ __all__ = ["fold_kernel", "fold_space", "pad_space"]
 
 
 def pad_space(x: Tensor) -> Tensor:
-    """SAME padding of (..., H, W) for the first layer, to even sizes (the folded kernel has an eighth, zero tap)."""
+    """SAME padding of (..., H, W) for the first layer, to even sizes (the folded kernel has an eighth tap, zero)."""
     pads = []
     for size in x.shape[:-3:-1]:  # F.pad counts from the last axis
         front, back = same_padding(size, 7, 2)
@@ -20,7 +20,7 @@ def pad_space(x: Tensor) -> Tensor:
 def fold_space(x: Tensor) -> Tensor:
     """Space to depth: 2x2 pixels of (B, T, H, W, 3) become channels, (B, 12, T, H/2, W/2), channels-last in memory.
 
-    The first layer is 7x7 of stride 2 on 3 channels, a shape that processors do badly. On folded pixels it is 4x4 of
+    The first layer is 7x7 of stride 2 on 3 channels, a shape on which CPUs are slow. On folded pixels it is 4x4 of
     stride 1 on 12 channels: the same sums (`fold_kernel`), three times as fast in bfloat16 on a CPU.
     """
     b, t, h, w, c = x.shape
@@ -29,7 +29,7 @@ def fold_space(x: Tensor) -> Tensor:
 
 
 def fold_kernel(weight: Tensor) -> Tensor:
-    """Turn the first layer's kernel (O, 3, 7, 7, 7) into the one (O, 12, 7, 4, 4) that acts on `fold_space`."""
+    """Turn the first layer's kernel (O, 3, 7, 7, 7) into the one (O, 12, 7, 4, 4) for the output of `fold_space`."""
     o, c, t = weight.shape[:3]
     w = F.pad(weight, (0, 1, 0, 1)).view(o, c, t, 4, 2, 4, 2)
     return w.permute(0, 4, 6, 1, 2, 3, 5).reshape(o, 4 * c, t, 4, 4)  # (O, 2*2*3, 7, 4, 4)

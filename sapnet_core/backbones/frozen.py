@@ -1,7 +1,8 @@
-"""From uint8 videos to features, clip by clip: what every frozen backbone does in the same way.
+"""From uint8 videos to features, clip by clip: the part that all frozen backbones share.
 
-A reading says which frames are a clip (`datasets.clips`), a network what becomes of them. Whatever its strides, its
-maps are averaged over space and over stretches of 8 frames: all backbones give the steps that `step_positions` dates.
+Clip sampling (`datasets.clips`) decides which frames form a clip; a network turns clips into feature maps. Whatever its
+strides, maps are averaged over space and over every 8 frames, so that all backbones give feature steps at the same
+times (`step_positions`).
 """
 
 import torch
@@ -12,8 +13,8 @@ from sapnet_core.datasets.clips import CLIP, STEP, clip_starts
 
 __all__ = ["FUSED", "SCALINGS", "Clipwise", "conv_relu"]
 
-FUSED = hasattr(torch.ops.mkldnn, "_convolution_pointwise")  # builds with oneDNN have it
-# a pixel's value 0 … 255 becomes (value - mean) / deviation, for each of RGB
+FUSED = hasattr(torch.ops.mkldnn, "_convolution_pointwise")  # present in builds of PyTorch with oneDNN
+# pixel scaling: a value 0 … 255 becomes (value - mean) / standard deviation, for each of R, G, B
 SCALINGS = {
     "symmetric": ((127.5, 127.5, 127.5), (127.5, 127.5, 127.5)),
     "imagenet": ((123.675, 116.28, 103.53), (58.395, 57.12, 57.375)),
@@ -22,22 +23,23 @@ SCALINGS = {
 
 
 class Clipwise:
-    """A frozen network as the feature store sees it: features of videos, without gradients.
+    """A frozen backbone as the feature store uses it: features of videos, without gradients.
 
-    A subclass gives `maps`, or `steps` where it has a faster way. One machine and number format give the same bits each
-    time; so does any grouping of videos on a CPU, where each video is its own batch of clips.
+    A subclass implements `maps`, or `steps` where it has a faster way. Results are bit-identical from call to call on
+    one machine and dtype; on a CPU, where each video is a batch of its own, they do not depend on how videos are
+    grouped.
 
     Args:
-        device, dtype: where and in which numbers it computes.
+        device, dtype: where it computes, and in which number format.
         channels: C of the features.
         scaling: a key of `SCALINGS`.
-        weights, options: what tells this network from others; with dtype and scaling they make the attribute `digest`.
+        weights, options: texts that identify this network; with dtype and scaling they make the attribute `digest`.
 
     Raises:
         ValueError: the scaling is unknown.
     """
 
-    at_once = 1  # clips that a processor takes together
+    at_once = 1  # clips per batch on a CPU
     at_once_on_gpu = 144
 
     def __init__(
@@ -57,10 +59,10 @@ class Clipwise:
     def features(self, videos: Tensor, reading: str) -> Tensor:
         """Features (B, S, C) float32 of uint8 videos (B, T, 3, H, W), averaged over space (network step 2, E1).
 
-        S is two steps a clip, in the order of the clips, or T / 8 rounded up in the "dense" reading.
+        S is two steps per clip, in the order of the clips, or T / 8 rounded up in "dense" clip sampling.
 
         Raises:
-            ValueError: not uint8, not of that shape, or too few frames for the reading.
+            ValueError: not uint8, not of that shape, or too few frames for this clip sampling.
         """
         if videos.dtype != torch.uint8 or videos.ndim != 5 or videos.shape[2] != 3:
             raise ValueError(f"videos are {videos.dtype} {tuple(videos.shape)}: give uint8 (B, T, 3, H, W)")
@@ -72,8 +74,8 @@ class Clipwise:
         return steps.flatten(1, 2)  # (B, clips, S', C) -> (B, S, C)
 
     def steps(self, videos: Tensor, starts: Tensor, length: int) -> Tensor:
-        """Steps (B, clips, S', C) of the clips of `length` frames that begin at `starts` (clips,); S' is length / 8,
-        rounded up."""
+        """Feature steps (B, clips, S', C) of the clips of `length` frames that begin at `starts` (clips,); S' is
+        length / 8, rounded up."""
         x = self.pixels(videos)
         index = starts[:, None] + torch.arange(length, device=self.device)  # (clips, length)
         found, group = [], self.at_once if self.device.type == "cpu" else self.at_once_on_gpu // len(videos)
@@ -93,7 +95,7 @@ class Clipwise:
         return x
 
     def scaled(self, videos: Tensor) -> Tensor:
-        """Scaled pixels of uint8 videos, (B, T, 3, H, W) as they come."""
+        """Scaled pixels of uint8 videos, both (B, T, 3, H, W)."""
         x = videos.to(self.device, non_blocking=True).to(self.dtype)
         for color, (mean, deviation) in enumerate(zip(*SCALINGS[self.scaling], strict=True)):
             x[:, :, color].mul_(1 / deviation).sub_(mean / deviation)
@@ -101,7 +103,7 @@ class Clipwise:
 
 
 def conv_relu(x: Tensor, weight: Tensor, bias: Tensor, stride: tuple[int, ...], padding: tuple[int, ...]) -> Tensor:
-    """Convolution of (n, C, T, H, W) with bias and ReLU; on a processor with oneDNN in one pass."""
-    if FUSED and x.device.type == "cpu":  # it has no slow path for a single clip either
+    """Convolution of (n, C, T, H, W) with bias and ReLU; on a CPU with oneDNN in one fused pass."""
+    if FUSED and x.device.type == "cpu":  # F.conv3d has a slow path for a single clip, which this avoids
         return torch.ops.mkldnn._convolution_pointwise(x, weight, bias, padding, stride, (1, 1, 1), 1, "relu", [], "")
     return F.conv3d(x, weight, bias, stride, padding).relu_()

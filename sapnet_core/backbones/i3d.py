@@ -1,13 +1,13 @@
 """The backbone E_theta (Eq. 1): I3D, the inflated Inception-v1 of Carreira & Zisserman (CVPR 2017), of any width.
 
 Two forms of one network. `I3D` is the trainable form; its parameter names are those of the published Kinetics
-checkpoint `rgb_imagenet.pt`, so that file loads as it is. `FoldedI3D` is what extracts features: batch normalization is
-folded into the convolutions, tensors are channels-last. In both, the first layer runs on folded pixels
-(`folded_stem`); in the second, wide layers take fewer products on a CPU (`winograd`).
+checkpoint `rgb_imagenet.pt`, so that file loads as it is. `FoldedI3D` is the inference form, which extracts features:
+batch normalization is folded into the convolutions, tensors are channels-last. In both, the first layer runs on folded
+pixels (`folded_stem`); in the inference form, wide layers can use Winograd convolution on a CPU (`winograd`).
 
 Both pad as TensorFlow's SAME does (more at the back than in front where the total is odd), as the published weights
-expect. What a checkpoint does not record is an option: BatchNorm's eps (1e-3 as trained; forks run it with 1e-5), and
-how pixels are scaled (to [-1, 1] as the weights expect, or by ImageNet's mean and deviation as public AQA code does).
+expect. A checkpoint records neither BatchNorm's eps (1e-3 as trained; forks run it with 1e-5) nor how pixels are scaled
+(to [-1, 1] as the weights expect, or by ImageNet's mean and deviation as public AQA code does): both are options here.
 """
 
 import hashlib
@@ -27,10 +27,11 @@ from sapnet_core.runtime.files import read_tensors
 
 EPS = 1e-3
 FORMS = ("direct", "winograd")
-# From so many channels on, in and out, and so many frames, fewer products save more than the transforms cost: measured.
+# Winograd pays off only from WIDE channels (in and out) and LONG frames upward; below that its transforms cost more
+# than they save (measured).
 WIDE, LONG = 64, {torch.float32: 3, torch.bfloat16: 8}
 STEM = "Conv3d_1a_7x7"
-STEM_ZEROS = 2  # frames of zeros that the first layer pads a clip with by itself: oneDNN leaves out products with them
+STEM_ZEROS = 2  # zero frames before a clip that the first layer's own padding supplies: oneDNN skips products with them
 CLIPS_AT_ONCE = 9
 SHIPPED = Path(__file__).parent.parent / "weights" / "i3d_sim.safetensors"
 
@@ -46,7 +47,7 @@ MIXED = {
     "Mixed_5b": (256, 160, 320, 32, 128, 128),
     "Mixed_5c": (384, 192, 384, 48, 128, 128),
 }
-# Max-pools that stand before a layer: (kernel, stride) over (time, height, width).
+# Max-pools before a layer: (kernel, stride) over (time, height, width).
 POOL_BEFORE = {
     "Conv3d_2b_1x1": ((1, 3, 3), (1, 2, 2)),
     "Mixed_3b": ((1, 3, 3), (1, 2, 2)),
@@ -64,14 +65,15 @@ class Unit3D(nn.Module):
         self.bn = nn.BatchNorm3d(cout, eps=eps)
 
     def forward(self, x: Tensor) -> Tensor:
-        # with running statistics BatchNorm is one factor a channel: folded, it costs no pass over the maps
+        # with running statistics BatchNorm is one factor per channel: folded into the weights, it costs no extra pass
         weight, bias = (self.conv3d.weight, None) if self.bn.training else fold(self)
         stride, padding = (1, 1, 1), self.conv3d.padding
         if self.conv3d.kernel_size[0] == 7:
             x = F.pad(pad_space(x), (0, 0, 0, 0, *same_padding(x.shape[2], 7, 2)))  # (B, 3, T, H, W), all padded
             x, weight, stride = fold_space(x.movedim(1, -1)), fold_kernel(weight), (2, 1, 1)
         if x.device.type == "cpu" and self.conv3d.kernel_size[0] == 1:
-            # with one thread F.conv3d would give up channels-last here, and all that follows be several times slower
+            # with one thread F.conv3d returns maps that are not channels-last, and all later layers run several times
+            # slower; F.linear keeps the layout
             x = F.linear(x.movedim(1, -1), weight.flatten(1), bias).movedim(-1, 1)
         else:
             x = F.conv3d(x, weight, bias, stride, padding)
@@ -119,9 +121,9 @@ class I3D(nn.Module):
             self.logits = nn.ModuleDict({"conv3d": nn.Conv3d(cin, classes, 1)})
 
     def freeze_norm(self) -> "I3D":
-        """Keep BatchNorm's running statistics, in training mode too: for batches too small for their own.
+        """Use BatchNorm's running statistics in training mode too, for batches too small to estimate their own.
 
-        Its scale and shift are trained on. Returns self.
+        Scale and shift stay trainable. Returns self.
         """
         self.norm_frozen = True
         return self.train(self.training)
@@ -135,8 +137,8 @@ class I3D(nn.Module):
         return self
 
     def forward(self, x: Tensor, checkpoint: bool = False) -> Tensor:
-        """Maps of clips; `checkpoint` keeps the inputs of layers alone for the backward pass and computes the rest
-        again: about a third more time, a fraction of the memory."""
+        """Feature maps of clips. `checkpoint` stores only the inputs of layers for the backward pass and recomputes the
+        rest: about a third more time, a fraction of the memory."""
         for name, layer in self.named_children():
             if name != "logits":
                 x = max_pool_same(x, *POOL_BEFORE[name]) if name in POOL_BEFORE else x
@@ -154,17 +156,17 @@ class I3D(nn.Module):
 
 
 def fast_dtype(device: torch.device | str) -> torch.dtype:
-    """bfloat16 where the hardware multiplies it (a CPU with AMX or AVX-512 BF16, recent GPUs), else float32."""
+    """bfloat16 where the hardware supports it (a CPU with AMX or AVX-512 BF16, recent GPUs), else float32."""
     if torch.device(device).type == "cuda":
         return torch.bfloat16 if torch.cuda.is_bf16_supported(including_emulation=False) else torch.float32
     return torch.bfloat16 if torch.cpu._is_avx512_bf16_supported() else torch.float32
 
 
 def training_dtype(device: torch.device | str) -> torch.dtype:
-    """bfloat16 where gradients of convolutions are right in it (GPUs as in `fast_dtype`, a CPU with AMX), else float32.
+    """bfloat16 where its gradients of convolutions are correct (GPUs as in `fast_dtype`, a CPU with AMX), else float32.
 
-    On a CPU with AVX-512 BF16 alone, oneDNN's weight gradient of a 3x3x3 convolution on maps of 2x2x2 reads memory that
-    nobody wrote: it differs from call to call, and now and then is NaN. Inference is not touched by that.
+    On a CPU with AVX-512 BF16 alone, oneDNN's weight gradient of a 3x3x3 convolution on maps of 2x2x2 reads
+    uninitialized memory: it differs from call to call, and is sometimes NaN. Inference is unaffected.
     """
     if torch.device(device).type == "cpu" and not torch.cpu._is_amx_tile_supported():
         return torch.float32
@@ -182,12 +184,13 @@ class FoldedI3D(Clipwise):
     """The inference form of an I3D: features of uint8 videos, without gradients.
 
     `dtype` None takes `fast_dtype`: bfloat16 where it is native (features then differ from float32 by about 5e-3 of the
-    largest), else float32. One machine and dtype give the same bits each time; so does any grouping of videos on a CPU,
-    where each video is its own batch of clips. `scaling` is a key of `SCALINGS`. `digest` names weights and options.
+    largest), else float32. Results are bit-identical from call to call on one machine and dtype; on a CPU, where each
+    video is a batch of its own, they do not depend on how videos are grouped. `scaling` is a key of `SCALINGS`;
+    `digest` identifies weights and options.
 
-    `form` is how it convolves, with the same result up to rounding: "direct", or "winograd", which computes the first
-    layer and those of `WIDE` channels with fewer products (`ConvOverTime`). None takes "winograd" on a processor in
-    float32 or at the published width, else "direct".
+    `form` is the convolution algorithm, with the same result up to rounding: "direct", or "winograd", which computes
+    the first layer and those of at least `WIDE` channels with fewer multiplications (`ConvOverTime`). None takes
+    "winograd" on a CPU in float32 or at the published width, else "direct".
 
     Raises:
         ValueError: unknown `scaling` or `form`.
@@ -209,7 +212,7 @@ class FoldedI3D(Clipwise):
             raise ValueError(f"form {form!r} is unknown: choose one of {', '.join(FORMS)}")
         options = ("-winograd" if self.form == "winograd" else "") + ("" if eps == EPS else f"-eps{eps:g}")
         super().__init__(device, net.channels, dtype, scaling, state_digest(net.state_dict()), options)
-        # oneDNN's float32 is faster on 3 channels as is
+        # in float32, oneDNN convolves the 3 unfolded channels faster than the 12 folded ones
         self.folds = self.form == "direct" and not (fused and dtype == torch.float32)
         self.stem_stride = (2, 1, 1) if self.folds else (2, 2, 2)
         self.layers, self.fewer = {}, {}
@@ -234,48 +237,48 @@ class FoldedI3D(Clipwise):
         return conv_relu(x, weight, bias, (1, 1, 1), (1, 1, 1) if weight.shape[2] == 3 else (0, 0, 0))
 
     def frames(self, videos: Tensor) -> Tensor:
-        """Pixels of uint8 videos (B, T, 3, H, W) as the first layer wants them, (B, T + 1, H', W', 3 or 12).
+        """Uint8 videos (B, T, 3, H, W) as input of the first layer, (B, T + 1, H', W', 3 or 12).
 
-        Scaled, padded in space, channels last, folded as by `fold_space`; frame T is zeros, which pad clips in time.
+        Scaled, padded in space, channels last, folded as by `fold_space`; frame T is all zeros, to pad clips in time.
         """
         b, t, _, h, w = videos.shape
         fold, ((above, below), (before, after)) = 2 if self.folds else 1, (same_padding(n, 7, 2) for n in (h, w))
         rows, columns = -(-(above + h + below) // fold), -(-(before + w + after) // fold)
         x = torch.zeros(b, t + 1, rows, columns, 3 * fold**2, device=self.device, dtype=self.dtype)
         pixels = self.scaled(videos)
-        # a folded channel is one color of every second row and column: a copy of one plane each, not of single pixels
+        # a folded channel is one color of every second row and column, so that each is copied as one strided plane
         for channel, (i, j, color) in enumerate(product(range(fold), range(fold), range(3))):
-            row, column = (i - above) % fold, (j - before) % fold  # the first of them
+            row, column = (i - above) % fold, (j - before) % fold  # first row and column of that channel in the image
             plane = pixels[:, :, color, row::fold, column::fold]
             top, left = (row + above) // fold, (column + before) // fold
             x[:, :t, top : top + plane.shape[2], left : left + plane.shape[3], channel] = plane
         return x
 
     def clip_index(self, starts: Tensor, length: int, frames: int) -> Tensor:
-        """Frames of the clips that begin at `starts` (clips,), (clips, L), frame `frames` being zeros: padded in time
-        as far as the first layer does not."""
+        """Frame numbers (clips, L) of the clips that begin at `starts` (clips,). The number `frames` stands for the
+        zero frame: it supplies the padding in time that the first layer does not."""
         index = starts[:, None] + torch.arange(length, device=self.device)
-        if self.form == "winograd":  # pads by itself
+        if self.form == "winograd":  # `ConvOverTime` pads in time itself
             return index
         front, back = (zeros - STEM_ZEROS for zeros in same_padding(length, 7, 2))
         return F.pad(index, (front, back), value=frames)
 
     def clips(self, frames: Tensor, index: Tensor) -> Tensor:
-        """Clips (B*N, 3 or 12, L', H', W') of `frames` (B, T + 1, H', W', ...), by an index (N, L) of theirs."""
-        if self.form == "winograd" and len(index) == 1:  # frames in a row, where they lie
+        """Clips (B*N, 3 or 12, L', H', W') of `frames` (B, T + 1, H', W', ...), chosen by frame numbers (N, L)."""
+        if self.form == "winograd" and len(index) == 1:  # consecutive frames: a view, without a copy
             clips = frames[:, None, index[0, 0] : index[0, -1] + 1]
         else:
             clips = frames[:, index]
         return clips.flatten(0, 1).movedim(-1, 1)
 
     def early(self, x: Tensor) -> Tensor:
-        """Clips as the first layer wants them (`clips`) to what Mixed_3b takes."""
+        """The first layers: input clips (see `clips`) to the input of Mixed_3b."""
         for name in (STEM, "Conv3d_2b_1x1", "Conv3d_2c_3x3"):
             x = self.layer(max_pool(x, *POOL_BEFORE[name]) if name in POOL_BEFORE else x, name)
         return max_pool(x, *POOL_BEFORE["Mixed_3b"])
 
     def late(self, x: Tensor) -> Tensor:
-        """From there to Mixed_5c, (B, C, T/8, H/32, W/32)."""
+        """The other layers: the input of Mixed_3b to the output of Mixed_5c, (B, C, T/8, H/32, W/32)."""
         for name in MIXED:
             x = max_pool(x, *POOL_BEFORE[name]) if name in ("Mixed_4b", "Mixed_5b") else x
             x = self.mixed(x, name)
@@ -288,9 +291,9 @@ class FoldedI3D(Clipwise):
         return torch.cat([first, one, two, self.layer(max_pool(x, *NEIGHBORS), f"{name}.b3b")], 1)
 
     def steps(self, videos: Tensor, starts: Tensor, length: int) -> Tensor:
-        """As `Clipwise.steps`, with the first layers of clips one by one and the small last ones of some together."""
+        """As `Clipwise.steps`; on a CPU the first layers take clips one by one, the last layers several together."""
         index, x = self.clip_index(starts, length, videos.shape[1]), self.frames(videos)
-        # a processor's caches hold one clip's first layers, and the small last layers of some clips together
+        # a CPU's caches hold the large early maps of one clip, or the small late maps of several
         group, at_once = (CLIPS_AT_ONCE, 1) if self.device.type == "cpu" else (len(index), len(index))
         steps = []
         for some in index.split(group):
@@ -319,5 +322,5 @@ def load_i3d(path: Path = SHIPPED) -> I3D:
 
 
 def load_shipped(device: torch.device | str = "cpu", dtype: torch.dtype | None = None) -> FoldedI3D:
-    """The backbone that comes with the package, pre-trained on simulated dives of its own, ready for features."""
+    """The backbone that comes with the package, pre-trained on simulated dives, in its inference form."""
     return load_i3d().to(device).folded(dtype)

@@ -1,6 +1,6 @@
-"""Max-pools over (time, height, width) with TensorFlow's SAME padding: what lies outside of the maps never wins.
+"""Max-pooling over (time, height, width) with TensorFlow's SAME padding, which never contributes the maximum.
 
-A 3x3x3 pool of stride 1 goes axis by axis, which is faster on channels-last maps of a CPU and gives the same numbers.
+A 3x3x3 pool of stride 1 goes axis by axis, which is faster on channels-last maps on a CPU and gives the same numbers.
 """
 
 import torch
@@ -20,14 +20,14 @@ def same_padding(size: int, kernel: int, stride: int) -> tuple[int, int]:
 
 
 def max_pool_same(x: Tensor, kernel: Triple, stride: Triple) -> Tensor:
-    """Max-pool (B, C, T, H, W) with SAME padding: `padding` for the front, `ceil_mode` for what lacks at the back."""
+    """Max-pool (B, C, T, H, W) with SAME padding: `padding` covers the front, `ceil_mode` the back."""
     front = [same_padding(n, k, s)[0] for n, k, s in zip(x.shape[2:], kernel, stride, strict=True)]
     return F.max_pool3d(x, kernel, stride, front, ceil_mode=True)
 
 
 def max_of_neighbors(x: Tensor) -> Tensor:
-    """3x3x3 max-pool of stride 1, one axis after the other: three pairs of maxima in place of 26. Without gradients."""
-    first, second = torch.empty_like(x), torch.empty_like(x)  # two are enough: memory is slow when it is new
+    """3x3x3 max-pool of stride 1, one axis at a time: 6 comparisons per output instead of 26. Without gradients."""
+    first, second = torch.empty_like(x), torch.empty_like(x)  # two buffers in turn: newly allocated memory is slow
     for axis, y in ((2, first), (3, second), (4, first)):
         inner = x.shape[axis] - 1
         torch.maximum(x.narrow(axis, 0, inner), x.narrow(axis, 1, inner), out=y.narrow(axis, 0, inner))
@@ -38,5 +38,5 @@ def max_of_neighbors(x: Tensor) -> Tensor:
 
 
 def max_pool(x: Tensor, kernel: Triple, stride: Triple) -> Tensor:
-    """Max-pool with SAME padding by the faster of both ways: `max_of_neighbors` for its kernel. Without gradients."""
+    """Max-pool with SAME padding: `max_of_neighbors` for 3x3x3 of stride 1, else `max_pool_same`. Without gradients."""
     return max_of_neighbors(x) if (kernel, stride) == NEIGHBORS else max_pool_same(x, kernel, stride)

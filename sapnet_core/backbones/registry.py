@@ -1,4 +1,4 @@
-"""The frozen backbones by name, each ready to take features: with the user's weights, or with those in the package."""
+"""The frozen backbones by name, each in its inference form, with the user's weights or with those in the package."""
 
 from collections.abc import Callable
 from functools import cache
@@ -14,7 +14,7 @@ from sapnet_core.runtime import environment
 
 __all__ = ["BACKBONES", "NUMBERS", "load_backbone"]
 
-NUMBERS = (torch.bfloat16, torch.float32)  # what `fast_dtype` chooses from, by the processor or GPU
+NUMBERS = (torch.bfloat16, torch.float32)  # number formats that `fast_dtype` chooses from, by CPU or GPU
 
 
 def _i3d(path: Path | None, device: str, numbers: torch.dtype) -> Clipwise:
@@ -31,8 +31,8 @@ def _swin(path: Path | None, device: str, numbers: torch.dtype) -> Clipwise:
     return video_swin.FrozenSwin(video_swin.load_swin(path or video_swin.SHIPPED).to(device), numbers)
 
 
-# name -> the file that the user gives, and what makes a backbone ready for features of that file or, of None, of the
-# one in the package
+# name -> (path of the user's weights or None, function that loads the inference form from that path; None means the
+# weights in the package)
 BACKBONES: dict[str, tuple[Callable[[], Path | None], Callable[[Path | None, str, torch.dtype], Clipwise]]] = {
     "i3d": (environment.i3d, _i3d),
     "c3d": (environment.c3d, _c3d),
@@ -41,12 +41,12 @@ BACKBONES: dict[str, tuple[Callable[[], Path | None], Callable[[Path | None, str
 
 
 def load_backbone(name: str, device: str = "cpu", numbers: torch.dtype | None = None) -> Clipwise:
-    """The backbone of that name, from the user's file where one is given; loaded once a process and number format.
+    """The backbone of that name, from the user's file where one is given; cached per process and number format.
 
     `numbers` is one of `NUMBERS`; None takes `fast_dtype`.
 
     Raises:
-        ValueError: no such name.
+        ValueError: the name is unknown.
     """
     if name not in BACKBONES:
         raise ValueError(f"backbone {name!r} is unknown: choose one of {', '.join(BACKBONES)}")

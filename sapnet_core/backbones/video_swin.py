@@ -1,14 +1,14 @@
-"""Video Swin Transformer, the backbone of VST+MLP: torchvision's, up to its last normalization.
+"""Video Swin Transformer, the backbone of VST+MLP: torchvision's network, up to its last normalization.
 
 Source: Liu et al., "Video Swin Transformer", CVPR 2022. Patches of frames are tokens; tokens attend to each other in
 windows of time and space, which are shifted from block to block; between four stages 2x2 neighbors are merged. A
-feature is the normalized last map averaged over space, and over time to two steps a 16-frame clip.
+feature is the normalized last map averaged over space, and over time to two steps per 16-frame clip.
 
-What comes with the package is a small one (`small_form`) that has seen simulated dives. It has BatchNorm where the
-published ones have LayerNorm: with LayerNorm it learned nothing in as many steps as the other backbones had, whatever
-the rate, the windows or the first layer. (LayerNorm makes a token of flat water as strong as one of the diver; whether
-that is the reason was not tested by itself.) Kinetics weights are torchvision's files
-(`swin3d_t`, `swin3d_s`, `swin3d_b`), which stay where the user has them.
+The package ships a small network (`small_form`) trained on simulated dives. It has BatchNorm where the published ones
+have LayerNorm: with LayerNorm it learned nothing in the training steps that the other backbones had, for any learning
+rate, window or first layer tried. (LayerNorm scales a token of flat water up to one of the diver; whether that is the
+reason was not tested.) Kinetics weights are torchvision's files (`swin3d_t`, `swin3d_s`, `swin3d_b`), which the user
+gives.
 """
 
 from copy import deepcopy
@@ -25,7 +25,7 @@ from sapnet_core.runtime.files import check_weights, fill_weights, read_weights
 __all__ = ["FrozenSwin", "SHIPPED", "VideoSwin", "load_swin", "small_form"]
 
 SHIPPED = Path(__file__).parent.parent / "weights" / "swin_sim.safetensors"
-# entries that are no weights: what follows from the window, most of a file if it were stored, and batches seen
+# entries without weights, which are not stored: an index that follows from the window size, and counts of batches
 ASIDE = ("relative_position_index", "num_batches_tracked")
 
 
@@ -39,7 +39,7 @@ class TokenNorm(nn.BatchNorm1d):
 def small_form(width: float = 0.25) -> dict:
     """Arguments of the network in the package; `width` multiplies Swin-T's channels, 96 to 768.
 
-    A token is four frames where the published ones take two: half the time, to train and to take features.
+    A token spans four frames, where the published networks take two: training and inference take half the time.
     """
     return {
         "patch_size": [4, 4, 4],
@@ -53,10 +53,10 @@ def small_form(width: float = 0.25) -> dict:
 
 
 class VideoSwin(SwinTransformer3d):
-    """torchvision's network without its head; arguments are its own.
+    """torchvision's network without its head; it takes the same arguments.
 
-    `forward` maps (B, 3, T, H, W) to (B, 8 * embed_dim, T/p, H/32, W/32), each rounded up, where p frames are a token.
-    `scaling` says how its weights want pixels: a key of `backbones.frozen.SCALINGS`.
+    `forward` maps (B, 3, T, H, W) to (B, 8 * embed_dim, T/p, H/32, W/32), each rounded up, for tokens of p frames.
+    `scaling` is the pixel scaling that its weights expect: a key of `backbones.frozen.SCALINGS`.
     """
 
     def __init__(self, **form):
@@ -88,12 +88,12 @@ def load_swin(path: Path | str = SHIPPED) -> VideoSwin:
 
     Args:
         path: written by `pretrain`, or a state dict of torchvision's swin3d_t, swin3d_s or swin3d_b (names may begin
-            with "module."), in torch's format, of which no code is run, or safetensors. The head is not read. The
-            published ones want pixels scaled "imagenet", and were trained on 224 x 224.
+            with "module."), in torch's format, from which no code is run, or safetensors. The head is ignored. The
+            published networks expect pixels scaled as "imagenet", and were trained on 224 x 224.
 
     Raises:
-        ValueError: the file is none of these, or an entry is missing, unknown, of another shape or not finite; it names
-            file and entry. No weight is ever left at random.
+        ValueError: the file is none of these, or an entry is missing, unknown, of another shape or not finite; the
+            message names file and entry. No weight keeps its random initial value.
         FileNotFoundError: no such file.
     """
     state, metadata = read_weights(path)
@@ -111,13 +111,13 @@ def load_swin(path: Path | str = SHIPPED) -> VideoSwin:
 
 
 def _embedding(state: dict[str, Tensor]) -> int:
-    """Channels of the first layer; Swin-T's 96 where a state dict does not tell, or tells of no such network."""
+    """Channels of the first layer; Swin-T's 96 where the state dict has no entry of a plausible shape for it."""
     bias = state.get("patch_embed.proj.bias", torch.zeros(96))
     return len(bias) if bias.ndim == 1 and 8 <= len(bias) <= 2**16 else 96
 
 
 def _published_form(state: dict[str, Tensor]) -> dict:
-    """Arguments of the published network that a state dict is likeliest of; whether it is, its entries tell."""
+    """Arguments of the published network that a state dict most likely holds; the caller checks every entry."""
     embed = 128 if _embedding(state) == 128 else 96
     deep = 18 if embed == 128 or any(name.startswith("features.4.17.") for name in state) else 6
     return {

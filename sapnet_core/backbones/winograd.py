@@ -1,12 +1,12 @@
-"""Convolutions with fewer products over time, for processors: Winograd's minimal filters (Lavin & Gray, CVPR 2016).
+"""Winograd convolution over time, for CPUs: minimal filtering with fewer multiplications (Lavin & Gray, CVPR 2016).
 
-m successive outputs of r taps are m r products; they can be had from n = m + r - 1. Taps and inputs are polynomials in
-time: their values at n points are multiplied, point by point, and the outputs interpolated from the products,
+Computed directly, m successive outputs of a filter with r taps take m r products; n = m + r - 1 are enough. Taps and
+inputs are read as polynomials in time: their values at n points are multiplied pointwise, and the outputs interpolated,
 
     y = A ((G w) * (B x)),        y_i = sum_k w_k x_{i+k},  i < m, k < r.
 
-Here a "product" is a convolution over height and width, and B and A act on whole frames, one small matrix product each.
-With m = 4, the 12 such convolutions of four outputs of a 3x3x3 kernel become 6, and the 28 of the first layer 13.
+Here a "product" is a 2D convolution over height and width, and B and A act on whole frames by one small matrix product.
+With m = 4, the 12 convolutions behind four outputs of a 3x3x3 kernel become 6, and the 28 of the first layer 13.
 """
 
 import numpy as np
@@ -19,9 +19,10 @@ from sapnet_core.backbones.max_pool import same_padding
 
 __all__ = ["ConvOverTime", "minimal_filter"]
 
-OUTPUTS = 4  # m: more save little and cost digits
-TILES = 2  # of m outputs, at once: what a cache holds
-# Points of small and unlike size keep A, B and G small: float32 loses half a digit. The last point is infinity.
+OUTPUTS = 4  # m, outputs per tile: a larger m saves little more and loses precision
+TILES = 2  # tiles of m outputs computed together: what a CPU's cache holds
+# Interpolation points of small, distinct magnitude keep A, B and G small: float32 then loses half a digit. An n-th
+# point, infinity, is added to these.
 POINTS = (0.0, 1.0, -1.0, 0.5, -2.0, 2.0)
 ONE = POINTS.index(1.0)
 
@@ -29,7 +30,7 @@ ONE = POINTS.index(1.0)
 def minimal_filter(m: int, r: int) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
     """A (m, n), G (n, r) and B (n, n) in float64, for m outputs of r taps, n = m + r - 1 at most 7.
 
-    A and G take powers of the points; B follows from y being right for every input and every filter.
+    A and G hold powers of the points; B is solved from the condition that y is exact for every input and filter.
     """
     n = m + r - 1
     points = np.array(POINTS[: n - 1])
@@ -42,16 +43,16 @@ def minimal_filter(m: int, r: int) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
 
 
 class ConvOverTime:
-    """A convolution with bias and ReLU, SAME-padded in time, whose sums over time are minimal filters. No gradients.
+    """A 3D convolution with bias and ReLU, SAME-padded in time, by Winograd's algorithm over time. No gradients.
 
-    Equals the direct convolution up to rounding: in float32 by some 3e-6 of the largest output, in bfloat16 by 1e-2
-    (the direct one by 3e-3 there). With a stride s in time, frames and taps fall into s phases of stride 1, whose
-    products at one point are summed. Zeros that pad time cost nothing.
+    Equals the direct convolution up to rounding: within 3e-6 of the largest output in float32, within 1e-2 in bfloat16
+    (where the direct one is within 3e-3). With a stride s in time, frames and taps split into s phases of stride 1,
+    whose products at each point are summed. Zero padding in time costs no computation.
 
     Args:
         weight: (O, C, k, kh, kw), k at most 4 times the stride.
         bias: (O,).
-        dtype: numbers it computes in.
+        dtype: number format of the computation.
         stride: over time, height and width.
         padding: over height and width.
     """
@@ -67,7 +68,9 @@ class ConvOverTime:
             self.kernels.append([kernel.contiguous(memory_format=torch.channels_last) for kernel in kernels])
             tiles = [F.pad(B, (tile * OUTPUTS, (TILES - 1 - tile) * OUTPUTS)) for tile in range(TILES)]
             self.inputs.append(torch.stack(tiles, 1).to(dtype))  # (n, tiles, inputs of all tiles)
-            if phase == 0:  # it has the most taps and serves all: their points are the first of its own, and infinity
+            # phase 0 has the most taps; the points of the other phases are its first ones and infinity, so that its
+            # output transform serves all
+            if phase == 0:
                 # (outputs of all tiles, n, tiles)
                 self.outputs = torch.einsum("mn,st->smnt", A, torch.eye(TILES).to(A)).flatten(0, 1).to(dtype)
 
@@ -86,7 +89,7 @@ class ConvOverTime:
         return y.movedim(-1, 1)
 
     def _products(self, x: Tensor, start: int, tiles: int) -> Tensor:
-        """Products (n, tiles * b, H', W', O), summed over the phases, for so many tiles of outputs from `start` on."""
+        """Products (n, tiles * b, H', W', O), summed over the phases, for `tiles` tiles of outputs from `start` on."""
         sizes = [(x.shape[i + 1] + 2 * self.padding - self.kernel[i]) // self.stride + 1 for i in (1, 2)]
         products = x.new_zeros(self.outputs.shape[1], tiles * len(x), *sizes, len(self.bias))
         for phase, kernels in enumerate(self.kernels):
@@ -96,10 +99,10 @@ class ConvOverTime:
         return products
 
     def _values(self, x: Tensor, phase: int, start: int, tiles: int) -> Tensor:
-        """Values (n, tiles * b, C, H, W) of a phase's frames at the points."""
+        """Values (n, tiles * b, C, H, W) at the points, of the polynomial whose coefficients are a phase's frames."""
         skipped, offset = divmod(phase - same_padding(x.shape[1], self.kernel[0], self.stride)[0], self.stride)
         frames, inputs = x[:, offset :: self.stride].flatten(2), self.inputs[phase]  # (b, frames of this phase, H*W*C)
-        # the frames of this phase that taps fall on; those outside of the video are zeros: left out
+        # frames of this phase under the taps; those outside of the video are zero padding and are skipped
         first = start + skipped
         last = first + inputs.shape[2] - (TILES - tiles) * OUTPUTS
         used = slice(max(first, 0), min(last, frames.shape[1]))
@@ -110,7 +113,7 @@ class ConvOverTime:
         return values.view(len(inputs), -1, *x.shape[2:]).movedim(-1, 2)
 
     def _add_conv(self, maps: Tensor, x: Tensor, kernel: Tensor, bias: Tensor | None) -> None:
-        """Add a convolution to `maps` where they lie."""
+        """Add a convolution to `maps` in place."""
         form = (self.padding,) * 2, (self.stride,) * 2, (1, 1)
         if self.fused:
             torch.ops.mkldnn._convolution_pointwise_.binary(maps, x, kernel, bias, *form, 1, "add", 1.0, None, [], None)
