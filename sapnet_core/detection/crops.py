@@ -1,7 +1,7 @@
-"""From an actor's boxes to the teacher's input: a steady square track, and the video cropped along it.
+"""From an actor's boxes to the teacher's input: a smooth square track, and the video cropped along it.
 
-Places are continuous pixels: (0, 0) is the upper left corner of the picture, the pixel (i, j) covers [j, j + 1] x
-[i, i + 1] and has its centre at +0.5. So a resize by a factor r takes every box and point times r, without an offset.
+Coordinates are continuous pixels: (0, 0) is the upper left corner of the frame, and pixel (i, j) covers [j, j + 1] x
+[i, i + 1], with its center at +0.5. A resize by a factor r therefore multiplies every box and point by r.
 """
 
 import torch
@@ -12,11 +12,11 @@ __all__ = ["square_track", "crop_track", "points_to_crop", "points_from_crop", "
 
 
 def square_track(boxes: Tensor, enlarge: float = 1.3, smooth: float = 3.0, least: float = 0.5) -> Tensor:
-    """A smooth track of squares around boxes (T, 4) xyxy; they may reach beyond the picture.
+    """A smooth track of squares around boxes (T, 4) xyxy; the squares may extend beyond the frame.
 
-    The side is the longer side of the box, its largest within `smooth` frames, times `enlarge`, and never below `least`
-    of the longest in the video, so that the figure keeps its size while it tucks. Centre and side are smoothed by a
-    Gaussian of sd `smooth` frames (0: not at all), the centre by one of half that width, since a diver falls fast.
+    The side is the box's longer side, as a running maximum over `smooth` frames, times `enlarge`, and at least `least`
+    times the longest side in the video, so that a tucked diver keeps its scale. A Gaussian with a standard deviation of
+    `smooth` frames smooths the side, one of half that width the center, since a diver falls fast; 0 turns both off.
     """
     boxes = boxes.float()
     frames = len(boxes)
@@ -36,7 +36,7 @@ def square_track(boxes: Tensor, enlarge: float = 1.3, smooth: float = 3.0, least
 def crop_track(video: Tensor, boxes: Tensor, size: int) -> Tensor:
     """Crop a video (T, 3, H, W) uint8 along boxes (T, 4) xyxy to (T, 3, size, size) uint8, bilinear.
 
-    Pixel i of the crop lies at x1 + (i + 1/2) (x2 - x1) / size. Beyond the picture its border goes on.
+    Pixel i of the crop lies at x1 + (i + 1/2) (x2 - x1) / size. Beyond the frame its border pixels are repeated.
     """
     if len(video) != len(boxes):
         raise ValueError(f"{len(video)} frames but {len(boxes)} boxes: a track has one box per frame")
@@ -44,25 +44,25 @@ def crop_track(video: Tensor, boxes: Tensor, size: int) -> Tensor:
     boxes = boxes.to(device=video.device, dtype=torch.float32)
     share = (torch.arange(size, device=video.device) + 0.5) / size
     reach = boxes.new_tensor([width, height])
-    low, run = boxes[:, :2] * (2 / reach) - 1, (boxes[:, 2:] - boxes[:, :2]) * (2 / reach)  # grid_sample's [-1, 1]
+    low, run = boxes[:, :2] * (2 / reach) - 1, (boxes[:, 2:] - boxes[:, :2]) * (2 / reach)  # for grid_sample: [-1, 1]
     axes = low[..., None] + run[..., None] * share  # (T, 2, size)
     grid = boxes.new_empty(frames, size, size, 2)
     grid[..., 0], grid[..., 1] = axes[:, 0, None, :], axes[:, 1, :, None]
     crops = video.new_empty(frames, 3, size, size)
-    few = 24 if video.device.type == "cpu" else frames  # what fits a processor's cache is quicker
+    few = 24 if video.device.type == "cpu" else frames  # frames per call: faster where they fit the CPU's cache
     for part, at, out in zip(video.split(few), grid.split(few), crops.split(few), strict=True):
         crop = F.grid_sample(part.float(), at, mode="bilinear", padding_mode="border", align_corners=False)
-        out.copy_(crop.add_(0.5))  # inside 0.5 .. 255.5 and cut off: rounded
+        out.copy_(crop.add_(0.5))  # values lie in 0.5 .. 255.5; conversion to uint8 truncates, which rounds them
     return crops
 
 
 def points_to_crop(points: Tensor, boxes: Tensor, size: int) -> Tensor:
-    """Points (T, J, 2) of the frames as points of the crops that `crop_track` cuts along boxes (T, 4)."""
+    """Map points (T, J, 2) from frame coordinates to those of the crops that `crop_track` takes along boxes (T, 4)."""
     return (points - boxes[:, None, :2]) * (size / (boxes[:, 2:] - boxes[:, :2]))[:, None]
 
 
 def points_from_crop(points: Tensor, boxes: Tensor, size: int) -> Tensor:
-    """Points (T, J, 2) of the crops as points of the frames: the inverse of `points_to_crop`."""
+    """Map points (T, J, 2) from crop coordinates to those of the frames: the inverse of `points_to_crop`."""
     return points * ((boxes[:, 2:] - boxes[:, :2]) / size)[:, None] + boxes[:, None, :2]
 
 
@@ -74,6 +74,6 @@ def resize_video(video: Tensor, size: int | tuple[int, int]) -> Tensor:
 
 
 def resize_boxes(boxes: Tensor, source: tuple[int, int], target: tuple[int, int]) -> Tensor:
-    """Carry boxes (..., 4) xyxy through a resize of the picture from `source` to `target`, each (height, width)."""
+    """Scale boxes (..., 4) xyxy with a resize of the frame from `source` to `target`, each (height, width)."""
     factor = boxes.new_tensor([target[1] / source[1], target[0] / source[0]])
     return boxes * factor.repeat(2)

@@ -1,16 +1,15 @@
-"""Finding people in frames: three single-shot detectors behind one interface, and how well they find.
+"""Person detection: three single-shot detectors behind one interface, and their average precision.
 
-- "ssd300": SSD300-VGG16 (Liu et al., ECCV 2016), the paper's choice; "ssdlite320": SSDLite320-MobileNetV3, the light
-  one. Both are torchvision's, with weights learned on COCO, which come from a file or by download.
+- "ssd300": SSD300-VGG16 (Liu et al., ECCV 2016), the paper's choice; "ssdlite320": SSDLite320-MobileNetV3, a light
+  alternative. Both are torchvision's, with weights trained on COCO, from a file or by download.
 - "shipped": a small SSDLite at 160 x 160 on a narrow MobileNetV3, one class, that comes with the package. It was
-  trained on simulated frames alone (`sapnet_core.recipes.train_detector`): it knows the simulator's people, not real
-  ones.
+  trained on simulated frames alone (`sapnet_core.recipes.train_detector`), so that it detects simulated people only.
 
-An SSD looks at each picture once. At every cell of several feature maps stand anchors, boxes of fixed sizes and shapes,
-and for each the network gives class logits and a code (tx, ty, tw, th) that moves the anchor to the person:
+An SSD processes each image once. Every cell of several feature maps has anchors, boxes of fixed sizes and shapes; for
+each anchor the network predicts class logits and a code (tx, ty, tw, th) that moves the anchor to the person:
 cx = ax + aw tx / 10, cy = ay + ah ty / 10, w = aw exp(tw / 5), h = ah exp(th / 5).
 
-Boxes are xyxy in continuous pixels of the frames that were given (see `actors`), whatever size the network looks at.
+Boxes are xyxy in continuous pixels of the given frames (see `detection.crops`), whatever the network's input size.
 """
 
 import contextlib
@@ -40,20 +39,20 @@ from sapnet_core.runtime.files import fill_weights, read_weights
 __all__ = ["DETECTORS", "SHIPPED", "Detector", "detection_scores", "load_detector", "looked_at", "small_ssd"]
 
 SHIPPED = Path(__file__).parent.parent / "weights" / "person_sim.safetensors"
-PERSON = 1  # class of people in COCO, and the one class of ours; 0 is the background
+PERSON = 1  # class of people in COCO, and the only class of the shipped detector; 0 is the background
 DETECTORS = {
     "ssd300": (detection.ssd300_vgg16, detection.SSD300_VGG16_Weights.COCO_V1),
     "ssdlite320": (detection.ssdlite320_mobilenet_v3_large, detection.SSDLite320_MobileNet_V3_Large_Weights.COCO_V1),
 }
-CANDIDATES = 100  # anchors of a frame, the surest ones, that are decoded at all
+CANDIDATES = 100  # anchors per frame that are decoded: those with the highest scores
 
 
 class _Maps(nn.Module):
-    """MobileNetV3-small as a pyramid of maps with strides 8, 16, 32 and 64, the finer ones told what the coarser see.
+    """MobileNetV3-small as a feature pyramid with strides 8, 16, 32 and 64.
 
-    A map is taken where a block has expanded its channels and not yet halved the map, as SSDLite does. To those of
-    strides 16 and 8 the next coarser one is added through a 1x1 convolution, as feature pyramids do: divers are small
-    and stand close to each other, but to know one takes a wide view.
+    A map is taken where a block has expanded its channels and has yet to halve the map, as SSDLite does. The next
+    coarser map is added to those of strides 16 and 8 through a 1x1 convolution, as feature pyramids do: divers are
+    small and close to each other, so they need fine maps, but recognizing one needs a large receptive field.
     """
 
     def __init__(self, width: float, norm):
@@ -89,9 +88,9 @@ class _Maps(nn.Module):
 
 
 def small_ssd(width: float = 0.75, size: int = 160) -> SSD:
-    """The architecture of "shipped": an SSDLite of torchvision's parts with one class, random weights.
+    """The architecture of "shipped": an SSDLite built from torchvision's parts, with one class and random weights.
 
-    Anchors are 0.17 to 1 of the picture, upright ones, square ones and lying ones: divers fold and turn.
+    Anchors have 0.17 to 1 of the image's size, in upright, square and flat shapes: divers fold and turn.
     """
     norm = partial(nn.BatchNorm2d, eps=1e-3, momentum=0.03)
     maps = _Maps(width, norm)
@@ -113,12 +112,12 @@ class Detector:
 
     Args:
         net: with class 1 for people; changed in place: batch normalization is folded into the convolutions.
-        name: what it is called in tables.
-        threshold: least score, the softmax probability of "person".
-        overlap: IoU above which, of two boxes, only the surer is kept (non-maximum suppression).
-        most: boxes kept of a frame.
+        name: its name in tables.
+        threshold: minimum score, the softmax probability of "person".
+        overlap: IoU above which only the higher-scored of two boxes is kept (non-maximum suppression).
+        most: maximum number of boxes per frame.
 
-    `digest` names all that its boxes and tracks depend on: weights, settings, the source.
+    `digest` identifies everything that its boxes and tracks depend on: weights, settings, source code.
     """
 
     def __init__(self, net: SSD, name: str, *, threshold: float = 0.3, overlap: float = 0.45, most: int = 10):
@@ -143,7 +142,7 @@ class Detector:
 
     @property
     def anchors(self) -> Tensor:
-        """Anchors (A, 4) as corners, in pixels of the picture that the network looks at."""
+        """Anchors (A, 4) xyxy, in pixels of the network's input image."""
         if self._anchors is None:
             self.detect(torch.zeros(1, 3, *self.size, dtype=torch.uint8))
         return self._anchors
@@ -151,7 +150,7 @@ class Detector:
     def _heads(self, frames: Tensor) -> tuple[Tensor, Tensor]:
         """Box codes (B, A, 4) and probability of "person" (B, A) at the anchors, for uint8 frames (B, 3, H, W)."""
         x = frames.to(self.device).float().mul_(self.gain).add_(self.shift)
-        # torchvision's resize: no smoothing before shrinking, pixel centers at one half, as COCO's weights expect
+        # torchvision's resize, which the COCO weights expect: without antialiasing, pixel centers at one half
         x = F.interpolate(x, self.size, mode="bilinear", align_corners=False).to(memory_format=torch.channels_last)
         maps = list(self.net.backbone(x).values())
         heads = self.net.head(maps)
@@ -162,13 +161,13 @@ class Detector:
 
     @torch.inference_mode()
     def detect(self, frames: Tensor, every: int = 1, batch: int = 16) -> list[tuple[Tensor, Tensor]]:
-        """People in each frame that `looked_at(len(frames), every)` names, the surest first.
+        """Detect people in the frames of `looked_at(len(frames), every)`, highest score first.
 
         Args:
             frames: uint8 (T, 3, H, W).
-            batch: frames at once.
+            batch: frames per forward pass.
 
-        Returns: for each of those frames boxes (n, 4), float32, inside the picture, and scores (n,), on the CPU.
+        Returns: for each of those frames boxes (n, 4), float32, inside the frame, and scores (n,), on the CPU.
 
         Raises:
             ValueError: not uint8, or not of that shape.
@@ -178,12 +177,12 @@ class Detector:
         found = []
         for part in frames[looked_at(len(frames), every)].split(batch):
             codes, person = self._heads(part)
-            score, place = person.topk(min(CANDIDATES, person.shape[1]))  # (B, 100): people only, the surest anchors
+            score, place = person.topk(min(CANDIDATES, person.shape[1]))  # (B, 100): the highest scores
             row, column = (score > self.threshold).nonzero(as_tuple=True)
             score, place = score[row, column], place[row, column]
             boxes = self.net.box_coder.decode_single(codes[row, place], self._anchors[place])
             boxes = clip_boxes_to_image(boxes, self.size)
-            keep = batched_nms(boxes, score, row, self.overlap)  # the surest first
+            keep = batched_nms(boxes, score, row, self.overlap)  # sorted by score, highest first
             boxes = resize_boxes(boxes[keep], self.size, tuple(frames.shape[-2:])).cpu()
             row, score = row[keep].cpu(), score[keep].cpu()
             found += [(boxes[row == i][: self.most], score[row == i][: self.most]) for i in range(len(part))]
@@ -197,7 +196,7 @@ def load_detector(
 
     Args:
         weights: a file of weights, safetensors or torch's (read as plain tensors, no code in it is run), or "download"
-            for torchvision's COCO weights. None takes the package's own, which only "shipped" has.
+            for torchvision's COCO weights. None takes those in the package, which only "shipped" has.
 
     Raises:
         ValueError: unknown name, no weights, or a file that does not hold just these weights; the message says which
@@ -238,7 +237,7 @@ def _kind(path: Path) -> str:
 def detection_scores(found: Sequence[tuple[Tensor, Tensor]], truth: Sequence[Tensor]) -> dict[str, float]:
     """COCO's average precision of detections per frame, (boxes (n, 4), scores (n,)), against true boxes (m, 4).
 
-    Returns: {"AP": mean over IoU thresholds 0.5, 0.55 ... 0.95, "AP50": at 0.5, "AR10": recall with 10 boxes a frame,
+    Returns: {"AP": mean over IoU thresholds 0.5, 0.55 ... 0.95, "AP50": at 0.5, "AR10": recall with 10 boxes per frame,
     mean over thresholds}, in 0..1, by pycocotools; NaN without a true box.
     """
     from pycocotools.coco import COCO
@@ -258,7 +257,7 @@ def detection_scores(found: Sequence[tuple[Tensor, Tensor]], truth: Sequence[Ten
         return dict.fromkeys(("AP", "AP50", "AR10"), float("nan"))
     scores = torch.cat([score for _, score in found]).tolist()
     guess = [{**entry, "score": s} for entry, s in zip(entries([boxes for boxes, _ in found]), scores, strict=True)]
-    with contextlib.redirect_stdout(io.StringIO()):  # pycocotools talks
+    with contextlib.redirect_stdout(io.StringIO()):  # pycocotools prints its progress
         gold = COCO()
         images = [{"id": i + 1} for i in range(len(truth))]
         gold.dataset = {"images": images, "annotations": true, "categories": [{"id": PERSON}]}

@@ -1,8 +1,8 @@
-"""From people found in some frames to one box of the actor in every frame.
+"""From detections in every few frames to one box of the actor in every frame.
 
-Detections are linked into tracks by an optimal assignment from one searched frame to the next; tracks tell who moves,
-and with the camera who the actor is; between the actor's detections boxes are interpolated. Then
-`actors.square_track` and `actors.crop_track` go on.
+Detections are linked into tracks by an optimal assignment from one searched frame to the next. The actor is chosen by
+how its track moves and how the camera follows it, and its boxes are interpolated between detections.
+`crops.square_track` and `crops.crop_track` take over from there.
 """
 
 import math
@@ -19,17 +19,17 @@ from sapnet_core.detection.detector import Detector, looked_at
 
 __all__ = ["Track", "actor_boxes", "actor_score", "choose_actor", "fill_boxes", "link_detections", "track_scores"]
 
-REACH = 1.2  # how far a person gets from one searched frame to the next, in units of the box's longer side
-PATIENCE = 6  # searched frames in a row that a person may be missed before the track ends
-REST = 0.05  # change of shape of someone who stands still, as detections tremble
-# chosen on twins that the detector was trained on, with three people or more standing by
-NEAR = 15.0  # how fast a detection loses weight with its distance from the picture's middle
-MISSED = 0.25  # share of a usual frame's weight below which the actor counts as missed
+REACH = 1.2  # largest movement of a person between searched frames, in units of the box's longer side
+PATIENCE = 6  # consecutive searched frames that a person may be missed before the track ends
+REST = 0.05  # measured change of shape of a person who stands still: detections jitter
+# NEAR and MISSED were chosen on twins that the detector was trained on, with three or more bystanders
+NEAR = 15.0  # rate at which a detection loses weight with its distance from the center of the frame
+MISSED = 0.25  # fraction of a typical frame's weight below which the actor counts as missed
 
 
 @dataclass
 class Track:
-    """One person: `at`, places in the list of searched frames, ascending; `boxes` (4,) each; `scores`."""
+    """One person: `at`, ascending indices into the list of searched frames; `boxes`, each (4,); `scores`."""
 
     at: list[int] = field(default_factory=list)
     boxes: list[Tensor] = field(default_factory=list)
@@ -42,7 +42,7 @@ class Track:
         self.scores.append(score)
 
     def ahead(self, at: int) -> Tensor:
-        """Where its box (4,) is expected: the last one, moved on as it moved before, at most two frames' worth."""
+        """Predicted box (4,): the last one, extrapolated at its last velocity by at most two searched frames."""
         last = self.boxes[-1]
         if len(self.at) < 2:
             return last
@@ -62,10 +62,10 @@ def _side(boxes: Tensor) -> Tensor:
 def link_detections(found: Sequence[tuple[Tensor, Tensor]]) -> list[Track]:
     """Link detections per searched frame, (boxes (n, 4), scores (n,)), to tracks; each detection is in exactly one.
 
-    Between a track's expected box and a detection the cost is d + |log s| + (1 - IoU) / 2: d the distance of the
-    centers in units of the longer sides' mean, s the ratio of those sides. Of all ways to pair tracks and detections
-    the cheapest is taken (Hungarian method). A pair may cost at most 1/2 + `REACH`, and `REACH` / 2 more for each
-    searched frame in which the person was missed; other detections begin a track.
+    The cost between a track's predicted box and a detection is d + |log s| + (1 - IoU) / 2: d the distance of the
+    centers in units of the mean of the longer sides, s the ratio of those sides. Tracks and detections are paired at
+    the least total cost (Hungarian method). A pair may cost at most 1/2 + `REACH`, plus `REACH` / 2 for each searched
+    frame in which the person was missed; other detections begin new tracks.
     """
     tracks: list[Track] = []
     for at, (boxes, scores) in enumerate(found):
@@ -93,11 +93,11 @@ def actor_score(track: Track, searched: int, size: tuple[int, int]) -> float:
     """How much a track looks like the actor's, in a video of `searched` frames of `size` (height, width).
 
     duration x motion x size x closeness, each above 0:
-    - duration: sum of the detections' scores over the frames searched. The camera is there for the actor.
+    - duration: sum of the detections' scores over the number of searched frames. The camera films the actor.
     - motion: mean change of the box's shape, |d log w| + |d log h| between detections, plus 0.05. A camera that follows
-      the actor moves all others through the picture: places say nothing of who moves, shapes do.
-    - size: square root of the median area over that of the picture. The camera is near the actor.
-    - closeness: exp(-4 d^2), d the median distance of its center from the picture's middle, in sides of the picture.
+      the actor moves everyone else through the frame, so that shapes, unlike positions, show who moves.
+    - size: square root of the median area over that of the frame. The camera is near the actor.
+    - closeness: exp(-4 d^2), d the median distance of its center from the frame's center, in sides of the frame.
     """
     boxes = torch.stack(track.boxes)  # (n, 4)
     picture = boxes.new_tensor([size[1], size[0]])
@@ -112,10 +112,10 @@ def actor_score(track: Track, searched: int, size: tuple[int, int]) -> float:
 def choose_actor(tracks: Sequence[Track], searched: int, size: tuple[int, int]) -> Track | None:
     """The actor, as one track through `searched` frames of `size` (height, width); None where there is no detection.
 
-    Of a frame's detections the actor's is the one with the largest sqrt(S) p exp(-15 d^2): S the `actor_score` of its
-    track, p its own score, d its distance from the picture's middle in sides of the picture. So who is generally the
-    actor decides where the camera lags, and the camera decides where two people cross and their tracks are exchanged.
-    Where the best is below a quarter of the median frame's best, the actor was missed: someone else is no substitute.
+    Among a frame's detections the actor's has the largest sqrt(S) p exp(-15 d^2): S the `actor_score` of its track, p
+    its own score, d its distance from the frame's center in sides of the frame. S decides where the camera lags behind
+    the actor; d decides where two people cross and their tracks are swapped. Where the best value is below a quarter of
+    the median over frames, the actor counts as missed, and no other person takes its place.
     """
     picture = torch.tensor([size[1], size[0]])
     best: dict[int, tuple[float, Tensor, float]] = {}
@@ -137,11 +137,11 @@ def choose_actor(tracks: Sequence[Track], searched: int, size: tuple[int, int]) 
 
 
 def fill_boxes(track: Track | None, searched: Tensor, frames: int, size: tuple[int, int]) -> tuple[Tensor, Tensor]:
-    """Boxes (T, 4) of every frame from a track's at some, and `lost` (T,) bool.
+    """Boxes (T, 4) of every frame, interpolated from a track's detections, and `lost` (T,) bool.
 
-    Between two detections a box is interpolated linearly, before the first and after the last it stands still. A frame
-    is lost where a searched frame beside it has no detection of the track; without a track all are, and the box is the
-    whole picture.
+    Boxes are interpolated linearly between detections and constant before the first and after the last. A frame is lost
+    where a neighboring searched frame has no detection of the track. Without a track all frames are lost, and the box
+    is the whole frame.
     """
     if track is None:
         whole = torch.tensor([0.0, 0.0, size[1], size[0]])
@@ -150,7 +150,8 @@ def fill_boxes(track: Track | None, searched: Tensor, frames: int, size: tuple[i
     known = searched[track.at]  # (n,) frames with a detection
     after = torch.searchsorted(known, t)  # first detection at or after each frame
     right, left = after.clamp(max=len(known) - 1), (after - 1).clamp(min=0)
-    left = torch.where(known[right] <= t, right, left)  # a detection of its own, or the last one
+    # the frame's own detection where it has one, else the last one before it
+    left = torch.where(known[right] <= t, right, left)
     span = (known[right] - known[left]).clamp(min=1)
     share = ((t - known[left]) / span).clamp(0, 1)[:, None]
     stacked = torch.stack(track.boxes).float()
@@ -174,8 +175,8 @@ def actor_boxes(frames: Tensor, detector: Detector, every: int = 4) -> tuple[Ten
 
 
 def track_scores(boxes: Tensor, lost: Tensor, truth: Tensor, shown: Tensor | None = None) -> dict[str, float]:
-    """How well boxes (T, 4) follow the true ones (T, 4): {"IoU": mean, "found": share of frames with IoU of at least
-    0.5, "lost": share of frames}, over the frames `shown` (T,) bool, all if None; NaN if there is none."""
+    """How well boxes (T, 4) follow the true ones (T, 4): {"IoU": mean, "found": fraction of frames with IoU of at least
+    0.5, "lost": fraction of frames}, over the frames `shown` (T,) bool, all if None; NaN if there is none."""
     shown = torch.ones(len(boxes), dtype=torch.bool) if shown is None else shown
     boxes, truth, lost = boxes[shown], truth[shown], lost[shown]
     low, high = torch.maximum(boxes[:, :2], truth[:, :2]), torch.minimum(boxes[:, 2:], truth[:, 2:])

@@ -1,7 +1,7 @@
-"""Taking features: videos are made or read, seen as the branches see them, and go through frozen backbones.
+"""Feature extraction: videos are simulated or read, turned into the views of the branches, and run through backbones.
 
-Every shard that is missing is shared out at once among worker processes (on a GPU, threads load ahead of it), the
-longest first; a video that several passes want is made or read once for all of them.
+All missing shards are distributed over worker processes, the longest first (on a GPU, one process computes while
+threads load ahead). A video that several passes need is simulated or read once for all of them.
 """
 
 from collections import deque
@@ -27,7 +27,7 @@ from sapnet_core.runtime.workers import LOST, WorkerPool
 
 __all__ = ["Footage", "Job", "LABELS", "Pass", "TRUTH", "compute_all"]
 
-BATCH = 16  # videos at once on a GPU
+BATCH = 16  # videos per batch on a GPU
 LABELS = 96  # frames to which subaction labels are resampled
 TRUTH = ("subactions", "factors")
 Footage = TwinFootage | DiskFootage
@@ -59,7 +59,7 @@ class Pass:
 
 @dataclass(frozen=True)
 class Job:
-    """One shard, a file to read or to compute: a pass over its records. Jobs of equal `videos` want the same videos."""
+    """One shard, a file to read or to compute: a pass over its records. Jobs of equal `videos` need the same videos."""
 
     path: Path
     of: Pass
@@ -68,10 +68,10 @@ class Job:
 
 
 def compute_all(missing: list[Job], jobs: int) -> Iterator[list[Job]]:
-    """Compute shards, those of the same videos together, and yield each group when its files are written.
+    """Compute shards, grouped by the videos that they need, and yield each group when its files are written.
 
     Args:
-        missing: any shards, of one device.
+        missing: shards, all for one device.
         jobs: processes on a CPU; threads that load videos for a GPU, which this process uses.
 
     Raises:
@@ -92,7 +92,7 @@ def compute_all(missing: list[Job], jobs: int) -> Iterator[list[Job]]:
 
 
 def _compute_ahead(todo: list[list[Job]], jobs: int, ahead: int) -> Iterator[list[Job]]:
-    """As `_compute` one by one, while threads load the next `ahead` videos: so many, and no more, wait in memory."""
+    """`_compute` each group in turn, while threads load ahead; at most `ahead` loaded videos wait in memory."""
     with ThreadPoolExecutor(jobs) as pool:
 
         def loaded() -> Iterator[Clip | str]:
@@ -114,7 +114,7 @@ def _compute_ahead(todo: list[list[Job]], jobs: int, ahead: int) -> Iterator[lis
 
 
 def _grouped(jobs: list[Job]) -> list[list[Job]]:
-    """Jobs that want the same videos together; the groups that take longest first."""
+    """Group jobs that need the same videos; the groups with the most computation come first."""
     groups: dict[str, list[Job]] = {}
     for job in jobs:
         groups.setdefault(job.videos, []).append(job)
@@ -127,7 +127,7 @@ def _grouped(jobs: list[Job]) -> list[list[Job]]:
 
 
 def _load(job: Job, record: Record) -> Clip | str:
-    """The clip of a record, or why it cannot be read, where that does not stop the run."""
+    """The sampled video of a record, or the reason why it cannot be read, where unreadable videos are skipped."""
     try:
         return job.of.footage.load(record, job.device)
     except (OSError, ValueError) as error:
@@ -137,15 +137,15 @@ def _load(job: Job, record: Record) -> Clip | str:
 
 
 def _features(net: Clipwise, videos: list[Tensor], reading: str) -> Tensor:
-    """Features (B, S, C) of videos (T, 3, H, W); those of one shape go together."""
+    """Features (B, S, C) of videos (T, 3, H, W), as one batch where all have the same shape."""
     if len({video.shape for video in videos}) > 1:
         return torch.cat([_features(net, [video], reading) for video in videos])
     steps = net.features(torch.stack(videos), reading).cpu()
-    return steps.unflatten(1, (-1, 2)).mean(2) if reading == "segments" else steps  # a segment is one step
+    return steps.unflatten(1, (-1, 2)).mean(2) if reading == "segments" else steps  # one step per segment
 
 
 def _compute(group: list[Job], loaded: Iterator[Clip | str] | None = None) -> list[Job]:
-    """Make or read the videos of a group (or take them from `loaded`), take what every job wants, write its file."""
+    """Load the videos of a group (or take them from `loaded`), compute the features of every job, write its shard."""
     first, bad, truth = group[0], {}, {name: [] for name in TRUTH}
     nets = [registry.load_backbone(job.of.backbone, job.device) for job in group]
     loaded = loaded or (_load(first, record) for record in first.of.records)

@@ -1,7 +1,7 @@
 """Where the frames of a record come from: its simulated twin, or the video on disk.
 
-Both give the same thing, a `Clip`: the frames a network shall see, the actor's box in each, and what is known of the
-subactions. From there on, crops and features take one way, whatever the source.
+Both sources give a `Clip`: the sampled frames of a video, the actor's box in each, and subaction labels where known.
+Crops and features are computed from that in the same way for every source.
 """
 
 import hashlib
@@ -27,8 +27,8 @@ from sapnet_core.simulator.settings import SimSettings, settings_for
 __all__ = ["BOXES", "Clip", "DiskFootage", "TwinFootage", "seen_by_student", "simulator_digest"]
 
 BOXES = ("true", "detected", "whole")
-EVERY = 4  # frames from one detection to the next; boxes between are interpolated
-SIDE = 256  # the shorter side that videos on disk are decoded at, in pixels; crops are cut from there
+EVERY = 4  # every fourth frame is searched for people; boxes between are interpolated
+SIDE = 256  # pixels of the shorter side at which videos on disk are decoded; crops are taken from these frames
 SEEN_IN = re.compile(r"from sapnet_core\.(simulator\.[\w.]+) import")
 
 
@@ -44,10 +44,10 @@ class Clip(NamedTuple):
 
 @cache
 def simulator_digest(dataset: str) -> str:
-    """Hash of the source that turns a dataset's records into frames and crops: its change asks for new videos."""
+    """Hash of the source code that turns a dataset's records into frames and crops, for the cache key of features."""
     package, names = Path(__file__).parent.parent, ["simulator.render", sport_of(dataset).__name__.partition(".")[2]]
     files = [package / name for name in ("simulator/__init__.py", "detection/crops.py", "datasets/clips.py")]
-    for name in names:  # the sport's module and whatever of the simulator it imports
+    for name in names:  # grows: the sport's module and all of the simulator that it imports
         files.append(package / f"{name.replace('.', '/')}.py")
         found = dict.fromkeys(SEEN_IN.findall(files[-1].read_text(encoding="utf-8")))
         names += [name for name in found if name not in names]
@@ -62,7 +62,7 @@ def _detector(device: str):
 
 
 def _whole(video: Tensor) -> Tensor:
-    """Boxes (T, 4) around the whole picture of (T, 3, H, W)."""
+    """Boxes (T, 4) that cover the whole frames of (T, 3, H, W)."""
     height, width = video.shape[2:]
     return torch.tensor([0.0, 0, width, height]).expand(len(video), 4)
 
@@ -75,13 +75,13 @@ def _boxes(video: Tensor, kind: str, device: str) -> Tensor:
 
 @dataclass(frozen=True)
 class TwinFootage:
-    """Simulated twins.
+    """Simulated twins as the source of frames.
 
     Attributes:
-        seed: of the twins (not of a trial).
+        seed: seed of the twins (a trial has its own).
         size: height and width of the frames, in pixels.
-        settings: of the simulator; the dataset's calibrated ones if None.
-        boxes: "true" (the simulator's), "detected", or "whole" (the whole picture, no crop).
+        settings: settings of the simulator; the dataset's calibrated ones if None.
+        boxes: "true" (from the simulator), "detected", or "whole" (the whole frame, no crop).
     """
 
     seed: int = 0
@@ -91,13 +91,13 @@ class TwinFootage:
     skip = False
 
     def digest(self, dataset: str, device: str) -> list:
-        """All that the frames and boxes of a dataset depend on, its records apart."""
+        """Everything but the records that frames and boxes of a dataset depend on, for the cache key of features."""
         settings = (self.settings or settings_for(dataset)).digest()
         found = [_detector(device).digest, EVERY] if self.boxes == "detected" else []
         return ["twin", self.seed, self.size, settings, self.boxes, simulator_digest(dataset), *found]
 
     def stamp(self, record: Record) -> str:
-        """Nothing on disk stands behind a twin."""
+        """State of the record's files on disk: empty, since a twin has none."""
         return ""
 
     def load(self, record: Record, device: str = "cpu") -> Clip:
@@ -109,13 +109,13 @@ class TwinFootage:
 
 @dataclass(frozen=True)
 class DiskFootage:
-    """Videos on disk, in a dataset's official layout or in a folder of one's own.
+    """Videos on disk as the source of frames, in a dataset's official layout or in a folder of one's own.
 
     Attributes:
-        root: the folder that holds the dataset's folder, or the one that records' paths count from.
-        size: the shorter side of the frames a network sees, in pixels; their shape stays.
+        root: the folder that holds the dataset's folder, or, for own videos, to which paths of records are relative.
+        size: the shorter side of a network's input frames, in pixels; their aspect ratio is kept.
         boxes: "detected" or "whole".
-        skip: leave out a video that cannot be read, instead of stopping at it.
+        skip: leave out a video that cannot be read, instead of raising.
     """
 
     root: Path
@@ -124,7 +124,7 @@ class DiskFootage:
     skip: bool = False
 
     def digest(self, dataset: str, device: str) -> list:
-        """All that the frames and boxes depend on, records and their files apart."""
+        """Everything but records and files that frames and boxes depend on, for the cache key of features."""
         package = Path(__file__).parent.parent
         files = [
             Path(__file__),
@@ -134,7 +134,7 @@ class DiskFootage:
         return ["disk", self.size, self.boxes, _detector(device).digest if self.boxes == "detected" else "", code]
 
     def stamp(self, record: Record) -> str:
-        """What tells one state of a record's file or frame folder from another; "" where it cannot be read."""
+        """Identifies the current state of a record's file or frame folder on disk; "" where it cannot be read."""
         try:
             return _stamp(checked_path(self.root, record))
         except (VideoError, OSError):
@@ -144,16 +144,16 @@ class DiskFootage:
         """The sampled frames of a record's video, decoded at `SIDE` pixels or less on the shorter side.
 
         Raises:
-            VideoError: the file is missing, broken, outside of the data folder, or has fewer frames than the record
-                says.
+            VideoError: the file is missing, damaged, outside of the data folder, or has fewer frames than the record
+                states.
         """
         offsets = sample_frames(record)
-        if record.dataset in SEGMENTS:  # their annotations give seconds: how many frames that is, the video says
+        if record.dataset in SEGMENTS:  # their annotations give seconds; the video gives the frame rate
             info = probe_record(self.root, record)
             pace = info.rate / record.rate
             routine = replace(record, end=record.start + max(round(info.frames / pace), 1))
             offsets = (sample_frames(routine) * pace).round().long().clamp(max=info.frames - 1)
-        read = offsets.clamp(min=-record.start)  # what lies before a video begins repeats its first frame
+        read = offsets.clamp(min=-record.start)  # frames before the start of the video repeat its first frame
         video = read_record(self.root, record, read, size=SIDE)
         boxes = _boxes(video, self.boxes, device)
         subactions = torch.searchsorted(torch.tensor(record.transitions, dtype=torch.int64), offsets, right=True)
@@ -162,15 +162,15 @@ class DiskFootage:
 
 @cache
 def _stamp(path: Path) -> str:
-    """Hash of names, sizes and times of writing of a file, or of the files in a folder."""
+    """Hash of names, sizes and modification times of a file, or of the files in a folder."""
     files = sorted(path.iterdir()) if path.is_dir() else [path]
-    states = [file.stat() if file.exists() else file.lstat() for file in files]  # a link may lead nowhere
+    states = [file.stat() if file.exists() else file.lstat() for file in files]  # lstat for a dangling link
     stats = [(file.name, state.st_size, state.st_mtime_ns) for file, state in zip(files, states, strict=True)]
     return hashlib.sha256(json.dumps(stats).encode()).hexdigest()[:16]
 
 
 def seen_by_student(clip: Clip, size: int) -> Tensor:
-    """The whole frames (T, 3, h, w) uint8, the shorter side `size` pixels; their shape stays."""
+    """The whole frames (T, 3, h, w) uint8 with the shorter side at `size` pixels; the aspect ratio is kept."""
     height, width = clip.video.shape[2:]
     if min(height, width) == size:
         return clip.video

@@ -1,4 +1,4 @@
-"""Own features or joints in place of videos: sequences (T, C) that skip the backbone."""
+"""Features or joints of the user in place of videos: sequences (T, C) that skip detection and backbone."""
 
 import hashlib
 from collections.abc import Sequence
@@ -15,8 +15,8 @@ from sapnet_core.sapnet.parsing import interpolation_matrix
 
 __all__ = ["STEPS", "is_sequence", "sequence_digest", "sequence_features"]
 
-STEPS = 24  # steps that a sequence of any length is resampled to
-CHANNELS = 32  # SAP-Net's sizes are multiples of 8, and its decoder takes a quarter of C: zeros fill up to a multiple
+STEPS = 24  # number of steps to which sequences of any length are resampled
+CHANNELS = 32  # C is zero-padded to a multiple: SAP-Net's widths are multiples of 8, and its decoder has C / 4 channels
 
 
 def is_sequence(records: Sequence[Record]) -> bool:
@@ -28,7 +28,7 @@ def is_sequence(records: Sequence[Record]) -> bool:
 
 
 def sequence_digest(records: Sequence[Record], root: Path) -> str:
-    """Hash of the content of all files."""
+    """Hash of the contents of all files of the records."""
     digest = hashlib.sha256()
     for record in records:
         digest.update((root / record.path).read_bytes())
@@ -36,8 +36,8 @@ def sequence_digest(records: Sequence[Record], root: Path) -> str:
 
 
 def sequence_features(records: Sequence[Record], root: Path) -> Features:
-    """Sequences (T, C) resampled linearly to `STEPS` steps, as both views: there is no crop of them. C is filled up
-    with zeros to a multiple of `CHANNELS`.
+    """Sequences (T, C) resampled linearly to `STEPS` steps, used as both views, since they have no crop. C is
+    zero-padded to a multiple of `CHANNELS`.
 
     Raises:
         ValueError: a file cannot be read, or has another C than the first.
@@ -52,7 +52,7 @@ def sequence_features(records: Sequence[Record], root: Path) -> Features:
         at = torch.linspace(0, max(len(x) - 1, 0), LABELS)
         labels.append(torch.searchsorted(torch.tensor(record.transitions, dtype=torch.float32), at, right=True))
     x = torch.stack(views)
-    x = torch.nn.functional.pad(x, (0, -x.shape[2] % CHANNELS))  # constant channels, which tell nothing
+    x = torch.nn.functional.pad(x, (0, -x.shape[2] % CHANNELS))  # zero channels carry no information
     positions = (torch.arange(STEPS) + 0.5) / STEPS
     return Features(
         tuple(r.key for r in records),
@@ -65,7 +65,7 @@ def sequence_features(records: Sequence[Record], root: Path) -> Features:
 
 
 def _resampled(x: Tensor, steps: int) -> Tensor:
-    """(T, C) as (steps, C), from the moments around each step: a matrix of all T would be larger than x."""
+    """Resample (T, C) linearly to (steps, C), from the rows around each step: a (steps, T) matrix may exceed x."""
     frames = len(x)
     if frames == 1:
         return x.expand(steps, -1).clone()

@@ -1,8 +1,9 @@
-"""Which records and videos a run uses: the user's own, twins of the user's annotations, or annotations drawn.
+"""Which records and videos a run uses: real videos, twins of the user's annotations, or twins of drawn annotations.
 
-The folder of `SAPNET_DATA` may hold any of the datasets. For each of them it decides: where its videos lie too, they
-are read; where its annotation files lie alone, twins of those are filmed; where neither lies, an annotation set is
-drawn, written once in the official schema below the runs folder, and twins of it are filmed. One reader reads all.
+The folder of `SAPNET_DATA` may hold any of the datasets, and each is used as far as it is present. Where its videos
+are there, they are read; where only its annotation files are, their twins are simulated; where neither is, an
+annotation set is drawn, written once in the official schema below the runs folder, and its twins are simulated. The
+same reader reads published and drawn annotations.
 """
 
 import hashlib
@@ -35,14 +36,14 @@ SOURCES = {
 
 
 def known_datasets(data: Path) -> list[str]:
-    """Names of the datasets that the user's folder holds, each of them readable. To be asked before any work.
+    """Names of the datasets in the user's folder, after a check that each is readable. Call it before any work.
 
-    Of own videos ("folder"), beside which a run uses nothing else, the table is looked for alone: `source_records`
-    reads it.
+    Own videos ("folder") exclude all other datasets; of them only the presence of the table is checked here, since
+    `source_records` reads it.
 
     Raises:
-        ValueError: it holds none, lies within a dataset's own folder, or something in it is called as a dataset and
-            would not be used; one line says what lies there and what to do.
+        ValueError: the folder holds no dataset, lies within one, or contains something named like a dataset that would
+            be ignored; one line says what is there and what to do.
         AnnotationError: a dataset lacks a file, or has one that cannot be read.
     """
     names = [name for name in READERS if holds(name, data)]
@@ -65,20 +66,20 @@ def _records(dataset: str, data: Path) -> list[Record]:
 
 
 def source_kind(dataset: str, data: Path | None) -> str:
-    """What lies in `data` of the dataset: "videos", "official" (its annotations alone) or nothing, "drawn".
+    """How much of the dataset is in `data`: "videos", "official" (annotations only) or "drawn" (nothing).
 
-    One video is enough for "videos": the others must then be there too, or be left out on request.
+    One video is enough for "videos": the others must then be there too, or be skipped on request.
     """
     if data is None or not holds(dataset, data):
         return "drawn"
     if dataset == "folder":
-        return "videos"  # its table names files that are there; to read it may mean to count the frames of each
+        return "videos"  # without reading the table, which may mean counting the frames of every file
     return "videos" if _has_videos(dataset, data, finefs_split()) else "official"
 
 
 @lru_cache
 def _has_videos(dataset: str, data: Path, split: str) -> bool:
-    """Asked for every trial that is declared, and to answer means to read all annotations: once a process."""
+    """Cached per process: it is called for every declared trial, and each call would read all annotations."""
     return any(_is_there(data, record) for record in _records(dataset, data))
 
 
@@ -90,7 +91,7 @@ def _is_there(data: Path, record: Record) -> bool:
 
 
 def source_name(data: Path | None, *datasets: str) -> str:
-    """What tables and figures say of where their videos come from; of the two diving sets if no dataset is named."""
+    """The label of the video source in tables and figures, by default of the two diving datasets."""
     kinds = {name: SOURCES[source_kind(name, data)] for name in datasets or ("mtl-aqa", "finediving")}
     if len(set(kinds.values())) == 1:
         return next(iter(kinds.values()))
@@ -98,8 +99,8 @@ def source_name(data: Path | None, *datasets: str) -> str:
 
 
 def _draw(dataset: str, root: Path, train: int, test: int, seed: int) -> None:
-    """Draw an annotation set, unless it is there as it was written: one that was damaged or edited since is named on
-    standard error and drawn again."""
+    """Draw an annotation set, unless it is there unchanged: one that was damaged or edited is reported on standard
+    error and drawn again."""
     sign = root / "digest"
     known = sign.read_bytes().decode("ascii", "replace") if sign.is_file() else ""
     if known and known == _digest(root):
@@ -111,7 +112,7 @@ def _draw(dataset: str, root: Path, train: int, test: int, seed: int) -> None:
 
 
 def _digest(root: Path) -> str:
-    """SHA-256 over the names and contents of a set's files."""
+    """SHA-256 over names and contents of the files of an annotation set."""
     files = {str(f.relative_to(root)): f.read_bytes() for f in root.rglob("*") if f.is_file() and f.parent != root}
     return hashlib.sha256(repr([(k, hashlib.sha256(files[k]).hexdigest()) for k in sorted(files)]).encode()).hexdigest()
 
@@ -119,15 +120,15 @@ def _digest(root: Path) -> str:
 def source_records(
     dataset: str, train: int | None, test: int | None, seed: int, data: Path | None, folder: Path
 ) -> list[Record]:
-    """Records of one dataset at the asked size, sorted by key.
+    """Records of one dataset at the requested size, sorted by key.
 
-    Where `data` holds the dataset, its records are taken; those of the user's annotations are thinned to `train` and
-    `test` by a seeded draw, a folder of own videos is taken as it is. Elsewhere an annotation set of that size is drawn
-    from `seed` and written below `folder` in the official schema.
+    Where `data` holds the dataset, its records are used: published annotations are subsampled to `train` and `test` by
+    a seeded draw, own videos are all used. Otherwise an annotation set of that size is drawn from `seed` and written
+    below `folder` in the official schema.
 
     Raises:
-        ValueError: more records are asked than the official split holds.
-        AnnotationError: own videos cannot be learned (`check_learnable`).
+        ValueError: more records are requested than the official split has.
+        AnnotationError: the own videos cannot be learned from (`check_learnable`).
     """
     if data is None or not holds(dataset, data):
         n_train, n_test = (own or asked for own, asked in zip((train, test), OFFICIAL_SIZES[dataset], strict=True))
@@ -149,5 +150,5 @@ def source_records(
 
 
 def records_digest(records: list[Record]) -> str:
-    """A short hash of everything the records say, for keys of what is computed from them."""
+    """A short hash of all fields of the records, for cache keys of results computed from them."""
     return hashlib.sha256("\n".join(map(repr, records)).encode()).hexdigest()[:16]

@@ -1,9 +1,9 @@
-"""The feature store: the views of every video through a backbone, once.
+"""The feature store: backbone features of every view of every video, computed once and kept on disk.
 
-Records are cut into shards; a shard is one file, named by a hash of all that its numbers depend on: records, footage
-(seed, size and simulator of twins; files on disk), reading, views, backbone weights. So a file is never recomputed
-while that holds, and never read when it does not. A file is whole or absent, and a second writer writes the same; it is
-checked when read: one that was damaged is named on standard error and made again. How they are computed:
+Records are split into shards, one file each. Its name is a hash of everything that its numbers depend on: records,
+footage (seed, size and simulator of twins; files on disk), clip sampling, views, backbone weights. A file is therefore
+reused as long as these are the same, and only then. Files are written completely or not at all, and concurrent writers
+write the same content. Each is verified when read: a damaged one is reported on standard error and computed again, by
 `features.extraction`.
 """
 
@@ -32,8 +32,8 @@ from sapnet_core.simulator.settings import SimSettings
 __all__ = ["Features", "features_digest", "prepare_features", "twin_features", "video_features"]
 
 FORMAT = 3
-SHARD = 32  # videos in a file
-# what of a record the video depends on: a new split or another file layout asks for no new video
+SHARD = 32  # videos per file
+# the fields of a record that its video depends on; the split and the path are left out, which leave features the same
 SEEN = (
     "dataset",
     "key",
@@ -52,19 +52,19 @@ SEEN = (
 )
 
 
-@dataclass(frozen=True, eq=False)  # told apart by identity: so they can be a key
+@dataclass(frozen=True, eq=False)  # compared by identity, so that they are hashable
 class Features:
     """Features and ground truth of N videos, joined by key.
 
     Attributes:
-        keys: records' keys, in the order asked for; of those that could be read.
-        views: "frame" (whole frame, the student's input), "actor" (crop, the teacher's) and "photometric" (whole frame
-            in other colors and light) -> (N, S, C) float32, those that were asked for.
+        keys: keys of the records that could be read, in the order of the request.
+        views: maps each requested view, "frame" (whole frame, the student's input), "actor" (crop, the teacher's) or
+            "photometric" (whole frame in other colors and lighting), to (N, S, C) float32.
         positions: (S,) time of each step in [0, 1], see `step_positions`.
-        subactions: (N, 96) int8, the subaction of each of 96 frames evenly over the sampled ones.
+        subactions: (N, 96) int8, the subaction at 96 evenly spaced times over the sampled frames.
         factors: (N, F) float32, the simulator's quality factors; F = 0 for videos from disk.
-        period: steps that stand for one clip: 2, where the halves of a clip differ, or 1.
-        skipped: key -> why the video was left out.
+        period: feature steps per clip, 2 or 1.
+        skipped: maps the key of each video that was left out to the reason.
     """
 
     keys: tuple[str, ...]
@@ -86,9 +86,9 @@ def features_digest(
     backbone: str = "i3d",
     numbers: torch.dtype | None = None,
 ) -> str:
-    """Hash of all that a dataset's features depend on, its records and their files apart (16 hex digits).
+    """Hash of everything but records and files that a dataset's features depend on (16 hex digits).
 
-    `numbers` asks for the hash of features in a number format of the backbone that this machine would not choose.
+    `numbers` gives the number format of the backbone, to ask for the hash of features from another kind of machine.
     """
     parts = [FORMAT, dataset, *footage.digest(dataset, device), reading or default_reading(dataset), list(views)]
     form = {} if numbers is None else {"numbers": numbers}
@@ -115,22 +115,22 @@ def video_features(
     backbone: str = "i3d",
     progress: Callable[[int, int], None] | None = None,
 ) -> Features:
-    """Features of the records' videos: read from `folder` where they lie there, else computed and kept.
+    """Features of the records' videos: read from `folder` where they are there, else computed and stored.
 
     Args:
-        records: of one dataset, keys all different.
-        footage: where frames and boxes come from. Crops have `crop_size(footage.size)`.
-        reading: "9x16", "10x16", "dense" or "segments"; the dataset's protocol if None.
-        views: any of `VIEWS` and `OTHER_VIEWS`; each video is made or read once for all of them.
-        jobs: worker processes on a CPU; the result is the same for any number. A GPU is used in this process, while
+        records: records of one dataset with distinct keys.
+        footage: where frames and boxes come from. Crops have `crop_size(footage.size)` pixels.
+        reading: clip sampling, "9x16", "10x16", "dense" or "segments"; the dataset's protocol if None.
+        views: any of `VIEWS` and `OTHER_VIEWS`; each video is simulated or read once for all of them.
+        jobs: worker processes on a CPU; the result is the same for any number. A GPU is used by this process, while
             `jobs` threads decode or simulate the next videos.
         backbone: a name in `BACKBONES`.
-        progress: called with (videos done, videos in all) at the start and after each shard, where any is missing.
+        progress: called with (videos done, videos in total) at the start and after each shard, where any is missing.
 
     Raises:
-        ValueError: no records, several datasets, a key twice, or an unknown view or backbone.
-        VideoError: a video on disk cannot be read and `footage.skip` is off, or none can.
-        OSError: `folder` cannot be written, or a file in it not be read; one line says which, and what to do.
+        ValueError: no records, several datasets, a duplicate key, or an unknown view or backbone.
+        VideoError: a video on disk cannot be read and `footage.skip` is off, or none can be read.
+        OSError: `folder` cannot be written, or a file in it cannot be read; one line says which, and what to do.
         RuntimeError: a worker process was killed.
     """
     one = Pass(tuple(records), footage, reading, tuple(views), backbone)
@@ -164,9 +164,9 @@ def prepare_features(
     device: str = "cpu",
     progress: Callable[[int, int], None] | None = None,
 ) -> None:
-    """Compute what is missing of several passes, so that `video_features` then only reads.
+    """Compute the missing features of several passes, so that `video_features` only reads afterwards.
 
-    Arguments and errors as of `video_features`; a video counts once in each pass.
+    Arguments and errors as of `video_features`; `progress` counts a video once per pass.
     """
     for _ in _shards(passes, folder, jobs, str(device), progress):
         pass
@@ -175,7 +175,7 @@ def prepare_features(
 def _shards(
     passes: Sequence[Pass], folder: Path, jobs: int, device: str, progress: Callable[[int, int], None] | None
 ) -> Iterator[tuple[Job, tuple]]:
-    """Every shard of the passes, as `_read` gives it, when it is there."""
+    """Yield every shard of the passes with its content (see `_read`) as soon as it is available."""
     every = {job.path: job for one in passes for job in _cut(one, Path(folder), device)}.values()
     missing, done, of = [], 0, sum(len(job.of.records) for job in every)
     unsealed = 0
@@ -229,8 +229,8 @@ def _hash(parts: list) -> str:
 
 
 def _read(job: Job) -> tuple[dict[str, Tensor], list[str], dict[str, str]] | None:
-    """The shard's tensors, the keys of their rows and the reasons of those left out; None where the file is absent, or
-    leaves videos out and that is not asked for. Raises as `read_sealed`."""
+    """The shard's tensors, the keys of their rows, and key -> reason of videos left out. None where the file is absent,
+    or leaves videos out although `footage.skip` is off. Raises as `read_sealed`."""
     try:
         tensors, metadata = read_sealed(job.path)
     except FileNotFoundError:
@@ -240,7 +240,7 @@ def _read(job: Job) -> tuple[dict[str, Tensor], list[str], dict[str, str]] | Non
 
 
 def _read_back(job: Job) -> tuple[dict[str, Tensor], list[str], dict[str, str]]:
-    """A shard that was just written."""
+    """The content of a shard that was just written. Raises OSError where it cannot be read back."""
     try:
         if shard := _read(job):
             return shard

@@ -1,4 +1,4 @@
-"""What student and teacher see of a video: whole frames, the actor's crop, whole frames in other colors and light."""
+"""The views of a video, inputs of student and teacher: whole frames, actor crops, photometrically augmented frames."""
 
 from torch import Tensor
 
@@ -10,17 +10,17 @@ from sapnet_core.simulator.quality import seed_of
 
 __all__ = ["OTHER_VIEWS", "VIEWS", "crop_size", "view_of"]
 
-VIEWS = ("frame", "actor")  # what student and teacher see
-OTHER_VIEWS = ("photometric",)  # what the teacher may see instead
+VIEWS = ("frame", "actor")  # inputs of student and teacher
+OTHER_VIEWS = ("photometric",)  # alternative inputs of the teacher
 
 
 def crop_size(size: int) -> int:
-    """Edge of the actor crop beside frames of that edge, in pixels: about the detail that the frame has, no more."""
+    """Side of the actor crop for frames of side `size`, in pixels: about the resolution that the frame has there."""
     return size * 4 // 7
 
 
 def view_of(clip: Clip, record: Record, view: str, size: int) -> Tensor:
-    """A record's frames (T, 3, h, w) uint8 as a branch sees them; `size` is the shorter side of whole frames."""
+    """One view (T, 3, h, w) uint8 of a record's frames; `size` is the shorter side of whole frames, in pixels."""
     if view == "frame":
         return seen_by_student(clip, size)
     if view == "photometric":
