@@ -126,7 +126,7 @@ def read_frames(
     Args:
         index: (T,) frames counted from 0 in the order shown; any order, repeats allowed.
         size: shorter side of the frames returned, at most: larger ones are resized while they are decoded (bilinear
-            and antialiased, `actors.resize_video` to within one level), so that only small ones are held.
+            and antialiased, `crops.resize_video` to within one level), so that only small ones are held.
         clamp: take the first or last frame for an index beyond the ends; otherwise that is an error.
         numbered: of a folder, frame i is the file numbered i + 1, as FFmpeg counts, and not the (i + 1)-th file.
 

@@ -4,7 +4,7 @@ A trial's hash names a folder with `config.json`, `metrics.json`, `predictions.c
 (seconds and versions, kept apart so that `metrics.json` is the same in every run), and a `digest` of all that. A folder
 is written beside and renamed, so it is whole or absent; one that was damaged or edited later no longer fits its digest:
 whoever reads it is told so, and `run_trials` makes it again. A training that was killed goes on from `.training-*`
-beside it (`keep.Keep`).
+beside it (`checkpoint.Keep`).
 """
 
 import hashlib
@@ -168,7 +168,7 @@ def run_looks(trials: Sequence[Trial], device: str = "cpu") -> list[Path]:
 
 
 def run_stack(trials: Sequence[Trial], device: str = "cpu") -> list[Path]:
-    """Run trials of one `trials.stack_key` as one program; each gets its own folder, as from `run_trial`.
+    """Run trials of one `fit.stack_key` as one program; each gets its own folder, as from `run_trial`.
 
     `run.json` gives each an equal part of the seconds.
     """

@@ -63,7 +63,7 @@ class Trial:
             quarter of them that L_reg then does not see; or the best on the very videos that are scored, "test-best":
             the field's habit, and no honest result, since it reports the luckiest of many looks at the test scores.
         overrides: settings of the method that differ from its defaults, as sorted pairs.
-        backbone: the network whose features are learned from, a name in `features.store.BACKBONES`.
+        backbone: the network whose features are learned from, a name in `backbones.registry.BACKBONES`.
     """
 
     dataset: str

@@ -35,7 +35,7 @@ Footage = TwinFootage | DiskFootage
 
 @dataclass(frozen=True)
 class Pass:
-    """What is taken of videos; fields as the arguments of `features.video_features`.
+    """What is taken of videos; fields as the arguments of `store.video_features`.
 
     Raises:
         ValueError: no records, several datasets, a key twice, or an unknown view.

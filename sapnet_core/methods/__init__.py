@@ -5,7 +5,7 @@ of both views for all training videos, and the scores of the labeled ones. A new
 `METHODS`: the module below this folder and the function in it, or the function itself. The module names its settings
 and their defaults in `SETTINGS`, so that a wrong one is refused before any work.
 
-A fourth parameter `keep` is optional: a method that has it, and hands it on to `training.fit_steps`, lets another step
+A fourth parameter `keep` is optional: a method that has it, and hands it on to `loop.fit_steps`, lets another step
 than the last be chosen, and goes on where it was killed.
 """
 

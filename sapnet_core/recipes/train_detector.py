@@ -199,7 +199,7 @@ def draw_windows(boxes: Tensor, edge: int, generator: torch.Generator) -> Tensor
 
 def carry_boxes(boxes: Tensor, windows: Tensor, size: int) -> list[Tensor]:
     """Boxes (B, P, 4) of frames as boxes (n, 4) of their windows (B, 4) cut to size x size: by the map of
-    `actors.points_to_crop`, then cut at the edge; left out where under a third of the box or 3 pixels remain."""
+    `crops.points_to_crop`, then cut at the edge; left out where under a third of the box or 3 pixels remain."""
     low, run = windows[:, None, :2], (windows[:, 2:] - windows[:, :2])[:, None]
     one, two = ((boxes[..., i : i + 2] - low) * (size / run) for i in (0, 2))
     whole = torch.cat([torch.minimum(one, two), torch.maximum(one, two)], 2)

@@ -90,7 +90,7 @@ def share_inside(heat: Tensor, boxes: Tensor) -> Tensor:
 def heat_from_crop(heat: Tensor, track: Tensor, height: int, width: int) -> Tensor:
     """Heat of crops (T, s, s) on the frames (T, height, width) that they were cut from along the track (T, 4).
 
-    0 outside the crop. The inverse of `actors.crop_track`, up to the resampling.
+    0 outside the crop. The inverse of `crops.crop_track`, up to the resampling.
     """
     side = heat.shape[-1]
     y, x = torch.meshgrid(torch.arange(height) + 0.5, torch.arange(width) + 0.5, indexing="ij")

@@ -3,7 +3,7 @@
 Text that people bring is written literally where it is shown (`reporting.literal`); should any of it reach a page as
 markup all the same, there is nothing here that it could do: no script, no handler, no form or frame, no style, no link
 but to a page and no picture from elsewhere. The work is done by ammonia, a sanitizer that reads HTML as browsers do;
-and `POLICY` asks the browser for the same once more.
+and `policy` asks the browser for the same once more.
 """
 
 import base64

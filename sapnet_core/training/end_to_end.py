@@ -24,7 +24,7 @@ class EndToEnd(nn.Module):
         reading: "9x16", "10x16" or "dense" (E1), or "segments", whose two steps are averaged.
         mean, std: (2, C) by which first and second steps of a clip are standardized, (1, C) where a clip is one step or
             time is one clip, or scalars.
-        mixed: the backbone computes in bfloat16 where that is safe (autocast, and `backbone.training_dtype`); weights
+        mixed: the backbone computes in bfloat16 where that is safe (autocast, and `i3d.training_dtype`); weights
             and the network stay float32.
         checkpoint: the backbone's activations are computed again in the backward pass rather than kept.
     """
