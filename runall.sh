@@ -106,6 +106,7 @@ run_tests() { # every part runs, whichever fails; one status for all
     export OMP_NUM_THREADS=1 # two workers run side by side
     echo "== ruff" && "$PYTHON" -m ruff check . || status=1
     echo "== pytest" && "$PYTHON" -m pytest -q -n "$jobs" tests || status=1
+    echo "== pytest, what is timed, alone" && "$PYTHON" -m pytest -q -n 0 -m speed tests || status=1
     local says_it=yes
     echo "== trials that the notebooks need" && "$PYTHON" -m sapnet_core.experiments.tables --jobs "$jobs" || status=1
     says_it=no

@@ -103,6 +103,7 @@ def test_wrong_number_of_boxes_is_named():
         crop_track(torch.zeros(2, 3, 8, 8, dtype=torch.uint8), torch.zeros(3, 4), 8)
 
 
+@pytest.mark.speed
 def test_crop_is_quick(fall):
     video = torch.zeros(96, 3, 112, 112, dtype=torch.uint8)
     track = square_track(fall.repeat(4, 1)[:96])

@@ -281,7 +281,14 @@ def test_pretraining_asks_for_what_the_dive_number_says_and_not_the_score(number
         assert dive_classes(record) == classes
 
 
-@pytest.mark.parametrize("backbone, load", [("i3d", load_i3d), ("c3d", load_c3d), ("swin", load_swin)])
+@pytest.mark.parametrize(
+    "backbone, load",
+    [
+        ("i3d", load_i3d),
+        pytest.param("c3d", load_c3d, marks=pytest.mark.slow),
+        pytest.param("swin", load_swin, marks=pytest.mark.slow),
+    ],
+)
 def test_pretraining_can_be_made_again(tmp_path, backbone, load):
     recipe = Recipe(videos=6, epochs=1, width=0.125, size=48, crop=40, batch=4, backbone=backbone, decay=0.01)
     seen: list[dict] = []

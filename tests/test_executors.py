@@ -188,6 +188,7 @@ def cluster(tmp_path):
             process.wait()
 
 
+@pytest.mark.slow
 def test_a_cluster_loses_a_worker_and_no_result(cluster, runs, computed, monkeypatch):
     address, workers = cluster
     long = [replace(SMALL, seed=seed, steps=150) for seed in (10, 11)]  # both workers begin with one of these

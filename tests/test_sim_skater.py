@@ -504,6 +504,7 @@ def test_wrong_arguments_are_named():
         move(record((Element("??", "?", 100, 200, 1.0, 0.0),)))
 
 
+@pytest.mark.speed
 def test_a_program_takes_milliseconds():
     threads, rec, offsets = torch.get_num_threads(), record(), torch.arange(0, 3840, 5)
     torch.set_num_threads(1)

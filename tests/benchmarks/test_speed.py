@@ -29,6 +29,7 @@ def test_the_plain_form_is_the_same_network(size):
     assert plain.is_contiguous() and (plain - ours).abs().max() < 1e-5 * ours.abs().max()
 
 
+@pytest.mark.speed
 @pytest.mark.parametrize(("width", "least"), [(0.25, 1.3), (1.0, 1.2)])
 def test_inference_outruns_the_plain_form(width, least):
     torch.manual_seed(0)
@@ -37,18 +38,21 @@ def test_inference_outruns_the_plain_form(width, least):
     assert row["difference"] < 1e-5 and row["ratio"] > least
 
 
+@pytest.mark.speed
 @pytest.mark.skipif(fast_dtype("cpu") != torch.bfloat16, reason="no bfloat16 in this processor")
 def test_bfloat16_outruns_the_plain_form_within_its_bound():
     row = benchmark.inference(rounds=3)
     assert row["difference"] < 3e-2 and row["ratio"] > 1.7
 
 
+@pytest.mark.speed
 def test_a_training_step_computes_what_the_plain_form_does_and_takes_no_longer():
     """On a CPU in float32 the goal is equality: which form is ahead depends on the processor (1.0 to 1.5 times)."""
     row = benchmark.training_step(rounds=3)
     assert row["difference"] < 1e-4 and row["ratio"] > 0.7
 
 
+@pytest.mark.speed
 def test_clustering_outruns_loops_at_no_worse_inertia():
     pytest.importorskip("faiss")
     by_faiss, by_sklearn = benchmark.clustering(rounds=3)
@@ -56,6 +60,7 @@ def test_clustering_outruns_loops_at_no_worse_inertia():
     assert max(by_faiss["difference"], by_sklearn["difference"]) < 0.025
 
 
+@pytest.mark.speed
 def test_selection_outruns_a_loop_and_chooses_alike():
     by_state, by_video = benchmark.selection()
     assert by_state["ratio"] > 5 and by_video["ratio"] > 1
@@ -71,6 +76,7 @@ def test_ties_go_to_the_lowest_state_in_loops_and_in_ours():
         assert torch.equal(torch.from_numpy(benchmark.selection_by_loop(distance.numpy(), 4, every)), expected)
 
 
+@pytest.mark.speed
 def test_stages_add_up_to_the_networks_operations():
     net = load_i3d().folded(torch.float32)
     table = stages(net, rounds=1).set_index("stage")
