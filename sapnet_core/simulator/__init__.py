@@ -1,4 +1,4 @@
-"""Simulated twins: for every record a video in which an articulated figure performs it, with its ground truth."""
+"""Simulated twins: for every record a rendered video of an articulated figure that performs it, with ground truth."""
 
 from dataclasses import dataclass, field
 from importlib import import_module
@@ -25,9 +25,9 @@ SPORTS = {
 
 @dataclass(frozen=True)
 class Twin:
-    """A simulated performance and its truth: `video` (T, 3, H, W) uint8; `boxes` (T, 4) of the actor, xyxy, and
+    """A simulated performance and its ground truth: `video` (T, 3, H, W) uint8; `boxes` (T, 4) of the actor, xyxy, and
     `joints` (T, 16, 2), both in continuous pixels; `subactions` (T,); quality `factors` (F,); frame of a dive's `entry`
-    (fractional, NaN elsewhere); `people` (T, B, 4), boxes of those who stand by, NaN where they are not in the picture.
+    (fractional, NaN for other sports); `people` (T, B, 4), boxes of bystanders, NaN where they are out of view.
     """
 
     video: Tensor
@@ -40,7 +40,11 @@ class Twin:
 
 
 def sport_of(dataset: str):
-    """The module that performs a dataset's records: `diver`, `gymnast` or `skater`. Raises ValueError naming those."""
+    """The module that simulates a dataset's records: `diver`, `gymnast` or `skater`.
+
+    Raises:
+        ValueError: the dataset has no twins; the message names those that have.
+    """
     if dataset not in SPORTS:
         raise ValueError(f"dataset {dataset!r} has no twins: choose one of {', '.join(SPORTS)}")
     return import_module(f"sapnet_core.simulator.{SPORTS[dataset]}")
@@ -57,8 +61,8 @@ def simulate(
 ) -> Twin:
     """Render the twin of a record: the same (dataset, key, seed, settings, size) gives the same twin on a device.
 
-    Quality, athlete and scene are drawn from three generators, so a record that differs in its score alone differs
-    neither in scene nor in athlete. `settings` default to those of the dataset, `offsets` (T,) to the dataset's sampled
+    Quality, athlete and scene are drawn from three separate generators, so that records that differ only in their score
+    have the same athlete and scene. `settings` default to those of the dataset, `offsets` (T,) to the dataset's sampled
     frames, counted from the record's start.
     """
     sport = sport_of(record.dataset)

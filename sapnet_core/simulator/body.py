@@ -1,7 +1,7 @@
-"""The figure with both sides free: forward kinematics for gymnasts and skaters.
+"""The asymmetric figure: forward kinematics for gymnasts and skaters.
 
-Unlike a diver's pose (`simulator/figure.py`), left and right legs and arms have angles of their own, and the trunk
-bends sideways and backward. All angles are radians, 0 is standing straight with the arms down.
+Unlike a diver's pose (`simulator/figure.py`), left and right limbs have separate angles, and the trunk bends sideways
+and backward. All angles are in radians; 0 is standing straight with the arms down.
 """
 
 import torch
@@ -11,7 +11,7 @@ from sapnet_core.simulator.figure import BONES, WIDTHS
 
 __all__ = ["ANGLES", "body_joints", "oriented", "grounded"]
 
-# trunk: lean forward (+) or back bend (-) against the vertical of the pelvis; bend: to the left (+); neck: nod forward.
+# trunk: lean forward (+) or backward (-) relative to the pelvis; bend: to the left (+); neck: nod forward.
 # hip: flexion, the thigh forward (+) or backward (-); abduct: the thigh out to its own side; knee: flexion (heel back);
 # ankle: 0 is a stretched foot, pi / 2 a flat one. shoulder: elevation of the arm to the front (pi: overhead); spread:
 # the arm out to its own side; elbow: flexion. The arms follow half of the trunk's lean and all of its bend.
@@ -39,7 +39,7 @@ ANGLES = (
 def body_joints(pose: Tensor, scale: float = 1.0) -> Tensor:
     """Pose angles (R, A), order `ANGLES`, to joints (R, 16, 3), order `figure.JOINTS`.
 
-    The frame is the body's: (front, up, left) in meters, hips at the origin. `scale` 1 is a figure 1.75 m tall.
+    Coordinates are relative to the body: (front, up, left) in meters, hips at the origin. `scale` 1 is 1.75 m tall.
     """
     trunk, bend, neck = pose[:, :3].unbind(1)
     hip, abduct, knee, ankle, shoulder, spread, elbow = pose[:, 3:].unflatten(1, (7, 2)).unbind(1)  # (R, 2) left, right
@@ -74,11 +74,11 @@ def body_joints(pose: Tensor, scale: float = 1.0) -> Tensor:
 
 
 def oriented(joints: Tensor, heading: Tensor, pitch: Tensor | float = 0.0, roll: Tensor | float = 0.0) -> Tensor:
-    """Body frame (R, 16, 3) to the axes of the world: x right, y up, z to the camera.
+    """Rotate joints (R, 16, 3) from body coordinates to world axes: x right, y up, z toward the camera.
 
     Args:
-        heading: (R,) where the front points: 0 to the right of the picture, pi / 2 away from the camera.
-        pitch, roll: (R,) or a number; the whole body tips forward, or to its left, about the hips.
+        heading: (R,) direction of the front: 0 to the right of the image, pi / 2 away from the camera.
+        pitch, roll: (R,) or a number; rotation of the whole body about the hips, forward and to its left.
     """
     front, up, left = joints.unbind(-1)
     pitch, roll = (torch.as_tensor(angle).to(joints).expand(len(joints))[:, None] for angle in (pitch, roll))
@@ -90,7 +90,7 @@ def oriented(joints: Tensor, heading: Tensor, pitch: Tensor | float = 0.0, roll:
 
 
 def grounded(joints: Tensor, lift: Tensor | float = 0.0, sole: float = 0.03) -> Tensor:
-    """Move figures (R, 16, 3) up or down so that the lowest joint lies `sole` + `lift` meters above the floor y = 0."""
+    """Move figures (R, 16, 3) vertically so that the lowest joint is `sole` + `lift` meters above the floor y = 0."""
     joints = joints.clone()
     joints[..., 1] += (sole + lift - joints[..., 1].amin(1))[:, None]
     return joints

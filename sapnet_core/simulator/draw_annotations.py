@@ -1,8 +1,9 @@
-"""Annotation sets drawn by the simulator, written in the official file names and schema.
+"""Randomly drawn annotation sets, written under the official file names and in the official schema.
 
-Dives are drawn here, routines in `simulator.draw_routines`. For whoever has no label files: dives as often as they are
-competed, difficulty degrees from the published tables, executions and frame counts distributed as in the real sets,
-judges who agree as well as real ones, and the sport's arithmetic from judges to score. No real dive is in it.
+For users without the published annotations. Dives are drawn here, routines in `simulator.draw_routines`. Dive numbers
+are as frequent as in competitions, difficulty degrees come from the published tables, executions and frame counts have
+the distributions of the real sets, judges agree as well as real ones, and scores follow from their marks by the rules
+of the sport. No real dive is in these sets.
 """
 
 import contextlib
@@ -19,22 +20,22 @@ from sapnet_core.simulator.draw_routines import draw_finefs, draw_rhythmic
 
 __all__ = ["write_annotations"]
 
-# mean quality (execution / 30) by difficulty degree: simple dives and the hardest are done best, those between worst
+# mean quality (execution / 30) by difficulty degree: highest for simple dives and for the hardest, lowest in between
 DEGREES = (1.6, 2.0, 2.4, 2.9, 3.05, 3.3, 3.6, 4.1)
 QUALITY = {
     "mtl-aqa": (0.73, 0.74, 0.66, 0.65, 0.715, 0.73, 0.74, 0.76),
     "finediving": (0.75, 0.79, 0.67, 0.67, 0.70, 0.71, 0.715, 0.70),
 }
 SPREAD = {"mtl-aqa": 0.145, "finediving": 0.118}
-SIMPLE = 2.1, 0.7  # dives up to this degree are seldom spoiled: their spread is this much of the others'
-# quantiles of the standardized execution: a long tail of spoiled dives, and no dive far above the others
+SIMPLE = 2.1, 0.7  # up to this degree dives seldom fail: their quality's standard deviation is multiplied by 0.7
+# quantiles of the standardized execution: a long lower tail of failed dives, a short upper tail
 RANKS = (0, 0.01, 0.05, 0.1, 0.25, 0.5, 0.75, 0.9, 0.95, 0.99, 1)
 TAIL = (-4, -2.9, -2, -1.4, -0.5, 0.2, 0.72, 1.05, 1.25, 1.5, 1.7)
-FAILED = 0.003  # share of dives that score nothing
-JUDGE_NOISE = 0.33  # points; rounded to halves this leaves the spread of real judges about their mean, 0.32
-FRAMES = (4.64, 0.21, 54, 273)  # mean and spread of the log frame count, least and most
-TRIMMED = 0.54, 101  # share of FineDiving's dives cut to one length, and that length
-# share of the dive that each subaction takes, for two, three and four transitions; and how much that varies
+FAILED = 0.003  # fraction of dives with a score of 0
+JUDGE_NOISE = 0.33  # points; after rounding to halves, judges deviate from their mean by 0.32, as real ones do
+FRAMES = (4.64, 0.21, 54, 273)  # mean and standard deviation of the log frame count, minimum, maximum
+TRIMMED = 0.54, 101  # fraction of FineDiving's dives that are trimmed to the same length, and that length in frames
+# fraction of the dive that each subaction takes, for two, three and four transitions; and its variation
 SHARES = {2: (0.29, 0.35, 0.36), 3: (0.28, 0.19, 0.17, 0.36), 4: (0.37, 0.1, 0.15, 0.1, 0.28)}
 WOBBLE = 0.3
 EVENTS = 16
@@ -43,20 +44,20 @@ ROTATIONS = {"back": 0, "forward": 1, "inward": 2, "reverse": 3}
 
 
 def write_annotations(name: str, root: Path | str, n_train: int, n_test: int, seed: int) -> Path:
-    """Draw an annotation set and write it below `root`, in the dataset's own folder, whole or not at all.
+    """Draw an annotation set and write it below `root`, in the dataset's own folder, completely or not at all.
 
     Args:
         name: "mtl-aqa", "finediving", "rg" or "finefs".
-        root: where `load_records(name, root)` shall find it.
-        n_train, n_test: dives or routines in the two splits; of "rg" spread evenly over the apparatus, of "finefs"
-            over short programs and free skatings as they are in the real set.
-        seed: draws everything; equal seeds and sizes give equal files.
+        root: the folder to give to `load_records(name, root)` afterwards.
+        n_train, n_test: dives or routines in the two splits; spread evenly over the apparatus for "rg", over short
+            programs and free skatings in the proportion of the real set for "finefs".
+        seed: seed of all draws; equal seeds and sizes give equal files.
 
     Returns: the folder written, such as `root/MTL-AQA`.
 
     Raises:
-        ValueError: unknown name, a size below 1, or one above the official one of "finefs"; or the folder holds other
-            files beside another set, which would be lost.
+        ValueError: the name is unknown, a size is below 1 or above the official one of "finefs", or the folder holds
+            another set with further files, which would be lost.
     """
     if name not in DRAWN:
         raise ValueError(f"dataset {name!r} is unknown: choose one of {', '.join(DRAWN)}")
@@ -75,8 +76,8 @@ def write_annotations(name: str, root: Path | str, n_train: int, n_test: int, se
         for file, content in files.items():
             (beside / folder.name / file).parent.mkdir(parents=True, exist_ok=True)
             (beside / folder.name / file).write_bytes(content)
-        if not root.exists():  # the whole root at once: whoever sees it finds all files in it
-            with contextlib.suppress(OSError):  # another writer was first
+        if not root.exists():  # rename the whole root at once: it appears with all its files
+            with contextlib.suppress(OSError):  # another process was first
                 beside.rename(root)
         if beside.exists() and not _same_files(folder, files):
             shutil.rmtree(folder, ignore_errors=True)
@@ -115,7 +116,7 @@ def _pickled(rng: np.random.Generator, reader, files: dict, n_train: int) -> dic
 
 
 def _mtl_aqa(rng: np.random.Generator, count: int) -> dict:
-    """The annotation file: (video, clip) -> dict, clips one after another in each video."""
+    """Content of the annotation file, (video, clip) -> dict; the clips of a video follow one another."""
     facts, quality = _dives(rng, "mtl-aqa", count)
     frames = _frame_counts(rng, count)
     gaps = rng.integers(800, 1800, count)
@@ -143,7 +144,7 @@ def _mtl_aqa(rng: np.random.Generator, count: int) -> dict:
 
 
 def _finediving(rng: np.random.Generator, count: int) -> dict:
-    """The fine-grained and the coarse annotation file: (event, id) -> list, and -> dict."""
+    """Content of the fine-grained annotation file, (event, id) -> list, and of the coarse one, (event, id) -> dict."""
     facts, quality = _dives(rng, "finediving", count)
     frames = np.where(rng.random(count) < TRIMMED[0], TRIMMED[1], _frame_counts(rng, count))
     panel = rng.random(count)
@@ -160,7 +161,7 @@ def _finediving(rng: np.random.Generator, count: int) -> dict:
         coarse[key] = {
             "action_type": action,
             "start_frame": int(starts[i]),
-            "end_frame": int(starts[i]) + len(labels) - 1,  # counted from 1, both included
+            "end_frame": int(starts[i]) + len(labels) - 1,  # counted from 1, both ends included
             "dive_score": score,
             "difficulty": fact.difficulty,
             "judge_scores": judges.tolist(),
@@ -169,7 +170,7 @@ def _finediving(rng: np.random.Generator, count: int) -> dict:
 
 
 def _dives(rng: np.random.Generator, name: str, count: int) -> tuple[list, np.ndarray]:
-    """Dives drawn as often as competed, and their true quality (count,) in [0, 1]."""
+    """Dives drawn by their frequency in competitions, and their true quality (count,) in [0, 1]."""
     weights = np.array([getattr(fact, name.replace("-", "_")) for fact in DIVES], dtype=float)
     facts = [DIVES[i] for i in rng.choice(len(DIVES), count, p=weights / weights.sum())]
     degree = np.array([fact.difficulty for fact in facts])
@@ -179,13 +180,13 @@ def _dives(rng: np.random.Generator, name: str, count: int) -> tuple[list, np.nd
 
 
 def _judges(rng: np.random.Generator, quality: np.ndarray, panel: int) -> np.ndarray:
-    """Scores (count, panel) in half points from 0 to 10; a failed dive gets 0 from all."""
+    """Marks (count, panel) in half points from 0 to 10; a failed dive gets 0 from every judge."""
     points = 10 * quality[:, None] + JUDGE_NOISE * rng.standard_normal((len(quality), panel))
     return np.where(quality[:, None] > 0, (points * 2).round() / 2, 0.0).clip(0, 10)
 
 
 def _score(judges: np.ndarray, degree: float) -> float:
-    """Final score: seven judges count the middle three, five or three count all, as three; times difficulty."""
+    """Final score: the sum of the middle three of seven marks, or three times the mean of fewer, times difficulty."""
     counting = np.sort(judges)[2:5] if len(judges) == 7 else judges
     return round(float(counting.sum() * 3 / len(counting) * degree), 2)
 
@@ -196,7 +197,7 @@ def _frame_counts(rng: np.random.Generator, count: int) -> np.ndarray:
 
 
 def _frame_labels(rng: np.random.Generator, dive: Dive, frames: int) -> np.ndarray:
-    """Subaction number of every frame, (frames,) int64; each subaction lasts two frames at least."""
+    """Subaction number of every frame, (frames,) int64; each subaction lasts at least two frames."""
     numbers = subaction_ids(dive)
     shares = np.array(SHARES[len(numbers) - 1]) * (1 + WOBBLE * rng.standard_normal(len(numbers))).clip(0.2, 2)
     lengths = 2 + np.floor(shares / shares.sum() * (frames - 2 * len(numbers))).astype(np.int64)

@@ -1,11 +1,11 @@
-"""Annotation sets of routines drawn by the simulator: Rhythmic Gymnastics and FineFS in their official files.
+"""Randomly drawn annotation sets of routines: Rhythmic Gymnastics and FineFS in their official files.
 
-Gymnastics: difficulty, execution and penalties per apparatus are distributed as in the real set, of which a few numbers
-stand below. Skating: programs after the rules of the International Skating Union (seven elements in a short program,
-twelve in a free skating), base values of its tables, nine judges with grades of -5 to 5, five components. A skater has
-two latent skills, technique (what elements he dares, how they are graded, falls) and presentation (components), which
-correlate by `SHARED`: TES and PCS go together, as they do on the ice, but neither tells the other.
-No real routine is in them.
+Gymnastics: difficulty, execution and penalties per apparatus have the distributions of the real set, whose summary
+statistics are the constants below. Skating: programs follow the rules of the International Skating Union (seven
+elements in a short program, twelve in a free skating), with base values from its tables, nine judges with grades of -5
+to 5, and five program components. A skater has two latent skills, technique (choice of elements, grades, falls) and
+presentation (components), which correlate by `SHARED`, as the technical (TES) and the component score (PCS) of real
+skaters do, while neither determines the other. No real routine is in these sets.
 """
 
 import json
@@ -17,43 +17,43 @@ from sapnet_core.simulator.skating.elements import BASE, SPINS
 
 __all__ = ["draw_finefs", "draw_rhythmic"]
 
-# Rhythmic Gymnastics: mean and sd of difficulty and of execution, and their correlation (Spearman's)
+# Rhythmic Gymnastics: mean and sd of difficulty and of execution, and their Spearman correlation
 POINTS = {
     "Ball": (8.75, 2.08, 6.46, 1.35, 0.77),
     "Clubs": (9.05, 2.39, 6.42, 1.30, 0.65),
     "Hoop": (8.76, 2.30, 6.48, 1.29, 0.80),
     "Ribbon": (7.65, 2.02, 6.24, 1.43, 0.77),
 }
-# quantiles of both, standardized: difficulty is nearly normal, execution has a tail of spoiled routines
+# quantiles of both, standardized: difficulty is nearly normal, execution has a lower tail of failed routines
 RANKS = (0, 0.01, 0.05, 0.1, 0.25, 0.5, 0.75, 0.9, 0.95, 0.99, 1)
 DIFFICULTY = (-3.0, -2.2, -1.65, -1.27, -0.7, -0.03, 0.7, 1.36, 1.65, 2.2, 2.8)
 EXECUTION = (-3.8, -2.9, -1.7, -1.32, -0.6, 0.06, 0.7, 1.29, 1.52, 1.92, 2.2)
-PENALTIES = (0.05, 0.1, 0.3, 0.6), (0.48, 0.13, 0.28, 0.11)  # points, and how often each where there is one
-PENALIZED = 0.143, 0.55  # share of routines, and how much more often where the execution is one sd lower
+PENALTIES = (0.05, 0.1, 0.3, 0.6), (0.48, 0.13, 0.28, 0.11)  # points, and their frequencies among penalized routines
+PENALIZED = 0.143, 0.55  # fraction of penalized routines, and its increase per sd of lower execution
 SECONDS = 92.3, 1.5
 
 # FineFS
 WOMEN = {"SP": 379 / 729, "FS": 218 / 438}
-SHARED = 0.7  # correlation of technique and presentation
+SHARED = 0.7  # correlation of a skater's technique and presentation
 LENGTH = {"SP": (160, 4), "FS": (240, 5)}  # seconds: mean and sd
-COMPONENT = 7.35, 0.9  # mean and sd over skaters; then by component
-SHIFTS = (0.1, -0.3, 0.05, 0.1, 0.05)
-GRADE = {"jump": (0.7, 1.5, 1.5), "spin": (1.7, 0.9, 0.9), "sequence": (1.8, 0.9, 0.8)}  # mean, by technique, chance
-STEP = {"ChSq1": 0.5 / 3}  # share of the base value that a grade is worth; a tenth elsewhere
+COMPONENT = 7.35, 0.9  # mean and sd of component marks over skaters
+SHIFTS = (0.1, -0.3, 0.05, 0.1, 0.05)  # offset of each component from that mean
+GRADE = {"jump": (0.7, 1.5, 1.5), "spin": (1.7, 0.9, 0.9), "sequence": (1.8, 0.9, 0.8)}  # mean grade, its slope in technique, sd of the rest
+STEP = {"ChSq1": 0.5 / 3}  # fraction of the base value per grade; a tenth for other elements
 SHORT = {"<": (0.8, -2.2), "<<": (0.45, -3.2), "e": (0.8, -1.8), "!": (1.0, -0.7), "q": (1.0, -1.0)}  # of value; grades
 TRIPLES = ("3T", "3S", "3Lo", "3F", "3Lz")
 QUADS = ("4T", "4S", "4Lz", "4F", "4Lo")
-# order of the elements: jump, spin, step sequence, choreographic sequence; the last spin is the combination
+# order of the elements: J jump, S spin, Q step sequence, C choreographic sequence; the last spin is the combination
 ORDERS = {
     "SP": ("JJSJSQS", "JJSSJQS", "JSJJQSS", "JJSJQSS"),
     "FS": ("JJJSJQJJJSCS", "JJSJJQJJJCSS", "JJJJSQJJJSCS", "JJJSQJJJJCSS"),
 }
-TIMES = {"J": (3, 4), "+": (4, 6), "S": (9, 13), "Q": (26, 34), "C": (9, 14)}  # seconds, least and most
+TIMES = {"J": (3, 4), "+": (4, 6), "S": (9, 13), "Q": (26, 34), "C": (9, 14)}  # minimum and maximum duration in seconds
 JUDGES = 9
 
 
 def draw_rhythmic(rng: np.random.Generator, n_train: int, n_test: int) -> dict[str, bytes]:
-    """The two lists, spread evenly over the apparatus: file name -> content."""
+    """The two split lists, file name -> content; routines are spread evenly over the apparatus."""
     parts = {part: [] for part in rhythmic_gymnastics.SPLITS}
     for i, name in enumerate(rhythmic_gymnastics.APPARATUS):
         counts = [(n + 3 - i) // 4 for n in (n_train, n_test)]
@@ -68,7 +68,7 @@ def draw_rhythmic(rng: np.random.Generator, n_train: int, n_test: int) -> dict[s
 
 
 def _routines(rng: np.random.Generator, name: str, count: int) -> list[tuple[str, ...]]:
-    """Rows of an apparatus, without the video's name."""
+    """Rows of the list for one apparatus, without the video's name."""
     mean_d, sd_d, mean_e, sd_e, shared = POINTS[name]
     z = rng.standard_normal((3, count))
     z[1] = shared * z[0] + np.sqrt(1 - shared**2) * z[1]
@@ -88,17 +88,17 @@ def _routines(rng: np.random.Generator, name: str, count: int) -> list[tuple[str
 
 
 def _rank(z: np.ndarray) -> np.ndarray:
-    """Standard normal numbers as ranks in [0, 1]."""
+    """Standard normal values to ranks in [0, 1], by the normal distribution function."""
     return 0.5 * (1 + np.tanh(z * (0.7978845608 + 0.0356774 * z * z)))
 
 
 def draw_finefs(rng: np.random.Generator, n_train: int, n_test: int) -> dict[str, bytes]:
-    """One JSON file for each routine, SP and FS in proportion: path below the dataset's folder -> content.
+    """One JSON file per routine: path below the dataset's folder -> content. SP and FS in the real proportion.
 
-    Numbers are given so that the default split rule finds `n_train` and `n_test` of them.
+    File numbers are chosen such that the default split rule gives `n_train` and `n_test` routines.
 
     Raises:
-        ValueError: more routines are asked than the official split has numbers for.
+        ValueError: more routines are requested than the official split has numbers for.
     """
     parts = finefs.split_of(list(range(finefs.PROGRAMS["FS"][1])), "random")
     files = {}
@@ -119,7 +119,7 @@ def draw_finefs(rng: np.random.Generator, n_train: int, n_test: int) -> dict[str
 
 
 def _routine(rng: np.random.Generator, program: str) -> dict:
-    """One annotation in the published schema."""
+    """Annotation of one routine in the published schema."""
     sex = "women" if rng.random() < WOMEN[program] else "men"
     factor = next(f for (name, f), who in finefs.FACTORS.items() if (name, who) == (program, sex))
     event = int(rng.integers(16)) + 1 + 16 * (program == "FS")
@@ -135,7 +135,7 @@ def _routine(rng: np.random.Generator, program: str) -> dict:
     scores = [element["score_of_pannel"] for element in elements]
     tes, plain = round(sum(scores), 2), round(sum(panels), 2)
     pcs = round(plain * factor, 2)
-    deductions = 0.0 - falls - (rng.random() < 0.02)  # a point for each fall, and for a program too long
+    deductions = 0.0 - falls - (rng.random() < 0.02)  # one point for each fall, and for exceeding the time limit
     return {
         "competition": f"{program.lower()}_drawn_{event:02d}_{sex}",
         "competition_index": event,
@@ -153,7 +153,7 @@ def _routine(rng: np.random.Generator, program: str) -> dict:
 
 
 def _trimmed(marks: np.ndarray) -> float:
-    """The panel's mean without its highest and its lowest mark."""
+    """Trimmed mean of the panel: without the highest and the lowest mark."""
     return float(np.sort(marks)[1:-1].mean())
 
 
@@ -166,7 +166,7 @@ def _elements(rng, program: str, sex: str, technique: float, presentation: float
     ranges = [TIMES["+" if "+" in name else kind] for name, kind in zip(names, order, strict=True)]
     lasts = [int(rng.integers(low, high + 1)) for low, high in ranges]
     times = _times(rng, program, lasts)
-    late = 1 if program == "SP" else 3  # so many last jumps count a tenth more in the second half
+    late = 1 if program == "SP" else 3  # the last jumps that get the 10 % bonus of the second half
     bonus = [i for i, kind in enumerate(order) if kind == "J" and times[i][0] > times[-1][1] / 2][-late:]
     elements, falls = [], 0
     for i, (name, kind) in enumerate(zip(names, order, strict=True)):
@@ -178,7 +178,7 @@ def _elements(rng, program: str, sex: str, technique: float, presentation: float
 
 
 def _times(rng, program: str, lasts: list[int]) -> list[tuple[int, int]]:
-    """Whole seconds at which each element starts and ends; the last ends where the reader lays the video's end."""
+    """Start and end of each element in whole seconds; the reader takes the last end as the end of the video."""
     mean, spread = LENGTH[program]
     length = round(mean + spread * min(max(rng.standard_normal(), -2), 2)) - finefs.TAIL
     shares = rng.dirichlet(np.full(len(lasts), 4.0))
@@ -199,10 +199,10 @@ def _spins(rng, program: str, sex: str, technique: float) -> list[str]:
 
 
 def _jumps(rng, program: str, sex: str, technique: float) -> list[str]:
-    """Jump passes in order, the hardest first, combinations spread; no triple or quadruple comes three times."""
+    """Jump passes in order, the hardest first, with combinations spread; no triple or quadruple appears three times."""
     able = technique + 0.5 * rng.standard_normal()
     quads = min(max(round(1.1 + 1.2 * able), 0), 5) if sex == "men" else min(max(round(1.5 * (able - 2)), 0), 2)
-    lost = min(max(round(-1.2 - 1.3 * able), 0), 4)  # triples that are only doubles yet, the hardest first
+    lost = min(max(round(-1.2 - 1.3 * able), 0), 4)  # triples that this skater does as doubles, the hardest first
     double = {name: "2" + name[1:] for name in TRIPLES[len(TRIPLES) - lost :]}
     solo = [*QUADS[:quads][::-1], *(double.get(name, name) for name in TRIPLES[::-1])]
     axel = "3A" if able > (-0.6 if sex == "men" else 2.2) else "2A"
@@ -217,7 +217,7 @@ def _jumps(rng, program: str, sex: str, technique: float) -> list[str]:
 
 
 def _graded(rng, name: str, kind: str, technique: float, presentation: float) -> tuple[list[str], float, bool]:
-    """What the panel marks in each jump of an element, the judges' common grade, and whether the skater falls."""
+    """Error marks of each jump of an element, the grade on which judges agree, and whether the skater falls."""
     mean, slope, chance = GRADE[kind]
     skill = technique if kind != "sequence" else 0.5 * technique + 0.5 * presentation
     grade = mean + slope * skill * (0.6 if kind == "jump" else 1.0) + chance * rng.standard_normal()
@@ -242,7 +242,7 @@ def _scored(rng, name, kind, marks, grade, bonus: bool, time: tuple[int, int]) -
     plain = [_value(part) for part in parts]
     values = [value * SHORT.get(mark, (1.0, 0))[0] for value, mark in zip(plain, marks, strict=True)]
     judges = (grade + 0.55 * rng.standard_normal(JUDGES)).round().clip(-5, 5)
-    # base value: sum of the jumps, a tenth more in the second half; a grade: a tenth of the hardest jump
+    # base value: sum over the jumps, plus 10 % in the second half; one grade is worth 10 % of the hardest jump
     bv = round(sum(values) * (1.1 if bonus else 1.0), 2)
     goe = round(_trimmed(judges) * STEP.get(name, 0.1) * max(values), 2)
     infos = [[*filter(None, [mark]), *(["x"] if bonus else [])] or 0 for mark in marks]

@@ -1,12 +1,12 @@
-"""Twins written as the real sets lie on disk, so that both take the same way through decoding.
+"""Write twins to disk in the layouts of the real datasets, so that both are decoded by the same code.
 
 MTL-AQA: `new/new_total_frames_256s/{video:02d}/{frame + 1:08d}.jpg`, of each video the frames of its dives and of the
 sampling window before them. FineDiving: `FINADiving_MTL_256s/{event}/{id}/{frame + 1:05d}.jpg`. Rhythmic Gymnastics:
 `videos/{name}.mp4`. FineFS: `video/{id}.mp4` and `skeleton/{id}.npz`. Names and numbering: see `datasets.disk_layout`.
 
-Every frame is written, not the sampled ones alone. Beside the videos lies `truth/{key}.safetensors`: what the twin
-knows of itself (boxes, joints, subactions, factors, entry, people) and the frames' offsets from the record's start. It
-is written last, so a record is whole when its truth is there.
+All frames are written, sampled or not. `truth/{key}.safetensors` beside the videos holds the ground truth of the twin
+(boxes, joints, subactions, factors, entry, people) and the frames' offsets from the record's start. It is written last,
+so that its presence means a complete record.
 
 The skeletons of FineFS are published as `reconstruction`, (frames, 17, 3), in meters and in the joint order of
 Human3.6M. Their axes are not documented; readers report x and y within 1 around the body and z from 0 to 1.9, so here
@@ -43,9 +43,9 @@ from sapnet_core.simulator.settings import SimSettings, settings_for
 
 __all__ = ["frame_offsets", "write_layout", "write_video"]
 
-DIGITS = {"mtl-aqa": 8, "finediving": 5}  # of a frame's number in its file name
-# the 17 joints of Human3.6M, each the mean of these of the figure: pelvis, right leg, left leg, spine, thorax, neck,
-# head, left arm, right arm
+DIGITS = {"mtl-aqa": 8, "finediving": 5}  # digits of the frame number in a file name
+# the 17 joints of Human3.6M, each as the mean of these joints of the figure: pelvis, right leg, left leg, spine,
+# thorax, neck, head, left arm, right arm
 SKELETON = (
     (8, 9),
     (9,),
@@ -68,8 +68,8 @@ SKELETON = (
 
 
 def frame_offsets(record: Record) -> Tensor:
-    """Frames that are written of a record, (T,) int64 from its start: all of them, and of an MTL-AQA dive those before
-    it that its sampling window reaches."""
+    """Offsets (T,) int64 of the written frames from the record's start: all of its frames, and for an MTL-AQA dive also
+    the earlier ones within its sampling window."""
     first = 0
     if record.dataset == "mtl-aqa":
         first = max(min(0, int(sample_frames(record).min())), -record.start)
@@ -89,14 +89,14 @@ def write_layout(
 ) -> list[Path]:
     """Write the twins of records below `root`, in the dataset's folder. Returns the frame folder or file of each.
 
-    What is there already from the same records, arguments and simulator is kept, so a run that was cut off goes on.
+    Records already written with the same arguments and simulator are kept, so that an interrupted run continues.
 
     Args:
         records: of any datasets with twins; `load_records` finds them again where annotations lie in `root`, too.
-        seed, size, settings: of `simulate`; the settings are the dataset's own if None.
-        jpeg_quality: of frame folders, 1 to 100.
-        crf: of video files, 0 (no loss) to 51. Sizes are kept: an odd one is stored with full color (4:4:4).
-        progress: called with (records done, records in all).
+        seed, size, settings: arguments of `simulate`; settings are the dataset's own if None.
+        jpeg_quality: JPEG quality of frame folders, 1 to 100.
+        crf: constant rate factor of video files, 0 (lossless) to 51. Odd sizes are kept, with full chroma (4:4:4).
+        progress: called with (records done, records in total).
 
     Raises:
         ValueError: the folder holds videos that are not twins; two records share frames; or a key or path leads
@@ -114,7 +114,7 @@ def write_layout(
         truth = _truth_file(root, record)
         if not _whole(record, target, truth, digest):
             truth.unlink(missing_ok=True)
-            with torch_threads(1):  # as in the feature store: the same pictures for any number
+            with torch_threads(1):  # as in the feature store: images then do not depend on the number
                 twin = simulate(record, seed=seed, size=size, settings=shown, offsets=frame_offsets(record))
             if record.dataset in DIGITS:
                 _write_images(record, target, twin, jpeg_quality)
@@ -134,7 +134,7 @@ def write_layout(
 
 @cache
 def _source_digest() -> str:
-    """Hash of the simulator's source: its change asks for new videos."""
+    """Hash of the simulator's source code: videos are written again when it changes."""
     files = sorted(Path(__file__).parent.rglob("*.py"))
     return hashlib.sha256(b"\0".join(file.read_bytes() for file in files)).hexdigest()
 
@@ -144,7 +144,7 @@ def _truth_file(root: Path, record: Record) -> Path:
 
 
 def _check(records: Sequence[Record], root: Path) -> None:
-    """That nothing foreign is overwritten, and that no record overwrites another one."""
+    """Raise ValueError where foreign files would be overwritten, or one record would overwrite another."""
     ends: dict[str, tuple[int, str]] = {}
     for record in sorted(records, key=lambda r: (r.dataset, r.path, r.start)):
         if record.dataset not in FOLDERS:
@@ -163,7 +163,7 @@ def _check(records: Sequence[Record], root: Path) -> None:
 
 
 def _whole(record: Record, target: Path, truth: Path, digest: str) -> bool:
-    """Whether a record's frames and truth lie there as these arguments make them."""
+    """Whether a record's frames and ground truth are on disk, complete and from the same arguments."""
     try:
         same = read_tensors(truth)[1].get("digest") == digest
     except (FileNotFoundError, ValueError):
@@ -184,7 +184,7 @@ def _beside(target: Path) -> Path:
 
 
 def _write_images(record: Record, target: Path, twin: Twin, quality: int) -> None:
-    """Write a frame folder; dives of MTL-AQA share that of their video."""
+    """Write a folder of frames; dives of MTL-AQA share the folder of their video."""
     beside = _beside(target)
     try:
         beside.mkdir()
@@ -237,7 +237,7 @@ def _skeleton_file(video: Path) -> Path:
 
 
 def _write_skeleton(record: Record, video: Path, seed: int, settings: SimSettings) -> None:
-    """Write the joints of the twin in space, as `simulate` moves them."""
+    """Write the 3D joints of the twin in the skeleton format of FineFS."""
     judged, moved = (
         torch.Generator().manual_seed(seed_of(record.dataset, f"{record.key}/{part}", seed))
         for part in ("quality", "motion")
@@ -253,7 +253,7 @@ def _write_skeleton(record: Record, video: Path, seed: int, settings: SimSetting
 
 
 def main(arguments: Sequence[str] | None = None) -> None:
-    """Draw a small set, write its annotations and its twins, and say where they lie."""
+    """Command line: draw a small annotation set, write it and its twins, and print where they are."""
     parser = argparse.ArgumentParser(
         prog="python -m sapnet_core.simulator.export",
         description="Write simulated twins and their drawn annotations in a dataset's official layout.",
@@ -270,7 +270,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
     if folder.exists() and not (folder / "truth").is_dir():
         parser.error(f"{folder}: was not written by this command: choose another folder")
     test = max(1, given.count // 4)
-    (folder / "truth").mkdir(parents=True, exist_ok=True)  # the sign that it is ours, if this run is cut off
+    (folder / "truth").mkdir(parents=True, exist_ok=True)  # marks the folder as ours if this run is interrupted
     write_annotations(given.dataset, given.dir, given.count - test, test, given.seed)
     records = load_records(given.dataset, given.dir)
     write_layout(

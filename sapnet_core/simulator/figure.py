@@ -1,8 +1,7 @@
-"""The articulated figure: its joints, its poses, and which pose it is in at any time of a dive.
+"""The articulated figure of a diver: its joints, and its pose at any time of a dive.
 
-The figure is bent in its own sagittal plane (hips, knees, shoulders, elbows) and spread sideways (legs, arms). Time
-runs in u: 0 at take-off, 1 where the figure meets the water; poses are reached by smooth steps in u, one laid over the
-other, and faults are added to them.
+Hips, knees, shoulders and elbows bend in the sagittal plane; legs and arms also spread sideways. Time is u: 0 at
+take-off, 1 at contact with the water. The pose is a sum of smooth steps in u, to which faults are added.
 """
 
 import math
@@ -16,7 +15,7 @@ __all__ = ["JOINTS", "BONES", "MASS", "smooth_step", "approach", "pose_track", "
 
 PAIRED = ("shoulder", "elbow", "wrist", "hip", "knee", "ankle", "toe")
 JOINTS = ("head", "neck", *(f"{side} {part}" for part in PAIRED for side in ("left", "right")))
-# Pose: angles in radians, 0 = standing straight with the arms down; elevation and flexion turn toward the front.
+# Pose angles in radians, 0 = standing straight with the arms down; elevation and flexion are positive to the front.
 ANGLES = (
     "hip",
     "knee",
@@ -42,7 +41,7 @@ POSES = {
     "head first": (0.0, 0.0, 0.0, 0.0, -0.09, 0.0, -0.30, 3.14, 3.14, 0.0, 0.0),
     "feet first": (0.0, 0.0, 0.0, 0.0, -0.09, 0.0, 0.03, 0.05, 0.05, 0.05, 0.05),
 }
-# Lengths (m) of a figure 1.75 m tall, and shares of the body's mass at the joints that carry it (two sides together).
+# Lengths (m) of a figure 1.75 m tall, and fractions of the body mass at joints (both sides together).
 BONES = {"trunk": 0.50, "head": 0.22, "upper arm": 0.29, "forearm": 0.34, "thigh": 0.43, "shank": 0.43, "foot": 0.22}
 WIDTHS = {"shoulders": 0.18, "hips": 0.09}
 MASS = torch.tensor([0.07, 0.10, 0.13, 0.13, 0.03, 0.03, 0.02, 0.02, 0.13, 0.13, 0.06, 0.06, 0.035, 0.035, 0.01, 0.01])
@@ -55,7 +54,7 @@ def smooth_step(u: Tensor, start: float, end: float) -> Tensor:
 
 
 def approach(dive: Dive, uniform: dict, nuisance: float) -> float:
-    """Meters walked along the board before a forward or reverse dive; the others start from the edge."""
+    """Meters walked along the board before a forward or reverse dive; other dives start from the edge."""
     walks = not dive.armstand and dive.direction in ("forward", "reverse")
     return 2.5 * nuisance * max(uniform["approach"] - 0.3, 0.0) if walks else 0.0
 
@@ -67,23 +66,24 @@ def pose_track(
 
     Args:
         u: (R,) times.
-        folds: spans in which the figure is folded: (from, folded, opening, open) in u.
-        twist: span of the twists (from, to) in u, or None.
-        opened: when the opening for the entry begins.
-        fault: 0 none to 1.6 by factor.
-        uniform, nuisance: draws in [0, 1) by name, and how much those count that no judge looks at.
+        folds: intervals of tuck or pike: (start of folding, folded, start of opening, open) in u.
+        twist: interval of the twists (start, end) in u, or None.
+        opened: time u at which the opening for the entry begins.
+        fault: size of each fault by quality factor, from 0 (none) to 1.6.
+        uniform: random draws in [0, 1) by name.
+        nuisance: scale of the individual differences that judges ignore.
     """
     at = {name: i for i, name in enumerate(ANGLES)}
     table = {name: u.new_tensor(values) for name, values in POSES.items()}
     sway = {name: nuisance * (2 * value - 1) for name, value in uniform.items()}
-    bend = 1.0 if uniform["bend"] < 0.6 else -0.7  # hips piked or back arched
+    bend = 1.0 if uniform["bend"] < 0.6 else -0.7  # piked hips (60 %) or an arched back
     air = smooth_step(u, 0.0, 0.12)
 
     folded = table[dive.position].clone()
     if dive.position == "A":
         folded[at["hip"]] += 0.5 * fault["tightness"]
         folded[at["left_shoulder"] : at["left_elbow"]] += max(sway["arm_style"], 0.0)
-    else:  # a loose tuck or pike: hips and knees open, the arms follow
+    else:  # a loose tuck or pike: hips and knees are more open, and the arms follow
         folded[at["hip"]] -= 0.75 * fault["tightness"]
         if dive.position == "C":
             folded[at["knee"]] -= 0.75 * fault["tightness"]
@@ -146,14 +146,14 @@ def pose_track(
 
 
 def pose_joints(pose: Tensor, bones: dict[str, float], scale: float) -> Tensor:
-    """Pose angles (R, A) to joints (R, 16, 3) in the body's frame: (front, up, left), hips at the origin.
+    """Pose angles (R, A) to joints (R, 16, 3) in body coordinates: (front, up, left), hips at the origin.
 
-    `bones` are the lengths in meters by the names of `BONES`, `scale` the width of shoulders and hips against `WIDTHS`.
+    `bones` maps the names of `BONES` to lengths in meters; `scale` multiplies the `WIDTHS` of shoulders and hips.
     """
     hip, knee, ankle, neck, split, scissor, spread, *arm = pose.unbind(1)
     elevation, elbow = torch.stack(arm[:2], 1), torch.stack(arm[2:], 1)  # (R, 2) left, right
     side = pose.new_tensor([1.0, -1.0])
-    # In a fold the trunk goes half the way and the legs the other half: angles from the body's long axis to the front.
+    # When the hips flex, trunk and legs each turn by half of the angle from the body's long axis to the front.
     trunk = 0.5 * hip
     thigh = (0.5 * hip)[:, None] + scissor[:, None] * side
     shank = thigh - knee[:, None]

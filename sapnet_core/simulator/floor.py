@@ -1,8 +1,8 @@
-"""Scenes with a floor, a hall or a rink: what a camera sees of them that has nothing to do with the score.
+"""Scenes with a floor (a hall or a rink): everything in view that is independent of the score.
 
-The camera looks down by `pitch` and is orthographic: a point (x, y, z) of the world is seen at x' = x, y' = y cos pitch
-- z sin pitch, so the floor y = 0 is a band of the picture. Each sport paints its own canvas (`paint_hall`,
-`paint_rink`); light, camera, people and noise are drawn here, as for the pool (`simulator/diving/scene.py`).
+The camera looks down by `pitch` and is orthographic: a world point (x, y, z) appears at x' = x, y' = y cos pitch - z
+sin pitch, so that the floor y = 0 is a band of the image. Each sport paints its own background (`paint_hall`,
+`paint_rink`); lighting, camera, people and noise are drawn here, as for the pool (`simulator/diving/scene.py`).
 """
 
 import math
@@ -20,23 +20,23 @@ __all__ = ["FloorScene", "draw_floor"]
 
 @dataclass(frozen=True)
 class FloorScene:
-    """One floor, its light, its camera and its people. Lengths are meters, colors RGB in [0, 1]."""
+    """A floor with its lighting, camera and people. Lengths are in meters, colors RGB in [0, 1]."""
 
     painter: Callable  # (scene, scale, device) -> canvas (3, Hc, Wc), its upper left (x', y') in meters
-    pitch: float  # of the camera's look down, radians
-    view: float  # height of the picture, m
+    pitch: float  # downward angle of the camera, radians
+    view: float  # height of the image, m
     mirrored: bool
     lag: float  # of the camera behind the actor, in units of 0.16 s
     zoom: tuple[float, float, float]  # amplitude, frequency, phase of the slow zoom
     shake: float  # of the camera, m
-    jitter: Tensor  # (T, 2) noise that shakes it
-    gain: Tensor  # (T, 3) light of each frame and channel
-    sensor: float  # sd of the sensor's noise, share of full scale
-    grain: Tensor  # (L,) bank of noise, read from a place of its own per frame
-    starts: Tensor  # (T,) those places, in [0, 1)
-    palette: Tensor  # (12, 3): eight of the painter's own, then skin, suit, hair, one more of the painter's
-    whole_suit: bool  # the suit covers the trunk, not the hips alone
-    people: Tensor  # (B, 17): as in the pool, but column 4 is not used and 16 is z, where they stand
+    jitter: Tensor  # (T, 2) noise that shakes the camera
+    gain: Tensor  # (T, 3) brightness of each frame and color channel
+    sensor: float  # sd of the sensor noise, as a fraction of full scale
+    grain: Tensor  # (L,) bank of noise samples, read from a different position for each frame
+    starts: Tensor  # (T,) these positions, in [0, 1)
+    palette: Tensor  # (12, 3): eight colors for the painter, then skin, suit, hair, and one more for the painter
+    whole_suit: bool  # the suit covers the trunk; otherwise only the hips
+    people: Tensor  # (B, 17): columns as for the pool, except that 4 is unused and 16 is the position z
     texture: float  # contrast of crowd, floor and walls
     nuisance: float
     draws: Tensor  # (64,) uniform numbers for the painter
@@ -44,11 +44,11 @@ class FloorScene:
     yaw = 0.0  # the floor's edges stay level
 
     def paint(self, scale: float, device) -> tuple[Tensor, tuple[float, float]]:
-        """The still background (3, Hc, Wc) in [0, 1] at `scale` pixels per meter, and (x', y') of its upper left."""
+        """The static background (3, Hc, Wc) in [0, 1] at `scale` pixels per meter, and (x', y') of its upper left."""
         return self.painter(self, scale, device)
 
     def standing(self, frames: int) -> Tensor:
-        """Joints of the people who stand or sit by, (B, T, 16, 3) in meters."""
+        """Joints of the bystanders, (B, T, 16, 3) in meters."""
         people = self.people.clone()
         people[:, 4] = 0
         joints = bystander_joints(people, frames)
@@ -68,14 +68,14 @@ def draw_floor(
     pitch: float,
     spots: Tensor,
 ) -> FloorScene:
-    """Draw a scene from `settings` and a CPU `generator`, never from the quality of what happens in it.
+    """Draw a scene from `settings` and a CPU `generator`, independently of the quality of the performance.
 
     Args:
         frames: T.
-        painter: paints the canvas.
-        base, hue: (12, 3) and (12,) colors and how far each may vary.
-        view, pitch: height of the picture in meters and look down in radians, both varied a little.
-        spots: (P, 2) places (x, z) on the floor where somebody may stand by; `settings.bystanders` of them are taken.
+        painter: function that paints the background.
+        base, hue: (12, 3) colors, and (12,) how much each may vary.
+        view, pitch: image height in meters and downward angle in radians, both varied slightly.
+        spots: (P, 2) possible positions (x, z) of bystanders; `settings.bystanders` of them are used.
     """
 
     def u(*shape):
@@ -90,7 +90,7 @@ def draw_floor(
     people = u(settings.bystanders, 17)
     place = spots[torch.randperm(len(spots), generator=generator)[: len(people)]]
     people, place = people[: len(place)], place[: len(people)]
-    people[:, 0] = torch.where(people[:, 0] < 0.7, 0.0, 2.0)  # they wait, some wave
+    people[:, 0] = torch.where(people[:, 0] < 0.7, 0.0, 2.0)  # most wait, some wave
     people[:, 3], people[:, 16], people[:, 5] = place[:, 0], place[:, 1], 0.0
     people[:, 6] = 0.9 + 0.15 * people[:, 6]
     people[:, 9:12] = 0.1 + 0.7 * people[:, 9:12]

@@ -1,4 +1,4 @@
-"""What moves in a twin: joints, what they handle, and what they are doing. Every sport hands this to the renderer."""
+"""The motion of a twin: joints, apparatus and subactions. Every sport gives this to the renderer."""
 
 import math
 from dataclasses import dataclass
@@ -10,9 +10,9 @@ __all__ = ["Motion", "Props"]
 
 
 class Props(NamedTuple):
-    """What is handled, as capsules: `ends` (T, Q, 2, 3) in meters, `radii` (Q, 2) in meters, `colors` (Q, 3) in [0, 1].
+    """Apparatus or costume as capsules: `ends` (T, Q, 2, 3) and `radii` (Q, 2) in meters, `colors` (Q, 3) in [0, 1].
 
-    A ball is a capsule without length, a hoop or a ribbon a chain of them.
+    A ball is a capsule of length 0; a hoop or a ribbon is a chain of capsules.
     """
 
     ends: Tensor
@@ -22,19 +22,19 @@ class Props(NamedTuple):
 
 @dataclass(frozen=True)
 class Motion:
-    """A performance as it moves.
+    """The motion of a performance in T sampled frames.
 
     Attributes:
-        joints: (T, 16, 3) meters, order `figure.JOINTS`; x to the right of the picture, y up from the floor or the
-            water, z to the camera.
-        subactions: (T,) int64, numbered in the order of time where a sport has phases (a dive: 0 take-off, the largest
-            number the entry), else the number of the current element, 0 between elements.
-        entry: where a diver's lowest point meets the water, a fractional index into the T frames; NaN elsewhere.
-        splash: 0 none to 1 heavy.
+        joints: (T, 16, 3) meters, order `figure.JOINTS`; x to the right of the image, y up from the floor or the water,
+            z toward the camera.
+        subactions: (T,) int64; phases in temporal order where a sport has them (a dive: from 0, the take-off, to the
+            entry), else the number of the current element, 0 between elements.
+        entry: fractional frame index at which a diver's lowest point meets the water; NaN for other sports.
+        splash: 0 (none) to 1 (heavy).
         board: height of the board above the water, meters.
-        springboard: whether it is one; otherwise a platform.
-        props: what is handled.
-        clock: (T,) time of each frame in units of 0.16 s, for the camera; None where the frames follow evenly.
+        springboard: True for a springboard, False for a platform.
+        props: apparatus and costume.
+        clock: (T,) time of each frame in units of 0.16 s, for the camera; None where frames are evenly spaced.
     """
 
     joints: Tensor

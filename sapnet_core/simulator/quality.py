@@ -1,4 +1,4 @@
-"""What judges look at: factors whose mean is the quality of a performance (a dive has eight), and judge noise."""
+"""Quality factors, the aspects that judges look at: their mean is the quality of a performance, up to judge noise."""
 
 import hashlib
 
@@ -23,9 +23,9 @@ def draw_factors(
 ) -> Tensor:
     """Draw the factors of a dive, or `count` factors of another sport, (F,) float32 in [0, 1], 1 being perfect.
 
-    Before they are clipped to [0, 1], their mean is `quality` plus judge noise, and each deviates from that mean with
-    sd `factor_spread`; the deviations add up to zero, so that any one factor tells only part of the score. The same
-    numbers are drawn whatever the quality is.
+    Before clipping to [0, 1], their mean is `quality` plus judge noise, and each deviates from that mean with sd
+    `factor_spread`; the deviations sum to zero, so that a single factor reveals only part of the score. The random
+    draws do not depend on the quality.
 
     Raises:
         ValueError: `quality` outside [0, 1].
@@ -34,11 +34,11 @@ def draw_factors(
         raise ValueError(f"quality={quality!r}: give the execution score over its maximum, from 0 to 1")
     normal = torch.randn(count + 1, generator=generator, device=generator.device).cpu()
     deviation = normal[1:] - normal[1:].mean()
-    deviation = deviation * (count / (count - 1)) ** 0.5  # taking the mean off has shrunk the sd by sqrt(1 - 1/F)
+    deviation = deviation * (count / (count - 1)) ** 0.5  # subtracting the mean reduced the sd by sqrt(1 - 1/F)
     # f_i = clip(q + judge noise + spread_i), sum_i spread_i = 0
     return (quality + settings.judge_noise * normal[0] + settings.factor_spread * deviation).clamp(0, 1)
 
 
 def judged_quality(factors: Tensor) -> Tensor:
-    """The simulator's true quality: mean of the factors (..., F) -> (...,). What it leaves open is judge noise."""
+    """The simulator's true quality: mean of the factors (..., F) -> (...,). Scores differ from it by judge noise."""
     return factors.mean(-1)

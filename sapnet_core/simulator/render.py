@@ -1,7 +1,8 @@
-"""From joints to pixels: antialiased capsules, drawn only where the figure is, over a still background that is panned.
+"""From joints to pixels: antialiased capsules over a static background that pans with the camera.
 
-Every drawing step handles all frames at once. Places in a picture are continuous pixels: (0, 0) is the upper left
-corner of the picture and the pixel (i, j) covers [j, j + 1] x [i, i + 1], so its centre lies at +0.5.
+Every drawing step handles all frames at once, and only the pixels around the figure. Image coordinates are continuous
+pixels: (0, 0) is the upper left corner of the image, and pixel (i, j) covers [j, j + 1] x [i, i + 1], with its center
+at +0.5.
 """
 
 import math
@@ -16,8 +17,8 @@ from sapnet_core.simulator.motion import Motion, Props
 __all__ = ["Camera", "Film", "follow", "render_frames"]
 
 SKIN, SUIT, HAIR = 8, 9, 10
-CHEST, WAIST, PELVIS = 16, 17, 18  # joints added to the 16: middle of the shoulders, of the trunk, of the hips
-# Capsules: from joint, to joint, radius at both ends (m), color, bias of depth (m, positive is nearer).
+CHEST, WAIST, PELVIS = 16, 17, 18  # joints added to the 16: centers of the shoulders, of the trunk, of the hips
+# Capsules: from joint, to joint, radius at both ends (m), color, depth bias (m, positive is nearer).
 PARTS = (
     (0, 0, 0.105, 0.105, SKIN, 0.00),
     (0, 0, 0.09, 0.09, HAIR, 0.01),
@@ -37,15 +38,15 @@ PARTS = (
     (12, 14, 0.042, 0.028, SKIN, 0.0),
     (13, 15, 0.042, 0.028, SKIN, 0.0),
 )
-TRUNK = (3, 4, 5)  # the parts that are bare where the suit covers the hips alone
-CHUNK = 32  # frames of a routine drawn at once, what fits a processor's cache; a dive is drawn as a whole
-SIGHT = 0.7  # depth in metres at which a body in the water can no longer be seen, while the water is clear
+TRUNK = (3, 4, 5)  # the parts that show skin where the suit covers only the hips
+CHUNK = 32  # frames of a routine drawn together, to fit a CPU's cache; a dive is drawn as a whole
+SIGHT = 0.7  # depth in meters below which a body in clear water is invisible
 
 
 class Film(NamedTuple):
-    """What the camera took: `video` (T, 3, H, W) uint8; `boxes` (T, 4) of the actor, xyxy, never empty and inside the
-    picture; `joints` (T, 16, 2), which may lie outside; `people` (T, B, 4), boxes of those who stand by, NaN where the
-    picture does not show them. All in continuous pixels."""
+    """A rendered video with its ground truth: `video` (T, 3, H, W) uint8; `boxes` (T, 4) of the actor, xyxy, inside the
+    image and never empty; `joints` (T, 16, 2), which may lie outside; `people` (T, B, 4), boxes of bystanders, NaN
+    where they are out of view. All in continuous pixels."""
 
     video: Tensor
     boxes: Tensor
@@ -54,8 +55,8 @@ class Film(NamedTuple):
 
 
 class Camera(NamedTuple):
-    """Where the camera looks in each frame: `centre` (T, 2) in metres, `scale` (T,) in pixels per metre, `side` +1 or
-    -1 (mirrored), `size` of the picture in pixels."""
+    """The camera in each frame: `centre` (T, 2) of the view in meters, `scale` (T,) in pixels per meter, `side` +1 or
+    -1 (mirrored), `size` of the image in pixels."""
 
     centre: Tensor
     scale: Tensor
@@ -63,7 +64,7 @@ class Camera(NamedTuple):
     size: int
 
     def project(self, points: Tensor) -> Tensor:
-        """Points (T, ..., 2) in metres of the picture's plane to continuous pixels."""
+        """Project points (T, ..., 2), in meters in the image plane, to continuous pixels."""
         middle = (-1,) + (1,) * (points.dim() - 2)
         scale = self.scale.view(*middle)
         x = self.size / 2 + self.side * scale * (points[..., 0] - self.centre[:, 0].view(middle))
@@ -72,12 +73,12 @@ class Camera(NamedTuple):
 
 
 def follow(joints: Tensor, scene, size: int, entry: float, clock: Tensor | None = None) -> Camera:
-    """The camera's path: it follows the figure (T, J, 2) with lag, zooms and shakes, never loses it, and from the frame
-    of a diver's `entry` stays with the place of entry. `clock` (T,) says when the frames are, if not evenly."""
+    """The camera's path: it follows the figure (T, J, 2) with lag, zoom and shake, always keeps it in view, and stays
+    at the point of entry from a diver's `entry` frame on. `clock` (T,) gives the times of unevenly spaced frames."""
     device = joints.device
     t = torch.arange(len(joints), device=device) if clock is None else clock.to(device)
     amplitude, frequency, phase = scene.zoom
-    view = scene.view * (1 + amplitude * torch.sin(6.28 * (frequency * t + phase)))  # (T,) metres
+    view = scene.view * (1 + amplitude * torch.sin(6.28 * (frequency * t + phase)))  # (T,) meters
     diver = not math.isnan(entry)
     seen = torch.stack([joints[..., 0], joints[..., 1].clamp(min=-0.5)], -1) if diver else joints
     low, high = seen.amin(1), seen.amax(1)
@@ -95,8 +96,8 @@ def follow(joints: Tensor, scene, size: int, entry: float, clock: Tensor | None 
 
 
 def _turn(joints: Tensor, yaw: float, pitch: float = 0.0) -> Tensor:
-    """Turn joints (..., 3) about the vertical, so that the third axis shows: x' = x cos + z sin, z' = z cos - x sin;
-    then tip them by the camera's look down: y' = y cos - z' sin, z'' = z' cos + y sin."""
+    """Rotate joints (..., 3) to the camera's axes: by `yaw` about the vertical, x' = x cos + z sin, z' = z cos - x sin,
+    then by its downward `pitch`, y' = y cos - z' sin, z'' = z' cos + y sin."""
     x, y, z = joints.unbind(-1)
     c, s = math.cos(yaw), math.sin(yaw)
     x, z = c * x + s * z, c * z - s * x
@@ -105,8 +106,8 @@ def _turn(joints: Tensor, yaw: float, pitch: float = 0.0) -> Tensor:
 
 
 def _capsules(joints: Tensor, camera: Camera) -> tuple[Tensor, Tensor, Tensor, Tensor]:
-    """Joints (T, 16, 3) to the parts' ends (T, P, 2, 2) and radii (T, P, 2) in pixels and depth (T, P) in metres:
-    to be sorted by, and from the pelvis."""
+    """Joints (T, 16, 3) to ends (T, P, 2, 2) and radii (T, P, 2) of the body parts in pixels, and two depths (T, P) in
+    meters: one to sort parts by, one relative to the pelvis."""
     chest, pelvis = joints[:, 2:4].mean(1), joints[:, 8:10].mean(1)
     joints = torch.cat([joints, torch.stack([chest, (chest + pelvis) / 2, pelvis], 1)], 1)
     table = torch.tensor(PARTS, device=joints.device)
@@ -119,17 +120,17 @@ def _capsules(joints: Tensor, camera: Camera) -> tuple[Tensor, Tensor, Tensor, T
 
 
 def _draw(frames: Tensor, ends, radii, depth, lift, colors: Tensor, water: tuple[Tensor, Tensor] | None) -> None:
-    """Lay capsules over frames (T, 3, H, W) in place, the farthest first.
+    """Draw capsules over frames (T, 3, H, W) in place, the farthest first.
 
     The coverage of a pixel at distance d from a segment is clip(r + 1/2 - d, 0, 1), r being the radius at the nearest
-    point of the segment. Each part is drawn in a small square of its own. In `water`, its surface (T,) and how far one
-    sees below it (T,), both in pixels, a body fades with depth.
+    point of the segment. Each part is drawn in a small square around it. `water` is its surface (T,) and the visible
+    depth below it (T,), both in pixels; a body fades with depth.
     """
     count, _, height, width = frames.shape
     order = depth.argsort(1)  # (T, P)
     ends = ends.gather(1, order[..., None, None].expand_as(ends))
     radii = radii.gather(1, order[..., None].expand_as(radii))
-    shade = 1 + 0.5 * lift.gather(1, order).clamp(-0.4, 0.4)  # what is nearer is lighter
+    shade = 1 + 0.5 * lift.gather(1, order).clamp(-0.4, 0.4)  # nearer parts are lighter
     colors = colors[order]  # (T, P, 3)
     middle, run = ends.mean(2), ends[:, :, 1] - ends[:, :, 0]
     reach = (run.abs().amax(-1) + 2 * radii.amax(-1)).amax().item() + 3
@@ -150,20 +151,20 @@ def _draw(frames: Tensor, ends, radii, depth, lift, colors: Tensor, water: tuple
         sunk = (corner[:, :, 1, None] + steps + 0.5 - surface) / sight.clamp(min=1e-3)  # (T, P, S)
         fade = torch.where(sunk < 0, 1.0, 0.55 * (1 - sunk).clamp(min=0).square())
         cover = cover * fade[..., None]
-    light = (shade[..., None, None] - 0.22 * (away / r0)).flatten(2)  # from above
+    light = (shade[..., None, None] - 0.22 * (away / r0)).flatten(2)  # light comes from above
     cover = cover.flatten(2)
     columns, rows = (corner[..., None] + steps).unbind(2)  # (T, P, S)
     pixel = (rows[..., None] * width + columns[:, :, None]).flatten(2)  # (T, P, S * S)
     flat = frames.view(count, 3, -1)
-    for k in range(pixel.shape[1]):  # the parts of a body lie over each other
+    for k in range(pixel.shape[1]):  # one part after the other, since they overlap
         place = pixel[:, k, None].expand(-1, 3, -1)
         paint = colors[:, k, :, None] * light[:, k, None]  # (T, 3, S * S)
         flat.scatter_(2, place, torch.lerp(flat.gather(2, place), paint, cover[:, k, None]))
 
 
 def _boxes(ends: Tensor, radii: Tensor, camera: Camera, depth: Tensor, place: Tensor) -> Tensor:
-    """Tight boxes (T, 4), xyxy, of what can be seen of the parts above the line `depth` (T,); where nothing can, half a
-    metre around `place` (2,), where they went under."""
+    """Tight boxes (T, 4), xyxy, around the parts above the line `depth` (T,); where none is visible, half a meter
+    around `place` (2,), the point of entry."""
     start, stop = ends[:, :, 0], ends[:, :, 1]
     low = torch.minimum(start - radii[..., :1], stop - radii[..., 1:])
     high = torch.maximum(start + radii[..., :1], stop + radii[..., 1:])
@@ -180,16 +181,16 @@ def _boxes(ends: Tensor, radii: Tensor, camera: Camera, depth: Tensor, place: Te
 
 
 def _splash(frames: Tensor, motion, scene, camera: Camera, place: Tensor, dt: float) -> None:
-    """Spray, plume and foam over frames (T, 3, H, W) in place: sums of Gaussians, alpha = 1 - exp(-density).
+    """Draw spray, plume and foam over frames (T, 3, H, W) in place: sums of Gaussians, alpha = 1 - exp(-density).
 
-    Drops fly on parabolas from `place` (2,), the point of entry in metres; their number, speed and size grow with
+    Drops fly on parabolas from `place` (2,), the point of entry in meters; their number, speed and size grow with
     `motion.splash`.
     """
     device, heavy = frames.device, float(motion.splash)
     first = max(math.floor(motion.entry), 0)
     if first >= len(frames):
         return
-    shown = slice(first, first + math.ceil(1.6 / dt))  # it has settled after that
+    shown = slice(first, first + math.ceil(1.6 / dt))  # the splash lasts 1.6 s
     frames = frames[shown]
     age = torch.arange(first, first + len(frames), device=device) - motion.entry
     age = age.clamp(min=0)[:, None] * dt  # (T, 1) seconds
@@ -200,7 +201,7 @@ def _splash(frames: Tensor, motion, scene, camera: Camera, place: Tensor, dt: fl
     spread = (0.02 + 0.035 * heavy * d) * (1 + 1.5 * age)
     alive = (y > -0.1) * torch.exp(-age / (0.25 + 0.35 * heavy)) * (0.35 + 2.2 * heavy) * (age > 0)
     foam, plume = (0.6 + 1.2 * heavy) * torch.exp(-age / 0.45), 2.5 * heavy * torch.exp(-age / 0.35)
-    foam = torch.cat([foam, plume], 1) * (age > 0)  # (T, 2): what lies on the water, what stands above it
+    foam = torch.cat([foam, plume], 1) * (age > 0)  # (T, 2): foam on the water, plume above it
     wide = torch.cat([0.25 + 1.1 * (0.2 + heavy) * age, 0.16 + 0.5 * (0.2 + heavy) * age], 1)
     tall = torch.cat([torch.full_like(age, 0.07), 0.12 + 1.5 * heavy * age * torch.exp(-4 * age)], 1)
     x, y = torch.cat([x, torch.zeros_like(wide)], 1), torch.cat([y, torch.zeros_like(tall)], 1)
@@ -221,7 +222,7 @@ def _splash(frames: Tensor, motion, scene, camera: Camera, place: Tensor, dt: fl
 
 
 def _handled(props: Props, camera: Camera, scene, pelvis: Tensor) -> tuple[Tensor, ...]:
-    """What is handled as `_draw` takes it: ends (T, Q, 2, 2), radii (T, Q, 2), depth and lift (T, Q), colors (Q, 3)."""
+    """Props as arguments of `_draw`: ends (T, Q, 2, 2), radii (T, Q, 2), depth and lift (T, Q), colors (Q, 3)."""
     ends = _turn(props.ends.to(pelvis), scene.yaw, scene.pitch)
     depth = ends[..., 2].mean(-1)
     radii = props.radii.to(pelvis) * camera.scale[:, None, None]
@@ -229,7 +230,7 @@ def _handled(props: Props, camera: Camera, scene, pelvis: Tensor) -> tuple[Tenso
 
 
 def _stand_by(frames: Tensor, person: Tensor, capsules: tuple[Tensor, ...], size: int, skin: Tensor) -> None:
-    """Draw one of the scene's people (17,) where the camera sees it."""
+    """Draw one bystander of the scene, `person` (17,), where in view."""
     ends, radii, depth, lift = capsules
     shown = ((ends.amax((1, 2)) > -4) & (ends.amin((1, 2)) < size + 4)).all(1).nonzero()[:, 0].tolist()
     if shown:
@@ -240,7 +241,7 @@ def _stand_by(frames: Tensor, person: Tensor, capsules: tuple[Tensor, ...], size
 
 
 def _people_boxes(ends: Tensor, radii: Tensor, size: int) -> Tensor:
-    """Boxes (T, 4) of a person's parts cut at the picture's edge; NaN where under a quarter of it is in the picture."""
+    """Boxes (T, 4) of a person's parts, clipped to the image; NaN where less than a quarter of the box is inside."""
     low = (ends - radii[..., None]).amin((1, 2))
     high = (ends + radii[..., None]).amax((1, 2))
     inside = torch.cat([low.clamp(0, size), high.clamp(0, size)], 1)
@@ -249,7 +250,7 @@ def _people_boxes(ends: Tensor, radii: Tensor, size: int) -> Tensor:
 
 
 def _shade(frames: Tensor, feet: Tensor, camera: Camera, pitch: float) -> None:
-    """A soft shadow on the floor around `feet` (T, 2), in place."""
+    """Draw a soft shadow on the floor around `feet` (T, 2), in place."""
     grid = torch.arange(camera.size, device=frames.device) + 0.5
     place = camera.project(feet)  # (T, 2)
     wide, tall = (length * camera.scale[:, None] for length in (0.3, 0.3 * max(math.sin(pitch), 0.2)))
@@ -258,11 +259,11 @@ def _shade(frames: Tensor, feet: Tensor, camera: Camera, pitch: float) -> None:
 
 
 def _background(painted: tuple, scene, camera: Camera) -> Tensor:
-    """The painted canvas as each frame's camera sees it, (T, 3, H, W)."""
+    """The painted background as seen by the camera in each frame, (T, 3, H, W)."""
     device, size = camera.centre.device, camera.size
     canvas, (left, top) = painted
-    high, wide = (side / (size / scene.view) for side in canvas.shape[1:])  # metres
-    step = (torch.arange(size, device=device) + 0.5 - size / 2) / camera.scale[:, None]  # (T, size) metres
+    high, wide = (side / (size / scene.view) for side in canvas.shape[1:])  # meters
+    step = (torch.arange(size, device=device) + 0.5 - size / 2) / camera.scale[:, None]  # (T, size) meters
     gx = (camera.centre[:, :1] + camera.side * step - left) * (2 / wide) - 1
     gy = (top - camera.centre[:, 1:] + step) * (2 / high) - 1
     grid = gx.new_empty(len(gx), size, size, 2)
@@ -275,10 +276,10 @@ def _background(painted: tuple, scene, camera: Camera) -> Tensor:
 def render_frames(
     motion: Motion, scene, size: int = 112, device="cpu", *, dt: float = 0.04, actor: bool = True
 ) -> Film:
-    """Film a motion in a scene (`scene.Scene`, a pool, or `floor.FloorScene`).
+    """Render a motion in a scene (`diving.scene.Scene`, a pool, or `floor.FloorScene`).
 
-    `dt` is the time between two sampled frames in seconds; `actor=False` leaves the figure, what it handles and its
-    splash out.
+    `dt` is the time between two sampled frames in seconds; `actor=False` leaves out the figure, its props and its
+    splash.
     """
     joints = _turn(motion.joints.to(device=device, dtype=torch.float32), scene.yaw, scene.pitch)
     camera = follow(joints[..., :2], scene, size, motion.entry, motion.clock)
@@ -290,10 +291,10 @@ def render_frames(
         boxes = _boxes(*body[:2], camera, torch.full_like(camera.scale, torch.inf), joints.new_zeros(2))
     else:
         entered = joints[min(max(round(motion.entry), 0), len(joints) - 1)]
-        place = torch.stack([entered[entered[:, 1].argmin(), 0], entered.new_zeros(())])  # (2,) where it goes under
+        place = torch.stack([entered[entered[:, 1].argmin(), 0], entered.new_zeros(())])  # (2,) point of entry
         surface = size / 2 + camera.scale * camera.centre[:, 1]  # (T,) the line y = 0 in pixels
         age = (torch.arange(len(joints), device=device) - motion.entry) * dt
-        depth = SIGHT * camera.scale * (1.5 - 2.5 * age).clamp(0, 1)  # (T,) in pixels; bubbles cloud the water in 0.6 s
+        depth = SIGHT * camera.scale * (1.5 - 2.5 * age).clamp(0, 1)  # (T,) pixels; bubbles cloud the water in 0.6 s
         water = surface, depth
         boxes = _boxes(*body[:2], camera, surface + depth, place)
 
@@ -328,10 +329,10 @@ def render_frames(
 
 
 def _developed(frames: Tensor, scene, part: slice) -> Tensor:
-    """Frames (T, 3, H, W) in [0, 1], in place, to uint8 under the light of their moment and with the sensor's noise."""
+    """Frames (T, 3, H, W) in [0, 1], changed in place, to uint8 with the brightness of each frame and sensor noise."""
     device = frames.device
     frames.mul_(255 * scene.gain[part, :, None, None].to(device))
-    if scene.sensor > 0:  # every frame reads one bank of noise from a place of its own
+    if scene.sensor > 0:  # each frame reads the noise bank from a different position
         count = frames[0].numel()
         bank = (255 * scene.sensor * scene.grain).repeat(1 + count // len(scene.grain)).to(device)
         start = (scene.starts[part] * (len(bank) - count)).long().to(device)

@@ -1,8 +1,8 @@
-"""How the simulated dives are drawn: one frozen value, stored with whatever was made from it.
+"""Settings of the simulator: one immutable value, stored with everything that is computed from it.
 
-The values per dataset stand in `calibration.json` beside this file. They were chosen once, on the baseline alone
-(`sapnet_core.recipes.calibrate_simulator`), so that a table says what a method adds where the starting point is the
-paper's.
+The values per dataset are in `calibration.json` beside this file. They were chosen once, with the baseline I3D+MLP
+alone (`sapnet_core.recipes.calibrate_simulator`), such that it starts where the paper's does; tables then show what a
+method adds.
 """
 
 import hashlib
@@ -13,7 +13,7 @@ from pathlib import Path
 __all__ = ["SimSettings", "settings_for"]
 
 CALIBRATION = Path(__file__).with_name("calibration.json")
-LIMITS = {  # smallest and largest value of a field; the others lie in 0..10
+LIMITS = {  # minimum and maximum of a field; all other fields have 0..10
     "factor_spread": (0.0, 1.0),
     "judge_noise": (0.0, 1.0),
     "bystanders": (0, 20),
@@ -26,19 +26,20 @@ LIMITS = {  # smallest and largest value of a field; the others lie in 0..10
 
 @dataclass(frozen=True)
 class SimSettings:
-    """Settings of the diving simulator.
+    """Settings of the simulator.
 
     Attributes:
-        visibility: how strongly a fault shows in the motion; 0 makes every dive perfect.
-        factor_spread: sd of the quality factors of one dive around their mean, in quality units (0..1).
+        visibility: how strongly faults show in the motion; 0 makes every performance perfect.
+        factor_spread: sd of the quality factors of one performance around their mean, in quality units (0..1).
         judge_noise: sd of the factors' mean around the judges' quality, in quality units.
-        nuisance: how much athletes and scenes differ in what no judge looks at; 0 makes them all alike.
-        bystanders: people that stand or walk near by.
-        sensor_noise: sd of the pixel noise, full scale is 1.
+        nuisance: differences between athletes and scenes that judges ignore; 0 makes all alike.
+        bystanders: number of people who stand or walk nearby.
+        sensor_noise: sd of the pixel noise; full scale is 1.
         texture: contrast of wall, crowd and water.
-        camera: how much the camera shakes, zooms and lags.
-        lead_in, flight: typical shares of the clip before take-off and in the air, where no transitions are annotated.
-        timing: sd of both shares from dive to dive.
+        camera: amount of camera shake, zoom and lag.
+        lead_in, flight: typical fractions of the clip before take-off and in the air, for dives without annotated
+            transitions.
+        timing: sd of both fractions from dive to dive.
 
     Raises:
         ValueError: a value out of range; the message names the field.
@@ -91,7 +92,7 @@ def settings_for(dataset: str) -> SimSettings:
     """The calibrated settings of a dataset's twins.
 
     Raises:
-        ValueError: the dataset has no entry in `calibration.json`, or the entry has a bad field.
+        ValueError: the dataset has no entry in `calibration.json`, or a field of the entry is invalid.
     """
     entries = json.loads(CALIBRATION.read_text(encoding="utf-8"))
     if dataset not in entries:
