@@ -1,4 +1,4 @@
-"""The diver: what judges look at, how a record is performed, and the pool around it."""
+"""The diver: quality factors, motion and scene of a dive, for the front door `simulator.simulate`."""
 
 import torch
 from torch import Tensor
@@ -15,15 +15,15 @@ __all__ = ["FACTORS", "draw_scene", "perform", "quality_factors", "shown_scores"
 
 
 def quality_factors(record: Record, settings: SimSettings, generator: torch.Generator) -> Tensor:
-    """The factors of a dive, (F,), around its record's quality."""
+    """Draw the quality factors (F,) of a dive around the quality of its record."""
     return draw_factors(record.quality, settings, generator)
 
 
 def shown_scores(record: Record, factors: Tensor) -> dict[str, float]:
-    """Points that the shown quality is worth; what the record's score differs by is the judges' noise."""
+    """Points that the simulated quality is worth; the record's score differs from them by judge noise."""
     return {"score": PERFECT * float(judged_quality(factors)) * record.difficulty}
 
 
 def draw_scene(settings: SimSettings, generator: torch.Generator, *, frames: int, motion: Motion) -> Scene:
-    """The pool around a dive from the board it is made from."""
+    """Draw the pool around a dive, with the board that the dive starts from."""
     return draw_pool(settings, generator, frames=frames, height=motion.board, springboard=motion.springboard)

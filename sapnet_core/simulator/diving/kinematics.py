@@ -1,11 +1,11 @@
 """From a record to a moving figure: 16 joints per frame, all frames at once.
 
-The figure (`simulator/figure.py`) takes its pose, is turned about its long axis by the twist angle, then about the
-lateral axis of the dive by the somersault angle, and placed so that its center of mass flies a parabola. Time runs in
-u: 0 at take-off, 1 where the figure meets the water.
+The figure (`simulator/figure.py`) takes its pose, is rotated about its long axis by the twist angle, then about the
+lateral axis of the dive by the somersault angle, and placed so that its center of mass flies a parabola. Time is u: 0
+at take-off, 1 at contact with the water.
 
-Somersault speed follows the position, as in a real dive: the figure spins faster while folded, and the sum is fixed by
-the dive number. Faults are 1 - factor (times visibility), each with an effect of its own that grows with the fault.
+Somersault speed depends on the position, as in a real dive: the figure rotates faster while folded, and the dive number
+fixes the total angle. Faults are 1 - factor (times visibility); each has its own effect, which grows with the fault.
 """
 
 import math
@@ -23,10 +23,10 @@ from sapnet_core.simulator.settings import SimSettings
 __all__ = ["JOINTS", "Motion", "dive_motion", "flight_times"]
 
 GRAVITY = 9.81  # m/s2
-CONTACT = 0.08  # the water is met this share of the flight after the entry begins, which the reach for it belongs to
+CONTACT = 0.08  # fraction of the flight from the annotated start of the entry, which includes the reach, to the water
 TWIST_IDS = {*range(29, 36), 41, 42}  # FineDiving's subaction ids of twists
-SPIN = {"A": 0.3, "B": 2.2, "C": 3.0, "D": 2.2}  # how much faster the figure turns when folded
-# What differs between athletes and says nothing of the score, and which way a fault goes: uniform draws, in this order.
+SPIN = {"A": 0.3, "B": 2.2, "C": 3.0, "D": 2.2}  # relative increase of the rotation speed when folded, by position
+# Names of the uniform draws, in this order: individual differences independent of the score, and directions of faults.
 DRAWS = (
     "height",
     "legs",
@@ -54,7 +54,7 @@ DRAWS = (
 
 
 def _step_integral(u: Tensor, start: float, end: float) -> Tensor:
-    """Integral of `smooth_step` up to u: (end - start)(x^3 - x^4/2) inside, growing by 1 per unit beyond."""
+    """Integral of `smooth_step` up to u: (end - start)(x^3 - x^4/2) inside, with slope 1 beyond `end`."""
     x = ((u - start) / (end - start)).clamp(0, 1)
     return (end - start) * (x**3 - x**4 / 2) + (u - end).clamp(min=0)
 
@@ -70,15 +70,15 @@ def _twist_phases(record: Record, dive: Dive, count: int) -> list[bool]:
 
 
 def flight_times(record: Record, dive: Dive, settings: SimSettings, uniform: dict[str, float]) -> list[float]:
-    """Frames from `record.start` at which the phases of flight and, last, the entry begin, strictly increasing.
+    """Frames from `record.start` at which the phases of flight and finally the entry begin, strictly increasing.
 
-    The record's transitions where it has them, else drawn near the typical shares of the clip (sd `settings.timing`).
-    What a clip has beyond 110 frames is approach: a dive does not take longer because its clip does.
+    These are the record's transitions where it has them, else they are drawn around the typical fractions of the clip
+    (sd `settings.timing`). Frames beyond 110 count as approach: a longer clip does not make a longer dive.
     """
     if len(record.transitions) >= 2:
         times = [float(t) for t in record.transitions]
         return [max(t, times[0] + 2.0 * i) for i, t in enumerate(times)]
-    jitter = 12**0.5 * settings.timing  # a uniform draw of sd 1 spans sqrt(12)
+    jitter = 12**0.5 * settings.timing  # a uniform distribution of sd 1 has a width of sqrt(12)
     start = max(settings.lead_in + jitter * (uniform["lead_in"] - 0.5), 0.02)
     share = settings.flight + 0.5 * jitter * (uniform["flight"] - 0.5)
     inner = [] if not dive.half_twists else [0.38, 0.72] if dive.group == 5 and dive.direction == "forward" else [0.5]
@@ -88,10 +88,10 @@ def flight_times(record: Record, dive: Dive, settings: SimSettings, uniform: dic
 
 
 def _windows(bounds: list[float], twisting: list[bool], dive: Dive, late: float) -> tuple[list, tuple | None, float]:
-    """When the figure is folded, when it twists and when it opens for the entry, in u.
+    """Intervals of the flight in u: when the figure is folded, when it twists, when it opens for the entry.
 
-    Returns the folded spans as (from, folded, opening, open), the twisting span (from, to) or None, and the opening's
-    start.
+    Returns the folded intervals as (start of folding, folded, start of opening, open), the twisting interval (start,
+    end) or None, and the start of the opening for the entry.
     """
     short = dive.half_somersaults <= 2
     ramp = 0.25 if short else 0.13
@@ -113,17 +113,17 @@ def _windows(bounds: list[float], twisting: list[bool], dive: Dive, late: float)
 
 
 def _turn(joints: Tensor, somersault: Tensor, twist: Tensor, facing: float) -> Tensor:
-    """Body frame (R, 16, 3) to the world's axes: twist about the long axis, then somersault about z (from x to y)."""
+    """Rotate joints (R, 16, 3) from body to world axes: twist about the long axis, then somersault about z (x to y)."""
     front, up, left = joints.unbind(-1)
     c, s = twist.cos()[:, None], twist.sin()[:, None]
-    # facing +x with the head up, the left side is y x x = -z
+    # facing +x with the head up, the left side is the cross product y x x = -z
     x, z = facing * (front * c + left * s), -facing * (left * c - front * s)
     c, s = somersault.cos()[:, None], somersault.sin()[:, None]
     return torch.stack([x * c - up * s, x * s + up * c, z], -1)
 
 
 def _fly(joints: Tensor, u: Tensor, dive: Dive, board: float, fault: dict, uniform: dict, nuisance: float) -> Tensor:
-    """Place the turned joints (R, 16, 3): on the board, on a parabola, in the water. The last two rows are u = 0, 1."""
+    """Place the rotated joints (R, 16, 3): on the board, on a parabola, in the water. The last rows are u = 0 and 1."""
     sway = {name: nuisance * (2 * value - 1) for name, value in uniform.items()}
     center = torch.einsum("rjk,j->rk", joints, MASS.to(joints))
     joints = joints - center[:, None]
@@ -136,7 +136,7 @@ def _fly(joints: Tensor, u: Tensor, dive: Dive, board: float, fault: dict, unifo
 
     spring = board < 5
     most = 0.35 if dive.armstand else 1.6 if spring else 0.75
-    # apex = y0 + rise, falling off with the fault; v0 = sqrt(2 g rise); y0 + v0 D - g D^2 / 2 = height at the contact
+    # apex = y0 + rise, which decreases with the fault; v0 = sqrt(2 g rise); y0 + v0 D - g D^2 / 2 = height at contact
     rise = 0.06 + most * math.exp(-1.3 * fault["height"]) * (1 + 0.06 * sway["lean"])
     speed = math.sqrt(2 * GRAVITY * rise)
     contact = -joints[-1, :, 1].amin()
@@ -156,7 +156,7 @@ def _fly(joints: Tensor, u: Tensor, dive: Dive, board: float, fault: dict, unifo
 
 
 def _entry_index(offsets: Tensor, frame: float) -> float:
-    """The fractional index at which the frame numbers `offsets` (T,), not decreasing, pass `frame`."""
+    """The fractional index at which the non-decreasing frame numbers `offsets` (T,) pass `frame`."""
     before = int((offsets <= frame).sum()) - 1
     low, high = max(before, 0), min(before + 1, len(offsets) - 1)
     if low < high and before >= 0:
@@ -169,18 +169,18 @@ def _entry_index(offsets: Tensor, frame: float) -> float:
 def dive_motion(
     record: Record, offsets: Tensor, factors: Tensor, settings: SimSettings, generator: torch.Generator
 ) -> Motion:
-    """Let a figure perform a record.
+    """The motion of a figure that performs a record.
 
     Args:
-        record: its dive number says what is done, its transitions when, its difficulty from which board. Its score is
-            not read.
-        offsets: (T,) frames to show, counted from `record.start`, not decreasing; negative ones show the approach.
+        record: its dive number gives the elements, its transitions their times, its difficulty the board. Its score is
+            ignored.
+        offsets: (T,) frames to show, counted from `record.start`, non-decreasing; negative ones show the approach.
         factors: (F,) quality factors in [0, 1], in the order of `FACTORS`.
-        settings: `visibility` scales the faults, `nuisance` what athletes differ in besides.
-        generator: always read for the same count of numbers, so that equal factors give equal motions.
+        settings: `visibility` scales the faults, `nuisance` the individual differences that judges ignore.
+        generator: the number of draws from it is constant, so that equal factors give equal motions.
 
     Raises:
-        ValueError: no dive number, or arguments of a wrong shape.
+        ValueError: the record has no dive number, or an argument has a wrong shape.
     """
     if factors.shape != (len(FACTORS),):
         raise ValueError(f"factors have shape {tuple(factors.shape)}: give one for each of {', '.join(FACTORS)}")
@@ -190,7 +190,7 @@ def dive_motion(
     drawn = torch.rand(len(DRAWS), generator=generator, device=generator.device).tolist()
     uniform = dict(zip(DRAWS, drawn, strict=True))
     sway = {name: settings.nuisance * (2 * value - 1) for name, value in uniform.items()}
-    # beyond a fault of 1.6 joints would bend where none can
+    # faults beyond 1.6 would bend joints beyond their anatomical range
     fault = {k: min(settings.visibility * (1 - f), 1.6) for k, f in zip(FACTORS, factors.tolist(), strict=True)}
     height = 10 if dive.armstand else board_height(record.action, record.difficulty)
 
@@ -203,14 +203,14 @@ def dive_motion(
     folds, twist, opened = _windows(bounds, _twist_phases(record, dive, len(times) - 1), dive, late)
     pose = pose_track(u, folds, twist, opened, dive, fault, uniform, settings.nuisance)
 
-    # total = half_somersaults * pi, short of it or over it by the faults of rotation and entry
+    # total = half_somersaults * pi, plus or minus under- or over-rotation by the faults of rotation and entry
     sense = -1.0 if dive.direction in ("forward", "back") else 1.0
     if dive.armstand:
         sense = 1.0 if dive.direction == "reverse" else -1.0
     over = uniform["over"] < 0.25
     missed = 0.42 * fault["rotation"] + (0.15 if over else 0.6) * fault["rotation"] ** 2 + 0.25 * fault["entry"]
     total = dive.half_somersaults * math.pi + (missed if over else -missed)
-    # turned so far = integral of 1 + spin * fold, scaled to the total; the figure leaves the board leaning outward
+    # angle so far = integral of 1 + spin * fold, scaled to the total; the figure leaves the board leaning outward
     spun = u.clamp(0, 1)
     for start, full, opening, end in folds:
         inside = u.clamp(0, 1)

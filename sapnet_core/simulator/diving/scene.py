@@ -1,8 +1,8 @@
-"""The scene around a dive: all that a camera sees and that has nothing to do with the score.
+"""The scene around a dive: everything in view that is independent of the score.
 
-A `Scene` is drawn from its own generator and the settings alone, so two dives that differ in quality alone share it to
-the last bit. Lengths are metres in the plane of the picture: x away from the board, y up, the water at y = 0. All
-random numbers come from a CPU generator and are moved to a device afterwards, so that a scene is the same everywhere.
+A `Scene` depends only on its own generator and the settings, so that two dives that differ only in quality have
+bit-identical scenes. Lengths are meters in the image plane: x away from the board, y up, the water at y = 0. Random
+numbers come from a CPU generator and are then moved to a device, so that a scene is the same on every device.
 """
 
 import math
@@ -16,9 +16,9 @@ from sapnet_core.simulator.figure import BONES, pose_joints
 
 __all__ = ["Scene", "draw_scene", "paint_canvas", "bystander_joints"]
 
-LEFT, RIGHT, BOTTOM, HEADROOM = -7.0, 8.0, -4.0, 5.5  # what the canvas shows, the last above the board
+LEFT, RIGHT, BOTTOM, HEADROOM = -7.0, 8.0, -4.0, 5.5  # extent of the background; the last is above the board
 
-# Postures of people who stand by, in the pose angles of the figure: mean and amplitude of a slow oscillation.
+# Postures of bystanders, in the pose angles of the figure: mean and amplitude of a slow oscillation.
 POSTURES = torch.tensor(
     [
         [[0.1, 0.0, 1.5, 0, 0.0, 0.00, 0.1, 0.0, 0.0, 0.2, 0.2], [0.1, 0.0, 0, 0.2, 0, 0.00, 0, 0.05, 0.05, 0.1, 0.1]],
@@ -33,46 +33,46 @@ WALK = 1
 
 @dataclass(frozen=True)
 class Scene:
-    """One pool, its light, its camera and its people. Colors are RGB in [0, 1]; unit-free noise is standard normal."""
+    """A pool with its lighting, camera and people. Colors are RGB in [0, 1]; unit-free noise is standard normal."""
 
-    height: float  # of the board, m
+    height: float  # of the board above the water, m
     springboard: bool
-    view: float  # height of the picture, m
+    view: float  # height of the image, m
     yaw: float  # of the camera about the vertical, radians
     mirrored: bool  # the dive goes to the left
-    lag: float  # of the camera behind the diver, sampled frames
+    lag: float  # of the camera behind the diver, in sampled frames
     zoom: tuple[float, float, float]  # amplitude, frequency (1/frame), phase of the slow zoom
     shake: float  # of the camera, m
-    jitter: Tensor  # (T, 2) noise that shakes it
-    gain: Tensor  # (T, 3) light of each frame and channel
-    sensor: float  # sd of the sensor's noise, share of full scale
-    grain: Tensor  # (L,) bank of noise, read from a place of its own per frame
-    starts: Tensor  # (T,) those places, in [0, 1)
+    jitter: Tensor  # (T, 2) noise that shakes the camera
+    gain: Tensor  # (T, 3) brightness of each frame and color channel
+    sensor: float  # sd of the sensor noise, as a fraction of full scale
+    grain: Tensor  # (L,) bank of noise samples, read from a different position for each frame
+    starts: Tensor  # (T,) these positions, in [0, 1)
     palette: Tensor  # (12, 3): wall, wall above, seat, tower, deck, far and near water, foam, skin, suit, hair, board
-    whole_suit: bool  # the suit covers the trunk, not the hips alone
-    edge: float  # far edge of the pool in the picture, m
+    whole_suit: bool  # the suit covers the trunk; otherwise only the hips
+    edge: float  # y of the pool's far edge in the image plane, m
     tiles: Tensor  # (4,): width and height of a tile in m, phase, darkness of the joint
     crowd: Tensor  # (3,): bottom and top of the stands in m, opacity
     panels: Tensor  # (P, 8): x, y, half width, half height in m, RGB, opacity
     texture: float
-    noise: tuple[Tensor, ...]  # grids behind the textures: cloudy, grainy, people on the stands, ripples
+    noise: tuple[Tensor, ...]  # noise grids of the textures: clouds, grain, people on the stands, ripples
     people: Tensor  # (B, 17): posture, frequency, phase, x, y, walk in m/frame, size, side, skin, suit, hair, balcony
     spray: Tensor  # (D, 4) noise of the droplets
     pitch = 0.0  # the camera looks level
 
     def paint(self, scale: float, device) -> tuple[Tensor, tuple[float, float]]:
-        """The still background, see `paint_canvas`."""
+        """The static background, see `paint_canvas`."""
         return paint_canvas(self, scale, device)
 
     def standing(self, frames: int) -> Tensor:
-        """Joints of the people who stand by, (B, T, 16, 3) in meters."""
+        """Joints of the bystanders, (B, T, 16, 3) in meters."""
         return bystander_joints(self.people, frames)
 
 
 def draw_scene(settings, generator: torch.Generator, *, frames: int, height: float, springboard: bool) -> Scene:
-    """Draw the surroundings of one dive from `settings` and a CPU `generator`: never from its quality.
+    """Draw the surroundings of one dive from `settings` and a CPU `generator`, independently of its quality.
 
-    `frames` is the number of sampled frames, `height` that of the board in metres.
+    `frames` is the number of sampled frames, `height` the height of the board in meters.
     """
 
     def u(*shape):
@@ -101,12 +101,12 @@ def draw_scene(settings, generator: torch.Generator, *, frames: int, height: flo
     tone = torch.tensor([0.40, 0.40, 0.25, 0.35, 0.25, 0.15, 0.12, 0.03, 0.0, 0.4, 0.2, 0.3])[:, None]
     hue = torch.tensor([0.16, 0.16, 0.20, 0.06, 0.05, 0.14, 0.12, 0.02, 0.0, 0.7, 0.1, 0.3])[:, None]
     palette = base + nuisance * (tone * (u(12, 1) - 0.5) + hue * (u(12, 3) - 0.5))
-    palette[8] *= 1 - 0.5 * nuisance * u(()) ** 1.5  # skin from light to dark, of one hue
+    palette[8] *= 1 - 0.5 * nuisance * u(()) ** 1.5  # skin tone from light to dark
     tall, wide = height + HEADROOM - BOTTOM, RIGHT - LEFT
     coarse = math.ceil(tall * 0.8), math.ceil(wide * 0.8)
     edge = 0.5 + 0.9 * u(()).item()
     people = u(settings.bystanders, 17)
-    tower, deck = people[:, 16] < 0.25, people[:, 16] > 0.6  # where they stand: the others on balconies
+    tower, deck = people[:, 16] < 0.25, people[:, 16] > 0.6  # the others are on balconies
     people[:, 4] = torch.where(tower, height, torch.where(deck, edge + 0.15, 1.5 + (height + 0.5) * people[:, 4]))
     people[:, 3] = torch.where(tower, -1.4 - 2.5 * people[:, 3], -3.0 + 7.0 * people[:, 3])
     people[:, 0] = (people[:, 0] * len(POSTURES)).floor()
@@ -153,9 +153,9 @@ def draw_scene(settings, generator: torch.Generator, *, frames: int, height: flo
 
 
 def paint_canvas(scene: Scene, scale: float, device) -> tuple[Tensor, tuple[float, float]]:
-    """Paint the still background once, larger than any picture: wall, stands, tower, deck and water.
+    """Paint the static background once, larger than any view of it: wall, stands, tower, deck and water.
 
-    Returns it as (3, Hc, Wc) in [0, 1] at `scale` pixels per metre, and the metres (x, y) of its upper left corner.
+    Returns (3, Hc, Wc) in [0, 1] at `scale` pixels per meter, and (x, y) of its upper left corner in meters.
     """
     top = scene.height + HEADROOM
     size = round((top - BOTTOM) * scale), round((RIGHT - LEFT) * scale)
@@ -167,7 +167,7 @@ def paint_canvas(scene: Scene, scale: float, device) -> tuple[Tensor, tuple[floa
         F.interpolate(g, size=size, mode="bilinear", align_corners=False)[0] for g in (tint, grids[0], grids[2])
     )
 
-    def part(left, right, low, high):  # the rectangle between these metres
+    def part(left, right, low, high):  # the rectangle between these coordinates in meters
         rows = slice(max(round((top - high) * scale), 0), max(round((top - low) * scale), 0))
         return rows, slice(max(round((left - LEFT) * scale), 0), max(round((right - LEFT) * scale), 0))
 
@@ -211,13 +211,13 @@ def paint_canvas(scene: Scene, scale: float, device) -> tuple[Tensor, tuple[floa
 
 
 def bystander_joints(people: Tensor, frames: int) -> Tensor:
-    """Joints of the people (B, 17) who stand by, (B, T, 16, 3) in metres: they face along the picture's plane."""
+    """Joints (B, T, 16, 3) of the bystanders `people` (B, 17), in meters; they face along the image plane."""
     t = torch.arange(frames)
     mean, swing = POSTURES[people[:, 0].long(), :, None].unbind(1)  # (B, 1, A) each
     wave = torch.sin(6.28 * ((0.01 + 0.02 * people[:, 1:2]) * t + people[:, 2:3]))  # (B, T)
     pose = mean + swing * wave[..., None]  # (B, T, A)
     joints = pose_joints(pose.flatten(0, 1), BONES, 1.0).view(*pose.shape[:2], 16, 3)
-    joints[..., 1] -= joints[..., 1].amin(2, keepdim=True)  # they stand on their feet
+    joints[..., 1] -= joints[..., 1].amin(2, keepdim=True)  # their lowest point is on the ground
     joints *= people[:, 6, None, None, None]
     side = torch.where(people[:, 7:8] < 0.5, -1.0, 1.0)  # (B, 1)
     joints[..., 0] = side[..., None] * joints[..., 0] + (people[:, 3:4] + side * people[:, 5:6] * t)[..., None]

@@ -1,9 +1,9 @@
-"""What a gymnast handles: ball, clubs, hoop and ribbon, from the hands' path and the throws to capsules.
+"""A gymnast's apparatus: motion of ball, clubs, hoop and ribbon, given the hands and the throws, as capsules.
 
 Held apparatus follows the hand; thrown, it flies a parabola from hand to hand; dropped, it falls, bounces and rolls to
-where it lies until it is picked up. The tracks run at full rate over the whole routine, so that what a frame shows
-does not depend on which other frames are asked for. A ribbon lies along the path of its stick's tip, delayed point by
-point, carried on by its swing and drawn down by its weight.
+a place where it lies until it is picked up. Tracks are computed at full rate over the whole routine, so that a frame
+does not depend on which other frames are sampled. A ribbon follows the path of the tip of its stick with a delay that
+grows along it, carried on by its momentum and pulled down by its weight.
 """
 
 import math
@@ -21,7 +21,7 @@ __all__ = ["APPARATUS", "carry", "sample"]
 APPARATUS = ("Ball", "Clubs", "Hoop", "Ribbon")
 GRAVITY = 9.81  # m/s2
 BALL, HOOP, CLUB, STICK = 0.095, 0.42, 0.45, 0.55  # radius, radius, length, length in meters
-RIBBON, POINTS, DELAY = 5.6, 28, 0.04  # length in meters; capsules; seconds from one to the next
+RIBBON, POINTS, DELAY = 5.6, 28, 0.04  # length in meters; number of capsules; delay from one to the next in seconds
 BRIGHT = torch.tensor(
     [
         [0.93, 0.13, 0.20],
@@ -39,7 +39,7 @@ UP = torch.tensor([0.0, 1.0, 0.0])
 
 
 def sample(track: Tensor, at: Tensor) -> Tensor:
-    """Rows of a track (R, ...) at fractional indices of any shape, linear between rows, the nearest row beyond."""
+    """Rows of a track (R, ...) at fractional indices of any shape: linear interpolation, clamped at both ends."""
     at = at.clamp(0, len(track) - 1)
     low = at.floor().long()
     share = at - low
@@ -54,7 +54,7 @@ def _unit(v: Tensor) -> Tensor:
 
 
 def _about(v: Tensor, axis: Tensor, angle: Tensor) -> Tensor:
-    """Turn vectors (R, 3) about unit axes (R, 3) or (3,) that they stand square to, by angles (R,)."""
+    """Rotate vectors (R, 3) about perpendicular unit axes (R, 3) or (3,) by angles (R,)."""
     return v * angle.cos()[:, None] + torch.linalg.cross(axis.expand_as(v), v) * angle.sin()[:, None]
 
 
@@ -65,9 +65,9 @@ def _parabola(start: Tensor, stop: Tensor, share: Tensor, seconds: float) -> Ten
 
 
 def _fly(place: Tensor, axis: Tensor, throw: Throw, rate: float, first: float, low: float, flat: float) -> None:
-    """Let what is thrown fly, in place of being held: `place` and `axis` (R, 3), row 0 at `first` seconds.
+    """Replace the held track by a thrown one, in place: `place` and `axis` (R, 3), row 0 at `first` seconds.
 
-    `low` is the height of its center on the floor as it bounces, `flat` as it lies.
+    `low` is the height of the apparatus's center when it bounces, `flat` when it lies on the floor.
     """
     a, b = (round((time - first) * rate) for time in (throw.start, throw.end))
     a, b = max(a, 0), min(b, len(place) - 1)
@@ -88,7 +88,7 @@ def _fly(place: Tensor, axis: Tensor, throw: Throw, rate: float, first: float, l
         past = lies - caught
         caught = caught + 0.3 * _unit(past * torch.tensor([1.0, 0.0, 1.0])) - 0.1 * UP
     place[a : b + 1] = _parabola(held, caught, share, last)
-    # the axis tumbles about a level line and comes to where the hand wants it
+    # the axis tumbles about a horizontal line and ends in the orientation in which the hand catches it
     level = _unit(torch.linalg.cross(axis[a], UP + 1e-3))
     from_, to = axis[a].clone(), axis[b].clone()
     turned = _about(from_.expand(len(n), 3), level, 2 * math.pi * throw.spins * share)
@@ -110,7 +110,8 @@ def _fall(
     low: float,
     flat: float,
 ) -> None:
-    """From where it was `missed` at row b, falling with `speed` upward, to where it `lies` until it is picked at c."""
+    """Add the fall, in place: from the point where the catch was `missed` at row b, with upward `speed`, to where the
+    apparatus `lies` until it is picked up at row c."""
     stop = min(c + 6, len(place))
     u = (torch.arange(b, stop) - b) / rate
     drop = float(missed[1]) - low
@@ -118,7 +119,7 @@ def _fall(
     y = missed[1] + speed * u - 0.5 * GRAVITY * u * u
     y = torch.where(u < hit, y, torch.full_like(y, low))
     bounce, begin = (0.4 if low == flat else 0.25) * abs(float(speed) - GRAVITY * hit), hit
-    for _ in range(3):  # lower with each bounce
+    for _ in range(3):  # each bounce is lower
         last = 2 * bounce / GRAVITY
         inside = (u >= begin) & (u < begin + last)
         y = torch.where(inside, low + bounce * (u - begin) - 0.5 * GRAVITY * (u - begin) ** 2, y)
@@ -138,12 +139,12 @@ def _fall(
 
 
 def _above(place: Tensor, room: Tensor) -> None:
-    """Keep places (R, 3) at least `room` (R,) above the floor."""
+    """Raise positions (R, 3), in place, to at least `room` (R,) above the floor."""
     place[:, 1] = torch.maximum(place[:, 1], room)
 
 
 def _raised(axis: Tensor, grip: Tensor, length: float, front: Tensor) -> Tensor:
-    """Tip unit axes (R, 3) up so far that what is held at `grip` by one end does not reach into the floor."""
+    """Tilt unit axes (R, 3) up until an apparatus of this length, held at `grip` by one end, is above the floor."""
     up = torch.maximum(axis[:, 1:2], (0.04 - grip[:, 1:2]) / length).clamp(-1, 1)
     level = _unit((axis + 0.02 * front) * torch.tensor([1.0, 0.0, 1.0]))
     return level * (1 - up * up).sqrt() + up * UP
@@ -162,16 +163,16 @@ def carry(
     fault: dict[str, float],
     uniform: dict[str, float],
 ) -> Props:
-    """Carry an apparatus through a routine.
+    """The motion of an apparatus through a routine.
 
     Args:
         apparatus: one of `APPARATUS`.
         joints, heading: (R, 16, 3) and (R,), at `rate` per second from `first` seconds.
-        routine: says when it is thrown, bounced, spun or dropped.
+        routine: gives the times at which it is thrown, bounced, spun or dropped.
         at: (T,) fractional rows to show.
-        hand: 0 left, 1 right: the hand that handles.
-        fault: of "handling"; dropping is the routine's.
-        uniform: draws "color", "second" and "phase".
+        hand: the handling hand, 0 left or 1 right.
+        fault: fault "handling"; drops come from the routine.
+        uniform: random draws "color", "second" and "phase".
     """
     loose = fault["handling"]
     t = first + torch.arange(len(joints)) / rate
@@ -221,7 +222,7 @@ def carry(
 
     if apparatus == "Hoop":
         arm = forearm[hand]
-        # away from the floor where the arm hangs; the plane holds the arm and turns its flat side to the left
+        # the hoop points away from the floor where the arm hangs; its plane contains the arm and faces left
         away = _unit(arm + 1.3 * (-arm[:, 1:2]).clamp(min=0) * UP + 0.02 * front)
         side = left + 0.3 * front + 0.5 * loose * torch.sin(2 * math.pi * 0.9 * t)[:, None] * UP
         axis = _unit(side - (side * away).sum(1, keepdim=True) * away)
@@ -255,7 +256,7 @@ def _ribbon(
     phase: float,
     thrown: dict,
 ) -> Props:
-    """The stick, its tip drawing spirals and snakes, and the ribbon behind it."""
+    """The stick, whose tip draws spirals and snakes, and the ribbon that follows it."""
     out = (grip - joints[:, 8:10].mean(1)) * torch.tensor([1.0, 0.0, 1.0])
     out = _unit(_unit(out) - 0.25 * front)
     main = _unit(forearm + 0.5 * out)
@@ -280,7 +281,7 @@ def _ribbon(
     drift = 1.5 * out + 0.25 * UP
     trail = sample(tip, rows) + sample(drift, rows) * (0.8 * (1 - torch.exp(-age / 0.8)))
     trail = trail - (0.6 + 1.3 * loose) * age.square() * UP
-    run = _unit(trail[:, 1:] - trail[:, :-1]) * (RIBBON / POINTS)  # of fixed length
+    run = _unit(trail[:, 1:] - trail[:, :-1]) * (RIBBON / POINTS)  # segments of fixed length
     trail = torch.cat([trail[:, :1], trail[:, :1] + run.cumsum(1)], 1)
     trail[..., 1].clamp_(min=0.02)
     hold = sample(place - 0.3 * STICK * axis, at)

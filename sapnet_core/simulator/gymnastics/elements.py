@@ -1,8 +1,8 @@
-"""The elements of a Rhythmic Gymnastics routine, laid out as keyframes of the body.
+"""The elements of a Rhythmic Gymnastics routine as keyframes of the body.
 
 Between keyframes the body moves by smooth steps. Faults of amplitude, balance, turns and handling change the keyframes;
-the others are laid over the motion in `simulator/gymnastics/gymnast.py`. Times are seconds from the start of the
-routine, angles radians, places meters on the floor.
+other faults are added to the motion in `simulator/gymnastics/gymnast.py`. Times are seconds from the start of the
+routine, angles radians, positions meters on the floor.
 """
 
 import math
@@ -15,27 +15,27 @@ from sapnet_core.simulator.body import ANGLES
 
 __all__ = ["CHANNELS", "SIDEWARD", "Composer", "Routine", "Throw"]
 
-# One row of keyframes: the body's angles; how far the legs walk and the arms handle; where the body faces.
+# Columns of a keyframe: the body's angles; amounts of walking (legs) and handling (arms); direction of the body.
 CHANNELS = (*ANGLES, "walk", "handle", "facing_x", "facing_z")
-SIDEWARD = 0.75  # draws of a form from here on lift the leg to the side
+SIDEWARD = 0.75  # form draws from this value on lift the leg to the side
 
 
 @dataclass(frozen=True)
 class Throw:
-    """The apparatus leaves the hand at `start` and is back at `end`, or lies at `place` (x, z) until `pick`."""
+    """The apparatus leaves the hand at `start` and returns at `end`, or lies at `place` (x, z) until time `pick`."""
 
     start: float
     end: float
     spins: int = 1
-    both: bool = False  # clubs
-    bounced: bool = False  # off the floor
+    both: bool = False  # both clubs are thrown
+    bounced: bool = False  # it bounces off the floor
     pick: float | None = None
     place: tuple[float, float] = (0.0, 0.0)
 
 
 @dataclass
 class Routine:
-    """All that happens: keyframes (time, row of `CHANNELS`), path (time, x, z, vx, vz), and events by their times."""
+    """A composed routine: keyframes (time, row of `CHANNELS`), path (time, x, z, vx, vz), and timed events."""
 
     keys: list = field(default_factory=list)
     path: list = field(default_factory=list)
@@ -44,12 +44,12 @@ class Routine:
     leaps: list = field(default_factory=list)  # (take-off, landing)
     throws: list = field(default_factory=list)
     plays: list = field(default_factory=list)  # (start, end) in which the apparatus is spun in the hand
-    unsteady: list = field(default_factory=list)  # (start, end, share) where balance is at stake
+    unsteady: list = field(default_factory=list)  # (start, end, amount) in which balance may be lost
     spans: list = field(default_factory=list)  # (start, end, kind) of the elements
     patterns: list = field(default_factory=list)  # (time, 0 spirals or 1 snakes) of a ribbon
 
     def rows(self, t: Tensor, jerk: float) -> dict[str, Tensor]:
-        """Every channel at the times t (R,); with `jerk`, in [0, 0.4], limbs wait and then hurry."""
+        """Every channel at the times t (R,); with `jerk`, in [0, 0.4], limbs start late and move faster."""
         times, rows = t.new_tensor([time for time, _ in self.keys]), t.new_tensor([row for _, row in self.keys])
         k = (torch.searchsorted(times, t, right=True) - 1).clamp(0, len(times) - 2)
         x = ((t - times[k]) / (times[k + 1] - times[k])).clamp(0, 1)
@@ -58,7 +58,7 @@ class Routine:
         return dict(zip(CHANNELS, at.unbind(1), strict=True))
 
     def place(self, t: Tensor, jerk: float) -> Tensor:
-        """Where the gymnast is, (R, 2) as (x, z): cubic curves through the points of the path."""
+        """Position of the gymnast, (R, 2) as (x, z): cubic curves through the points of the path."""
         knots = t.new_tensor(self.path)  # (W, 5)
         k = (torch.searchsorted(knots[:, 0].contiguous(), t, right=True) - 1).clamp(0, len(knots) - 2)
         start, stop = knots[k], knots[k + 1]
@@ -79,12 +79,12 @@ class Routine:
 
 
 class Composer:
-    """Lays one element after another. The working leg is lifted, the supporting leg stands; one hand handles."""
+    """Appends elements to a routine. The working leg is lifted, the supporting leg stands; one hand handles."""
 
     def __init__(self, routine: Routine, hand: int, fault: dict[str, float]):
         self.routine, self.hand, self.fault = routine, hand, fault
         self.work, self.facing = 0, (1.0, 0.0)
-        self.size = 1 - 0.42 * fault["amplitude"]  # of what is spread and bent
+        self.size = 1 - 0.42 * fault["amplitude"]  # amplitude of splits and bends
         self.wide = 0.6 + 0.4 * self.size
 
     def key(
@@ -101,8 +101,8 @@ class Composer:
         walk=0.0,
         handle=0.25,
     ) -> None:
-        """Keyframe: hip, abduction, knee and ankle of supporting (s) and working leg (w); elevation, spread and elbow
-        of the handling (h) and the free arm (f). A foot whose ankle is left out is flat on the floor."""
+        """Add a keyframe: hip, abduction, knee and ankle of the supporting (s) and the working leg (w); elevation,
+        spread and elbow of the handling (h) and the free arm (f). Without an ankle angle, the foot is flat."""
         row = [0.0] * len(CHANNELS)
         side = 1.0 if self.work else -1.0  # away from the working leg
         row[:3] = trunk, side * bend, neck
@@ -118,7 +118,7 @@ class Composer:
         keys.append((time, row))
 
     def leap(self, t: float, level: float, row: dict) -> float:
-        """Split leap, stag leap, or, if hard, a leap with a ring: take-off from one leg, landing on the other."""
+        """Split leap, stag leap or, at a high level, ring leap: take-off from one leg, landing on the other."""
         split = (2.35 + 0.8 * level) * self.size
         flight = (0.46 + 0.16 * level) * (1 - 0.2 * min(self.fault["amplitude"], 1.2))
         form = "ring" if level > 0.7 and row["form"] < 0.6 else "stag" if row["form"] > 0.65 else "split"
@@ -142,7 +142,7 @@ class Composer:
         return down + 0.55
 
     def lifted(self, form: float, level: float) -> dict:
-        """A leg lifted for a pivot or a balance: low, backward, forward or sideward, higher if harder."""
+        """Pose with a leg lifted for a pivot or a balance: low, backward, forward or sideward; higher by level."""
         high = (0.75 + 0.35 * level) * self.size
         if level < 0.3:
             return {"w": (1.45 * self.wide, 0.35, 2.3, 0.1), "trunk": 0.0}
@@ -155,7 +155,7 @@ class Composer:
         return {"w": (0.15, 2.3 * high, 0.0, 0.0), "trunk": 0.0, "bend": 0.35 * self.size}
 
     def pivot(self, t: float, level: float, row: dict) -> float:
-        """One to four turns on the ball of one foot; short of them, a hop and a step make up for it."""
+        """One to four turns on the ball of one foot; where they are incomplete, a hop and a step complete them."""
         turns, missed = round(1 + 2.6 * level), self.fault["turns"]
         up, end = t + 0.5, t + 0.75 + 0.4 * turns
         shape = self.lifted(row["form"], level - 0.15)
@@ -176,11 +176,11 @@ class Composer:
         return end + 0.55
 
     def balance(self, t: float, level: float, row: dict) -> float:
-        """A shape held on one foot: arabesque, attitude, leg forward or sideward, or the head down in a penché."""
+        """A pose held on one foot: arabesque, attitude, leg forward or sideward, or a penché with the head down."""
         hold, shaky = 1.1 + 0.8 * level, self.fault["balance"]
         shape = self.lifted(row["form"], level + 0.1)
         arms = {"h": (1.9, 0.35, 0.05), "f": (0.0, 1.55, 0.05)}
-        if level > 0.55 and row["form"] < 0.3:  # penche
+        if level > 0.55 and row["form"] < 0.3:  # penché
             shape = {"w": (-2.75 * self.wide, 0.0, 0.0, 0.0), "trunk": 1.35 * self.wide, "neck": -0.5}
             arms = {"h": (1.7, 0.3, 0.0), "f": (-0.5, 1.3, 0.0)}
         half = {"w": (0.7 * shape["w"][0], 0.6 * shape["w"][1], 1.0, 0.0), "trunk": 0.5 * shape["trunk"]}
@@ -189,7 +189,7 @@ class Composer:
         self.key(t, walk=0.5)
         self.key(t + 0.45, s=(0.15, 0.0, 0.3), **half)
         self.key(full, s=foot, **shape, **arms, handle=0.12)
-        early = hold * (1 - 0.55 * min(shaky, 1.3))  # the leg comes down before its time
+        early = hold * (1 - 0.55 * min(shaky, 1.3))  # the leg comes down early
         self.key(full + 0.9 * early, s=foot, **shape, **arms, handle=0.12)
         if shaky > 0.05:
             low = min(shaky, 1.3)
@@ -252,7 +252,7 @@ class Composer:
         return t + 2.5
 
     def throw(self, t: float, level: float, row: dict) -> float:
-        """A high throw; while the apparatus flies, the gymnast turns or rolls under it, then catches it."""
+        """A high throw: the gymnast turns or rolls while the apparatus is in the air, then catches it."""
         flight, loose = 1.05 + 0.5 * level, self.fault["handling"]
         out, back = t + 0.78, t + 0.78 + flight + 0.18 * min(loose, 1.5)
         rolls = level > 0.6 and row["under"] < 0.55
@@ -300,7 +300,7 @@ class Composer:
         return back + 0.8
 
     def pose(self, t: float, form: float) -> None:
-        """How a routine begins and ends: kneeling, arched, or bowed over."""
+        """Pose at the start and the end of a routine: kneeling, arched, or bowed over."""
         if form < 0.35:
             self.key(
                 t, trunk=-0.25, neck=-0.3, s=(0.0, 0.0, 1.6, 0.0), w=(1.5, 0.1, 1.5), h=(2.6, 0.5, 0.2), handle=0.1

@@ -1,8 +1,8 @@
 """A gymnast performs a Rhythmic Gymnastics record: routine and apparatus from its difficulty, faults from its quality.
 
-The record's group says what she handles, its difficulty how much and how hard (`simulator/gymnastics/routine.py`), its
-penalty whether she steps over the border. The factors say how well: each has a fault of its own that grows with
-1 - factor. The whole routine is computed at the video's rate and then read at the frames asked for.
+The record's group gives the apparatus, its difficulty the number and level of elements
+(`simulator/gymnastics/routine.py`), its penalty whether she steps over the border. Each quality factor has its own
+fault, which grows with 1 - factor. The whole routine is computed at the video's frame rate, then sampled.
 """
 
 import math
@@ -25,25 +25,25 @@ from sapnet_core.simulator.settings import SimSettings
 
 __all__ = ["FACTORS", "quality_factors", "shown_scores", "perform", "draw_scene", "gymnast_routine"]
 
-# size of splits, leaps and bends; knees, feet and back; free arm; balance and landings; whole turns; clean handling
-# and catches; no apparatus lost; movement that flows
+# amplitude of splits, leaps and bends; knees, feet and back; free arm; balance and landings; complete turns; clean
+# handling and catches; no drop of the apparatus; fluent movement
 FACTORS = ("amplitude", "posture", "arms", "balance", "turns", "handling", "drops", "flow")
-TEN = 10.0  # points of a perfect execution
+TEN = 10.0  # execution score of a perfect performance
 GRAVITY = 9.81  # m/s2
-SHORTEST = 10.0  # seconds in which an element finds room
-PAD = 1.6  # seconds before the start, for what trails behind
+SHORTEST = 10.0  # shortest routine in seconds that has room for an element
+PAD = 1.6  # seconds computed before the start, for motion that lags behind (a ribbon)
 STEP = 0.62  # length of a running step, m
 DRAWS = ("tall", "hand", "opening", "closing", "start", "outside", "color", "second", "phase", "gait", "swing")
 
 
 def quality_factors(record: Record, settings: SimSettings, generator: torch.Generator) -> Tensor:
-    """Quality factors (F,) of a record in the order of `FACTORS`; their mean follows its execution out of ten."""
+    """Draw the quality factors (F,) of a record in the order of `FACTORS`, around its execution score over ten."""
     quality = min(max(record.mark("execution") / TEN, 0.0), 1.0)
     return draw_factors(quality, settings, generator, len(FACTORS))
 
 
 def shown_scores(record: Record, factors: Tensor) -> dict[str, float]:
-    """The points that what is shown is worth: difficulty + 10 mean(factors) - penalty, and its two parts."""
+    """Points that the simulated quality is worth: difficulty + 10 mean(factors) - penalty, and its two parts."""
     difficulty, execution = record.mark("difficulty"), TEN * float(factors.mean())
     return {
         "score": difficulty + execution - record.mark("penalty"),
@@ -53,7 +53,7 @@ def shown_scores(record: Record, factors: Tensor) -> dict[str, float]:
 
 
 def _read(record: Record, factors: Tensor, settings: SimSettings, generator: torch.Generator) -> tuple:
-    """Draws by name, faults by factor, and the routine they make."""
+    """Random draws by name, faults by factor, and the routine composed from them."""
     if record.group not in APPARATUS:
         raise ValueError(f"record {record.key} has group {record.group!r}: give one of {', '.join(APPARATUS)}")
     if factors.shape != (len(FACTORS),):
@@ -74,7 +74,7 @@ def _read(record: Record, factors: Tensor, settings: SimSettings, generator: tor
 
 
 def gymnast_routine(record: Record, factors: Tensor, settings: SimSettings, generator: torch.Generator) -> Routine:
-    """The routine that `perform` would show for the same arguments: elements, throws and drops by their times."""
+    """The routine that `perform` shows for the same arguments: elements, throws and drops with their times."""
     return _read(record, factors, settings, generator)[2]
 
 
@@ -92,10 +92,10 @@ def _walked(routine: Routine, t: Tensor, walk: Tensor, faces: Tensor, rate: floa
     moved = F.pad((path[2:] - path[:-2]) * (0.5 * rate), (0, 0, 1, 1))  # (R, 2) m/s
     speed = moved.norm(dim=1)
     along = smooth_step(speed, 0.2, 1.3) * walk
-    way = moved * torch.tensor([1.0, -1.0]) / speed.clamp(min=1e-3)[:, None]  # heading 90 degrees points away, to -z
+    way = moved * torch.tensor([1.0, -1.0]) / speed.clamp(min=1e-3)[:, None]  # heading 90 degrees is -z
     faces = torch.lerp(F.normalize(faces, dim=1), way, along[:, None])
     angle = torch.atan2(faces[:, 1], faces[:, 0])
-    step = (angle.diff() + math.pi).remainder(2 * math.pi) - math.pi  # the short way round
+    step = (angle.diff() + math.pi).remainder(2 * math.pi) - math.pi  # in (-pi, pi]
     heading = _smoothed((angle[0] + F.pad(step, (1, 0)).cumsum(0))[:, None], 0.2 * rate)[:, 0]
     phase = math.pi / STEP * (speed * walk).cumsum(0) / rate
     return path, heading, speed * walk, phase
@@ -113,14 +113,14 @@ def _posed(
     uniform: dict,
     unsteady: Tensor,
 ) -> Tensor:
-    """Pose (R, 17): the keyframes, the steps, the handling arm's swings, and faults of posture, arms and balance."""
+    """Pose (R, 17) from keyframes, steps, swings of the handling arm, and faults of posture, arms and balance."""
     pose = torch.stack([rows[name] for name in ANGLES], 1)
     at = {name: i for i, name in enumerate(ANGLES)}
     legs, knees, feet, lift, spread, elbows = (
         slice(at[f"left_{part}"], at[f"left_{part}"] + 2)
         for part in ("hip", "knee", "ankle", "shoulder", "spread", "elbow")
     )
-    # steps: the legs swing against each other, the knee bends as its leg swings forward
+    # steps: the legs swing in opposition, and the knee bends as its leg swings forward
     pace = smooth_step(speed, 0.1, 1.6)[:, None]
     beat = phase[:, None] + torch.tensor([0.0, math.pi])
     swing = (beat.cos() + 0.2).clamp(min=0)
@@ -128,7 +128,7 @@ def _posed(
     pose[:, knees] += pace * (0.15 + 0.95 * swing)
     pose[:, feet] += pace * (0.5 * swing - 0.45)
     pose[:, at["trunk"]] += 0.08 * pace[:, 0]
-    # arms: the hand that handles swings, both do so with clubs
+    # arms: the handling arm swings; with clubs, both do
     clean = 1 - 0.5 * min(fault["handling"], 1.3)
     turn = 2 * math.pi * ((0.5 + 0.2 * uniform["swing"]) * t + uniform["gait"])
     turn = turn + 0.8 * fault["handling"] * torch.sin(2 * math.pi * 0.37 * t)
@@ -144,7 +144,7 @@ def _posed(
     pose[:, legs] += 0.21 * soft
     pose[:, at["trunk"]] += 0.22 * soft
     pose[:, at["neck"]] += 0.25 * soft
-    # arms: bent and hanging, the free one most
+    # arms: bent and hanging, most of all the free one
     limp = torch.full((2,), 0.35)
     limp[1 - hand] = 1.0
     limp = limp * min(fault["arms"], 1.4)
@@ -159,7 +159,7 @@ def _posed(
 
 
 def _leapt(joints: Tensor, routine: Routine, rate: float) -> Tensor:
-    """Let the hips fly parabolas in leaps: joints (R, 16, 3) that stand on the floor, changed in place."""
+    """Lift joints (R, 16, 3) that stand on the floor, in place, so that the hips fly a parabola in each leap."""
     for start, end in routine.leaps:
         a, b = (round((time + PAD) * rate) for time in (start, end))
         if b - a < 2 or b >= len(joints):
@@ -175,18 +175,18 @@ def _leapt(joints: Tensor, routine: Routine, rate: float) -> Tensor:
 def perform(
     record: Record, offsets: Tensor, factors: Tensor, settings: SimSettings, generator: torch.Generator
 ) -> Motion:
-    """Let a gymnast perform a record.
+    """The motion of a gymnast who performs a record.
 
     Args:
-        record: its group is the apparatus, its marks "difficulty" and "penalty" shape the routine, its length too. Its
-            score and its execution are not read.
-        offsets: (T,) frames to show, counted from `record.start`, not decreasing, gaps allowed.
+        record: its group is the apparatus; its length and its sub-scores "difficulty" and "penalty" determine the
+            routine. Its score and its execution are ignored.
+        offsets: (T,) frames to show, counted from `record.start`, non-decreasing, gaps allowed.
         factors: (F,) quality factors in [0, 1], in the order of `FACTORS`.
-        settings: `visibility` scales the faults, `nuisance` how much routines and gymnasts differ.
-        generator: always read for the same count of numbers.
+        settings: `visibility` scales the faults, `nuisance` the differences between routines and gymnasts.
+        generator: the number of draws from it is constant.
 
     Raises:
-        ValueError: no apparatus of that name, or arguments of a wrong shape.
+        ValueError: the apparatus is unknown, or an argument has a wrong shape.
     """
     if offsets.dim() != 1 or not len(offsets):
         raise ValueError(f"offsets have shape {tuple(offsets.shape)}: give the frames as one row")
@@ -223,5 +223,5 @@ def perform(
 
 
 def draw_scene(settings: SimSettings, generator: torch.Generator, *, frames: int, motion: Motion) -> FloorScene:
-    """Draw the hall around a routine of `frames` frames; nothing of the motion is read."""
+    """Draw the hall around a routine of `frames` frames; `motion` is ignored."""
     return draw_hall(settings, generator, frames=frames)

@@ -1,7 +1,7 @@
 """The hall of a Rhythmic Gymnastics competition: carpet, boards with adverts, the judges at their tables, the stands.
 
-The floor y = 0 is seen from above by the scene's pitch, so a place z meters nearer lies z sin(pitch) lower in the
-picture; what stands upright is shortened by cos(pitch).
+The camera looks down on the floor y = 0 by the scene's pitch: a point z meters nearer is z sin(pitch) lower in the
+image, and vertical lengths are shortened by cos(pitch).
 """
 
 import math
@@ -15,9 +15,9 @@ from sapnet_core.simulator.settings import SimSettings
 
 __all__ = ["draw_hall", "paint_hall"]
 
-LEFT, RIGHT, BOTTOM, TOP = -13.0, 13.0, -4.6, 7.0  # what the canvas shows, meters in the picture
-CARPET, BORDER, BOARDS, STANDS = 6.5, 7.1, -8.6, -10.0  # half sides; z of the boards and of the stands' foot
-# carpet, border, floor, back of the hall, seats, table, line, shirts of the judges, skin, suit, hair, boards
+LEFT, RIGHT, BOTTOM, TOP = -13.0, 13.0, -4.6, 7.0  # extent of the background in the image plane, meters
+CARPET, BORDER, BOARDS, STANDS = 6.5, 7.1, -8.6, -10.0  # half sides of carpet and border; z of boards and stands
+# colors of: carpet, border, floor, back wall, seats, table, line, shirts of the judges, skin, suit, hair, boards
 PALETTE = torch.tensor(
     [
         [0.74, 0.72, 0.74],
@@ -35,7 +35,7 @@ PALETTE = torch.tensor(
     ]
 )
 HUE = torch.tensor([0.28, 0.55, 0.26, 0.10, 0.30, 0.25, 0.10, 0.25, 0.0, 0.9, 0.15, 0.7])
-SPOTS = torch.tensor(  # beside the boards and at the corners, never on the carpet
+SPOTS = torch.tensor(  # positions of bystanders: beside the boards and at the corners, off the carpet
     [
         [-10.5, -8.0],
         [10.5, -8.0],
@@ -54,7 +54,7 @@ SPOTS = torch.tensor(  # beside the boards and at the corners, never on the carp
 
 
 def draw_hall(settings: SimSettings, generator: torch.Generator, *, frames: int) -> FloorScene:
-    """Draw the hall around a routine of `frames` frames: its light, its colors, its camera and its people."""
+    """Draw the hall around a routine of `frames` frames: lighting, colors, camera and people."""
     return draw_floor(
         settings,
         generator,
@@ -78,7 +78,7 @@ def paint_hall(scene: FloorScene, scale: float, device) -> tuple[Tensor, tuple[f
     noise, draws = scene.noise.to(device), scene.draws.tolist()
     alike = min(scene.nuisance, 1.0)
 
-    def part(left: float, right: float, low: float, high: float) -> tuple[slice, slice]:  # between these meters
+    def part(left: float, right: float, low: float, high: float) -> tuple[slice, slice]:  # arguments in meters
         rows = slice(max(round((TOP - high) * scale), 0), max(round((TOP - low) * scale), 0))
         return rows, slice(max(round((left - LEFT) * scale), 0), max(round((right - LEFT) * scale), 0))
 
@@ -90,7 +90,7 @@ def paint_hall(scene: FloorScene, scale: float, device) -> tuple[Tensor, tuple[f
     fine = F.interpolate(noise[None, 1:2] - 0.5, size=size, mode="bilinear", align_corners=False)[0]
     cloth = scene.texture * (0.07 * coarse + 0.035 * fine)  # (1, Hc, Wc)
     canvas = (floor + 1.4 * cloth).contiguous()
-    z = -y / deep  # of the floor seen at this height
+    z = -y / deep  # z of the floor at this height in the image
     if draws[0] < 0.6:  # planks
         joint = ((x / 0.18) % 1 < 0.12) | ((z / 2.4 + 0.5 * ((x / 0.18).floor() % 2)) % 1 < 0.01)
         canvas *= 1 - 0.10 * scene.texture * joint
@@ -104,7 +104,7 @@ def paint_hall(scene: FloorScene, scale: float, device) -> tuple[Tensor, tuple[f
     rows, _ = part(LEFT, RIGHT, foot + 0.7 * tall, TOP)
     canvas[:, rows] = _stands(x, y[rows] - foot - 0.7 * tall, scene, noise, seat, back)
     fill(LEFT, RIGHT, foot, foot + 0.7 * tall, 0.55 * seat + 0.2 * board)
-    low = -(BOARDS - 0.7) * deep  # the judges sit behind their table, the boards stand in front of it
+    low = -(BOARDS - 0.7) * deep  # the judges are behind their table, the boards in front of it
     for judge in range(14):
         place = 1.15 * (judge - 6.5) + 0.25 * (draws[judge] - 0.5)
         if draws[judge + 14] > 0.12:
@@ -125,13 +125,13 @@ def paint_hall(scene: FloorScene, scale: float, device) -> tuple[Tensor, tuple[f
         rows, columns = part(left, left + 2.55, low, low + 0.62 * tall)
         word = _word(x[:, columns] - left, (y[rows] - low) / (0.62 * tall), 4 + int(5 * draws[k + 9]), noise[3][k])
         canvas[:, rows, columns] = torch.where(word, 0.95 - 0.85 * (color.mean() > 0.5).float(), color)
-    canvas *= 1 - 0.18 * alike * (x / RIGHT).square()  # darker to the sides and above
+    canvas *= 1 - 0.18 * alike * (x / RIGHT).square()  # darker toward the sides and the top
     canvas *= 1 - 0.10 * ((y - 1) / 6).clamp(0, 1)
     return canvas.clamp_(0, 1), (LEFT, TOP)
 
 
 def _stands(x: Tensor, up: Tensor, scene: FloorScene, noise: Tensor, seat: Tensor, back: Tensor) -> Tensor:
-    """Tiers of spectators at heights `up` (H, 1), darker the higher they sit; some seats stay empty."""
+    """Tiers of spectators at heights `up` (H, 1), darker toward the top; some seats are empty."""
     across, tier = x / 0.5, up / 0.62  # one seat is 0.5 m wide, one tier 0.62 m high
     row, column = tier.floor().long().clamp(0, 39), (across.floor().long() + 60).clamp(0, 159)
     full = noise[2][row, column] < 0.25 + 0.6 * scene.draws[1].item()
@@ -146,7 +146,7 @@ def _stands(x: Tensor, up: Tensor, scene: FloorScene, noise: Tensor, seat: Tenso
 
 
 def _word(across: Tensor, up: Tensor, letters: int, noise: Tensor) -> Tensor:
-    """Where an advert has ink: blocks like `letters` letters, at `across` (1, W) meters and shares `up` (H, 1)."""
+    """Mask of an advert's text: `letters` blocks at `across` (1, W) meters and relative heights `up` (H, 1)."""
     place = (across - 0.3) / 0.22
     letter = place.floor().long()
     tick = noise[(7 * letter.clamp(0, 20)) % 160]  # (1, W)

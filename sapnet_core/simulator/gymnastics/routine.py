@@ -1,7 +1,7 @@
-"""A Rhythmic Gymnastics routine, composed for its difficulty.
+"""Composes a Rhythmic Gymnastics routine of a given difficulty.
 
-The number of elements and how hard they are follow the difficulty; which ones, in which order and where on the carpet
-follows uniform draws, the same whatever the quality. Times are seconds, places (x, z) in meters.
+Number and level of the elements follow the difficulty; their kinds, order and positions on the carpet come from uniform
+draws that do not depend on the quality. Times are in seconds, positions (x, z) in meters.
 """
 
 import math
@@ -11,16 +11,16 @@ from sapnet_core.simulator.gymnastics.elements import SIDEWARD, Composer, Routin
 __all__ = ["CARPET", "COLUMNS", "ELEMENTS", "KINDS", "compose", "element_count"]
 
 KINDS = ("leap", "throw", "pivot", "balance", "throw", "wave")  # shuffled anew for every six elements
-ELEMENTS = 20  # rows of draws: more elements than any routine has
+ELEMENTS = 20  # rows of random draws: at least the number of elements of any routine
 COLUMNS = ("order", "level", "leg", "x", "z", "bow", "yaw", "form", "under", "drop", "aside", "play", "pattern")
-OPENING, CLOSING = 1.6, 2.6  # seconds in a pose
-SHORTEST = 4.3  # seconds for an element and the way to it
-PACE = 2.2  # m/s on the way
+OPENING, CLOSING = 1.6, 2.6  # seconds in the opening and the closing pose
+SHORTEST = 4.3  # minimum seconds for an element and the way to it
+PACE = 2.2  # m/s between elements
 CARPET = 6.5  # half of its side, m
 
 
 def element_count(difficulty: float, seconds: float) -> int:
-    """Elements of a routine: 8 at a difficulty of 2 points to 18 at 14, as far as there is time for them."""
+    """Number of elements: 8 at a difficulty of 2 points up to 18 at 14, limited by the available time."""
     wanted = round(8 + 10 * _level(difficulty))
     return max(1, min(wanted, int((seconds - OPENING - CLOSING) / SHORTEST)))
 
@@ -38,11 +38,11 @@ def compose(
 
     Args:
         seconds: length of the video.
-        difficulty, penalty: points of the record; a penalty is a step over the border of the carpet.
+        difficulty, penalty: points of the record; a penalty becomes a step over the border of the carpet.
         apparatus: "Ball", "Clubs", "Hoop" or "Ribbon".
         draws: `ELEMENTS` rows of uniform draws by the names of `COLUMNS`.
-        uniform: draws "hand", "opening", "closing", "start", "outside".
-        fault: 0 none to 1.6 by factor.
+        uniform: random draws "hand", "opening", "closing", "start", "outside".
+        fault: size of each fault by quality factor, from 0 (none) to 1.6.
     """
     routine = Routine()
     composer = Composer(routine, 1 if uniform["hand"] < 0.8 else 0, fault)
@@ -51,7 +51,7 @@ def compose(
     levels = [min(max(_level(difficulty) + 0.3 * (row["level"] - 0.5), 0.0), 1.0) for row in draws[:count]]
     starts = [OPENING + slot * (i + 1) - _seconds(kinds[i], levels[i]) for i in range(count)]
     throws = [i for i, kind in enumerate(kinds) if kind == "throw"]
-    ranks = sorted(throws, key=lambda i: (draws[i]["drop"], i))  # the first are the first to be dropped
+    ranks = sorted(throws, key=lambda i: (draws[i]["drop"], i))  # in the order in which they are dropped
     outside = int(uniform["outside"] * count) if penalty > 0 else -1
 
     place = (4 * uniform["start"] - 2, 4 * uniform["closing"] - 2)
@@ -84,7 +84,7 @@ def _level(difficulty: float) -> float:
 
 
 def _kinds(draws: list[dict], count: int) -> list[str]:
-    """What the elements are: all of `KINDS` in every six of them, never a throw at the end."""
+    """Kinds of the elements: each six contain all of `KINDS`, and the last is no throw."""
     kinds = []
     for first in range(0, count, len(KINDS)):
         rows = [row["order"] for row in draws[first : first + len(KINDS)]]
@@ -93,7 +93,7 @@ def _kinds(draws: list[dict], count: int) -> list[str]:
 
 
 def _seconds(kind: str, level: float) -> float:
-    """How long an element takes that is done well."""
+    """Duration of a well-performed element in seconds."""
     return {
         "leap": 1.38 + 0.16 * level,
         "pivot": 1.3 + 0.4 * round(1 + 2.6 * level),
@@ -104,7 +104,7 @@ def _seconds(kind: str, level: float) -> float:
 
 
 def _goal(place: tuple, seconds: float, row: dict, penalty: float) -> tuple[float, float]:
-    """Where the next element is done: as far over the carpet as there is time to run, or over its border."""
+    """Position of the next element: across the carpet as far as the time allows, or over its border."""
     goal = (9 * row["x"] - 4.5, 8.4 * row["z"] - 4.2)
     share = min(1.0, PACE * seconds / max(math.dist(goal, place), 1e-6))
     goal = tuple(p + share * (g - p) for p, g in zip(place, goal, strict=True))
@@ -116,16 +116,16 @@ def _goal(place: tuple, seconds: float, row: dict, penalty: float) -> tuple[floa
 
 
 def _facing(kind: str, place: tuple, goal: tuple, row: dict) -> tuple[float, float]:
-    """Cosine and sine of the heading in an element: the camera sees it from the side, leaps go on along the way."""
+    """Cosine and sine of the heading in an element: leaps follow the path, other elements are seen from the side."""
     yaw = 1.1 * (row["yaw"] - 0.5)
     if kind in ("pivot", "balance") and row["form"] >= SIDEWARD:
-        yaw -= 0.5 * math.pi  # toward the camera, which would not see the leg from the side
+        yaw -= 0.5 * math.pi  # face the camera, from whose side view a sideward leg would be hidden
     ahead = goal[0] > place[0] if kind == "leap" else row["aside"] < 0.5
     return (math.cos(yaw) if ahead else -math.cos(yaw), math.sin(yaw))
 
 
 def _perform(composer: Composer, kind: str, level: float, start: float, goal: tuple, row: dict) -> tuple:
-    """Lay an element at `goal`; returns when and where it ends. A leap carries on, a lost balance costs a step."""
+    """Add an element at `goal`; returns the time and position of its end. Leaps and lost balances move the gymnast."""
     path, (x, z) = composer.routine.path, composer.facing
     z = -z  # a heading of 90 degrees points away from the camera
     run, fast, slow = (1.3, 2.9, 2.2) if kind == "leap" else (0.0, 0.0, 0.0)
@@ -141,7 +141,7 @@ def _perform(composer: Composer, kind: str, level: float, start: float, goal: tu
 
 
 def _travel(composer: Composer, apparatus: str, last: float, start: float, place, goal, row: dict) -> None:
-    """Steps from one element to the next along a bow, the apparatus handled on the way."""
+    """Add steps from one element to the next along a curve, with the apparatus in motion."""
     routine, gap = composer.routine, start - last
     if gap > 0.7:
         for time in (last + 0.3, start - 0.3):
@@ -165,9 +165,9 @@ def _travel(composer: Composer, apparatus: str, last: float, start: float, place
 
 
 def _drop(composer: Composer, place: tuple, row: dict, after: float) -> tuple:
-    """The apparatus is not caught: it falls and rolls, the gymnast runs after it and is back at work before `after`.
+    """Add a missed catch: the apparatus falls and rolls, and the gymnast retrieves it before the time `after`.
 
-    Returns when and where she has it again.
+    Returns the time and position at which she has it again.
     """
     routine, size = composer.routine, composer.fault["drops"]
     thrown = routine.throws.pop()
