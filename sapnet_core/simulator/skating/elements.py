@@ -1,9 +1,9 @@
-"""What the name of an element on a skating sheet says: the grammar of the ISU, and what elements are worth.
+"""Names of skating elements in score sheets: the notation of the ISU, and the base values of elements.
 
-Jumps: turns and letters, joined by "+": 3Lz+3T, 2A, 3F+1Eu+3S. Spins: [F lying][C hange of foot] then USp, LSp, CSp,
-SSp or CoSp, and a level: LSp4, CSSp3, CCoSp4, FCSp2. Sequences: StSq3, ChSq1. Marks after a jump: "<" a quarter to half
-a turn short, "<<" more, "q" a quarter, "e" and "!" the edge; after an element "x" second half, "V" a spin short of a
-requirement, "*" invalid.
+Jumps: turns and letters, joined by "+": 3Lz+3T, 2A, 3F+1Eu+3S. Spins: optional F (flying) and C (change of foot), then
+USp, LSp, CSp, SSp or CoSp, and a level: LSp4, CSSp3, CCoSp4, FCSp2. Sequences: StSq3, ChSq1. Marks after a jump: "<" a
+quarter to half a turn short, "<<" more, "q" a quarter, "e" and "!" a wrong or unclear edge; after an element "x" second
+half of the program, "V" a spin with a missing requirement, "*" invalid.
 """
 
 import re
@@ -16,12 +16,12 @@ from sapnet_core.datasets.records import Element
 __all__ = ["Jump", "SkatingElement", "parse_element", "read_element", "worth", "draw_elements"]
 
 JUMPS = ("A", "Lz", "F", "Lo", "S", "T", "Eu")
-SHORT = {"": 0.0, "q": 0.2, "<": 0.33, "<<": 0.6}  # turns that a mark says were missing
+SHORT = {"": 0.0, "q": 0.2, "<": 0.33, "<<": 0.6}  # missing turns by mark
 JUMP = re.compile(r"(?P<turns>[1-5])?(?P<kind>A|Lz|F|Lo|S|T|Eu)(?P<marks>(?:<<|<|q|e|!|\*|x)*)")
 SPIN = re.compile(r"(?P<flying>F)?(?P<change>C)?(?P<what>Co|U|L|C|S)Sp(?P<level>[0-4B])?(?:V[1-4]?|\*|x|b|p\d)*")
 SEQUENCE = re.compile(r"(?P<what>StSq|ChSq|ChSt|CiSt|SlSt|SeSt|SpSq|CoSt)(?P<level>[0-4B])?(?:V|\*|x|b)*")
 POSITIONS = {"U": ("upright",), "L": ("layback",), "C": ("camel",), "S": ("sit",), "Co": ("camel", "sit", "upright")}
-# Points (ISU communication 2168 and its like), for lists that are drawn and for the share of a jump in a combination.
+# Base values (ISU communication 2168 and similar), for drawn lists and for the weight of a jump in a combination.
 BASE = {
     "A": (1.1, 3.3, 8.0, 12.5, 14.0),
     "Lz": (0.6, 2.1, 5.9, 11.5, 14.0),
@@ -33,13 +33,13 @@ BASE = {
 }
 SPINS = {"CCoSp": (1.7, 2.0, 2.5, 3.0, 3.5), "FCSp": (1.6, 1.9, 2.3, 2.8, 3.2), "FSSp": (1.7, 2.0, 2.3, 2.6, 3.0)}
 SPINS |= {"LSp": (1.2, 1.5, 1.9, 2.4, 2.7), "CSSp": (1.6, 1.9, 2.3, 2.6, 3.0), "StSq": (1.5, 1.8, 2.6, 3.3, 3.9)}
-STEP = {"jump": 0.1, "spin": 0.1, "sequence": 0.14}  # of the base value, what one grade of execution is worth
+STEP = {"jump": 0.1, "spin": 0.1, "sequence": 0.14}  # fraction of the base value per grade of execution
 
 
 @dataclass(frozen=True, slots=True)
 class Jump:
-    """One jump: `kind` of `JUMPS`, `turns` in the air (an Axel has half a turn more), of them `missing`, and whether
-    the sheet marks the `edge` it left."""
+    """One jump: `kind` of `JUMPS`, nominal `turns` (an Axel has half a turn more), `missing` turns, and whether the
+    sheet marks its take-off `edge`."""
 
     kind: str
     turns: float
@@ -49,15 +49,15 @@ class Jump:
 
 @dataclass(frozen=True, slots=True)
 class SkatingElement:
-    """An element's name, taken apart.
+    """An element, parsed from its name.
 
     Attributes:
         kind: "jump", "spin" or "sequence".
-        jumps: one to four, () where it is none.
-        positions: of a spin, in order: "camel", "sit", "upright", "layback".
-        level: 0 (base) to 4; of a choreographic sequence 1.
-        flying, change: a spin entered by a jump, and one that changes the foot.
-        choreographic: a sequence of spirals and spread eagles instead of turns.
+        jumps: one to four jumps; () for other kinds.
+        positions: positions of a spin, in order: "camel", "sit", "upright", "layback".
+        level: 0 (base) to 4; 1 for a choreographic sequence.
+        flying, change: whether a spin is entered by a jump, and whether it changes the foot.
+        choreographic: whether a sequence has spirals and spread eagles instead of turns.
     """
 
     kind: str
@@ -88,7 +88,7 @@ def _jumps(name: str) -> tuple[Jump, ...] | None:
 
 
 def parse_element(name: str) -> SkatingElement:
-    """Take an element's name apart.
+    """Parse the name of an element.
 
     Raises:
         ValueError: the text is no element's name.
@@ -116,14 +116,14 @@ def parse_element(name: str) -> SkatingElement:
 
 
 def read_element(name: str, kind: str) -> SkatingElement:
-    """Take an element's name apart as far as it can be read; what cannot be is a usual element of its coarse class.
+    """Parse the name of an element as far as possible; an unreadable one becomes a typical element of its class.
 
     Args:
-        name: as the sheet has it, odd strings too.
-        kind: coarse class, such as "jump", "spin" or "sequence"; asked only where the name says nothing.
+        name: text from the score sheet, possibly irregular.
+        kind: coarse class, such as "jump", "spin" or "sequence"; used only where the name cannot be parsed.
 
     Raises:
-        ValueError: neither the name nor the class can be read.
+        ValueError: neither the name nor the class can be parsed.
     """
     try:
         return parse_element(name)
@@ -141,10 +141,10 @@ def read_element(name: str, kind: str) -> SkatingElement:
 
 
 def worth(element: Element) -> tuple[float, float]:
-    """What an element's execution says: (points from the worst to the best grade, quality 0..1 of this one).
+    """Weight and quality of an element's execution: (points between worst and best grade, quality 0..1).
 
-    A grade from -5 to 5 is worth a tenth of the base value each, of a combination that of its best jump; an element
-    without base value has no grade: (0, 0.5).
+    Each grade from -5 to 5 is worth a tenth of the base value, for a combination of that of its best jump; an element
+    without a base value has no grade and gives (0, 0.5).
     """
     read = read_element(element.name, element.kind)
     base = element.base
@@ -158,12 +158,12 @@ def worth(element: Element) -> tuple[float, float]:
 
 
 def draw_elements(group: str, frames: int, rate: float, uniform: torch.Tensor) -> tuple[Element, ...]:
-    """A usual list of elements for a program, spread over its time, all of middling execution.
+    """Draw a typical list of elements for a program, spread over its duration, all with average execution.
 
     Args:
         group: "FS" for a free skating of twelve elements; anything else is a short program of seven.
-        frames, rate: its length.
-        uniform: (36,) numbers in [0, 1).
+        frames, rate: number of frames and frame rate of the program.
+        uniform: (36,) random numbers in [0, 1).
     """
     pick = iter(uniform.tolist())
 

@@ -1,20 +1,19 @@
-"""The poses of a skater, as a program goes through them (`simulator/skating/program.py`), and poses between and beside
-them.
+"""The poses of a skater, which a program (`simulator/skating/program.py`) goes through, with blends and faulty forms.
 
-Poses are those of somebody who turns to the left; each has a mirrored twin by the name "... right".
+Poses are those of a skater who turns to the left; each has a mirror image under the name "... right".
 """
 
 from sapnet_core.simulator.body import ANGLES
 
 __all__ = ["CHANNELS", "POSES", "between", "worse_spin"]
 
-# Besides the angles: which foot carries (its blade is level, the figure stands over it), how far the whole body tips,
-# and meters off the path, along it.
+# Besides the angles: the weight on each foot (its blade is level, and the figure stands over it), pitch and roll of the
+# whole body, and an offset along the path in meters.
 CHANNELS = (*ANGLES, "left_down", "right_down", "pitch", "roll", "drift")
 
 
 def _pose(**angles: float) -> dict[str, float]:
-    """A pose by what is not zero. `arms=(elevation, out, elbow)` and `legs=(hip, out, knee)` say both sides at once."""
+    """A pose from its nonzero angles; `arms=(elevation, out, elbow)` and `legs=(hip, out, knee)` set both sides."""
     pose = {}
     for part, names in (("arms", ("shoulder", "spread", "elbow")), ("legs", ("hip", "abduct", "knee"))):
         for name, value in zip(names, angles.pop(part, ()), strict=False):
@@ -90,7 +89,7 @@ POSES = {
         left_down=1,
     ),
     "both": _pose(arms=(0.15, 0.5, 0.35), legs=(0.25, 0.08, 0.45), trunk=0.15, left_down=0.5, right_down=0.5),
-    # before a jump: the long glide, then how it is left
+    # before a jump: the long glide, then the take-offs
     "wait": _pose(
         left_leg=(0.4, 0.0, 0.75),
         right_leg=(-0.75, 0.1, 0.1, 0.4),
@@ -271,7 +270,7 @@ POSES |= {f"{name} right": _mirrored(pose) for name, pose in POSES.items()}
 
 
 def between(one: dict[str, float], other: dict[str, float], weight: float) -> dict[str, float]:
-    """A pose on the way from one (`weight` 0) to the other (1)."""
+    """Linear blend from one pose (`weight` 0) to the other (1)."""
     if weight == 0:
         return one
     names = {**one, **other}
@@ -279,7 +278,7 @@ def between(one: dict[str, float], other: dict[str, float], weight: float) -> di
 
 
 def worse_spin(pose: dict[str, float], name: str, foot: str, poor: float) -> dict[str, float]:
-    """A spin position that is not reached: the leg of a camel low and bent, a sit spin high, a layback upright."""
+    """A poor form of a spin position: a camel with a low, bent leg, a sit spin too high, a layback too upright."""
     carries, free = ("right", "left") if foot else ("left", "right")
     changes = {
         "camel": {

@@ -1,11 +1,11 @@
-"""A program on the ice, written down as a script: poses at moments, speeds, turns and flights, all in seconds.
+"""A skating program as a script: poses, speeds, turns and flights with their times in seconds.
 
-The script is written once for a whole record, then read at any moments (`simulator/skating/skater.py`), so that a frame
-looks the same whatever else is sampled. Everybody turns to the left here; who turns to the right is mirrored by the
-reader.
+The script is written once for a whole record, then evaluated at any times (`simulator/skating/skater.py`), so that a
+frame does not depend on which other frames are sampled. All skaters turn to the left here; the evaluation mirrors those
+who turn to the right.
 
-Faults (0 none to 1.6) of elements act inside elements alone, those of the program components between them, so that
-technical score and component score are seen in different places.
+Faults, from 0 (none) to 1.6, of elements act only within elements, those of the program components only between them:
+the technical and the component score are visible at different times.
 """
 
 import math
@@ -17,19 +17,18 @@ from sapnet_core.simulator.skating.poses import CHANNELS, POSES, between, worse_
 __all__ = ["GRAVITY", "STEPS", "Script", "write_script"]
 
 GRAVITY = 9.81
-HEIGHTS = (0.20, 0.33, 0.47, 0.56, 0.60)  # meters a good jump of 1, 2, 3, ... turns rises
-RATES = {"upright": 2.9, "sit": 2.2, "camel": 1.7, "layback": 2.0}  # turns a second of a good spin
+HEIGHTS = (0.20, 0.33, 0.47, 0.56, 0.60)  # meters that a good jump of 1, 2, 3, ... turns rises
+RATES = {"upright": 2.9, "sit": 2.2, "camel": 1.7, "layback": 2.0}  # turns per second of a good spin
 
 
 STEPS = ("twizzle", "lunge", "kick", "sway", "push right", "cross", "sway right", "kick right", "glide", "glide right")
 
 
 class Script:
-    """What is written down of a program. `fault` by factor, `u` (N,) uniform draws, `curve` the path's curvature by
-    meters skated.
+    """The script of a program. `fault` by factor, `u` (N,) uniform draws, `curve` the path's curvature at each meter.
 
-    `times` and `poses` are keys, reached by smooth steps; `speeds` (second, m/s) and `rates` (second, rad/s of a spin)
-    are joined by straight lines; `turns` (from, to, radians), `flights` (take-off, touch-down).
+    `times` and `poses` are keyframes, connected by smooth steps; `speeds` (second, m/s) and `rates` (second, rad/s of a
+    spin) are interpolated linearly; `turns` are (start, end, radians), `flights` (take-off, landing).
     """
 
     def __init__(self, fault: dict[str, float], u: list[float], curve: list[float], cruise: float, tall: float):
@@ -39,13 +38,13 @@ class Script:
         self.skated, self.speed, self.count, self.back = 0.0, 0.0, 0, False
 
     def key(self, time: float, pose: dict[str, float], **changes: float) -> None:
-        """Reach a pose at a time; `changes` are added to it."""
+        """Add a keyframe: a pose at a time, with `changes` added to its angles."""
         if changes:
             pose = pose | {name: pose.get(name, 0.0) + value for name, value in changes.items()}
         self.keys.append((time, [pose.get(name, 0.0) for name in CHANNELS]))
 
     def go(self, time: float, speed: float) -> None:
-        """Have a speed (m/s) at a time."""
+        """Set the speed (m/s) at a time."""
         if self.speeds:
             self.skated += (time - self.speeds[-1][0]) * (self.speed + speed) / 2
         self.speeds.append((time, speed))
@@ -56,19 +55,19 @@ class Script:
         self.turns.append((start, end, angle))
 
     def face(self, time: float, back: bool, duration: float = 0.35) -> None:
-        """Turn around unless the skater already faces that way."""
+        """Turn to skate backward (`back`) or forward, where the skater faces the other way."""
         if back != self.back:
             self.turn(time, time + duration, math.pi)
             self.back = back
 
     def draw(self, index: int) -> float:
-        """Uniform number of the current stroke."""
+        """A uniform random number of the current stroke."""
         return self.u[(self.count * 5 + index) % len(self.u)]
 
     # ---- between elements -------------------------------------------------------------------------------------------
 
     def styled(self, time: float, pose: dict[str, float], left: bool, arms: float = 0.0) -> None:
-        """A key between elements, with the faults of the components; `arms` raises them in a gesture."""
+        """Add a keyframe between elements, with the faults of the components; `arms` raises the arms in a gesture."""
         posture, extension, gesture = (self.fault[name] for name in ("posture", "extension", "gesture"))
         changed, free = dict(pose), "right" if left else "left"
         changed["trunk"] = changed.get("trunk", 0) + 0.38 * posture
@@ -88,7 +87,7 @@ class Script:
         self.key(time, changed)
 
     def skate(self, start: float, end: float) -> None:
-        """Stroke from one time to another: pushes and glides, crossovers in curves, now and then backward."""
+        """Skate from one time to another: pushes and glides, crossovers in curves, sometimes backward."""
         time, flow = start, self.fault["flow"]
         while end - time > 0.5:
             period = min(0.85 + 0.35 * self.draw(0), end - time)
@@ -121,12 +120,12 @@ class Script:
     # ---- elements ---------------------------------------------------------------------------------------------------
 
     def jumps(self, start: float, end: float, jumps: tuple[Jump, ...], fault: dict[str, float], fallen: bool) -> float:
-        """Jumps one after another between two times. Returns when the skater skates on."""
-        # rise = height of a good jump, falling off with the fault; in the air for 2 sqrt(2 rise / g)
+        """Jumps one after another between two times. Returns the time at which the skater continues."""
+        # rise = height of a good jump, which decreases with the fault; in the air for 2 sqrt(2 rise / g)
         rises = [self.tall * HEIGHTS[min(int(j.turns), 5) - 1] * (1 - 0.42 * fault["height"]) for j in jumps]
         rises = [rise * 0.85**i for i, rise in enumerate(rises)]
         best = [self.tall * HEIGHTS[min(int(j.turns), 5) - 1] * 0.85**i for i, j in enumerate(jumps)]
-        slots = [2 * math.sqrt(2 * rise / GRAVITY) for rise in best]  # the rhythm is that of good jumps
+        slots = [2 * math.sqrt(2 * rise / GRAVITY) for rise in best]  # timing as for good jumps, whatever the faults
         core = sum(slots) + 0.55 * (len(jumps) - 1)
         room = max(end - start - core, 1.0)
         leave = min(0.45 * room, 1.7)
@@ -139,7 +138,7 @@ class Script:
             air = 2 * math.sqrt(2 * rise / GRAVITY)
             down, last = off + air, i == len(jumps) - 1
             self.fly(off, down, jump, fault, i)
-            self.go(off + slot, 0.95 * self.speed)  # whatever the faults, so that all later places are the same
+            self.go(off + slot, 0.95 * self.speed)  # independent of the faults, so that later positions are equal
             if not last:
                 following = off + slot + 0.55
                 self.key(down, POSES["check"])
@@ -156,7 +155,7 @@ class Script:
         return max(end, down + 0.8)
 
     def skate_plainly(self, start: float, end: float) -> None:
-        """Glide on through a long preparation, alike for everybody."""
+        """Glide through a long preparation, which is the same for every quality."""
         self.face(start, True)
         count = max(int((end - start) / 0.9), 1)
         for i in range(count):
@@ -166,7 +165,7 @@ class Script:
         self.go(end, max(self.speed, 0.9 * self.cruise))
 
     def approach(self, start: float, off: float, jump: Jump) -> None:
-        """How a jump's kind is entered, up to the moment before it."""
+        """The entry of a jump by its kind, up to the moment before take-off."""
         span = off - start
         if jump.kind == "A":  # backward, then a step forward onto the left foot
             self.face(start, True, min(0.35, 0.4 * span))
@@ -191,9 +190,9 @@ class Script:
         self.go(off, max(0.92 * self.speed, 0.75 * self.cruise))
 
     def fly(self, off: float, down: float, jump: Jump, fault: dict[str, float], index: int) -> None:
-        """One flight: the turns of the jump, less what is missing and is made up on the ice."""
+        """One flight: the turns of the jump minus the missing ones, which are completed on the ice."""
         air, loose = down - off, fault["rotation"]
-        # turned in the air = turns - missing; the sheet's mark says how much at least
+        # turned in the air = turns - missing; the sheet's mark gives the minimum of what is missing
         missing = min(max(jump.missing * min(fault["seen"], 1), 0.2 * loose), 0.45 * jump.turns)
         self.turn(off, down, 2 * math.pi * (jump.turns - missing))
         if missing:
@@ -208,10 +207,10 @@ class Script:
         self.key(off + 0.75 * air, POSES["air"], **loosened, roll=tilt, pitch=0.12 * loose)
 
     def land(self, down: float, end: float, fault: dict[str, float]) -> None:
-        """Run out of a jump on the right foot, backward; with faults two-footed, at last stepped out."""
+        """Land on the right foot, backward; with growing faults on two feet, then with a step out."""
         poor = fault["landing"]
-        two = min(max(poor - 0.15, 0) / 0.6, 1.0)  # the free foot comes down
-        out = min(max(poor - 0.8, 0) / 0.6, 1.0)  # and carries
+        two = min(max(poor - 0.15, 0) / 0.6, 1.0)  # the free foot touches down
+        out = min(max(poor - 0.8, 0) / 0.6, 1.0)  # and takes weight
         self.key(down, POSES["check"], trunk=0.2 * poor)
         low = {"trunk": 0.45 * poor, "right_hip": 0.2 * poor, "right_knee": 0.3 * poor, "roll": 0.2 * poor}
         self.key(down + 0.16, POSES["touch"], **low)
@@ -229,7 +228,7 @@ class Script:
         self.go(end, 0.9 * self.speed)
 
     def fall(self, down: float, end: float) -> float:
-        """Go down after a jump, slide, kneel, get up. Returns when the skater stands."""
+        """Fall after a jump, slide, kneel, get up. Returns the time at which the skater stands."""
         self.key(down, POSES["check"], trunk=0.1)
         self.key(down + 0.13, POSES["touch"], roll=-0.35, trunk=0.2)
         self.key(down + 0.34, POSES["tumble"])
@@ -247,7 +246,7 @@ class Script:
         return max(down + 2.7, end)
 
     def spin(self, start: float, end: float, spin: SkatingElement, fault: dict[str, float]) -> float:
-        """Spin on the spot: wound up, one position after the other, and out of it backward."""
+        """Spin on the spot: wind up, hold one position after the other, and exit backward."""
         span = end - start
         enter, leave = start + min(1.0, 0.2 * span), end - min(0.8, 0.15 * span)
         self.face(start, False, 0.3)
@@ -287,7 +286,7 @@ class Script:
             if foot and i == (len(names) + 1) // 2:  # a push onto the other foot
                 rates[-2] = (time + settle, 0.8 * rate)
         rates.append((leave + 0.25, 0.0))
-        # whole turns and a half, so that the spin is left backward
+        # a whole number of turns plus a half, so that the skater exits backward
         total = sum((b[0] - a[0]) * (a[1] + b[1]) / 2 for a, b in zip(rates, rates[1:], strict=False))
         wanted = 2 * math.pi * (round(total / (2 * math.pi) - 0.5) + 0.5)
         self.rates += [(time, rate * wanted / total) for time, rate in rates]
@@ -332,7 +331,7 @@ class Script:
             late = 0.12 * turns
             if i % 2 == 0 and end - time > 2.5 * length and name == "twizzle":
                 self.turn(time + late, until + 0.6 * length + late, 2 * math.pi)
-            elif i % 2 == 0 and end - time > 2.5 * length:  # there and back, so that the sequence is left forward
+            elif i % 2 == 0 and end - time > 2.5 * length:  # turned twice, so that the sequence ends forward
                 wide = (1 if u[2] < 0.5 else -1) * math.pi * (1 - 0.5 * turns)
                 self.turn(time + late, until + late, wide)
                 self.turn(until + 0.15 + late, until + 0.15 + late + 0.8 * length, -wide)
@@ -342,7 +341,7 @@ class Script:
         return end
 
     def choreography(self, start: float, end: float, steps: float, turns: float) -> float:
-        """A spiral, a lunge, a spread eagle: held as long as the time allows."""
+        """A spiral, a lunge and a spread eagle, each held as long as the time allows."""
         shapes = ("spiral", "lunge", "eagle", "spiral right") if end - start > 6 else ("spiral", "eagle")
         span = (end - start) / len(shapes)
         for i, name in enumerate(shapes):
@@ -380,14 +379,18 @@ def write_script(
     cruise: float,
     tall: float,
 ) -> Script:
-    """Write a program down.
+    """Write the script of a program.
 
     Args:
-        elements: each with what its name says, its faults by element factor ("seen" is how visible any is) and whether
-            the skater falls.
-        seconds: length of the record; `rate` frames a second of the elements' times.
-        fault: by component factor.
-        u: uniform draws. curve: curvature (1/m) of the path at every meter. cruise: m/s. tall: 1 jumps highest.
+        elements: each element with its parsed name, its faults by element factor ("seen" scales their visibility), and
+            whether the skater falls.
+        seconds: length of the record.
+        rate: frames per second of the elements' times.
+        fault: size of each fault by component factor.
+        u: uniform draws.
+        curve: curvature (1/m) of the path at every meter.
+        cruise: speed between elements, m/s.
+        tall: scale of jump heights, 1 for the highest.
     """
     script = Script(fault, u, curve, cruise, tall)
     first = min([element.start / rate for element, *_ in elements] + [seconds])

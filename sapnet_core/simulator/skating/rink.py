@@ -1,4 +1,4 @@
-"""The rink: white ice with its marks, boards full of adverts, the row of the judges, and stands full of people."""
+"""The rink: white ice with its markings, boards with adverts, the judges' tables, and stands with spectators."""
 
 import math
 
@@ -15,7 +15,7 @@ HALF = 30.0, 15.0  # meters from the middle to the boards, along and across
 CORNER = 8.0  # radius of the rink's corners
 BOARD = 1.05  # height of the boards
 AROUND = 1.6  # meters of floor between the boards and the stands
-TIERS, RISE, DEPTH = 6, 0.55, 0.45  # rows of the stands, how much higher and farther each is than the one before
+TIERS, RISE, DEPTH = 6, 0.55, 0.45  # number of rows of the stands; height and depth of each, meters
 VIEW, PITCH = 3.5, math.radians(14)
 # ice far and near, stands dark and light, boards, two adverts, judges' table; skin, suit, hair; cuts in the ice
 BASE = torch.tensor(
@@ -35,12 +35,12 @@ BASE = torch.tensor(
     ]
 )
 HUE = torch.tensor([0.05, 0.04, 0.12, 0.14, 0.08, 0.5, 0.5, 0.2, 0.0, 0.4, 0.2, 0.15])
-YELLOW = (0.95, 0.85, 0.30)  # the foot of the boards
+YELLOW = (0.95, 0.85, 0.30)  # the kick plate of the boards
 
 
 def draw_rink(settings: SimSettings, generator: torch.Generator, *, frames: int) -> FloorScene:
-    """Draw a rink from `settings` and a CPU `generator`. Who stands by does so behind the boards, which hide the floor
-    up to `BOARD / tan(pitch)` meters behind them."""
+    """Draw a rink from `settings` and a CPU `generator`. Bystanders are behind the boards, which hide the floor up to
+    `BOARD / tan(pitch)` meters behind them."""
     behind = -HALF[1] - BOARD / math.tan(PITCH) - 0.3
     spots = torch.stack([torch.linspace(-21, 21, 15), torch.full((15,), behind)], 1)
     return draw_floor(
@@ -49,12 +49,12 @@ def draw_rink(settings: SimSettings, generator: torch.Generator, *, frames: int)
 
 
 def paint_rink(scene: FloorScene, scale: float, device) -> tuple[Tensor, tuple[float, float]]:
-    """Paint the still background once, the ice as the camera sees it from above.
+    """Paint the static background once, the ice in the camera's view from above.
 
-    Returns it as (3, Hc, Wc) in [0, 1] at `scale` pixels per meter, and (x', y') in meters of its upper left corner.
+    Returns (3, Hc, Wc) in [0, 1] at `scale` pixels per meter, and (x', y') of its upper left corner in meters.
     """
     c, s = math.cos(scene.pitch), math.sin(scene.pitch)
-    back = HALF[1] + AROUND  # meters behind the middle where the stands begin
+    back = HALF[1] + AROUND  # meters from the rink's center to the stands
     top = back * s + TIERS * (RISE * c + DEPTH * s)
     bottom, left, right = -HALF[1] * s, -HALF[0], HALF[0]
     size = math.ceil((top - bottom) * scale), math.ceil((right - left) * scale)
@@ -79,8 +79,8 @@ def paint_rink(scene: FloorScene, scale: float, device) -> tuple[Tensor, tuple[f
         spot.add_(opacity * cover.clamp_(min=0) * (color - spot))
 
     depth = ((z + HALF[1]) / (2 * HALF[1])).clamp(0, 1)
-    lamps = torch.exp(-((((x - 14 * seed[0]) / 14) % 1 - 0.5) * 14 / 1.6).square())  # mirrored in the ice
-    mirrored = torch.exp(-(z + HALF[1]).clamp(min=0) / 2.0)  # so are the boards
+    lamps = torch.exp(-((((x - 14 * seed[0]) / 14) % 1 - 0.5) * 14 / 1.6).square())  # reflected in the ice
+    mirrored = torch.exp(-(z + HALF[1]).clamp(min=0) / 2.0)  # and so are the boards
     cloudy = F.interpolate(noise[:1, None], size=size, mode="bilinear", align_corners=False)[0]  # (1, Hc, Wc)
     canvas = (far + depth * (near - far) - 0.07 * mirrored).expand(-1, -1, size[1]) + cloudy.mul_(0.04 + 0.06 * texture)
     canvas.add_((0.05 * lamps * (0.5 + depth)) - (0.02 + 0.03 * texture))
@@ -89,11 +89,11 @@ def paint_rink(scene: FloorScene, scale: float, device) -> tuple[Tensor, tuple[f
     for at, color in ((-8.7, advert), (0.0, other), (8.7, advert), (-26.0, other), (26.0, other)):
         part = columns(at - 0.15, at + 0.15)
         canvas[:, :, part] += 0.35 * (color - canvas[:, :, part])
-    for k in range(14):  # what blades have cut: circles and loops
+    for k in range(14):  # cuts of the blades: circles and loops
         at = (seed[k] * 2 - 1) * 26, (seed[k + 14] * 2 - 1) * 12
         ring(*at, 0.6 + 4 * seed[k + 28], 0.02, mark, 0.25 + 0.25 * texture)
 
-    # stands: each row of people above and behind the one before
+    # stands: each row of people is above and behind the one in front
     stands = band(back * s, top)
     up = (rows[stands] - back * s)[:, None] / (RISE * c + DEPTH * s)  # tiers
     across = x / 0.5 + 0.5 * (up.floor() % 2)
@@ -105,9 +105,9 @@ def paint_rink(scene: FloorScene, scale: float, device) -> tuple[Tensor, tuple[f
     skin = torch.tensor([0.85, 0.64, 0.52], device=device)[:, None, None] * (0.4 + 0.6 * person[3])
     cloth = torch.lerp(dark.expand_as(person[:3]), 0.7 * person[:3], 0.25 + 0.75 * min(texture, 1.0))
     crowd = torch.where(head & taken, skin, torch.where(shirt & taken, cloth, dark + (light - dark) * high))
-    canvas[:, stands] = (0.85 - 0.05 * up) * crowd  # the light is on the ice
+    canvas[:, stands] = (0.85 - 0.05 * up) * crowd  # the stands are dimmer than the ice
 
-    # the corners are round: |z| of the boards at x; behind them lies the floor
+    # rounded corners: how much closer the boards are at x; the floor is behind them
     round_off = CORNER - (CORNER**2 - (x.abs() - (HALF[0] - CORNER)).clamp(0, CORNER).square()).sqrt()
     foot = (HALF[1] - round_off) * s  # (1, Wc) y' of the boards' foot
     low = band((HALF[1] - CORNER) * s, HALF[1] * s + (BOARD + 0.3) * c)
@@ -124,9 +124,9 @@ def paint_rink(scene: FloorScene, scale: float, device) -> tuple[Tensor, tuple[f
 
 
 def _boards(scene: FloorScene, x: Tensor, relative: Tensor, board: Tensor, advert: Tensor, other: Tensor) -> Tensor:
-    """The boards' face at x (1, W) and heights (R, W), 0 at their foot and 1 at their top: (3, R, W).
+    """Color of the boards (3, R, W) at x (1, W) and relative heights (R, W), 0 at the foot and 1 at the top.
 
-    Adverts 3.2 m long in colors of their own, with letters too far away to read.
+    They show adverts 3.2 m long in different colors, with letters too small to read.
     """
     noise = scene.noise.to(x.device)
     along = (x[0] + 60) / 3.2

@@ -1,8 +1,8 @@
-"""The skater: programs of the figure skating twins, from a record to a moving figure on skates.
+"""The skater: motion and scene of a figure skating twin, from a record to a moving figure on skates.
 
-What the elements are and when comes from the record, how well they are done from the factors. Two blocks of factors
-are drawn apart: those of the elements follow the grades of execution (TES), those of the components the five program
-components (PCS), and each shows where the other does not: in the elements, and between them.
+The record gives the elements and their times, the quality factors how well they are performed. Two blocks of factors
+are drawn separately: element factors follow the grades of execution (technical score, TES) and show within elements,
+component factors follow the five program components (PCS) and show between elements.
 """
 
 import math
@@ -34,7 +34,7 @@ __all__ = [
     "draw_scene",
 ]
 
-# Element factors by the kind of element they belong to, and component factors by the component they follow.
+# Element factors by kind of element, and component factors by program component.
 BLOCKS = {"jump": ("height", "rotation", "landing"), "spin": ("spin", "position"), "sequence": ("steps", "turns")}
 COMPONENTS = {
     "skating_skills": "speed",
@@ -48,19 +48,19 @@ COMPONENT_FACTORS = tuple(COMPONENTS.values())
 FACTORS = ELEMENT_FACTORS + COMPONENT_FACTORS
 SWAPPED = {"left": "right", "right": "left"}
 MIRROR = [CHANNELS.index("_".join(SWAPPED.get(part, part) for part in name.split("_"))) for name in CHANNELS]
-TYPICAL = {"SP": 60.0, "FS": 110.0}  # points of a technical score that middling quality is worth, without a list
-DRAWS = 240  # uniform numbers read of a generator: 36 for a list of elements, 14 for the athlete, 190 for the program
+TYPICAL = {"SP": 60.0, "FS": 110.0}  # technical score of average quality, for records without a list of elements
+DRAWS = 240  # uniform draws from a generator: 36 for a list of elements, 14 for the athlete, 190 for the program
 SOLE = 0.115  # meters from the ice to the joints of a foot: boot and blade
-FELL = 0.1  # quality of an element (grade -4) at which the skater falls
+FELL = 0.1  # quality of an element (grade -4) at or below which the skater falls
 
 
 def _graded(record: Record, elements: tuple[Element, ...]) -> list[tuple[Element, SkatingElement, float, float]]:
-    """Each element with what its name says, the points its execution spans, and the quality of it."""
+    """Each element with its parsed name, the points between its worst and best grade, and its quality."""
     return [(element, read_element(element.name, element.kind), *worth(element)) for element in elements]
 
 
 def _element_quality(record: Record) -> tuple[float, dict[str, float]]:
-    """Quality 0..1 of all elements together, and by kind, weighted by the points that it is worth."""
+    """Mean quality 0..1 over all elements, and by kind, weighted by the points between worst and best grade."""
     graded = [(read.kind, span, q) for _, read, span, q in _graded(record, record.elements) if span > 0]
     if not graded:
         tes = dict(record.marks).get("tes", math.nan)
@@ -75,7 +75,7 @@ def _element_quality(record: Record) -> tuple[float, dict[str, float]]:
 
 
 def _components(record: Record) -> list[float]:
-    """The five components over ten, 0..1; where they are not known, what the factored score says of all of them."""
+    """The five components over ten, 0..1; where they are unknown, their common value from the component score."""
     marks = dict(record.marks)
     whole = marks.get("pcs", math.nan) / (50 * (marks.get("factor") or 1.0))
     whole = 0.7 if math.isnan(whole) else whole
@@ -84,8 +84,8 @@ def _components(record: Record) -> list[float]:
 
 
 def quality_factors(record: Record, settings: SimSettings, generator: torch.Generator) -> Tensor:
-    """Draw a program's factors (F,), order `FACTORS`, in [0, 1]: those of jumps, spins and sequences around the mean
-    quality of their grades (0 is -5, 1 is +5), those of the components around these."""
+    """Draw a program's factors (F,), order `FACTORS`, in [0, 1]: element factors around the mean quality of the grades
+    of their kind (0 is -5, 1 is +5), component factors around the components."""
     whole, by_kind = _element_quality(record)
     blocks = [draw_factors(by_kind.get(kind, whole), settings, generator, len(names)) for kind, names in BLOCKS.items()]
     marks = torch.tensor(_components(record))
@@ -94,10 +94,10 @@ def quality_factors(record: Record, settings: SimSettings, generator: torch.Gene
 
 
 def shown_scores(record: Record, factors: Tensor) -> dict[str, float]:
-    """Points that the shown quality is worth: "tes", "pcs" and their sum less deductions, "score".
+    """Points that the simulated quality is worth: "tes", "pcs", and "score", their sum minus deductions.
 
-    tes = sum over elements of base + span * (quality - 1/2), the kind's quality being the mean of its factors plus the
-    element's own distance from its kind; pcs = factor * 50 * mean of the component factors.
+    tes = sum over elements of base + span * (quality - 1/2), where an element's quality is the mean of the factors of
+    its kind plus the element's deviation from its kind; pcs = factor * 50 * mean of the component factors.
     """
     shown = dict(zip(FACTORS, factors.tolist(), strict=True))
     whole, by_kind = _element_quality(record)
@@ -116,13 +116,13 @@ def shown_scores(record: Record, factors: Tensor) -> dict[str, float]:
 
 
 def _faults(record: Record, factors: Tensor, settings: SimSettings, elements: tuple[Element, ...]) -> list:
-    """Elements as `write_script` reads them: each with faults of its own, and whether the skater falls."""
+    """Elements as arguments of `write_script`: each with its faults, and whether the skater falls."""
     shown = dict(zip(FACTORS, factors.tolist(), strict=True))
     whole, by_kind = _element_quality(record)
     graded = _graded(record, elements)
     jumps = sorted(q for _, read, span, q in graded if read.kind == "jump" and span > 0)
     falls = round(abs(dict(record.marks).get("deductions", 0.0)))
-    # a deduction is a fall where some jump was poor; a grade of -4 or less is one in any case
+    # a deduction counts as a fall where some jump was poor; a grade of -4 or less is always a fall
     limit = max(FELL, min(jumps[falls - 1], 2 * FELL)) if 0 < falls <= len(jumps) else FELL
     rows = []
     for element, read, span, q in graded:
@@ -137,15 +137,15 @@ def _faults(record: Record, factors: Tensor, settings: SimSettings, elements: tu
 
 
 class _Path:
-    """A smooth curve (x, z) all over the rink, by meters skated: a fast round in a slow one, always to the same side.
+    """A smooth curve (x, z) over the whole rink by distance skated: a fast circle on a slow one, in the same direction.
 
-    x = X (0.46 cos(f p + a) + 0.54 cos(g p + b)), z alike with sines: its velocity is never zero, so its curvature is
-    bounded, and its radius runs from the middle of the ice to the boards.
+    x = X (0.46 cos(f p + a) + 0.54 cos(g p + b)), z likewise with sines: the velocity is never zero, so that the
+    curvature is bounded, and the curve reaches from the center of the ice to the boards.
     """
 
     SIZE = 21.5, 10.8  # X, Z in meters
     SHARE = 0.46, 0.54
-    LENGTH, SAMPLES = 110.0, 3000  # of the parameter p
+    LENGTH, SAMPLES = 110.0, 3000  # range and samples of the parameter p
 
     def __init__(self, drawn: list[float], side: float):
         self.phase = 2 * math.pi * torch.tensor(drawn[:2], dtype=torch.float64)
@@ -158,26 +158,26 @@ class _Path:
         self.curve = bend[torch.searchsorted(self.meters, torch.arange(int(self.meters[-1]), dtype=torch.float64))]
 
     def at(self, parameter: Tensor) -> tuple[Tensor, Tensor, Tensor]:
-        """Places (R, 2) in meters, derivatives (R, 2) and curvature (R,), positive to the left of a skater."""
-        phase = self.pace * parameter[:, None] + self.phase  # (R, 2) of the two rounds
+        """Positions (R, 2) in meters, derivatives (R, 2) and curvature (R,), positive where the skater turns left."""
+        phase = self.pace * parameter[:, None] + self.phase  # (R, 2) phases of the two circles
         share = self.pace.new_tensor(self.SHARE)
         cos, sin = share * phase.cos(), share * phase.sin()
         place = torch.stack([cos.sum(1), sin.sum(1)], 1) * self.size
         step = torch.stack([-(self.pace * sin).sum(1), (self.pace * cos).sum(1)], 1) * self.size
         more = -torch.stack([(self.pace**2 * cos).sum(1), (self.pace**2 * sin).sum(1)], 1) * self.size
-        # left of (dx, dz) is (dz, -dx), since z points to the camera
+        # left of (dx, dz) is (dz, -dx), since z points toward the camera
         bend = (step[:, 1] * more[:, 0] - step[:, 0] * more[:, 1]) / step.norm(dim=1) ** 3
         return place, step, bend
 
     def after(self, meters: Tensor) -> tuple[Tensor, Tensor, Tensor]:
-        """The same after so many meters (R,)."""
+        """As `at`, for distances skated (R,) in meters."""
         i = torch.searchsorted(self.meters, meters.clamp(min=0)).clamp(1, len(self.meters) - 1)
         share = (meters - self.meters[i - 1]) / (self.meters[i] - self.meters[i - 1])
         return self.at(torch.lerp(self.parameter[i - 1], self.parameter[i], share))
 
 
 def _keyed(keys: list[tuple[float, list[float]]], seconds: Tensor) -> Tensor:
-    """Keys read at moments (R,): (R, C), smooth steps from one to the next."""
+    """Evaluate keyframes at times (R,): (R, C), with smooth steps from one to the next."""
     times = torch.tensor([time for time, _ in keys], dtype=torch.float64)
     poses = torch.tensor([row for _, row in keys])
     i = torch.searchsorted(times, seconds).clamp(1, len(times) - 1)
@@ -186,7 +186,7 @@ def _keyed(keys: list[tuple[float, list[float]]], seconds: Tensor) -> Tensor:
 
 
 def _integrated(knots: list[tuple[float, float]], seconds: Tensor) -> tuple[Tensor, Tensor]:
-    """Values joined by straight lines between knots, and their integral, at moments (R,)."""
+    """Linear interpolation between knots, and its integral, at times (R,)."""
     if not knots:
         return torch.zeros_like(seconds), torch.zeros_like(seconds)
     times, values = torch.tensor(knots, dtype=torch.float64).T.contiguous()
@@ -199,7 +199,7 @@ def _integrated(knots: list[tuple[float, float]], seconds: Tensor) -> tuple[Tens
 
 
 def _turned(script, seconds: Tensor) -> Tensor:
-    """Radians turned to the left against the path, at moments (R,): turns on the ice, in the air, in spins."""
+    """Rotation to the left relative to the path in radians, at times (R,): turns on the ice, in the air, in spins."""
     angle = _integrated(script.rates, seconds)[1]
     if script.turns:
         start, end, by = torch.tensor(script.turns, dtype=torch.float64).unbind(1)
@@ -209,7 +209,7 @@ def _turned(script, seconds: Tensor) -> Tensor:
 
 
 def _lifted(script, seconds: Tensor) -> Tensor:
-    """Meters above the ice, at moments (R,): g / 2 * (t - off) (down - t) in a flight."""
+    """Meters above the ice, at times (R,): g / 2 * (t - off) (down - t) in a flight."""
     lift = torch.zeros_like(seconds)
     for off, down in script.flights:
         lift += (GRAVITY / 2 * (seconds - off) * (down - seconds)).clamp(min=0)
@@ -217,7 +217,7 @@ def _lifted(script, seconds: Tensor) -> Tensor:
 
 
 def _leveled(pose: Tensor, pitch: Tensor) -> Tensor:
-    """Turn the ankles (R, A) so that the blade of a foot that carries is level."""
+    """Rotate the ankles of poses (R, A) so that the blade of a weight-bearing foot is level."""
     pose = pose.clone()
     for side in ("left", "right"):
         hip, knee, ankle = (ANGLES.index(f"{side}_{part}") for part in ("hip", "knee", "ankle"))
@@ -232,18 +232,18 @@ def _leveled(pose: Tensor, pitch: Tensor) -> Tensor:
 def perform(
     record: Record, offsets: Tensor, factors: Tensor, settings: SimSettings, generator: torch.Generator
 ) -> Motion:
-    """Let a figure skate a record.
+    """The motion of a figure that skates a record.
 
     Args:
-        record: its elements say what is done and when (a usual list is drawn where it has none), its action whether a
-            man or a woman skates; of its marks only the falls are read.
-        offsets: (T,) frames to show, counted from `record.start`, not decreasing, gaps allowed.
+        record: gives the elements and their times (a typical list is drawn where it has none), and the skater's sex by
+            its action; of its sub-scores only the falls are used.
+        offsets: (T,) frames to show, counted from `record.start`, non-decreasing, gaps allowed.
         factors: (F,) quality factors in [0, 1], in the order of `FACTORS`.
-        settings: `visibility` scales the faults, `nuisance` what athletes differ in besides.
-        generator: always read for the same count of numbers.
+        settings: `visibility` scales the faults, `nuisance` the individual differences that judges ignore.
+        generator: the number of draws from it is constant.
 
     Raises:
-        ValueError: arguments of a wrong shape, or an element that cannot be read.
+        ValueError: an argument has a wrong shape, or an element cannot be parsed.
     """
     if factors.shape != (len(FACTORS),):
         raise ValueError(f"factors have shape {tuple(factors.shape)}: give one for each of {', '.join(FACTORS)}")
@@ -260,7 +260,7 @@ def perform(
         for name, value in zip(FACTORS, factors.tolist(), strict=True)
         if name in COMPONENT_FACTORS
     }
-    lefty = nuisance > 0 and athlete[7] < 0.15  # who jumps and spins to the right
+    lefty = nuisance > 0 and athlete[7] < 0.15  # jumps and spins to the right
     path = _Path(athlete[1:4], 1.0 if lefty else -1.0)
     cruise = (5.2 + 0.4 * sway[5]) * (1 - 0.36 * fault["speed"])
     script = write_script(
@@ -284,7 +284,7 @@ def perform(
     if lefty:
         pose, turned = pose[:, MIRROR], -turned
         pose[:, [1, 20]] *= -1  # bend, roll
-    # lean = atan(v^2 * curvature / g) to the inside, which is the skater's front or left as the figure is turned
+    # lean = atan(v^2 * curvature / g) into the curve: toward the figure's front or left, depending on its rotation
     down = pose[:, 17:19].clamp(0, 1)
     lean = torch.atan(speed.square() * bend / GRAVITY).clamp(-0.32, 0.32).float() * down.sum(1).clamp(max=1)
     pitch = pose[:, 19] + lean * turned.sin().float()
@@ -305,9 +305,9 @@ def perform(
 
 
 def _standing(joints: Tensor, down: Tensor, lift: Tensor) -> Tensor:
-    """Figures (R, 16, 3) over the foot that carries, their lowest joint `SOLE` + `lift` meters above the ice.
+    """Move figures (R, 16, 3) over the weight-bearing foot, with the lowest joint `SOLE` + `lift` meters above the ice.
 
-    `down` (R, 2) says how much each foot carries; where none does, the hips are over the path.
+    `down` (R, 2) is the weight on each foot; without any, the hips are over the path.
     """
     feet = (joints[:, 12:14] + joints[:, 14:16]) / 2  # (R, 2, 3)
     under = (down[..., None] * feet).sum(1) / down.sum(1).clamp(min=1)[:, None]
@@ -317,7 +317,7 @@ def _standing(joints: Tensor, down: Tensor, lift: Tensor) -> Tensor:
 
 
 def draw_scene(settings: SimSettings, generator: torch.Generator, *, frames: int, motion: Motion) -> FloorScene:
-    """The rink around a program; the suit has the color of the skirt or the trousers."""
+    """Draw the rink around a program; the suit has the color of the skirt or the trousers."""
     scene = draw_rink(settings, generator, frames=frames)
     palette = scene.palette.clone()
     palette[9] = motion.props.colors[0] if motion.props is not None else palette[9]
