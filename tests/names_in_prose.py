@@ -217,6 +217,8 @@ def is_word(name: str, own: Code) -> bool:
 def is_known(text: str, own: Code, room: str, beside: Path) -> bool:
     """Whether what stands between two back ticks is there; True for what is no name but a formula or a sentence."""
     text = text.strip().removesuffix("()")
+    if "/" not in text and (ROOT / text).is_file():  # a file at the top of the repository, such as LICENSE
+        return True
     if text.endswith((".pt", ".pth", ".weight", ".bias")):  # weights that others publish, and tensors in them
         return True
     if re.fullmatch(r"SAPNET_\w+(=.*)?", text):
