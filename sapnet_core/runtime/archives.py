@@ -1,4 +1,4 @@
-"""Zip archives that come from anywhere, listed without taking more memory than their list should need."""
+"""Zip archives from untrusted sources, opened with a bound on the memory that their list of entries takes."""
 
 import io
 import zipfile
@@ -8,12 +8,12 @@ from pathlib import Path
 
 __all__ = ["opened_archive"]
 
-LIST = 8 * 2**20  # bytes of an archive's list of entries; each takes 50 at least, and 15 times that when it is read
+LIST = 8 * 2**20  # maximum bytes of an archive's list of entries; each takes at least 50, and 15 times that once parsed
 
 
 class _File(io.BufferedReader):
-    """A file that gives no more than `LIST` bytes at once while its archive is being listed, and none before its start:
-    to seek there is no fault of the disk."""
+    """A file that returns at most `LIST` bytes per read while its archive is being listed, and that reports a seek
+    before its start as damage of the archive, since the disk works."""
 
     listing = True
 
@@ -30,7 +30,7 @@ class _File(io.BufferedReader):
 
 @contextmanager
 def opened_archive(path: Path) -> Iterator[zipfile.ZipFile]:
-    """A zip archive to read from. Raises `zipfile.BadZipFile`, or whatever else a damaged list meets."""
+    """Open a zip archive for reading. Raises `zipfile.BadZipFile`, or other errors where its list is damaged."""
     with _File(io.FileIO(path)) as file, zipfile.ZipFile(file) as archive:
         file.listing = False
         yield archive

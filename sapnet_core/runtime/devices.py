@@ -1,5 +1,7 @@
-"""What PyTorch computes with: its threads within a block (with another number of them sums come out in another order),
-and the device that a command line names."""
+"""PyTorch's number of threads within a block, and the device that a command line names.
+
+The number of threads changes the order of summation, and with it the last bits of results.
+"""
 
 from argparse import ArgumentTypeError
 from collections.abc import Iterator
@@ -14,10 +16,10 @@ __all__ = ["torch_threads", "usable_device"]
 
 @contextmanager
 def torch_threads(count: int | None) -> Iterator[None]:
-    """`count` threads of this process within, as many as before behind; None leaves them as they are.
+    """Set PyTorch's number of threads within the block and restore it afterwards; None leaves it unchanged.
 
     Raises:
-        ValueError: a count that is no whole number from 1 on.
+        ValueError: `count` is not a whole number of at least 1.
     """
     if count is not None:
         whole("threads", count)
@@ -30,15 +32,15 @@ def torch_threads(count: int | None) -> Iterator[None]:
 
 
 def usable_device(name: str) -> str:
-    """`name`, if this machine has that device: a `type` for `argparse`.
+    """Return `name` if this machine has that device: a `type` for `argparse`.
 
     Raises:
-        ArgumentTypeError: it has not, there is no such device, or nothing here computes on its kind.
+        ArgumentTypeError: the device is absent or unknown, or this package does not support its kind.
     """
     try:
         if torch.device(name).type not in ("cpu", "cuda"):
             raise ArgumentTypeError(f"nothing here computes on {name!r}: choose cpu or cuda")
         torch.empty(1, device=name)
-    except (RuntimeError, AssertionError) as error:  # a build without CUDA asserts
+    except (RuntimeError, AssertionError) as error:  # builds without CUDA raise AssertionError
         raise ArgumentTypeError(f"no device {name!r} here, choose cpu: {str(error).partition('. ')[0]}") from None
     return name

@@ -1,4 +1,4 @@
-"""What a disk refuses, in one line that says where, what, and how to go on; and taking away what is in the way."""
+"""Disk errors as one line that names file, fault and remedy; and removal of obsolete or half-written files."""
 
 import errno
 import os
@@ -47,27 +47,27 @@ REMEDIES = {
     errno.EIO: "check the disk",
     errno.ESTALE: "mount the network folder anew",
 }
-NO_PLACE = (errno.EMFILE, errno.ENFILE)  # another folder would not help
+NO_PLACE = (errno.EMFILE, errno.ENFILE)  # too many open files: moving to another folder does not help
 
 
 class DiskFault(OSError):
-    """A fault of a disk; `str` is one line: the file or folder, the fault and the remedy. `errno` is the system's."""
+    """A disk error; its text is one line with file or folder, fault and remedy. `errno` is that of the system."""
 
     def __str__(self) -> str:
         return str(self.strerror)
 
 
 def told(error: OSError, place: Path | str, setting: str = "") -> OSError:
-    """The error as a `DiskFault` that names the file it is about, or `place` where it names none.
+    """Convert an error to a `DiskFault` that names the file concerned, or `place` where the error names none.
 
     Args:
-        setting: the variable that moves `place`: said, where the fault lies there.
+        setting: the environment variable that moves `place`; mentioned where the fault is below `place`.
 
-    Returns: the error itself where it is none of a disk, or is about a file outside of the `place` of a setting.
+    Returns: the error itself where it is no disk error, or where a `setting` is given and the file is outside `place`.
     """
     remedy = REMEDIES.get(error.errno)
     taken = REMEDIES.get(error.errno) == IN_THE_WAY
-    name = (error.filename2 if taken else None) or error.filename  # the second one is the target of a rename
+    name = (error.filename2 if taken else None) or error.filename  # the second name is the target of a rename
     if remedy is None or (isinstance(error, DiskFault) and not setting):
         return error
     at = Path(os.fsdecode(name) if isinstance(name, (str, bytes, os.PathLike)) else place)
@@ -76,14 +76,14 @@ def told(error: OSError, place: Path | str, setting: str = "") -> OSError:
             return error
         remedy += f", or set {setting} to another folder; run again, and what is whole stays"
     if taken:
-        with suppress(OSError):  # the nearest that is no folder
+        with suppress(OSError):  # the nearest parent that is not a folder
             at = next((p for p in (at, *at.parents) if os.path.lexists(p) and not os.path.isdir(p)), at)
     return DiskFault(error.errno, printable(f"{at}: {os.strerror(error.errno)}: {remedy}"), str(at))
 
 
 @contextmanager
 def one_line_faults(place: Path | str, setting: str = "", instead_of: Path | None = None) -> Iterator[None]:
-    """Let faults of a disk within be told as `told` does; those of the file `instead_of` as faults of `place`."""
+    """Convert disk errors within the block by `told`; errors about the file `instead_of` are reported for `place`."""
     try:
         yield
     except OSError as error:
@@ -96,16 +96,16 @@ def one_line_faults(place: Path | str, setting: str = "", instead_of: Path | Non
 
 @contextmanager
 def in_runs() -> Iterator[None]:
-    """`one_line_faults` for all that lies below the folder of runs."""
+    """`one_line_faults` for everything below the folder of runs."""
     with one_line_faults(environment.runs(), "SAPNET_RUNS"):
         yield
 
 
 def must_be_writable(folder: Path) -> None:
-    """Make a folder and try whether a file can be made in it: to be asked before long work.
+    """Create a folder and check that files can be written to it. Call this before long work.
 
     Raises:
-        DiskFault: it cannot.
+        DiskFault: the folder cannot be created or written to.
     """
     with one_line_faults(folder):
         folder.mkdir(parents=True, exist_ok=True)
@@ -114,8 +114,8 @@ def must_be_writable(folder: Path) -> None:
 
 
 def discard(path: Path) -> None:
-    """Take away whatever lies at a path, by one rename: another process sees all of it or nothing. Links are not
-    followed."""
+    """Remove a file, a link or a folder, beginning with a rename, so that other processes see all of it or nothing.
+    Links are not followed."""
     gone = path.with_name(f".damaged-{uuid.uuid4().hex[:8]}")
     with one_line_faults(path):
         try:
@@ -126,7 +126,7 @@ def discard(path: Path) -> None:
 
 
 def remove(path: Path) -> None:
-    """Delete a file, a link, or a folder with all in it, as far as it can be."""
+    """Delete a file, a link, or a folder with its content, as far as permissions allow."""
     if path.is_dir() and not path.is_symlink():
         shutil.rmtree(path, ignore_errors=True)
     else:
@@ -134,8 +134,8 @@ def remove(path: Path) -> None:
 
 
 def tidy(folder: Path) -> None:
-    """Remove what killed runs left half-written in a folder: hidden files an hour old. Younger ones may be in work."""
+    """Remove temporary files of killed runs from a folder: hidden files older than an hour. Younger may be in use."""
     for left in folder.glob(".*"):
-        with suppress(OSError):  # gone already
+        with suppress(OSError):  # already removed
             if time.time() - left.lstat().st_mtime > HOUR:
                 remove(left)

@@ -1,8 +1,8 @@
-"""Where things lie on disk: the one module that knows paths.
+"""Paths on disk and other settings from environment variables, read here alone.
 
-`root()` is the folder that holds `notebooks/` and `figures/`. It is found from this file when the package is used
-in place (an editable install, the normal way here), else from the working folder upward, so that a notebook finds it
-from its own folder and Papermill from the caller's.
+`root()` is the folder that contains `notebooks/` and `figures/`. It is found from this file when the package is used
+in place (an editable install, the normal case), else from the working folder upward, so that it is found both from the
+folder of a notebook and from the one where Papermill was called.
 """
 
 import os
@@ -26,11 +26,11 @@ __all__ = [
     "SPLITS",
 ]
 
-SPLITS = ("random", "ordered", "interleaved", "files")  # rules for FineFS, of which no split was published
+SPLITS = ("random", "ordered", "interleaved", "files")  # split rules of FineFS, which has no published split
 
 
 def root() -> Path:
-    """The repository's root. Raises FileNotFoundError when neither this package nor the working folder lies in one."""
+    """The repository's root. Raises FileNotFoundError where neither this package nor the working folder is in one."""
     for start in (Path(__file__).resolve().parent, Path.cwd().resolve()):
         for folder in (start, *start.parents):
             if (folder / "runall.sh").is_file() and (folder / "sapnet_core").is_dir():
@@ -39,17 +39,17 @@ def root() -> Path:
 
 
 def runs() -> Path:
-    """Everything a run produces outside `figures/`: features, trials, executed notebooks. `SAPNET_RUNS` moves it."""
+    """The folder of features, trials and executed notebooks. `SAPNET_RUNS` moves it."""
     return _target("SAPNET_RUNS", "runs")
 
 
 def figures() -> Path:
-    """Where tables and figures go. `SAPNET_FIGURES` moves it (tests draw elsewhere)."""
+    """The folder of tables and figures. `SAPNET_FIGURES` moves it, as the tests do."""
     return _target("SAPNET_FIGURES", "figures")
 
 
 def _target(variable: str, usual: str) -> Path:
-    """A folder to write to, there or not. Raises ValueError where something else is in its place."""
+    """A folder to write to, which may not exist yet. Raises ValueError where the path is something else."""
     name = os.environ.get(variable)
     folder = _expanded(name) if name else root() / usual
     if os.path.lexists(folder) and not os.path.isdir(folder):
@@ -62,14 +62,14 @@ def data_root() -> Path | None:
     """The user's folder of datasets or own videos (`SAPNET_DATA`), or None.
 
     Raises:
-        FileNotFoundError: it names no folder, or one that cannot be looked into; the message says what is there.
+        FileNotFoundError: it is no folder, or an unreadable one; the message says what is there.
     """
     name = os.environ.get("SAPNET_DATA")
     if not name:
         return None
     folder = _expanded(name)
     if not os.path.isdir(folder) and not folder.is_absolute():
-        folder = root() / folder  # notebooks run in their own folder, the user typed it at the root
+        folder = root() / folder  # notebooks run in their own folder, but the user's path is relative to the root
     if not os.path.isdir(folder):
         found, remedy = found_at(folder), "unset it, or point it at the folder that holds the datasets or records.csv"
         if found and folder.name.lower().endswith(ARCHIVES):
@@ -89,8 +89,8 @@ def i3d() -> Path | None:
     """The user's Kinetics weights of I3D (`SAPNET_I3D`), or None.
 
     Raises:
-        FileNotFoundError: it names no file; the message says what is there.
-        ValueError: the file is empty, or plainly something else than weights.
+        FileNotFoundError: it is no file; the message says what is there.
+        ValueError: the file is empty, or of a kind that holds no weights.
     """
     return _file("SAPNET_I3D")
 
@@ -126,7 +126,7 @@ def _file(variable: str) -> Path | None:
 
 
 def _expanded(name: str) -> Path:
-    """A path as the user typed it, with `~` led to the home folder where there is one."""
+    """A path with `~` expanded to the home folder where there is one."""
     try:
         return Path(name).expanduser()
     except RuntimeError:  # no such user
@@ -134,15 +134,15 @@ def _expanded(name: str) -> Path:
 
 
 def skip_bad() -> bool:
-    """Whether videos that cannot be read are left out (`SAPNET_SKIP_BAD=1`) instead of stopping the run."""
+    """Whether unreadable videos are left out (`SAPNET_SKIP_BAD=1`) instead of stopping the run."""
     return os.environ.get("SAPNET_SKIP_BAD", "0") not in ("", "0")
 
 
 def jobs() -> int:
-    """Worker processes to use: `SAPNET_JOBS`, else one for each core that may be used.
+    """Number of worker processes: `SAPNET_JOBS`, else one for each allowed core.
 
     Raises:
-        ValueError: `SAPNET_JOBS` is no whole number, or none from 1 on.
+        ValueError: `SAPNET_JOBS` is not a whole number of at least 1.
     """
     asked = os.environ.get("SAPNET_JOBS")
     if not asked:
@@ -153,7 +153,7 @@ def jobs() -> int:
 
 
 def finefs_split() -> str:
-    """The rule that splits FineFS (`SAPNET_SPLIT`), one of `SPLITS`. Raises ValueError naming them for another."""
+    """The split rule of FineFS (`SAPNET_SPLIT`), one of `SPLITS`. Raises ValueError, which names them, for another."""
     rule = os.environ.get("SAPNET_SPLIT") or "random"
     if rule not in SPLITS:
         raise ValueError(f"SAPNET_SPLIT={rule!r} is unknown: choose one of {', '.join(SPLITS)}")

@@ -1,7 +1,7 @@
-"""Where work runs: in this process, in processes of this machine, or on the workers of a Dask cluster.
+"""Run tasks in this process, in worker processes of this machine, or on the workers of a Dask cluster.
 
-No scheduler of our own: any `concurrent.futures` executor serves, and `distributed.Client.get_executor()` is one. Work
-that runs elsewhere reads and writes the same folders: the machines share a file system (`SAPNET_RUNS`, `SAPNET_DATA`).
+Any `concurrent.futures` executor can be used; `distributed.Client.get_executor()` is one. Tasks on other machines read
+and write the same folders, on a shared file system (`SAPNET_RUNS`, `SAPNET_DATA`).
 """
 
 import os
@@ -20,27 +20,27 @@ from sapnet_core.runtime.workers import LOST, WorkerPool
 
 __all__ = ["reach_cluster", "spread"]
 
-# what a user may set, beside the folders that `_settings` names: it goes with the work to workers started elsewhere
+# environment variables that are sent with each task to workers on other machines, beside the folders of `_settings`
 SWITCHES = ("SAPNET_SPLIT", "SAPNET_SKIP_BAD", "SAPNET_CHECKPOINT")
-ANSWER = 10  # seconds within which a scheduler answers
-PATIENCE = 2  # pools that may die in a row without one task done
+ANSWER = 10  # seconds to wait for a scheduler's answer
+PATIENCE = 2  # consecutive pools that may die without completing a task
 
-Done = tuple[int, str, object]  # index of the task, host and process that did it, what it returned
+Done = tuple[int, str, object]  # index of the task, host and process that ran it, its result
 
 
 def spread(work: Callable, tasks: Sequence[tuple], jobs: int = 1, executor: Executor | None = None) -> Iterator[Done]:
-    """Call `work(*task)` for every task; yields (index, who did it, result) in the order in which tasks end.
+    """Call `work(*task)` for every task; yields (index, worker, result) in the order of completion.
 
     Args:
-        work: a module's function; called again with a task it had begun when a worker died, it must go on from there.
-        jobs: processes; 1 runs the tasks here, one after the other.
-        executor: any other place. Without it, `SAPNET_DASK` names the scheduler of a Dask cluster.
+        work: a function of a module. A task whose worker died is run again, so that `work` must be able to resume it.
+        jobs: number of processes; 1 runs the tasks in this process, one after the other.
+        executor: another executor to use. Without it, `SAPNET_DASK` gives the scheduler of a Dask cluster.
 
     Raises:
-        ValueError: `jobs` is no whole number from 1 on.
-        RuntimeError: processes of the pool keep dying.
-        ConnectionError: no Dask scheduler answers at that address, or it went away.
-        Exception: what `work` raised, with a note that names the task; tasks not yet begun are cancelled.
+        ValueError: `jobs` is not a whole number of at least 1.
+        RuntimeError: the worker processes die repeatedly.
+        ConnectionError: no Dask scheduler answers at that address, or the connection was lost.
+        Exception: an error raised by `work`, with a note that names the task; tasks that have not begun are canceled.
     """
     whole("jobs", jobs)
     tasks = dict(enumerate(tasks))
@@ -66,7 +66,7 @@ def _pool(work: Callable, tasks: dict[int, tuple], jobs: int) -> Iterator[Done]:
                 for done in _on(pool, work, left):
                     del left[done[0]]
                     yield done
-        except BrokenProcessPool as error:  # what is not done is begun again in a new pool
+        except BrokenProcessPool as error:  # unfinished tasks run again in a new pool
             deaths = 1 if len(left) < before else deaths + 1
             if deaths == PATIENCE:
                 raise RuntimeError(
@@ -80,17 +80,17 @@ def _on(executor: Executor, work: Callable, tasks: dict[int, tuple]) -> Iterator
     try:
         for future in as_completed(futures):
             yield futures[future], *future.result()
-    except CancelledError as error:  # not by us
+    except CancelledError as error:  # canceled by the cluster
         raise ConnectionError(
             "the place where work runs went away: start it and run again, it goes on from here"
         ) from error
     finally:
-        for future in futures if not isinstance(executor, WorkerPool) else ():  # which does so itself, in its own order
+        for future in futures if not isinstance(executor, WorkerPool) else ():  # a WorkerPool does so itself
             future.cancel()
 
 
 def _settings() -> dict[str, str]:
-    """This process's folders and switches, which a worker started elsewhere does not know."""
+    """Folders and switches of this process, for workers that were started elsewhere."""
     folders = {
         "SAPNET_RUNS": environment.runs(),
         "SAPNET_DATA": environment.data_root(),
@@ -104,7 +104,7 @@ def _settings() -> dict[str, str]:
 
 
 def _there(settings: dict[str, str], work: Callable, task: tuple) -> tuple[str, object]:
-    """Runs on the worker."""
+    """Run one task, on the worker."""
     os.environ.update(settings)
     return _who(), _noted(work, task)
 
@@ -129,10 +129,10 @@ def _silent(address: str) -> ConnectionError:
 
 
 def reach_cluster() -> None:
-    """That somebody answers where `SAPNET_DASK` says that a Dask scheduler is, if it says so: to be asked before work.
+    """Check that the Dask scheduler of `SAPNET_DASK` answers, where that is set. Call this before any work.
 
     Raises:
-        ConnectionError: nobody does.
+        ConnectionError: no scheduler answers.
         ModuleNotFoundError: Dask is not installed.
     """
     if not (address := os.environ.get("SAPNET_DASK")):

@@ -1,4 +1,4 @@
-"""What a path leads to and what kind of file some bytes are, in words: for messages that say what was found."""
+"""What is at a path, and which kind of file some bytes are, in words: for messages that say what was found."""
 
 import os
 import stat
@@ -7,8 +7,8 @@ from pathlib import Path
 __all__ = ["ARCHIVES", "content_kind", "found_at", "listed", "printable"]
 
 ARCHIVES = (".zip", ".tar", ".tgz", ".tar.gz", ".tar.bz2", ".tar.xz", ".tar.zst", ".7z", ".rar", ".gz", ".xz", ".zst")
-HEAD = 4096  # bytes that tell a kind
-SIGNS = (  # how a file begins, and what it then is
+HEAD = 4096  # bytes that are examined
+SIGNS = (  # first bytes of a file, and the kind of file that begins with them
     (b"\xd0\xcf\x11\xe0\xa1\xb1\x1a\xe1", "an old Excel or Word file"),
     (b"%PDF-", "a PDF file"),
     (b"{\\rtf", "an RTF file"),
@@ -35,7 +35,7 @@ MARKUP = ((b"<!doctype html", "a web page"), (b"<html", "a web page"), (b"<?xml"
 
 
 def content_kind(content: bytes) -> str:
-    """What kind of file begins with these bytes; "" where nothing tells."""
+    """The kind of file that begins with these bytes; "" where it is unknown."""
     if not content:
         return "an empty file"
     if content.startswith(b"PK\x03\x04"):
@@ -47,8 +47,8 @@ def content_kind(content: bytes) -> str:
 
 
 def found_at(path: Path | str) -> str:
-    """What lies at a path: "" for nothing, "a folder", "an empty file", "a link that leads nowhere", "a web page" ...;
-    "a file" where nothing tells more. Never raises."""
+    """What is at a path: "" for nothing, "a folder", "an empty file", "a link that leads nowhere", "a web page" ...; "a
+    file" where its kind is unknown. Never raises."""
     try:
         mode = os.stat(path).st_mode
     except (OSError, ValueError) as error:
@@ -68,11 +68,11 @@ def found_at(path: Path | str) -> str:
 
 
 def listed(names: list[str], most: int = 3) -> str:
-    """The first names, and how many there are beyond."""
+    """The first `most` names, and the number of further ones."""
     more = f" and {len(names) - most} more" if len(names) > most else ""
     return printable(", ".join(names[:most])) + more
 
 
 def printable(text: str) -> str:
-    """A text as one line that every terminal takes: a name may hold line ends, and bytes that are no text."""
+    """A text as one printable line: names of files may contain line breaks and undecodable bytes."""
     return "".join(c if c.isprintable() else ascii(c)[1:-1] for c in text)

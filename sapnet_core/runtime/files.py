@@ -1,6 +1,7 @@
-"""Files that are whole or absent: every write goes to a temporary file beside the target, which then replaces it.
+"""Atomic writes: every write goes to a temporary file beside the target, which then replaces it.
 
-Two processes may write the same file at once: each has its own temporary name, the last one stands, and both are whole.
+Readers see a complete file or none. Two processes may write the same file at once: each has its own temporary name, and
+the last one wins.
 """
 
 import json
@@ -28,16 +29,16 @@ __all__ = [
     "fill_weights",
 ]
 
-HEADER = 16 * 2**20  # bytes of a safetensors file's list of entries; each takes 60 at least
-SHOWN = 100  # signs of a name in a message: a file may give an entry any name
+HEADER = 16 * 2**20  # maximum bytes of a safetensors header; an entry takes at least 60
+SHOWN = 100  # characters of a name in a message: an untrusted file may give an entry any name
 FLOAT32 = torch.finfo(torch.float32).max
 
 
 def write_bytes(path: Path | str, content: bytes) -> Path:
-    """Write `content` to `path` in one step, making folders as needed. Returns the path.
+    """Write `content` to `path` atomically, creating folders as needed. Returns the path.
 
     Raises:
-        OSError: it cannot be written; one line names the file, the fault and the remedy. What was there stays.
+        OSError: it cannot be written; one line names file, fault and remedy. A previous file is kept.
     """
     path = Path(path)
     beside = path.with_name(f".{path.name}.{os.getpid()}.{uuid.uuid4().hex[:8]}.tmp")
@@ -47,7 +48,7 @@ def write_bytes(path: Path | str, content: bytes) -> Path:
             with open(beside, "xb") as file:
                 file.write(content)
                 file.flush()
-                os.fsync(file.fileno())  # else a crash may leave the new name on an empty file
+                os.fsync(file.fileno())  # without it, a crash may leave an empty file under the new name
             os.replace(beside, path)
         finally:
             beside.unlink(missing_ok=True)
@@ -55,7 +56,7 @@ def write_bytes(path: Path | str, content: bytes) -> Path:
 
 
 def write_text(path: Path | str, text: str) -> Path:
-    """Write `text` as UTF-8, whole or not at all."""
+    """Write `text` as UTF-8, atomically."""
     return write_bytes(path, text.encode())
 
 
@@ -65,13 +66,13 @@ def write_json(path: Path | str, value) -> Path:
 
 
 def write_tensors(path: Path | str, tensors: dict[str, torch.Tensor], metadata: dict | None = None) -> Path:
-    """Write named tensors as safetensors; `metadata` is any JSON value and comes back from `read_tensors` equal."""
+    """Write named tensors as safetensors; `metadata` is any JSON value, which `read_tensors` returns."""
     plain = {name: tensor.detach().cpu().contiguous() for name, tensor in tensors.items()}
     return write_bytes(path, safetensors.torch.save(plain, {"json": json.dumps(metadata or {}, sort_keys=True)}))
 
 
 def read_json(path: Path | str):
-    """The value in a JSON file. Raises ValueError naming the file where it is no JSON."""
+    """The value in a JSON file. Raises ValueError, which names the file, where it is no JSON."""
     try:
         return json.loads(Path(path).read_text(encoding="utf-8"))
     except (ValueError, RecursionError) as error:
@@ -79,7 +80,7 @@ def read_json(path: Path | str):
 
 
 def read_tensors(path: Path | str) -> tuple[dict[str, torch.Tensor], dict]:
-    """Tensors by name, on the CPU, and the metadata. Raises ValueError naming the file where it is torn or foreign."""
+    """Tensors by name, on the CPU, and the metadata. Raises ValueError, which names the file, where it is damaged."""
     try:
         return _read_safetensors(Path(path))
     except ValueError as error:
@@ -100,14 +101,14 @@ def _read_safetensors(path: Path) -> tuple[dict[str, torch.Tensor], dict]:
 
 
 def read_weights(path: Path | str) -> tuple[dict[str, Tensor], dict]:
-    """Named tensors of a file of weights, and its metadata (safetensors alone has any); whoever wrote it.
+    """Named tensors of a file of weights from any source, and its metadata (only safetensors files have any).
 
-    A pickle is read without running what it holds; a state dict inside "state_dict" or "model" is found, and a leading
-    "module." of every name (DataParallel) taken off.
+    A pickle is read without running code from it. A state dict inside "state_dict" or "model" is found, and a leading
+    "module." of all names (DataParallel) is removed.
 
     Raises:
-        ValueError: no plain file of named tensors, a torn one, or an entry without finite real numbers; it names the
-            file, and the entry.
+        ValueError: the file holds no named tensors or is damaged, or an entry has values that are not finite real
+            numbers; the message names file and entry.
         FileNotFoundError: no such file.
     """
     path, metadata, remedy = Path(path), {}, "fetch it anew, or save the model's state_dict()"
@@ -123,7 +124,7 @@ def read_weights(path: Path | str) -> tuple[dict[str, Tensor], dict]:
         raise
     except Refused as error:
         raise ValueError(f"{path}: no plain file of tensors, or torn (it {error}): {remedy}") from None
-    except Exception as error:  # a torn file fails in a dozen ways: struct.error, IndexError, AssertionError ...
+    except Exception as error:  # a damaged file fails in many ways: struct.error, IndexError, AssertionError ...
         reason = f"{type(error).__name__}: {error}".splitlines()[0][:SHOWN]
         raise ValueError(f"{path}: no plain file of tensors, or torn ({reason}): {remedy}") from None
     for inner in ("state_dict", "model"):
@@ -141,32 +142,32 @@ def read_weights(path: Path | str) -> tuple[dict[str, Tensor], dict]:
 
 
 def _finite(tensor: Tensor) -> bool:
-    """Whether a tensor holds real numbers that float32 holds, and as many as its shape says."""
+    """Whether a tensor is backed by as many elements as its shape has, all of them real numbers that fit float32."""
     if tensor.layout != torch.strided or tensor.is_meta or tensor.is_complex() or tensor.is_quantized:
         return False
     if tensor.untyped_storage().nbytes() < tensor.numel() * tensor.element_size():
         return False
     if not tensor.is_floating_point() or not tensor.numel():
         return True
-    if tensor.element_size() == 1:  # the numbers of 8 bits have no minimum
+    if tensor.element_size() == 1:  # 8-bit floats: PyTorch has no aminmax of them
         return False
-    low, high = (float(end) for end in tensor.aminmax())  # takes no memory; nan where one value is
+    low, high = (float(end) for end in tensor.aminmax())  # needs no extra memory; NaN where any value is NaN
     return -FLOAT32 <= low <= high <= FLOAT32
 
 
 def check_weights(
     own: dict[str, Tensor], state: dict[str, Tensor], path: Path | str, names: dict[str, str] | None = None
 ) -> None:
-    """That a state dict fits entry by entry.
+    """Check that a state dict fits a network entry by entry.
 
     Args:
-        own: entries of the network, whose shapes alone count: where the file tells how large the network is, those of
-            one that was made on the device "meta", which takes no memory.
-        names: what the file calls an entry, where that differs from the network's name.
+        own: entries of the network, of which only shapes are used. Where the file determines the size of the network,
+            pass those of one on the device "meta", which takes no memory.
+        names: maps the network's name of an entry to the file's, where they differ.
 
     Raises:
-        ValueError: an entry is missing, belongs to no layer, or has another shape; it names the file, the first such
-            entry, and how many there are.
+        ValueError: an entry is missing, belongs to no layer, or has another shape; the message names the file, the
+            first such entry, and their number.
     """
     names, wrong = names or {}, []
     for key in sorted(own.keys() | state.keys()):
@@ -185,6 +186,6 @@ def check_weights(
 def fill_weights(
     net: nn.Module, state: dict[str, Tensor], path: Path | str, names: dict[str, str] | None = None
 ) -> None:
-    """Load a state dict that must fit entry by entry, as `check_weights` says; numbers become those of the network."""
+    """Load a state dict after `check_weights`; values are converted to the dtype of the network."""
     check_weights(net.state_dict(), state, path, names)
     net.load_state_dict(state)

@@ -1,8 +1,8 @@
-"""One rule for "is this still what it was made from": what is made carries a fingerprint of everything that shapes it.
+"""Fingerprints, the one rule for whether a stored result is up to date: a hash of everything that determines it.
 
 A fingerprint covers content, never time: the bytes of input files, plain values such as settings, an explicit version,
-and the program itself. Of a program the syntax tree counts, without comments, docstrings and layout, so that a comment
-makes nothing stale and a changed constant does. Nothing here writes.
+and the source code. Code counts by its syntax tree without comments, docstrings and layout, so that editing a comment
+makes nothing stale, and changing a constant does. Nothing here writes.
 """
 
 import ast
@@ -16,14 +16,14 @@ __all__ = ["code_digest", "file_digest", "fingerprint", "imported_modules"]
 
 PACKAGE = "sapnet_core"
 ROOT = Path(__file__).parent.parent
-CHUNK = 2**20  # bytes of a file that are read at once
+CHUNK = 2**20  # bytes per read
 
 
 def fingerprint(*parts: object, digits: int = 16) -> str:
     """Hash of plain values (numbers, text, None, lists, dicts), in `digits` hexadecimal digits.
 
     Raises:
-        TypeError: a part is no plain value, so that its text might differ from one run to the next.
+        TypeError: a part is no plain value; its text could differ from run to run.
     """
     text = json.dumps(parts, sort_keys=True)
     return hashlib.sha256(text.encode()).hexdigest()[:digits]
@@ -39,12 +39,12 @@ def file_digest(path: Path | str) -> str:
 
 
 def code_digest(*modules: str, within: Sequence[str] = ()) -> str:
-    """Hash of what modules of this package do, in 16 hexadecimal digits.
+    """Hash of the source code of modules of this package, in 16 hexadecimal digits.
 
     Args:
         modules: names below the package, such as "simulator.render".
-        within: rooms whose modules are followed where they are imported: with ("simulator",) every module of the
-            simulator that one of `modules` needs counts as well, and nothing else does.
+        within: rooms in which imports are followed: with ("simulator",), the modules of the simulator that `modules`
+            import, directly or not, count as well, and no others.
     """
     names = imported_modules(modules, tuple(within))
     return fingerprint([[name, _tree_digest(_file(name))] for name in names])
@@ -63,7 +63,7 @@ def imported_modules(modules: tuple[str, ...], within: tuple[str, ...] = ()) -> 
 
 
 def _file(name: str) -> Path:
-    """Raises ValueError where the package has no such module."""
+    """The source file of a module. Raises ValueError where the package has no such module."""
     place = ROOT / name.replace(".", "/")
     for file in (place.with_name(f"{place.name}.py"), place / "__init__.py"):
         if file.is_file():
@@ -77,7 +77,7 @@ def _is_module(name: str) -> bool:
 
 
 def _imports(file: Path) -> list[str]:
-    """Modules of this package that a file imports anywhere in it."""
+    """Modules of this package that are imported anywhere in a file."""
     found = []
     for node in ast.walk(ast.parse(file.read_text(encoding="utf-8"))):
         if isinstance(node, ast.Import):
@@ -98,10 +98,10 @@ def _tree_digest(file: Path) -> str:
 
 
 def syntax(source: str) -> str:
-    """The syntax tree of a program as text: equal for programs that do the same, whatever Python reads them.
+    """The syntax tree of a program as text, equal for equal programs in every version of Python.
 
-    Comments, layout and docstrings are left out, and of imports from this package the place: a module that moves
-    changes nothing, and what is imported counts by itself.
+    Comments, layout and docstrings are left out, and so are the module names in imports from this package: moving a
+    module changes nothing, and the imported code counts by itself.
     """
     return _text(ast.parse(source))
 
@@ -114,7 +114,7 @@ def _text(node: object) -> str:
             fields = [(name, body if name == "body" else value) for name, value in fields]
         if isinstance(node, ast.ImportFrom) and (node.module or "").partition(".")[0] == PACKAGE:
             fields = [("names", node.names)]
-        # what is empty is left out: newer Pythons have fields that older ones lack
+        # empty fields are left out: newer versions of Python have fields that older ones lack
         told = (f"{name}={_text(value)}" for name, value in fields if value not in (None, []))
         return f"{type(node).__name__}({', '.join(told)})"
     if isinstance(node, list):

@@ -1,9 +1,9 @@
-"""A machine for pickles that come from anywhere: it makes plain containers, and calls what its caller allows.
+"""A restricted reader of untrusted pickles: it builds plain containers, and calls only what its caller allows.
 
-A pickle is a program for a small machine with a stack. Python's own machine calls whatever the program names, so this
-one is ours. It knows the instructions that plain data need; what a program may name, and what that does, is handed to
-it. A program may run for `STEPS` instructions, and what it leaves may not hold more than that many parts when it is
-written out in full. A file may be short and still ask for much memory: what calls make is counted against its size.
+A pickle is a program for a small stack machine. Python's own machine calls whatever the program names; this one knows
+the instructions that plain data need, and its caller gives the names that a program may use. A program may run for
+`STEPS` instructions, and its result, expanded, may have at most as many parts. A short file may still ask for much
+memory: the memory of results of calls is bounded by the size of the file.
 """
 
 import pickle
@@ -15,26 +15,26 @@ import numpy as np
 
 __all__ = ["Machine", "Refused", "key", "word"]
 
-STEPS = 1_000_000  # the largest official file takes 290,000; so many empty sets, the largest container, are 0.2 GB
-DEPTH = 64  # containers inside one another; official files have 4
-PART = 128  # bytes of a text or an array that count as one part, as each shorter value does
-LINE = 1000  # bytes of a number or a name that stands in a line of its own
-# A file could choose many keys of equal hash, among which Python searches one by one: integers from 2^61 on hash as
-# smaller ones do, and -1 as -2; in tuples, of hashes of 64 bits, it takes few more to find as many.
+STEPS = 1_000_000  # the largest official file takes 290,000; a million empty sets, the largest container, take 0.2 GB
+DEPTH = 64  # maximum nesting of containers; official files have 4
+PART = 128  # bytes of a text or an array that count as one part; shorter values count as one
+LINE = 1000  # maximum bytes of a number or a name that takes a line
+# A file could choose many keys of equal hash, which makes dicts slow: integers from 2^61 on have the hashes of smaller
+# ones, -1 that of -2, and colliding tuples are easy to find. Keys are therefore limited in bits and in parts.
 KEY_BITS, KEY_PARTS, PART_BITS = 60, 4, 32
 
 
 class Refused(ValueError):
-    """What a pickle wants and does not get; the message goes on from "it"."""
+    """A pickle asks for something that is not allowed; the message continues a sentence that begins with "it"."""
 
 
 def word(value: object) -> str:
-    """A text of the file for a message, or what stands in its place."""
+    """A text from the file in printable form for a message, or the type of a value that is no text."""
     return ascii(value[:60])[1:-1] if isinstance(value, str) else f"(a {type(value).__name__})"
 
 
 def key(value: object) -> object:
-    """A key of a dict or a member of a set: plain, so that its hash costs little and many cannot be made to clash."""
+    """Check a dict key or a set member: only plain values, whose hashes are cheap and cannot be made to collide."""
     parts, bits = (value, PART_BITS) if isinstance(value, tuple) else ((value,), KEY_BITS)
     if len(parts) > KEY_PARTS:
         raise Refused(f"has a key of {len(parts)} parts, and keys have at most {KEY_PARTS}")
@@ -48,14 +48,14 @@ def key(value: object) -> object:
 
 
 class Machine:
-    """Runs one pickle: a stack, a memory of numbered values, and the content that is read from front to back.
+    """Runs one pickle, with a stack, a memo of numbered values, and the content, which is read from front to back.
 
     Args:
-        content: of the file, with the pickle at `place`; after `run`, `place` is behind it.
-        names: (module, name) -> what it stands for.
-        states: a class of `names`' results -> what fills one with a state.
-        leaves: classes that may be left, beside plain values and containers.
-        persistent: what gives the value of a persistent id; such ids are refused without it.
+        content: content of the file, with the pickle at `place`; after `run`, `place` is behind it.
+        names: maps (module, name) to the value or function that it stands for.
+        states: maps a class of results to the function that sets the state of one.
+        leaves: classes allowed in the result, beside plain values and containers.
+        persistent: function that gives the value of a persistent id; without it such ids are refused.
     """
 
     def __init__(
@@ -71,10 +71,10 @@ class Machine:
         self.names, self.states, self.persistent = names, states or {}, persistent
         self.callable = [function for function in names.values() if callable(function)]
         self.leaves = (bool, int, float, *leaves)
-        self.room = 2 * len(content) + 2**20  # bytes that arrays and sets may still take
+        self.room = 2 * len(content) + 2**20  # remaining bytes for arrays and sets
 
     def run(self) -> object:
-        """What the program leaves. Raises Refused, or whatever a damaged program meets."""
+        """The object that the pickle builds. Raises Refused, or other errors where the pickle is damaged."""
         steps = 0
         while True:
             code = self.take(1)
@@ -88,7 +88,7 @@ class Machine:
             CODES[code](self)
 
     def take(self, size: int) -> bytes:
-        """The next bytes of the content."""
+        """The next `size` bytes of the content."""
         end = self.place + size
         if size < 0 or end > len(self.content):
             raise EOFError("cut short")
@@ -101,18 +101,18 @@ class Machine:
         return struct.unpack(form, self.take(struct.calcsize(form)))[0]
 
     def line(self, most: int = LINE) -> bytes:
-        """What stands before the next line end."""
+        """The bytes before the next line end."""
         end = self.content.index(b"\n", self.place, self.place + most + 1)
         return self.take(end + 1 - self.place)[:-1]
 
     def text(self, part: bytes, code: str = "utf-8") -> str:
         text = part.decode(code, "surrogatepass" if code == "utf-8" else "strict")
         if not text.isascii():
-            self.spend(sys.getsizeof(text) - 100 - len(part))  # one sign from afar widens all others
+            self.spend(sys.getsizeof(text) - 100 - len(part))  # one wide character widens all others
         return text
 
     def spend(self, size: int) -> None:
-        """Count bytes that the content does not have itself."""
+        """Count memory that exceeds the size of the content itself."""
         self.room -= max(size, 0)
         if self.room < 0:
             raise Refused("makes more of its content than the content is")
@@ -131,7 +131,7 @@ class Machine:
         return self.stack[-1]
 
     def since_mark(self) -> list:
-        """What lies above the last mark, which goes."""
+        """Remove the last mark and return the stack's entries above it."""
         place = len(self.stack) - 1
         while place >= 0 and self.stack[place] is not MARK:
             place -= 1
@@ -142,7 +142,7 @@ class Machine:
         return values
 
     def fill(self, pairs: list) -> None:
-        """Put keys and values, in turn, into the dict on top."""
+        """Add alternating keys and values to the dict on top of the stack."""
         if len(pairs) % 2:
             raise EOFError("a key lacks its value")
         target = self.top(dict)
@@ -188,7 +188,7 @@ class Machine:
         return self.persistent(name)
 
     def account(self, made: object) -> object:
-        """Count what a call made: it may have made it of a content that other calls use too."""
+        """Count the memory of a call's result, whose content other results may share."""
         if isinstance(made, np.ndarray | np.generic):
             self.spend(made.nbytes)
         elif isinstance(made, dict | set | frozenset):
@@ -201,12 +201,13 @@ class Machine:
         self.memo[number] = self.stack[-1]
 
     def checked(self, result: object) -> object:
-        """That a result holds plain values alone, not itself, and not so much that walking through it has no end.
+        """Check that a result has only plain values, does not contain itself, and has a bounded size when expanded.
 
-        Parts may be shared: a list of two lists of two lists ... is small in memory and endless on paper. So each
-        container is visited once, when all its parts are known, and its size is the sum of theirs.
+        Parts may be shared: nested lists that each contain the next one twice are small in memory and exponentially
+        large when expanded. Each container is therefore visited once, after its parts, and its size is the sum of
+        theirs.
         """
-        known: dict[int, tuple[int, int]] = {}  # of a container: how many parts it has in all, and how deep they lie
+        known: dict[int, tuple[int, int]] = {}  # container id -> number of parts in total, and depth
         todo, open_ = [[result]], set()
         while todo:
             value = todo[-1]
@@ -237,8 +238,8 @@ class Machine:
         self.push({"00": False, "01": True}.get(text) if text in ("00", "01") else int(text.removesuffix("L")))
 
 
-PLAIN = frozenset({bool, int, float, type(None), np.int64, np.float64})  # for speed: most values are of these
-LONG = (str, bytes, np.generic, np.ndarray)  # of a length that counts
+PLAIN = frozenset({bool, int, float, type(None), np.int64, np.float64})  # types of most values, as a shortcut
+LONG = (str, bytes, np.generic, np.ndarray)  # types whose length counts
 NUMBERS = (float, np.floating, np.bool)
 MARK = object()
 CODES = {
@@ -304,7 +305,7 @@ def has_objects(value: object) -> bool:
 
 
 def parts_of(value: object) -> list:
-    """What lies directly in a container."""
+    """The direct parts of a container."""
     if isinstance(value, dict):
         return [*value.keys(), *value.values()]
     if isinstance(value, list | tuple | set | frozenset):

@@ -1,7 +1,4 @@
-"""Files of tensors that tell whether they are what was written under their name: a seal over all of it lies inside.
-
-So a file that was torn, edited, or took another's name is never read in silence.
-"""
+"""Files of tensors with a seal: a hash over name and content that detects truncated, edited or swapped files."""
 
 import hashlib
 import json
@@ -17,19 +14,19 @@ from sapnet_core.runtime.files import read_tensors, write_tensors
 __all__ = ["Damaged", "Unsealed", "read_sealed", "write_sealed"]
 
 SEAL = "seal"
-LONGEST = 100_000_000  # bytes of a header: more is no safetensors file
+LONGEST = 100_000_000  # maximum bytes of a safetensors header
 
 
 class Damaged(ValueError):
-    """A file is not what was written; one line names it and says what is wrong."""
+    """A file differs from what was written; one line names it and the fault."""
 
 
 class Unsealed(Damaged):
-    """A whole file without a seal, as an earlier version wrote it."""
+    """A complete file without a seal, from an earlier version of this package."""
 
 
 def write_sealed(path: Path | str, tensors: dict[str, Tensor], metadata: dict) -> Path:
-    """Write named tensors and metadata, any JSON object, so that `read_sealed` knows them again. Raises OSError."""
+    """Write named tensors and metadata, any JSON object, with a seal that `read_sealed` checks. Raises OSError."""
     tensors = {name: tensor.detach().cpu().contiguous() for name, tensor in tensors.items()}
     return write_tensors(path, tensors, {**metadata, SEAL: _seal(Path(path).name, tensors, metadata)})
 
@@ -38,9 +35,9 @@ def read_sealed(path: Path | str) -> tuple[dict[str, Tensor], dict]:
     """The tensors and the metadata of a file that `write_sealed` wrote under this name.
 
     Raises:
-        FileNotFoundError: nothing is there.
-        Damaged: something else is there.
-        OSError: it cannot be read just now, be it whole or not.
+        FileNotFoundError: no such file.
+        Damaged: the file is not what was written under this name.
+        OSError: the file cannot be read at the moment.
     """
     path = Path(path)
     with one_line_faults(path):
@@ -65,7 +62,7 @@ def read_sealed(path: Path | str) -> tuple[dict[str, Tensor], dict]:
 
 
 def _as_long_as_it_says(path: Path) -> bool:
-    """Whether a file ends where its header says that its last tensor does: asked before more of it is read."""
+    """Whether the size of a file agrees with its header; checked before the tensors are read."""
     with open(path, "rb") as file:
         length = int.from_bytes(file.read(8), "little")
         header = json.loads(file.read(length)) if length <= LONGEST else {}
@@ -74,7 +71,7 @@ def _as_long_as_it_says(path: Path) -> bool:
 
 
 def _seal(name: str, tensors: dict[str, Tensor], metadata: dict) -> str:
-    """Over the file's name, names, shapes, types and bits of the tensors, and what is written beside them."""
+    """Hash over the file's name, the metadata, and name, shape, type and bits of each tensor."""
     sha = hashlib.sha256(json.dumps([name, json.loads(json.dumps(metadata))], sort_keys=True).encode())
     for key in sorted(tensors):
         sha.update(f"{key}{tuple(tensors[key].shape)}{tensors[key].dtype}".encode())

@@ -1,7 +1,8 @@
-"""Files that `torch.save` wrote, in today's format (a zip archive) and in that of 2017, read without running anything.
+"""Read files of `torch.save`, in today's format (a zip archive) and in that of 2017, without running code from them.
 
-`torch.load(weights_only=True)` runs no foreign code, but it allocates what a file claims, and a file may claim much: a
-compressed archive, a bytearray of any size, a tensor that repeats one number. Here no more is taken than the file has.
+`torch.load(weights_only=True)` runs no foreign code, but it allocates the memory that a file claims, which is unbounded
+for a compressed archive, a bytearray of any size, or a tensor that repeats one number. Here memory is bounded by the
+size of the file.
 """
 
 import math
@@ -18,9 +19,9 @@ from sapnet_core.runtime.restricted_pickle import Machine, Refused, key
 
 __all__ = ["read_torch_file"]
 
-MAGIC, PROTOCOL = 0x1950A86A20F9469CFC6C, 1001  # with which a file of 2017's format begins
-AXES = 16  # of a tensor; no weight has more than 6
-STORED_IN_2017 = 5  # pickles before the numbers: magic, protocol, system, content, names of storages
+MAGIC, PROTOCOL = 0x1950A86A20F9469CFC6C, 1001  # first values of a file in the format of 2017
+AXES = 16  # maximum dimensions of a tensor; no weight has more than 6
+STORED_IN_2017 = 5  # pickles before the data: magic, protocol, system, content, names of storages
 DTYPES = {
     "Float": torch.float32,
     "Double": torch.float64,
@@ -38,14 +39,14 @@ DTYPES = {
 
 
 class _Numbers:
-    """A storage before its content is read: its name in the file, its type, and how many numbers it has."""
+    """A storage before its content is read: its name in the file, dtype, and number of elements."""
 
     def __init__(self, name: str, dtype: torch.dtype, count: int):
         self.name, self.dtype, self.count, self.content = name, dtype, count, None
 
 
 class _View:
-    """A tensor before its storage is read."""
+    """A tensor before its storage is read: storage, offset, shape and strides."""
 
     def __init__(self, numbers: _Numbers, offset: int, shape: tuple[int, ...], strides: tuple[int, ...]):
         self.numbers, self.offset, self.shape, self.strides = numbers, offset, shape, strides
@@ -55,11 +56,11 @@ class _View:
 
 
 class _Reader:
-    """What the names in a file of tensors do: they note storages and views, which are filled once all is checked."""
+    """Handlers for the names in a file of tensors: they record storages and views, filled after all checks."""
 
     def __init__(self, size: int):
         self.storages: dict[str, _Numbers] = {}
-        self.stored = self.viewed = size  # bytes that storages, and numbers that tensors, may have at most
+        self.stored = self.viewed = size  # maximum bytes of storages, and elements of tensors
         kinds = {("torch", f"{name}Storage"): dtype for name, dtype in DTYPES.items()}
         self.names = {
             ("collections", "OrderedDict"): _ordered,
@@ -71,13 +72,13 @@ class _Reader:
         }
 
     def load(self, content: bytes, place: int = 0) -> tuple[object, int]:
-        """What the pickle at a place of the content leaves, and where it ends."""
-        ignored = {dict: lambda *_: None}  # an OrderedDict of PyTorch carries versions, which nothing here needs
+        """The object that the pickle at `place` of the content builds, and the position of its end."""
+        ignored = {dict: lambda *_: None}  # PyTorch's OrderedDict carries versions, which are unused here
         machine = Machine(content, self.names, ignored, (_View, torch.dtype), self.storage, place)
         return machine.run(), machine.place
 
     def storage(self, told: object) -> _Numbers:
-        """What a persistent id says: ("storage", type, name, device, count), and a view of it in files of 2017."""
+        """The storage of a persistent id ("storage", type, name, device, count), to which files of 2017 add a view."""
         known = isinstance(told, tuple) and len(told) in (5, 6) and told[0] == "storage"
         known = known and isinstance(told[1], torch.dtype) and isinstance(told[2], str)
         if not known or any(part is not None for part in told[5:]):
@@ -96,7 +97,7 @@ class _Reader:
         return found
 
     def view(self, numbers: object, offset: object, shape: object, strides: object, *_: object) -> _View:
-        """A tensor: where its numbers lie in a storage, all of them inside."""
+        """A tensor as a view of a storage, after a check that all of its elements are inside."""
         fits = isinstance(numbers, _Numbers) and isinstance(shape, tuple) and isinstance(strides, tuple)
         sizes = (offset, *shape, *strides) if fits else ()
         fits = fits and len(shape) == len(strides) <= AXES
@@ -108,8 +109,8 @@ class _Reader:
         return _View(numbers, offset, shape, strides)
 
     def filled(self, value: object) -> object:
-        """The value with its tensors in place of views, all together of no more numbers than the file has bytes; the
-        machine has bounded how much there is to walk through."""
+        """The value with tensors in place of views, which together have at most as many elements as the file has bytes;
+        the pickle machine has already bounded the number of containers."""
         if isinstance(value, _View):
             self.viewed -= math.prod(value.shape)
             if self.viewed < 0:
@@ -123,7 +124,7 @@ class _Reader:
 
 
 def _ordered(pairs: object = ()) -> dict:
-    """An OrderedDict: its content follows, or stands in pairs where Python 2 wrote the file."""
+    """An OrderedDict as a dict: its content follows later, or is given in pairs where Python 2 wrote the file."""
     if not isinstance(pairs, list | tuple) or not all(isinstance(pair, list) and len(pair) == 2 for pair in pairs):
         raise Refused("makes a dict of something else than pairs")
     return {key(name): value for name, value in pairs}
@@ -136,11 +137,12 @@ def _sizes(sizes: object = ()) -> tuple:
 
 
 def read_torch_file(path: Path) -> object:
-    """What `torch.save` wrote: plain values, containers, and tensors on the CPU.
+    """The content of a file of `torch.save`: plain values, containers, and tensors on the CPU.
 
     Raises:
-        ValueError: the file names anything else, is torn, or claims more than it has. The message names no file.
-        OSError: it cannot be read.
+        ValueError: the file has other content, is damaged, or claims more than it has. The message does not name the
+            file; the caller does.
+        OSError: the file cannot be read.
     """
     reader = _Reader(path.stat().st_size)
     if zipfile.is_zipfile(path):
@@ -197,5 +199,5 @@ def _read_2017(content: bytes, reader: _Reader) -> object:
 def _fill(numbers: _Numbers, content: bytes) -> None:
     if len(content) != numbers.count * numbers.dtype.itemsize:
         raise Refused(f"has a storage {numbers.name[:20]!r} of another size than it says")
-    whole = bytearray(content)  # PyTorch wants memory that may be written to
+    whole = bytearray(content)  # PyTorch needs writable memory
     numbers.content = torch.frombuffer(whole, dtype=numbers.dtype) if content else torch.empty(0, dtype=numbers.dtype)

@@ -1,4 +1,4 @@
-"""Settings of the wrong kind or size, refused in one line that names the setting, the fault and the remedy."""
+"""Checks of settings: a wrong type or value raises ValueError with one line that names setting, fault and remedy."""
 
 import math
 from collections.abc import Sequence
@@ -7,7 +7,7 @@ __all__ = ["choice", "number", "switch", "text", "whole"]
 
 
 def whole(name: str, value: object, least: int = 1, most: int | None = None) -> None:
-    """That a value is a whole number (an `int`, no `bool`) in [least, most]. Raises ValueError."""
+    """Check that a value is a whole number (an `int`, no `bool`) in [least, most]. Raises ValueError."""
     wanted = f"give a whole number from {least} " + ("on" if most is None else f"to {most}")
     if not isinstance(value, int) or isinstance(value, bool):
         raise ValueError(f"{name}={value!r} is no whole number: {wanted}")
@@ -16,10 +16,10 @@ def whole(name: str, value: object, least: int = 1, most: int | None = None) -> 
 
 
 def number(name: str, value: object, least: float = 0.0, most: float = math.inf, open_ends: str = "") -> None:
-    """That a value is a finite number in [least, most]; `open_ends` names those that are excluded: "least", "most".
+    """Check that a value is a finite number in [least, most]; `open_ends` names excluded ends: "least", "most".
 
     Raises:
-        ValueError: it is not, or is a `bool`.
+        ValueError: it is not, or it is a `bool`.
     """
     left, right = "(" if "least" in open_ends else "[", ")" if "most" in open_ends or most == math.inf else "]"
     wanted = f"give a number in {left}{least:g}, {'∞' if most == math.inf else f'{most:g}'}{right}"
@@ -33,18 +33,18 @@ def number(name: str, value: object, least: float = 0.0, most: float = math.inf,
 
 
 def switch(name: str, value: object) -> None:
-    """That a value is True or False. Raises ValueError."""
+    """Check that a value is True or False. Raises ValueError."""
     if not isinstance(value, bool):
         raise ValueError(f"{name}={value!r} is no switch: give True or False")
 
 
 def text(name: str, value: object) -> None:
-    """That a value is a text. Raises ValueError."""
+    """Check that a value is a text. Raises ValueError."""
     if not isinstance(value, str):
         raise ValueError(f"{name}={value!r} is no text: give a name in quotes")
 
 
 def choice(name: str, value: object, known: Sequence[str]) -> None:
-    """That a value is one of the known texts. Raises ValueError that lists them."""
+    """Check that a value is one of the known texts. Raises ValueError, which lists them."""
     if not isinstance(value, str) or value not in known:
         raise ValueError(f"{name}={value!r} is unknown: choose one of {', '.join(known)}")

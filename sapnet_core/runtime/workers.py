@@ -1,4 +1,4 @@
-"""Processes of this machine that work for the one that asked: Ctrl-C is left to it, and none outlives it."""
+"""Worker processes on this machine: the parent alone handles Ctrl-C, and no worker outlives it."""
 
 import os
 import signal
@@ -15,25 +15,25 @@ import torch
 __all__ = ["LOST", "WorkerPool"]
 
 LOST = "memory may be too small for --jobs so many; run again with fewer, it goes on from here"
-GRACE = 5.0  # seconds that an interrupted worker has to take away what it half wrote
+GRACE = 5.0  # seconds for an interrupted worker to remove half-written files
 
 
 class WorkerPool(ProcessPoolExecutor):
-    """A pool of fresh processes, each with so many threads of PyTorch; as a context, it ends them as the block ends.
+    """A pool of spawned processes with `threads` PyTorch threads each; as a context manager, it ends them on exit.
 
-    After a block that came to its end, or met an error, what runs is waited for; the rest is canceled after an error.
-    After Ctrl-C or where the rest is not wanted, what runs is interrupted: whoever works must be able to go on later.
+    At the end of the block, running tasks are waited for. After an error, tasks that have not begun are canceled. After
+    Ctrl-C, or where the remaining results are not wanted, running tasks are interrupted: they must be resumable.
     """
 
     def __init__(self, jobs: int, threads: int = 1):
         try:
             super().__init__(jobs, get_context("spawn"), _begin, (threads,))
-        except OSError as error:  # no shared memory, or none left
+        except OSError as error:  # shared memory is missing or full
             text = f"no processes can work side by side here ({error.strerror or error}): use --jobs 1"
             raise RuntimeError(text) from error
 
     def submit(self, work: Callable, /, *args, **kwargs) -> Future:
-        with _ctrl_c_held_back():  # for the processes that this starts, and inherit it, from their first moment on
+        with _ctrl_c_held_back():  # processes that this starts inherit it from the beginning
             return super().submit(_interruptible, work, *args, **kwargs)
 
     def __exit__(self, kind: type[BaseException] | None, *_: object) -> None:
@@ -60,7 +60,7 @@ def _ctrl_c_held_back() -> Iterator[None]:
 
 
 def _begin(threads: int) -> None:
-    """Begins every process of a pool."""
+    """Set up a worker process."""
     torch.set_num_threads(threads)
     signal.signal(signal.SIGTERM, _end)
 
@@ -72,13 +72,13 @@ def _begin(threads: int) -> None:
 
 
 def _end(*_: object) -> None:
-    """Ends this worker; whoever asks a whole group of processes to end may ask twice."""
+    """End this worker, on SIGTERM; the signal may arrive twice where a whole process group is ended."""
     signal.signal(signal.SIGTERM, signal.SIG_IGN)
     sys.exit(1)
 
 
 def _interruptible(work: Callable, *args, **kwargs):
-    """Runs on the worker: what it half wrote is gone when it was interrupted, and it takes no other work."""
+    """Run a task on the worker; when interrupted, half-written files are removed and no other task begins."""
     try:
         return work(*args, **kwargs)
     except SystemExit:
