@@ -1,13 +1,17 @@
 """The files by which others install, cite and index this project, which must agree with each other."""
 
+import ast
 import csv
 import hashlib
 import importlib.util
 import json
 import re
 import subprocess
+import sys
 import tomllib
 from collections import Counter
+from importlib.metadata import packages_distributions
+from pathlib import Path
 
 import pytest
 import yaml
@@ -39,6 +43,34 @@ def test_the_lock_fits_the_ranges_of_every_extra():
         found = versions.get(canonicalize_name(requirement.name))
         assert found, f"{requirement.name} is not locked: run uv lock"
         assert all(version in requirement.specifier for version in found), requirement.name
+
+
+def imported(file: Path) -> set[str]:
+    """Top-level names of the modules that a Python file or the code cells of a notebook import."""
+    source = file.read_text(encoding="utf-8")
+    if file.suffix == ".ipynb":
+        cells = ["".join(cell["source"]) for cell in json.loads(source)["cells"] if cell["cell_type"] == "code"]
+        lines = "\n".join(cells).splitlines()
+        source = "\n".join(line for line in lines if not line.lstrip().startswith(("%", "!")))
+    names = set()
+    for node in ast.walk(ast.parse(source)):
+        if isinstance(node, ast.Import):
+            names |= {alias.name.partition(".")[0] for alias in node.names}
+        elif isinstance(node, ast.ImportFrom) and node.module:
+            names.add(node.module.partition(".")[0])
+    return names
+
+
+def test_every_imported_package_is_declared():
+    """Whatever another package happens to bring with it today is declared by name where it is imported."""
+    lines = PROJECT["dependencies"] + sum(PROJECT["optional-dependencies"].values(), [])
+    declared = {canonicalize_name(Requirement(line).name) for line in lines}
+    own = {"sapnet_core", *(file.stem for file in (ROOT / "tests").rglob("*.py")), *sys.stdlib_module_names}
+    files = [file for folder in ("sapnet_core", "tests") for file in (ROOT / folder).rglob("*.py")]
+    files += [*(ROOT / "notebooks").glob("*.py"), *(ROOT / "notebooks").glob("*.ipynb")]
+    packages = packages_distributions()
+    for name in set().union(*map(imported, files)) - own:
+        assert declared & {canonicalize_name(package) for package in packages.get(name, [name])}, name
 
 
 def test_the_lock_names_the_public_index_and_a_hash_of_every_file():
