@@ -11,9 +11,10 @@ import torch
 
 from sapnet_core.datasets.dive_numbers import DIVES, parse_dive
 from sapnet_core.datasets.records import Record
+from sapnet_core.runtime.seeds import seed_of
 from sapnet_core.simulator.diving.kinematics import dive_motion
 from sapnet_core.simulator.figure import JOINTS, MASS
-from sapnet_core.simulator.quality import FACTORS, draw_factors, judged_quality, seed_of
+from sapnet_core.simulator.quality import FACTORS, draw_factors, judged_quality
 from sapnet_core.simulator.settings import SimSettings, settings_for
 
 NUMBERS = sorted({fact.number for fact in DIVES})

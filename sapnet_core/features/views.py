@@ -6,7 +6,7 @@ from sapnet_core.datasets.records import Record
 from sapnet_core.detection.crops import crop_track, square_track
 from sapnet_core.features.footage import Clip, seen_by_student
 from sapnet_core.features.photometric import photometric
-from sapnet_core.simulator.quality import seed_of
+from sapnet_core.runtime.seeds import seed_of
 
 __all__ = ["OTHER_VIEWS", "VIEWS", "crop_size", "view_of"]
 

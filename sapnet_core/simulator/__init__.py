@@ -8,7 +8,7 @@ from torch import Tensor
 
 from sapnet_core.datasets.clips import sample_frames
 from sapnet_core.datasets.records import Record
-from sapnet_core.simulator.quality import seed_of
+from sapnet_core.runtime.seeds import seed_of
 from sapnet_core.simulator.render import render_frames
 from sapnet_core.simulator.settings import SimSettings, settings_for
 

@@ -36,9 +36,9 @@ from sapnet_core.datasets.disk_layout import FOLDERS
 from sapnet_core.datasets.records import Record
 from sapnet_core.runtime.devices import torch_threads
 from sapnet_core.runtime.files import read_tensors, write_bytes, write_tensors
+from sapnet_core.runtime.seeds import seed_of
 from sapnet_core.simulator import Twin, simulate, sport_of
 from sapnet_core.simulator.draw_annotations import write_annotations
-from sapnet_core.simulator.quality import seed_of
 from sapnet_core.simulator.settings import SimSettings, settings_for
 
 __all__ = ["frame_offsets", "write_layout", "write_video"]

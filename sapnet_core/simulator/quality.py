@@ -1,21 +1,13 @@
 """Quality factors, the aspects that judges look at: their mean is the quality of a performance, up to judge noise."""
 
-import hashlib
-
 import torch
 from torch import Tensor
 
 from sapnet_core.simulator.settings import SimSettings
 
-__all__ = ["FACTORS", "seed_of", "draw_factors", "judged_quality"]
+__all__ = ["FACTORS", "draw_factors", "judged_quality"]
 
 FACTORS = ("height", "line", "tightness", "legs", "rotation", "entry", "splash", "distance")
-
-
-def seed_of(dataset: str, key: str, seed: int) -> int:
-    """A seed in [0, 2**63) for one record, the same on every machine and in every process."""
-    text = "\0".join((dataset, key, str(int(seed)))).encode()
-    return int.from_bytes(hashlib.blake2b(text, digest_size=8).digest(), "big") >> 1
 
 
 def draw_factors(
