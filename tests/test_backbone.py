@@ -149,7 +149,6 @@ def test_fewer_products_give_the_same_features(narrow, monkeypatch, reading, fra
     videos = torch.randint(0, 256, (2, frames, 3, *size), dtype=torch.uint8, generator=draw)
     direct, fewer = (FoldedI3D(narrow, dtype, form=form) for form in ("direct", "winograd"))
     assert len(fewer.fewer) == (20 if wide == 1 else 1) and not direct.fewer  # each kernel over time, or the first
-    assert fewer.digest == direct.digest + "-winograd"
     ours, reference = fewer.features(videos, reading), direct.features(videos, reading)
     assert ours.shape == reference.shape and relative(ours, reference) < (1e-5 if dtype == torch.float32 else 3e-2)
     assert torch.equal(fewer.features(videos[1:], reading), ours[1:])  # the same bits, whatever ran before
@@ -213,7 +212,6 @@ def test_another_eps_is_another_network_in_both_forms(narrow):
     folded = other.folded(torch.float32)
     assert relative(folded.features(video, "dense"), maps) < 1e-5
     assert relative(folded.features(video, "dense"), right.features(video, "dense")) > 1e-4
-    assert folded.digest == right.digest + "-eps1e-05"
 
 
 def test_pixels_are_scaled_as_named(narrow):
@@ -224,7 +222,6 @@ def test_pixels_are_scaled_as_named(narrow):
         expected = narrow(x[None]).mean((3, 4)).transpose(1, 2)
     net = narrow.folded(torch.float32, "imagenet")
     assert relative(net.features(video, "dense"), expected) < 1e-5
-    assert net.digest == narrow.folded(torch.float32).digest + "-imagenet"
     with pytest.raises(ValueError, match="symmetric, imagenet"):
         narrow.folded(scaling="caffe")
 
@@ -258,7 +255,7 @@ def test_shipped_weights_are_small_whole_and_know_what_a_dive_is():
     assert SHIPPED.stat().st_size <= 4 * 2**20
     tensors, metadata = read_tensors(SHIPPED)
     assert i3d.state_digest(load_i3d().state_dict()) == metadata["digest"]
-    assert load_shipped().channels == 256 and load_shipped().digest.startswith(metadata["digest"])
+    assert load_shipped().channels == 256
     assert not any("logits" in name or "head" in name for name in tensors)
     for view in VIEWS:
         for head in HEADS:

@@ -5,7 +5,6 @@ import time
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
 from pathlib import Path
-from types import SimpleNamespace
 
 import pytest
 import torch
@@ -107,7 +106,7 @@ def test_videos_loaded_ahead_give_the_same_and_few_wait(records, stored, tmp_pat
         return load(job, record)
 
     class Net:
-        device, channels, digest = backbone.device, backbone.channels, backbone.digest
+        device, channels = backbone.device, backbone.channels
 
         def features(self, videos, reading):
             waiting.clear()
@@ -329,13 +328,6 @@ def test_each_backbone_has_features_of_its_own(records, stored, tmp_path):
     assert len([*tmp_path.rglob("*.safetensors")]) == 2  # a shard each
     with pytest.raises(ValueError, match="backbone 'resnet' is unknown: choose one of i3d, c3d, swin"):
         twin_features(records, folder=tmp_path, backbone="resnet")
-
-
-def test_shards_of_i3d_are_named_as_when_it_was_the_only_one(monkeypatch):
-    """The name as recorded then, of weights and footage that do not change with the code."""
-    monkeypatch.setattr(registry, "load_backbone", lambda name, device="cpu": SimpleNamespace(digest="weights"))
-    monkeypatch.setattr(TwinFootage, "digest", lambda *_: ("footage",))
-    assert features_digest("finediving", TwinFootage()) == "52f83b02e37654c8"
 
 
 def test_refusals_say_what_is_wrong(records, tmp_path):

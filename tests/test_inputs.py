@@ -7,8 +7,9 @@ import pytest
 from notebook_kit import build
 
 from sapnet_core.reporting import run_notebooks
-from sapnet_core.reporting.inputs import data_digest, file_hash, inputs_digest
+from sapnet_core.reporting.inputs import data_digest, inputs_digest
 from sapnet_core.runtime.arguments import VARIABLES
+from sapnet_core.runtime.fingerprint import file_digest
 
 
 @pytest.fixture
@@ -109,7 +110,7 @@ def test_a_damaged_record_or_output_is_not_up_to_date(data, damage):
     figure.parent.mkdir()
     figure.write_text("3\n")
     output.write_text("{}")
-    content = {"inputs": "digest", "output": file_hash(output), "made": {"fig99.csv": file_hash(figure)}}
+    content = {"inputs": "digest", "output": file_digest(output), "made": {"fig99.csv": file_digest(figure)}}
     record.write_text(json.dumps(content))
     assert run_notebooks._made_before(record, output, "digest") == ("fig99.csv",)
     assert run_notebooks._made_before(record, output, "other") is None

@@ -11,9 +11,9 @@ from refusal import refused
 from safetensors.torch import save_file
 from test_backbone import GOLDEN, fill, needs_golden, relative
 
-from sapnet_core.backbones.i3d import I3D, Unit3D, load_shipped, same_padding
+from sapnet_core.backbones.i3d import I3D, Unit3D, same_padding
 from sapnet_core.backbones.kinetics_weights import load_kinetics, published_names
-from sapnet_core.backbones.registry import load_backbone
+from sapnet_core.backbones.registry import backbone_digest, load_backbone
 from sapnet_core.runtime import environment
 
 
@@ -184,9 +184,10 @@ def test_the_users_weights_make_other_features(published, tmp_path, monkeypatch)
     torch.save(published, tmp_path / "weights.pt")
     monkeypatch.setenv("SAPNET_I3D", str(tmp_path / "weights.pt"))
     net = load_backbone("i3d")
-    assert net.channels == 1024 and net.digest != load_shipped().digest
+    own = backbone_digest("i3d")
+    assert net.channels == 1024
     monkeypatch.delenv("SAPNET_I3D")
-    assert load_backbone("i3d").channels == 256
+    assert load_backbone("i3d").channels == 256 and backbone_digest("i3d") != own
     monkeypatch.setenv("SAPNET_I3D", str(tmp_path / "absent.pt"))
     with pytest.raises(FileNotFoundError, match=re.escape("absent.pt' is no file")):
         environment.i3d()

@@ -18,7 +18,7 @@ from torch import Tensor, nn
 from torch.nn.utils.fusion import fuse_conv_bn_eval
 
 from sapnet_core.backbones.frozen import Clipwise, conv_relu
-from sapnet_core.backbones.i3d import fast_dtype, state_digest
+from sapnet_core.backbones.i3d import fast_dtype
 from sapnet_core.backbones.max_pool import max_pool_same
 from sapnet_core.runtime.files import check_weights, fill_weights, read_weights
 
@@ -85,7 +85,7 @@ class FrozenC3D(Clipwise):
     def __init__(self, net: C3D, dtype: torch.dtype | None = None):
         net = net.published()
         device = net.conv1.weight.device
-        super().__init__(device, net.channels, dtype or fast_dtype(device), net.scaling, state_digest(net.state_dict()))
+        super().__init__(device, net.channels, dtype or fast_dtype(device), net.scaling)
         self.layers = {}
         for name in CHANNELS:
             layer = getattr(net, name)

@@ -33,7 +33,6 @@ class Clipwise:
         device, dtype: where it computes, and in which number format.
         channels: C of the features.
         scaling: a key of `SCALINGS`.
-        weights, options: texts that identify this network; with dtype and scaling they make the attribute `digest`.
 
     Raises:
         ValueError: the scaling is unknown.
@@ -42,14 +41,10 @@ class Clipwise:
     at_once = 1  # clips per batch on a CPU
     at_once_on_gpu = 144
 
-    def __init__(
-        self, device: torch.device, channels: int, dtype: torch.dtype, scaling: str, weights: str, options: str = ""
-    ):
+    def __init__(self, device: torch.device, channels: int, dtype: torch.dtype, scaling: str):
         if scaling not in SCALINGS:
             raise ValueError(f"scaling {scaling!r} is unknown: choose one of {', '.join(SCALINGS)}")
         self.device, self.channels, self.dtype, self.scaling = device, channels, dtype, scaling
-        options += "" if scaling == "symmetric" else f"-{scaling}"
-        self.digest = f"{weights}-{str(dtype).removeprefix('torch.')}{options}"
 
     def maps(self, clips: Tensor) -> Tensor:
         """Scaled clips (n, 3, L, H, W), channels last in memory, to the network's maps (n, C, L', H', W')."""

@@ -185,8 +185,7 @@ class FoldedI3D(Clipwise):
 
     `dtype` None takes `fast_dtype`: bfloat16 where it is native (features then differ from float32 by about 5e-3 of the
     largest), else float32. Results are bit-identical from call to call on one machine and dtype; on a CPU, where each
-    video is a batch of its own, they do not depend on how videos are grouped. `scaling` is a key of `SCALINGS`;
-    `digest` identifies weights and options.
+    video is a batch of its own, they do not depend on how videos are grouped. `scaling` is a key of `SCALINGS`.
 
     `form` is the convolution algorithm, with the same result up to rounding: "direct", or "winograd", which computes
     the first layer and those of at least `WIDE` channels with fewer multiplications (`ConvOverTime`). None takes
@@ -204,14 +203,13 @@ class FoldedI3D(Clipwise):
         *,
         form: str | None = None,
     ):
-        device, eps = net.Conv3d_1a_7x7.conv3d.weight.device, net.Conv3d_1a_7x7.bn.eps
+        device = net.Conv3d_1a_7x7.conv3d.weight.device
         dtype, fused = dtype or fast_dtype(device), FUSED and device.type == "cpu"
         pays = fused and (dtype == torch.float32 or len(net.Conv3d_1a_7x7.conv3d.weight) >= WIDE)
         self.form = form or ("winograd" if pays else "direct")
         if self.form not in FORMS:
             raise ValueError(f"form {form!r} is unknown: choose one of {', '.join(FORMS)}")
-        options = ("-winograd" if self.form == "winograd" else "") + ("" if eps == EPS else f"-eps{eps:g}")
-        super().__init__(device, net.channels, dtype, scaling, state_digest(net.state_dict()), options)
+        super().__init__(device, net.channels, dtype, scaling)
         # in float32, oneDNN convolves the 3 unfolded channels faster than the 12 folded ones
         self.folds = self.form == "direct" and not (fused and dtype == torch.float32)
         self.stem_stride = (2, 1, 1) if self.folds else (2, 2, 2)

@@ -3,17 +3,20 @@
 from collections.abc import Callable
 from functools import cache
 from pathlib import Path
+from typing import NamedTuple
 
 import torch
 
 from sapnet_core.backbones import c3d
-from sapnet_core.backbones.frozen import Clipwise
+from sapnet_core.backbones.frozen import FUSED, Clipwise
 from sapnet_core.backbones.i3d import fast_dtype, load_shipped
 from sapnet_core.backbones.kinetics_weights import load_kinetics
 from sapnet_core.runtime import environment
+from sapnet_core.runtime.fingerprint import code_digest, fingerprint, weights_digest
 
-__all__ = ["BACKBONES", "NUMBERS", "load_backbone"]
+__all__ = ["BACKBONES", "NUMBERS", "backbone_digest", "load_backbone"]
 
+WEIGHTS = Path(__file__).parent.parent / "weights"
 NUMBERS = (torch.bfloat16, torch.float32)  # number formats that `fast_dtype` chooses from, by CPU or GPU
 
 
@@ -31,13 +34,46 @@ def _swin(path: Path | None, device: str, numbers: torch.dtype) -> Clipwise:
     return video_swin.FrozenSwin(video_swin.load_swin(path or video_swin.SHIPPED).to(device), numbers)
 
 
-# name -> (path of the user's weights or None, function that loads the inference form from that path; None means the
-# weights in the package)
-BACKBONES: dict[str, tuple[Callable[[], Path | None], Callable[[Path | None, str, torch.dtype], Clipwise]]] = {
-    "i3d": (environment.i3d, _i3d),
-    "c3d": (environment.c3d, _c3d),
-    "swin": (environment.swin, _swin),
+class Backbone(NamedTuple):
+    """One frozen backbone.
+
+    Attributes:
+        given: the user's file of weights, or None.
+        shipped: name of the package's own file of weights.
+        build: what makes it ready for features, of a file (None: the package's own), a device and a number format.
+        modules: what computes its features.
+    """
+
+    given: Callable[[], Path | None]
+    shipped: str
+    build: Callable[[Path | None, str, torch.dtype], Clipwise]
+    modules: tuple[str, ...]
+
+
+BACKBONES = {
+    "i3d": Backbone(environment.i3d, "i3d_sim.safetensors", _i3d, ("backbones.i3d", "backbones.kinetics_weights")),
+    "c3d": Backbone(environment.c3d, "c3d_sim.safetensors", _c3d, ("backbones.c3d",)),
+    "swin": Backbone(environment.swin, "swin_sim.safetensors", _swin, ("backbones.video_swin",)),
 }
+
+
+def _known(name: str) -> Backbone:
+    if name not in BACKBONES:
+        raise ValueError(f"backbone {name!r} is unknown: choose one of {', '.join(BACKBONES)}")
+    return BACKBONES[name]
+
+
+def backbone_digest(name: str, device: str = "cpu", numbers: torch.dtype | None = None) -> str:
+    """Hash of what shapes a backbone's features: content of its weights, program, number format. Nothing is loaded.
+
+    Raises:
+        ValueError: no such name.
+    """
+    one = _known(name)
+    weights = one.given() or WEIGHTS / one.shipped
+    fused = FUSED and torch.device(device).type == "cpu"
+    numbers = str(numbers or fast_dtype(device))
+    return fingerprint(weights_digest(weights), numbers, fused, code_digest(*one.modules, within=("backbones",)))
 
 
 def load_backbone(name: str, device: str = "cpu", numbers: torch.dtype | None = None) -> Clipwise:
@@ -48,11 +84,9 @@ def load_backbone(name: str, device: str = "cpu", numbers: torch.dtype | None = 
     Raises:
         ValueError: the name is unknown.
     """
-    if name not in BACKBONES:
-        raise ValueError(f"backbone {name!r} is unknown: choose one of {', '.join(BACKBONES)}")
-    return _load(name, BACKBONES[name][0](), device, numbers or fast_dtype(device))
+    return _load(name, _known(name).given(), device, numbers or fast_dtype(device))
 
 
 @cache
 def _load(name: str, path: Path | None, device: str, numbers: torch.dtype) -> Clipwise:
-    return BACKBONES[name][1](path, device, numbers)
+    return BACKBONES[name].build(path, device, numbers)

@@ -19,7 +19,7 @@ from torch import Tensor, nn
 from torchvision.models.video import SwinTransformer3d
 
 from sapnet_core.backbones.frozen import Clipwise
-from sapnet_core.backbones.i3d import fast_dtype, state_digest
+from sapnet_core.backbones.i3d import fast_dtype
 from sapnet_core.runtime.files import check_weights, fill_weights, read_weights
 
 __all__ = ["FrozenSwin", "SHIPPED", "VideoSwin", "load_swin", "small_form"]
@@ -76,7 +76,7 @@ class FrozenSwin(Clipwise):
 
     def __init__(self, net: VideoSwin, dtype: torch.dtype | None = None):
         device = net.norm.weight.device
-        super().__init__(device, net.channels, dtype or fast_dtype(device), net.scaling, state_digest(net.state_dict()))
+        super().__init__(device, net.channels, dtype or fast_dtype(device), net.scaling)
         self.net = deepcopy(net).eval().to(self.dtype)
 
     def maps(self, clips: Tensor) -> Tensor:

@@ -13,7 +13,6 @@ Boxes are xyxy in continuous pixels of the given frames (see `detection.crops`),
 """
 
 import contextlib
-import hashlib
 import io
 from collections import OrderedDict
 from collections.abc import Sequence
@@ -32,11 +31,20 @@ from torchvision.models.detection.ssdlite import SSDLiteHead
 from torchvision.models.mobilenetv3 import mobilenet_v3_small
 from torchvision.ops import Conv2dNormActivation, batched_nms, clip_boxes_to_image
 
-from sapnet_core.backbones.i3d import state_digest
 from sapnet_core.detection.crops import resize_boxes
 from sapnet_core.runtime.files import fill_weights, read_weights
+from sapnet_core.runtime.fingerprint import code_digest, fingerprint, weights_digest
 
-__all__ = ["DETECTORS", "SHIPPED", "Detector", "detection_scores", "load_detector", "looked_at", "small_ssd"]
+__all__ = [
+    "DETECTORS",
+    "SHIPPED",
+    "Detector",
+    "detection_scores",
+    "detector_digest",
+    "load_detector",
+    "looked_at",
+    "small_ssd",
+]
 
 SHIPPED = Path(__file__).parent.parent / "weights" / "person_sim.safetensors"
 PERSON = 1  # class of people in COCO, and the only class of the shipped detector; 0 is the background
@@ -116,8 +124,6 @@ class Detector:
         threshold: minimum score, the softmax probability of "person".
         overlap: IoU above which only the higher-scored of two boxes is kept (non-maximum suppression).
         most: maximum number of boxes per frame.
-
-    `digest` identifies everything that its boxes and tracks depend on: weights, settings, source code.
     """
 
     def __init__(self, net: SSD, name: str, *, threshold: float = 0.3, overlap: float = 0.45, most: int = 10):
@@ -136,9 +142,6 @@ class Detector:
         )
         self.gain, self.shift = 1 / (255 * std), -mean / std
         self._anchors: Tensor | None = None
-        code = b"".join(Path(__file__).with_name(name).read_bytes() for name in ("detector.py", "tracking.py"))
-        parts = (state_digest(net.state_dict()), threshold, overlap, most, self.size, hashlib.sha256(code).hexdigest())
-        self.digest = hashlib.sha256(repr(parts).encode()).hexdigest()[:16]
 
     @property
     def anchors(self) -> Tensor:
@@ -226,6 +229,12 @@ def load_detector(
         net = DETECTORS[name][0](weights=None, weights_backbone=None)
     fill_weights(net, state, path)
     return Detector(net.to(device), name)
+
+
+def detector_digest(weights: Path | None = None) -> str:
+    """Hash of all that boxes and tracks of a detector depend on: the content of its weights' file (None: the package's
+    own) and the program. Nothing is loaded."""
+    return fingerprint(weights_digest(weights or SHIPPED), code_digest("detection.detector", "detection.tracking"))
 
 
 def _kind(path: Path) -> str:

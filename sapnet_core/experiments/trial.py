@@ -4,8 +4,8 @@ A `Trial` is frozen; its hash is taken over its fields and over everything its d
 `sapnet_core.experiments.fit` trains it; what became of trials lies on disk: `sapnet_core.experiments.results`.
 """
 
-import hashlib
-import json
+import inspect
+import textwrap
 from collections.abc import Callable, Iterable
 from dataclasses import asdict, dataclass, field, replace
 from functools import lru_cache
@@ -21,18 +21,21 @@ from sapnet_core.experiments.selection import SELECT
 from sapnet_core.features.extraction import Pass
 from sapnet_core.features.footage import BOXES, DiskFootage, TwinFootage
 from sapnet_core.features.sequences import is_sequence, sequence_digest, sequence_features
-from sapnet_core.features.source import SOURCES, records_digest, source_records
+from sapnet_core.features.source import SOURCES, drawn_digest, records_digest, source_records
 from sapnet_core.features.store import Features, features_digest, prepare_features, video_features
+from sapnet_core.methods import METHODS
 from sapnet_core.methods.settings import check_settings
 from sapnet_core.runtime import environment
 from sapnet_core.runtime.disk import in_runs
 from sapnet_core.runtime.environment import finefs_split
+from sapnet_core.runtime.fingerprint import code_digest, fingerprint, syntax
 from sapnet_core.runtime.values import choice, number, text, whole
 
 __all__ = ["Trial", "TrialData", "prepare_trials", "trial_data", "trial_hash", "trial_footage", "trial_records"]
 
 FORMAT = 5  # raise when a change of code changes results, be it by rounding: earlier trials are then run again
 TEACHERS = ("actor", "photometric", "frame")
+TRAINS = ("datasets.label_details", "datasets.label_split", "experiments.fit", "experiments.selection")
 MOST = 2**63 - 1  # what a seed of torch can be
 
 
@@ -282,19 +285,34 @@ def trial_data(
 
 
 def trial_hash(trial: Trial, numbers: torch.dtype | None = None) -> str:
-    """16 hex digits over the trial's fields, its records, its videos and its backbone's weights.
+    """16 hex digits over all that a trial's result depends on: its fields, records, videos, backbone, and the program
+    that trains it. Nothing is drawn, loaded or written for it.
 
-    The first of the backbones is not named: trials on I3D have the hashes they had when there was no other. `numbers`
-    is the number format of the features, one of `backbones.registry.NUMBERS`; None is this machine's own.
+    `numbers` is the number format of the features, one of `backbones.registry.NUMBERS`; None is this machine's own.
     """
     t = trial
-    records, digest = _digested_records(t.dataset, t.source, t.train, t.test, t.twin_seed)
-    footage = trial_footage(t)
-    if is_sequence(records):
-        made_of = sequence_digest(records, footage.root)
+    if t.source == "drawn":
+        made_of = [drawn_digest(t.dataset, t.train, t.test, t.twin_seed), _features_digest(t, numbers)]
     else:
-        made_of = features_digest(t.dataset, footage, reading=t.reading or None, backbone=t.backbone, numbers=numbers)
-        made_of += "".join(footage.stamp(r) for r in records) + str(footage.skip)
-    own = {name: value for name, value in asdict(t).items() if (name, value) != ("backbone", "i3d")}
-    parts = [FORMAT, own, digest, made_of]
-    return hashlib.sha256(json.dumps(parts, sort_keys=True).encode()).hexdigest()[:16]
+        records, digest = _digested_records(t.dataset, t.source, t.train, t.test, t.twin_seed)
+        footage = trial_footage(t)
+        if is_sequence(records):
+            made_of = [digest, sequence_digest(records, footage.root)]
+        else:
+            made_of = [digest, _features_digest(t, numbers)]
+        if t.source == "videos":
+            made_of += [[footage.stamp(r) for r in records], footage.skip]
+    return fingerprint(FORMAT, asdict(t), made_of, _training_digest(t.method))
+
+
+def _features_digest(t: Trial, numbers: torch.dtype | None) -> str:
+    return features_digest(t.dataset, trial_footage(t), reading=t.reading or None, backbone=t.backbone, numbers=numbers)
+
+
+def _training_digest(method: str) -> str:
+    """Hash of the program that draws the labels, trains and predicts. Of a method that is given as a function, as in a
+    notebook, its own text counts."""
+    entry = METHODS[method]
+    own = f"methods.{entry.partition(':')[0]}" if isinstance(entry, str) else "methods.base"
+    code = code_digest(*TRAINS, own, within=("methods", "sapnet", "training"), without=("methods",))
+    return fingerprint(code, "" if isinstance(entry, str) else syntax(textwrap.dedent(inspect.getsource(entry))))

@@ -4,9 +4,6 @@ Both sources give a `Clip`: the sampled frames of a video, the actor's box in ea
 Crops and features are computed from that in the same way for every source.
 """
 
-import hashlib
-import json
-import re
 from dataclasses import dataclass, replace
 from functools import cache
 from pathlib import Path
@@ -21,7 +18,8 @@ from sapnet_core.datasets.records import Record
 from sapnet_core.datasets.video import VideoError
 from sapnet_core.detection.crops import resize_video
 from sapnet_core.runtime import environment
-from sapnet_core.simulator import simulate, sport_of
+from sapnet_core.runtime.fingerprint import code_digest, fingerprint
+from sapnet_core.simulator import simulate, sport_name
 from sapnet_core.simulator.settings import SimSettings, settings_for
 
 __all__ = ["BOXES", "Clip", "DiskFootage", "TwinFootage", "seen_by_student", "simulator_digest"]
@@ -29,7 +27,9 @@ __all__ = ["BOXES", "Clip", "DiskFootage", "TwinFootage", "seen_by_student", "si
 BOXES = ("true", "detected", "whole")
 EVERY = 4  # every fourth frame is searched for people; boxes between are interpolated
 SIDE = 256  # pixels of the shorter side at which videos on disk are decoded; crops are taken from these frames
-SEEN_IN = re.compile(r"from sapnet_core\.(simulator\.[\w.]+) import")
+# what twins and videos on disk have in common: which frames are sampled, and how they are cut and named
+SHARED = ("datasets.clips", "datasets.dive_numbers", "detection.crops", "runtime.seeds")
+DECODED = ("datasets.disk_layout", "datasets.video", "datasets.decoding", "features.footage")
 
 
 class Clip(NamedTuple):
@@ -42,16 +42,20 @@ class Clip(NamedTuple):
     factors: Tensor
 
 
-@cache
 def simulator_digest(dataset: str) -> str:
-    """Hash of the source code that turns a dataset's records into frames and crops, for the cache key of features."""
-    package, names = Path(__file__).parent.parent, ["simulator.render", sport_of(dataset).__name__.partition(".")[2]]
-    files = [package / name for name in ("simulator/__init__.py", "detection/crops.py", "datasets/clips.py")]
-    for name in names:  # grows: the sport's module and all of the simulator that it imports
-        files.append(package / f"{name.replace('.', '/')}.py")
-        found = dict.fromkeys(SEEN_IN.findall(files[-1].read_text(encoding="utf-8")))
-        names += [name for name in found if name not in names]
-    return hashlib.sha256(b"\0".join(file.read_bytes() for file in sorted(files))).hexdigest()[:16]
+    """Hash of the program that turns a dataset's records into frames and crops, for the cache key of features.
+
+    Raises:
+        ValueError: the dataset has no twins.
+    """
+    modules = ("simulator", "simulator.render", f"simulator.{sport_name(dataset)}")
+    return code_digest(*modules, *SHARED, within=("simulator",))
+
+
+def _detector_digest() -> str:
+    from sapnet_core.detection.detector import detector_digest
+
+    return detector_digest(environment.detector())
 
 
 @cache
@@ -90,10 +94,10 @@ class TwinFootage:
     boxes: str = "true"
     skip = False
 
-    def digest(self, dataset: str, device: str) -> list:
+    def digest(self, dataset: str) -> list:
         """Everything but the records that frames and boxes of a dataset depend on, for the cache key of features."""
         settings = (self.settings or settings_for(dataset)).digest()
-        found = [_detector(device).digest, EVERY] if self.boxes == "detected" else []
+        found = [_detector_digest(), EVERY] if self.boxes == "detected" else []
         return ["twin", self.seed, self.size, settings, self.boxes, simulator_digest(dataset), *found]
 
     def stamp(self, record: Record) -> str:
@@ -123,15 +127,10 @@ class DiskFootage:
     boxes: str = "detected"
     skip: bool = False
 
-    def digest(self, dataset: str, device: str) -> list:
+    def digest(self, dataset: str) -> list:
         """Everything but records and files that frames and boxes depend on, for the cache key of features."""
-        package = Path(__file__).parent.parent
-        files = [
-            Path(__file__),
-            *(package / "datasets" / f"{name}.py" for name in ("disk_layout", "video", "decoding", "clips")),
-        ]
-        code = hashlib.sha256(b"\0".join(file.read_bytes() for file in files)).hexdigest()[:16]
-        return ["disk", self.size, self.boxes, _detector(device).digest if self.boxes == "detected" else "", code]
+        found = _detector_digest() if self.boxes == "detected" else ""
+        return ["disk", self.size, self.boxes, found, code_digest(*DECODED, *SHARED)]
 
     def stamp(self, record: Record) -> str:
         """Identifies the current state of a record's file or frame folder on disk; "" where it cannot be read."""
@@ -166,7 +165,7 @@ def _stamp(path: Path) -> str:
     files = sorted(path.iterdir()) if path.is_dir() else [path]
     states = [file.stat() if file.exists() else file.lstat() for file in files]  # lstat for a dangling link
     stats = [(file.name, state.st_size, state.st_mtime_ns) for file, state in zip(files, states, strict=True)]
-    return hashlib.sha256(json.dumps(stats).encode()).hexdigest()[:16]
+    return fingerprint(stats)
 
 
 def seen_by_student(clip: Clip, size: int) -> Tensor:

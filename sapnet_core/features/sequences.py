@@ -1,6 +1,5 @@
 """Features or joints of the user in place of videos: sequences (T, C) that skip detection and backbone."""
 
-import hashlib
 from collections.abc import Sequence
 from pathlib import Path
 
@@ -11,6 +10,7 @@ from sapnet_core.datasets.records import Record
 from sapnet_core.datasets.sequence_files import SEQUENCES, read_sequence
 from sapnet_core.features.extraction import LABELS
 from sapnet_core.features.store import Features
+from sapnet_core.runtime.fingerprint import file_digest, fingerprint
 from sapnet_core.sapnet.parsing import interpolation_matrix
 
 __all__ = ["STEPS", "is_sequence", "sequence_digest", "sequence_features"]
@@ -29,10 +29,7 @@ def is_sequence(records: Sequence[Record]) -> bool:
 
 def sequence_digest(records: Sequence[Record], root: Path) -> str:
     """Hash of the contents of all files of the records."""
-    digest = hashlib.sha256()
-    for record in records:
-        digest.update((root / record.path).read_bytes())
-    return digest.hexdigest()[:16]
+    return fingerprint([file_digest(root / record.path) for record in records])
 
 
 def sequence_features(records: Sequence[Record], root: Path) -> Features:

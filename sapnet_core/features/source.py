@@ -6,8 +6,8 @@ annotation set is drawn, written once in the official schema below the runs fold
 same reader reads published and drawn annotations.
 """
 
-import hashlib
 import sys
+from collections.abc import Sequence
 from functools import lru_cache
 from pathlib import Path
 
@@ -24,9 +24,18 @@ from sapnet_core.runtime import environment
 from sapnet_core.runtime.environment import finefs_split
 from sapnet_core.runtime.file_kinds import printable
 from sapnet_core.runtime.files import write_text
+from sapnet_core.runtime.fingerprint import code_digest, file_digest, fingerprint
 from sapnet_core.simulator.draw_annotations import write_annotations
 
-__all__ = ["SOURCES", "known_datasets", "source_kind", "source_name", "source_records", "records_digest"]
+__all__ = [
+    "SOURCES",
+    "known_datasets",
+    "source_kind",
+    "source_name",
+    "source_records",
+    "drawn_digest",
+    "records_digest",
+]
 
 SOURCES = {
     "drawn": "twins of drawn annotations",
@@ -112,9 +121,9 @@ def _draw(dataset: str, root: Path, train: int, test: int, seed: int) -> None:
 
 
 def _digest(root: Path) -> str:
-    """SHA-256 over names and contents of the files of an annotation set."""
-    files = {str(f.relative_to(root)): f.read_bytes() for f in root.rglob("*") if f.is_file() and f.parent != root}
-    return hashlib.sha256(repr([(k, hashlib.sha256(files[k]).hexdigest()) for k in sorted(files)]).encode()).hexdigest()
+    """Hash of the names and contents of a set's files."""
+    files = [file for file in root.rglob("*") if file.is_file() and file.parent != root]
+    return fingerprint({file.relative_to(root).as_posix(): file_digest(file) for file in files}, digits=64)
 
 
 def source_records(
@@ -131,7 +140,7 @@ def source_records(
         AnnotationError: the own videos cannot be learned from (`check_learnable`).
     """
     if data is None or not holds(dataset, data):
-        n_train, n_test = (own or asked for own, asked in zip((train, test), OFFICIAL_SIZES[dataset], strict=True))
+        n_train, n_test = _sizes(dataset, train, test)
         root = folder / f"{dataset}-{n_train}-{n_test}-{seed}"
         _draw(dataset, root, n_train, n_test, seed)
         return load_records(dataset, root)
@@ -149,6 +158,19 @@ def source_records(
     return sorted(kept, key=lambda record: record.key)
 
 
-def records_digest(records: list[Record]) -> str:
+def records_digest(records: Sequence[Record]) -> str:
     """A short hash of all fields of the records, for cache keys of results computed from them."""
-    return hashlib.sha256("\n".join(map(repr, records)).encode()).hexdigest()[:16]
+    return fingerprint(list(map(repr, records)))
+
+
+def drawn_digest(dataset: str, train: int | None, test: int | None, seed: int) -> str:
+    """A short hash that names the records which `source_records` draws. Nothing is drawn for it: the same program
+    draws the same set from the same seed."""
+    reader = READERS[dataset].__module__.removeprefix("sapnet_core.")
+    read = (reader, "datasets.records", "datasets.dive_numbers")
+    code = code_digest("simulator.draw_annotations", *read, within=("simulator",))
+    return fingerprint(dataset, *_sizes(dataset, train, test), seed, code)
+
+
+def _sizes(dataset: str, train: int | None, test: int | None) -> list[int]:
+    return [own or asked for own, asked in zip((train, test), OFFICIAL_SIZES[dataset], strict=True)]

@@ -7,8 +7,6 @@ write the same content. Each is verified when read: a damaged one is reported on
 `features.extraction`.
 """
 
-import hashlib
-import json
 import sys
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import closing
@@ -26,6 +24,7 @@ from sapnet_core.features.extraction import TRUTH, Footage, Job, Pass
 from sapnet_core.features.footage import TwinFootage
 from sapnet_core.features.views import VIEWS
 from sapnet_core.runtime.disk import discard, must_be_writable, tidy
+from sapnet_core.runtime.fingerprint import code_digest, fingerprint
 from sapnet_core.runtime.sealed import Damaged, Unsealed, read_sealed
 from sapnet_core.simulator.settings import SimSettings
 
@@ -90,10 +89,16 @@ def features_digest(
 
     `numbers` gives the number format of the backbone, to ask for the hash of features from another kind of machine.
     """
-    parts = [FORMAT, dataset, *footage.digest(dataset, device), reading or default_reading(dataset), list(views)]
-    form = {} if numbers is None else {"numbers": numbers}
-    parts += [torch.device(device).type, registry.load_backbone(backbone, str(device), **form).digest]
-    return hashlib.sha256(json.dumps(parts).encode()).hexdigest()[:16]
+    return fingerprint(
+        FORMAT,
+        dataset,
+        footage.digest(dataset),
+        reading or default_reading(dataset),
+        list(views),
+        torch.device(device).type,
+        registry.backbone_digest(backbone, str(device), numbers),
+        code_digest("features.extraction", "features.photometric", "features.views"),
+    )
 
 
 def twin_features(
@@ -219,13 +224,9 @@ def _cut(one: Pass, folder: Path, device: str) -> list[Job]:
     for first in range(0, len(ordered), SHARD):
         part = replace(one, records=tuple(ordered[first : first + SHARD]))
         seen = [[getattr(record, name) for name in SEEN] + [one.footage.stamp(record)] for record in part.records]
-        name, videos = (_hash([what, seen]) for what in (common, repr(one.footage)))
+        name, videos = (fingerprint(what, repr(seen), digits=24) for what in (common, repr(one.footage)))
         jobs.append(Job(folder / dataset / f"{name}.safetensors", part, device, videos))
     return jobs
-
-
-def _hash(parts: list) -> str:
-    return hashlib.sha256(json.dumps(parts, default=repr).encode()).hexdigest()[:24]
 
 
 def _read(job: Job) -> tuple[dict[str, Tensor], list[str], dict[str, str]] | None:

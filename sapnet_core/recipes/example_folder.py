@@ -5,9 +5,7 @@ empty: the videos that nobody has scored yet.
 """
 
 import csv
-import hashlib
 import io
-import json
 import os
 import shutil
 import tempfile
@@ -23,6 +21,7 @@ from sapnet_core.features.footage import simulator_digest
 from sapnet_core.features.source import records_digest
 from sapnet_core.runtime.devices import torch_threads
 from sapnet_core.runtime.files import read_json, write_json, write_text
+from sapnet_core.runtime.fingerprint import fingerprint
 from sapnet_core.simulator import simulate
 from sapnet_core.simulator.draw_annotations import write_annotations
 from sapnet_core.simulator.export import write_video
@@ -76,8 +75,7 @@ def _written(root: Path, count: int, seed: int, width: int, progress: Callable[[
         raise ValueError(f"{root}: holds something else than an example: choose another folder")
     dives = _dives(count, seed)
     source = [simulator_digest("finediving"), settings_for("finediving").digest()]
-    text = json.dumps([_table(dives), records_digest(list(dives.values())), width, source])
-    made_of = {"digest": hashlib.sha256(text.encode()).hexdigest()}
+    made_of = {"digest": fingerprint(_table(dives), records_digest(list(dives.values())), width, source)}
     if _is_whole(root, made_of, dives):
         return root
     beside = root.with_name(f".{root.name}.{os.getpid()}.{uuid.uuid4().hex[:8]}.tmp")

@@ -1,18 +1,17 @@
 """What an executed notebook was made from, as one hash: nothing is up to date of which any of it has changed."""
 
-import hashlib
-import json
 import os
 import platform
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterator
 from contextlib import suppress
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 
 from sapnet_core.reporting.notebooks import load
 from sapnet_core.runtime import environment
+from sapnet_core.runtime.fingerprint import code_digest, file_digest, fingerprint, modules_in
 
-__all__ = ["data_digest", "file_hash", "inputs_digest"]
+__all__ = ["data_digest", "inputs_digest"]
 
 # what computes, decodes, draws, or writes a notebook's outputs
 PACKAGES = (
@@ -32,17 +31,18 @@ PACKAGES = (
     "matplotlib-inline",
     "ipywidgets",
 )
+# tables of the core that notebooks show or compute with; what only lays out pages is left out
+CORE_DATA = (
+    "datasets/sources.csv",
+    "experiments/paper.csv",
+    "methods/tuning.csv",
+    "reporting/captions.csv",
+    "reporting/claims.toml",
+    "simulator/calibration.json",
+    "simulator/calibration_search.csv",
+    *(f"weights/{name}_sim.safetensors" for name in ("c3d", "i3d", "person", "swin")),
+)
 ANNOTATIONS = {".pkl", ".json", ".csv", ".txt"}
-
-
-def file_hash(file: Path) -> str:
-    """SHA-256 of a file's content."""
-    return hashlib.sha256(file.read_bytes()).hexdigest()
-
-
-def _hash_files(files: Iterable[Path], base: Path) -> str:
-    lines = [f"{file.relative_to(base).as_posix()} {file_hash(file)}" for file in sorted(files)]
-    return hashlib.sha256(os.fsencode("\n".join(lines))).hexdigest()
 
 
 def _files_below(top: Path) -> Iterator[os.DirEntry]:
@@ -74,7 +74,8 @@ def data_digest() -> str | None:
         else:
             state = entry.stat()
             rest.append((os.path.relpath(entry.path, data), state.st_size, state.st_mtime_ns))
-    return hashlib.sha256(json.dumps([_hash_files(labels, data), sorted(rest)]).encode()).hexdigest()
+    contents = {os.path.relpath(file, data): file_digest(file) for file in labels}
+    return fingerprint(contents, sorted(rest), digits=64)
 
 
 def _version(package: str) -> str:
@@ -86,7 +87,7 @@ def _version(package: str) -> str:
 
 def inputs_digest(notebook: Path, parameters: dict[str, object], data: str | None = None) -> str:
     """One hash over all that a notebook's outcome hangs on: its cells (not their stored outputs), parameters, the
-    core's files, versions, and the annotation files, weights and choices in use.
+    core's program and data, versions, and the annotation files, weights and choices in use.
 
     Args:
         data: what `data_digest` gave, where it was asked before; to look at all files of a large set takes a while.
@@ -95,13 +96,13 @@ def inputs_digest(notebook: Path, parameters: dict[str, object], data: str | Non
     parts = {
         "cells": [(cell.cell_type, cell.source) for cell in load(notebook).cells],
         "parameters": parameters,
-        "core": _hash_files((f for f in core.rglob("*") if f.is_file() and f.suffix != ".pyc"), core),
+        "core": [code_digest(*modules_in()), *(file_digest(core / name) for name in CORE_DATA)],
         "versions": [platform.python_version(), *map(_version, PACKAGES)],
         "data": data or data_digest(),
         "weights": [
-            file and file_hash(file)
+            file and file_digest(file)
             for file in (environment.detector(), environment.i3d(), environment.c3d(), environment.swin())
         ],
         "choices": [environment.finefs_split(), environment.skip_bad()],
     }
-    return hashlib.sha256(json.dumps(parts, sort_keys=True).encode()).hexdigest()
+    return fingerprint(parts, digits=64)

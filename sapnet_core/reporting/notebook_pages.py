@@ -1,6 +1,5 @@
 """An executed notebook as one HTML file that needs no network: own style, pictures inside, equations as MathML."""
 
-import hashlib
 import html
 from functools import cache
 from pathlib import Path
@@ -9,6 +8,7 @@ from sapnet_core.reporting.markup import STYLE, page
 from sapnet_core.reporting.mathml import mathml
 from sapnet_core.reporting.notebooks import load
 from sapnet_core.runtime.files import write_text
+from sapnet_core.runtime.fingerprint import file_digest, fingerprint
 
 __all__ = ["markdown_html", "notebook_page", "write_notebook_page"]
 
@@ -75,8 +75,7 @@ def notebook_page(notebook: Path, back: str = "../index.html") -> str:
 
 
 def _made_from(notebook: Path) -> str:
-    content = f"{FORMAT}\n{STYLE}".encode() + notebook.read_bytes()
-    return hashlib.sha256(content).hexdigest()[:16]
+    return fingerprint(FORMAT, STYLE, file_digest(notebook))
 
 
 def write_notebook_page(notebook: Path, target: Path, back: str = "../index.html") -> bool:

@@ -4,7 +4,6 @@ python -m sapnet_core.reporting.provenance figures/fig07.png     # 0: current or
 """
 
 import argparse
-import hashlib
 import platform
 import re
 import subprocess
@@ -25,6 +24,7 @@ from sapnet_core.experiments.trial import Trial, trial_hash
 from sapnet_core.features.source import source_name
 from sapnet_core.reporting.embedded import LISTS, RecordError, read_record
 from sapnet_core.runtime import environment
+from sapnet_core.runtime.fingerprint import file_digest, fingerprint
 
 __all__ = ["provenance", "provenance_rows", "with_declaration", "declared_names", "Status", "status", "main"]
 
@@ -57,7 +57,7 @@ def _weights() -> dict[str, str]:
         "Video Swin": environment.swin(),
         "detector": environment.detector(),
     }
-    return {name: hashlib.sha256(file.read_bytes()).hexdigest()[:12] for name, file in given.items() if file}
+    return {name: file_digest(file)[:12] for name, file in given.items() if file}
 
 
 def provenance(
@@ -80,7 +80,7 @@ def provenance(
     command += " --data DIR" if environment.data_root() else ""
     command += f" --only {notebook.partition('_')[0]}" if notebook else ""
     hashes = sorted({trial_hash(t) if isinstance(t, Trial) else str(t) for t in trials})
-    digest = hashlib.sha256("\n".join(hashes).encode()).hexdigest()[:12]
+    digest = fingerprint(hashes, digits=12)
     weights = _weights()
     return {
         "source": source,

@@ -26,7 +26,7 @@ from sapnet_core.experiments.results import run_trials
 from sapnet_core.experiments.tables import KNOWN, declared_trials
 from sapnet_core.features.source import known_datasets, source_records
 from sapnet_core.reporting.gallery import write_gallery, write_page
-from sapnet_core.reporting.inputs import data_digest, file_hash, inputs_digest
+from sapnet_core.reporting.inputs import data_digest, inputs_digest
 from sapnet_core.reporting.kernels import clean_environment
 from sapnet_core.reporting.notebooks import find, load
 from sapnet_core.runtime import environment
@@ -34,6 +34,7 @@ from sapnet_core.runtime.arguments import Parser, check_environment, cluster_add
 from sapnet_core.runtime.command_line import first_line, one_line_errors
 from sapnet_core.runtime.executors import reach_cluster
 from sapnet_core.runtime.files import read_json, write_bytes, write_json
+from sapnet_core.runtime.fingerprint import file_digest
 from sapnet_core.runtime.progress import progress_bar
 from sapnet_core.runtime.values import whole
 from sapnet_core.runtime.workers import LOST, WorkerPool
@@ -87,7 +88,7 @@ def _made_before(record: Path, output: Path, digest: str) -> tuple[str, ...] | N
         earlier = read_json(record)
         made = earlier["made"]
         files = {output: earlier["output"], **{environment.figures() / name: content for name, content in made.items()}}
-        whole = all(file.is_file() and file_hash(file) == content for file, content in files.items())
+        whole = all(file.is_file() and file_digest(file) == content for file, content in files.items())
         return tuple(made) if whole and earlier["inputs"] == digest else None
     except (OSError, ValueError, KeyError, TypeError, AttributeError):
         return None
@@ -132,11 +133,11 @@ def run_notebook(notebook: Path, parameters: dict[str, object], folder: Path, da
         made = {}
         for file in sorted(file for file in drawn.rglob("*") if file.is_file()):
             write_bytes(figures / file.relative_to(drawn), file.read_bytes())
-            made[file.relative_to(drawn).as_posix()] = file_hash(file)
+            made[file.relative_to(drawn).as_posix()] = file_digest(file)
         os.replace(beside, output)
         failed.unlink(missing_ok=True)
         seconds = time.perf_counter() - started
-        content = {"inputs": digest, "output": file_hash(output), "made": made, "seconds": round(seconds, 1)}
+        content = {"inputs": digest, "output": file_digest(output), "made": made, "seconds": round(seconds, 1)}
         write_json(record, content)
     except Exception as error:  # whatever a cell or its kernel raised: the suite goes on with the next notebook
         with suppress(OSError):  # a full disk, say, which is what the error tells

@@ -1,29 +1,29 @@
-"""Fingerprints, the one rule for whether a stored result is up to date: a hash of everything that determines it.
+"""One rule for "is this still what it was made from": what is made carries a fingerprint of everything that shapes it.
 
 A fingerprint covers content, never time: the bytes of input files, plain values such as settings, an explicit version,
-and the source code. Code counts by its syntax tree without comments, docstrings and layout, so that editing a comment
-makes nothing stale, and changing a constant does. Nothing here writes.
+and the program itself. Of a program the syntax tree counts, without comments, docstrings and layout, so that a comment
+makes nothing stale and a changed constant does. Nothing here writes.
 """
 
 import ast
 import hashlib
 import json
-from collections.abc import Iterable, Sequence
+import os
+from collections.abc import Iterable
 from functools import cache
 from pathlib import Path
 
-__all__ = ["code_digest", "file_digest", "fingerprint", "imported_modules"]
+__all__ = ["code_digest", "file_digest", "fingerprint", "imported_modules", "modules_in", "syntax", "weights_digest"]
 
 PACKAGE = "sapnet_core"
 ROOT = Path(__file__).parent.parent
-CHUNK = 2**20  # bytes per read
 
 
 def fingerprint(*parts: object, digits: int = 16) -> str:
     """Hash of plain values (numbers, text, None, lists, dicts), in `digits` hexadecimal digits.
 
     Raises:
-        TypeError: a part is no plain value; its text could differ from run to run.
+        TypeError: a part is no plain value, so that its text might differ from one run to the next.
     """
     text = json.dumps(parts, sort_keys=True)
     return hashlib.sha256(text.encode()).hexdigest()[:digits]
@@ -31,43 +31,65 @@ def fingerprint(*parts: object, digits: int = 16) -> str:
 
 def file_digest(path: Path | str) -> str:
     """SHA-256 of a file's content, in 64 hexadecimal digits."""
-    digest = hashlib.sha256()
     with open(path, "rb") as file:
-        while part := file.read(CHUNK):
-            digest.update(part)
-    return digest.hexdigest()
+        return hashlib.file_digest(file, "sha256").hexdigest()
 
 
-def code_digest(*modules: str, within: Sequence[str] = ()) -> str:
-    """Hash of the source code of modules of this package, in 16 hexadecimal digits.
-
-    Args:
-        modules: names below the package, such as "simulator.render".
-        within: rooms in which imports are followed: with ("simulator",), the modules of the simulator that `modules`
-            import, directly or not, count as well, and no others.
-    """
-    names = imported_modules(modules, tuple(within))
-    return fingerprint([[name, _tree_digest(_file(name))] for name in names])
+def weights_digest(path: Path | str) -> str:
+    """`file_digest` of a file that is asked for often: read again only when its size or time of writing changes."""
+    state = os.stat(path)
+    return _content_digest(os.path.abspath(path), state.st_size, state.st_mtime_ns)
 
 
 @cache
-def imported_modules(modules: tuple[str, ...], within: tuple[str, ...] = ()) -> tuple[str, ...]:
+def _content_digest(path: str, _size: int, _written: int) -> str:
+    return file_digest(path)
+
+
+@cache
+def code_digest(*modules: str, within: tuple[str, ...] = (), without: tuple[str, ...] = ()) -> str:
+    """Hash of what modules of this package do, in 16 hexadecimal digits; found once a process.
+
+    Args:
+        modules: names below the package, such as "simulator.render".
+        within: rooms whose modules are followed where they are imported: with ("simulator",) every module of the
+            simulator that one of `modules` needs counts as well, and nothing else does.
+        without: modules of those rooms that are not followed.
+    """
+    names = imported_modules(modules, within, without)
+    return fingerprint([[name, _tree_digest(_source(name))] for name in names])
+
+
+def imported_modules(
+    modules: tuple[str, ...], within: tuple[str, ...] = (), without: tuple[str, ...] = ()
+) -> tuple[str, ...]:
     """The modules themselves and those in the rooms `within` that they import, directly or not, sorted by name."""
     found, todo = set(), list(modules)
     while todo:
         name = todo.pop()
         if name not in found:
             found.add(name)
-            todo += [other for other in _imports(_file(name)) if other.partition(".")[0] in within]
+            own = [other for other in _imports(_source(name)) if other.partition(".")[0] in within]
+            todo += [other for other in own if _is_module(other) and other not in without]
     return tuple(sorted(found))
 
 
-def _file(name: str) -> Path:
-    """The source file of a module. Raises ValueError where the package has no such module."""
+def modules_in(*rooms: str) -> tuple[str, ...]:
+    """Names of all modules in these rooms; of the whole package where none is named."""
+    names = []
+    for file in sorted(ROOT.rglob("*.py")):
+        name = ".".join(file.relative_to(ROOT).with_suffix("").parts).removesuffix("__init__").rstrip(".")
+        if name and (not rooms or name.partition(".")[0] in rooms):
+            names.append(name)
+    return tuple(names)
+
+
+def _source(name: str) -> str:
+    """The text of a module. Raises ValueError where the package has no such module."""
     place = ROOT / name.replace(".", "/")
     for file in (place.with_name(f"{place.name}.py"), place / "__init__.py"):
         if file.is_file():
-            return file
+            return file.read_text(encoding="utf-8")
     raise ValueError(f"{PACKAGE} has no module {name!r}: a fingerprint names modules that are there")
 
 
@@ -76,10 +98,11 @@ def _is_module(name: str) -> bool:
     return bool(name) and (place.with_name(f"{place.name}.py").is_file() or (place / "__init__.py").is_file())
 
 
-def _imports(file: Path) -> list[str]:
-    """Modules of this package that are imported anywhere in a file."""
+@cache
+def _imports(source: str) -> tuple[str, ...]:
+    """Names of this package that a module imports anywhere in it: modules, or what lies in them."""
     found = []
-    for node in ast.walk(ast.parse(file.read_text(encoding="utf-8"))):
+    for node in ast.walk(ast.parse(source)):
         if isinstance(node, ast.Import):
             names = [alias.name for alias in node.names]
         elif isinstance(node, ast.ImportFrom):
@@ -87,21 +110,20 @@ def _imports(file: Path) -> list[str]:
             names.append(node.module or "")
         else:
             continue
-        own = (name.removeprefix(f"{PACKAGE}.") for name in names if name.startswith(f"{PACKAGE}."))
-        found += [name for name in own if _is_module(name)]
-    return found
+        found += [name.removeprefix(f"{PACKAGE}.") for name in names if name.startswith(f"{PACKAGE}.")]
+    return tuple(found)
 
 
 @cache
-def _tree_digest(file: Path) -> str:
-    return hashlib.sha256(syntax(file.read_text(encoding="utf-8")).encode()).hexdigest()
+def _tree_digest(source: str) -> str:
+    return hashlib.sha256(syntax(source).encode()).hexdigest()
 
 
 def syntax(source: str) -> str:
-    """The syntax tree of a program as text, equal for equal programs in every version of Python.
+    """The syntax tree of a program as text: equal for programs that do the same, whatever Python reads them.
 
-    Comments, layout and docstrings are left out, and so are the module names in imports from this package: moving a
-    module changes nothing, and the imported code counts by itself.
+    Comments, layout and docstrings are left out, and of imports from this package the place: a module that moves
+    changes nothing, and what is imported counts by itself.
     """
     return _text(ast.parse(source))
 
@@ -114,7 +136,7 @@ def _text(node: object) -> str:
             fields = [(name, body if name == "body" else value) for name, value in fields]
         if isinstance(node, ast.ImportFrom) and (node.module or "").partition(".")[0] == PACKAGE:
             fields = [("names", node.names)]
-        # empty fields are left out: newer versions of Python have fields that older ones lack
+        # what is empty is left out: newer Pythons have fields that older ones lack
         told = (f"{name}={_text(value)}" for name, value in fields if value not in (None, []))
         return f"{type(node).__name__}({', '.join(told)})"
     if isinstance(node, list):

@@ -12,7 +12,7 @@ from sapnet_core.runtime.seeds import seed_of
 from sapnet_core.simulator.render import render_frames
 from sapnet_core.simulator.settings import SimSettings, settings_for
 
-__all__ = ["SPORTS", "Twin", "simulate", "sport_of"]
+__all__ = ["SPORTS", "Twin", "simulate", "sport_name", "sport_of"]
 
 SPORTS = {
     "mtl-aqa": "diving.diver",
@@ -39,15 +39,20 @@ class Twin:
     people: Tensor = field(default_factory=lambda: torch.empty(0, 0, 4))
 
 
-def sport_of(dataset: str):
-    """The module that simulates a dataset's records: `diver`, `gymnast` or `skater`.
+def sport_name(dataset: str) -> str:
+    """Where in the simulator a dataset's records are performed, such as "diving.diver".
 
     Raises:
         ValueError: the dataset has no twins; the message names those that have.
     """
     if dataset not in SPORTS:
         raise ValueError(f"dataset {dataset!r} has no twins: choose one of {', '.join(SPORTS)}")
-    return import_module(f"sapnet_core.simulator.{SPORTS[dataset]}")
+    return SPORTS[dataset]
+
+
+def sport_of(dataset: str):
+    """The module that simulates a dataset's records: `diver`, `gymnast` or `skater`. Raises as `sport_name`."""
+    return import_module(f"sapnet_core.simulator.{sport_name(dataset)}")
 
 
 def simulate(

@@ -22,7 +22,6 @@ import uuid
 from collections.abc import Callable, Sequence
 from dataclasses import replace
 from fractions import Fraction
-from functools import cache
 from pathlib import Path
 
 import numpy as np
@@ -36,6 +35,7 @@ from sapnet_core.datasets.disk_layout import FOLDERS
 from sapnet_core.datasets.records import Record
 from sapnet_core.runtime.devices import torch_threads
 from sapnet_core.runtime.files import read_tensors, write_bytes, write_tensors
+from sapnet_core.runtime.fingerprint import code_digest, modules_in
 from sapnet_core.runtime.seeds import seed_of
 from sapnet_core.simulator import Twin, simulate, sport_of
 from sapnet_core.simulator.draw_annotations import write_annotations
@@ -132,11 +132,9 @@ def write_layout(
     return written
 
 
-@cache
 def _source_digest() -> str:
-    """Hash of the simulator's source code: videos are written again when it changes."""
-    files = sorted(Path(__file__).parent.rglob("*.py"))
-    return hashlib.sha256(b"\0".join(file.read_bytes() for file in files)).hexdigest()
+    """Hash of the program that films and writes twins: its change asks for new videos."""
+    return code_digest(*modules_in("simulator"), "datasets.clips", "datasets.dive_numbers", "datasets.video")
 
 
 def _truth_file(root: Path, record: Record) -> Path:

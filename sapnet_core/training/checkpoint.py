@@ -4,19 +4,18 @@ A run that goes on from its file ends with the same bits as one that was never s
 curve and the state of torch's random numbers are read back, and the batches of the steps that are done are drawn again.
 """
 
-import hashlib
 import json
 import os
 import sys
 import time
 from collections.abc import Mapping, Sequence
-from functools import lru_cache
 from pathlib import Path
 
 import torch
 from torch import Tensor
 
 from sapnet_core.runtime.disk import discard
+from sapnet_core.runtime.fingerprint import code_digest, modules_in
 from sapnet_core.runtime.sealed import Damaged, read_sealed, write_sealed
 
 __all__ = ["Keep", "LOOKS"]
@@ -126,8 +125,6 @@ def _grouped(tensors: State) -> dict[str, dict[str, Tensor]]:
     return groups
 
 
-@lru_cache
 def _code() -> str:
-    """Digest of the core: half of a run by other code would be a run of neither."""
-    files = sorted(Path(__file__).parent.parent.rglob("*.py"))
-    return hashlib.sha256(b"".join(file.read_bytes() for file in files)).hexdigest()
+    """Hash of the program that trains: half of a run by other code would be a run of neither."""
+    return code_digest(*modules_in("methods", "sapnet", "training"))

@@ -1,0 +1,167 @@
+"""What makes a stored thing stale, and what does not: edits of a copy of the package, and what they do to each hash."""
+
+import re
+import shutil
+from pathlib import Path
+
+import pytest
+
+from sapnet_core.experiments import trial as trials
+from sapnet_core.experiments.trial import Trial, trial_hash
+from sapnet_core.features.footage import DiskFootage, TwinFootage
+from sapnet_core.features.store import features_digest
+from sapnet_core.reporting import inputs, notebook_pages
+from sapnet_core.runtime import environment, fingerprint
+from sapnet_core.runtime.fingerprint import code_digest, file_digest, modules_in, syntax, weights_digest
+
+TRIAL = Trial("finediving", "drawn", "sap-net", 0.2, 0, "score", 40, 20, 5)
+KEPT = fingerprint.ROOT
+BETWEEN, CONSTANT = r"\n\n\n(?=def |class |@)", "\n\nMORE = 2\n\n\n"  # where a module has room for one more constant
+
+
+@pytest.fixture
+def copy(tmp_path, monkeypatch):
+    """The package's files elsewhere, which the fingerprints look at in their place."""
+    folder = tmp_path / "sapnet_core"
+    shutil.copytree(KEPT, folder, ignore=shutil.ignore_patterns("__pycache__", "weights"))
+    monkeypatch.setattr(fingerprint, "ROOT", folder)
+    forget()
+    yield folder
+    monkeypatch.undo()
+    forget()
+
+
+def forget():
+    code_digest.cache_clear()  # a process finds each once: the program of a process stays the same
+
+
+def hashes() -> dict[str, object]:
+    """A hash of every kind of thing that is stored."""
+    forget()
+    notebook = environment.root() / "notebooks" / "00_start_here.ipynb"
+    return {
+        "features": features_digest("finediving", TwinFootage()),
+        "features of gymnasts": features_digest("rg", TwinFootage()),
+        "features of files": features_digest("finediving", DiskFootage(Path("."), boxes="detected")),
+        "trials": trial_hash(TRIAL),
+        "trials of the MLP": trial_hash(Trial("finediving", "drawn", "mlp", 0.2, 0, "score", 40, 20, 5)),
+        "notebooks": inputs.inputs_digest(notebook, {}),
+        "pages": notebook_pages._made_from(notebook),
+    }
+
+
+def edit(file: Path, old: str, new: str) -> None:
+    text = file.read_text(encoding="utf-8")
+    assert len(re.findall(old, text)) >= 1, f"{file.name} has no {old}"
+    file.write_text(re.sub(old, new, text, count=1), encoding="utf-8")
+
+
+FILMED = {"features", "features of files", "features of gymnasts", "trials", "trials of the MLP", "notebooks"}
+CHANGES = {  # an edit, and what it makes stale
+    "a constant of the renderer": (
+        "simulator/render.py",
+        r"(?m)^([A-Z_]+ = )(?=[\d.(])",
+        r"\g<1>2 * ",
+        FILMED - {"features of files"},
+    ),
+    "a constant of the gymnast": (
+        "simulator/gymnastics/gymnast.py",
+        BETWEEN,
+        CONSTANT,
+        {"features of gymnasts", "notebooks"},
+    ),
+    "how files are decoded": (
+        "datasets/decoding.py",
+        BETWEEN,
+        CONSTANT,
+        {"features of files", "notebooks"},
+    ),
+    "how people are found": (
+        "detection/tracking.py",
+        BETWEEN,
+        CONSTANT,
+        {"features of files", "notebooks"},
+    ),
+    "how crops are cut": ("detection/crops.py", BETWEEN, CONSTANT, FILMED),
+    "the backbone": ("backbones/i3d.py", r"(?m)^WIDE, LONG = 64", "WIDE, LONG = 65", FILMED),
+    "the trainer": (
+        "training/loop.py",
+        BETWEEN,
+        CONSTANT,
+        {"trials", "trials of the MLP", "notebooks"},
+    ),
+    "the network": ("sapnet/network.py", BETWEEN, CONSTANT, {"trials", "notebooks"}),
+    "how annotations are drawn": (
+        "simulator/draw_annotations.py",
+        BETWEEN,
+        CONSTANT,
+        {"trials", "trials of the MLP", "notebooks"},
+    ),
+    "a table's looks": ("reporting/tables.py", BETWEEN, CONSTANT, {"notebooks"}),
+}
+
+
+@pytest.mark.parametrize("change", CHANGES)
+def test_an_edit_makes_stale_what_hangs_on_it_and_nothing_else(copy, change):
+    file, old, new, expected = CHANGES[change]
+    before = hashes()
+    edit(copy / file, old, new)
+    after = hashes()
+    assert {name for name in before if before[name] != after[name]} == expected
+
+
+def test_comments_docstrings_and_layout_make_nothing_stale(copy):
+    before = hashes()
+    for file in copy.rglob("*.py"):
+        text = file.read_text(encoding="utf-8")
+        text = re.sub(r'(?m)^"""', '"""Another sentence. ', text, count=1)
+        file.write_text("# a comment\n\n" + text + "\n\n# the end\n", encoding="utf-8")
+    assert hashes() == before
+
+
+def test_a_style_sheet_makes_pages_stale_alone(monkeypatch, copy):
+    before = hashes()
+    edit(copy / "reporting" / "page.css", r"\A", "body { color: red; }\n")
+    monkeypatch.setattr(notebook_pages, "STYLE", (copy / "reporting" / "page.css").read_text(encoding="utf-8"))
+    after = hashes()
+    assert {name for name in before if before[name] != after[name]} == {"pages"}
+
+
+def test_what_a_module_is_called_counts_and_where_its_imports_lie_does_not():
+    assert syntax("from sapnet_core.a import b\n") == syntax("from sapnet_core.c.d import b\n")
+    assert syntax("from sapnet_core.a import b\n") != syntax("from sapnet_core.a import c\n")
+    assert syntax("from numpy import b\n") != syntax("from scipy import b\n")
+    with pytest.raises(ValueError, match="simulator.no_such"):
+        code_digest("simulator.no_such")
+    assert {"sapnet.network", "simulator", "simulator.diving.diver"} <= set(modules_in())
+    assert modules_in("sapnet") == tuple(name for name in modules_in() if name.partition(".")[0] == "sapnet")
+
+
+def test_a_hash_reads_and_never_writes(tmp_path, monkeypatch):
+    monkeypatch.setenv("SAPNET_RUNS", str(tmp_path / "runs"))
+    monkeypatch.setattr(trials, "_digested_records", lambda *_: pytest.fail("records were drawn"))
+    assert len({trial_hash(TRIAL), trial_hash(Trial(**{**vars(TRIAL), "seed": 1}))}) == 2
+    assert not (tmp_path / "runs").exists()
+
+
+def test_an_own_method_counts_with_its_text(monkeypatch):
+    def first(data, steps, seed):
+        return steps
+
+    def second(data, steps, seed):
+        return steps + 1
+
+    found = []
+    for method in (first, second):
+        monkeypatch.setitem(trials.METHODS, "own", method)
+        found.append(trial_hash(Trial("finediving", "drawn", "own", 0.2, 0, "score", 40, 20, 5)))
+    assert len(set(found)) == 2
+
+
+def test_weights_count_by_content(tmp_path):
+    file, same = tmp_path / "a.pt", tmp_path / "b.pt"
+    file.write_bytes(b"weights")
+    same.write_bytes(b"weights")
+    assert weights_digest(file) == weights_digest(same) == file_digest(file)
+    file.write_bytes(b"other weights")
+    assert weights_digest(file) != weights_digest(same)
