@@ -38,10 +38,10 @@ class Backbone(NamedTuple):
     """One frozen backbone.
 
     Attributes:
-        given: the user's file of weights, or None.
-        shipped: name of the package's own file of weights.
-        build: what makes it ready for features, of a file (None: the package's own), a device and a number format.
-        modules: what computes its features.
+        given: function that returns the path of the user's weights, or None.
+        shipped: name of the file of weights in the package.
+        build: function that loads the inference form, from a file (None: the one in the package), a device and a dtype.
+        modules: modules whose code computes its features, for the fingerprint.
     """
 
     given: Callable[[], Path | None]
@@ -64,7 +64,7 @@ def _known(name: str) -> Backbone:
 
 
 def backbone_digest(name: str, device: str = "cpu", numbers: torch.dtype | None = None) -> str:
-    """Hash of what shapes a backbone's features: content of its weights, program, number format. Nothing is loaded.
+    """Hash of everything that a backbone's features depend on: weights, source code, dtype. Nothing is loaded.
 
     Raises:
         ValueError: no such name.

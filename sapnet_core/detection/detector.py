@@ -232,8 +232,8 @@ def load_detector(
 
 
 def detector_digest(weights: Path | None = None) -> str:
-    """Hash of all that boxes and tracks of a detector depend on: the content of its weights' file (None: the package's
-    own) and the program. Nothing is loaded."""
+    """Hash of everything that boxes and tracks of a detector depend on: its file of weights (None: the one in the
+    package) and its source code. Nothing is loaded."""
     return fingerprint(weights_digest(weights or SHIPPED), code_digest("detection.detector", "detection.tracking"))
 
 

@@ -27,7 +27,7 @@ __all__ = ["BOXES", "Clip", "DiskFootage", "TwinFootage", "seen_by_student", "si
 BOXES = ("true", "detected", "whole")
 EVERY = 4  # every fourth frame is searched for people; boxes between are interpolated
 SIDE = 256  # pixels of the shorter side at which videos on disk are decoded; crops are taken from these frames
-# what twins and videos on disk have in common: which frames are sampled, and how they are cut and named
+# modules whose code determines the frames of twins (SHARED) and of videos on disk (SHARED and DECODED)
 SHARED = ("datasets.clips", "datasets.dive_numbers", "detection.crops", "runtime.seeds")
 DECODED = ("datasets.disk_layout", "datasets.video", "datasets.decoding", "features.footage")
 

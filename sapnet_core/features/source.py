@@ -121,7 +121,7 @@ def _draw(dataset: str, root: Path, train: int, test: int, seed: int) -> None:
 
 
 def _digest(root: Path) -> str:
-    """Hash of the names and contents of a set's files."""
+    """Hash of the names and contents of the files of an annotation set."""
     files = [file for file in root.rglob("*") if file.is_file() and file.parent != root]
     return fingerprint({file.relative_to(root).as_posix(): file_digest(file) for file in files}, digits=64)
 
@@ -164,8 +164,8 @@ def records_digest(records: Sequence[Record]) -> str:
 
 
 def drawn_digest(dataset: str, train: int | None, test: int | None, seed: int) -> str:
-    """A short hash that names the records which `source_records` draws. Nothing is drawn for it: the same program
-    draws the same set from the same seed."""
+    """A short hash that identifies the records that `source_records` draws, without drawing them: the same code draws
+    the same set from the same seed."""
     reader = READERS[dataset].__module__.removeprefix("sapnet_core.")
     read = (reader, "datasets.records", "datasets.dive_numbers")
     code = code_digest("simulator.draw_annotations", *read, within=("simulator",))

@@ -1,8 +1,8 @@
-"""One rule for "is this still what it was made from": what is made carries a fingerprint of everything that shapes it.
+"""Fingerprints, the one rule for whether a stored result is up to date: a hash of everything that determines it.
 
 A fingerprint covers content, never time: the bytes of input files, plain values such as settings, an explicit version,
-and the program itself. Of a program the syntax tree counts, without comments, docstrings and layout, so that a comment
-makes nothing stale and a changed constant does. Nothing here writes.
+and the source code. Code counts by its syntax tree without comments, docstrings and layout, so that editing a comment
+makes nothing stale, and changing a constant does. Nothing here writes.
 """
 
 import ast
@@ -23,7 +23,7 @@ def fingerprint(*parts: object, digits: int = 16) -> str:
     """Hash of plain values (numbers, text, None, lists, dicts), in `digits` hexadecimal digits.
 
     Raises:
-        TypeError: a part is no plain value, so that its text might differ from one run to the next.
+        TypeError: a part is no plain value; its text could differ from run to run.
     """
     text = json.dumps(parts, sort_keys=True)
     return hashlib.sha256(text.encode()).hexdigest()[:digits]
@@ -36,7 +36,7 @@ def file_digest(path: Path | str) -> str:
 
 
 def weights_digest(path: Path | str) -> str:
-    """`file_digest` of a file that is asked for often: read again only when its size or time of writing changes."""
+    """`file_digest`, cached: a file is read again only when its size or modification time changes."""
     state = os.stat(path)
     return _content_digest(os.path.abspath(path), state.st_size, state.st_mtime_ns)
 
@@ -48,13 +48,13 @@ def _content_digest(path: str, _size: int, _written: int) -> str:
 
 @cache
 def code_digest(*modules: str, within: tuple[str, ...] = (), without: tuple[str, ...] = ()) -> str:
-    """Hash of what modules of this package do, in 16 hexadecimal digits; found once a process.
+    """Hash of the source code of modules of this package, in 16 hexadecimal digits; cached per process.
 
     Args:
         modules: names below the package, such as "simulator.render".
-        within: rooms whose modules are followed where they are imported: with ("simulator",) every module of the
-            simulator that one of `modules` needs counts as well, and nothing else does.
-        without: modules of those rooms that are not followed.
+        within: rooms in which imports are followed: with ("simulator",), the modules of the simulator that `modules`
+            import, directly or not, count as well, and no others.
+        without: modules of those rooms whose imports are not followed.
     """
     names = imported_modules(modules, within, without)
     return fingerprint([[name, _tree_digest(_source(name))] for name in names])
@@ -75,7 +75,7 @@ def imported_modules(
 
 
 def modules_in(*rooms: str) -> tuple[str, ...]:
-    """Names of all modules in these rooms; of the whole package where none is named."""
+    """Names of all modules in these rooms, or in the whole package where none is given."""
     names = []
     for file in sorted(ROOT.rglob("*.py")):
         name = ".".join(file.relative_to(ROOT).with_suffix("").parts).removesuffix("__init__").rstrip(".")
@@ -85,7 +85,7 @@ def modules_in(*rooms: str) -> tuple[str, ...]:
 
 
 def _source(name: str) -> str:
-    """The text of a module. Raises ValueError where the package has no such module."""
+    """The source text of a module. Raises ValueError where the package has no such module."""
     place = ROOT / name.replace(".", "/")
     for file in (place.with_name(f"{place.name}.py"), place / "__init__.py"):
         if file.is_file():
@@ -100,7 +100,7 @@ def _is_module(name: str) -> bool:
 
 @cache
 def _imports(source: str) -> tuple[str, ...]:
-    """Names of this package that a module imports anywhere in it: modules, or what lies in them."""
+    """Names of this package, of modules or of their members, that are imported anywhere in a module."""
     found = []
     for node in ast.walk(ast.parse(source)):
         if isinstance(node, ast.Import):
@@ -120,10 +120,10 @@ def _tree_digest(source: str) -> str:
 
 
 def syntax(source: str) -> str:
-    """The syntax tree of a program as text: equal for programs that do the same, whatever Python reads them.
+    """The syntax tree of a program as text, equal for equal programs in every version of Python.
 
-    Comments, layout and docstrings are left out, and of imports from this package the place: a module that moves
-    changes nothing, and what is imported counts by itself.
+    Comments, layout and docstrings are left out, and so are the module names in imports from this package: moving a
+    module changes nothing, and the imported code counts by itself.
     """
     return _text(ast.parse(source))
 
@@ -136,7 +136,7 @@ def _text(node: object) -> str:
             fields = [(name, body if name == "body" else value) for name, value in fields]
         if isinstance(node, ast.ImportFrom) and (node.module or "").partition(".")[0] == PACKAGE:
             fields = [("names", node.names)]
-        # what is empty is left out: newer Pythons have fields that older ones lack
+        # empty fields are left out: newer versions of Python have fields that older ones lack
         told = (f"{name}={_text(value)}" for name, value in fields if value not in (None, []))
         return f"{type(node).__name__}({', '.join(told)})"
     if isinstance(node, list):

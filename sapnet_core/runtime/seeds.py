@@ -1,4 +1,4 @@
-"""Seeds of single records: each record has random numbers of its own, whatever was drawn for the others before."""
+"""Seeds per record: the random numbers of a record do not depend on what was drawn for others."""
 
 import hashlib
 

@@ -40,7 +40,7 @@ class Twin:
 
 
 def sport_name(dataset: str) -> str:
-    """Where in the simulator a dataset's records are performed, such as "diving.diver".
+    """Name of the module of the simulator that performs a dataset's records, such as "diving.diver".
 
     Raises:
         ValueError: the dataset has no twins; the message names those that have.

@@ -133,7 +133,7 @@ def write_layout(
 
 
 def _source_digest() -> str:
-    """Hash of the program that films and writes twins: its change asks for new videos."""
+    """Hash of the source code that renders and writes twins: videos are written again when it changes."""
     return code_digest(*modules_in("simulator"), "datasets.clips", "datasets.dive_numbers", "datasets.video")
 
 
