@@ -13,17 +13,18 @@ from dataclasses import replace
 
 import pytest
 import torch
+from interruption import Killed, Mortal
 
-from sapnet_core.experiments import fit as fitting
 from sapnet_core.experiments import results
 from sapnet_core.experiments import trial as trials
-from sapnet_core.experiments.fit import fit_trial
+from sapnet_core.experiments.fit import fit_trial, training_task
 from sapnet_core.experiments.results import run_trial, run_trials
 from sapnet_core.experiments.trial import Trial, trial_data
 from sapnet_core.methods import get_method, get_stack
 from sapnet_core.runtime import environment
 from sapnet_core.training import checkpoint
-from sapnet_core.training.checkpoint import Keep
+from sapnet_core.training.checkpoint import Checkpoint
+from sapnet_core.training.state import TrainingState
 
 SMALL = Trial("finediving", "drawn", "sap-net", 0.5, 0, "score", 24, 12, steps=40, size=48)
 SWEEP = [
@@ -76,34 +77,12 @@ def runs(computed, tmp_path, monkeypatch):
     return tmp_path / "runs"
 
 
-class Killed(BaseException):
-    """What no one catches, as SIGKILL."""
-
-
-class Mortal(Keep):
-    """Writes its file after every step, and dies after one of them."""
-
-    dies = 0
-
-    def __init__(self, *args, **kwargs):
-        super().__init__(*args, **kwargs)
-        self._every = 0.0
-
-    def after(self, done, *rest):
-        super().after(done, *rest)
-        if done == self.dies:
-            raise Killed
-
-
-def trained(method, settings, file, dies, looks=5):
-    """(weights, curve, snapshots) of a training of 40 steps that goes on from `file` and dies after step `dies`."""
+def trained(method, settings, file, dies):
+    """(weights, curve, snapshots) of a training of 40 steps that resumes from `file` and dies after step `dies`."""
     trial = replace(SMALL, method=method, overrides=tuple(settings.items()))
-    (train, settings, generator), _, _ = fitting._task(trial, trial_data(trial), "cpu")
-    kept = Mortal(looks, file)
-    kept.dies = dies
-    torch.manual_seed(trial.seed)
-    fitted = get_method(method)(train, settings, generator, keep=kept)
-    return fitted.network.state_dict(), fitted.curves, kept.snapshots
+    task = training_task(trial, trial_data(trial))
+    fitted = get_method(method)(task.train, task.settings, task.generator(), Mortal(file, 5, dies))
+    return fitted.network.state_dict(), fitted.curves, fitted.snapshots
 
 
 @pytest.mark.parametrize(("method", "settings"), KINDS)
@@ -126,19 +105,19 @@ def test_it_does_go_on_and_does_not_begin_again(tmp_path, monkeypatch):
     with pytest.raises(Killed):
         trained("mlp", {}, file, 30)
     computed = []
-    after = Keep.after
-    monkeypatch.setattr(Keep, "after", lambda self, done, *rest: computed.append(done) or after(self, done, *rest))
+    after = Checkpoint.after_step
+    monkeypatch.setattr(
+        Checkpoint, "after_step", lambda self, done, *rest: computed.append(done) or after(self, done, *rest)
+    )
     trained("mlp", {}, file, 0)
     assert computed == [*range(31, 41)]
 
 
 def test_a_stack_goes_on_to_the_same_bits(tmp_path):
     def stack(file, dies):
-        tasks = [fitting._task(replace(SMALL, seed=seed), trial_data(SMALL), "cpu")[0] for seed in (0, 1)]
-        trains, settings, generators = zip(*tasks, strict=True)
-        kept = Mortal(0, file)
-        kept.dies = dies
-        return get_stack("sap-net")(trains, settings[0], generators, keep=kept)
+        tasks = [training_task(replace(SMALL, seed=seed), trial_data(SMALL)) for seed in (0, 1)]
+        trains, generators = [task.train for task in tasks], [task.generator() for task in tasks]
+        return get_stack("sap-net")(trains, tasks[0].settings, generators, Mortal(file, dies=dies))
 
     file = tmp_path / ".training-x.safetensors"
     with pytest.raises(Killed):
@@ -163,7 +142,8 @@ def test_a_damaged_or_foreign_file_is_named_and_not_used(harm, tmp_path, monkeyp
         monkeypatch.setattr(checkpoint, "_code", lambda: "other")
     file.write_bytes({"cut": whole[:-100], "empty": b"", "text": b"no tensors" * 9}.get(harm, bytes(whole)))
     net = torch.nn.Linear(1, 1)
-    begin = Keep(file=file).begin(net.state_dict(), torch.optim.Adam(net.parameters(), fused=True))
+    state = TrainingState(net.state_dict(keep_vars=True))
+    begin = Checkpoint(file).resume(state, torch.optim.Adam(net.parameters(), fused=True))
     assert begin == (0, [])
     said = capsys.readouterr().err
     assert said.startswith(f"{file}: ") and said.count("\n") == 1 and said.endswith("the training begins anew\n")

@@ -10,8 +10,8 @@ from sapnet_core.experiments import results
 from sapnet_core.experiments import trial as trials
 from sapnet_core.experiments.fit import fit_trial
 from sapnet_core.experiments.trial import Trial, trial_data
-from sapnet_core.methods import TrainSet, get_method, get_stack
-from sapnet_core.training.loop import fit_stacked
+from sapnet_core.methods import TrainSet, can_stack, get_method, get_stack
+from sapnet_core.training.stacking import fit_stacked
 
 
 def make_train(seed: int) -> TrainSet:
@@ -56,6 +56,13 @@ def test_a_stack_equals_its_runs_one_by_one(method, settings):
 def test_what_mixes_runs_is_refused(own):
     with pytest.raises(ValueError, match="cannot be stacked"):
         get_stack("sap-net")([make_train(0)], {**SAPNET, **own}, generators()[:1])
+    assert can_stack("sap-net", SAPNET) and not can_stack("sap-net", {**SAPNET, **own})
+
+
+def test_a_method_without_parts_is_trained_one_by_one():
+    assert not can_stack("vat", {})
+    with pytest.raises(ValueError, match="cannot be stacked"):
+        get_stack("vat")([make_train(0)], {"steps": 2}, generators()[:1])
 
 
 def test_buffers_are_refused():
@@ -99,6 +106,8 @@ def test_trials_of_one_shape_stand_together(small):
     assert parted == [[small, replace(small, seed=1), replace(small, share=0.3)], [mlp], [replace(small, steps=5)]]
     few = replace(small, share=0.15)  # 6 labeled videos: a smaller batch
     assert results.stacks([small, few]) == [[small], [few]]
+    apart = [replace(small, seed=seed, overrides=(*small.overrides, ("dropout", 0.5))) for seed in (0, 1)]
+    assert results.stacks(apart) == [[apart[0]], [apart[1]]]  # one program would refuse them
 
 
 def test_a_stack_writes_what_its_trials_would(small):

@@ -4,8 +4,9 @@ import pytest
 import torch
 from torch import nn
 
-from sapnet_core.training.checkpoint import Keep
+from sapnet_core.training.checkpoint import Checkpoint
 from sapnet_core.training.loop import fit_steps
+from sapnet_core.training.state import TrainingState
 
 
 def network():
@@ -35,19 +36,20 @@ def test_it_is_adam_and_leaves_weights_that_no_term_reads():
     assert curve[-1]["L_all"] < curve[0]["L_all"]
 
 
-def test_what_is_kept_on_the_way_are_the_weights_of_that_step():
-    net, seen, keep = network(), [], Keep(looks=3)
+def test_snapshots_are_the_weights_of_their_step():
+    net, seen, checkpoint = network(), [], Checkpoint(snapshot_count=3)
 
     def loss(step):
         seen.append({name: value.clone() for name, value in net.state_dict().items()})
         return {"L_all": error(net)}
 
-    fit_steps(net.parameters(), loss, 6, 1e-2, keep=keep, state=net.state_dict)
-    assert [done for done, _ in keep.snapshots] == [2, 4, 6]
-    for done, kept in keep.snapshots:
+    state = TrainingState(net.state_dict(keep_vars=True))
+    fit_steps(net.parameters(), loss, 6, 1e-2, checkpoint=checkpoint, state=state)
+    assert [done for done, _ in checkpoint.snapshots] == [2, 4, 6]
+    for done, weights in checkpoint.snapshots:
         then = seen[done] if done < 6 else net.state_dict()
-        assert all(torch.equal(kept[name], then[name]) for name in then)
-    assert not torch.equal(keep.snapshots[0][1]["used.0.weight"], keep.snapshots[1][1]["used.0.weight"])
+        assert all(torch.equal(weights[name], then[name]) for name in then)
+    assert not torch.equal(checkpoint.snapshots[0][1]["used.0.weight"], checkpoint.snapshots[1][1]["used.0.weight"])
 
 
 def test_a_trained_network_can_be_trained_on():

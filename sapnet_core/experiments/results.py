@@ -4,7 +4,7 @@ A trial's hash names a folder with `config.json`, `metrics.json`, `predictions.c
 (seconds and versions, kept apart so that `metrics.json` is the same in every run), and a `digest` of all that. A folder
 is written beside and renamed, so it is whole or absent; one that was damaged or edited later no longer fits its digest:
 whoever reads it is told so, and `run_trials` makes it again. A training that was killed goes on from `.training-*`
-beside it (`checkpoint.Keep`).
+beside it (`checkpoint.Checkpoint`).
 """
 
 import hashlib
@@ -24,7 +24,7 @@ from pathlib import Path
 import pandas as pd
 import torch
 
-from sapnet_core.experiments.fit import FittedTrial, fit_looks, fit_stack, label_count, stack_key
+from sapnet_core.experiments.fit import FittedTrial, fit_selections, fit_stack, label_count, stack_key
 from sapnet_core.experiments.metrics import bootstrap_interval, relative_l2, spearman
 from sapnet_core.experiments.trial import Trial, TrialData, prepare_trials, trial_data, trial_hash
 from sapnet_core.runtime import environment
@@ -38,7 +38,7 @@ __all__ = [
     "trial_folder",
     "damage",
     "run_trial",
-    "run_looks",
+    "run_selections",
     "run_stack",
     "run_trials",
     "stacks",
@@ -149,10 +149,10 @@ def run_trial(trial: Trial, device: str = "cpu") -> Path:
 
     One thread, so that the numbers do not depend on how many trials run at once.
     """
-    return run_looks([trial], device)[0]
+    return run_selections([trial], device)[0]
 
 
-def run_looks(trials: Sequence[Trial], device: str = "cpu") -> list[Path]:
+def run_selections(trials: Sequence[Trial], device: str = "cpu") -> list[Path]:
     """Run trials of one training, which differ in `select` alone ("last" first), as `run_trial` does; `run.json` gives
     each an equal part of the seconds."""
     with _ONE, in_runs():
@@ -161,7 +161,7 @@ def run_looks(trials: Sequence[Trial], device: str = "cpu") -> list[Path]:
             started, file = time.perf_counter(), _training_file(trial_folder(todo[-1]).name)
             with torch_threads(1):
                 data = trial_data(todo[0], device=device)
-                for trial, fitted in zip(todo, fit_looks(todo, data, device, file), strict=True):
+                for trial, fitted in zip(todo, fit_selections(todo, data, device, file), strict=True):
                     _write(trial, data, fitted, (time.perf_counter() - started) / len(todo), device)
             discard(file)
     return [trial_folder(trial) for trial in trials]
@@ -242,7 +242,7 @@ def _write(trial: Trial, data: TrialData, trained: FittedTrial, seconds: float, 
 def _run(trials: list[Trial], device: str) -> list[str]:
     """Run the trials of one task, wherever that is; returns where their results were written."""
     stacked = len(trials) > 1 and torch.device(device).type != "cpu"
-    return [str(folder) for folder in (run_stack if stacked else run_looks)(trials, device)]
+    return [str(folder) for folder in (run_stack if stacked else run_selections)(trials, device)]
 
 
 def run_trials(

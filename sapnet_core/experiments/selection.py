@@ -1,4 +1,4 @@
-"""Which step of a training is scored: the last, or the best of those that were kept.
+"""Which step of a training is scored: the last, or the best of its snapshots.
 
 The best is found on videos whose scores training does not see: a part of the labeled videos, or, as the field's habit
 has it, the test videos themselves. Their scores stay on this side of `fit`.
@@ -12,7 +12,6 @@ from torch import Tensor
 from sapnet_core.datasets.label_split import label_split
 from sapnet_core.experiments.metrics import spearman
 from sapnet_core.methods import Fitted
-from sapnet_core.training.checkpoint import Keep
 
 __all__ = ["SELECT", "validation_part", "choose_step"]
 
@@ -41,28 +40,23 @@ def validation_part(score: Tensor, labeled: Tensor, seed: int) -> Tensor:
     return part
 
 
-def choose_step(fitted: Fitted, keep: Keep, x: Tensor, points: Tensor, score: Tensor, ranked: bool) -> Fitted:
+def choose_step(fitted: Fitted, x: Tensor, points: Tensor, score: Tensor, ranked: bool) -> Fitted:
     """The trained system with the weights of the step that is best on some videos; of equal steps, the first.
 
     Args:
-        keep: what the training kept; of one run.
+        fitted: with snapshots of its weights.
         x: (n, S, C) whole-frame features of the videos to choose on.
         points: (n,) what a scaled target of 1 is worth.
         score: (n,) in points.
         ranked: best is the highest Spearman's rho; else, for few videos that many steps rank alike, the lowest squared
             error.
-
-    Raises:
-        ValueError: nothing was kept.
     """
-    if not keep.snapshots or fitted.network is None:
-        raise ValueError("this method kept no weights to choose from: hand `keep` on to fit_steps, and give `network`")
 
-    def worth(weights: dict[str, Tensor]) -> float:
+    def quality(weights: dict[str, Tensor]) -> float:
         fitted.network.load_state_dict(weights)
         predicted = fitted.predict(x).cpu() * points
         return float(spearman(predicted, score) if ranked else -((predicted - score) ** 2).mean())
 
-    step, weights = max(keep.snapshots, key=lambda kept: worth(kept[1]))
+    step, weights = max(fitted.snapshots, key=lambda snapshot: quality(snapshot[1]))
     fitted.network.load_state_dict(weights)
-    return replace(fitted, step=step)
+    return replace(fitted, step=step, snapshots=())

@@ -16,12 +16,13 @@ from collections.abc import Mapping
 import torch
 from torch import Tensor, nn
 
-from sapnet_core.methods import Fitted, TrainSet
-from sapnet_core.methods.base import Batches, clips, layers, own_chance, train_network
+from sapnet_core.methods.base import Training
+from sapnet_core.methods.building_blocks import Batches, clips, layers, reseed
 from sapnet_core.methods.settings import LABELED, options
+from sapnet_core.methods.train_set import TrainSet
 from sapnet_core.sapnet.losses import l_reg
 
-__all__ = ["SETTINGS", "fit", "ContextAttention", "postures"]
+__all__ = ["SETTINGS", "training", "ContextAttention", "postures"]
 
 SETTINGS = {"width": 128, "postures": 4, "static": True, "context": True, **LABELED}
 
@@ -60,30 +61,33 @@ class ContextAttention(nn.Module):
         return (torch.softmax(self.weigh(both), 1) * both).sum(1)
 
 
-def fit(train: TrainSet, settings: Mapping, generator: torch.Generator) -> Fitted:
+def training(train: TrainSet, settings: Mapping, generator: torch.Generator) -> Training:
     """Settings: `width`, `postures`, `static` (False: the dynamic stream alone), `context`, and those of training."""
     o = options("action-net", settings, SETTINGS)
     o.batch_unlabeled = 1
-    with own_chance(generator):
-        x = clips(train.frame)
-        streams = 1 + bool(o.static)
-        net = nn.ModuleDict(
-            {
-                "streams": nn.ModuleList(
-                    ContextAttention(x.shape[2], o.width, in_time, o.context) for in_time in (True, False)[:streams]
-                ),
-                "score": layers(2 * o.width * streams, 128, 1),
-            }
-        ).to(x.device)
-        draw = Batches(train, o, generator)
+    reseed(generator)
+    x = clips(train.frame)
+    streams = 1 + bool(o.static)
+    net = nn.ModuleDict(
+        {
+            "streams": nn.ModuleList(
+                ContextAttention(x.shape[2], o.width, in_time, o.context) for in_time in (True, False)[:streams]
+            ),
+            "score": layers(2 * o.width * streams, 128, 1),
+        }
+    ).to(x.device)
+    draw = Batches(train, o, generator)
 
-        def score(x: Tensor) -> Tensor:
-            seen = (x, postures(x, o.postures))
-            z = [stream(part) for stream, part in zip(net["streams"], seen, strict=False)]
-            return net["score"](torch.cat(z, 1)).squeeze(1)
+    def standardized(x: Tensor) -> Tensor:
+        seen = (x, postures(x, o.postures))
+        z = [stream(part) for stream, part in zip(net["streams"], seen, strict=False)]
+        return net["score"](torch.cat(z, 1)).squeeze(1)
 
-        def loss(step: int) -> dict[str, Tensor]:
-            i = draw.labeled()
-            return {"L_all": l_reg(score(x[i]), draw.y[i])}
+    def loss(step: int) -> dict[str, Tensor]:
+        i = draw.labeled()
+        return {"L_all": l_reg(standardized(x[i]), draw.y[i])}
 
-        return train_network(net, loss, lambda frame: score(clips(frame)), o, draw.shift, draw.scale)
+    def score(frame: Tensor) -> Tensor:
+        return standardized(clips(frame)) * draw.scale + draw.shift
+
+    return Training(net, loss, score, o.steps, o.lr, draw.samplers)

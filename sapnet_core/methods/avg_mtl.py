@@ -21,39 +21,42 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from sapnet_core.datasets.label_details import ATTRIBUTES
-from sapnet_core.methods import Fitted, TrainSet
-from sapnet_core.methods.base import Batches, layers, own_chance, train_network
+from sapnet_core.methods.base import Training
+from sapnet_core.methods.building_blocks import Batches, layers, reseed
 from sapnet_core.methods.settings import LABELED, options
+from sapnet_core.methods.train_set import TrainSet
 from sapnet_core.sapnet.losses import l_reg
 
-__all__ = ["SETTINGS", "fit"]
+__all__ = ["SETTINGS", "training"]
 
 SETTINGS = {"weight": 1.0, "dropout": 0.0, **LABELED}
 
 
-def fit(train: TrainSet, settings: Mapping, generator: torch.Generator) -> Fitted:
+def training(train: TrainSet, settings: Mapping, generator: torch.Generator) -> Training:
     """Settings: `weight` (w, 0: the score alone), `dropout`, and those of training."""
     o = options("avg-mtl", settings, SETTINGS)
     o.batch_unlabeled = 1
     tasks = list(ATTRIBUTES.values()) if train.attributes is not None and o.weight else []
-    with own_chance(generator):
-        x = train.frame.mean(1)
-        trunk = layers(x.shape[1], 256, 128, dropout=o.dropout).append(nn.ReLU())
-        net = nn.Sequential(trunk, nn.Linear(128, 1 + sum(tasks))).to(x.device)  # all heads are one layer
-        draw = Batches(train, o, generator)
+    reseed(generator)
+    x = train.frame.mean(1)
+    trunk = layers(x.shape[1], 256, 128, dropout=o.dropout).append(nn.ReLU())
+    net = nn.Sequential(trunk, nn.Linear(128, 1 + sum(tasks))).to(x.device)  # all heads are one layer
+    draw = Batches(train, o, generator)
 
-        def loss(step: int) -> dict[str, Tensor]:
-            i = draw.labeled()
-            score, *what = net(x[i]).split([1, *tasks], 1)
-            terms = {"L_reg": l_reg(score.squeeze(1), draw.y[i]), "L_1": (score.squeeze(1) - draw.y[i]).abs().mean()}
-            terms["L_all"] = terms["L_reg"] + terms["L_1"]
-            if tasks:  # an attribute of -1 is not known
-                each = [
-                    F.cross_entropy(q, train.attributes[i, a], ignore_index=-1, reduction="sum")
-                    for a, q in enumerate(what)
-                ]
-                terms["L_what"] = sum(each) / len(i)
-                terms["L_all"] = terms["L_all"] + o.weight * terms["L_what"]
-            return terms
+    def loss(step: int) -> dict[str, Tensor]:
+        i = draw.labeled()
+        score, *what = net(x[i]).split([1, *tasks], 1)
+        terms = {"L_reg": l_reg(score.squeeze(1), draw.y[i]), "L_1": (score.squeeze(1) - draw.y[i]).abs().mean()}
+        terms["L_all"] = terms["L_reg"] + terms["L_1"]
+        if tasks:  # an attribute of -1 is not known
+            each = [
+                F.cross_entropy(q, train.attributes[i, a], ignore_index=-1, reduction="sum") for a, q in enumerate(what)
+            ]
+            terms["L_what"] = sum(each) / len(i)
+            terms["L_all"] = terms["L_all"] + o.weight * terms["L_what"]
+        return terms
 
-        return train_network(net, loss, lambda frame: net(frame.mean(1))[:, 0], o, draw.shift, draw.scale)
+    def score(frame: Tensor) -> Tensor:
+        return net(frame.mean(1))[:, 0] * draw.scale + draw.shift
+
+    return Training(net, loss, score, o.steps, o.lr, draw.samplers)

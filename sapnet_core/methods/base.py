@@ -1,76 +1,183 @@
-"""What several of the compared systems share: their chance, their batches and the baseline's layers."""
+"""The one trainer: every method is trained here, alone or several runs side by side.
 
-from collections.abc import Callable, Iterator
+A method describes its training (`Training`); the trainer runs it: Adam, a curve of every loss term, random numbers that
+belong to the run alone, a checkpoint that a killed run resumes from, and snapshots from which a step can be chosen.
+"""
+
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
-from types import SimpleNamespace
+from dataclasses import dataclass, field
 
 import torch
 from torch import Tensor, nn
 
-from sapnet_core.methods import Fitted, TrainSet
-from sapnet_core.training.loop import batches, fit_steps
+from sapnet_core.methods.train_set import TrainSet
+from sapnet_core.training.batches import BatchSampler
+from sapnet_core.training.checkpoint import Checkpoint, Snapshot
+from sapnet_core.training.loop import Terms, fit_steps
+from sapnet_core.training.stacking import fit_stacked
+from sapnet_core.training.state import TrainingState
 
-__all__ = ["own_chance", "layers", "clips", "views", "Batches", "train_network"]
+__all__ = ["Fitted", "Method", "Stackable", "Training", "train", "train_stack"]
+
+
+@dataclass(frozen=True)
+class Fitted:
+    """A trained system.
+
+    Attributes:
+        predict: maps (N, S, C) whole-frame features to (N,) scaled scores, with the weights that `network` has when it
+            is called.
+        curves: the loss terms of every tenth step.
+        network: what was trained; None for a closed form.
+        step: after how many steps the weights were taken, where a step was chosen.
+        snapshots: weights of earlier steps, where they were asked for.
+    """
+
+    predict: Callable[[Tensor], Tensor]
+    curves: list[dict[str, float]] = field(default_factory=list)
+    network: nn.Module | None = None
+    step: int | None = None
+    snapshots: Sequence[Snapshot] = ()
+
+
+def _unchanged(weights: dict[str, Tensor], inputs: tuple) -> tuple:
+    return inputs
+
+
+@dataclass(frozen=True)
+class Stackable:
+    """A loss in parts, so that several runs can be trained side by side, as one program.
+
+    Attributes:
+        batch: draws the inputs of one run's next step, each a tensor or None.
+        terms: from the step, the network and these inputs to the loss terms; operations that `torch.vmap` knows.
+        complete: from the weights of all runs (name -> (R, ...)) and their stacked inputs to the inputs of `terms`.
+    """
+
+    batch: Callable[[], tuple]
+    terms: Callable[..., Terms]
+    complete: Callable[[dict[str, Tensor], tuple], tuple] = _unchanged
+
+
+@dataclass(frozen=True)
+class Training:
+    """What a method asks the trainer to do.
+
+    Attributes:
+        network: its parameters learn.
+        loss: from the step (0, 1, ...) to named loss terms; "L_all" is minimized, all are recorded.
+        score: from whole-frame features (B, S, C) to scores (B,) in the unit of `TrainSet.y`, by the network.
+        steps, lr: optimizer steps and learning rate.
+        samplers: the streams of batches that `loss` draws from. Whatever else it draws comes from the method's
+            `generator` or from torch's global random numbers.
+        memory: tensors that `loss` changes in place, by name, such as pseudo-labels.
+        stack: the same loss in parts, where runs can be trained side by side.
+    """
+
+    network: nn.Module
+    loss: Callable[[int], Terms]
+    score: Callable[[Tensor], Tensor]
+    steps: int
+    lr: float
+    samplers: Sequence[BatchSampler] = ()
+    memory: Mapping[str, Tensor] = field(default_factory=dict)
+    stack: Stackable | None = None
+
+    def fitted(self, curves: list[dict[str, float]], snapshots: Sequence[Snapshot]) -> Fitted:
+        """The trained system."""
+
+        @torch.no_grad()
+        def predict(frame: Tensor) -> Tensor:
+            self.network.eval()
+            return self.score(frame)
+
+        return Fitted(predict, curves, self.network.eval(), snapshots=snapshots)
+
+
+Method = Callable[[TrainSet, Mapping, torch.Generator], Training | Fitted]
+
+
+def train(
+    method: Method,
+    train_set: TrainSet,
+    settings: Mapping,
+    generator: torch.Generator,
+    checkpoint: Checkpoint | None = None,
+) -> Fitted:
+    """Train one run of a method.
+
+    Args:
+        train_set: all that it learns from.
+        settings: those that differ from its defaults.
+        generator: gives all its random numbers; torch's global ones start at the same seed, and are the caller's again
+            afterwards.
+        checkpoint: a fresh one; None leaves nothing behind.
+
+    Raises:
+        ValueError: a setting cannot be used, or the method needs what the training set lacks.
+        TypeError: the method returned something else than a `Training` or a `Fitted`.
+    """
+    checkpoint = checkpoint or Checkpoint()
+    with _own_random_numbers(generator, train_set.y.device):
+        made = method(train_set, settings, generator)
+        if isinstance(made, Fitted):  # a closed form: there are no steps
+            return made
+        if not isinstance(made, Training):
+            raise TypeError(f"a method returned {type(made).__name__}: return a Training, or a Fitted in closed form")
+        weights = made.network.state_dict(keep_vars=True)
+        state = TrainingState(weights, made.memory, (generator, *made.samplers))
+        curves = fit_steps(
+            made.network.parameters(), made.loss, made.steps, made.lr, checkpoint=checkpoint, state=state
+        )
+    return made.fitted(curves, checkpoint.snapshots)
+
+
+def train_stack(
+    method: Method,
+    train_sets: Sequence[TrainSet],
+    settings: Mapping,
+    generators: Sequence[torch.Generator],
+    checkpoint: Checkpoint | None = None,
+) -> list[Fitted]:
+    """Train several runs of a method side by side, as one program: equal to `train` up to rounding.
+
+    Args:
+        train_sets, generators: one of each run, with equal sizes of batches.
+        settings, checkpoint: of all runs.
+
+    Raises:
+        ValueError: with these settings runs cannot be stacked.
+    """
+    checkpoint = checkpoint or Checkpoint()
+    with _own_random_numbers(generators[0], train_sets[0].y.device):
+        runs = [method(own, settings, generator) for own, generator in zip(train_sets, generators, strict=True)]
+        first = runs[0]
+        if not isinstance(first, Training) or first.stack is None:
+            raise ValueError(f"runs with the settings {dict(settings)} cannot be stacked: train them one by one")
+
+        def batch(weights: dict[str, Tensor], step: int) -> tuple:
+            parts = zip(*(run.stack.batch() for run in runs), strict=True)
+            stacked = tuple(None if part[0] is None else torch.stack(part) for part in parts)
+            return first.stack.complete(weights, stacked)
+
+        curves = fit_stacked(
+            [run.network for run in runs],
+            first.stack.terms,
+            batch,
+            first.steps,
+            first.lr,
+            checkpoint=checkpoint,
+            draws=[*generators, *(sampler for run in runs for sampler in run.samplers)],
+        )
+    return [
+        run.fitted(curve, checkpoint.run_snapshots(i)) for i, (run, curve) in enumerate(zip(runs, curves, strict=True))
+    ]
 
 
 @contextmanager
-def own_chance(generator: torch.Generator) -> Iterator[None]:
-    """Weights, dropout and all other draws inside come from this generator; the caller's chance is left as it was."""
-    with torch.random.fork_rng(devices=[]):
-        torch.manual_seed(int(torch.randint(2**31, (), generator=generator)))
+def _own_random_numbers(generator: torch.Generator, device: torch.device) -> Iterator[None]:
+    """Torch's global random numbers start at the generator's seed, and go on afterwards as if nothing was drawn."""
+    with torch.random.fork_rng([device] if device.type == "cuda" else []):
+        torch.manual_seed(generator.initial_seed())
         yield
-
-
-def layers(*widths: int, dropout: float = 0.0) -> nn.Sequential:
-    """Linear layers of these widths with ReLU (and dropout) between them; none behind the last."""
-    made: list[nn.Module] = []
-    for a, b in zip(widths[:-1], widths[1:], strict=True):
-        made += [nn.Linear(a, b), nn.ReLU(), *([nn.Dropout(dropout)] if dropout else [])]
-    return nn.Sequential(*made[: -2 if dropout else -1])
-
-
-def clips(x: Tensor) -> Tensor:
-    """(B, S, C) -> (B, S/2, C): the two steps of a 16-frame clip averaged; odd S is left as it is."""
-    return x if x.shape[1] % 2 else x.unflatten(1, (-1, 2)).mean(2)
-
-
-def views(x: Tensor, ordered: bool) -> Tensor:
-    """What an MLP sees of a video (E18): its clips in order, (B, S/2 * C), or their mean, (B, C)."""
-    return clips(x).flatten(1) if ordered else x.mean(1)
-
-
-class Batches:
-    """Labeled and unlabeled batches of indices, and the targets. The labeled ones are the same whether or not a method
-    looks at unlabeled videos."""
-
-    def __init__(self, train: TrainSet, o: SimpleNamespace, generator: torch.Generator):
-        self.device = train.y.device
-        self._labeled = batches(train.labeled.cpu(), o.batch, generator)
-        other = torch.Generator().manual_seed(int(torch.randint(2**31, (), generator=generator)))
-        self._unlabeled = batches(train.unlabeled.cpu(), o.batch_unlabeled, other)
-        self.y, self.shift, self.scale = train.unit_targets(o.unit_targets)
-
-    def labeled(self) -> Tensor:
-        return next(self._labeled).to(self.device)
-
-    def unlabeled(self) -> Tensor:
-        return next(self._unlabeled).to(self.device)
-
-
-def train_network(
-    net: nn.Module,
-    loss: Callable[[int], dict[str, Tensor]],
-    score: Callable[[Tensor], Tensor],
-    o: SimpleNamespace,
-    shift: float | Tensor = 0.0,
-    scale: float | Tensor = 1.0,
-) -> Fitted:
-    """Adam on `loss`; then `score` (whole-frame features (B, S, C) -> (B,)), led back to the unit of `TrainSet.y`."""
-    curves = fit_steps(net.parameters(), loss, o.steps, o.lr)
-    net.eval()
-
-    @torch.no_grad()
-    def predict(frame: Tensor) -> Tensor:
-        return score(frame) * scale + shift
-
-    return Fitted(predict, curves, net)

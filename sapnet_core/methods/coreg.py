@@ -16,8 +16,9 @@ from collections.abc import Mapping
 import torch
 from torch import Tensor
 
-from sapnet_core.methods import Fitted, TrainSet
+from sapnet_core.methods.base import Fitted
 from sapnet_core.methods.settings import options
+from sapnet_core.methods.train_set import TrainSet
 
 __all__ = ["SETTINGS", "fit"]
 

@@ -18,12 +18,13 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from sapnet_core.methods import Fitted, TrainSet
-from sapnet_core.methods.base import Batches, clips, layers, own_chance, train_network
+from sapnet_core.methods.base import Training
+from sapnet_core.methods.building_blocks import Batches, clips, layers, reseed
 from sapnet_core.methods.settings import OWN_UNITS, options
+from sapnet_core.methods.train_set import TrainSet
 from sapnet_core.sapnet.losses import l_reg
 
-__all__ = ["SETTINGS", "fit", "LikertTransformer", "grade_triplet"]
+__all__ = ["SETTINGS", "training", "LikertTransformer", "grade_triplet"]
 
 SETTINGS = {"alpha": 1.0, "margin": 1.0, "grades": 4, "width": 64, "dropout": 0.3, **OWN_UNITS}
 
@@ -60,27 +61,30 @@ def grade_triplet(e: Tensor, margin: float) -> Tensor:
     return torch.relu(margin + hardest[0] - hardest[1]).mean()
 
 
-def fit(train: TrainSet, settings: Mapping, generator: torch.Generator) -> Fitted:
+def training(train: TrainSet, settings: Mapping, generator: torch.Generator) -> Training:
     """Settings: `alpha` (0: no triplets), `margin`, `grades`, `width`, `dropout`, and those of training."""
     o = options("gdlt", settings, SETTINGS)
     o.batch_unlabeled, o.unit_targets = 1, False
     known = train.y[train.labeled]
     spread = float(known.max() - known.min()) or 1.0
     shift, scale = float(known.min()) - 0.1 * spread, 1.2 * spread
-    with own_chance(generator):
-        x = clips(train.frame)
-        net = LikertTransformer(x.shape[2], o.width, o.grades, o.dropout).to(x.device)
-        draw = Batches(train, o, generator)
-        y = (draw.y - shift) / scale
+    reseed(generator)
+    x = clips(train.frame)
+    net = LikertTransformer(x.shape[2], o.width, o.grades, o.dropout).to(x.device)
+    draw = Batches(train, o, generator)
+    y = (draw.y - shift) / scale
 
-        def loss(step: int) -> dict[str, Tensor]:
-            i = draw.labeled()
-            score, e = net(x[i])
-            terms = {"L_reg": l_reg(score, y[i])}
-            terms["L_all"] = terms["L_reg"]
-            if o.alpha:
-                terms["L_triplet"] = grade_triplet(e, o.margin)
-                terms["L_all"] = terms["L_all"] + o.alpha * terms["L_triplet"]
-            return terms
+    def loss(step: int) -> dict[str, Tensor]:
+        i = draw.labeled()
+        score, e = net(x[i])
+        terms = {"L_reg": l_reg(score, y[i])}
+        terms["L_all"] = terms["L_reg"]
+        if o.alpha:
+            terms["L_triplet"] = grade_triplet(e, o.margin)
+            terms["L_all"] = terms["L_all"] + o.alpha * terms["L_triplet"]
+        return terms
 
-        return train_network(net, loss, lambda frame: net(clips(frame))[0], o, shift, scale)
+    def score(frame: Tensor) -> Tensor:
+        return net(clips(frame))[0] * scale + shift
+
+    return Training(net, loss, score, o.steps, o.lr, draw.samplers)

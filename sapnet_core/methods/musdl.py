@@ -15,12 +15,13 @@ from collections.abc import Mapping
 import torch
 from torch import Tensor
 
-from sapnet_core.methods import Fitted, TrainSet
-from sapnet_core.methods.base import Batches, layers, own_chance, train_network
+from sapnet_core.methods.base import Training
+from sapnet_core.methods.building_blocks import Batches, layers, reseed
 from sapnet_core.methods.settings import OWN_UNITS, options
+from sapnet_core.methods.train_set import TrainSet
 from sapnet_core.methods.usdl import divergence, normal_bins, read_bins
 
-__all__ = ["SETTINGS", "fit", "panel_of_seven"]
+__all__ = ["SETTINGS", "training", "panel_of_seven"]
 
 SETTINGS = {"sigma": 1.0, "read": "mean", **OWN_UNITS}
 SEATS, COUNTING, PERFECT = 7, 3, 30.0
@@ -35,7 +36,7 @@ def panel_of_seven(judges: Tensor) -> Tensor:
     return seat.masked_fill((rank < 0) | (rank >= size), torch.nan)
 
 
-def fit(train: TrainSet, settings: Mapping, generator: torch.Generator) -> Fitted:
+def training(train: TrainSet, settings: Mapping, generator: torch.Generator) -> Training:
     """Settings: `sigma` (in bins), `read`, and those of training.
 
     Raises:
@@ -49,21 +50,21 @@ def fit(train: TrainSet, settings: Mapping, generator: torch.Generator) -> Fitte
     gap = (judges[train.labeled][:, middle].sum(1) / PERFECT - train.y[train.labeled]).abs()
     if gap.isnan().any() or gap.median() > 0.02:
         raise ValueError("musdl learns the execution that the judges' middle scores add up to: use target='execution'")
-    with own_chance(generator):
-        x = train.frame.mean(1)
-        centers = torch.linspace(0, 10, 21, device=x.device)
-        width = o.sigma * 0.5
-        net = layers(x.shape[1], 256, 128, SEATS * len(centers)).append(torch.nn.Unflatten(1, (SEATS, -1)))
-        net = net.to(x.device)
-        draw = Batches(train, o, generator)
+    reseed(generator)
+    x = train.frame.mean(1)
+    centers = torch.linspace(0, 10, 21, device=x.device)
+    width = o.sigma * 0.5
+    net = layers(x.shape[1], 256, 128, SEATS * len(centers)).append(torch.nn.Unflatten(1, (SEATS, -1)))
+    net = net.to(x.device)
+    draw = Batches(train, o, generator)
 
-        def loss(step: int) -> dict[str, Tensor]:
-            i = draw.labeled()
-            kept = ~judges[i].isnan()  # (B, 7)
-            each = divergence(normal_bins(judges[i].nan_to_num(0), centers, width), net(x[i]))
-            return {"L_all": (each * kept).sum() / len(i)}
+    def loss(step: int) -> dict[str, Tensor]:
+        i = draw.labeled()
+        kept = ~judges[i].isnan()  # (B, 7)
+        each = divergence(normal_bins(judges[i].nan_to_num(0), centers, width), net(x[i]))
+        return {"L_all": (each * kept).sum() / len(i)}
 
-        def score(frame: Tensor) -> Tensor:
-            return read_bins(net(frame.mean(1)), centers, o.read)[:, middle].sum(1) / PERFECT
+    def score(frame: Tensor) -> Tensor:
+        return read_bins(net(frame.mean(1)), centers, o.read)[:, middle].sum(1) / PERFECT
 
-        return train_network(net, loss, score, o)
+    return Training(net, loss, score, o.steps, o.lr, draw.samplers)

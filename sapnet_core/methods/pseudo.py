@@ -17,53 +17,54 @@ from collections.abc import Mapping
 import torch
 from torch import nn
 
-from sapnet_core.methods import Fitted, TrainSet
-from sapnet_core.methods.base import Batches, layers, own_chance, train_network, views
+from sapnet_core.methods.base import Training
+from sapnet_core.methods.building_blocks import Batches, layers, reseed, views
 from sapnet_core.methods.settings import TRAINING, options
+from sapnet_core.methods.train_set import TrainSet
 from sapnet_core.sapnet.losses import grade_confidence, grade_edges, l_grade, l_reg, l_un
 
-__all__ = ["SETTINGS", "fit"]
+__all__ = ["SETTINGS", "training"]
 
 SETTINGS = {"weight": 1.0, "tau": 0.7, "warmup": 0.4, "rounds": 4, "grades": 5, "ordered": False, **TRAINING}
 
 
-def fit(train: TrainSet, settings: Mapping, generator: torch.Generator) -> Fitted:
+def training(train: TrainSet, settings: Mapping, generator: torch.Generator) -> Training:
     """Settings: `weight` (lambda, 0 is I3D+MLP), `tau`, `warmup`, `rounds`, `grades`, `ordered` (E18), and training."""
     o = options("pseudo-labels", settings, SETTINGS)
-    with own_chance(generator):
-        x = views(train.frame, o.ordered)
-        net = nn.ModuleDict(
-            {"trunk": layers(x.shape[1], 256, 128), "score": nn.Linear(128, 1), "grade": nn.Linear(128, o.grades)}
-        ).to(x.device)
-        draw = Batches(train, o, generator)
-        edges = grade_edges(draw.y[train.labeled], o.grades)
-        start = int(o.warmup * o.steps)
-        renew = max(1, (o.steps - start) // max(o.rounds, 1))
-        targets = torch.full_like(draw.y, torch.nan)
-        sure = torch.zeros_like(draw.y)
+    reseed(generator)
+    x = views(train.frame, o.ordered)
+    net = nn.ModuleDict(
+        {"trunk": layers(x.shape[1], 256, 128), "score": nn.Linear(128, 1), "grade": nn.Linear(128, o.grades)}
+    ).to(x.device)
+    draw = Batches(train, o, generator)
+    edges = grade_edges(draw.y[train.labeled], o.grades)
+    start = int(o.warmup * o.steps)
+    renew = max(1, (o.steps - start) // max(o.rounds, 1))
+    targets = torch.full_like(draw.y, torch.nan)
+    sure = torch.zeros_like(draw.y)
 
-        def heads(x):
-            h = torch.relu(net["trunk"](x))
-            return net["score"](h).squeeze(1), net["grade"](h.detach())
+    def heads(x: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
+        h = torch.relu(net["trunk"](x))
+        return net["score"](h).squeeze(1), net["grade"](h.detach())
 
-        def loss(step: int) -> dict[str, torch.Tensor]:
-            i = draw.labeled()
-            score, grade = heads(x[i])
-            terms = {"L_reg": l_reg(score, draw.y[i]), "L_grade": l_grade(grade, draw.y[i], edges)}
-            terms["L_all"] = terms["L_reg"] + terms["L_grade"]
-            if o.weight and step >= start:
-                if (step - start) % renew == 0:
-                    with torch.no_grad():
-                        targets[:], grade = heads(x)
-                        sure[:] = grade_confidence(grade)
-                u = draw.unlabeled()
-                grown = (step - start + 1) / (o.steps - start)  # w(t)
-                terms["L_pseudo"] = l_un(heads(x[u])[0], targets[u], sure[u], o.tau)
-                terms["share_confident"] = (sure[u] >= o.tau).float().mean()
-                terms["L_all"] = terms["L_all"] + o.weight * grown * terms["L_pseudo"]
-            return terms
+    def loss(step: int) -> dict[str, torch.Tensor]:
+        i = draw.labeled()
+        score, grade = heads(x[i])
+        terms = {"L_reg": l_reg(score, draw.y[i]), "L_grade": l_grade(grade, draw.y[i], edges)}
+        terms["L_all"] = terms["L_reg"] + terms["L_grade"]
+        if o.weight and step >= start:
+            if (step - start) % renew == 0:
+                with torch.no_grad():
+                    targets[:], grade = heads(x)
+                    sure[:] = grade_confidence(grade)
+            u = draw.unlabeled()
+            grown = (step - start + 1) / (o.steps - start)  # w(t)
+            terms["L_pseudo"] = l_un(heads(x[u])[0], targets[u], sure[u], o.tau)
+            terms["share_confident"] = (sure[u] >= o.tau).float().mean()
+            terms["L_all"] = terms["L_all"] + o.weight * grown * terms["L_pseudo"]
+        return terms
 
-        def score(frame):
-            return heads(views(frame, o.ordered))[0]
+    def score(frame: torch.Tensor) -> torch.Tensor:
+        return heads(views(frame, o.ordered))[0] * draw.scale + draw.shift
 
-        return train_network(net, loss, score, o, draw.shift, draw.scale)
+    return Training(net, loss, score, o.steps, o.lr, draw.samplers, {"targets": targets, "sure": sure})

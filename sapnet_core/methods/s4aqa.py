@@ -18,12 +18,13 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from sapnet_core.methods import Fitted, TrainSet
-from sapnet_core.methods.base import Batches, clips, layers, own_chance, train_network
+from sapnet_core.methods.base import Training
+from sapnet_core.methods.building_blocks import Batches, clips, layers, reseed
 from sapnet_core.methods.settings import TRAINING, options
+from sapnet_core.methods.train_set import TrainSet
 from sapnet_core.sapnet.losses import l_reg
 
-__all__ = ["SETTINGS", "fit", "reverse_gradient"]
+__all__ = ["SETTINGS", "training", "reverse_gradient"]
 
 SETTINGS = {"recovery": 1.0, "adversarial": 0.1, **TRAINING}
 
@@ -44,51 +45,49 @@ def reverse_gradient(x: Tensor, strength: float) -> Tensor:
     return _Reverse.apply(x, strength)
 
 
-def fit(train: TrainSet, settings: Mapping, generator: torch.Generator) -> Fitted:
+def training(train: TrainSet, settings: Mapping, generator: torch.Generator) -> Training:
     """Settings: `recovery` (l1), `adversarial` (l2); both 0 is I3D+MLP on clips in order; and those of training."""
     o = options("s4aqa", settings, SETTINGS)
-    with own_chance(generator):
-        x = clips(train.frame)  # (N, T, C)
-        _, parts, channels = x.shape
-        net = nn.ModuleDict(
-            {
-                "encoder": layers(parts * channels, 256, 128),
-                "score": nn.Linear(128, 1),
-                "decoder": layers(128 + parts, 256, channels),
-                "discriminator": layers(128, 64, 1),
-            }
-        ).to(x.device)
-        draw = Batches(train, o, generator)
+    reseed(generator)
+    x = clips(train.frame)  # (N, T, C)
+    _, parts, channels = x.shape
+    net = nn.ModuleDict(
+        {
+            "encoder": layers(parts * channels, 256, 128),
+            "score": nn.Linear(128, 1),
+            "decoder": layers(128 + parts, 256, channels),
+            "discriminator": layers(128, 64, 1),
+        }
+    ).to(x.device)
+    draw = Batches(train, o, generator)
 
-        def embed(x: Tensor) -> Tensor:
-            return torch.relu(net["encoder"](x.flatten(1)))
+    def embed(x: Tensor) -> Tensor:
+        return torch.relu(net["encoder"](x.flatten(1)))
 
-        def adversarial(e: Tensor, known: Tensor, step: int) -> Tensor:
-            strength = 2 / (1 + math.exp(-10 * step / o.steps)) - 1
-            guess = net["discriminator"](reverse_gradient(e, strength)).squeeze(1)
-            return F.binary_cross_entropy_with_logits(guess, known)
+    def adversarial(e: Tensor, known: Tensor, step: int) -> Tensor:
+        strength = 2 / (1 + math.exp(-10 * step / o.steps)) - 1
+        guess = net["discriminator"](reverse_gradient(e, strength)).squeeze(1)
+        return F.binary_cross_entropy_with_logits(guess, known)
 
-        def loss(step: int) -> dict[str, Tensor]:
-            i, u = draw.labeled(), draw.unlabeled()
-            k = F.one_hot(torch.randint(parts, (len(u),)), parts).to(x)  # (B, T): the masked clip
-            seen = x[u]
-            e, e_u, e_masked = embed(torch.cat([x[i], seen, seen * (1 - k).unsqueeze(2)])).split(
-                [len(i), len(u), len(u)]
-            )
-            terms = {"L_reg": l_reg(net["score"](e).squeeze(1), draw.y[i])}
-            terms["L_all"] = terms["L_reg"]
-            if o.recovery:
-                v = (seen * k.unsqueeze(2)).sum(1)
-                terms["L_recovery"] = (net["decoder"](torch.cat([e_masked, k], 1)) - v).abs().mean()
-                terms["L_all"] = terms["L_all"] + o.recovery * terms["L_recovery"]
-            if o.adversarial:
-                both = torch.cat([e, e_u])
-                known = torch.arange(len(both), device=x.device) < len(i)
-                terms["L_adv"] = adversarial(both, known.to(x), step)
-                terms["L_all"] = terms["L_all"] + o.adversarial * terms["L_adv"]
-            return terms
+    def loss(step: int) -> dict[str, Tensor]:
+        i, u = draw.labeled(), draw.unlabeled()
+        k = F.one_hot(torch.randint(parts, (len(u),)), parts).to(x)  # (B, T): the masked clip
+        seen = x[u]
+        e, e_u, e_masked = embed(torch.cat([x[i], seen, seen * (1 - k).unsqueeze(2)])).split([len(i), len(u), len(u)])
+        terms = {"L_reg": l_reg(net["score"](e).squeeze(1), draw.y[i])}
+        terms["L_all"] = terms["L_reg"]
+        if o.recovery:
+            v = (seen * k.unsqueeze(2)).sum(1)
+            terms["L_recovery"] = (net["decoder"](torch.cat([e_masked, k], 1)) - v).abs().mean()
+            terms["L_all"] = terms["L_all"] + o.recovery * terms["L_recovery"]
+        if o.adversarial:
+            both = torch.cat([e, e_u])
+            known = torch.arange(len(both), device=x.device) < len(i)
+            terms["L_adv"] = adversarial(both, known.to(x), step)
+            terms["L_all"] = terms["L_all"] + o.adversarial * terms["L_adv"]
+        return terms
 
-        def score(frame: Tensor) -> Tensor:
-            return net["score"](embed(clips(frame))).squeeze(1)
+    def score(frame: Tensor) -> Tensor:
+        return net["score"](embed(clips(frame))).squeeze(1) * draw.scale + draw.shift
 
-        return train_network(net, loss, score, o, draw.shift, draw.scale)
+    return Training(net, loss, score, o.steps, o.lr, draw.samplers)

@@ -17,12 +17,13 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from sapnet_core.methods import Fitted, TrainSet
-from sapnet_core.methods.base import Batches, clips, layers, own_chance, train_network
+from sapnet_core.methods.base import Training
+from sapnet_core.methods.building_blocks import Batches, clips, layers, reseed
 from sapnet_core.methods.settings import TRAINING, options
+from sapnet_core.methods.train_set import TrainSet
 from sapnet_core.sapnet.losses import l_reg
 
-__all__ = ["SETTINGS", "fit", "rearranged"]
+__all__ = ["SETTINGS", "training", "rearranged"]
 
 SETTINGS = {"weight": 1.0, **TRAINING}
 
@@ -35,31 +36,31 @@ def rearranged(x: Tensor, which: Tensor) -> Tensor:
     return x.gather(1, order.unsqueeze(2).expand_as(x))
 
 
-def fit(train: TrainSet, settings: Mapping, generator: torch.Generator) -> Fitted:
+def training(train: TrainSet, settings: Mapping, generator: torch.Generator) -> Training:
     """Settings: `weight` (w, 0 is I3D+MLP on clips in order), and those of training."""
     o = options("s4l", settings, SETTINGS)
-    with own_chance(generator):
-        x = clips(train.frame)  # (N, T, C)
-        net = nn.ModuleDict(
-            {"trunk": layers(x[0].numel(), 256, 128), "score": nn.Linear(128, 1), "order": nn.Linear(128, 4)}
-        ).to(x.device)
-        draw = Batches(train, o, generator)
+    reseed(generator)
+    x = clips(train.frame)  # (N, T, C)
+    net = nn.ModuleDict(
+        {"trunk": layers(x[0].numel(), 256, 128), "score": nn.Linear(128, 1), "order": nn.Linear(128, 4)}
+    ).to(x.device)
+    draw = Batches(train, o, generator)
 
-        def head(name: str, x: Tensor) -> Tensor:
-            return net[name](torch.relu(net["trunk"](x.flatten(1))))
+    def head(name: str, x: Tensor) -> Tensor:
+        return net[name](torch.relu(net["trunk"](x.flatten(1))))
 
-        def loss(step: int) -> dict[str, Tensor]:
-            i = draw.labeled()
-            terms = {"L_reg": l_reg(head("score", x[i]).squeeze(1), draw.y[i])}
-            terms["L_all"] = terms["L_reg"]
-            if o.weight:
-                every = x[torch.cat([i, draw.unlabeled()])]
-                which = torch.randint(4, (len(every),)).to(x.device)
-                terms["L_order"] = F.cross_entropy(head("order", rearranged(every, which)), which)
-                terms["L_all"] = terms["L_all"] + o.weight * terms["L_order"]
-            return terms
+    def loss(step: int) -> dict[str, Tensor]:
+        i = draw.labeled()
+        terms = {"L_reg": l_reg(head("score", x[i]).squeeze(1), draw.y[i])}
+        terms["L_all"] = terms["L_reg"]
+        if o.weight:
+            every = x[torch.cat([i, draw.unlabeled()])]
+            which = torch.randint(4, (len(every),)).to(x.device)
+            terms["L_order"] = F.cross_entropy(head("order", rearranged(every, which)), which)
+            terms["L_all"] = terms["L_all"] + o.weight * terms["L_order"]
+        return terms
 
-        def score(frame: Tensor) -> Tensor:
-            return head("score", clips(frame)).squeeze(1)
+    def score(frame: Tensor) -> Tensor:
+        return head("score", clips(frame)).squeeze(1) * draw.scale + draw.shift
 
-        return train_network(net, loss, score, o, draw.shift, draw.scale)
+    return Training(net, loss, score, o.steps, o.lr, draw.samplers)

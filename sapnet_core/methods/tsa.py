@@ -18,13 +18,14 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from sapnet_core.methods import Fitted, TrainSet
-from sapnet_core.methods.base import Batches, layers, own_chance, train_network
+from sapnet_core.methods.base import Training
+from sapnet_core.methods.building_blocks import Batches, layers, reseed
 from sapnet_core.methods.settings import LABELED, options
+from sapnet_core.methods.train_set import TrainSet
 from sapnet_core.sapnet.losses import l_reg
 from sapnet_core.sapnet.parsing import key_frames
 
-__all__ = ["SETTINGS", "fit", "stages"]
+__all__ = ["SETTINGS", "training", "stages"]
 
 SETTINGS = {"exemplars": 10, "width": 64, "attend": True, "procedure": True, **LABELED}
 STEPS = 5  # of each of three stages
@@ -60,7 +61,7 @@ class _TSA(nn.Module):
         return self.relative(torch.cat([q, heard], -1)).mean((1, 2, 3))
 
 
-def fit(train: TrainSet, settings: Mapping, generator: torch.Generator) -> Fitted:
+def training(train: TrainSet, settings: Mapping, generator: torch.Generator) -> Training:
     """Settings: `exemplars`, `width`, `attend` (False: the exemplar is not looked at), `procedure` (False: three equal
     stages), and those of training.
 
@@ -77,32 +78,32 @@ def fit(train: TrainSet, settings: Mapping, generator: torch.Generator) -> Fitte
     near = (train.transitions[labeled].unsqueeze(2) - train.positions[order]).abs().argmin(2)  # (N_l, 2) steps
     at = torch.zeros(len(x), 2, device=x.device).index_copy(0, labeled, near.float())
     equal = torch.tensor([last / 3, 2 * last / 3], device=x.device)
-    with own_chance(generator):
-        net = _TSA(x.shape[2], o.width).to(x.device)
-        draw = Batches(train, o, generator)
+    reseed(generator)
+    net = _TSA(x.shape[2], o.width).to(x.device)
+    draw = Batches(train, o, generator)
 
-        def cut(z: Tensor, at: Tensor) -> Tensor:
-            return stages(z, at if o.procedure else equal.expand(len(z), 2))
+    def cut(z: Tensor, at: Tensor) -> Tensor:
+        return stages(z, at if o.procedure else equal.expand(len(z), 2))
 
-        def loss(step: int) -> dict[str, Tensor]:
-            i = torch.cat([draw.labeled(), draw.labeled()])
-            e = i.roll(len(i) // 2)  # who is query is exemplar, too: both ways round
-            z = net.embed(x[i])
-            logits = net.transitions(z)
-            target = F.one_hot(at[i].long(), last + 1).transpose(1, 2).to(logits)  # (2 B, S, 2)
-            q = cut(z, at[i])
-            score = draw.y[e] + net(q, q.roll(len(i) // 2, 0), o.attend)
-            terms = {"L_reg": 2 * l_reg(score, draw.y[i])}
-            terms["L_parse"] = F.binary_cross_entropy_with_logits(logits, target)
-            return {**terms, "L_all": terms["L_reg"] + terms["L_parse"]}
+    def loss(step: int) -> dict[str, Tensor]:
+        i = torch.cat([draw.labeled(), draw.labeled()])
+        e = i.roll(len(i) // 2)  # who is query is exemplar, too: both ways round
+        z = net.embed(x[i])
+        logits = net.transitions(z)
+        target = F.one_hot(at[i].long(), last + 1).transpose(1, 2).to(logits)  # (2 B, S, 2)
+        q = cut(z, at[i])
+        score = draw.y[e] + net(q, q.roll(len(i) // 2, 0), o.attend)
+        terms = {"L_reg": 2 * l_reg(score, draw.y[i])}
+        terms["L_parse"] = F.binary_cross_entropy_with_logits(logits, target)
+        return {**terms, "L_all": terms["L_reg"] + terms["L_parse"]}
 
-        def score(frame: Tensor) -> Tensor:
-            z, few = net.embed(frame[:, order]), labeled[spread]
-            q, r = cut(z, key_frames(net.transitions(z)).float()), cut(net.embed(x[few]), at[few])
-            each = [draw.y[k] + net(q, r[j : j + 1].expand_as(q), o.attend) for j, k in enumerate(few)]
-            return torch.stack(each).mean(0)
+    def score(frame: Tensor) -> Tensor:
+        z, few = net.embed(frame[:, order]), labeled[spread]
+        q, r = cut(z, key_frames(net.transitions(z)).float()), cut(net.embed(x[few]), at[few])
+        each = [draw.y[k] + net(q, r[j : j + 1].expand_as(q), o.attend) for j, k in enumerate(few)]
+        return torch.stack(each).mean(0) * draw.scale + draw.shift
 
-        # exemplars spread over the labeled scores
-        ranks = torch.linspace(0, len(labeled) - 1, min(o.exemplars, len(labeled))).round().long()
-        spread = train.y[labeled].argsort()[ranks.to(x.device)]
-        return train_network(net, loss, score, o, draw.shift, draw.scale)
+    # exemplars spread over the labeled scores
+    ranks = torch.linspace(0, len(labeled) - 1, min(o.exemplars, len(labeled))).round().long()
+    spread = train.y[labeled].argsort()[ranks.to(x.device)]
+    return Training(net, loss, score, o.steps, o.lr, draw.samplers)

@@ -16,11 +16,12 @@ from collections.abc import Mapping
 import torch
 from torch import Tensor
 
-from sapnet_core.methods import Fitted, TrainSet
-from sapnet_core.methods.base import Batches, layers, own_chance, train_network
+from sapnet_core.methods.base import Training
+from sapnet_core.methods.building_blocks import Batches, layers, reseed
 from sapnet_core.methods.settings import OWN_UNITS, options
+from sapnet_core.methods.train_set import TrainSet
 
-__all__ = ["SETTINGS", "fit", "normal_bins", "divergence", "read_bins"]
+__all__ = ["SETTINGS", "training", "normal_bins", "divergence", "read_bins"]
 
 SETTINGS = {"sigma": 5.0, "bins": 101, "read": "mean", **OWN_UNITS}
 
@@ -42,24 +43,24 @@ def read_bins(logits: Tensor, centers: Tensor, read: str) -> Tensor:
     return logits.softmax(-1) @ centers if read == "mean" else centers[logits.argmax(-1)]
 
 
-def fit(train: TrainSet, settings: Mapping, generator: torch.Generator) -> Fitted:
+def training(train: TrainSet, settings: Mapping, generator: torch.Generator) -> Training:
     """Settings: `sigma` (in bins), `bins`, `read`, and those of training; `unit_targets` has no meaning here."""
     o = options("usdl", settings, SETTINGS)
     o.batch_unlabeled, o.unit_targets = 1, False
-    with own_chance(generator):
-        x = train.frame.mean(1)
-        net = layers(x.shape[1], 256, 128, o.bins).to(x.device)
-        draw = Batches(train, o, generator)
-        top = max(1.0, float(train.y[train.labeled].max()))  # bins reach from 0 to the best labeled score
-        centers = torch.linspace(0, top, o.bins, device=x.device)
-        width = o.sigma * top / (o.bins - 1)
+    reseed(generator)
+    x = train.frame.mean(1)
+    net = layers(x.shape[1], 256, 128, o.bins).to(x.device)
+    draw = Batches(train, o, generator)
+    top = max(1.0, float(train.y[train.labeled].max()))  # bins reach from 0 to the best labeled score
+    centers = torch.linspace(0, top, o.bins, device=x.device)
+    width = o.sigma * top / (o.bins - 1)
 
-        def loss(step: int) -> dict[str, Tensor]:
-            i = draw.labeled()
-            target = normal_bins(draw.y[i], centers, width)
-            return {"L_all": divergence(target, net(x[i])).mean()}
+    def loss(step: int) -> dict[str, Tensor]:
+        i = draw.labeled()
+        target = normal_bins(draw.y[i], centers, width)
+        return {"L_all": divergence(target, net(x[i])).mean()}
 
-        def score(frame: Tensor) -> Tensor:
-            return read_bins(net(frame.mean(1)), centers, o.read)
+    def score(frame: Tensor) -> Tensor:
+        return read_bins(net(frame.mean(1)), centers, o.read)
 
-        return train_network(net, loss, score, o)
+    return Training(net, loss, score, o.steps, o.lr, draw.samplers)

@@ -15,12 +15,13 @@ from collections.abc import Mapping
 import torch
 import torch.nn.functional as F
 
-from sapnet_core.methods import Fitted, TrainSet
-from sapnet_core.methods.base import Batches, layers, own_chance, train_network, views
+from sapnet_core.methods.base import Training
+from sapnet_core.methods.building_blocks import Batches, layers, reseed, views
 from sapnet_core.methods.settings import TRAINING, options
+from sapnet_core.methods.train_set import TrainSet
 from sapnet_core.sapnet.losses import l_reg
 
-__all__ = ["SETTINGS", "fit", "adversary"]
+__all__ = ["SETTINGS", "training", "adversary"]
 
 SETTINGS = {"weight": 1.0, "eps": 0.3, "xi": 0.05, "iterations": 1, "ordered": False, **TRAINING}
 
@@ -38,27 +39,27 @@ def adversary(net, x: torch.Tensor, eps: float, xi: float, iterations: int = 1) 
     return eps * d
 
 
-def fit(train: TrainSet, settings: Mapping, generator: torch.Generator) -> Fitted:
+def training(train: TrainSet, settings: Mapping, generator: torch.Generator) -> Training:
     """Settings: `weight` (a, 0 is I3D+MLP), `eps`, `xi`, `iterations`, `ordered` (E18), and those of training."""
     o = options("vat", settings, SETTINGS)
-    with own_chance(generator):
-        x = views(train.frame, o.ordered)
-        length = float(x.norm(dim=1).mean())
-        net = layers(x.shape[1], 256, 128, 1).append(torch.nn.Flatten(0)).to(x.device)
-        draw = Batches(train, o, generator)
+    reseed(generator)
+    x = views(train.frame, o.ordered)
+    length = float(x.norm(dim=1).mean())
+    net = layers(x.shape[1], 256, 128, 1).append(torch.nn.Flatten(0)).to(x.device)
+    draw = Batches(train, o, generator)
 
-        def loss(step: int) -> dict[str, torch.Tensor]:
-            i = draw.labeled()
-            terms = {"L_reg": l_reg(net(x[i]), draw.y[i])}
-            terms["L_all"] = terms["L_reg"]
-            if o.weight:
-                every = torch.cat([x[i], x[draw.unlabeled()]])
-                r = adversary(net, every, o.eps * length, o.xi * length, o.iterations)
-                terms["L_vat"] = (net(every).detach() - net(every + r)).square().mean()
-                terms["L_all"] = terms["L_all"] + o.weight * terms["L_vat"]
-            return terms
+    def loss(step: int) -> dict[str, torch.Tensor]:
+        i = draw.labeled()
+        terms = {"L_reg": l_reg(net(x[i]), draw.y[i])}
+        terms["L_all"] = terms["L_reg"]
+        if o.weight:
+            every = torch.cat([x[i], x[draw.unlabeled()]])
+            r = adversary(net, every, o.eps * length, o.xi * length, o.iterations)
+            terms["L_vat"] = (net(every).detach() - net(every + r)).square().mean()
+            terms["L_all"] = terms["L_all"] + o.weight * terms["L_vat"]
+        return terms
 
-        def score(frame):
-            return net(views(frame, o.ordered))
+    def score(frame: torch.Tensor) -> torch.Tensor:
+        return net(views(frame, o.ordered)) * draw.scale + draw.shift
 
-        return train_network(net, loss, score, o, draw.shift, draw.scale)
+    return Training(net, loss, score, o.steps, o.lr, draw.samplers)

@@ -1,14 +1,13 @@
-"""What a training keeps: weights of earlier steps, to choose from when it is over, and a file to go on from if killed.
+"""A training's checkpoint: a file from which a killed run resumes, and snapshots of the weights to choose a step from.
 
-A run that goes on from its file ends with the same bits as one that was never stopped: weights, Adam's moments, the
-curve and the state of torch's random numbers are read back, and the batches of the steps that are done are drawn again.
+A resumed run ends with the same bits as one that was never stopped: the file holds the weights, Adam's moments, the
+curve, and the state of everything that random numbers and batches are drawn from.
 """
 
 import json
 import os
 import sys
 import time
-from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 import torch
@@ -17,37 +16,36 @@ from torch import Tensor
 from sapnet_core.runtime.disk import discard
 from sapnet_core.runtime.fingerprint import code_digest, modules_in
 from sapnet_core.runtime.sealed import Damaged, read_sealed, write_sealed
+from sapnet_core.training.state import TrainingState, grouped
 
-__all__ = ["Keep", "LOOKS"]
+__all__ = ["Checkpoint", "Snapshot"]
 
-LOOKS = 20  # a run, where a step is to be chosen
-
-State = Mapping[str, Tensor]
-Snapshot = tuple[int, dict[str, Tensor]]
+Snapshot = tuple[int, dict[str, Tensor]]  # optimizer steps done, named weights on the CPU
 
 
-class Keep:
-    """Given to a method's `fit`, which hands it on to `fit_steps` or `fit_stacked`.
+class Checkpoint:
+    """What one training leaves on its way; every training of the suite takes one.
+
+    Args:
+        file: where to resume from after a kill, written every `SAPNET_CHECKPOINT` seconds (60); its name tells which
+            training it belongs to. None writes nothing.
+        snapshot_count: at most how many snapshots to take, evenly over the steps; 0 takes none.
 
     Attributes:
-        looks: at most so many times a run its weights are kept, evenly; 0 keeps none.
-        file: where to go on from after a kill, written every `SAPNET_CHECKPOINT` seconds (60); its name tells which
-            training it belongs to. None writes nothing.
-        snapshots: (optimizer steps done, named weights on the CPU) in order; the last step is always among them. The
-            first axis of a stack's weights are its runs.
+        snapshots: in order of their steps; the last step is always among them. The first axis of a stack's weights are
+            its runs.
     """
 
-    def __init__(self, looks: int = 0, file: Path | None = None, snapshots: Sequence[Snapshot] = ()):
-        self.looks, self.file, self.snapshots = looks, file, list(snapshots)
+    def __init__(self, file: Path | None = None, snapshot_count: int = 0):
+        self.file, self.snapshot_count = file, snapshot_count
+        self.snapshots: list[Snapshot] = []
         self._every, self._saved = float(os.environ.get("SAPNET_CHECKPOINT") or 60), time.monotonic()
 
-    def begin(self, state: State, optimizer: torch.optim.Optimizer) -> tuple[int, list[dict]]:
-        """Called before the first step: steps that are done already, and their curve.
+    def resume(self, state: TrainingState, optimizer: torch.optim.Optimizer) -> tuple[int, list[dict]]:
+        """Called before the first step: the number of steps that are done already, and their curve.
 
-        Args:
-            state: all that learns, live, by name; after a kill it is filled from the file, and so is the optimizer.
-                A file that is damaged, or was left by other code, another torch or another device, is not used, which
-                is said on standard error.
+        After a kill, `state` and `optimizer` are set to what the file holds. A file that is damaged, or was left by
+        other code, another torch or another device, is not used, which is said on standard error.
 
         Raises:
             OSError: the file cannot be read just now, be it whole or not.
@@ -69,60 +67,42 @@ class Keep:
                 flush=True,
             )
             return 0, []
-        parts = _grouped(tensors)
-        with torch.no_grad():
-            for name, value in parts["state"].items():
-                state[name].copy_(value)
-        moments = {int(i): {k: v.clone() for k, v in own.items()} for i, own in _grouped(parts["adam"]).items()}
+        groups = grouped(tensors)
+        state.restore(groups)
+        moments = {int(i): {k: v.clone() for k, v in own.items()} for i, own in grouped(groups["adam"]).items()}
         optimizer.load_state_dict({**optimizer.state_dict(), "state": moments})
-        torch.set_rng_state(parts["rng"]["cpu"])
-        if "cuda" in parts["rng"]:
-            torch.cuda.set_rng_state(parts["rng"]["cuda"], _device(state))
-        self.snapshots = [(int(done), kept) for done, kept in _grouped(parts.get("kept", {})).items()]
-        self.snapshots.sort(key=lambda snapshot: snapshot[0])
+        self.snapshots = sorted(
+            ((int(step), weights) for step, weights in grouped(groups.get("snapshots", {})).items()),
+            key=lambda snapshot: snapshot[0],
+        )
         return meta["done"], json.loads(meta["curve"])
 
-    def after(self, done: int, steps: int, state: State, optimizer: torch.optim.Optimizer, curve: list[dict]) -> None:
-        """Called by the training after each of `steps` steps, with how many are `done`."""
-        if self.looks and (done % -(-steps // self.looks) == 0 or done == steps):
-            self.snapshots.append((done, {name: value.detach().cpu().clone() for name, value in state.items()}))
+    def after_step(
+        self, done: int, steps: int, state: TrainingState, optimizer: torch.optim.Optimizer, curve: list[dict]
+    ) -> None:
+        """Called after each of `steps` steps, with how many are `done`."""
+        if self.snapshot_count and (done % -(-steps // self.snapshot_count) == 0 or done == steps):
+            self.snapshots.append((done, {name: value.detach().cpu().clone() for name, value in state.weights.items()}))
         if self.file and done < steps and time.monotonic() - self._saved >= self._every:
             self._save(done, state, optimizer, curve)
             self._saved = time.monotonic()
 
-    def of_run(self, run: int) -> "Keep":
-        """What was kept of one run of a stack."""
-        snapshots = [(done, {k: v[run] for k, v in state.items()}) for done, state in self.snapshots]
-        return Keep(self.looks, snapshots=snapshots)
+    def run_snapshots(self, run: int) -> list[Snapshot]:
+        """The snapshots of one run of a stack."""
+        return [(done, {name: value[run] for name, value in weights.items()}) for done, weights in self.snapshots]
 
-    def _save(self, done: int, state: State, optimizer: torch.optim.Optimizer, curve: list[dict]) -> None:
-        tensors = {f"state/{name}": value for name, value in state.items()}
+    def _save(self, done: int, state: TrainingState, optimizer: torch.optim.Optimizer, curve: list[dict]) -> None:
+        tensors = state.tensors()
         for i, moments in optimizer.state_dict()["state"].items():
             tensors |= {f"adam/{i}/{name}": value for name, value in moments.items()}
-        for step, kept in self.snapshots:
-            tensors |= {f"kept/{step}/{name}": value for name, value in kept.items()}
-        tensors["rng/cpu"] = torch.get_rng_state()
-        if _device(state).type == "cuda":
-            tensors["rng/cuda"] = torch.cuda.get_rng_state(_device(state))
+        for step, weights in self.snapshots:
+            tensors |= {f"snapshots/{step}/{name}": value for name, value in weights.items()}
         tensors = {name: value.detach().cpu().clone() for name, value in tensors.items()}
         meta = {"written by": self._stamp(state), "done": done, "curve": json.dumps(curve)}  # text keeps the order
         write_sealed(self.file, tensors, meta)
 
-    def _stamp(self, state: State) -> list[str]:
-        return [torch.__version__, _device(state).type, _code()]
-
-
-def _device(state: State) -> torch.device:
-    return next(iter(state.values())).device
-
-
-def _grouped(tensors: State) -> dict[str, dict[str, Tensor]]:
-    """From a/b/c to a dictionary a of b/c."""
-    groups: dict[str, dict[str, Tensor]] = {}
-    for name, value in tensors.items():
-        first, _, rest = name.partition("/")
-        groups.setdefault(first, {})[rest] = value
-    return groups
+    def _stamp(self, state: TrainingState) -> list[str]:
+        return [torch.__version__, state.device.type, _code()]
 
 
 def _code() -> str:

@@ -1,0 +1,68 @@
+"""What a method may learn from."""
+
+from dataclasses import dataclass, fields
+
+import torch
+from torch import Tensor
+
+__all__ = ["TrainSet"]
+
+
+@dataclass(frozen=True)
+class TrainSet:
+    """All that a method may learn from.
+
+    Attributes:
+        frame: (N, S, C) features of the whole frames (the student's input X_u and X_l), standardized.
+        actor: (N, S, C) features of the actor crops (the teacher's input X_a), standardized.
+        positions: (S,) where in the video each step lies, in [0, 1].
+        y: (N,) scaled scores, about [0, 1]; NaN where unlabeled.
+        judges, transitions, attributes: what `datasets.label_details.label_details` gives of the labeled videos, hidden
+            for all others; None where the set has none.
+    """
+
+    frame: Tensor
+    actor: Tensor
+    positions: Tensor
+    y: Tensor
+    judges: Tensor | None = None
+    transitions: Tensor | None = None
+    attributes: Tensor | None = None
+
+    def __post_init__(self):
+        frame, actor, videos = tuple(self.frame.shape), tuple(self.actor.shape), len(self.y)
+        if len(frame) != 3 or frame != actor or frame[0] != videos or frame[1] != len(self.positions):
+            raise ValueError(
+                f"a training set of {videos} scores and {len(self.positions)} positions needs features "
+                f"(videos, steps, channels) of both views, got {frame} and {actor}"
+            )
+        if self.y.isnan().all():
+            raise ValueError(f"none of {videos} training videos has a score: give scores to some")
+
+    def to(self, device: str | torch.device) -> "TrainSet":
+        """The same on another device."""
+        parts = {part.name: getattr(self, part.name) for part in fields(self)}
+        return TrainSet(**{name: x if x is None else x.to(device) for name, x in parts.items()})
+
+    @property
+    def labeled(self) -> Tensor:
+        """Indices of the labeled videos, (N_l,)."""
+        return torch.nonzero(~torch.isnan(self.y)).flatten()
+
+    @property
+    def unlabeled(self) -> Tensor:
+        """Indices of the videos without a score, (N_u,); with every score given, all of them (labels unused)."""
+        rest = torch.nonzero(torch.isnan(self.y)).flatten()
+        return rest if len(rest) else torch.arange(len(self.y), device=self.y.device)
+
+    def unit_targets(self, on: bool) -> tuple[Tensor, float | Tensor, float | Tensor]:
+        """Targets (N,) with mean 0 and sd 1 over the labeled videos, and the shift and scale that lead back to `y`.
+
+        Off, the targets are `y` itself, the shift 0 and the scale 1.
+        """
+        known = self.y[self.labeled]
+        if not on:
+            return self.y, 0.0, 1.0
+        spread = known.std(correction=min(1, len(known) - 1))  # one label has none
+        shift, scale = known.mean(), spread.clamp(min=1e-3)
+        return (self.y - shift) / scale, shift, scale

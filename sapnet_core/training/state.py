@@ -1,0 +1,64 @@
+"""All that changes while a training runs, as named tensors that can be saved and restored."""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+
+import torch
+from torch import Tensor
+
+from sapnet_core.training.batches import BatchSampler
+
+__all__ = ["TrainingState", "grouped"]
+
+
+@dataclass(frozen=True)
+class TrainingState:
+    """All that changes while a training runs, beside the optimizer and torch's global random numbers.
+
+    Attributes:
+        weights: the live weights and buffers by name, as of `network.state_dict(keep_vars=True)`.
+        memory: other live tensors that the loss changes in place, such as pseudo-labels.
+        draws: what batches and other random choices are drawn from.
+    """
+
+    weights: Mapping[str, Tensor]
+    memory: Mapping[str, Tensor] = field(default_factory=dict)
+    draws: Sequence[torch.Generator | BatchSampler] = ()
+
+    @property
+    def device(self) -> torch.device:
+        return next(iter(self.weights.values())).device
+
+    def tensors(self) -> dict[str, Tensor]:
+        """The state as named tensors, live where they can be."""
+        found = {f"weights/{name}": value for name, value in self.weights.items()}
+        found |= {f"memory/{name}": value for name, value in self.memory.items()}
+        for i, draw in enumerate(self.draws):
+            own = {"generator": draw.get_state()} if isinstance(draw, torch.Generator) else draw.state_dict()
+            found |= {f"draws/{i}/{name}": value for name, value in own.items()}
+        found["rng/cpu"] = torch.get_rng_state()
+        if self.device.type == "cuda":
+            found["rng/cuda"] = torch.cuda.get_rng_state(self.device)
+        return found
+
+    def restore(self, groups: dict[str, dict[str, Tensor]]) -> None:
+        """Set everything to what `tensors` gave, by the first part of its names."""
+        with torch.no_grad():
+            for part, live in (("weights", self.weights), ("memory", self.memory)):
+                for name, value in groups.get(part, {}).items():
+                    live[name].copy_(value)
+        for i, own in grouped(groups.get("draws", {})).items():
+            draw = self.draws[int(i)]
+            draw.set_state(own["generator"]) if isinstance(draw, torch.Generator) else draw.load_state_dict(own)
+        torch.set_rng_state(groups["rng"]["cpu"])
+        if "cuda" in groups["rng"]:
+            torch.cuda.set_rng_state(groups["rng"]["cuda"], self.device)
+
+
+def grouped(tensors: Mapping[str, Tensor]) -> dict[str, dict[str, Tensor]]:
+    """From a/b/c to a dictionary a of b/c."""
+    groups: dict[str, dict[str, Tensor]] = {}
+    for name, value in tensors.items():
+        first, _, rest = name.partition("/")
+        groups.setdefault(first, {})[rest] = value
+    return groups

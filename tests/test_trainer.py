@@ -1,0 +1,98 @@
+"""The one trainer: whatever method it trains can be killed and resumed to the same bits, and has its steps kept.
+
+All tests run over `METHODS`, so that a new method is held to them by its line there.
+"""
+
+import pytest
+import torch
+from interruption import Killed, Mortal
+from test_methods import easy_set
+from torch import nn
+
+from sapnet_core.methods import METHODS, Fitted, Training, get_method
+from sapnet_core.methods.base import train as train_run
+from sapnet_core.training.batches import BatchSampler
+from sapnet_core.training.checkpoint import Checkpoint
+
+CLOSED = {"coreg", "svr"}  # no optimizer takes a step
+SETTINGS = {  # every term and every kind of random number is in use from early on
+    "sap-net": {"warmup": 0.2, "tau": 0.1, "decoder_channels": 8, "dropout": 0.3},
+    "pseudo-labels": {"warmup": 0.2, "tau": 0.3},
+    "avg-mtl": {"dropout": 0.3},
+}
+STEPS = 20
+
+
+def fit(method: str, checkpoint: Checkpoint) -> Fitted:
+    settings = {"steps": STEPS, "batch": 12, **SETTINGS.get(method, {})}
+    settings = {name: value for name, value in settings.items() if method not in CLOSED or name == "steps"}
+    return get_method(method)(easy_set()[0], settings, torch.Generator().manual_seed(3), checkpoint)
+
+
+@pytest.mark.parametrize("method", METHODS)
+def test_a_killed_training_resumes_to_the_same_bits(method, tmp_path):
+    alone = fit(method, Checkpoint(snapshot_count=5))
+    assert (alone.network is None) == (method in CLOSED)
+    if method in CLOSED:
+        return
+    file = tmp_path / ".training-x.safetensors"
+    for dies in (3, 10, 11):  # killed again and again
+        with pytest.raises(Killed):
+            fit(method, Mortal(file, 5, dies))
+    before = torch.get_rng_state()
+    resumed = fit(method, Mortal(file, 5))
+    assert torch.equal(torch.get_rng_state(), before)
+    assert [[*row.items()] for row in resumed.curves] == [[*row.items()] for row in alone.curves]
+    assert [step for step, _ in resumed.snapshots] == [4, 8, 12, 16, 20]
+    for (_, one), (_, other) in zip(alone.snapshots, resumed.snapshots, strict=True):
+        assert one.keys() == other.keys() and all(torch.equal(one[name], other[name]) for name in one)
+    x = easy_set()[1]
+    assert torch.equal(resumed.predict(x), alone.predict(x))
+
+
+@pytest.mark.parametrize("method", METHODS)
+def test_snapshots_change_nothing_and_end_with_the_last_step(method):
+    plain, watched = fit(method, Checkpoint()), fit(method, Checkpoint(snapshot_count=5))
+    x = easy_set()[1]
+    assert torch.equal(plain.predict(x), watched.predict(x)) and plain.curves == watched.curves
+    assert not plain.snapshots and bool(watched.snapshots) == (method not in CLOSED)
+    if watched.snapshots:
+        first, last = watched.snapshots[0][1], watched.snapshots[-1][1]
+        assert all(torch.equal(value, last[name]) for name, value in watched.network.state_dict().items())
+        watched.network.load_state_dict(first)  # `predict` reads the weights that are there
+        assert not torch.equal(watched.predict(x), plain.predict(x))
+
+
+def own_random_numbers(train, settings, generator):
+    """A method that draws from everything it may draw from, and remembers what it saw."""
+    net, seen = nn.Linear(train.frame.shape[2], 1), torch.zeros(len(train.y))
+    draw = BatchSampler(train.labeled, 7, generator)
+
+    def loss(step):
+        i = torch.cat([next(draw), train.labeled[torch.randint(len(train.labeled), (3,), generator=generator)]])
+        seen[i] += 1
+        noise = 0.1 * torch.randn(len(i))
+        return {"L_all": (seen[i] * (score(train.frame[i]) + noise - train.y[i]).square()).mean()}
+
+    def score(frame):
+        return net(frame.mean(1)).squeeze(1)
+
+    return Training(net, loss, score, settings["steps"], 1e-2, [draw], {"seen": seen})
+
+
+def test_a_method_may_draw_from_its_generator_from_torch_and_in_batches(tmp_path, monkeypatch):
+    monkeypatch.setitem(METHODS, "mine", own_random_numbers)
+    test_a_killed_training_resumes_to_the_same_bits("mine", tmp_path)
+
+
+def test_batches_go_on_where_they_were():
+    one, other = (BatchSampler(torch.arange(10), 4, torch.Generator().manual_seed(seed)) for seed in (0, 1))
+    for _ in range(4):
+        next(one)
+    other.load_state_dict({name: value.clone() for name, value in one.state_dict().items()})
+    assert all(torch.equal(next(one), next(other)) for _ in range(9))
+
+
+def test_what_is_no_training_is_named():
+    with pytest.raises(TypeError, match="str"):
+        train_run(lambda train, settings, generator: "fitted", easy_set()[0], {}, torch.Generator())
