@@ -67,7 +67,7 @@ def training(train: TrainSet, settings: Mapping, generator: torch.Generator) -> 
     """
     _, clips, channels = train.frame.shape
     s, o = check(settings, channels, clips)
-    with torch.random.fork_rng(devices=[]):  # dropout draws from torch's own random numbers, which weights leave alone
+    with torch.random.fork_rng(devices=[]):  # dropout later draws from torch's numbers: weights use up none of them
         reseed(generator)
         net = SAPNet(s).to(train.frame.device)
     labeled = BatchSampler(train.labeled.cpu(), o.batch, generator)

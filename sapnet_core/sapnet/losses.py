@@ -32,7 +32,7 @@ def l_reg(score: Tensor, target: Tensor, look: bool = True) -> Tensor:
     """L_reg = 1/N_l Σ_i (ȳ_i - y_i)² over labeled clips (Eq. 10). Scores and targets (N,).
 
     Raises ValueError if they differ in shape, or if a target is not finite: no hidden score (NaN) enters unseen.
-    Stacked runs (`loop.fit_stacked`) cannot `look`: there a hidden score makes the loss NaN, which stops training.
+    Stacked runs (`stacking.fit_stacked`) cannot `look`: there a hidden score makes the loss NaN, which stops training.
     """
     if score.shape != target.shape:
         raise ValueError(f"{len(score)} scores and {len(target)} targets: give one target per labeled clip")

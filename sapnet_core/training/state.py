@@ -13,10 +13,10 @@ __all__ = ["TrainingState", "grouped"]
 
 @dataclass(frozen=True)
 class TrainingState:
-    """All that changes while a training runs, beside the optimizer and torch's global random numbers.
+    """All that changes while a training runs, beside the optimizer; torch's global random numbers belong to it.
 
     Attributes:
-        weights: the live weights and buffers by name, as of `network.state_dict(keep_vars=True)`.
+        weights: the live weights and buffers by name: the parameters themselves, not copies.
         memory: other live tensors that the loss changes in place, such as pseudo-labels.
         draws: what batches and other random choices are drawn from.
     """
