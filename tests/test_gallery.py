@@ -2,6 +2,7 @@
 
 import csv
 import html
+import importlib
 import io
 import re
 import shutil
@@ -18,12 +19,14 @@ import pytest
 from PIL import Image
 
 from sapnet_core import reporting
-from sapnet_core.reporting import gallery, notebooks, parts, provenance
-from sapnet_core.reporting.markup import table
+from sapnet_core.reporting import gallery, notebooks, parts
 from sapnet_core.reporting.mathml import LEFT_OVER, mathml
 from sapnet_core.reporting.notebook_pages import markdown_html, notebook_page, write_notebook_page
+from sapnet_core.reporting.stored_tables import read_stored_table
+from sapnet_core.reporting.tables import markdown
 from sapnet_core.runtime import environment
 
+provenance = importlib.import_module("sapnet_core.reporting.provenance")  # `reporting` has a function of this name
 VOID = {"meta", "img", "br", "hr", "link", "input", "col"}
 BLOCKS = {"div", "p", "ul", "ol", "table", "details", "section", "figure", "h1", "h2", "h3", "h4", "pre", "dl", "nav"}
 # a browser without a window is never narrower than 500 pixels, a frame in its page is
@@ -192,15 +195,52 @@ def test_claims_stand_at_their_places(house):
         gallery.write_gallery()
 
 
-def test_tables_keep_their_cells():
-    rule = "| --- | ---: | ---: |"
-    text, rows = table(f"**T**\n\n| system | 10% paper | 10% this run (n=3) |\n{rule}\n| a \\| b | — | **0.5** |")
-    assert rows == 1 and '<th colspan="2">10%</th>' in text and '<th class="name">a | b</th>' in text
-    assert "<strong>0.5</strong>" in text and table("no table") == ("", 0)
-    plain, rows = table("| a | b | c |\n| --- | --- | --- |\n| x | y | 1.0 |\n| short |")
-    assert rows == 2 and '<th class="words">b</th><th>c</th>' in plain
-    assert '<td class="words">y</td><td>1.0</td>' in plain and table("| a |\n| --- |")[1] == 0
-    Page(text)
+def entry_of(stem: str) -> str:
+    """A section of the gallery."""
+    text = gallery.write_gallery().read_text(encoding="utf-8")
+    return re.search(rf'<section class="entry" id="{stem}">(.*?)</section>', text, re.DOTALL)[1]
+
+
+def test_a_comparison_keeps_its_cells(house):
+    cells = pd.DataFrame({"system": ["a | b"], "column": ["10%"], "rho": [0.618]})
+    runs = pd.DataFrame({"system": ["a | b"] * 3 + ["c"], "column": "10%", "seed": [0, 1, 2, 0], "rho": [0.5] * 4})
+    table = reporting.comparison_table(runs, cells, pd.DataFrame({"system": ["floor"], "rho": [0.1]}))
+    table.loc["a | b", ("10%", "best")] = True
+    reporting.save_table("table02", table, reporting.provenance("quick", "twins"))
+    text = entry_of("table02")
+    assert '<th colspan="2">10%</th>' in text and "<th>this run (n=3)</th>" in text
+    assert '<th class="name">a | b</th><td>0.618</td><td><strong>0.500 ± 0.000</strong></td>' in text
+    assert '<th class="name">c</th><td>—</td><td>0.500 (n=1)</td>' in text and "Table, 3 rows" in text
+
+
+def test_a_plain_table_keeps_its_cells(house):
+    table = pd.DataFrame(
+        {"id": ["1.5", "002.50"], "n": [1, 2], "x": [0.5, None], "text": ["<b>", "-"], "p": ["07", "1.0"]}
+    )
+    reporting.save_table("own_predictions", table, reporting.provenance("quick", "twins"))
+    text = entry_of("own_predictions")
+    assert '<th class="words">text</th>' in text and "<th>x</th>" in text
+    assert '<th class="name">1.5</th><td>1</td><td>0.500</td><td class="words">&lt;b&gt;</td><td>07</td>' in text
+    assert '<th class="name">002.50</th><td>2</td><td>—</td><td class="words">-</td><td>1.0</td>' in text
+    reporting.save_table("own_predictions", table[:0], reporting.provenance("quick", "twins"))
+    assert "<table>" not in entry_of("own_predictions")
+
+
+@pytest.mark.parametrize("content", [None, b"\xff\xfe", b'"' + b"x" * 200_000])
+def test_a_table_that_cannot_be_read_is_said(house, content):
+    file = house / "figures" / "table01.csv"
+    file.unlink()
+    if content is not None:
+        file.write_bytes(content)
+    assert "The table cannot be read." in entry_of("table01")
+
+
+@pytest.mark.parametrize("file", sorted((environment.root() / "figures").glob("*.md")), ids=lambda file: file.stem)
+def test_a_stored_table_is_read_as_it_was_shown(file):
+    """But for numbers that end in 5 at the CSV's last digit, which may be rounded either way."""
+    shown = [line for line in file.read_text(encoding="utf-8").splitlines() if line.startswith("|")]
+    read = markdown(read_stored_table(file.with_suffix(".csv"))).splitlines()
+    assert [re.sub(r"\d\b", "", line) for line in read] == [re.sub(r"\d\b", "", line) for line in shown]
 
 
 @pytest.mark.parametrize(

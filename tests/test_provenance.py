@@ -1,6 +1,7 @@
 """Provenance that one can ask for: in each kind of file, all hashes, stale where a trial changed, fearless of files."""
 
 import dataclasses
+import importlib
 import json
 import struct
 import zlib
@@ -15,9 +16,9 @@ from sapnet_core.backbones.registry import NUMBERS
 from sapnet_core.experiments import tables
 from sapnet_core.experiments.profiles import get_profile
 from sapnet_core.experiments.trial import trial_hash
-from sapnet_core.reporting import provenance
 from sapnet_core.reporting.embedded import RecordError, comment, read_record
 
+provenance = importlib.import_module("sapnet_core.reporting.provenance")  # `reporting` has a function of this name
 TABLE = pd.DataFrame({"system": ["I3D+MLP"], "rho": [0.5]})
 
 
@@ -209,7 +210,10 @@ def svg(description: str, doctype: str = "") -> bytes:
 
 GOOD = {"source": "twins", "profile": "quick"}
 BOMB = '<!DOCTYPE svg [<!ENTITY a "aaaaaaaaaa"><!ENTITY b "&a;&a;&a;&a;&a;&a;&a;&a;">]>'
+LAUGHS = "".join(f'<!ENTITY l{i} "{f"&l{i - 1};" * 10}">' for i in range(1, 10))  # 10^9 times "lol" when expanded
+LAUGHS = f'<!DOCTYPE svg [<!ENTITY l0 "lol">{LAUGHS}]>'
 OUTSIDE = '<!DOCTYPE svg [<!ENTITY a SYSTEM "file:///etc/passwd">]>'
+PARAMETER = '<!DOCTYPE svg [<!ENTITY % a SYSTEM "file:///etc/passwd"> %a;]>'
 
 
 @pytest.mark.parametrize(
@@ -224,7 +228,13 @@ OUTSIDE = '<!DOCTYPE svg [<!ENTITY a SYSTEM "file:///etc/passwd">]>'
         ("a.svg", b"<svg></svg>", "holds no provenance"),
         ("a.svg", b"<svg>", "cannot be read"),
         ("a.svg", svg("&b;", BOMB), "declares entities"),
+        ("a.svg", svg("&l9;", LAUGHS), "declares entities"),
         ("a.svg", svg("&a;", OUTSIDE), "declares entities"),
+        ("a.svg", svg("x", PARAMETER), "declares entities"),
+        ("a.svg", svg("&a;"), "cannot be read"),
+        ("a.svg", svg("x" * 100)[:-80], "cannot be read"),
+        ("a.svg", b"", "cannot be read"),
+        ("a.svg", b"\xff\xfe<\x00s", "cannot be read"),
         ("a.md", b"# A page\n", "holds no provenance"),
         ("a.md", b"\xff\xfe", "cannot be read"),
         ("a.md", comment({**GOOD, "hashes": [["x"]]}).encode(), "hashes is no list"),

@@ -7,8 +7,9 @@ that older files show. CSV has no room for one: the file of the same stem beside
 import json
 import re
 from pathlib import Path
-from xml.parsers import expat
 
+from defusedxml.common import DefusedXmlException
+from defusedxml.ElementTree import iterparse
 from PIL import Image
 
 __all__ = ["RecordError", "comment", "read_record"]
@@ -17,7 +18,7 @@ LARGEST = 64_000_000  # bytes; no figure of ours comes near
 LISTS = ("hashes", "undrawn", "undeclared")
 SIBLINGS = (".png", ".svg", ".md")
 COMMENT = re.compile(r"^<!-- provenance (\{.*\}) -->$", re.MULTILINE)
-DESCRIPTION = "http://purl.org/dc/elements/1.1/ description"
+DESCRIPTION = "{http://purl.org/dc/elements/1.1/}description"
 
 
 class RecordError(ValueError):
@@ -59,7 +60,7 @@ def read_record(path: Path | str) -> dict[str, object]:
         return _checked(found)
     except RecordError:
         raise
-    except Exception as error:  # a hostile file fails in many ways: OSError, SyntaxError, ExpatError ...
+    except Exception as error:  # a hostile file fails in many ways: OSError, SyntaxError, UnicodeError ...
         reason = " ".join(str(error).split())[:120]
         raise RecordError(f"{path}: its provenance cannot be read ({type(error).__name__}: {reason})") from None
 
@@ -70,30 +71,16 @@ def _png(path: Path) -> str | None:
 
 
 def _svg(path: Path) -> str | None:
-    """Text of the first `dc:description`. A document type that declares anything of its own is refused, so no entity
-    is ever expanded; nothing outside the file is read, and nothing behind the description."""
-    parser, text, inside, done = expat.ParserCreate(namespace_separator=" "), [], [], []
-
-    def doctype(_name, _system, _public, declares: int) -> None:
-        if declares:
-            raise ValueError("its document type declares entities")
-
-    def start(name: str, _attributes) -> None:
-        if name == DESCRIPTION and not done:
-            inside.append(name)
-
-    def end(name: str) -> None:
-        if name == DESCRIPTION and inside:
-            done.append(inside.pop())
-
-    parser.StartDoctypeDeclHandler, parser.StartElementHandler, parser.EndElementHandler = doctype, start, end
-    parser.CharacterDataHandler = lambda part: text.append(part) if inside else None
+    """Text of the first `dc:description`; nothing behind it is read, nor anything outside the file."""
     with open(path, "rb") as file:
-        while not done and (piece := file.read(65536)):
-            parser.Parse(piece)
-    if not done:
-        parser.Parse(b"", True)
-    return "".join(text) if done else None
+        try:
+            for _, element in iterparse(file, forbid_entities=True, forbid_external=True):
+                if element.tag == DESCRIPTION:
+                    return "".join(element.itertext())
+        except DefusedXmlException:
+            text = "its document type declares entities, which no figure of this suite does: make the figure anew"
+            raise RecordError(f"{path}: {text}") from None
+    return None
 
 
 def _markdown(path: Path) -> str | dict | None:

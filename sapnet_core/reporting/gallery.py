@@ -11,20 +11,22 @@ repository is that of the files in the repository, and tells no run's times:
 
 import argparse
 import hashlib
-import html
 import re
 from collections.abc import Iterable
 from pathlib import Path
-from urllib.parse import quote
+from typing import NamedTuple
 
 from PIL import Image
 
 from sapnet_core.experiments.profiles import PROFILES
-from sapnet_core.reporting.markup import badge, fold, listing, page, table
+from sapnet_core.reporting.literal import visible
+from sapnet_core.reporting.markup import page, render
 from sapnet_core.reporting.notebook_pages import write_notebook_page
 from sapnet_core.reporting.notebooks import find, load
 from sapnet_core.reporting.parts import VERDICTS, Part, claims, entries, parts, places
 from sapnet_core.reporting.provenance import provenance_rows
+from sapnet_core.reporting.stored_tables import read_stored_table
+from sapnet_core.reporting.tables import shown_cells
 from sapnet_core.runtime import environment
 from sapnet_core.runtime.files import read_json, write_text
 
@@ -46,26 +48,39 @@ STEPS = (
     (3600, "1 h"),
 )
 LONG = 16  # rows from which a table is folded
+NUMBER = re.compile(r"[-−+]?\d|—")
 
 
-def _verdicts(rows: list[dict[str, str]]) -> str:
-    """A badge a kind of verdict; opened, the claims themselves."""
-    if not rows:
-        return ""
-    counts = {verdict: sum(row["verdict"] == verdict for row in rows) for verdict in VERDICTS}
-    badges = " ".join(badge(*_labelled(v, f"{n} {v}")) for v, n in counts.items() if n)
-    items = "".join(
-        f"<li>{badge(*_labelled(row['verdict'], row['verdict']))} "
-        f"{html.escape(row.get('statement') or row['claim'])} "
-        f'<span class="note">{html.escape(row["place"])}</span></li>'
-        for row in rows
-    )
-    return fold(f"The paper says, this run: {badges}", f'<ul class="claims">{items}</ul>')
+class Label(NamedTuple):
+    """A small label; `kind` is a class of the style: good, bad, open, odd, old."""
+
+    kind: str
+    text: str
+    hint: str = ""
 
 
-def _labelled(verdict: str, text: str) -> tuple[str, str]:
+class Column(NamedTuple):
+    """A column of a table; `is_text` where no cell of it is a number."""
+
+    name: str
+    is_text: bool
+
+
+def _verdict(verdict: str, text: str) -> Label:
     kind, sign = SIGNS[verdict]
-    return kind, f"{sign} {text}"
+    return Label(kind, f"{sign} {text}")
+
+
+def _said(rows: list[dict[str, str]]) -> dict[str, list]:
+    """A label for each kind of verdict, with its count; and the claims themselves as (label, statement, place)."""
+    counts = {verdict: sum(row["verdict"] == verdict for row in rows) for verdict in VERDICTS}
+    return {
+        "counts": [_verdict(verdict, f"{n} {verdict}") for verdict, n in counts.items() if n],
+        "claims": [
+            (_verdict(row["verdict"], row["verdict"]), row.get("statement") or row["claim"], row["place"])
+            for row in rows
+        ],
+    }
 
 
 def _time(notebook: Path, profile: str) -> str:
@@ -84,76 +99,77 @@ def _executed(notebook: Path, profile: str) -> Path | None:
     return max(found, key=lambda f: f.stat().st_mtime_ns, default=None)
 
 
-def _links(notebook: Path, folder: Path) -> str:
+def _links(notebook: Path, folder: Path) -> dict[str, str]:
+    """Where the notebook lies, as seen from a folder of figures, and its page there; "" where that was not made."""
     up = "../" * (1 + (folder != environment.figures()))
-    source = f'<a href="{up}notebooks/{quote(notebook.name)}">{html.escape(notebook.name)}</a>'
-    rendered = f"notebooks/{notebook.stem}.html"
-    page = f'<a href="{quote(rendered)}">notebook</a> ({source})'
-    return page if (folder / rendered).is_file() else f"notebook {source}"
+    page = f"notebooks/{notebook.stem}.html"
+    made = page if (folder / page).is_file() else ""
+    return {"name": notebook.name, "source": f"{up}notebooks/{notebook.name}", "page": made}
 
 
-def _picture(file: Path, alt: str) -> str:
-    """The picture at reading size, a link to itself."""
-    try:
-        with Image.open(file, formats=("PNG",)) as image:
-            width, height = image.size
-    except OSError:
-        return '<p class="note">The picture cannot be read.</p>'
-    size, name = f'width="{round(0.62 * width)}" height="{round(0.62 * height)}"', quote(file.name)
-    image = f'<img src="{name}" {size} alt="{html.escape(alt)}" loading="lazy">'
-    return f'<figure><a href="{name}">{image}</a></figure>'
+def _picture(file: Path) -> dict[str, str | int]:
+    """A picture at reading size. Raises OSError where it cannot be read."""
+    with Image.open(file, formats=("PNG",)) as image:
+        width, height = image.size
+    return {"name": file.name, "width": round(0.62 * width), "height": round(0.62 * height)}
 
 
-def _part(part: Part, profile: str) -> str:
-    """Picture, table, caption, facts, provenance: in this order."""
-    content = []
+def _table(file: Path) -> dict[str, list] | None:
+    """A stored table: its columns, the groups of a comparison with the number of their columns, and its rows; None
+    where it has no rows. Raises OSError or ValueError where it cannot be read."""
+    names, rows = shown_cells(read_stored_table(file))
+    if not rows:
+        return None
+    cells = [[cell._replace(text=visible(cell.text)) for cell in row] for row in rows]
+    is_text = [not any(NUMBER.match(row[i].text) for row in cells) for i in range(len(names))]
+    return {
+        "groups": [(visible(group), n) for group, n in _count(group for group, _ in names if group).items()],
+        "columns": [Column(visible(name), words) for (_, name), words in zip(names, is_text, strict=True)],
+        "rows": cells,
+    }
+
+
+def _part(part: Part, profile: str) -> dict[str, object]:
+    """What the template shows of a part: picture, table, caption, facts, provenance."""
+    shown: dict[str, object] = {"title": part.title, "caption": part.caption, "picture": None, "table": None}
+    shown["faults"] = faults = []
     if (file := part.folder / f"{part.stem}.png").is_file():
-        content.append(_picture(file, part.caption or part.title))
-    if (file := part.folder / f"{part.stem}.md").is_file():
-        shown, rows = table(file.read_text(encoding="utf-8"))
-        content.append(fold(f"Table, {rows} rows", shown, is_open=rows < LONG) if rows else "")
-    if part.caption:
-        content.append(f'<p class="caption">{html.escape(part.caption)}</p>')
+        try:
+            shown["picture"] = _picture(file)
+        except OSError:
+            faults.append("The picture cannot be read.")
+    if (part.folder / f"{part.stem}.md").is_file():
+        try:
+            shown["table"] = _table(part.folder / f"{part.stem}.csv")
+        except (OSError, ValueError):
+            faults.append("The table cannot be read.")
     kind, text = STATES[part.status.state]
     record, notebook = part.record or {}, part.notebook
-    facts = [badge(kind, text, part.status.why)]
-    facts += [html.escape(str(record[k])) for k in ("source",) if k in record]
-    facts += [f"{html.escape(str(record['profile']))} profile"] if record else []
-    facts += [f"seeds {html.escape(str(record['seeds']))}"] if record.get("seeds", "none") != "none" else []
+    facts = [str(record["source"]), f"{record['profile']} profile"] if record else []
+    facts += [f"seeds {record['seeds']}"] if record.get("seeds", "none") != "none" else []
     facts += [_time(notebook, profile)] if notebook else []
-    files = [f'<a href="{quote(f)}">{f.rpartition(".")[2].upper()}</a>' for f in part.files]
-    facts += [" · ".join(files), _links(notebook, part.folder) if notebook else ""]
-    content.append('<ul class="facts">' + "".join(f"<li>{fact}</li>" for fact in facts if fact) + "</ul>")
-    rows = [("status", str(part.status)), *provenance_rows(record)]
-    content.append(fold("Where it comes from", listing(rows)))
-    return '<div class="part">\n' + "\n".join(c for c in content if c) + "\n</div>"
+    shown["state"] = Label(kind, text, part.status.why)
+    shown["facts"] = [*filter(None, facts)]
+    shown["files"] = part.files
+    shown["notebook"] = _links(notebook, part.folder) if notebook else None
+    shown["provenance"] = [("status", str(part.status)), *provenance_rows(record)]
+    return shown
 
 
-def _entry(entry: list[Part], profile: str, said: list[dict[str, str]]) -> str:
-    first, *others = entry
-    body = [f"<h3>{html.escape(first.title)}</h3>", _part(first, profile), _verdicts(said)]
-    for part in others:
-        body += [f"<h4>{html.escape(part.title)}</h4>", _part(part, profile)]
-    return f'<section class="entry" id="{html.escape(first.stem)}">\n' + "\n".join(filter(None, body)) + "\n</section>"
+def _entry(entry: list[Part], profile: str, rows: list[dict[str, str]]) -> dict[str, object]:
+    """A table or figure with what belongs to it, and what the ledger says of it."""
+    first = entry[0]
+    short = first.title.partition(".")[0] if re.match(r"(Table|Figure) ", first.title) else first.title
+    said = _said([row for row in rows if first.stem in places(row["place"])])
+    return {"id": first.stem, "short_title": short, "parts": [_part(part, profile) for part in entry], "said": said}
 
 
-def _notebooks(folder: Path, profile: str) -> str:
-    rows = []
+def _notebooks(folder: Path, profile: str) -> list[dict[str, object]]:
+    found = []
     for notebook in find():
         title = load(notebook).cells[0].source.splitlines()[0].lstrip("# ")
-        told = (html.escape(title), _links(notebook, folder), _time(notebook, profile))
-        rows.append("<li>" + " · ".join(filter(None, told)) + "</li>")
-    return '<h2 id="notebooks">Notebooks</h2>\n<ul>\n' + "\n".join(rows) + "\n</ul>"
-
-
-def _index(sections: dict[str, list[list[Part]]]) -> str:
-    lists = []
-    for section, found in sections.items():
-        names = {first.stem: first.title for first, *_ in found}
-        short = {k: t.partition(".")[0] if re.match(r"(Table|Figure) ", t) else t for k, t in names.items()}
-        items = "".join(f'<li><a href="#{quote(k)}">{html.escape(t)}</a></li>' for k, t in short.items())
-        lists.append(f"<p>{html.escape(section)}</p>\n<ul>{items}</ul>")
-    return "<nav>\n" + "\n".join(lists) + "\n</nav>"
+        found.append({"title": title, "links": _links(notebook, folder), "time": _time(notebook, profile)})
+    return found
 
 
 def _count(values: Iterable[str]) -> dict[str, int]:
@@ -172,31 +188,30 @@ def _made_from(folder: Path, found: list[Part]) -> str:
 
 def _page(folder: Path, profile: str) -> str:
     found, rows = parts(folder), claims(folder)
-    sections = entries(found)
-    heads = [entry[0].stem for section in sections.values() for entry in section]
+    sections = [
+        {"title": title, "entries": [_entry(entry, profile, rows) for entry in section]}
+        for title, section in entries(found).items()
+    ]
+    heads = {entry["id"] for section in sections for entry in section["entries"]}
     states = _count(part.status.state for part in found)
-    said = ", ".join(f"{n} {STATES[s][1][2:]}" for s, n in sorted(states.items()))
-    sources = "; ".join(_count(str(p.record["source"]) for p in found if p.record))
     other = environment.figures() / ("paper" if profile == "quick" else "") / "index.html"
     link = "paper/index.html" if profile == "quick" else "../index.html"
-    body = [
-        "<h1>SAP-Net, rebuilt: every table and figure</h1>",
-        f"<p>Computed by this suite, {html.escape(profile)} profile, from {html.escape(sources or 'nothing yet')}. The "
-        "paper's numbers stand beside each table's own. <em>Current</em> means that the trials behind a file are those "
-        "that the suite declared when this page was made, whichever number format its backbone computed in.</p>",
-        f'<p class="note">{len(found)} tables and figures: {html.escape(said)}. Notebooks as pages appear with '
-        "<code>./runall.sh</code>." + f' <a href="{link}">The other profile</a>.' * other.is_file() + "</p>",
-        _verdicts(rows),
-        _index(sections),
-    ]
-    for section, shown in sections.items():
-        body.append(f"<h2>{html.escape(section)}</h2>")
-        body += [_entry(e, profile, [r for r in rows if e[0].stem in places(r["place"])]) for e in shown]
-    rest = [row for row in rows if not set(places(row["place"])) & set(heads)]
-    body.append(f"<h2>Other claims</h2>\n{_verdicts(rest)}" if rest else "")
-    body.append(_notebooks(folder, profile))
-    head = f'<meta name="made-from" content="{_made_from(folder, found)}">'
-    return page("SAP-Net, rebuilt: every table and figure", "\n".join(filter(None, body)), head=head)
+    title = "SAP-Net, rebuilt: every table and figure"
+    body = render(
+        "gallery",
+        title=title,
+        profile=profile,
+        sources="; ".join(_count(str(part.record["source"]) for part in found if part.record)),
+        number=len(found),
+        states=", ".join(f"{n} {STATES[state][1][2:]}" for state, n in sorted(states.items())),
+        other=link if other.is_file() else "",
+        said=_said(rows),
+        sections=sections,
+        rest=_said([row for row in rows if not heads & {*places(row["place"])}]),
+        notebooks=_notebooks(folder, profile),
+        LONG=LONG,
+    )
+    return page(title, body, made_from=_made_from(folder, found))
 
 
 def _folder(profile: str) -> Path:

@@ -10,7 +10,7 @@ import html
 import re
 import unicodedata
 
-__all__ = ["from_cell", "from_markdown", "in_cell", "in_figure", "in_markdown", "visible"]
+__all__ = ["from_cell", "in_cell", "in_figure", "in_markdown", "visible"]
 
 JOINERS = "\u200c\u200d"  # unseen, and part of how Persian, Kannada and many an emoji are written
 # In Markdown: what begins markup, or ends it. An underscore within a word does neither, nor a lone asterisk; a bracket
@@ -54,11 +54,6 @@ def in_markdown(text: str) -> str:
         return f"<span>{entity}</span>" if sign in "$\\" else entity
 
     return MARKUP.sub(written, text)
-
-
-def from_markdown(cell: str) -> str:
-    """The text that `in_markdown` wrote, with its line ends and what cannot be seen as `visible` shows them."""
-    return html.unescape(re.sub(r"</?span>", "", cell).replace("\\|", "|"))
 
 
 def in_figure(text: str) -> str:

@@ -1,10 +1,11 @@
 """An executed notebook as one HTML file that needs no network: own style, pictures inside, equations as MathML."""
 
-import html
 from functools import cache
 from pathlib import Path
 
-from sapnet_core.reporting.markup import STYLE, page
+from markupsafe import Markup
+
+from sapnet_core.reporting.markup import STYLE, page, render
 from sapnet_core.reporting.mathml import mathml
 from sapnet_core.reporting.notebooks import load
 from sapnet_core.runtime.files import write_text
@@ -69,9 +70,8 @@ def notebook_page(notebook: Path, back: str = "../index.html") -> str:
     nb = load(notebook)
     body, _ = _exporter().from_notebook_node(nb)
     title = nb.cells[0].source.splitlines()[0].lstrip("# ") if nb.cells else notebook.stem
-    link = f'<p class="note"><a href="{html.escape(back)}">All tables and figures</a></p>'
-    main = f'<main class="notebook">\n{link}\n{body}\n</main>'
-    return page(title, main, _highlighting(), head=f'<meta name="made-from" content="{_made_from(notebook)}">')
+    main = render("notebook", back=back, cells=Markup(body))
+    return page(title, main, _highlighting(), _made_from(notebook))
 
 
 def _made_from(notebook: Path) -> str:

@@ -11,9 +11,9 @@ import torch
 
 from sapnet_core.experiments.trial import Trial, trial_hash
 from sapnet_core.reporting.embedded import RecordError, read_record
-from sapnet_core.reporting.literal import from_cell
 from sapnet_core.reporting.notebooks import find
 from sapnet_core.reporting.provenance import ROMAN, Status, status
+from sapnet_core.reporting.stored_tables import read_cells
 
 __all__ = ["VERDICTS", "Part", "parts", "entries", "places", "claims"]
 
@@ -113,9 +113,8 @@ def claims(folder: Path) -> list[dict[str, str]]:
     file = folder / "claims.csv"
     if not file.is_file():
         return []
-    with open(file, encoding="utf-8", newline="") as stream:
-        head, *lines = [[from_cell(text) for text in line] for line in csv.reader(stream) if line] or [[]]
-    rows = [dict(zip(head, line, strict=False)) for line in lines]
+    head, lines = read_cells(file)
+    rows = [dict(zip(head, line, strict=True)) for line in lines]
     for row in rows:
         if not {"claim", "place", "verdict"} <= row.keys() or row["verdict"] not in VERDICTS:
             raise ValueError(f"{file}: needs columns claim, place, verdict; verdicts are {', '.join(VERDICTS)}")

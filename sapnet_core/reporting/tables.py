@@ -2,6 +2,7 @@
 
 import math
 from collections.abc import Collection, Iterable
+from typing import NamedTuple
 
 import numpy as np
 import pandas as pd
@@ -9,7 +10,7 @@ from scipy.special import stdtrit
 
 from sapnet_core.reporting.literal import in_markdown
 
-__all__ = ["comparison_table", "markdown", "flat", "show", "interval_half_width"]
+__all__ = ["PARTS", "Cell", "comparison_table", "flat", "interval_half_width", "markdown", "show", "shown_cells"]
 
 PARTS = ("paper", "mean", "half_width", "seeds", "best")
 
@@ -89,44 +90,62 @@ def _number(x: float, decimals: int) -> str:
     return "—" if not math.isfinite(x) else f"{round(x, decimals) + 0.0:.{decimals}f}"
 
 
-def _text(x: object, decimals: int, ours: bool = False) -> str:
-    if isinstance(x, (float, np.floating)):
-        return _number(float(x), decimals)
-    return str(x).replace("|", "\\|") if ours else in_markdown(str(x))
+def _text(x: object, decimals: int) -> str:
+    return _number(float(x), decimals) if isinstance(x, (float, np.floating)) else str(x)
 
 
-def _lines(header: list[str], rows: Iterable[list[str]], left: int = 1) -> str:
-    rule = ["---"] * left + ["---:"] * (len(header) - left)
-    return "\n".join("| " + " | ".join(row) + " |" for row in (header, rule, *rows))
+class Cell(NamedTuple):
+    """A cell as it is shown: text that is no markup, whether it is bold, and what follows it in plain letters."""
+
+    text: str
+    bold: bool = False
+    note: str = ""
 
 
-def markdown(table: pd.DataFrame, decimals: int = 3, ours: Collection[str] = ()) -> str:
-    """A comparison table as Markdown, "paper" and "this run" side by side; any other data frame as it is.
+def shown_cells(table: pd.DataFrame, decimals: int = 3) -> tuple[list[tuple[str, str]], list[list[Cell]]]:
+    """A table as people read it: its columns as (group, name), and its rows.
 
-    In a comparison a run's cell is `mean ± half width`; the number of seeds stands in the header, or in the cell where
-    it is another. Names and texts are shown literally, since people may have brought them; `ours` are columns of a
-    plain data frame whose text is Markdown, written by us.
+    A comparison has two columns in each group, "paper" and "this run", whose cells are `mean ± half width`. The number
+    of seeds stands in the name, or in the cell where it is another. Any other data frame is shown as it is, and the
+    group of its columns is "".
     """
     if not isinstance(table.columns, pd.MultiIndex):
         plain = flat(table)
-        own = [column in ours for column in plain.columns]
-        rows = ([_text(x, decimals, mine) for x, mine in zip(row, own, strict=True)] for row in plain.to_numpy(object))
-        return _lines([_text(x, 0) for x in plain.columns], rows)
+        rows = [[Cell(_text(x, decimals)) for x in row] for row in plain.to_numpy(object)]
+        return [("", _text(x, 0)) for x in plain.columns], rows
     columns = list(dict.fromkeys(table.columns.get_level_values(0)))
-    usual = int(table.xs("seeds", axis=1, level=1).to_numpy().max())
-    header, rows = ["system"], []
-    for column in columns:
-        name = _text(column, decimals)
-        header += [f"{name} paper", f"{name} this run" + (f" (n={usual})" if usual else "")]
-    for system in table.index:
-        row = [_text(system, decimals)]
+    usual = int(table.xs("seeds", axis=1, level=1).to_numpy().max(initial=0))
+    this_run = "this run" + (f" (n={usual})" if usual else "")
+    names = [("", "system"), *((_text(c, decimals), part) for c in columns for part in ("paper", this_run))]
+    rows = []
+    for system, values in zip(table.index, table.to_numpy(object), strict=True):
+        row, values = [Cell(_text(system, decimals))], dict(zip(table.columns, values, strict=True))
         for column in columns:
-            paper, mean, half, seeds, best = (table.loc[system, (column, part)] for part in PARTS)
+            paper, mean, half, seeds, best = (values[column, part] for part in PARTS)
             run = _number(mean, decimals) + (f" ± {_number(half, decimals)}" if math.isfinite(half) else "")
-            run = f"**{run}**" if best else run
-            row += [_number(paper, decimals), run + (f" (n={seeds})" if 0 < seeds != usual else "")]
+            row.append(Cell(_number(paper, decimals)))
+            row.append(Cell(run, bool(best), "" if seeds in (0, usual) else f" (n={seeds})"))
         rows.append(row)
-    return _lines(header, rows)
+    return names, rows
+
+
+def markdown(table: pd.DataFrame, decimals: int = 3, ours: Collection[str] = ()) -> str:
+    """The cells of `shown_cells` as Markdown.
+
+    Names and texts are shown literally, since people may have brought them; `ours` are columns of a plain data frame
+    whose text is Markdown, written by us.
+    """
+    names, rows = shown_cells(table, decimals)
+    own = [name in ours for _, name in names]
+
+    def written(cell: Cell, mine: bool) -> str:
+        text = cell.text.replace("|", "\\|") if mine else in_markdown(cell.text)
+        return (f"**{text}**" if cell.bold else text) + cell.note
+
+    header = [in_markdown(f"{group} {name}" if group else name) for group, name in names]
+    rule = ["---"] + ["---:"] * (len(header) - 1)
+    lines = (header, rule, *([written(c, mine) for c, mine in zip(row, own, strict=True)] for row in rows))
+    return "\n".join("| " + " | ".join(line) + " |" for line in lines)
 
 
 def show(table: pd.DataFrame, decimals: int = 3, ours: Collection[str] = ()):

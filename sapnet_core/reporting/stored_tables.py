@@ -1,0 +1,77 @@
+"""The tables that `save.save_table` wrote, read back from their CSV: numbers as numbers, text as it was.
+
+A cell is a number where its column is one, that is, where every filled cell is written as `save_table` writes numbers.
+"""
+
+import csv
+import math
+from pathlib import Path
+
+import pandas as pd
+
+from sapnet_core.reporting.literal import from_cell
+from sapnet_core.reporting.tables import PARTS
+
+__all__ = ["read_cells", "read_stored_table"]
+
+
+def read_cells(file: Path) -> tuple[list[str], list[list[str]]]:
+    """The names of the columns and the rows, each of as many cells as there are names; both empty for an empty file.
+
+    Raises:
+        OSError: the file cannot be opened.
+        ValueError: it is no CSV in UTF-8.
+    """
+    with open(file, encoding="utf-8", newline="") as stream:
+        try:
+            head, *rows = [[from_cell(text) for text in line] for line in csv.reader(stream) if line] or [[]]
+        except csv.Error as error:
+            raise ValueError(f"{file}: no table of commas ({error}): make it anew") from None
+    return head, [(row + [""] * len(head))[: len(head)] for row in rows]
+
+
+def read_stored_table(file: Path) -> pd.DataFrame:
+    """A stored table as `tables.shown_cells` takes it: a comparison as `tables.comparison_table` gave it, any other as
+    a plain data frame whose columns hold text or numbers.
+
+    Raises:
+        OSError, ValueError: as `read_cells`.
+    """
+    head, rows = read_cells(file)
+    columns = [list(column) for column in zip(*rows, strict=True)] or [[] for _ in head]
+    try:
+        return _comparison(head, columns)
+    except ValueError:
+        plain = [columns[i] if i == 0 else _numbers(columns[i]) for i in range(len(head))]
+        return pd.DataFrame(dict(enumerate(plain))).set_axis(head, axis=1)
+
+
+def _comparison(head: list[str], columns: list[list[str]]) -> pd.DataFrame:
+    """Raises ValueError where the table is no comparison: a first column, and five parts of each further one."""
+    parts = [name.rpartition(" ") for name in head[1:]]
+    if not parts or [part for _, _, part in parts] != [*PARTS] * (len(parts) // len(PARTS)):
+        raise ValueError("no comparison")
+    names = [(column, part) for column, _, part in parts]
+    if len(set(names)) < len(names):
+        raise ValueError("two columns of one name")
+    read = {"seeds": int, "best": "True".__eq__}
+    cells = [
+        [read.get(part, _float)(text) for text in texts] for (_, part), texts in zip(names, columns[1:], strict=True)
+    ]
+    table = pd.DataFrame(dict(enumerate(cells)), index=pd.Index(columns[0], name=head[0]))
+    return table.set_axis(pd.MultiIndex.from_tuples(names, names=["column", "part"]), axis=1)
+
+
+def _float(text: str) -> float:
+    return float(text) if text else math.nan
+
+
+def _numbers(texts: list[str]) -> list[str] | list[float]:
+    """The cells of a column of numbers with decimals as numbers, those of any other column as they are."""
+    filled = [text for text in texts if text]
+    try:
+        written = [f"{float(text):.6g}" for text in filled]
+    except ValueError:
+        return texts
+    is_float = filled == written and not all(text.lstrip("-").isdigit() for text in filled)
+    return [*map(_float, texts)] if is_float else texts
