@@ -12,17 +12,21 @@ No split list is published, only its sizes (583 / 146 and 350 / 88). Which rule 
 80 %; this is the default, "random".
 """
 
+from __future__ import annotations
+
 import json
-import math
-import re
 from collections.abc import Callable
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import numpy as np
 
 from sapnet_core.datasets.annotation_pickles import AnnotationError
-from sapnet_core.datasets.fields import shown
+from sapnet_core.datasets.fields import Fault
 from sapnet_core.datasets.records import Element, Record
+
+if TYPE_CHECKING:
+    from sapnet_core.datasets.finefs_schema import Annotation, ExecutedElement
 
 __all__ = [
     "COMPONENTS",
@@ -48,7 +52,6 @@ RATE = 25.0  # frames a second
 TAIL = 5  # seconds from the last element's end to the video's
 SEED = 42
 LARGEST = 2**20  # bytes of a JSON file; the official ones have three thousand
-TIME = re.compile(r"\s*(\d{1,2})-(\d{1,2}(?:\.\d+)?)\s*,\s*(\d{1,2})-(\d{1,2}(?:\.\d+)?)\s*", re.ASCII)
 SOURCE = "github.com/yanliji/FineFS-dataset"
 
 
@@ -158,30 +161,31 @@ def _ids(file: Path) -> list[int]:
     return [int(i) for i in ids]
 
 
-class _Fault(Exception):
-    """What is wrong in a file, to be said with its name."""
-
-
 def _record(file: Path, number: int, part: str, videos: str) -> Record:
+    from sapnet_core.datasets.finefs_schema import parse_annotation  # here: Pydantic is not needed for other datasets
+
     try:
-        return _build(_load(file), number, part, videos)
-    except _Fault as error:
+        return _build(parse_annotation(_load(file)), number, part, videos)
+    except Fault as error:
         raise AnnotationError(f"{file}: {error}: download the file anew from {SOURCE}") from None
 
 
-def _load(file: Path) -> dict:
+def _load(file: Path) -> object:
+    """The content of a JSON file. Raises Fault."""
     if not file.is_file():
-        raise _Fault("is no file")
+        raise Fault("is no file")
     if file.stat().st_size > LARGEST:
-        raise _Fault(f"has {file.stat().st_size / 2**20:.1f} MiB, too many for the annotation of one video")
+        raise Fault(f"has {file.stat().st_size / 2**20:.1f} MiB, too many for the annotation of one video")
     try:
         return json.loads(file.read_text(encoding="utf-8-sig"), object_pairs_hook=_object)
     except OSError as error:
-        raise _Fault(f"cannot be opened ({error.strerror})") from None
+        raise Fault(f"cannot be opened ({error.strerror})") from None
     except RecursionError:
-        raise _Fault("nests lists or objects too deep") from None
+        raise Fault("nests lists or objects too deep") from None
+    except Fault:
+        raise
     except ValueError as error:
-        raise _Fault(f"no readable JSON ({str(error).splitlines()[0][:80]})") from None
+        raise Fault(f"no readable JSON ({str(error).splitlines()[0][:80]})") from None
 
 
 def _object(pairs: list[tuple[str, object]]) -> dict:
@@ -190,31 +194,26 @@ def _object(pairs: list[tuple[str, object]]) -> dict:
     if len(entry) < len(pairs):
         twice = next((key for key, value in pairs if entry[key] != value), None)
         if twice is not None:
-            raise _Fault(f"key {ascii(twice[:40])} stands twice")
+            raise Fault(f"key {ascii(twice[:40])} stands twice")
     return entry
 
 
-def _build(entry: dict, number: int, part: str, videos: str) -> Record:
+def _build(entry: Annotation, number: int, part: str, videos: str) -> Record:
     program = next(name for name, (first, end, _) in PROGRAMS.items() if first <= number < end)
-    factor = _number(entry, "factor")
+    factor = entry.factor
     sex = next((sex for (name, f), sex in FACTORS.items() if name == program and abs(f - factor) < 1e-3), None)
     if sex is None:
         known = " or ".join(f"{f:g}" for name, f in FACTORS if name == program)
-        raise _Fault(f"key 'factor' is {factor:g}, in {program} it is {known}")
-    executed = _get(entry, "executed_element", dict)
-    if not executed:
-        raise _Fault("key 'executed_element' is empty")
-    elements = tuple(_element(executed, name) for name in executed)
-    judged = _get(entry, "program_component", dict)
-    components = ((name, _panel(_get(judged, name, dict, "program_component."), name)) for name in COMPONENTS)
+        raise Fault(f"key 'factor' is {factor:g}, in {program} it is {known}")
+    elements = tuple(_element(element) for element in entry.executed_element.values())
     return Record(
         dataset="finefs",
         key=f"{number:04d}",
-        event=_event(entry.get("competition")),
+        event=_event(entry.competition),
         path=f"{videos}/{number}.mp4",
         start=0,
         end=max(element.end for element in elements) + round(TAIL * RATE),
-        score=_number(entry, "total_segment_score", least=0),
+        score=entry.total_segment_score,
         difficulty=1.0,
         action=f"{sex} {program}",
         judges=(),
@@ -223,25 +222,15 @@ def _build(entry: dict, number: int, part: str, videos: str) -> Record:
         split=part,
         group=program,
         marks=(
-            ("tes", _number(entry, "total_element_score", least=0)),
-            ("pcs", _number(entry, "total_program_component_score(factored)", least=0)),
+            ("tes", entry.total_element_score),
+            ("pcs", entry.total_program_component_score),
             ("factor", factor),
-            ("deductions", 0.0 - abs(_number(entry, "deductions"))),
-            *components,
+            ("deductions", 0.0 - abs(entry.deductions)),
+            *((name, getattr(entry.program_component, name).score_of_panel) for name in COMPONENTS),
         ),
         elements=tuple(sorted(elements, key=lambda element: element.start)),
         rate=RATE,
     )
-
-
-def _get(entry: dict, key: str, kind: type, above: str = ""):
-    if not isinstance(entry, dict):
-        raise _Fault(f"{above.rstrip('.') or 'the file'} is no object")
-    if key not in entry:
-        raise _Fault(f"no key {above + key!r}")
-    if not isinstance(entry[key], kind):
-        raise _Fault(f"key {above + key!r} is a {type(entry[key]).__name__}, not a {kind.__name__}")
-    return entry[key]
 
 
 def _event(value: object) -> str:
@@ -249,56 +238,27 @@ def _event(value: object) -> str:
     return value[:200] if isinstance(value, str) and value.isprintable() else ""
 
 
-def _number(entry: dict, key: str, above: str = "", least: float = -math.inf) -> float:
-    value = _get(entry, key, object, above)
-    try:
-        is_number = isinstance(value, int | float) and not isinstance(value, bool)
-        is_text = isinstance(value, str) and value.isascii() and "_" not in value
-        number = float(value) if is_number or is_text else math.nan
-    except (ValueError, OverflowError):
-        number = math.nan
-    if not abs(number) < 1e4 or number < least:
-        text = value[:40] if isinstance(value, str) else shown(value)
-        raise _Fault(f"key {above + key!r} is {text!r}, not a number of points")
-    return number
-
-
-def _panel(component: dict, name: str) -> float:
-    """The panel's score, however its key is spelt."""
-    key = "score_of_panel" if "score_of_panel" in component else "score_of_pannel"
-    return _number(component, key, f"program_component.{name}.", least=0)
-
-
-def _element(executed: dict, name: str) -> Element:
-    above = f"executed_element.{name[:40]}."
-    entry = _get(executed, name, dict)
-    title, time = _get(entry, "element", str, above).strip(), _get(entry, "time", str, above)
-    match = TIME.fullmatch(time)
-    if match is None:
-        raise _Fault(f"key {above + 'time'!r} is {time[:40]!r}, not a time such as '0-25,0-29'")
-    if not title or not title.isprintable():
-        raise _Fault(f"key {above + 'element'!r} is {title[:40]!r}, not the name of an element")
-    # "minute-second,minute-second"
-    start, end = (60 * int(match[i]) + float(match[i + 1]) for i in (1, 3))
-    kind = entry.get("coarse_class")
+def _element(entry: ExecutedElement) -> Element:
+    start, end = entry.time
+    kind = entry.coarse_class
     return Element(
-        name=_marked(title, entry),
-        kind=kind if isinstance(kind, str) and kind in KINDS else _kind(title),
+        name=_marked(entry),
+        kind=kind if isinstance(kind, str) and kind in KINDS else _kind(entry.element),
         start=round(start * RATE),
         end=round(max(end, start + 1) * RATE),
-        base=_number(entry, "bv", above, least=0),
-        goe=_number(entry, "goe", above),
+        base=entry.bv,
+        goe=entry.goe,
     )
 
 
-def _marked(title: str, entry: dict) -> str:
+def _marked(entry: ExecutedElement) -> str:
     """The element's name with the panel's marks behind each jump: "3F+3T" and linfo ["e"] are "3Fe+3T"."""
+    title = entry.element
     jumps = title[:80].split("+")
     if any(mark in title for mark in MARKS):
         return title[:80]
-    infos = ("linfo", "rinfo") if len(jumps) == 2 else ("linfo", "minfo", "rinfo")
-    for i, key in enumerate(infos[: len(jumps)]):
-        given = entry.get(key)
+    infos = (entry.linfo, entry.rinfo) if len(jumps) == 2 else (entry.linfo, entry.minfo, entry.rinfo)
+    for i, given in enumerate(infos[: len(jumps)]):
         given = given if isinstance(given, list) else [given]
         jumps[i] += "".join(mark for mark in MARKS if mark in given)
     return "+".join(jumps)
