@@ -14,7 +14,7 @@ __all__ = ["square_track", "crop_track", "points_to_crop", "points_from_crop", "
 def square_track(boxes: Tensor, enlarge: float = 1.3, smooth: float = 3.0, least: float = 0.5) -> Tensor:
     """A smooth track of squares around boxes (T, 4) xyxy; the squares may extend beyond the frame.
 
-    The side is the box's longer side, as a running maximum over `smooth` frames, times `enlarge`, and at least `least`
+    The side is the box's longer side, its maximum within `smooth` frames, times `enlarge`, and at least `least`
     times the longest side in the video, so that a tucked diver keeps its scale. A Gaussian with a standard deviation of
     `smooth` frames smooths the side, one of half that width the center, since a diver falls fast; 0 turns both off.
     """
