@@ -32,8 +32,8 @@ TEXT
 
 refuse() { echo "runall.sh: $1 (--help lists what can be asked for)" >&2; exit 2; }
 
-stopped() { # one line, unless what ran has said it
-    [ "$?,${says_it:-}" = 130,yes ] || printf '\nstopped; run the same command again to go on\n' >&2
+stopped() { # while it is being set up; the commands say it themselves
+    printf '\nstopped; run the same command again to go on\n' >&2
     exit 130
 }
 
@@ -44,6 +44,8 @@ case "${1:-}" in
     *) refuse "'$1' is no command: give options, or test alone" ;;
 esac
 trap stopped INT TERM
+trap '[ -z "${ticker:-}" ] || kill "$ticker" 2>/dev/null' EXIT
+lock=tests/constraints.txt # the versions that are installed
 
 has_packages() { # has this interpreter everything that pyproject.toml asks for?
     "$1" - <<'PYTHON' 2>/dev/null
@@ -81,47 +83,49 @@ set_up() { # prints nothing but progress; leaves the interpreter in PYTHON
     [ -z "$active" ] || echo "The active environment lacks packages of pyproject.toml: using .venv instead."
     PYTHON="$PWD/.venv/bin/python"
     local stamp
-    stamp="$(cat pyproject.toml tests/constraints.txt | cksum)"
+    stamp="$(cat pyproject.toml "$lock" | cksum)"
     if [ "$(cat .venv/installed 2>/dev/null)" = "$stamp" ] && supported "$PYTHON"; then return; fi
+    local base
+    base="$(find_python)"
+    PYTHONPATH="$PWD" "$base" -c 'import sys; from sapnet_core.__main__ import parse; parse(sys.argv[1:])' "$@"
     if ! supported "$PYTHON" || ! "$PYTHON" -m pip --version >/dev/null 2>&1; then # not there, or left half made
-        local base
-        base="$(find_python)"
         echo "Making .venv with $("$base" --version) ..."
         "$base" -m venv --clear .venv || { echo "runall.sh: venv failed: install Python's venv module" >&2; exit 1; }
     fi
     echo "Installing into .venv (once; PyTorch is large, this takes minutes) ..."
-    unset PIP_TARGET PIP_PREFIX PIP_ROOT # into .venv, whatever a person's pip does else
-    PIP_USER=0 "$PYTHON" -m pip install --quiet --disable-pip-version-check -c tests/constraints.txt -e ".[notebooks,test]"
+    tick & ticker=$!
+    install_packages
+    kill "$ticker" && { wait "$ticker" 2>/dev/null || ticker=; }
+    [ ! -t 2 ] || printf '\r\033[K' >&2
     echo "$stamp" >.venv/installed
 }
 
-run_tests() { # every part runs, whichever fails; one status for all
-    local status=0 jobs="${SAPNET_JOBS:-2}"
-    case "$jobs" in *[!0-9]* | 0*) refuse "SAPNET_JOBS='$jobs' is no whole number from 1 on" ;; esac
-    # stored outputs are those of the default source
-    unset SAPNET_DATA SAPNET_SPLIT SAPNET_SKIP_BAD SAPNET_DETECTOR SAPNET_I3D SAPNET_C3D SAPNET_SWIN SAPNET_DASK SAPNET_CHECKPOINT
-    unset ${!PYTEST_@} COLUMNS NO_COLOR FORCE_COLOR # and tests those of this project
-    unset PYTHONSAFEPATH                            # scripts of theirs find what lies beside them
-    export SAPNET_FIGURES="${SAPNET_RUNS:-$PWD/runs}/test-figures"
-    export OMP_NUM_THREADS=1 # two workers run side by side
-    echo "== ruff" && "$PYTHON" -m ruff check . || status=1
-    echo "== pytest" && "$PYTHON" -m pytest -q -n "$jobs" tests || status=1
-    echo "== pytest, what is timed, alone" && "$PYTHON" -m pytest -q -n 0 -m speed tests || status=1
-    local says_it=yes
-    echo "== trials that the notebooks need" && "$PYTHON" -m sapnet_core.experiments.tables --jobs "$jobs" || status=1
-    says_it=no
-    echo "== nbval" && "$PYTHON" -m pytest -q --nbval --nbval-current-env -n 2 --dist loadscope notebooks || status=1
-    [ "$status" = 0 ] && echo "All tests passed." || echo "Some tests failed: see above." >&2
-    return "$status"
+install_packages() { # errors alone are shown: what pip warns of is of a person's own settings, and harmless here
+    if command -v uv >/dev/null; then
+        uv pip install --quiet --python "$PYTHON" --constraint "$lock" -e ".[notebooks,test]"
+    else
+        unset PIP_TARGET PIP_PREFIX PIP_ROOT # into .venv, whatever a person's pip does else
+        PIP_USER=0 "$PYTHON" -m pip install -qq --disable-pip-version-check -c "$lock" -e ".[notebooks,test]"
+    fi
 }
 
-set_up
+tick() { # tells the seconds that have passed: on one line of a terminal, elsewhere every half minute
+    local seconds=0
+    while sleep 1; do
+        seconds=$((seconds + 1))
+        if [ -t 2 ]; then
+            printf '\rinstalling: %d s ' "$seconds" >&2
+        elif [ $((seconds % 30)) = 0 ]; then
+            echo "installing: $seconds s" >&2
+        fi
+    done
+}
+
+command=run
+if [ "${1:-}" = test ]; then command=test && shift; fi
+set_up "$command" "$@"
 export PYTHONPATH="$PWD" # kernels find the core of this clone
 # glibc then keeps the large buffers of a video instead of asking for new pages: simulation is 1.6 times as fast
 export MALLOC_TOP_PAD_=300000000 MALLOC_MMAP_THRESHOLD_=1000000000 MALLOC_TRIM_THRESHOLD_=2000000000
-if [ "${1:-}" = test ]; then
-    run_tests
-else
-    cd -- "$here" # what options name counts from where they were typed
-    exec "$PYTHON" -m sapnet_core.reporting.run_notebooks "$@"
-fi
+cd -- "$here" # what options name counts from where they were typed
+exec "$PYTHON" -m sapnet_core "$command" "$@"

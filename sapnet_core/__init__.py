@@ -4,7 +4,7 @@ import sys
 
 __version__ = "0.1.0"
 
-if sys.argv[:1] == ["-m"]:  # a command of this package begins, and will read libraries for seconds
+if sys.argv[:1] == ["-m"]:  # `python -m` starts a command of this package, which will load libraries for seconds
     from sapnet_core.runtime.command_line import STOPPED
 
     def _uncaught(kind, error, trace):
@@ -14,3 +14,7 @@ if sys.argv[:1] == ["-m"]:  # a command of this package begins, and will read li
             sys.__excepthook__(kind, error, trace)
 
     sys.excepthook = _uncaught
+
+    from sapnet_core.recipes.command_lines import refuse_wrong_arguments
+
+    refuse_wrong_arguments()

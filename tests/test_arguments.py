@@ -1,16 +1,21 @@
 """Command lines and names: what is asked for is used, or refused in one line before any work."""
 
+import resource
+import subprocess
 import sys
+from dataclasses import fields
 from pathlib import Path
 
 import pytest
 
+import sapnet_core.__main__ as command_line
+from sapnet_core.datasets import READERS
+from sapnet_core.datasets.disk_layout import FOLDERS
 from sapnet_core.datasets.finefs import SPLIT_RULES
-from sapnet_core.experiments import tables
-from sapnet_core.experiments.profiles import PROFILES
+from sapnet_core.experiments import names, tables
+from sapnet_core.experiments.profiles import DATASETS, DIVES, PROFILES
 from sapnet_core.experiments.systems import EVERY, get_system
 from sapnet_core.experiments.tables import (
-    KNOWN,
     class_trials,
     comparison_trials,
     declare,
@@ -18,19 +23,33 @@ from sapnet_core.experiments.tables import (
     figure_trials,
 )
 from sapnet_core.recipes import (
-    benchmark,
     calibrate_simulator,
+    command_lines,
     pretrain_backbones,
     tune_methods,
+    tuning_space,
 )
 from sapnet_core.recipes import (
     train_detector as detector_training,
 )
-from sapnet_core.reporting import claims, notebooks
+from sapnet_core.reporting import notebooks
 from sapnet_core.runtime.arguments import VARIABLES, count, output_file
-from sapnet_core.runtime.environment import SPLITS, finefs_split
+from sapnet_core.runtime.environment import SPLITS, finefs_split, root
+from sapnet_core.simulator.settings import SimSettings
 
-QUICK = PROFILES["quick"]
+QUICK, ROOT = PROFILES["quick"], root()
+
+
+def trials(arguments):
+    return command_line.main(["trials", *arguments])
+
+
+def claims(arguments):
+    return command_line.main(["claims", *arguments])
+
+
+def benchmark(arguments):
+    return command_line.main(["benchmark", *arguments])
 
 
 @pytest.fixture(autouse=True)
@@ -41,15 +60,15 @@ def alone(tmp_path, monkeypatch):
 
 
 REFUSED = [
-    *((module, ["--jobs", jobs], "whole") for module in (tables, claims, tune_methods) for jobs in ("0", "x", "1.5")),
-    *((module, ["--profile", "nope"], "quick") for module in (tables, claims)),
-    (tables, ["--tables", "zz"], "fig07"),
-    (tables, ["--tables"], "--tables"),
-    (tables, ["--device", "cuda:99"], "cuda:99"),
-    (tables, ["--device", "meta"], "cpu or cuda"),
-    (tables, ["--device", "xyz"], "xyz"),
-    (tables, ["--table", "I", "zz"], "zz"),
-    (tables, ["I"], "I"),
+    *((module, ["--jobs", jobs], "whole") for module in (trials, claims, tune_methods) for jobs in ("0", "x", "1.5")),
+    *((module, ["--profile", "nope"], "quick") for module in (trials, claims)),
+    (trials, ["--tables", "zz"], "fig07"),
+    (trials, ["--tables"], "--tables"),
+    (trials, ["--device", "cuda:99"], "cuda:99"),
+    (trials, ["--device", "meta"], "cpu or cuda"),
+    (trials, ["--device", "xyz"], "xyz"),
+    (trials, ["--table", "I", "zz"], "zz"),
+    (trials, ["I"], "I"),
     (tune_methods, ["--only", "zz"], "SAP-Net"),
     (tune_methods, ["--search", "zz"], "COREG"),
     (calibrate_simulator, [], "dataset"),
@@ -85,7 +104,7 @@ REFUSED = [
 @pytest.mark.parametrize("module, arguments, word", REFUSED)
 def test_a_command_says_what_is_wrong_before_any_work(tmp_path, capsys, module, arguments, word):
     try:
-        code = module.main(arguments)
+        code = getattr(module, "main", module)(arguments)
     except SystemExit as stop:
         code = stop.code
     out, err = capsys.readouterr()
@@ -94,7 +113,7 @@ def test_a_command_says_what_is_wrong_before_any_work(tmp_path, capsys, module, 
 
 
 EVERY_COMMAND = (
-    tables,
+    trials,
     claims,
     tune_methods,
     calibrate_simulator,
@@ -109,18 +128,18 @@ EVERY_COMMAND = (
 def test_a_variable_that_cannot_be_used_stops_every_command(monkeypatch, capsys, module):
     monkeypatch.setenv("SAPNET_CHECKPOINT", "soon")
     needed = {calibrate_simulator: ["finediving"], pretrain_backbones: ["i3d", "weights"], notebooks: ["00"]}
-    assert module.main(needed.get(module, [])) == 2
+    assert getattr(module, "main", module)(needed.get(module, [])) == 2
     err = capsys.readouterr().err
     assert err.count("\n") == 1 and "SAPNET_CHECKPOINT='soon'" in err
 
 
 def test_own_videos_and_empty_folders_make_no_table(tmp_path, monkeypatch, capsys):
     monkeypatch.setenv("SAPNET_DATA", str(tmp_path))
-    for module in (tables, claims):
-        assert module.main([]) == 2 and str(tmp_path) in capsys.readouterr().err
+    for module in (trials, claims):
+        assert module([]) == 2 and str(tmp_path) in capsys.readouterr().err
     (tmp_path / "records.csv").write_text("id,path,score,split\n")
-    for module in (tables, claims):
-        assert module.main([]) == 2 and "own videos" in capsys.readouterr().err
+    for module in (trials, claims):
+        assert module([]) == 2 and "own videos" in capsys.readouterr().err
 
 
 def test_whole_numbers_and_files():
@@ -153,7 +172,7 @@ def test_a_file_where_nobody_can_write_is_refused(capsys):
         (lambda: comparison_trials("I", QUICK), ("'I'", "IV")),
         (lambda: class_trials("VI", QUICK, ("zz",)), ("zz", "I3D+MLP")),
         (lambda: tune_methods.tuning_trials("zz"), ("zz", "tau = 0")),
-        (lambda: tune_methods.search_candidates("zz"), ("zz", "COREG")),
+        (lambda: tuning_space.search_candidates("zz"), ("zz", "COREG")),
         (lambda: calibrate_simulator.baseline_rho("rg", None), ("rg", "mtl-aqa")),
         (lambda: notebooks.find(["", "00"]), ("00_start_here",)),
     ],
@@ -166,7 +185,72 @@ def test_an_unknown_name_is_answered_with_the_known_ones(call, words):
 
 def test_every_known_name_is_found():
     assert [get_system(name) for name in EVERY] == list(EVERY.values())
-    assert all(declared_trials(name, QUICK) for name in KNOWN)
+    assert all(declared_trials(name, QUICK) for name in names.KNOWN)
+
+
+def test_names_that_a_parser_knows_are_those_of_the_modules_behind_it():
+    assert names.KNOWN == (*tables.TABLES, *tables.CLASS_TABLES, *tables.FIGURES)
+    assert command_line.CHECKED == tuple(READERS)
+    assert command_lines.BACKBONES == tuple(pretrain_backbones.RECIPES)
+    assert command_lines.SETTINGS == {field.name: field.type for field in fields(SimSettings)}
+    assert tuple(calibrate_simulator.TABLE_OF) == DIVES and set(DATASETS) == set(FOLDERS)
+
+
+HEAVY = ("torch", "numpy", "pandas", "matplotlib", "nbclient", "papermill", "tqdm")
+WRONG = [
+    ("trials", "--profle", "quick"),
+    ("trails",),
+    ("run", "--only", "9z"),
+    ("run", "--profile", "quik"),
+    ("test", "--only", "03"),
+    ("check", "no-such-folder"),
+    ("check", ".", "mtl-aqua"),
+    ("claims", "--jobs", "0"),
+    ("provenance",),
+    ("benchmark", "--device", "gpu"),
+]
+
+
+@pytest.mark.parametrize("command", WRONG, ids=" ".join)
+def test_what_is_misspelled_is_answered_before_anything_heavy_is_loaded(command):
+    code = (
+        "import sys\nfrom sapnet_core.__main__ import main\n"
+        f"try:\n    code = main({list(command)})\nexcept SystemExit as stop:\n    code = stop.code\n"
+        f"assert not {set(HEAVY)} & set(sys.modules), sorted(sys.modules)\nsys.exit(code)"
+    )
+    done = subprocess.run([sys.executable, "-c", code], cwd=ROOT, capture_output=True, text=True, check=False)
+    assert (done.returncode, done.stdout) == (2, "") and done.stderr.count("\n") == 1, done.stderr
+
+
+PROGRAMS = [["sapnet_core", "trials"], ["sapnet_core", "run"], *([name] for name in command_lines.PARSERS)]
+
+
+@pytest.mark.parametrize("program", PROGRAMS, ids=" ".join)
+def test_a_misspelled_option_is_answered_within_a_second(program):
+    before = resource.getrusage(resource.RUSAGE_CHILDREN)
+    done = subprocess.run(
+        [sys.executable, "-m", *program, "--profle", "quick"], cwd=ROOT, capture_output=True, text=True, check=False
+    )
+    after = resource.getrusage(resource.RUSAGE_CHILDREN)
+    assert (done.returncode, done.stdout) == (2, "") and done.stderr.count("\n") == 1, done.stderr
+    assert after.ru_utime + after.ru_stime - before.ru_utime - before.ru_stime < 1
+
+
+@pytest.mark.parametrize(
+    "arguments, meant",
+    [
+        (["trials", "--profle", "quick"], "--profile"),
+        (["trials", "--profile", "quik"], "quick"),
+        (["trials", "--tables", "fig7"], "fig07"),
+        (["run", "--onyl=03"], "--only"),
+        (["provenence", "figures/fig07.png"], "provenance"),
+        (["check", ".", "finediveing"], "finediving"),
+    ],
+)
+def test_the_nearest_word_is_suggested(capsys, arguments, meant):
+    with pytest.raises(SystemExit):
+        command_line.main(arguments)
+    assert f"did you mean {meant}?" in capsys.readouterr().err
 
 
 def test_rules_that_split_are_those_of_the_reader(monkeypatch):

@@ -14,11 +14,12 @@ import pandas as pd
 import pytest
 from PIL import Image
 
+from sapnet_core.__main__ import main
 from sapnet_core.datasets import finediving, load_records, mtl_aqa
 from sapnet_core.datasets.annotation_pickles import read_pickle
 from sapnet_core.datasets.records import OFFICIAL_SIZES, Record
 from sapnet_core.datasets.repeats import leaks
-from sapnet_core.datasets.validate import COLUMNS, SOURCES, check_dataset, main, shared_dives
+from sapnet_core.datasets.validate import COLUMNS, SOURCES, check_dataset, shared_dives
 from sapnet_core.features.source import source_records
 from sapnet_core.simulator.draw_annotations import write_annotations
 
@@ -274,14 +275,16 @@ def test_a_run_takes_own_videos_alone(own, drawn):
 
 
 def test_the_command_prints_and_says_by_its_status(drawn, own, capsys):
-    assert main([str(drawn)]) == 1
+    assert main(["check", str(drawn)]) == 1
     text = capsys.readouterr().out
     assert [line for line in text.splitlines() if line and line[0] != " "] == ["mtl-aqa", "finediving", "rg", "finefs"]
     assert "missing videos: 0 of" in text and "no list is published" in text
     own(GOOD)
-    assert main([str(own.root)]) == 0 and capsys.readouterr().out.startswith("folder\n  ok      records.csv: there\n")
+    assert main(["check", str(own.root)]) == 0 and capsys.readouterr().out.startswith(
+        "folder\n  ok      records.csv: there\n"
+    )
     own(GOOD[:1])
-    assert main([str(own.root), "--all"]) == 1
+    assert main(["check", str(own.root), "--all"]) == 1
     (own.root / "plain").touch()
     (own.root / "films").mkdir()
     for arguments, word in (
@@ -290,18 +293,21 @@ def test_the_command_prints_and_says_by_its_status(drawn, own, capsys):
         (["", "aqa-7"], "is unknown"),
         (["films"], f"give {own.root}"),
     ):
-        with pytest.raises(SystemExit) as stop:
-            main([str(own.root / arguments[0]), *arguments[1:]])
-        assert stop.value.code == 2 and word in capsys.readouterr().err
+        try:
+            code = main(["check", str(own.root / arguments[0]), *arguments[1:]])
+        except SystemExit as stop:
+            code = stop.code
+        said = capsys.readouterr().err
+        assert code == 2 and word in said and said.count("\n") == 1
 
 
 def test_what_a_run_would_not_use_is_said(drawn, tmp_path, capsys):
     shutil.copytree(drawn / "RG", tmp_path / "RG")
     shutil.copytree(drawn / "FineDiving", tmp_path / "fine_diving")
-    assert main([str(tmp_path)]) == 1
+    assert main(["check", str(tmp_path)]) == 1
     assert "fine_diving is not used: rename it to FineDiving" in capsys.readouterr().out
     shutil.copytree(drawn / "MTL-AQA", tmp_path / "MTL-AQA" / "info")
-    assert main([str(tmp_path / "MTL-AQA" / "info")]) == 1
+    assert main(["check", str(tmp_path / "MTL-AQA" / "info")]) == 1
     assert f"lies within mtl-aqa, of which it is but a part: give {tmp_path}" in capsys.readouterr().out
 
 
@@ -318,7 +324,7 @@ def test_nothing_ends_the_checker_but_its_findings(own, damage, capsys):
         "links": lambda: file.symlink_to(file),
         "text": lambda: file.write_text("text"),
     }.get(damage, str)()
-    assert main([str(own.root), "--all"]) == 1
+    assert main(["check", str(own.root), "--all"]) == 1
     assert "differs annotations: " in capsys.readouterr().out
 
 
@@ -326,7 +332,7 @@ def test_a_table_that_is_none_is_a_finding(own, capsys):
     (own.root / "records.csv").mkdir()
     for name in ("folder", ""):
         with contextlib.suppress(SystemExit):
-            assert main([str(own.root), *([name] if name else [])]) == 1
+            assert main(["check", str(own.root), *([name] if name else [])]) == 1
         said = capsys.readouterr()
         assert "a folder" in said.out + said.err
 

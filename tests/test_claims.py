@@ -8,6 +8,7 @@ from functools import cache
 import pytest
 import torch
 
+from sapnet_core.__main__ import main
 from sapnet_core.experiments.evidence import METRICS, Cell, Evidence
 from sapnet_core.experiments.paper import paper_arithmetic, paper_numbers
 from sapnet_core.experiments.profiles import get_profile
@@ -235,6 +236,6 @@ def test_ledger_of_a_run_is_corrected_in_two_families(monkeypatch, capsys):
     assert table["p_holm"].tolist()[:3] == pytest.approx([2 * p["two"], 2 * p["same"], p["c"]])
     assert table.loc["no", ["verdict", "source", "reason"]].tolist() == ["not testable here", "the paper", "none"]
     monkeypatch.setattr(claims, "needed_trials", lambda profile: [])
-    claims.main([])
+    main(["claims"])
     out = capsys.readouterr().out
     assert out.startswith("3 claims: ") and "1 not testable here" in out and "\n1 controls: " in out

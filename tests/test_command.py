@@ -37,7 +37,7 @@ def test_tests_refuse_a_wrong_number_of_processes(house, jobs):  # noqa: F811
 
 def test_nothing_that_was_set_for_other_programs_comes_along(house):  # noqa: F811
     """Started from a folder whose modules have the names of Python's own."""
-    (house / "sapnet_core" / "reporting/run_notebooks.py").write_text(SHOW)
+    (house / "sapnet_core" / "__main__.py").write_text(SHOW)
     here = house / "here"
     here.mkdir()
     for name in ("json", "random", "tomllib"):
@@ -68,7 +68,7 @@ def test_nothing_that_was_set_for_other_programs_comes_along(house):  # noqa: F8
     )
     assert done.returncode == 0, done.stderr
     folder, arguments, own, utf8 = json.loads(done.stdout)
-    assert (folder, arguments, utf8) == (str(here), ["--data", "own"], 1)
+    assert (folder, arguments, utf8) == (str(here), ["run", "--data", "own"], 1)
     assert own == {
         "PYTHONPATH": str(house),
         "PYTHONUTF8": "1",

@@ -54,7 +54,6 @@ def test_a_command_that_is_stopped_says_how_to_go_on(capsys, number):
 
 COMMAND = """
 import errno, os, sys
-from sapnet_core import paths
 from sapnet_core.runtime.command_line import one_line_errors
 
 @one_line_errors

@@ -13,6 +13,7 @@ from threading import Thread
 
 import pytest
 
+from sapnet_core.__main__ import main
 from sapnet_core.experiments import results, tables
 from sapnet_core.experiments import trial as trials
 from sapnet_core.experiments.results import run_trials, trial_folder
@@ -257,15 +258,15 @@ def test_the_command_line_hands_the_cluster_on(monkeypatch, tmp_path):
     monkeypatch.setattr(tables, "run_trials", lambda *_, **__: asked.append(os.environ["SAPNET_DASK"]))
     with socket.create_server(("127.0.0.1", 0)) as scheduler:
         address = f"tcp://127.0.0.1:{scheduler.getsockname()[1]}"
-        assert tables.main(["--tables", "fig14", "--dask", address]) == 0
+        assert main(["trials", "--tables", "fig14", "--dask", address]) == 0
     assert asked == [address]
-    assert tables.main(["--tables", "fig14", "--dask", address]) == 2 and len(asked) == 1  # nobody answers now
+    assert main(["trials", "--tables", "fig14", "--dask", address]) == 2 and len(asked) == 1  # nobody answers now
 
 
 @pytest.mark.parametrize("address", ["nonsense", "tcp://", "tcp://host", "tcp://host:port", "host 1", ""])
 def test_what_is_no_address_of_a_cluster_is_refused(capsys, address):
     with pytest.raises(SystemExit) as stop:
-        tables.main(["--dask", address])
+        main(["trials", "--dask", address])
     said = capsys.readouterr().err
     assert stop.value.code == 2 and said.count("\n") == 1 and "--dask" in said and "tcp://host:8786" in said
 

@@ -71,10 +71,14 @@ def shown(path) -> list[str]:
     return [*pictures, "".join(output.text for output in outputs if output.output_type == "stream")]
 
 
-def test_the_runner_draws_whatever_the_shell_exports(person, monkeypatch):
+NEWS = ("KeyboardInterrupt", "TCP", "WARNING")  # what a kernel's own log says of starting and ending
+
+
+def test_the_runner_draws_whatever_the_shell_exports(person, monkeypatch, capfd):
     notebook, out = build(person / "notebooks" / "00_draw.ipynb", DRAW, SEEN), person / "out"
     assert run_notebooks.run_notebook(notebook, {"profile": "quick"}, out).state == "ran"
     assert shown(out / "00_draw.ipynb") == ["image/png", "black\n1 1 0\n[]\n"]
+    assert not any(word in "".join(capfd.readouterr()) for word in NEWS)
     for name in ("MPLBACKEND", "IPYTHONDIR", "PYTHONSTARTUP", "JUPYTER_PATH"):
         monkeypatch.delenv(name)
     assert run_notebooks.run_notebook(notebook, {"profile": "quick"}, out).state == "up to date"
@@ -89,6 +93,7 @@ def test_nbval_finds_what_is_stored_whatever_the_shell_exports(person):
     command = [sys.executable, "-m", "pytest", "-p", "no:cacheprovider", "--nbval", "--nbval-current-env", "notebooks"]
     done = subprocess.run(command, cwd=person, env=variables, capture_output=True, text=True, check=False)
     assert done.returncode == 0, done.stdout + done.stderr
+    assert not any(word in done.stdout + done.stderr for word in NEWS), done.stdout + done.stderr
 
 
 def test_a_kernel_that_somebody_else_started_draws_too(person, monkeypatch):

@@ -20,7 +20,8 @@ from sapnet_core.experiments.tables import COMPARISONS, NOT_HERE, comparison_tri
 from sapnet_core.experiments.trial import trial_data
 from sapnet_core.methods import METHODS, Fitted, TrainSet, coreg, gdlt, get_method, musdl, s4aqa, s4l, tsa, usdl, vat
 from sapnet_core.methods.settings import check_settings
-from sapnet_core.recipes.tune_methods import BUDGET, CANDIDATES, SPACES, TUNING, best_of, search_candidates
+from sapnet_core.recipes.tune_methods import TUNING, best_of
+from sapnet_core.recipes.tuning_space import BUDGET, CANDIDATES, SPACES, search_candidates
 
 # method -> setting that takes its defining term away
 TERMS = {

@@ -11,6 +11,7 @@ import numpy as np
 import pytest
 import torch
 
+from sapnet_core.__main__ import main
 from sapnet_core.datasets import AnnotationError, load_records
 from sapnet_core.datasets.video import VideoError, probe
 from sapnet_core.experiments import fit as fitting
@@ -22,7 +23,6 @@ from sapnet_core.features import footage
 from sapnet_core.features.source import source_kind
 from sapnet_core.features.store import video_features
 from sapnet_core.recipes.example_folder import write_example
-from sapnet_core.reporting.run_notebooks import main
 
 TINY = Profile("tiny", dives=(None, None), routines=(None, None), seeds=(0,), steps=4, size=32)
 av = pytest.importorskip("av")
@@ -254,7 +254,7 @@ def test_a_folder_that_cannot_be_learned_is_refused(sequences, change, fault, ca
     with pytest.raises(AnnotationError, match=fault) as error:
         trials.trial_data(one())
     assert "\n" not in str(error.value) and "records.csv" in str(error.value)
-    assert main(["--data", str(sequences)]) == 2  # and the command says so before it starts anything
+    assert main(["run", "--data", str(sequences)]) == 2  # and the command says so before it starts anything
     assert fault in capsys.readouterr().err.splitlines()[-1]
 
 

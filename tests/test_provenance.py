@@ -11,6 +11,7 @@ import pandas as pd
 import pytest
 
 from sapnet_core import reporting
+from sapnet_core.__main__ import main
 from sapnet_core.backbones import registry
 from sapnet_core.backbones.registry import NUMBERS
 from sapnet_core.experiments import tables
@@ -53,7 +54,7 @@ def save(name="fig07", trials=(), **changes):
 
 
 def answer(figures, capsys, name="fig07.png"):
-    code = provenance.main([str(figures / name)])
+    code = main(["provenance", str(figures / name)])
     return code, capsys.readouterr()
 
 
@@ -246,7 +247,7 @@ PARAMETER = '<!DOCTYPE svg [<!ENTITY % a SYSTEM "file:///etc/passwd"> %a;]>'
 def test_a_file_without_provenance_is_named_in_one_line(tmp_path, capsys, name, content, message):
     if content is not None:
         (tmp_path / name).write_bytes(content)
-    assert provenance.main([str(tmp_path / name)]) == 2
+    assert main(["provenance", str(tmp_path / name)]) == 2
     printed = capsys.readouterr()
     assert printed.err.count("\n") == 1 and str(tmp_path / name) in printed.err and message in printed.err
     assert printed.out == ""
@@ -265,7 +266,7 @@ def test_foreign_records_are_read_and_print_no_control_characters(tmp_path, caps
     hostile = {**GOOD, "source": "\x1b[31mred\x07 --> <!--"}
     (tmp_path / "b.md").write_text(comment(hostile))
     assert read_record(tmp_path / "b.md") == hostile
-    assert provenance.main([str(tmp_path / "a.svg"), str(tmp_path / "b.md"), str(tmp_path / "c.md")]) == 2
+    assert main(["provenance", str(tmp_path / "a.svg"), str(tmp_path / "b.md"), str(tmp_path / "c.md")]) == 2
     assert "\x1b" not in capsys.readouterr().out
     old = "| a |\n\n- source: twins\n- profile: quick\n- trials: 9 (ab)\n- command: ./runall.sh\n"
     (tmp_path / "old.md").write_text(old)

@@ -9,6 +9,7 @@ import numpy as np
 import pytest
 from notebook_kit import build, change
 
+from sapnet_core.__main__ import main
 from sapnet_core.reporting import run_notebooks
 from sapnet_core.reporting.inputs import inputs_digest
 from sapnet_core.runtime import environment
@@ -169,7 +170,7 @@ def refused(capsys, *arguments) -> str:
     """What the command says as it refuses, in one line and with exit code 2, what it was asked for."""
     capsys.readouterr()
     try:
-        code = run_notebooks.main(list(arguments))
+        code = main(["run", *arguments])
     except SystemExit as stop:
         code = stop.code
     out, err = capsys.readouterr()
@@ -258,10 +259,11 @@ def test_a_name_counts_from_where_it_was_typed(house, monkeypatch, capsys):
 def test_a_failed_notebook_fails_the_command(house, monkeypatch):
     build(house / "notebooks" / "00_bad.ipynb", "1 / 0")
     code = (
-        "import sys\nfrom pathlib import Path\nfrom sapnet_core import runner, notebooks\n"
-        f"found = notebooks.find(folder=Path({str(house / 'notebooks')!r}))\n"
-        "runner.find, runner.KNOWN = lambda names: found, ()\n"  # a house without trials
-        "sys.exit(runner.main(['--profile', 'quick']))"
+        "import sys\nfrom pathlib import Path\nfrom sapnet_core.runtime import environment\n"
+        "from sapnet_core.__main__ import main\nfrom sapnet_core.reporting import run_notebooks\n"
+        f"found = environment.find_notebooks(folder=Path({str(house / 'notebooks')!r}))\n"
+        "environment.find_notebooks, run_notebooks.KNOWN = lambda names=None: found, ()\n"  # a house without trials
+        "sys.exit(main(['run', '--profile', 'quick']))"
     )
     environment = {**os.environ, "SAPNET_RUNS": str(house / "runs")}
     done = subprocess.run([sys.executable, "-c", code], env=environment, capture_output=True, text=True, check=False)

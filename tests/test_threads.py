@@ -3,8 +3,7 @@
 import pytest
 import torch
 
-from sapnet_core.experiments import tables
-from sapnet_core.recipes import benchmark
+from sapnet_core.__main__ import main
 from sapnet_core.runtime.devices import torch_threads, usable_device
 
 
@@ -20,11 +19,16 @@ def test_threads_are_lent_and_given_back():
             pass
 
 
-@pytest.mark.parametrize("main", [tables.main, benchmark.main])
-@pytest.mark.parametrize("device", ["cuda:99", "gpu", "cuda:-1", ""])
-def test_a_device_that_is_not_here_is_named_before_any_work(main, device, capsys):
-    assert usable_device("cpu") == "cpu"
-    with pytest.raises(SystemExit):
-        main(["--device", device])
+@pytest.mark.parametrize("command", ["trials", "benchmark"])
+def test_a_device_that_is_not_here_is_named_before_any_work(command, capsys):
+    assert usable_device("cpu") == "cpu" and main([command, "--device", "cuda:99"]) == 2
     said = capsys.readouterr().err
-    assert f"argument --device: no device '{device}' here" in said and "Traceback" not in said
+    assert "cuda:99" in said and said.count("\n") == 1
+
+
+@pytest.mark.parametrize("command", ["trials", "benchmark"])
+@pytest.mark.parametrize("device", ["gpu", "cuda:-1", "", "meta"])
+def test_what_is_no_device_is_refused_as_it_is_typed(command, device, capsys):
+    with pytest.raises(SystemExit):
+        main([command, "--device", device])
+    assert f"--device: {device!r}" in capsys.readouterr().err

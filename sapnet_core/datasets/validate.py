@@ -1,13 +1,11 @@
 """What of a dataset is there, whether it is the published one, and what is known to go wrong with it.
 
-`python -m sapnet_core.datasets.validate DIR [names]` prints it for the datasets that lie in DIR, one line a finding.
+`python -m sapnet_core check DIR [names]` prints it for the datasets that lie in DIR, one line a finding.
 Nothing is changed or downloaded. Videos are called whole where each of their frames was decoded (`--all`), else opened.
 """
 
-import argparse
 import hashlib
 import os
-import sys
 from collections import Counter
 from collections.abc import Callable, Sequence
 from pathlib import Path
@@ -38,7 +36,7 @@ from sapnet_core.datasets.video import VideoError, count_decoded, frame_files, p
 from sapnet_core.runtime.file_kinds import found_at, listed, printable
 from sapnet_core.runtime.progress import progress_bar
 
-__all__ = ["SOURCES", "SUMS", "check_dataset", "shared_dives"]
+__all__ = ["SOURCES", "SUMS", "check_dataset", "print_findings", "shared_dives"]
 
 SOURCES = Path(__file__).with_name("sources.csv")  # where the four sets are found, and on what terms
 COLUMNS = ("item", "state", "found", "expected", "remedy")
@@ -441,23 +439,19 @@ def _repeated(item: str, pairs: list[Pair], remedy: str) -> tuple:
     return item, "warning" if pairs else "ok", f"{len(pairs)}", "", f"{remedy}: {named}" if pairs else ""
 
 
-def main(arguments: Sequence[str] | None = None) -> int:
-    """Print the findings about the datasets in a folder; 1 where something is missing or differs."""
-    parser = argparse.ArgumentParser(prog="sapnet_core.datasets.validate", description=__doc__.splitlines()[0])
-    parser.add_argument("folder", type=Path, help="holds MTL-AQA, FineDiving, RG, FineFS or records.csv")
-    parser.add_argument("names", nargs="*", metavar="name", help=f"of {', '.join(READERS)}; those found by default")
-    parser.add_argument("--all", action="store_true", help="decode every frame, instead of opening eight videos")
-    options = parser.parse_args(arguments)
-    if not os.path.isdir(options.folder):
-        found = found_at(options.folder)
-        parser.error(printable(f"{options.folder} is no folder{found and f', but {found}'}"))
-    unknown = next((name for name in options.names if name not in READERS), None)
-    if unknown:
-        parser.error(f"dataset {unknown!r} is unknown: choose of {', '.join(READERS)}")
-    folder = options.folder.resolve()
-    names = options.names or [name for name in READERS if _present(name, folder)]
+def print_findings(folder: Path, names: Sequence[str] = (), decode_all: bool = False) -> int:
+    """Print the findings about the datasets in a folder; returns 1 where something is missing or differs, else 0.
+
+    Args:
+        names: of `READERS`; those that lie in the folder where none is named.
+        decode_all: decode every frame, instead of opening eight videos of each dataset.
+
+    Raises:
+        ValueError: no dataset lies in the folder.
+    """
+    names = names or [name for name in READERS if _present(name, folder)]
     if not names:
-        parser.error(printable(unknown_folder(folder)))
+        raise ValueError(printable(unknown_folder(folder)))
     faults = unused(folder)
     faults += [
         f"lies within {name}, of which it is but a part: give {above}"
@@ -468,8 +462,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
         print(printable(f"differs {folder}: {fault}"))
     bad = bool(faults)
     for name in names:
-        bar = progress_bar(name, disable=None) if options.all else None  # drawn on a terminal alone
-        table = check_dataset(name, folder, None if options.all else 8, bar)
+        table = check_dataset(name, folder, None if decode_all else 8, progress_bar(name, "videos"))
         bad = bad or table.state.isin(["missing", "differs"]).any()
         print(f"{name}")
         for row in table.itertuples():
@@ -481,7 +474,3 @@ def main(arguments: Sequence[str] | None = None) -> int:
 
 def _present(name: str, root: Path) -> bool:
     return any(state != "missing" and found != "not there" for _, state, found, _, _ in _files(name, root))
-
-
-if __name__ == "__main__":
-    sys.exit(main())

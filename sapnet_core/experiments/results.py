@@ -33,6 +33,7 @@ from sapnet_core.runtime.disk import HOUR, discard, in_runs, must_be_writable, r
 from sapnet_core.runtime.executors import spread
 from sapnet_core.runtime.file_kinds import found_at
 from sapnet_core.runtime.files import read_json, write_text
+from sapnet_core.runtime.progress import relayed
 
 __all__ = [
     "trial_folder",
@@ -267,7 +268,7 @@ def run_trials(
     Raises:
         FileNotFoundError: a worker elsewhere wrote a result, and it is not in this process's `runs/trials`.
     """
-    trials = list(dict.fromkeys(trials))
+    trials, progress = list(dict.fromkeys(trials)), relayed("training", "trials", progress)
     with in_runs():
         _tidy()
         todo = _missing(trials)

@@ -1,19 +1,18 @@
 """What each table and figure declares: its columns, the trials behind every cell, and the floors.
 
-`python -m sapnet_core.experiments.tables --profile quick --tables I II` runs the declared trials without Jupyter. A
-trial that several of them declare is one trial, run once.
+`python -m sapnet_core trials --profile quick --tables I II` runs the declared trials without Jupyter. A trial that
+several of them declare is one trial, run once.
 """
 
-import os
-import sys
+from collections.abc import Sequence
 from dataclasses import fields, replace
 
 import pandas as pd
 import torch
 
 from sapnet_core.datasets.clips import default_reading
-from sapnet_core.experiments import profiles
 from sapnet_core.experiments.metrics import fisher_mean, spearman
+from sapnet_core.experiments.names import KNOWN
 from sapnet_core.experiments.profiles import Profile, get_profile
 from sapnet_core.experiments.results import run_trials
 from sapnet_core.experiments.selection import SELECT
@@ -22,11 +21,9 @@ from sapnet_core.experiments.trial import Trial, trial_data, trial_records
 from sapnet_core.features.footage import BOXES
 from sapnet_core.features.source import known_datasets, source_kind
 from sapnet_core.runtime import environment
-from sapnet_core.runtime.arguments import Parser, check_environment, cluster_address, count
-from sapnet_core.runtime.command_line import one_line_errors
 from sapnet_core.runtime.devices import usable_device
 from sapnet_core.runtime.executors import reach_cluster
-from sapnet_core.runtime.progress import progress_bar
+from sapnet_core.runtime.progress import trial_bars
 from sapnet_core.runtime.values import choice
 from sapnet_core.sapnet.settings import SAPNetSettings
 from sapnet_core.simulator import sport_of
@@ -38,7 +35,6 @@ __all__ = [
     "COMPARISONS",
     "NOT_HERE",
     "COMPARED",
-    "KNOWN",
     "TARGET",
     "EPOCHS",
     "DECISIONS",
@@ -57,6 +53,7 @@ __all__ = [
     "declared_trials",
     "with_average",
     "floors",
+    "run_tables",
 ]
 
 # What is regressed: execution, that is score / difficulty; predictions are multiplied by the known difficulty degree.
@@ -345,8 +342,6 @@ FIGURES |= {
     "fig06": _over_shares("mtl-aqa", {s: {"system": s} for s in COMPARISONS["IV"][0] if s not in SEARCHED}, SHARES),
 }
 
-KNOWN = (*TABLES, *CLASS_TABLES, *FIGURES)  # names of all that declares trials
-
 
 def declared_trials(name: str, profile: Profile) -> dict[tuple, Trial]:
     """Trials of a table or figure by its name, of whichever kind: "I", "VI", "III", "fig07", "decisions", ...
@@ -401,37 +396,16 @@ def check_data() -> None:
         )
 
 
-@one_line_errors
-def main(arguments: list[str] | None = None) -> None:
-    """Run the declared trials of the named tables; progress goes to standard error."""
-    parser = Parser(
-        "python -m sapnet_core.experiments.tables",
-        description="Run the trials that tables declare; resumes where it stopped.",
-    )
-    parser.add_argument("--profile", default="quick", choices=profiles.PROFILES)
-    parser.add_argument("--tables", nargs="+", default=KNOWN, choices=KNOWN, help="tables and figures, as I fig07")
-    parser.add_argument("--jobs", type=count, help="worker processes (default: one a core)")
-    parser.add_argument(
-        "--dask",
-        metavar="ADDRESS",
-        type=cluster_address,
-        help="scheduler of a Dask cluster, as "
-        "tcp://host:8786: its workers run the trials, and share the folder SAPNET_RUNS (same as "
-        "SAPNET_DASK)",
-    )
-    parser.add_argument("--device", default="cpu", type=usable_device, help="cpu or cuda")
-    args = parser.parse_args(arguments)
-    if args.dask:
-        os.environ["SAPNET_DASK"] = args.dask
-    check_environment()
+def run_tables(profile: str, names: Sequence[str], jobs: int, device: str) -> None:
+    """Run the declared trials of tables and figures, in `jobs` processes; progress goes to standard error.
+
+    Raises:
+        ValueError: this machine has no such device, or `check_data` refuses the user's folder.
+    """
+    usable_device(device)
     check_data()
     reach_cluster()
-    profile = get_profile(args.profile)
-    trials = [trial for name in args.tables for trial in declared_trials(name, profile).values()]
-    jobs = args.jobs or environment.jobs()
-    run_trials(trials, jobs, args.device, progress=progress_bar("trial"), videos=progress_bar("video"))
+    with trial_bars() as bars:
+        trials = [trial for name in names for trial in declared_trials(name, get_profile(profile)).values()]
+        run_trials(trials, jobs, device, **bars)
     print(f"{len(set(trials))} trials are in {environment.runs() / 'trials'}")
-
-
-if __name__ == "__main__":
-    sys.exit(main())

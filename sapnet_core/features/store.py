@@ -25,6 +25,7 @@ from sapnet_core.features.footage import TwinFootage
 from sapnet_core.features.views import VIEWS
 from sapnet_core.runtime.disk import discard, must_be_writable, tidy
 from sapnet_core.runtime.fingerprint import code_digest, fingerprint
+from sapnet_core.runtime.progress import relayed
 from sapnet_core.runtime.sealed import Damaged, Unsealed, read_sealed
 from sapnet_core.simulator.settings import SimSettings
 
@@ -181,6 +182,7 @@ def _shards(
     passes: Sequence[Pass], folder: Path, jobs: int, device: str, progress: Callable[[int, int], None] | None
 ) -> Iterator[tuple[Job, tuple]]:
     """Yield every shard of the passes with its content (see `_read`) as soon as it is available."""
+    progress = relayed("features", "videos", progress)
     every = {job.path: job for one in passes for job in _cut(one, Path(folder), device)}.values()
     missing, done, of = [], 0, sum(len(job.of.records) for job in every)
     unsealed = 0

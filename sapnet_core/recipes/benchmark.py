@@ -1,12 +1,11 @@
 """How fast the hot paths are: each beside a named alternative, in one run, with the difference of their results.
 
-`python -m sapnet_core.recipes.benchmark` prints the table. A ratio is the median time of the alternative over ours;
+`python -m sapnet_core benchmark` prints the table. A ratio is the median time of the alternative over ours;
 rounds are interleaved, so that a change of the machine's mood meets both. Times depend on the machine, ratios much
 less.
 """
 
 import platform
-import sys
 import time
 from collections.abc import Callable
 from functools import partial
@@ -20,12 +19,21 @@ from torch import Tensor, nn
 from sapnet_core.backbones.i3d import I3D, MIXED, POOL_BEFORE, FoldedI3D, Unit3D, fast_dtype, load_i3d
 from sapnet_core.backbones.max_pool import same_padding
 from sapnet_core.datasets.clips import CLIP, clip_starts
-from sapnet_core.runtime.arguments import Parser, check_environment, count
-from sapnet_core.runtime.command_line import one_line_errors
 from sapnet_core.runtime.devices import torch_threads, usable_device
+from sapnet_core.runtime.progress import waiting
 from sapnet_core.sapnet.pseudo_labels import greedy_states, kmeans
 
-__all__ = ["PlainI3D", "race", "inference", "training_step", "clustering", "selection", "compare", "machine"]
+__all__ = [
+    "PlainI3D",
+    "race",
+    "inference",
+    "training_step",
+    "clustering",
+    "selection",
+    "compare",
+    "machine",
+    "print_comparisons",
+]
 
 GOALS = {  # the least ratio asked for, by device and dtype
     "inference": {"cpu": {"float32": 3.0, "bfloat16": 6.0}, "cuda": {"bfloat16": 4.0, "float32": 4.0}},
@@ -272,21 +280,11 @@ def machine(device: str = "cpu") -> str:
     return f"{platform.machine()}, {torch.backends.cpu.get_cpu_capability()}, {torch.get_num_threads()} thread(s)"
 
 
-@one_line_errors
-def main(arguments: list[str] | None = None) -> None:
-    """Print the comparisons made on this machine."""
-    parser = Parser(
-        "python -m sapnet_core.recipes.benchmark", description="Time the hot paths beside their alternatives."
-    )
-    parser.add_argument("--device", default="cpu", type=usable_device, help="cpu or cuda")
-    parser.add_argument("--rounds", type=count, default=5)
-    parser.add_argument("--threads", type=count, help="PyTorch's threads on the CPU (default: as they are)")
-    args = parser.parse_args(arguments)
-    check_environment()
-    with torch_threads(args.threads):
-        print(machine(args.device))
-        print(compare(args.device, args.rounds).to_string(index=False, float_format="%.3g"))
-
-
-if __name__ == "__main__":
-    sys.exit(main())
+def print_comparisons(device: str, rounds: int, threads: int | None) -> None:
+    """Print the comparisons made on this machine. Raises ValueError where it has no such device."""
+    usable_device(device)
+    with torch_threads(threads):
+        print(machine(device))
+        with waiting("timing"):
+            table = compare(device, rounds)
+        print(table.to_string(index=False, float_format="%.3g"))

@@ -10,8 +10,7 @@ chosen stand in `simulator/calibration_search.csv` and `simulator/calibration.js
 
 import csv
 import sys
-from argparse import ArgumentTypeError
-from dataclasses import asdict, fields, replace
+from dataclasses import asdict, replace
 from pathlib import Path
 
 import torch
@@ -24,10 +23,12 @@ from sapnet_core.experiments.tables import TABLES, TARGET
 from sapnet_core.experiments.trial import Trial, TrialData
 from sapnet_core.features.source import source_records
 from sapnet_core.features.store import twin_features
+from sapnet_core.recipes import command_lines
 from sapnet_core.runtime import environment
-from sapnet_core.runtime.arguments import Parser, check_environment, count, unwritable
+from sapnet_core.runtime.arguments import check_environment, unwritable
 from sapnet_core.runtime.command_line import one_line_errors
-from sapnet_core.runtime.values import choice, whole
+from sapnet_core.runtime.progress import waiting
+from sapnet_core.runtime.values import choice
 from sapnet_core.simulator.settings import SimSettings, settings_for
 
 __all__ = ["baseline_rho", "SEARCH"]
@@ -85,47 +86,26 @@ def baseline_rho(
     return rho
 
 
-def _change(text: str) -> tuple[str, float]:
-    """A field of `SimSettings` and its value, as "visibility=0.6": a `type` for `argparse`."""
-    kinds = {field.name: field.type for field in fields(SimSettings)}
-    name, equals, value = text.partition("=")
-    if not equals or name not in kinds:
-        raise ArgumentTypeError(f"{text!r} is no field=value: the fields are {', '.join(kinds)}")
-    try:
-        return name, kinds[name](value)
-    except ValueError:
-        kind = "whole number" if kinds[name] is int else "number"
-        raise ArgumentTypeError(f"{text!r}: {value!r} is no {kind}") from None
-
-
 @one_line_errors
 def main(arguments: list[str] | None = None) -> None:
     """Measure one candidate and append it to the search file."""
-    parser = Parser(
-        "python -m sapnet_core.recipes.calibrate_simulator", description="Measure I3D+MLP on twins of one difficulty."
-    )
-    parser.add_argument("dataset", choices=tuple(TABLE_OF))
-    parser.add_argument("change", nargs="*", type=_change, help="field=value, on top of the values in calibration.json")
-    parser.add_argument("--train", type=count, help="training videos (default: the official number)")
-    parser.add_argument("--test", type=count, help="test videos (default: the official number)")
-    parser.add_argument("--twin-seed", type=int, default=TWIN_SEED)
-    parser.add_argument("--jobs", type=count, help="worker processes (default: one a core)")
-    args = parser.parse_args(arguments)
+    args = command_lines.calibrate_simulator().parse_args(arguments)
     change = dict(args.change)
     if len(change) < len(args.change):
-        parser.error("a field is given twice: give each once")
-    whole("--twin-seed", args.twin_seed, 0)
+        raise ValueError("a field is given twice: give each once")
+    twin_seed = TWIN_SEED if args.twin_seed is None else args.twin_seed
     check_environment()
     if fault := unwritable(SEARCH.parent):
-        parser.error(f"{SEARCH} cannot be written: {fault}")
+        raise ValueError(f"{SEARCH} cannot be written: {fault}")
     settings, jobs = replace(settings_for(args.dataset), **change), args.jobs or environment.jobs()
-    rho = baseline_rho(args.dataset, settings, args.train, args.test, twin_seed=args.twin_seed, jobs=jobs)
+    with waiting(f"measuring twins of {args.dataset}"):
+        rho = baseline_rho(args.dataset, settings, args.train, args.test, twin_seed=twin_seed, jobs=jobs)
     paper = paper_table(TABLE_OF[args.dataset]).loc["I3D+MLP"]
     row = {
         "dataset": args.dataset,
         "train": args.train or "official",
         "test": args.test or "official",
-        "twin_seed": args.twin_seed,
+        "twin_seed": twin_seed,
         "target": TARGET[args.dataset],
         "steps": PROFILES["paper"].steps,
         "seeds": 3,

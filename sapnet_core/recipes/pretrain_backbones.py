@@ -28,10 +28,12 @@ from sapnet_core.datasets.dive_numbers import DIRECTIONS, parse_dive
 from sapnet_core.detection.crops import crop_track, square_track
 from sapnet_core.features.footage import simulator_digest
 from sapnet_core.features.views import VIEWS
+from sapnet_core.recipes import command_lines
 from sapnet_core.runtime import environment, values
-from sapnet_core.runtime.arguments import Parser, check_environment, count, output_file
+from sapnet_core.runtime.arguments import check_environment
 from sapnet_core.runtime.command_line import one_line_errors
 from sapnet_core.runtime.files import read_tensors, write_tensors
+from sapnet_core.runtime.progress import waiting
 from sapnet_core.runtime.workers import WorkerPool
 from sapnet_core.simulator import simulate
 from sapnet_core.simulator.draw_annotations import write_annotations
@@ -314,17 +316,11 @@ def _is_large(tensor: Tensor) -> bool:
 @one_line_errors
 def main(arguments: list[str] | None = None) -> None:
     """Train one backbone by its recipe; what it learned is printed."""
-    parser = Parser(
-        "python -m sapnet_core.recipes.pretrain_backbones",
-        description="Train a backbone on simulated dives, as those in the package were.",
-    )
-    parser.add_argument("backbone", choices=RECIPES)
-    parser.add_argument("out", type=output_file, help="file to write")
-    parser.add_argument("--jobs", type=count, help="processes that render (default: one a core)")
-    args = parser.parse_args(arguments)
+    args = command_lines.pretrain_backbones().parse_args(arguments)
     check_environment()
     jobs = args.jobs or environment.jobs()
-    history = pretrain(args.out, RECIPES[args.backbone], jobs=jobs, progress=lambda news: print(news, flush=True))
+    with waiting(f"making {args.out.name}") as say:
+        history = pretrain(args.out, RECIPES[args.backbone], jobs=jobs, progress=lambda news: say(str(news)))
     print(json.dumps(history, indent=1))
 
 

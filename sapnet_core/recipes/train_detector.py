@@ -28,11 +28,13 @@ from sapnet_core.detection.crops import crop_track
 from sapnet_core.detection.detector import SHIPPED, Detector, detection_scores, looked_at, small_ssd
 from sapnet_core.detection.tracking import actor_boxes, track_scores
 from sapnet_core.experiments.profiles import DATASETS, DIVES
+from sapnet_core.recipes import command_lines
 from sapnet_core.runtime import environment, values
-from sapnet_core.runtime.arguments import Parser, check_environment, count, output_file
+from sapnet_core.runtime.arguments import check_environment
 from sapnet_core.runtime.command_line import one_line_errors
 from sapnet_core.runtime.environment import jobs
 from sapnet_core.runtime.files import write_tensors
+from sapnet_core.runtime.progress import waiting
 from sapnet_core.runtime.workers import WorkerPool
 from sapnet_core.simulator import Twin, simulate
 from sapnet_core.simulator.draw_annotations import write_annotations
@@ -328,18 +330,11 @@ def train_detector(
 @one_line_errors
 def main(arguments: list[str] | None = None) -> None:
     """Command line: make the shipped weights again, or those of a smaller recipe."""
-    parser = Parser("python -m sapnet_core.recipes.train_detector", description="Train the detector.")
-    parser.add_argument("--out", type=output_file, default=SHIPPED, help="file to write")
-    parser.add_argument("--epochs", type=count, default=Recipe.epochs)
-    parser.add_argument("--jobs", type=count, help="processes that render (default: one a core)")
-    given = parser.parse_args(arguments)
+    given = command_lines.train_detector().parse_args(arguments)
     check_environment()
-    history = train_detector(
-        given.out,
-        Recipe(epochs=given.epochs),
-        workers=given.jobs or jobs(),
-        progress=lambda news: print(news, flush=True),
-    )
+    out, recipe = given.out or SHIPPED, Recipe(epochs=given.epochs or Recipe.epochs)
+    with waiting(f"making {out.name}") as say:
+        history = train_detector(out, recipe, workers=given.jobs or jobs(), progress=lambda news: say(str(news)))
     print(history["seconds"])
     for sport, scores in history["held_out"].items():
         for kind, figures in scores.items():

@@ -14,24 +14,24 @@ search space. The best mean over the cells is what `systems.RIVALS` holds.
     python -m sapnet_core.recipes.tune_methods --search VAT COREG
 """
 
-import random
 import sys
-from itertools import product
 from pathlib import Path
 
 import pandas as pd
 
 from sapnet_core.experiments.results import results, run_trials
-from sapnet_core.experiments.systems import BACKBONE_OF, CONTROLS, RIVALS, SYSTEMS
+from sapnet_core.experiments.systems import BACKBONE_OF
 from sapnet_core.experiments.tables import TABLES, TARGET
 from sapnet_core.experiments.trial import FORMAT, Trial
+from sapnet_core.recipes import command_lines
+from sapnet_core.recipes.tuning_space import CANDIDATES, SPACES, search_candidates
 from sapnet_core.runtime import environment
-from sapnet_core.runtime.arguments import Parser, check_environment, count, unwritable
+from sapnet_core.runtime.arguments import check_environment, unwritable
 from sapnet_core.runtime.command_line import one_line_errors
 from sapnet_core.runtime.executors import reach_cluster
-from sapnet_core.runtime.progress import progress_bar
+from sapnet_core.runtime.progress import trial_bars
 
-__all__ = ["BUDGET", "CANDIDATES", "SPACES", "TUNING", "best_of", "search_candidates", "tuning_trials"]
+__all__ = ["TUNING", "best_of", "tuning_trials"]
 
 TUNING = Path(__file__).parent.parent / "methods" / "tuning.csv"
 VALID = (4, FORMAT)  # formats of trials whose results agree up to rounding
@@ -42,67 +42,6 @@ STEPS = 300
 # labels as in the quick profile's smallest and larger columns; TSA needs transitions, which FineDiving alone has.
 SEARCH = {"mtl-aqa": (640, (0.1, 0.4)), "finediving": (320, (0.2, 0.4))}
 SEARCH_STEPS = 200
-
-# name -> what differs from the defaults; systems of the tables stand beside them for comparison
-CANDIDATES: dict[str, tuple[str, dict]] = {
-    **SYSTEMS,
-    **CONTROLS,
-    "I3D+MLP, unit_targets = True": ("mlp", {"unit_targets": True}),
-    "I3D+MLP (clips in order), unit_targets = True": ("mlp-ordered", {"unit_targets": True}),
-    "decoder_channels = C": ("sap-net", {"decoder_channels": None}),
-    "decoder = psnet": ("sap-net", {"decoder": "psnet"}),
-    "unit_targets = False": ("sap-net", {"unit_targets": False}),
-    "L_reg alone, unit_targets = False": ("sap-net", {**CONTROLS["SAP-Net, L_reg alone"][1], "unit_targets": False}),
-    "dropout = 0.5": ("sap-net", {"dropout": 0.5}),
-    "grades = 3": ("sap-net", {"grades": 3}),
-    "confidence = agreement": ("sap-net", {"confidence": "agreement"}),
-    "tau = 0": ("sap-net", {"tau": 0.0}),
-    "warmup = 0.1": ("sap-net", {"warmup": 0.1}),
-    "lr = 3e-4": ("sap-net", {"lr": 3e-4}),
-    "lambda_ubc = lambda_gc = 0.1": ("sap-net", {"lambda_ubc": 0.1, "lambda_gc": 0.1}),
-    "no consistency": ("sap-net", {"lambda_un": 0.0}),
-    "consistency alone": ("sap-net", {"lambda_ubc": 0.0, "lambda_gc": 0.0}),
-    "teacher not supervised": ("sap-net", {"supervise_teacher": False}),
-}
-
-# system -> setting -> values to draw from
-RATES = (3e-4, 1e-3, 3e-3)
-SPACES: dict[str, dict[str, tuple]] = {
-    "I3D+MLP": {"lr": RATES, "unit_targets": (False, True), "batch": (8, 16, 32)},
-    "I3D+MLP (clips in order)": {"lr": RATES, "unit_targets": (False, True), "batch": (8, 16, 32)},
-    "C3D-AVG-MTL": {"weight": (0.1, 0.3, 1.0), "dropout": (0.0, 0.3), "lr": RATES},
-    "COREG": {"k": (3, 5, 9), "pool": (100, 400), "iterations": (30, 100, 200), "orders": ((2.0, 5.0), (1.0, 2.0))},
-    "Pseudo-labels": {"tau": (0.5, 0.7, 0.95), "weight": (0.3, 1.0), "ordered": (False, True), "lr": RATES},
-    "VAT": {"eps": (0.1, 0.3, 1.0), "weight": (0.3, 1.0, 3.0), "ordered": (False, True), "lr": RATES},
-    "S4L": {"weight": (0.1, 0.3, 1.0), "lr": RATES},
-    "S4AQA": {"recovery": (0.1, 1.0), "adversarial": (0.1, 1.0), "lr": RATES},
-    "USDL": {"sigma": (2.0, 5.0, 10.0), "read": ("mean", "mode"), "lr": RATES},
-    "MUSDL": {"sigma": (0.5, 1.0, 2.0), "read": ("mean", "mode"), "lr": RATES},
-    "TSA": {"width": (32, 64, 128), "exemplars": (5, 10, 20), "lr": RATES},
-    "SVR": {"kernel": ("linear", "rbf"), "C": (0.1, 1.0, 10.0), "epsilon": (0.05, 0.1, 0.3)},
-    "Action-Net": {"width": (64, 128), "postures": (2, 4, 8), "lr": RATES},
-    "GDLT": {"alpha": (0.1, 1.0), "dropout": (0.0, 0.3), "width": (64, 128), "lr": RATES},
-    "VST+MLP": {"lr": RATES, "unit_targets": (False, True), "batch": (8, 16, 32)},
-}
-BUDGET = 6  # candidates a system
-
-
-def search_candidates(system: str) -> dict[str, tuple[str, dict]]:
-    """The defaults and `BUDGET` - 1 different draws from the system's space: name -> (method, settings).
-
-    Raises:
-        ValueError: nothing is searched for this system; the message names those of the search.
-    """
-    if system not in SPACES:
-        raise ValueError(f"system {system!r} is not searched: choose one of {', '.join(SPACES)}")
-    method, space = {**SYSTEMS, **CONTROLS, **RIVALS}[system][0], SPACES[system]
-    grid = [dict(zip(space, values, strict=True)) for values in product(*space.values())]
-    drawn = [{}, *random.Random(system).sample(grid, BUDGET - 1)]
-    return {f"{system}: " + (", ".join(f"{k} = {v}" for k, v in s.items()) or "defaults"): (method, s) for s in drawn}
-
-
-for _system in SPACES:
-    CANDIDATES |= search_candidates(_system)
 
 
 def best_of(system: str, table: pd.DataFrame) -> str:
@@ -151,25 +90,15 @@ def tuning_trials(name: str, seeds: tuple[int, ...] = (0, 1, 2)) -> list[Trial]:
 @one_line_errors
 def main(arguments: list[str] | None = None) -> None:
     """Run the candidates and write the table; rows of candidates not asked for are kept."""
-    parser = Parser(
-        "python -m sapnet_core.recipes.tune_methods",
-        description="Score candidate settings on validation parts of other twins.",
-    )
-    parser.add_argument("--only", nargs="+", default=list(CANDIDATES), choices=CANDIDATES)
-    parser.add_argument("--search", nargs="+", choices=SPACES, help="all candidates of these compared systems")
-    parser.add_argument("--jobs", type=count, help="worker processes (default: one a core)")
-    args = parser.parse_args(arguments)
+    args = command_lines.tune_methods().parse_args(arguments)
     check_environment()
     reach_cluster()
     if fault := unwritable(TUNING.parent):
-        parser.error(f"{TUNING} cannot be written: {fault}")
+        raise ValueError(f"{TUNING} cannot be written: {fault}")
     args.only = [name for s in args.search for name in search_candidates(s)] if args.search else args.only
-    run_trials(
-        [t for name in args.only for t in tuning_trials(name)],
-        args.jobs or environment.jobs(),
-        progress=progress_bar("trial"),
-        videos=progress_bar("video"),
-    )
+    with trial_bars() as bars:
+        trials = [trial for name in args.only for trial in tuning_trials(name)]
+        run_trials(trials, args.jobs or environment.jobs(), **bars)
     rows = []
     for name in args.only:
         for (dataset, share), group in results(tuning_trials(name)).groupby(["dataset", "share"], sort=False):

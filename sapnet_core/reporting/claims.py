@@ -1,6 +1,6 @@
 """Verdicts on the paper's claims: the trials each needs, its test, and what this run says of it.
 
-    python -m sapnet_core.reporting.claims --profile quick
+    python -m sapnet_core claims --profile quick
 
 A claim whose systems are not declared by `experiments` is "not testable here", and becomes testable by itself once they
 are; of a claim on several, those that are here can contradict it and not support it. Controls (`ledger`) are corrected
@@ -8,7 +8,6 @@ and counted apart from the paper's claims.
 """
 
 import math
-import sys
 from collections.abc import Callable, Iterable
 from functools import cache
 
@@ -26,10 +25,8 @@ from sapnet_core.experiments.trial import Trial
 from sapnet_core.features.source import source_name
 from sapnet_core.reporting.ledger import Claim, Name, Side, by_classes, ledger
 from sapnet_core.runtime import environment
-from sapnet_core.runtime.arguments import Parser, check_environment, count
-from sapnet_core.runtime.command_line import one_line_errors
 from sapnet_core.runtime.executors import reach_cluster
-from sapnet_core.runtime.progress import progress_bar
+from sapnet_core.runtime.progress import trial_bars, waiting
 
 __all__ = [
     "VERDICTS",
@@ -41,6 +38,7 @@ __all__ = [
     "decide",
     "size_beside_print",
     "evaluate",
+    "print_verdicts",
 ]
 
 Lookup = Callable[[Name], Cell | None]
@@ -273,27 +271,18 @@ def evaluate(profile: Profile | str) -> pd.DataFrame:
     return table.reindex(columns=columns).assign(reason=table["reason"].fillna(""))
 
 
-@one_line_errors
-def main(arguments: list[str] | None = None) -> None:
-    """Run what is missing, and print how many claims have which verdict."""
-    parser = Parser("python -m sapnet_core.reporting.claims", description="Verdicts on the paper's claims.")
-    parser.add_argument("--profile", default="quick", choices=profiles.PROFILES)
-    parser.add_argument("--jobs", type=count, help="worker processes (default: one a core)")
-    args = parser.parse_args(arguments)
-    check_environment()
+def print_verdicts(profile_name: str, jobs: int) -> None:
+    """Run what is missing in `jobs` processes, and print how many claims have which verdict."""
     check_data()
     reach_cluster()
-    profile = profiles.get_profile(args.profile)
-    jobs = args.jobs or environment.jobs()
-    run_trials(needed_trials(profile), jobs, progress=progress_bar("trial"), videos=progress_bar("video"))
-    table = evaluate(profile)
+    profile = profiles.get_profile(profile_name)
+    with trial_bars() as bars:
+        run_trials(needed_trials(profile), jobs, **bars)
+    with waiting("computing the verdicts"):
+        table = evaluate(profile)
     for control, part in table.groupby("control"):
         counts = part["verdict"].value_counts()
         print(
             f"{len(part)} {'controls' if control else 'claims'}: "
             + ", ".join(f"{counts[v]} {v}" for v in VERDICTS if v in counts)
         )
-
-
-if __name__ == "__main__":
-    sys.exit(main())

@@ -9,16 +9,16 @@ repository is that of the files in the repository, and tells no run's times:
     SAPNET_RUNS=$(mktemp -d) python -m sapnet_core.reporting.gallery
 """
 
-import argparse
 import hashlib
 import re
+import sys
 from collections.abc import Iterable
 from pathlib import Path
 from typing import NamedTuple
 
 from PIL import Image
 
-from sapnet_core.experiments.profiles import PROFILES
+from sapnet_core.recipes import command_lines
 from sapnet_core.reporting.literal import visible
 from sapnet_core.reporting.markup import page, render
 from sapnet_core.reporting.notebook_pages import write_notebook_page
@@ -28,7 +28,9 @@ from sapnet_core.reporting.provenance import provenance_rows
 from sapnet_core.reporting.stored_tables import read_stored_table
 from sapnet_core.reporting.tables import shown_cells
 from sapnet_core.runtime import environment
+from sapnet_core.runtime.command_line import one_line_errors
 from sapnet_core.runtime.files import read_json, write_text
+from sapnet_core.runtime.progress import waiting
 
 __all__ = ["write_gallery", "write_page", "main"]
 
@@ -241,12 +243,14 @@ def write_gallery(profile: str = "quick", stored: bool = False) -> Path:
     return write_text(folder / "index.html", _page(folder, profile))
 
 
+@one_line_errors
 def main(arguments: list[str] | None = None) -> None:
     """Command line: write the gallery of one profile."""
-    parser = argparse.ArgumentParser(prog="python -m sapnet_core.reporting.gallery", description="Write the gallery.")
-    parser.add_argument("--profile", default="quick", choices=sorted(PROFILES))
-    print(write_gallery(parser.parse_args(arguments).profile, stored=True).name)
+    profile = command_lines.gallery().parse_args(arguments).profile
+    with waiting("writing the gallery"):
+        page = write_gallery(profile, stored=True)
+    print(page.name)
 
 
 if __name__ == "__main__":
-    main()
+    sys.exit(main())

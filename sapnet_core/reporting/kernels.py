@@ -17,6 +17,9 @@ from sapnet_core.runtime import environment
 __all__ = ["INLINE", "clean_environment", "kernel_environment", "show_inline"]
 
 INLINE = "module://matplotlib_inline.backend_inline"
+# A kernel's own log tells of its transport as it starts, and of the interrupt by which it is shut down; what goes wrong
+# in a cell comes as an exception.
+QUIET = "c.IPKernelApp.log_level = 50\n"
 # beginnings of names that change what Python, IPython, Jupyter, matplotlib, tqdm or OpenMP do
 DROPPED = (
     "PYTHON",
@@ -43,7 +46,7 @@ def kernel_environment(empty: Path) -> dict[str, str]:
     Libraries that compute with several threads have one: sums then have one order, whatever else runs.
 
     Args:
-        empty: a folder with nothing in it, where profiles and settings are then looked for.
+        empty: the folder, with nothing of the person's, where profiles and settings are then looked for.
     """
     kept = {name: value for name, value in os.environ.items() if not name.startswith(DROPPED)}
     return kept | {
@@ -65,6 +68,9 @@ def clean_environment(**more: str) -> Iterator[None]:
     """Within, this process has the environment of a kernel, and `more`; a kernel that it starts takes it over."""
     before = dict(os.environ)
     with TemporaryDirectory(prefix="sapnet-kernel-", ignore_cleanup_errors=True) as empty:
+        profile = Path(empty) / "ipython" / "profile_default"
+        profile.mkdir(parents=True)
+        (profile / "ipython_kernel_config.py").write_text(QUIET, encoding="utf-8")
         inside = kernel_environment(Path(empty)) | more
         os.environ.clear()
         os.environ.update(inside)

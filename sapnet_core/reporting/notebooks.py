@@ -13,31 +13,17 @@ from pathlib import Path
 import nbformat
 from nbformat import NotebookNode
 
+from sapnet_core.recipes import command_lines
 from sapnet_core.reporting.kernels import clean_environment
-from sapnet_core.runtime import environment
-from sapnet_core.runtime.arguments import Parser, check_environment, given
+from sapnet_core.runtime.arguments import check_environment
 from sapnet_core.runtime.command_line import one_line_errors
+from sapnet_core.runtime.environment import find_notebooks as find
 from sapnet_core.runtime.files import write_text
+from sapnet_core.runtime.progress import waiting
 
 __all__ = ["normalize", "dumps", "load", "execute", "find"]
 
 KEPT_CELL_METADATA = ("tags", "jupyter")
-
-
-def find(names: list[str] | None = None, folder: Path | None = None) -> list[Path]:
-    """Notebooks in reading order; `names` keeps those whose stem starts with one of them.
-
-    Raises:
-        ValueError: a name that no notebook starts with.
-    """
-    folder = folder or environment.root() / "notebooks"
-    every = sorted(folder.glob("*.ipynb"))
-    starts = tuple(Path(name).name.removesuffix(".ipynb") for name in names or ())
-    for start in starts:
-        if not start or not any(path.stem.startswith(start) for path in every):
-            known = ", ".join(path.stem for path in every) or "none"
-            raise ValueError(f"no notebook starts with {start!r}: there are {known}")
-    return [path for path in every if not starts or path.stem.startswith(starts)]
 
 
 def load(path: Path) -> NotebookNode:
@@ -97,15 +83,14 @@ def execute(path: Path, timeout: float | None = None) -> None:
 @one_line_errors
 def main(arguments: list[str] | None = None) -> None:
     """Command line: execute the named notebooks in place, all when none is named."""
-    parser = Parser("python -m sapnet_core.reporting.notebooks", description="Refresh stored outputs.")
-    parser.add_argument("names", nargs="*", type=given, help="starts of notebook names, such as 03")
-    asked = find(parser.parse_args(arguments).names)
+    asked = find(command_lines.notebooks().parse_args(arguments).names)
     for name in ("DATA", "SPLIT", "SKIP_BAD", "DETECTOR", "I3D", "C3D", "SWIN"):
         os.environ.pop(f"SAPNET_{name}", None)  # stored outputs are those of the default source
     check_environment()
     for path in asked:
         print(f"{path.stem} ...", flush=True)
-        execute(path)
+        with waiting(path.stem):
+            execute(path)
 
 
 if __name__ == "__main__":

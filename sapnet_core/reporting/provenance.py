@@ -1,9 +1,8 @@
 """Where a figure or table comes from, how to make it again, and whether it is still what the suite would make today.
 
-python -m sapnet_core.reporting.provenance figures/fig07.png     # 0: current or not decided, 1: stale, 2: unreadable
+python -m sapnet_core provenance figures/fig07.png     # 0: current or not decided, 1: stale, 2: unreadable
 """
 
-import argparse
 import platform
 import re
 import subprocess
@@ -25,8 +24,17 @@ from sapnet_core.features.source import source_name
 from sapnet_core.reporting.embedded import LISTS, RecordError, read_record
 from sapnet_core.runtime import environment
 from sapnet_core.runtime.fingerprint import file_digest, fingerprint
+from sapnet_core.runtime.progress import waiting
 
-__all__ = ["provenance", "provenance_rows", "with_declaration", "declared_names", "Status", "status", "main"]
+__all__ = [
+    "provenance",
+    "provenance_rows",
+    "with_declaration",
+    "declared_names",
+    "Status",
+    "status",
+    "print_provenance",
+]
 
 PACKAGES = ("torch", "numpy", "scipy", "pandas", "matplotlib")
 SOURCES = ("sapnet_core", "pyproject.toml")  # what every number hangs on; storing outputs does not touch them
@@ -198,17 +206,14 @@ def _report(path: Path, record: dict, verdict: Status) -> str:
     return "\n".join(lines)
 
 
-def main(arguments: list[str] | None = None) -> int:
-    """Command line; returns 1 if a file is stale, 2 if one cannot be read."""
-    parser = argparse.ArgumentParser(
-        prog="python -m sapnet_core.reporting.provenance", description="Where a file comes from."
-    )
-    parser.add_argument("files", nargs="+", type=Path, help=".png, .svg, .md or .csv in figures/")
+def print_provenance(files: Sequence[Path]) -> int:
+    """Print where files come from; returns 1 if one is stale, 2 if one cannot be read, which is said by name."""
     worst = 0
-    for path in parser.parse_args(arguments).files:
+    for path in files:
         try:
             record = read_record(path)
-            verdict = status(record, path.stem)
+            with waiting(f"comparing {path.name} with what is declared"):
+                verdict = status(record, path.stem)
         except (RecordError, FileNotFoundError) as error:
             print(f"provenance: {error}", file=sys.stderr)
             worst = 2
@@ -216,7 +221,3 @@ def main(arguments: list[str] | None = None) -> int:
         print(_report(path, record, verdict))
         worst = max(worst, int(verdict.state == "stale"))
     return worst
-
-
-if __name__ == "__main__":
-    sys.exit(main())

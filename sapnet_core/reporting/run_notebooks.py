@@ -1,6 +1,6 @@
 """Run the notebooks with Papermill, only what is missing, and say what each made.
 
-    python -m sapnet_core.reporting.run_notebooks --profile quick --only 03
+    python -m sapnet_core run --profile quick --only 03
 
 An executed notebook goes to `runs/notebooks/`, by a temporary file and a rename once its last cell is through, so that
 a failure leaves every earlier good output alone. Beside it a small JSON file records what the run was made from; a
@@ -19,27 +19,28 @@ from concurrent.futures import FIRST_COMPLETED, wait
 from concurrent.futures.process import BrokenProcessPool
 from contextlib import suppress
 from dataclasses import dataclass, field
+from functools import partial
 from pathlib import Path
 
 from sapnet_core.experiments import profiles
+from sapnet_core.experiments.names import KNOWN
 from sapnet_core.experiments.results import run_trials
-from sapnet_core.experiments.tables import KNOWN, declared_trials
+from sapnet_core.experiments.tables import declared_trials
 from sapnet_core.features.source import known_datasets, source_records
 from sapnet_core.reporting.gallery import write_gallery, write_page
 from sapnet_core.reporting.inputs import data_digest, inputs_digest
 from sapnet_core.reporting.kernels import clean_environment
-from sapnet_core.reporting.notebooks import find, load
+from sapnet_core.reporting.notebooks import load
 from sapnet_core.runtime import environment
-from sapnet_core.runtime.arguments import Parser, check_environment, cluster_address, count, given
-from sapnet_core.runtime.command_line import first_line, one_line_errors
+from sapnet_core.runtime.command_line import first_line
 from sapnet_core.runtime.executors import reach_cluster
 from sapnet_core.runtime.files import read_json, write_bytes, write_json
 from sapnet_core.runtime.fingerprint import file_digest
-from sapnet_core.runtime.progress import progress_bar
+from sapnet_core.runtime.progress import NOTE, duration, read_note, showing, trial_bars, waiting
 from sapnet_core.runtime.values import whole
 from sapnet_core.runtime.workers import LOST, WorkerPool
 
-__all__ = ["Outcome", "check_parameters", "run_notebook", "run_all", "summary", "main"]
+__all__ = ["Outcome", "check_parameters", "run_notebook", "run_all", "run_suite", "summary"]
 
 
 @dataclass(frozen=True)
@@ -116,10 +117,10 @@ def run_notebook(notebook: Path, parameters: dict[str, object], folder: Path, da
     folder.mkdir(parents=True, exist_ok=True)
     _tidy(folder, name)
     figures, beside = environment.figures(), folder / f".{name}.{os.getpid()}.ipynb"
-    drawn = beside.with_suffix(".figures")
+    drawn, note = beside.with_suffix(".figures"), beside.with_suffix(".progress")
     drawn.mkdir()
     try:
-        with clean_environment(SAPNET_FIGURES=str(drawn)):
+        with clean_environment(**{"SAPNET_FIGURES": str(drawn), NOTE: str(note)}):
             papermill.execute_notebook(
                 str(notebook),
                 str(beside),
@@ -128,7 +129,6 @@ def run_notebook(notebook: Path, parameters: dict[str, object], folder: Path, da
                 kernel_name="python3",
                 progress_bar=False,
                 shutdown_kernel="immediate",
-                extra_arguments=["--IPKernelApp.log_level=40"],  # errors only: a start is no news
             )
         made = {}
         for file in sorted(file for file in drawn.rglob("*") if file.is_file()):
@@ -149,6 +149,7 @@ def run_notebook(notebook: Path, parameters: dict[str, object], folder: Path, da
         raise
     finally:
         shutil.rmtree(drawn, ignore_errors=True)
+        note.unlink(missing_ok=True)
     return Outcome(name, "ran", seconds, tuple(made))
 
 
@@ -168,10 +169,12 @@ def run_all(
     say: Callable[[str], None] = print,
     jobs: int = 1,
     pages: bool = False,
+    under_way: dict[str, float] | None = None,
 ) -> list[Outcome]:
     """Run notebooks, `jobs` at once; a failure does not stop the others. Returns what became of each, in their order.
 
-    `pages` makes the gallery's page of each as well, where notebooks run side by side.
+    `pages` makes the gallery's page of each as well, where notebooks run side by side. `under_way` is kept as the names
+    of those that run now, each with the time (`time.monotonic`) at which it began.
 
     Parameters are checked against every notebook before the first one runs (ValueError). `say` gets one line as a
     notebook ends. A notebook that measures times (`..._speed`) runs by itself, after the others; those on own videos
@@ -183,10 +186,11 @@ def run_all(
         check_parameters(notebook, parameters)
     alone = [notebook for notebook in notebooks if jobs == 1 or notebook.stem.endswith("_speed")]
     outcomes: dict[Path, Outcome] = {}
-    data = data_digest()
+    data, under_way = data_digest(), {} if under_way is None else under_way
 
     def ended(notebook: Path, outcome: Outcome) -> None:
         outcomes[notebook] = outcome
+        del under_way[notebook.stem]
         say(f"[{len(outcomes)}/{len(notebooks)}] {outcome.name} {outcome.state}, {outcome.seconds:.1f} s")
         if outcome.error:
             say(outcome.error)
@@ -201,6 +205,7 @@ def run_all(
                 while lanes and len(asked) < workers:
                     first, *rest = lanes.pop(0)
                     asked[pool.submit(run, first, parameters, folder, data)] = first, rest
+                    under_way[first.stem] = time.monotonic()
                 for future in wait(asked, return_when=FIRST_COMPLETED).done:
                     first, rest = asked.pop(future)
                     try:
@@ -209,6 +214,7 @@ def run_all(
                         raise RuntimeError(f"the process that ran {first.stem} was killed: {LOST}") from error
                     lanes = [rest, *lanes] if rest else lanes
     for notebook in alone:
+        under_way[notebook.stem] = time.monotonic()
         ended(notebook, run_notebook(notebook, parameters, folder, data))
     return [outcomes[notebook] for notebook in notebooks]
 
@@ -238,74 +244,64 @@ def _run_declared(profile: str) -> None:
     What goes wrong is said, and met again by the notebooks that need it: others go on.
     """
     try:
-        trials = [t for name in KNOWN for t in declared_trials(name, profiles.get_profile(profile)).values()]
-        run_trials(trials, environment.jobs(), progress=progress_bar("trial"), videos=progress_bar("video"))
+        with trial_bars() as bars:
+            trials = [t for name in KNOWN for t in declared_trials(name, profiles.get_profile(profile)).values()]
+            run_trials(trials, environment.jobs(), **bars)
     except (ValueError, OSError, RuntimeError) as error:
         print(f"not all trials were run: {error}", file=sys.stderr, flush=True)
 
 
-@one_line_errors
-def main(arguments: list[str] | None = None) -> int:
-    """Command line; returns 1 if any notebook failed, 2 for a wrong argument."""
-    parser = Parser("runall.sh", description="Run the notebooks in order; only what is missing.")
-    parser.add_argument("--profile", default="quick", choices=sorted(profiles.PROFILES), help="size of the run")
-    parser.add_argument(
-        "--only", action="append", metavar="NAME", type=given, help="notebooks whose name starts so, such as 03"
-    )
-    parser.add_argument(
-        "--data", metavar="DIR", type=given, help="folder of datasets, or of own videos (as SAPNET_DATA)"
-    )
-    parser.add_argument("--split", choices=environment.SPLITS, help="how FineFS is split (as SAPNET_SPLIT)")
-    parser.add_argument("--skip-bad", action="store_true", help="leave out videos that cannot be read")
-    parser.add_argument("--jobs", type=count, help="worker processes (default: one for each core that may be used)")
-    parser.add_argument(
-        "--dask",
-        metavar="ADDRESS",
-        type=cluster_address,
-        help="scheduler of a Dask cluster that runs the trials: tcp://host:8786",
-    )
-    args = parser.parse_args(arguments)
-    if args.dask:
-        os.environ["SAPNET_DASK"] = args.dask  # kernels read it
-    if args.data:
-        os.environ["SAPNET_DATA"] = args.data if args.data.startswith("~") else os.path.abspath(args.data)
-    if args.split:
-        os.environ["SAPNET_SPLIT"] = args.split
-    if args.skip_bad:
-        os.environ["SAPNET_SKIP_BAD"] = "1"
-    if args.jobs:
-        os.environ["SAPNET_JOBS"] = str(args.jobs)
-    notebooks = find(args.only)
-    check_environment()
-    os.environ["SAPNET_JOBS"] = str(environment.jobs())
-    folder = environment.runs() / "notebooks" / ("" if args.profile == "quick" else args.profile)
+def _standing(under_way: dict[str, float], folder: Path, seconds: float, width: int | None) -> str:
+    """What runs now, and how far: what a kernel told, or else how long its notebook has been running. A bar where one
+    notebook runs and a terminal is `width` columns wide."""
+    found = []
+    for name, begun in sorted(under_way.items()):
+        notes = list(filter(None, map(read_note, folder.glob(f".{name}.*.progress"))))
+        if notes and width and len(under_way) == 1:
+            return notes[0].bar(width, f"{name}, ")
+        found.append(f"{name}, {notes[0].line()}" if notes else f"{name}: {duration(time.monotonic() - begun)}")
+    return "; ".join(found) or f"looking for what has changed: {duration(seconds)}"
+
+
+def run_suite(profile: str, notebooks: list[Path], only: list[str] | None = None, split: str | None = None) -> int:
+    """Run notebooks with what they need, say what each made, and write the gallery: the command `run`.
+
+    Args:
+        profile: a name in `PROFILES`.
+        notebooks: those to run, in order; of them only those that what lies in `SAPNET_DATA` is for.
+        only: the names by which a part of all notebooks was asked for, if it was.
+        split: the rule for FineFS that was asked for by name, if one was: it must then have something to split.
+
+    Returns:
+        1 where a notebook failed, else 0.
+
+    Raises:
+        ValueError: `split` or `only` and the data in use do not go together, or the data cannot be used.
+    """
+    folder = environment.runs() / "notebooks" / ("" if profile == "quick" else profile)
     data = environment.data_root()
     known = known_datasets(data) if data else []
-    if args.split and "finefs" not in known:
-        parser.error(f"--split {args.split}: it splits FineFS, which {data or 'no folder of --data'} does not hold")
+    if split and "finefs" not in known:
+        raise ValueError(f"--split {split}: it splits FineFS, which {data or 'no folder of --data'} does not hold")
     if "folder" in known:  # one's own videos: the notebooks made for them
         source_records("folder", None, None, 0, data, folder)  # a fault is said before anything runs, in one line
         notebooks = [notebook for notebook in notebooks if "_own_" in notebook.stem]
         folder /= "own"
         if not notebooks:
-            parser.error(f"--only {' '.join(args.only)}: {data} holds own videos, which 07 and 08 are for")
+            raise ValueError(f"--only {' '.join(only or ())}: {data} holds own videos, which 07 and 08 are for")
     reach_cluster()
 
-    def say(text: str) -> None:
-        print(text, flush=True)
-
-    if not args.only and folder.name != "own":
-        _run_declared(args.profile)
-    outcomes = run_all(notebooks, {"profile": args.profile}, folder, say, environment.jobs(), pages=True)
+    if not only and folder.name != "own":
+        _run_declared(profile)
+    under_way: dict[str, float] = {}
+    with showing(partial(_standing, under_way, folder)) as say:
+        outcomes = run_all(notebooks, {"profile": profile}, folder, say, environment.jobs(), True, under_way)
     print("\n" + summary(outcomes), flush=True)
     try:
-        page = write_gallery(args.profile)
+        with waiting("writing the gallery"):
+            page = write_gallery(profile)
         print(f"All of it on one page: {page.relative_to(environment.figures().parent).as_posix()}", flush=True)
     except ValueError as error:  # a file that a notebook left is not what it should be
         print(f"no gallery: {error}", file=sys.stderr)
         return 1
     return int(any(outcome.state == "failed" for outcome in outcomes))
-
-
-if __name__ == "__main__":
-    sys.exit(main())

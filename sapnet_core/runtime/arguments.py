@@ -10,11 +10,25 @@ import re
 import stat
 import sys
 import tempfile
+from collections.abc import Iterable
 from pathlib import Path
 
 from sapnet_core.runtime import environment
+from sapnet_core.runtime.file_kinds import found_at, printable
 
-__all__ = ["VARIABLES", "Parser", "check_environment", "cluster_address", "count", "given", "output_file", "unwritable"]
+__all__ = [
+    "VARIABLES",
+    "Parser",
+    "check_environment",
+    "cluster_address",
+    "count",
+    "device_name",
+    "existing_folder",
+    "given",
+    "one_of",
+    "output_file",
+    "unwritable",
+]
 
 VARIABLES = (
     "SAPNET_RUNS",
@@ -32,13 +46,47 @@ VARIABLES = (
     "SAPNET_TRACEBACK",
 )
 OURS = "SAPNET_TEST_"  # of the tests
+MANY = 30  # names, from which on the nearest is told alone
 
 
 class Parser(argparse.ArgumentParser):
-    """An `ArgumentParser` whose refusals are one line; exit code 2."""
+    """An `ArgumentParser` whose refusals are one line that suggests the nearest known word; exit code 2."""
 
     def error(self, message: str) -> None:
-        self.exit(2, f"{self.prog}: {message} (--help lists what can be asked for)\n")
+        line = printable(" ".join(message.split()))
+        self.exit(2, f"{self.prog}: {line} (--help lists what can be asked for)\n")
+
+    def parse_known_args(self, args=None, namespace=None):
+        """As `argparse` does it, but words that nothing asks for are refused here, by the parser of the sub-command
+        that got them: it knows the options that may have been meant."""
+        namespace, unknown = super().parse_known_args(args, namespace)
+        if unknown:
+            options = [word for word in unknown if word.startswith("-")]
+            near = [suggestion(word.partition("=")[0], self._option_string_actions) for word in options]
+            self.error(f"unrecognized arguments: {' '.join(unknown)}{next(filter(None, near), '')}")
+        return namespace, unknown
+
+    def _check_value(self, action: argparse.Action, value: object) -> None:
+        if action.choices is not None:
+            try:
+                one_of(value, action.choices)
+            except argparse.ArgumentTypeError as error:
+                raise argparse.ArgumentError(action, str(error)) from None
+
+
+def suggestion(word: str, known: Iterable[str]) -> str:
+    """ " (did you mean ...?)" with the known word that is spelled most like this one; "" where none is."""
+    near = difflib.get_close_matches(word, list(known), 1)
+    return f" (did you mean {near[0]}?)" if near else ""
+
+
+def one_of(value: object, known: Iterable[object]) -> None:
+    """Raises ArgumentTypeError, which names the nearest known value and all of them, for one that is not known."""
+    if value not in (known := list(known)):
+        names = [str(name) for name in known]
+        near = suggestion(str(value), names)
+        listed = "" if near and len(names) > MANY else f": choose one of {', '.join(names)}"
+        raise argparse.ArgumentTypeError(f"{value!r} is unknown{near}{listed}")
 
 
 def count(text: str) -> int:
@@ -60,6 +108,22 @@ def cluster_address(text: str) -> str:
     if not re.fullmatch(r"([a-z]+://)?[^\s/]+:\d+", text):
         raise argparse.ArgumentTypeError(f"{text!r} is no address of a Dask scheduler: give it as tcp://host:8786")
     return text
+
+
+def device_name(text: str) -> str:
+    """The name of a device that PyTorch could compute on here, whether this machine has it or not: a `type` for
+    `argparse`."""
+    if not re.fullmatch(r"cpu|cuda(:\d+)?", text):
+        raise argparse.ArgumentTypeError(f"{text!r} is no device: choose cpu or cuda")
+    return text
+
+
+def existing_folder(text: str) -> Path:
+    """A folder that is there: a `type` for `argparse`."""
+    if not os.path.isdir(text):
+        found = found_at(Path(text))
+        raise argparse.ArgumentTypeError(f"{text} is no folder{found and f', but {found}'}")
+    return Path(text).resolve()
 
 
 def output_file(text: str) -> Path:

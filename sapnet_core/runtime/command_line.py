@@ -17,8 +17,8 @@ STOPPED = "stopped; run the same command again to go on"
 EXPECTED = (ValueError, OSError, RuntimeError, ImportError, MemoryError)
 
 
-def one_line_errors(main: Callable[..., int | None]) -> Callable[..., int]:
-    """The main function of a command, ended as a person expects.
+def one_line_errors(main: Callable[..., int | None], name: str = "") -> Callable[..., int]:
+    """The main function of a command, ended as a person expects; `name` begins its messages (default: its module).
 
     Returns what `main` returns (0 for None). A `ValueError`, `OSError`, `RuntimeError`, `ImportError` or `MemoryError`
     becomes one line on standard error and exit code 2; Ctrl-C, or a request to end, becomes `STOPPED` and 130; nothing
@@ -41,7 +41,7 @@ def one_line_errors(main: Callable[..., int | None]) -> Callable[..., int]:
                 raise
             if isinstance(error, BrokenPipeError) and _nobody_reads():
                 return 141
-            print(f"{_name(main)}: {first_line(error)}", file=sys.stderr, flush=True)
+            print(f"{name or _name(main)}: {first_line(error)}", file=sys.stderr, flush=True)
             return 2
         finally:
             if before is not None:

@@ -3,7 +3,6 @@
 The number of threads changes the order of summation, and with it the last bits of results.
 """
 
-from argparse import ArgumentTypeError
 from collections.abc import Iterator
 from contextlib import contextmanager
 
@@ -32,15 +31,15 @@ def torch_threads(count: int | None) -> Iterator[None]:
 
 
 def usable_device(name: str) -> str:
-    """Return `name` if this machine has that device: a `type` for `argparse`.
+    """Return `name` if this machine has that device.
 
     Raises:
-        ArgumentTypeError: the device is absent or unknown, or this package does not support its kind.
+        ValueError: the device is absent or unknown, or this package does not support its kind.
     """
     try:
         if torch.device(name).type not in ("cpu", "cuda"):
-            raise ArgumentTypeError(f"nothing here computes on {name!r}: choose cpu or cuda")
+            raise ValueError(f"nothing here computes on {name!r}: choose cpu or cuda")
         torch.empty(1, device=name)
     except (RuntimeError, AssertionError) as error:  # builds without CUDA raise AssertionError
-        raise ArgumentTypeError(f"no device {name!r} here, choose cpu: {str(error).partition('. ')[0]}") from None
+        raise ValueError(f"no device {name!r} here, choose cpu: {str(error).partition('. ')[0]}") from None
     return name

@@ -23,6 +23,7 @@ __all__ = [
     "skip_bad",
     "jobs",
     "finefs_split",
+    "find_notebooks",
     "SPLITS",
 ]
 
@@ -46,6 +47,22 @@ def runs() -> Path:
 def figures() -> Path:
     """The folder of tables and figures. `SAPNET_FIGURES` moves it, as the tests do."""
     return _target("SAPNET_FIGURES", "figures")
+
+
+def find_notebooks(names: list[str] | None = None, folder: Path | None = None) -> list[Path]:
+    """Notebooks in reading order; `names` keeps those whose stem starts with one of them.
+
+    Raises:
+        ValueError: a name that no notebook starts with.
+    """
+    folder = folder or root() / "notebooks"
+    every = sorted(folder.glob("*.ipynb"))
+    starts = tuple(Path(name).name.removesuffix(".ipynb") for name in names or ())
+    for start in starts:
+        if not start or not any(path.stem.startswith(start) for path in every):
+            known = ", ".join(path.stem for path in every) or "none"
+            raise ValueError(f"no notebook starts with {start!r}: there are {known}")
+    return [path for path in every if not starts or path.stem.startswith(starts)]
 
 
 def _target(variable: str, usual: str) -> Path:

@@ -13,7 +13,6 @@ Human3.6M. Their axes are not documented; readers report x and y within 1 around
 x points to the right, y away from the camera, both from the pelvis, and z up from the lowest joint.
 """
 
-import argparse
 import hashlib
 import io
 import os
@@ -29,7 +28,6 @@ import torch
 from PIL import Image
 from torch import Tensor
 
-from sapnet_core.datasets import load_records
 from sapnet_core.datasets.clips import sample_frames
 from sapnet_core.datasets.disk_layout import FOLDERS
 from sapnet_core.datasets.records import Record
@@ -38,7 +36,6 @@ from sapnet_core.runtime.files import read_tensors, write_bytes, write_tensors
 from sapnet_core.runtime.fingerprint import code_digest, modules_in
 from sapnet_core.runtime.seeds import seed_of
 from sapnet_core.simulator import Twin, simulate, sport_of
-from sapnet_core.simulator.draw_annotations import write_annotations
 from sapnet_core.simulator.settings import SimSettings, settings_for
 
 __all__ = ["frame_offsets", "write_layout", "write_video"]
@@ -248,38 +245,3 @@ def _write_skeleton(record: Record, video: Path, seed: int, settings: SimSetting
     content = io.BytesIO()
     np.savez_compressed(content, reconstruction=space.float().numpy())
     write_bytes(_skeleton_file(video), content.getvalue())
-
-
-def main(arguments: Sequence[str] | None = None) -> None:
-    """Command line: draw a small annotation set, write it and its twins, and print where they are."""
-    parser = argparse.ArgumentParser(
-        prog="python -m sapnet_core.simulator.export",
-        description="Write simulated twins and their drawn annotations in a dataset's official layout.",
-    )
-    parser.add_argument("dataset", choices=FOLDERS)
-    parser.add_argument("dir", type=Path, help="folder that shall hold the dataset's folder")
-    parser.add_argument("--count", type=int, default=8, help="records in all, a quarter of them for the test (8)")
-    parser.add_argument("--size", type=int, default=112, help="height and width of the frames in pixels (112)")
-    parser.add_argument("--seed", type=int, default=0)
-    given = parser.parse_args(arguments)
-    if given.count < 2:
-        parser.error("--count: at least 2, one to train and one to test")
-    folder = given.dir / FOLDERS[given.dataset]
-    if folder.exists() and not (folder / "truth").is_dir():
-        parser.error(f"{folder}: was not written by this command: choose another folder")
-    test = max(1, given.count // 4)
-    (folder / "truth").mkdir(parents=True, exist_ok=True)  # marks the folder as ours if this run is interrupted
-    write_annotations(given.dataset, given.dir, given.count - test, test, given.seed)
-    records = load_records(given.dataset, given.dir)
-    write_layout(
-        records,
-        given.dir,
-        seed=given.seed,
-        size=given.size,
-        progress=lambda done, total: print(f"{done} of {total}: {records[done - 1].path}", flush=True),
-    )
-    print(f"{len(records)} twins with annotations lie in {folder}: load_records({given.dataset!r}, {str(given.dir)!r})")
-
-
-if __name__ == "__main__":
-    main()

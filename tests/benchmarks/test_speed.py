@@ -1,7 +1,7 @@
 """Each hot path beside its alternative: equal numbers, and a ratio that a loaded machine does not take away.
 
 Bounds are about half of what the slowest processor met so far gives when it is quiet;
-`python -m sapnet_core.recipes.benchmark` measures.
+`python -m sapnet_core benchmark` measures.
 """
 
 import pytest

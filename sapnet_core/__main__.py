@@ -1,0 +1,169 @@
+"""The command line: `sapnet COMMAND`, the same as `python -m sapnet_core COMMAND`; `./runall.sh` hands over to it.
+
+The parsers stand apart from the work. What is typed is looked at first, with nothing but Python's own library; only a
+command that can be carried out loads PyTorch and the modules that do so.
+"""
+
+import os
+import sys
+from argparse import Namespace
+from functools import partial
+from importlib import import_module
+from pathlib import Path
+from types import ModuleType
+
+from sapnet_core.experiments.names import KNOWN
+from sapnet_core.experiments.profiles import DATASETS, PROFILES
+from sapnet_core.runtime import environment
+from sapnet_core.runtime.arguments import (
+    Parser,
+    check_environment,
+    cluster_address,
+    count,
+    device_name,
+    existing_folder,
+    given,
+    one_of,
+)
+from sapnet_core.runtime.command_line import one_line_errors
+
+__all__ = ["main", "parse"]
+
+CHECKED = (*DATASETS, "folder")  # what `check` can look at; "folder" stands for own videos
+
+
+def main(arguments: list[str] | None = None) -> int:
+    """Carry out one command. Returns its exit code: 0, 1 where something failed or differs, 2 for a fault that one line
+    on standard error names, 130 after Ctrl-C."""
+    asked = parse(arguments)
+    return one_line_errors(partial(asked.work, asked), asked.program)()
+
+
+def parse(arguments: list[str] | None = None) -> Namespace:
+    """What was asked for, with `work`, the function of this module that does it, and `program`, its name in messages.
+
+    Raises:
+        SystemExit: something else was typed than can be asked for (2), or --help (0).
+    """
+    parser = Parser("sapnet", description="SAP-Net, rebuilt: everything that this suite can do.")
+    commands = parser.add_subparsers(metavar="COMMAND", required=True)
+
+    def command(name: str, work, text: str, program: str | None = None) -> Parser:
+        added = commands.add_parser(name, prog=program, help=text, description=text)
+        added.set_defaults(work=work, program=added.prog)
+        return added
+
+    run = command("run", _run, "Run the notebooks in order; only what is missing.", "runall.sh")
+    run.add_argument("--profile", default="quick", choices=sorted(PROFILES), help="size of the run")
+    run.add_argument(
+        "--only", action="append", metavar="NAME", type=given, help="notebooks whose name starts so, such as 03"
+    )
+    run.add_argument("--data", metavar="DIR", type=given, help="folder of datasets, or of own videos (as SAPNET_DATA)")
+    run.add_argument("--split", choices=environment.SPLITS, help="how FineFS is split (as SAPNET_SPLIT)")
+    run.add_argument("--skip-bad", action="store_true", help="leave out videos that cannot be read")
+    _add_workers(run)
+
+    command("test", _test, "Run ruff, pytest and strict nbval.", "runall.sh test")
+
+    check = command("check", _check, "Say what of a dataset is there, and whether it is the published one.")
+    check.add_argument("folder", type=existing_folder, help="holds MTL-AQA, FineDiving, RG, FineFS or records.csv")
+    check.add_argument("names", nargs="*", metavar="name", type=_checked, help=f"of {', '.join(CHECKED)}; those found")
+    check.add_argument("--all", action="store_true", help="decode every frame, instead of opening eight videos")
+
+    trials = command("trials", _trials, "Run the trials that tables and figures declare; resumes where it stopped.")
+    trials.add_argument("--profile", default="quick", choices=PROFILES)
+    trials.add_argument("--tables", nargs="+", default=KNOWN, choices=KNOWN, help="tables and figures, as I fig07")
+    _add_workers(trials)
+    trials.add_argument("--device", default="cpu", type=device_name, help="cpu or cuda")
+
+    claims = command("claims", _claims, "Count the verdicts on the paper's claims; runs what they need.")
+    claims.add_argument("--profile", default="quick", choices=PROFILES)
+    claims.add_argument("--jobs", type=count, help="worker processes (default: one a core)")
+
+    provenance = command(
+        "provenance", _provenance, "Say where a figure or table comes from, and whether it is current."
+    )
+    provenance.add_argument("files", nargs="+", type=Path, help=".png, .svg, .md or .csv in figures/")
+
+    benchmark = command("benchmark", _benchmark, "Time the hot paths beside their alternatives.")
+    benchmark.add_argument("--device", default="cpu", type=device_name, help="cpu or cuda")
+    benchmark.add_argument("--rounds", type=count, default=5)
+    benchmark.add_argument("--threads", type=count, help="PyTorch's threads on the CPU (default: as they are)")
+    return parser.parse_args(arguments)
+
+
+def _add_workers(parser: Parser) -> None:
+    parser.add_argument("--jobs", type=count, help="worker processes (default: one for each core that may be used)")
+    parser.add_argument(
+        "--dask",
+        metavar="ADDRESS",
+        type=cluster_address,
+        help="scheduler of a Dask cluster whose workers run the trials, as tcp://host:8786; they share the folder "
+        "SAPNET_RUNS (as SAPNET_DASK)",
+    )
+
+
+def _checked(name: str) -> str:
+    """A name in `CHECKED`: a `type` for `argparse`, whose `choices` refuse that none of several is given."""
+    one_of(name, CHECKED)
+    return name
+
+
+def _load(module: str) -> ModuleType:
+    """A module that does the work of a command; PyTorch alone takes seconds to load."""
+    from sapnet_core.runtime.progress import waiting
+
+    with waiting("loading PyTorch and the suite"):
+        return import_module(f"sapnet_core.{module}")
+
+
+def _run(asked: Namespace) -> int:
+    if asked.dask:
+        os.environ["SAPNET_DASK"] = asked.dask  # kernels read it
+    if asked.data:
+        os.environ["SAPNET_DATA"] = asked.data if asked.data.startswith("~") else os.path.abspath(asked.data)
+    if asked.split:
+        os.environ["SAPNET_SPLIT"] = asked.split
+    if asked.skip_bad:
+        os.environ["SAPNET_SKIP_BAD"] = "1"
+    if asked.jobs:
+        os.environ["SAPNET_JOBS"] = str(asked.jobs)
+    notebooks = environment.find_notebooks(asked.only)
+    check_environment()
+    os.environ["SAPNET_JOBS"] = str(environment.jobs())
+    return _load("reporting.run_notebooks").run_suite(asked.profile, notebooks, asked.only, asked.split)
+
+
+def _test(_: Namespace) -> int:
+    from sapnet_core.runtime.run_tests import run_tests
+
+    return run_tests()
+
+
+def _check(asked: Namespace) -> int:
+    return _load("datasets.validate").print_findings(asked.folder, asked.names, asked.all)
+
+
+def _trials(asked: Namespace) -> None:
+    if asked.dask:
+        os.environ["SAPNET_DASK"] = asked.dask
+    check_environment()
+    _load("experiments.tables").run_tables(asked.profile, asked.tables, asked.jobs or environment.jobs(), asked.device)
+
+
+def _claims(asked: Namespace) -> None:
+    check_environment()
+    _load("reporting.claims").print_verdicts(asked.profile, asked.jobs or environment.jobs())
+
+
+def _provenance(asked: Namespace) -> int:
+    return _load("reporting.provenance").print_provenance(asked.files)
+
+
+def _benchmark(asked: Namespace) -> None:
+    check_environment()
+    _load("recipes.benchmark").print_comparisons(asked.device, asked.rounds, asked.threads)
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,161 @@
+"""The command lines of the programs that are started by their module, as `python -m sapnet_core.recipes.tune_methods`.
+
+They stand apart from the programs, which load PyTorch: `refuse_wrong_arguments` looks at what was typed before that.
+"""
+
+import sys
+from argparse import ArgumentTypeError
+from collections.abc import Callable
+from pathlib import Path
+
+from sapnet_core.experiments.profiles import DATASETS, DIVES, PROFILES
+from sapnet_core.recipes.tuning_space import CANDIDATES, SPACES
+from sapnet_core.runtime.arguments import Parser, count, given, one_of, output_file
+
+__all__ = [
+    "PARSERS",
+    "BACKBONES",
+    "SETTINGS",
+    "calibrate_simulator",
+    "export_twins",
+    "gallery",
+    "notebooks",
+    "pretrain_backbones",
+    "refuse_wrong_arguments",
+    "train_detector",
+    "tune_methods",
+]
+
+BACKBONES = ("i3d", "c3d", "swin")  # the keys of `pretrain_backbones.RECIPES`
+# the fields of `SimSettings`, and the kind of number that each is
+SETTINGS = dict.fromkeys(
+    (
+        "visibility",
+        "factor_spread",
+        "judge_noise",
+        "nuisance",
+        "bystanders",
+        "sensor_noise",
+        "texture",
+        "camera",
+        "lead_in",
+        "flight",
+        "timing",
+    ),
+    float,
+) | {"bystanders": int}
+
+
+def refuse_wrong_arguments() -> None:
+    """In a process that `python -m` starts with one of the programs in `PARSERS`, as its package is loaded: end it at
+    once, with one line and exit code 2, where it was given something that it does not take."""
+    program = sys.orig_argv[-len(sys.argv)].removeprefix("-m")  # before it, `sys.argv` is ["-m", *its arguments]
+    if program in PARSERS:
+        PARSERS[program]().parse_args(sys.argv[1:])
+
+
+def pretrain_backbones() -> Parser:
+    parser = Parser(
+        "python -m sapnet_core.recipes.pretrain_backbones",
+        description="Train a backbone on simulated dives, as those in the package were.",
+    )
+    parser.add_argument("backbone", choices=BACKBONES)
+    parser.add_argument("out", type=output_file, help="file to write")
+    parser.add_argument("--jobs", type=count, help="processes that render (default: one a core)")
+    return parser
+
+
+def train_detector() -> Parser:
+    parser = Parser("python -m sapnet_core.recipes.train_detector", description="Train the detector.")
+    parser.add_argument("--out", type=output_file, help="file to write (default: the weights in the package)")
+    parser.add_argument("--epochs", type=count, help="passes over the frames (default: as those weights had)")
+    parser.add_argument("--jobs", type=count, help="processes that render (default: one a core)")
+    return parser
+
+
+def calibrate_simulator() -> Parser:
+    parser = Parser(
+        "python -m sapnet_core.recipes.calibrate_simulator", description="Measure I3D+MLP on twins of one difficulty."
+    )
+    parser.add_argument("dataset", choices=DIVES)
+    parser.add_argument("change", nargs="*", type=_change, help="field=value, on top of the values in calibration.json")
+    parser.add_argument("--train", type=count, help="training videos (default: the official number)")
+    parser.add_argument("--test", type=count, help="test videos (default: the official number)")
+    parser.add_argument("--twin-seed", type=_seed, help="seed of the twins (default: one that nothing else has)")
+    parser.add_argument("--jobs", type=count, help="worker processes (default: one a core)")
+    return parser
+
+
+def tune_methods() -> Parser:
+    parser = Parser(
+        "python -m sapnet_core.recipes.tune_methods",
+        description="Score candidate settings on validation parts of other twins.",
+    )
+    parser.add_argument("--only", nargs="+", metavar="NAME", default=list(CANDIDATES), choices=CANDIDATES)
+    parser.add_argument(
+        "--search", nargs="+", metavar="SYSTEM", choices=SPACES, help="all candidates of these compared systems"
+    )
+    parser.add_argument("--jobs", type=count, help="worker processes (default: one a core)")
+    return parser
+
+
+def export_twins() -> Parser:
+    parser = Parser(
+        "python -m sapnet_core.recipes.export_twins",
+        description="Write simulated twins and their drawn annotations in a dataset's official layout.",
+    )
+    parser.add_argument("dataset", choices=DATASETS)
+    parser.add_argument("dir", type=Path, help="folder that shall hold the dataset's folder")
+    parser.add_argument("--count", type=_pair, default=8, help="records in all, a quarter of them for the test (8)")
+    parser.add_argument("--size", type=count, default=112, help="height and width of the frames in pixels (112)")
+    parser.add_argument("--seed", type=_seed, default=0)
+    return parser
+
+
+def gallery() -> Parser:
+    parser = Parser("python -m sapnet_core.reporting.gallery", description="Write the gallery.")
+    parser.add_argument("--profile", default="quick", choices=sorted(PROFILES))
+    return parser
+
+
+def notebooks() -> Parser:
+    parser = Parser("python -m sapnet_core.reporting.notebooks", description="Refresh stored outputs.")
+    parser.add_argument("names", nargs="*", type=given, help="starts of notebook names, such as 03")
+    return parser
+
+
+def _change(text: str) -> tuple[str, float]:
+    """A field of `SimSettings` and its value, as "visibility=0.6": a `type` for `argparse`."""
+    name, equals, value = text.partition("=")
+    if not equals:
+        raise ArgumentTypeError(f"{text!r} is no field=value: the fields are {', '.join(SETTINGS)}")
+    one_of(name, SETTINGS)
+    try:
+        return name, SETTINGS[name](value)
+    except ValueError:
+        kind = "whole number" if SETTINGS[name] is int else "number"
+        raise ArgumentTypeError(f"{text!r}: {value!r} is no {kind}") from None
+
+
+def _seed(text: str) -> int:
+    if not (text.isascii() and text.isdecimal()):
+        raise ArgumentTypeError(f"{text!r} is no seed: give a whole number from 0 on")
+    return int(text)
+
+
+def _pair(text: str) -> int:
+    number = count(text)
+    if number < 2:
+        raise ArgumentTypeError("at least 2, one to train and one to test")
+    return number
+
+
+PARSERS: dict[str, Callable[[], Parser]] = {
+    "sapnet_core.recipes.pretrain_backbones": pretrain_backbones,
+    "sapnet_core.recipes.train_detector": train_detector,
+    "sapnet_core.recipes.calibrate_simulator": calibrate_simulator,
+    "sapnet_core.recipes.tune_methods": tune_methods,
+    "sapnet_core.recipes.export_twins": export_twins,
+    "sapnet_core.reporting.gallery": gallery,
+    "sapnet_core.reporting.notebooks": notebooks,
+}

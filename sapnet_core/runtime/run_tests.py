@@ -1,0 +1,89 @@
+"""Every check of the suite, one after the other: the command `test`."""
+
+import os
+import signal
+import subprocess
+import sys
+
+from sapnet_core.runtime import environment
+
+__all__ = ["run_tests"]
+
+# stored outputs are those of the default source, and tests those of this project alone
+DROPPED = (
+    "SAPNET_DATA",
+    "SAPNET_SPLIT",
+    "SAPNET_SKIP_BAD",
+    "SAPNET_DETECTOR",
+    "SAPNET_I3D",
+    "SAPNET_C3D",
+    "SAPNET_SWIN",
+    "SAPNET_DASK",
+    "SAPNET_CHECKPOINT",
+    "PYTHONSAFEPATH",  # scripts of the tests find what lies beside them
+    "COLUMNS",
+    "NO_COLOR",
+    "FORCE_COLOR",
+)
+OWN = 3.0  # seconds within which a part ends that Ctrl-C has reached
+GRACE = 30.0  # seconds that a part then has to take away what it half wrote
+
+
+def run_tests() -> int:
+    """Run every part, whichever fails, in the repository's root; returns 1 if any failed, else 0.
+
+    `SAPNET_JOBS` is the number of pytest's workers and of processes that run trials, 2 if it is not set.
+
+    Raises:
+        ValueError: `SAPNET_JOBS` is no whole number from 1 on.
+        KeyboardInterrupt: Ctrl-C; the part that ran has ended.
+    """
+    os.environ.setdefault("SAPNET_JOBS", "2")
+    jobs = str(environment.jobs())
+    variables = {n: v for n, v in os.environ.items() if n not in DROPPED and not n.startswith("PYTEST_")}
+    variables |= {
+        "SAPNET_FIGURES": str(environment.runs().absolute() / "test-figures"),
+        "OMP_NUM_THREADS": "1",  # two workers run side by side
+    }
+    parts = {
+        "ruff": ["ruff", "check", "."],
+        "pytest": ["pytest", "-q", "-n", jobs, "tests"],
+        "trials that the notebooks need": ["sapnet_core", "trials", "--jobs", jobs],
+        "nbval": ["pytest", "-q", "--nbval", "--nbval-current-env", "-n", "2", "--dist", "loadscope", "notebooks"],
+    }
+    failed = False
+    for title, command in parts.items():
+        print(f"== {title}", flush=True)
+        failed |= _run(command, variables) != 0
+    if failed:
+        print("Some tests failed: see above.", file=sys.stderr, flush=True)
+    else:
+        print("All tests passed.", flush=True)
+    return int(failed)
+
+
+def _run(command: list[str], variables: dict[str, str]) -> int:
+    """The exit code of a Python module with arguments.
+
+    Raises:
+        KeyboardInterrupt: Ctrl-C, or a request to end; the module has ended too.
+        SystemExit: the same, where the module has told the person so.
+    """
+    process = subprocess.Popen([sys.executable, "-m", *command], cwd=environment.root(), env=variables)
+    try:
+        return process.wait()
+    except KeyboardInterrupt:
+        _end(process)
+        if process.returncode == 130 and command[0] == "sapnet_core":
+            sys.exit(130)
+        raise
+
+
+def _end(process: subprocess.Popen) -> None:
+    """Wait for a process that Ctrl-C reached too; one that it did not reach gets it now, and is killed in the end."""
+    for patience, then in ((OWN, lambda: process.send_signal(signal.SIGINT)), (GRACE, process.kill), (None, None)):
+        try:
+            process.wait(patience)
+            return
+        except subprocess.TimeoutExpired:
+            then()
