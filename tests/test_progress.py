@@ -35,9 +35,7 @@ def test_rate_and_rest_count_from_what_was_there():
     stream = Terminal()
     report = progress_bar("training", "trials", file=stream, delay=0)
     report(100, 180)
-    assert (
-        "training:  56%" in stream.getvalue() and "100/180 [00:00<?" in stream.getvalue()
-    )  # nothing was done here yet
+    assert "training:  56%" in stream.getvalue() and "100/180 [00:00<?" in stream.getvalue()  # no rate yet
     report(120, 180)
     report(180, 180)
     assert "180/180" in stream.getvalue() and stream.getvalue().endswith("\n")
