@@ -2,7 +2,7 @@
 
 from contextlib import ExitStack
 
-from sapnet_core.reporting.kernels import clean_environment
+from sapnet_core.runtime.kernels import clean_environment
 
 within = ExitStack()
 

@@ -113,6 +113,7 @@ def _load(module: str) -> ModuleType:
     """A module that does the work of a command; PyTorch alone takes seconds to load."""
     from sapnet_core.runtime.progress import waiting
 
+    os.environ.pop("MPLBACKEND", None)  # a person's own, for windows: matplotlib refuses to load where it has none such
     with waiting("loading PyTorch and the suite"):
         return import_module(f"sapnet_core.{module}")
 

@@ -13,9 +13,9 @@ from notebook_kit import build
 from notebook_rules import violations
 
 from sapnet_core.reporting import notebooks, run_notebooks
-from sapnet_core.reporting.kernels import INLINE, clean_environment, show_inline
 from sapnet_core.runtime import environment
 from sapnet_core.runtime.arguments import VARIABLES
+from sapnet_core.runtime.kernels import INLINE, clean_environment, show_inline
 
 DRAW = "import matplotlib.pyplot as plt\n_ = plt.plot([1, 2])\nprint(plt.rcParams['text.color'])"
 SEEN = """import os
@@ -102,7 +102,7 @@ def test_a_kernel_that_somebody_else_started_draws_too(person, monkeypatch):
     monkeypatch.setenv("PYTHONWARNINGS", "")
     monkeypatch.delenv("JUPYTER_PATH")
     cells = [
-        "import matplotlib.pyplot as plt\nfrom sapnet_core.reporting.kernels import show_inline\nshow_inline()",
+        "import matplotlib.pyplot as plt\nfrom sapnet_core.runtime.kernels import show_inline\nshow_inline()",
         DRAW,
         "%config InlineBackend.figure_formats = ['jpeg']\n_ = plt.plot([1])",
     ]

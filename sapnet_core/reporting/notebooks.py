@@ -14,11 +14,11 @@ import nbformat
 from nbformat import NotebookNode
 
 from sapnet_core.recipes import command_lines
-from sapnet_core.reporting.kernels import clean_environment
 from sapnet_core.runtime.arguments import check_environment
 from sapnet_core.runtime.command_line import one_line_errors
 from sapnet_core.runtime.environment import find_notebooks as find
 from sapnet_core.runtime.files import write_text
+from sapnet_core.runtime.kernels import clean_environment
 from sapnet_core.runtime.progress import waiting
 
 __all__ = ["normalize", "dumps", "load", "execute", "find"]

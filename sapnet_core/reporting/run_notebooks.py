@@ -29,13 +29,13 @@ from sapnet_core.experiments.tables import declared_trials
 from sapnet_core.features.source import known_datasets, source_records
 from sapnet_core.reporting.gallery import write_gallery, write_page
 from sapnet_core.reporting.inputs import data_digest, inputs_digest
-from sapnet_core.reporting.kernels import clean_environment
 from sapnet_core.reporting.notebooks import load
 from sapnet_core.runtime import environment
 from sapnet_core.runtime.command_line import first_line
 from sapnet_core.runtime.executors import reach_cluster
 from sapnet_core.runtime.files import read_json, write_bytes, write_json
 from sapnet_core.runtime.fingerprint import file_digest
+from sapnet_core.runtime.kernels import clean_environment
 from sapnet_core.runtime.progress import NOTE, duration, read_note, showing, trial_bars, waiting
 from sapnet_core.runtime.values import whole
 from sapnet_core.runtime.workers import LOST, WorkerPool

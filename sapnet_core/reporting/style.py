@@ -3,7 +3,7 @@
 import matplotlib as mpl
 import seaborn as sns
 
-from sapnet_core.reporting.kernels import show_inline
+from sapnet_core.runtime.kernels import show_inline
 
 __all__ = ["COLORS", "MARKERS", "COLUMN", "PAGE", "use_style"]
 
