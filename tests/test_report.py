@@ -15,6 +15,7 @@ from PIL import Image
 from scipy import stats
 
 from sapnet_core import reporting
+from sapnet_core.reporting import widgets
 from sapnet_core.reporting.tables import flat, interval_half_width
 from sapnet_core.reporting.widgets import is_live
 
@@ -180,3 +181,13 @@ def test_explore_draws_static_panels_and_sliders_only_when_live(monkeypatch):
     with pytest.raises(ValueError, match="iota"):
         reporting.explore(lambda ax, tau: None, static, iota=(0.0, 1.0))
     plt.close("all")
+
+
+def test_bars_are_for_a_reader_alone_and_know_their_total(monkeypatch, capsys):
+    assert widgets.live_bar("features") is None and set(widgets.live_bars().values()) == {None}
+    monkeypatch.setattr(widgets, "is_live", lambda: True)
+    for report in widgets.live_bars().values():
+        report(1, 4)
+        report(4, 4)
+    said = capsys.readouterr().err
+    assert "4/4" in said and "0/?" not in said and "0it" not in said

@@ -6,7 +6,7 @@ import matplotlib.pyplot as plt
 
 from sapnet_core.reporting.style import PAGE
 
-__all__ = ["explore", "is_live"]
+__all__ = ["explore", "is_live", "live_bar", "live_bars"]
 
 
 def is_live() -> bool:
@@ -19,6 +19,30 @@ def is_live() -> bool:
     except ImportError:
         return False
     return bool(getattr(getattr(get_ipython(), "kernel", None), "_allow_stdin", False))
+
+
+def live_bar(what: str) -> Callable[[int, int], None] | None:
+    """A function of (done, of all) that shows how far `what` is, where a reader sits in front of the notebook; None
+    where nobody does, so that no stored output holds a bar."""
+    if not is_live():
+        return None
+    from tqdm.auto import tqdm
+
+    bars: list[tqdm] = []
+
+    def report(done: int, of: int) -> None:
+        if not bars:  # only now is known how much there is to do
+            bars.append(tqdm(total=of, initial=done, desc=what))
+        bars[0].update(done - bars[0].n)
+        if done == of:
+            bars[0].close()
+
+    return report
+
+
+def live_bars() -> dict[str, Callable[[int, int], None] | None]:
+    """A `live_bar` for each part of `run_trials`, as its arguments by name."""
+    return {"videos": live_bar("features"), "progress": live_bar("trials")}
 
 
 def explore(
