@@ -77,3 +77,35 @@ def test_nothing_that_was_set_for_other_programs_comes_along(house):  # noqa: F8
         "SAPNET_RUNS": str(here / "mine"),
         "SAPNET_DATA": "~/own",
     }
+
+
+@pytest.fixture
+def bare(house):  # noqa: F811
+    """The house with an interpreter that has no packages yet, and a command that only says that it began."""
+    begins = (
+        "def parse(words):\n    assert '--wrong' not in words\n\n\nif __name__ == '__main__':\n    print('began')\n"
+    )
+    (house / "sapnet_core" / "__main__.py").write_text(begins)
+    interpreter = house / ".venv" / "bin" / "python"
+    interpreter.parent.mkdir(parents=True)
+    interpreter.symlink_to(sys.executable)
+    uv = house / "with-uv" / "uv"
+    uv.parent.mkdir()
+    uv.write_text('#!/bin/sh\necho "$@" >uv.said\nsleep 2\n')
+    uv.chmod(0o755)
+    return house
+
+
+def test_packages_are_installed_by_uv_where_it_is_there(bare):
+    path = os.pathsep.join((str(bare / "with-uv"), os.environ["PATH"]))
+    done = run(bare, PATH=path)
+    assert done.returncode == 0 and done.stdout.endswith("began\n") and not done.stderr, done.stderr
+    asked = (bare / "uv.said").read_text().split()
+    assert asked[:2] == ["pip", "install"] and "tests/constraints.txt" in asked and ".[notebooks,test]" in asked
+    (bare / "uv.said").unlink()
+    assert run(bare, PATH=path).stdout == "began\n" and not (bare / "uv.said").exists()  # once
+
+
+def test_wrong_options_are_refused_before_anything_is_installed(bare):
+    done = run(bare, "--wrong", PATH=os.pathsep.join((str(bare / "with-uv"), os.environ["PATH"])))
+    assert done.returncode != 0 and "Installing" not in done.stdout and not (bare / "uv.said").exists()
