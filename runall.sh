@@ -13,7 +13,8 @@ CDPATH='' cd -- "$(dirname -- "${BASH_SOURCE[0]}")"
 usage() {
     cat <<'TEXT'
 ./runall.sh [options]   set up what is missing, run every notebook, regenerate every table and figure
-./runall.sh test        set up what is missing, run ruff, pytest and strict nbval
+./runall.sh test        set up what is missing, run ruff, pytest and every notebook: about a quarter of an hour
+./runall.sh test --all  the slow tests too, coverage, and every notebook against its stored outputs: an hour
 
 options:
   --profile quick|paper  size of the run (default quick)
@@ -39,9 +40,9 @@ stopped() { # while it is being set up; the commands say it themselves
 
 case " $* " in *" --help "* | *" -h "*) usage; exit 0 ;; esac
 case "${1:-}" in
-    test) [ $# = 1 ] || refuse "'test' takes no options, and got: ${*:2}" ;;
+    test) case "$#,${2:-}" in 1, | 2,--all) ;; *) refuse "'test' takes no option but --all, and got: ${*:2}" ;; esac ;;
     "" | -*) ;;
-    *) refuse "'$1' is no command: give options, or test alone" ;;
+    *) refuse "'$1' is no command: give options, or test" ;;
 esac
 trap stopped INT TERM
 trap '[ -z "${ticker:-}" ] || kill "$ticker" 2>/dev/null' EXIT

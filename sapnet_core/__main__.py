@@ -63,7 +63,8 @@ def parse(arguments: list[str] | None = None) -> Namespace:
     run.add_argument("--skip-bad", action="store_true", help="leave out videos that cannot be read")
     _add_workers(run)
 
-    command("test", _test, "Run ruff, pytest and strict nbval.", "runall.sh test")
+    test = command("test", _test, "Run ruff, pytest, and the notebooks.", "runall.sh test")
+    test.add_argument("--all", action="store_true", help="slow tests too, coverage, every notebook compared")
 
     check = command("check", _check, "Say what of a dataset is there, and whether it is the published one.")
     check.add_argument("folder", type=existing_folder, help="holds MTL-AQA, FineDiving, RG, FineFS or records.csv")
@@ -135,10 +136,10 @@ def _run(asked: Namespace) -> int:
     return _load("reporting.run_notebooks").run_suite(asked.profile, notebooks, asked.only, asked.split)
 
 
-def _test(_: Namespace) -> int:
+def _test(asked: Namespace) -> int:
     from sapnet_core.runtime.run_tests import run_tests
 
-    return run_tests()
+    return run_tests(asked.all)
 
 
 def _check(asked: Namespace) -> int:

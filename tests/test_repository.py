@@ -106,13 +106,13 @@ def test_readme_shows_the_stored_table():
 
 @pytest.fixture
 def house(tmp_path):
-    """A small house with this project's command: one notebook, one test, a core without trials to run."""
+    """A small house with this project's command: one notebook, one test of each kind, this project's core."""
     (tmp_path / "tests").mkdir()
     for name in ("runall.sh", "pyproject.toml", "tests/constraints.txt"):
         shutil.copy(ROOT / name, tmp_path / name)
     shutil.copytree(ROOT / "sapnet_core", tmp_path / "sapnet_core", ignore=shutil.ignore_patterns("__pycache__"))
-    (tmp_path / "sapnet_core" / "experiments" / "tables.py").write_text("def run_tables(*_): pass\n")
-    (tmp_path / "tests" / "test_one.py").write_text("def test_one():\n    assert True\n")
+    tests = "import pytest\n\n\ndef test_one():\n    pass\n\n\n@pytest.mark.speed\ndef test_two():\n    pass\n"
+    (tmp_path / "tests" / "test_one.py").write_text(tests)
     return tmp_path
 
 
@@ -138,7 +138,8 @@ def test_one_failing_notebook_fails_the_tests(house, good):
     done = run(house, "test", VIRTUAL_ENV=sys.prefix)
     assert done.returncode == (0 if good else 1), done.stdout + done.stderr
     assert ("All tests passed." in done.stdout) is good
-    assert "1 passed" in done.stdout  # the other parts ran
+    assert "1 passed, 1 deselected" in done.stdout  # the other parts ran
+    assert "1 of 1 notebooks are compared with their stored outputs: 00_count" in done.stdout
 
 
 def test_help_needs_no_python(house):

@@ -30,8 +30,11 @@ NONE_COLLECTED = 5  # pytest's exit code where there is nothing to time
 GRACE = 30.0  # seconds that a part then has to take away what it half wrote
 
 
-def run_tests() -> int:
+def run_tests(every: bool = False) -> int:
     """Run every part, whichever fails, in the repository's root; returns 1 if any failed, else 0.
+
+    With `every`, the slow tests run too, coverage is told, and every notebook is compared with its stored outputs,
+    which first takes the trials of the quick profile.
 
     `SAPNET_JOBS` is the number of pytest's workers and of processes that run trials, 2 if it is not set.
 
@@ -46,12 +49,14 @@ def run_tests() -> int:
         "SAPNET_FIGURES": str(environment.runs().absolute() / "test-figures"),
         "OMP_NUM_THREADS": "1",  # two workers run side by side
     }
-    parts = {
-        "ruff": ["ruff", "check", "."],
-        "pytest": ["pytest", "-q", "-n", jobs, "tests"],
-        "pytest, what is timed, alone": ["pytest", "-q", "-n", "0", "-m", "speed", "tests"],
-        "trials that the notebooks need": ["sapnet_core", "trials", "--jobs", jobs],
-        "nbval": ["pytest", "-q", "--nbval", "--nbval-current-env", "-n", "2", "--dist", "loadscope", "notebooks"],
+    whole = ["--all"] if every else []
+    chosen = ["-m", "not speed", "--cov", "--cov-report="] if every else []
+    parts = {"ruff": ["-m", "ruff", "check", "."], "pytest": ["-m", "pytest", "-q", "-n", jobs, *chosen, "tests"]}
+    if every:
+        parts["coverage"] = ["tests/coverage_by_room.py"]
+    parts |= {
+        "pytest, what is timed, alone": ["-m", "pytest", "-q", "-n", "0", "-m", "speed", "tests"],
+        "notebooks": ["-m", "sapnet_core.reporting.check_notebooks", *whole],
     }
     failed = False
     for title, command in parts.items():
@@ -66,18 +71,18 @@ def run_tests() -> int:
 
 
 def _run(command: list[str], variables: dict[str, str]) -> int:
-    """The exit code of a Python module with arguments.
+    """The exit code of Python with arguments.
 
     Raises:
         KeyboardInterrupt: Ctrl-C, or a request to end; the module has ended too.
         SystemExit: the same, where the module has told the person so.
     """
-    process = subprocess.Popen([sys.executable, "-m", *command], cwd=environment.root(), env=variables)
+    process = subprocess.Popen([sys.executable, *command], cwd=environment.root(), env=variables)
     try:
         return process.wait()
     except KeyboardInterrupt:
         _end(process)
-        if process.returncode == 130 and command[0] == "sapnet_core":
+        if process.returncode == 130 and command[1].startswith("sapnet_core"):
             sys.exit(130)
         raise
 

@@ -1,0 +1,133 @@
+"""Check every notebook, in the way that what lies on disk allows.
+
+    python -m sapnet_core.reporting.check_notebooks [--all]
+
+- A notebook that trains no trial, and any notebook once the results of the quick profile are in `runs/trials`, is run
+  by nbval: every cell has to print what is stored.
+- Each other notebook is run by Papermill at the smoke profile, which differs from the others in sizes alone: no cell
+  may fail, and together they have to write the files that lie in `figures/`. What cells print is not compared then,
+  since other sizes give other numbers.
+
+`--all` runs the trials of the quick profile first, so that every notebook is compared with what is stored.
+"""
+
+import os
+import re
+import subprocess
+import sys
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+from sapnet_core.experiments.profiles import Profile, get_profile
+from sapnet_core.experiments.results import run_trials, trial_folder
+from sapnet_core.experiments.tables import KNOWN, declared_trials
+from sapnet_core.experiments.trial import Trial
+from sapnet_core.reporting.notebooks import find, load
+from sapnet_core.reporting.run_notebooks import Outcome, run_all, summary
+from sapnet_core.runtime import environment
+from sapnet_core.runtime.arguments import Parser, check_environment
+from sapnet_core.runtime.command_line import one_line_errors
+from sapnet_core.runtime.progress import progress_bar
+
+__all__ = ["check_notebooks", "missing_figures", "needs_trials"]
+
+QUICK, SMOKE = get_profile("quick"), get_profile("smoke")
+RUNS_TRIALS = re.compile(r"\b(run_trials|trial_data)\(")
+
+
+def needs_trials(notebook: Path) -> bool:
+    """Whether a notebook trains, or takes features of a whole dataset: minutes, where no result lies on disk."""
+    return any(RUNS_TRIALS.search(cell.source) for cell in load(notebook).cells if cell.cell_type == "code")
+
+
+def check_notebooks(jobs: int = 1, every: bool = False) -> bool:
+    """Check all notebooks with `jobs` processes, and say which were compared and which were run at the smoke profile.
+
+    Args:
+        every: run the trials of the quick profile that are missing, so that every notebook is compared.
+
+    Returns:
+        Whether all are as they should be.
+    """
+    notebooks = find()
+    learning = [notebook for notebook in notebooks if needs_trials(notebook)]
+    trials = _declared(QUICK) if learning else []
+    if every:
+        run_trials(trials, jobs, progress=progress_bar("trial"), videos=progress_bar("video"))
+    missing = sum(not trial_folder(trial).is_dir() for trial in trials)
+    smoked = learning if missing else []
+    compared = [notebook for notebook in notebooks if notebook not in smoked]
+    _say(f"{len(compared)} of {len(notebooks)} notebooks are compared with their stored outputs: {_stems(compared)}")
+    if smoked:
+        _say(
+            f"{len(smoked)} are run at the smoke profile and not compared, since {missing} of {len(trials)} trials of "
+            f"the quick profile are not in {environment.runs() / 'trials'} (./runall.sh or ./runall.sh test --all "
+            f"makes them): {_stems(smoked)}"
+        )
+    # a pytest of its own, and first: what fails there is said at once
+    strict = ["-q", "--nbval", "--nbval-current-env", "-n", str(min(jobs, len(compared))), "--dist", "loadscope"]
+    process = subprocess.run(
+        [sys.executable, "-m", "pytest", *strict, *map(str, compared)], cwd=environment.root(), check=False
+    )
+    return process.returncode == 0 and (not smoked or _smoke(smoked, jobs))
+
+
+def _smoke(notebooks: list[Path], jobs: int) -> bool:
+    """Whether the notebooks run at the smoke profile and write what they should; their files lie in `runs/smoke`."""
+    base = environment.runs().absolute() / "smoke"
+    with _variables(SAPNET_RUNS=str(base), SAPNET_FIGURES=str(base / "figures"), SAPNET_JOBS="1"):
+        run_trials(_declared(SMOKE), jobs, progress=progress_bar("trial"), videos=progress_bar("video"))
+        outcomes = run_all(notebooks, {"profile": SMOKE.name}, base / "notebooks", _say, jobs)
+    _say("\n" + summary(outcomes))
+    absent = missing_figures(outcomes)
+    if absent:
+        _say(f"no notebook wrote what lies in figures/: {', '.join(absent)}")
+    return not absent and all(outcome.state != "failed" for outcome in outcomes)
+
+
+def missing_figures(outcomes: list[Outcome], folder: Path | None = None) -> list[str]:
+    """Names of files in `folder` (`figures/`) that no notebook wrote; pages of the gallery belong to none."""
+    made = {Path(name).name for outcome in outcomes for name in outcome.made}
+    folder = folder or environment.root() / "figures"
+    kinds = (".csv", ".md", ".png", ".svg")
+    return sorted(file.name for file in folder.iterdir() if file.suffix in kinds and file.name not in made)
+
+
+def _declared(profile: Profile) -> list[Trial]:
+    """The trials of all tables and figures, each once."""
+    return list(dict.fromkeys(trial for name in KNOWN for trial in declared_trials(name, profile).values()))
+
+
+def _stems(notebooks: list[Path]) -> str:
+    return ", ".join(notebook.stem for notebook in notebooks)
+
+
+def _say(text: str) -> None:
+    print(text, flush=True)
+
+
+@contextmanager
+def _variables(**given: str) -> Iterator[None]:
+    """Within, the environment has these variables."""
+    before = {name: os.environ.get(name) for name in given}
+    os.environ.update(given)
+    try:
+        yield
+    finally:
+        for name, value in before.items():
+            os.environ.pop(name) if value is None else os.environ.update({name: value})
+
+
+@one_line_errors
+def main(arguments: list[str] | None = None) -> int:
+    """Command line; returns 1 where a notebook is not as it should be."""
+    parser = Parser("python -m sapnet_core.reporting.check_notebooks", description="Check every notebook.")
+    parser.add_argument("--all", action="store_true", help="run the trials first, and compare every notebook")
+    asked = parser.parse_args(arguments)
+    check_environment()
+    return int(not check_notebooks(environment.jobs(), asked.all))
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,90 @@
+"""Each notebook is checked in the strictest way that the results on disk allow, and what is broken is never passed."""
+
+from types import SimpleNamespace
+
+import pytest
+from notebook_kit import build
+
+from sapnet_core.reporting import check_notebooks as checks
+from sapnet_core.reporting.notebooks import find, load
+from sapnet_core.reporting.run_notebooks import Outcome
+
+TRAINS = "def run_trials(trials):\n    print(trials)\n\n\nrun_trials([profile])"
+
+
+@pytest.fixture
+def house(tmp_path, monkeypatch):
+    """Two notebooks, of which one trains; pytest is not started, but asked for in `asked`."""
+    monkeypatch.setenv("SAPNET_RUNS", str(tmp_path / "runs"))
+    monkeypatch.delenv("SAPNET_FIGURES", raising=False)
+    books = [
+        build(tmp_path / "notebooks" / "00_plain.ipynb", "print(profile)"),
+        build(tmp_path / "notebooks" / "10_fig05_trains.ipynb", TRAINS),
+    ]
+    house = SimpleNamespace(folder=tmp_path, books=books, asked=[], code=0, trials=[])
+
+    def pytest_alone(command, **_):
+        house.asked.append([word for word in command if word.endswith(".ipynb")])
+        return SimpleNamespace(returncode=house.code)
+
+    monkeypatch.setattr(checks, "find", lambda: books)
+    monkeypatch.setattr(checks.subprocess, "run", pytest_alone)
+    monkeypatch.setattr(checks, "_declared", lambda profile: [profile.name])
+    monkeypatch.setattr(checks, "run_trials", lambda trials, *_, **__: house.trials.extend(trials))
+    monkeypatch.setattr(checks, "trial_folder", lambda trial: tmp_path / "runs" / "trials" / trial)
+    monkeypatch.setattr(checks, "missing_figures", lambda outcomes: [])
+    return house
+
+
+def test_without_results_what_trains_is_run_at_the_smoke_profile(house, capsys):
+    assert checks.check_notebooks()
+    assert house.asked == [[str(house.books[0])]] and house.trials == ["smoke"]
+    said = capsys.readouterr().out
+    assert "1 of 2 notebooks are compared" in said and "10_fig05_trains ran" in said
+    made = load(house.folder / "runs" / "smoke" / "notebooks" / "10_fig05_trains.ipynb")
+    assert "smoke" in "".join(cell.outputs[0].text for cell in made.cells if cell.cell_type == "code" and cell.outputs)
+
+
+def test_with_results_every_notebook_is_compared(house):
+    (house.folder / "runs" / "trials" / "quick").mkdir(parents=True)
+    assert checks.check_notebooks()
+    assert house.asked == [[*map(str, house.books)]] and house.trials == []
+
+
+def test_results_are_made_where_all_is_asked_for(house, monkeypatch):
+    made = house.folder / "runs" / "trials" / "quick"
+    monkeypatch.setattr(checks, "run_trials", lambda trials, *_, **__: made.mkdir(parents=True))
+    assert checks.check_notebooks(every=True)
+    assert house.asked == [[*map(str, house.books)]]
+
+
+def test_a_notebook_that_raises_fails(house, capsys):
+    build(house.books[1], TRAINS + "\n1 / 0")
+    assert not checks.check_notebooks()
+    assert "ZeroDivisionError" in capsys.readouterr().out
+
+
+def test_a_notebook_that_prints_something_else_fails(house):
+    house.code = 1
+    (house.folder / "runs" / "trials" / "quick").mkdir(parents=True)
+    assert not checks.check_notebooks()
+
+
+def test_a_figure_that_no_notebook_wrote_fails(house, monkeypatch, capsys):
+    monkeypatch.setattr(checks, "missing_figures", lambda outcomes: ["fig05.png"])
+    assert not checks.check_notebooks()
+    assert "fig05.png" in capsys.readouterr().out
+
+
+def test_missing_figures_are_named(tmp_path):
+    for name in ("fig05.png", "fig05.csv", "fig06.svg", "index.html"):
+        (tmp_path / name).write_text("")
+    made = [Outcome("10_fig05", "ran", 1.0, ("smoke/fig05.png", "smoke/fig05.csv"))]
+    assert checks.missing_figures(made, tmp_path) == ["fig06.svg"]
+
+
+def test_every_notebook_that_saves_a_figure_is_one_that_trains():
+    """Else its figures would be asked of the others."""
+    for path in find():
+        saves = any("save_figure(" in cell.source or "save_table(" in cell.source for cell in load(path).cells)
+        assert checks.needs_trials(path) or not saves, path.name
