@@ -6,10 +6,10 @@ element, the panel's marks) may be absent or of any kind.
 
 import math
 import re
+from collections.abc import Mapping
 from typing import Annotated, Any
 
 from pydantic import AliasChoices, BaseModel, Field, PlainValidator, ValidationError
-from pydantic_core import ErrorDetails, PydanticCustomError
 
 from sapnet_core.datasets.fields import Fault, shown
 
@@ -18,8 +18,8 @@ __all__ = ["Annotation", "ExecutedElement", "parse_annotation"]
 TIME = re.compile(r"\s*(\d{1,2})-(\d{1,2}(?:\.\d+)?)\s*,\s*(\d{1,2})-(\d{1,2}(?:\.\d+)?)\s*", re.ASCII)
 
 
-def _refused(value: object, expected: str) -> PydanticCustomError:
-    return PydanticCustomError("value", "is {shown}, not {expected}", {"shown": shown(value), "expected": expected})
+def _refused(value: object, expected: str) -> Fault:
+    return Fault(f"is {shown(value)}, not {expected}")
 
 
 def _points(value: object) -> float:
@@ -116,10 +116,12 @@ def parse_annotation(content: object) -> Annotation:
         raise Fault(_told(first) + f" (and {len(others)} more)" * bool(others)) from None
 
 
-def _told(error: ErrorDetails) -> str:
+def _told(error: Mapping[str, Any]) -> str:
+    """One fault as Pydantic tells it, in our words."""
     path = ".".join(str(part)[:60] for part in error["loc"])
     kind = {"missing": "no key {!r}", "too_short": "key {!r} is empty"}.get(error["type"])
     if kind:
         return kind.format(path)
-    text = error["msg"] if error["type"] == "value" else f"is {shown(error['input'])}, not an object"
+    is_ours = error["type"] == "value_error"
+    text = error["ctx"]["error"] if is_ours else f"is {shown(error['input'])}, not an object"
     return f"key {path!r} {text}" if path else "the file is no object"
