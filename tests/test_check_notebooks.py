@@ -5,6 +5,7 @@ from types import SimpleNamespace
 import pytest
 from notebook_kit import build
 
+from sapnet_core.experiments.tables import EPOCHS
 from sapnet_core.reporting import check_notebooks as checks
 from sapnet_core.reporting.notebooks import find, load
 from sapnet_core.reporting.run_notebooks import Outcome
@@ -88,3 +89,9 @@ def test_every_notebook_that_saves_a_figure_is_one_that_trains():
     for path in find():
         saves = any("save_figure(" in cell.source or "save_table(" in cell.source for cell in load(path).cells)
         assert checks.needs_trials(path) or not saves, path.name
+
+
+def test_every_trial_of_the_smoke_profile_has_the_labels_that_it_needs():
+    for trial in checks._declared(checks.SMOKE):
+        videos = trial.train / len(EPOCHS[trial.dataset]) if trial.group else trial.train
+        assert round(trial.share * videos) >= (4 if trial.select == "validation" else 2), trial
