@@ -16,6 +16,7 @@ from PIL import Image
 
 from sapnet_core.datasets import AnnotationError, load_records, sequence_files
 from sapnet_core.datasets.own_videos import folder_faults, read_folder, read_sequence, sequence_shape
+from sapnet_core.runtime.command_line import first_line
 
 HEAD = "id,path,score,split\n"
 ROWS = "a,a.npy,7.5,train\nb,b.npy,,train\nc,c.npy,3,test\n"
@@ -310,15 +311,31 @@ def test_numbers_that_float32_does_not_hold_are_refused(own, score, difficulty, 
     refused(lambda: own(table), f"line 2: {fault}.*: rescale")
 
 
-def test_every_fault_of_a_table_is_told_and_the_first_one_raised(own):
+def test_every_fault_of_a_table_is_told_at_once(own):
     table = HEAD + ROWS + "d,d.npy,1,train\ne,a.npy,x,train\na,a.npy,1,val\n"
-    refused(lambda: own(table), "line 5: path 'd.npy' is not there")
-    faults = folder_faults(own.root)
-    assert [fault.partition("records.csv: ")[2][:6] for fault in faults] == ["line 5", "line 6", "line 7"]
+    with pytest.raises(AnnotationError) as error:
+        own(table)
+    first, *told = str(error.value).splitlines()
+    assert str(own.root / "records.csv") in first and "4 faults" in first
+    starts = ["line 5: path", "line 6: score", "line 7: id", "line 7: split"]
+    assert [line[: len(start)] for line, start in zip(told, starts, strict=True)] == starts
+    assert all(": " in line.partition(": ")[2] for line in told)  # each with its remedy
+    assert first_line(error.value).splitlines() == [first, *told]
+    assert str(pickle.loads(pickle.dumps(error.value))) == str(error.value)  # as it comes from a worker process
+    assert [fault.partition("records.csv: ")[2] for fault in folder_faults(own.root)] == told
     own(HEAD + ROWS)
     assert folder_faults(own.root) == []
     (own.root / "records.csv").write_text("id;path;score;split\n")
     assert len(folder_faults(own.root)) == 1
+
+
+def test_ten_faults_of_a_table_are_told_and_the_others_counted(own):
+    for row, fault in (("x{0},x{0}.npy,1,train\n", "path 'x"), ("x{0},a.npy,1\n", "3 cells")):
+        with pytest.raises(AnnotationError) as error:
+            own(HEAD + ROWS + "".join(row.format(i) for i in range(13)))
+        first, *told = str(error.value).splitlines()
+        assert "13 faults" in first and len(told) == 11 and "3 more" in told[-1]
+        assert all(fault in line for line in told[:10]) and told[9].startswith("line 14")
 
 
 # ---- sequences

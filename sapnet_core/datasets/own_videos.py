@@ -15,6 +15,7 @@ import os
 import re
 import stat
 import unicodedata
+from collections.abc import Callable
 from pathlib import Path, PurePosixPath, PureWindowsPath
 
 import numpy as np
@@ -23,7 +24,7 @@ from sapnet_core.datasets.annotation_pickles import AnnotationError
 from sapnet_core.datasets.names import Names, hidden, look, nfc
 from sapnet_core.datasets.records import Record
 from sapnet_core.datasets.sequence_files import SEQUENCES, read_sequence, sequence_shape
-from sapnet_core.datasets.tables import read_table
+from sapnet_core.datasets.tables import TableFaults, read_table
 from sapnet_core.datasets.video import IMAGES, VideoError, probe
 from sapnet_core.runtime.file_kinds import found_at, listed
 
@@ -40,6 +41,10 @@ class _Fault(Exception):
     """What is wrong with a row, to be said with its line."""
 
 
+class _Faults(Exception):
+    """Several faults of one row, in its `args`."""
+
+
 def read_folder(root: Path | str, skip: bool = False) -> list[Record]:
     """Records of a folder's `records.csv`; their paths count from the folder.
 
@@ -49,10 +54,13 @@ def read_folder(root: Path | str, skip: bool = False) -> list[Record]:
     Raises:
         AnnotationError: records.csv is missing or no such table; a column is missing or unknown; an id is empty, or
             stands or looks like one that stands above; a path is absent or leads out of the folder; a value is of
-            another kind or beyond float32; a span is empty; or no training or no test row has a score.
+            another kind or beyond float32; a span is empty; or no training or no test row has a score. Of several
+            faults all are told at once (`TableFaults`).
         VideoError: a video whose length is asked cannot be read, and `skip` is off.
     """
-    records, faults = _read(Path(root), skip, most=1)
+    records, faults = _read(Path(root), skip)
+    if len(faults) > 1:
+        raise TableFaults.of(Path(root) / NAME, [str(fault) for fault in faults])
     if faults:
         raise faults[0]
     return records
@@ -66,8 +74,8 @@ def folder_faults(root: Path | str) -> list[str]:
         return [str(error)]
 
 
-def _read(root: Path, skip: bool, most: int | None = None) -> tuple[list[Record], list[ValueError]]:
-    """Records of the good rows, and the faults of the others: of the first `most` alone, where that is given."""
+def _read(root: Path, skip: bool) -> tuple[list[Record], list[ValueError]]:
+    """Records of the good rows, and the faults of the others."""
     file, reader = root / NAME, _Reader(root, skip)
     records: list[Record] = []
     faults: list[ValueError] = []
@@ -76,10 +84,10 @@ def _read(root: Path, skip: bool, most: int | None = None) -> tuple[list[Record]
             records.append(reader.record(number, row))
         except _Fault as error:
             faults.append(AnnotationError(f"{file}: line {number}: {error}"))
+        except _Faults as error:
+            faults += [AnnotationError(f"{file}: line {number}: {fault}") for fault in error.args]
         except ValueError as error:  # of the video or sequence, which it names
             faults.append(error)
-        if most is not None and len(faults) >= most:
-            return records, faults
     if not records and not faults:
         faults.append(AnnotationError(f"{file}: has no rows, only the names of columns: write one for each video"))
     for part in ("train", "test"):
@@ -101,29 +109,35 @@ class _Reader:
         self.lengths: dict[str, int | None] = {}
 
     def record(self, number: int, row: dict[str, str]) -> Record:
-        """The record of a line. Raises _Fault, AnnotationError of its sequence, or VideoError of its video."""
+        """The record of a line. Raises _Faults of its cells, _Fault of what they say together, AnnotationError of its
+        sequence, or VideoError of its video."""
         key, group, split = row["id"], nfc(row.get("group", "")), row["split"]
-        self._check_id(number, key)
-        self._check_group(number, group)
-        if split not in ("train", "test"):
-            raise _Fault(f"split {split[:40]!r} is unknown: write train or test")
-        score = _number(row, "score")
+        faults: list[_Fault] = []
+
+        def checked(read: Callable, *arguments: object):
+            try:
+                return read(*arguments)
+            except _Fault as error:
+                faults.append(error)
+
+        checked(self._check_id, number, key)
+        checked(self._check_group, number, group)
+        checked(_check_split, split)
+        score, difficulty = checked(_number, row, "score"), checked(_difficulty, row)
+        path = checked(self._path, row["path"])
+        start, end = checked(_frame, row, "start_frame"), checked(_frame, row, "end_frame")
+        transitions = checked(_transitions, row)
+        if faults:
+            raise _Faults(*faults)
         if split == "test" and math.isnan(score):
-            raise _Fault(f"test row {key!r} has no score: give it one, or make it a train row")
-        difficulty = _number(row, "difficulty", 1.0)
-        if difficulty <= 0:
-            raise _Fault(f"difficulty {difficulty:g} is not above 0: leave it empty where there is none")
+            raise _Fault(f"score is empty, and test row {key!r} has no score: give it one, or make it a train row")
         if not math.isnan(score) and not _single(score / difficulty):
             raise _Fault(f"score {score:g} over difficulty {difficulty:g} is beyond float32: rescale one of them")
-        path = self.paths.get(row["path"]) or self.paths.setdefault(row["path"], self._inside(row["path"]))
-        start, end = _frame(row, "start_frame"), _frame(row, "end_frame")
         length = self._length(path, start or 0, end is not None)
         start, end = start or 0, length if end is None else end
         if end <= start or (length is not None and end > length):
             has = "" if length is None else f", the file has {length}"
             raise _Fault(f"span [{start}, {end}) of {path} holds no frames{has}: give start_frame < end_frame")
-        words = row.get("transitions", "").replace(";", " ").split()
-        transitions = tuple(_whole(word, "transitions") for word in words)
         if any(b <= a for a, b in zip((start, *transitions), (*transitions, end), strict=True)):
             raise _Fault(f"transitions {row['transitions'][:60]!r} do not ascend between {start} and {end}: order them")
         return Record(
@@ -159,6 +173,10 @@ class _Reader:
         if before != group:
             spelled = f"{ascii(before[:40])} there, {ascii(group[:40])} here"
             raise _Fault(f"group {group[:40]!r} looks as that of line {line} ({spelled}): write both the same")
+
+    def _path(self, text: str) -> str:
+        """`_inside`, asked once for each path."""
+        return self.paths.get(text) or self.paths.setdefault(text, self._inside(text))
 
     def _inside(self, text: str) -> str:
         """A path below the folder that is there, as it is named on disk; nothing that leads out of the folder."""
@@ -242,6 +260,23 @@ def _number(row: dict[str, str], column: str, empty: float = math.nan) -> float:
     if not _single(float(text)):
         raise _Fault(f"{column} {text[:40]!r} is beyond float32, in which it is learned: rescale the column")
     return float(text)
+
+
+def _check_split(split: str) -> None:
+    if split not in ("train", "test"):
+        raise _Fault(f"split {split[:40]!r} is unknown: write train or test")
+
+
+def _difficulty(row: dict[str, str]) -> float:
+    difficulty = _number(row, "difficulty", 1.0)
+    if difficulty <= 0:
+        raise _Fault(f"difficulty {difficulty:g} is not above 0: leave it empty where there is none")
+    return difficulty
+
+
+def _transitions(row: dict[str, str]) -> tuple[int, ...]:
+    words = row.get("transitions", "").replace(";", " ").split()
+    return tuple(_whole(word, "transitions") for word in words)
 
 
 def _whole(text: str, column: str) -> int:

@@ -13,14 +13,36 @@ from pathlib import Path
 
 from sapnet_core.datasets.annotation_pickles import AnnotationError
 from sapnet_core.datasets.names import Names, loose
-from sapnet_core.runtime.file_kinds import content_kind, found_at
+from sapnet_core.runtime.file_kinds import content_kind, found_at, printable
 
-__all__ = ["read_table"]
+__all__ = ["TableFaults", "read_table"]
 
 LARGEST = 64 * 2**20  # bytes of a table
 SEPARATORS = {";": "';'", "\t": "tabs", "|": "'|'", ":": "':'", "，": "'，'", "、": "'、'", "،": "'،'", " ": "spaces"}
+TOLD = 10  # faults of a table that are told at once
 LOOKED_AT = 20  # first lines in which the names of the columns are looked for
 ANEW = "save it as CSV in UTF-8 with commas between the cells"
+
+
+class TableFaults(AnnotationError):
+    """Several faults of one table: the file and their number, then one line for each of the first ten."""
+
+    def __init__(self, *lines: str):
+        ValueError.__init__(self, *map(printable, lines))  # as arguments, so that it comes whole from a worker process
+
+    @classmethod
+    def of(cls, file: Path, faults: Sequence[str]) -> "TableFaults":
+        """The faults of a file, each of which may begin with the file's name."""
+        told = [fault.removeprefix(f"{file}: ") for fault in faults[:TOLD]]
+        more = [f"and {len(faults) - TOLD} more"] * (len(faults) > TOLD)
+        return cls(f"{file}: {len(faults)} faults", *told, *more)
+
+    @property
+    def lines(self) -> tuple[str, ...]:
+        return self.args
+
+    def __str__(self) -> str:
+        return "\n".join(self.lines)
 
 
 def read_table(file: Path, required: Sequence[str], known: Sequence[str]) -> list[tuple[int, dict[str, str]]]:
@@ -34,7 +56,7 @@ def read_table(file: Path, required: Sequence[str], known: Sequence[str]) -> lis
 
     Raises:
         AnnotationError: there is no such file, it is no such table, a column is missing, unknown or named twice, or a
-            row has more or fewer cells than the first line.
+            row has more or fewer cells than the first line (`TableFaults` for several such rows).
     """
     text = _text(file, required)
     if fault := _head_fault(text, required, known):
@@ -48,12 +70,11 @@ def read_table(file: Path, required: Sequence[str], known: Sequence[str]) -> lis
         where = f"no table of UTF-8 text with commas, line {reader.line_num} ({error})"
         raise AnnotationError(f"{file}: {where}: close every quote, and double those inside a cell") from None
     head = lines[0][1]
-    rows = []
-    for number, cells in lines[1:]:
-        if len(cells) != len(head) and any(cells):
-            raise AnnotationError(f"{file}: line {number}: {_cells_fault(cells, len(head))}")
-        if any(cells):
-            rows.append((number, cells))
+    rows = [(number, cells) for number, cells in lines[1:] if any(cells)]
+    wrong = [(number, cells) for number, cells in rows if len(cells) != len(head)]
+    if wrong:
+        faults = [f"{file}: line {number}: {_cells_fault(cells, len(head))}" for number, cells in wrong]
+        raise AnnotationError(faults[0]) if len(faults) == 1 else TableFaults.of(file, faults)
     kept = [i for i, name in enumerate(head) if name or any(cells[i] for _, cells in rows)]
     nameless = next((i for i in kept if not head[i]), None)
     if nameless is not None:

@@ -57,7 +57,8 @@ def _name(main: Callable) -> str:
 
 
 def first_line(error: BaseException) -> str:
-    """What an error says, in one line, without the number that Python puts before an operating system's faults."""
+    """What an error says, in one line, without the number that Python puts before an operating system's faults; of an
+    error that lists several faults its `lines`."""
     text = str(error)
     if isinstance(error, MemoryError):
         text = f"the memory is too small ({text or 'nothing is left'}): use fewer --jobs, or ask for less at once"
@@ -68,7 +69,8 @@ def first_line(error: BaseException) -> str:
         text = error.strerror or text
         if error.errno in REMEDIES and text == os.strerror(error.errno):
             text += f": {REMEDIES[error.errno]}"
-    return printable(" ".join(text.split())) or type(error).__name__
+    lines = getattr(error, "lines", None) or (text,)
+    return "\n".join(printable(" ".join(str(line).split())) for line in lines) or type(error).__name__
 
 
 def _flush_output() -> None:
