@@ -5,16 +5,25 @@ import re
 from dataclasses import replace
 from functools import cache
 
+import pandas as pd
 import pytest
 import torch
 
 from sapnet_core.__main__ import main
-from sapnet_core.experiments.evidence import METRICS, Cell, Evidence
 from sapnet_core.experiments.paper import paper_arithmetic, paper_numbers
 from sapnet_core.experiments.profiles import get_profile
+from sapnet_core.experiments.statistics import METRICS, VERDICTS, Cell
 from sapnet_core.experiments.tables import CLASS_TABLES, FIGURES, TABLES, declare, declared_trials
 from sapnet_core.reporting import claims
-from sapnet_core.reporting.claims import decide, evaluate, examine, needed_trials, size_beside_print, weakest
+from sapnet_core.reporting.claims import (
+    decide,
+    evaluate,
+    examine,
+    family_table,
+    needed_trials,
+    size_beside_print,
+    verdict_of,
+)
 from sapnet_core.reporting.ledger import Claim, ledger, printed_effect
 from sapnet_core.runtime import environment
 
@@ -117,27 +126,35 @@ def lookup(**noise):
     return cell
 
 
-def verdict(claim, families=1, **noise):
+def verdict(claim, claims=1, **noise):
+    """In a family of that many claims, the others of which say nothing."""
     row = {"kind": claim.kind, "paper": claim.paper, **examine(claim, lookup(**noise), 300)}
-    return decide({**row, "p_holm": min(1.0, families * row.get("p", math.nan))})
+    open_ = {"test": "seeds and videos", "said": True, "p": 1.0, "evidence": row.get("evidence"), "margin": math.nan}
+    return decide([row, *[open_] * (claims - 1)])[0]["verdict"]
 
 
 def test_verdict_follows_the_known_difference():
-    assert verdict(TWO, families=20, a=0.5, b=2.0) == "supported"
-    assert verdict(TWO, families=20, a=2.0, b=0.5) == "contradicted"
-    assert verdict(TWO, families=20, a=1.0, b=1.0) == "undecided here"
+    assert verdict(TWO, claims=20, a=0.5, b=2.0) == "supported"
+    assert verdict(TWO, claims=20, a=2.0, b=0.5) == "contradicted"
+    assert verdict(TWO, claims=20, a=1.0, b=1.0) == "undecided"
 
 
 def test_a_multiple_of_the_printed_effect_is_suspicious():
-    small = Claim("two", "Table I", "a beats b", pairs=TWO.pairs, paper=0.05)
-    assert verdict(small, a=0.3, b=3.0) == "suspiciously better"
-    # twice next to nothing is no yardstick
-    row = {"test": "seeds and videos", "kind": "greater", "said": True, "p_holm": 0.01, "low": 0.01, "paper": 0.001}
-    assert decide(row) == "supported" and decide({**row, "low": 0.03}) == "suspiciously better"
+    row = {
+        "test": "seeds and videos",
+        "kind": "greater",
+        "verdict": "supported",
+        "low": 0.01,
+        "high": 1,
+        "paper": 0.001,
+    }
+    assert size_beside_print(row) == "larger"  # twice next to nothing is no yardstick
+    assert size_beside_print({**row, "low": 0.03}) == "suspiciously larger"
+    assert size_beside_print({**row, "low": 0.03, "verdict": "undecided"}) == "larger"
 
 
 def test_size_is_held_against_print_whatever_the_sign():
-    row = {"test": "seeds and videos", "paper": 0.05}
+    row = {"test": "seeds and videos", "kind": "greater", "verdict": "undecided", "paper": 0.05}
     said = [size_beside_print({**row, "low": low, "high": high}) for low, high in ((-0.1, 0.04), (0, 0.1), (0.06, 0.1))]
     assert said == ["smaller", "as printed", "larger"]
     assert size_beside_print({**row, "low": 0, "high": 1, "paper": math.nan}) == ""
@@ -146,7 +163,7 @@ def test_size_is_held_against_print_whatever_the_sign():
 
 def test_a_system_that_is_not_here_is_named():
     found = examine(TWO, lookup(a=1.0))
-    assert found["reason"] == "system not implemented: b" and decide(found) == "not testable here"
+    assert found["reason"] == "system not implemented: b" and decide([found])[0]["verdict"] == "not testable here"
     later = examine(TWO, lookup(a=1.0, b=2.0))
     assert later["test"] == "seeds and videos"
 
@@ -155,18 +172,15 @@ def test_a_counterexample_contradicts_all_though_some_are_not_here():
     best = Claim("best", "Table V", "a is best", pairs=(TWO.pairs[0], (TWO.pairs[0][0], (("V", "CoRe", "20%"),))))
     assert verdict(best, a=2.0, b=0.5) == "contradicted"
     for a, b in ((0.5, 2.0), (1.0, 1.0)):
-        assert verdict(best, families=20, a=a, b=b) == "not testable here"
+        assert verdict(best, claims=20, a=a, b=b) == "not testable here"
     assert examine(best, lookup(a=0.5, b=2.0))["reason"] == "system not implemented: CoRe"
 
 
 def test_all_of_several_is_as_sure_as_the_weakest():
     best = Claim("best", "Fig. 9", "a is best", pairs=(TWO.pairs[0], (TWO.pairs[0][0], (("I", "c", "10%"),))))
     assert verdict(best, a=0.5, b=2.0, c=2.0) == "supported"
-    assert verdict(best, a=0.5, b=2.0, c=0.5) == "undecided here"
+    assert verdict(best, a=0.5, b=2.0, c=0.5) == "no difference"
     assert verdict(best, a=2.0, b=3.0, c=0.2) == "contradicted"
-    up, down = (Evidence(v, 0, 0, 0, 0, p, 1, 9, ()) for v, p in ((0.1, 0.02), (-0.1, 0.02)))
-    assert weakest([up, up._replace(p=0.3)])[1] == 0.3
-    assert weakest([up, down]) == (down, 0.04)
 
 
 def test_comparable_is_shown_not_assumed():
@@ -174,7 +188,7 @@ def test_comparable_is_shown_not_assumed():
     assert verdict(alike, a=0.3, b=0.3) == "supported"
     assert verdict(alike, a=0.3, b=3.0) == "contradicted"
     narrow = Claim("like", "Section IV-B.2", "a like b", kind="comparable", margin=0.01, pairs=TWO.pairs)
-    assert verdict(narrow, a=2.0, b=2.0) == "undecided here"  # no difference is seen, and one of 0.01 is not ruled out
+    assert verdict(narrow, a=2.0, b=2.0) == "undecided"  # no difference is seen, and one of 0.01 is not ruled out
 
 
 def test_claims_on_single_errors():
@@ -186,56 +200,81 @@ def test_claims_on_single_errors():
 
     def ask(claim, off, true=true):
         found = examine(claim, lambda name: Cell(true + off, true, "v"))
-        return decide({"kind": claim.kind, "paper": math.nan, "p_holm": math.nan, **found})
+        return decide([found])[0]["verdict"]
 
     assert ask(count, off) == "supported" and ask(worst, off) == "supported"
     assert ask(count, off + torch.tensor([0, 60, 0, 0])) == "contradicted"
-    assert ask(count, off + torch.tensor([[0.0, 60, 0, 0], [0.0] * 4, [0.0] * 4])) == "undecided here"
+    assert ask(count, off + torch.tensor([[0.0, 60, 0, 0], [0.0] * 4, [0.0] * 4])) == "undecided"
     assert ask(worst, off + torch.tensor([0, 60, 0, 0])) == "contradicted"
     assert ask(worst, off, true + 1) == "not testable here"
 
 
 def test_arithmetic_says_by_which_reading():
     found = {claim.id: examine(claim, lookup()) for claim in OWN if claim.kind == "arithmetic"}
-    assert all(decide(row) == "holds" for row in found.values()) and len(found) == 7
+    assert {row["verdict"] for row in decide(found.values())} == {"supported"} and len(found) == 7
     assert found["vi-averages"]["reason"] == "by these readings: fisher"
     assert found["vii-average-fs"]["reason"] == "by these readings: arithmetic"
     assert "relative to the rival's it would be 7.8%" in found["iv-gain-10"]["reason"]
     assert found["iv-gain-10"]["effect"] == pytest.approx(0.053)
 
 
-def test_ledger_of_a_run_is_corrected_in_two_families(monkeypatch, capsys):
-    """`evaluate` and the command, on two claims of each family and systems that were never trained."""
-    control = Claim("c", "Table I", "a beats b", pairs=TWO.pairs, control=True)
-    untested = Claim("no", "Fig. 11", "a picture", kind="untested", reason="none")
+@pytest.fixture
+def small(monkeypatch):
+    """A ledger of five entries on systems that were never trained; returns the claims by id."""
+    entries = (
+        replace(TWO, family="Table I"),
+        replace(TWO, id="same", family="Table I"),
+        replace(TWO, id="alone", family="Fig. 7"),
+        Claim("c", "Table I", "a beats b", family="Table I", pairs=TWO.pairs, control=True),
+        Claim("no", "Fig. 11", "a picture", family="Fig. 11", kind="untested", reason="none"),
+    )
     system, cell = {"a": "I3D+SSP", "b": "I3D+MLP"}, lookup(a=0.5, b=1.0)
     trials = {name: [declare("mtl-aqa", system[name[1]], 0.1, 0, QUICK)] for name in TWO.names}
     row = {of[0].method: name for name, of in trials.items()}
-    monkeypatch.setattr(claims, "ledger", lambda: (TWO, replace(TWO, id="same"), control, untested))
+    monkeypatch.setattr(claims, "ledger", lambda: entries)
     monkeypatch.setattr(claims, "_declared", lambda names, profile: {name: trials[name] for name in names})
     monkeypatch.setattr(claims, "read_cell", lambda trials: cell(row[trials[0].method]))
+    monkeypatch.setattr(claims, "run_trials", lambda trials, jobs, **_: None)
+    return {claim.id: claim for claim in entries}
+
+
+def test_claims_of_a_family_are_corrected_together_and_controls_apart(small, monkeypatch, capsys):
     table = evaluate("quick").set_index("claim")
-    assert {
-        "statement",
-        "place",
-        "kind",
-        "verdict",
-        "effect",
-        "low",
-        "high",
-        "p",
-        "p_holm",
-        "paper",
-        "size",
-        "source",
-        "profile",
-        "seeds",
-        "reason",
-    } <= set(table.columns)
     p = table["p"]
-    assert table["p_holm"].tolist()[:3] == pytest.approx([2 * p["two"], 2 * p["same"], p["c"]])
+    family = table.loc[["two", "same", "alone", "c"], "p_holm"].tolist()
+    assert family == pytest.approx([2 * p["two"], 2 * p["same"], p["alone"], p["c"]])
     assert table.loc["no", ["verdict", "source", "reason"]].tolist() == ["not testable here", "the paper", "none"]
+    assert set(table["verdict"]) <= set(VERDICTS)
     monkeypatch.setattr(claims, "needed_trials", lambda profile: [])
     main(["claims"])
     out = capsys.readouterr().out
-    assert out.startswith("3 claims: ") and "1 not testable here" in out and "\n1 controls: " in out
+    assert out.startswith("4 claims: ") and "1 not testable here" in out and "\n1 controls: " in out
+
+
+def test_a_part_of_the_ledger_says_what_the_whole_says(small):
+    whole = evaluate("quick").set_index("claim")
+    shown = family_table(QUICK, "Table I").set_index("claim")
+    assert list(shown.index) == ["two", "same", "c"]
+    for claim, row in shown.iterrows():
+        assert row["verdict"] == verdict_of(claim, QUICK)
+        assert row["verdict"].startswith(whole.at[claim, "verdict"])
+        assert row["p, corrected"] == f"{whole.at[claim, 'p_holm']:.2g}"
+    assert shown.at["c", "what is said"] == "control: a beats b"
+    assert verdict_of("no", QUICK) == "not testable here: none"
+    with pytest.raises(ValueError, match="nothing"):
+        verdict_of("nothing", QUICK)
+    with pytest.raises(ValueError, match="Fig. 99"):
+        family_table(QUICK, "Fig. 99")
+
+
+def test_undecided_says_how_many_seeds_would_decide():
+    found = examine(TWO, lookup(a=1.0, b=1.02), 300)
+    decided = decide([{"kind": "greater", **found}])[0]
+    assert decided["verdict"] == "undecided" and decided["to_decide"] > 3
+    row = pd.Series({**found, **decided, "kind": "greater"})
+    assert claims.verdict_text(row).startswith("undecided (")
+
+
+def test_every_family_is_a_table_a_figure_or_a_part_without_one():
+    families = {claim.family for claim in ledger()}
+    assert families == {place for place in PLACES if not place.startswith("Section")}

@@ -116,8 +116,8 @@ def house(tmp_path, monkeypatch):
     rows = [
         ("<i>K</i> = 3", "Fig. 5 and 12", "supported"),
         ("C2", "Tables I, II", "contradicted"),
-        ("C3", "Table I", "suspiciously better"),
-        ("C4", "abstract", "undecided here"),
+        ("C3", "Table I", "no difference"),
+        ("C4", "abstract", "undecided"),
     ]
     with open(tmp_path / "figures" / "claims.csv", "w", encoding="utf-8", newline="") as file:
         csv.writer(file).writerows([("claim", "place", "verdict", "p"), *((*row, "0.1") for row in rows)])

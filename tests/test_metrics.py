@@ -7,14 +7,7 @@ import pytest
 import torch
 from scipy import stats
 
-from sapnet_core.experiments.metrics import (
-    bootstrap_interval,
-    fisher_mean,
-    mean_interval,
-    paired_difference,
-    relative_l2,
-    spearman,
-)
+from sapnet_core.experiments.metrics import fisher_mean, relative_l2, spearman
 
 
 def draw(n, noise, seed=0):
@@ -61,43 +54,3 @@ def test_fisher_mean_by_hand_and_not_the_arithmetic_mean():
     assert fisher_mean(rhos) == pytest.approx(math.tanh(sum(map(math.atanh, rhos)) / 4))
     assert round(fisher_mean(rhos), 3) == 0.308 != round(float(np.mean(rhos)), 3)
     assert fisher_mean([1.0, 0.5]) == pytest.approx(1.0, abs=1e-5)
-
-
-def test_bootstrap_is_the_loop_over_resamples():
-    pred, true = draw(40, 0.7)
-    low, high = bootstrap_interval(pred, true, resamples=300, seed=5)
-    index = torch.randint(40, (300, 40), generator=torch.Generator().manual_seed(5))
-    loop = [stats.spearmanr(pred[i].numpy(), true[i].numpy()).statistic for i in index]
-    assert (low, high) == pytest.approx(tuple(np.quantile(loop, [0.025, 0.975])), abs=1e-12)
-    assert low < spearman(pred, true) < high
-    assert (low, high) == bootstrap_interval(pred, true, resamples=300, seed=5)
-    assert (low, high) != bootstrap_interval(pred, true, resamples=300, seed=6)
-
-
-def test_bootstrap_interval_covers_about_as_often_as_it_says():
-    truth = (6 / math.pi) * math.asin(math.sqrt(0.5) / 2)  # Spearman of a normal pair with Pearson sqrt(0.5)
-    hits = 0
-    for seed in range(100):
-        low, high = bootstrap_interval(*draw(80, 1.0, seed), resamples=200, seed=seed, level=0.8)
-        hits += low <= truth <= high
-    assert 66 <= hits <= 92
-
-
-def test_paired_difference_uses_the_same_videos_for_both():
-    pred, true = draw(100, 0.6)
-    worse = pred + 0.4 * torch.randn(100, generator=torch.Generator().manual_seed(9))
-    result = paired_difference(pred, worse, true, resamples=500)
-    assert result.value == pytest.approx(float(spearman(pred, true) - spearman(worse, true)))
-    assert 0 < result.low < result.value < result.high and result.p < 0.05
-    back = paired_difference(worse, pred, true, resamples=500)
-    assert (back.value, back.low, back.high) == pytest.approx((-result.value, -result.high, -result.low))
-    same = paired_difference(pred, pred * 2 + 1, true, resamples=500)  # unpaired draws would give it a width
-    assert (same.value, same.low, same.high, same.p) == (0, 0, 0, 1)
-
-
-def test_mean_interval_is_scipys_t_interval():
-    values = [0.70, 0.74, 0.71, 0.69, 0.75]
-    expected = stats.t.interval(0.9, 4, loc=np.mean(values), scale=stats.sem(values))
-    mean, low, high = mean_interval(values, level=0.9)
-    assert mean == pytest.approx(np.mean(values)) and (low, high) == pytest.approx(expected)
-    assert mean_interval([0.5]).value == 0.5 and math.isnan(mean_interval([0.5]).low)

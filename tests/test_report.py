@@ -16,7 +16,7 @@ from scipy import stats
 
 from sapnet_core import reporting
 from sapnet_core.reporting import widgets
-from sapnet_core.reporting.tables import flat, interval_half_width
+from sapnet_core.reporting.tables import flat
 from sapnet_core.reporting.widgets import is_live
 
 PAPER = pd.DataFrame(
@@ -45,11 +45,15 @@ def record(profile="quick"):
     return {"source": "twins", "profile": profile, "versions": {"python": "3.11"}, "command": "./runall.sh"}
 
 
-def test_interval_is_students():
+def test_interval_is_students_within_the_range_of_a_correlation():
     x = [0.61, 0.64, 0.60]
     low, high = stats.t.interval(0.95, 2, loc=np.mean(x), scale=stats.sem(x))
-    assert interval_half_width(x) == pytest.approx((high - low) / 2)
-    assert math.isnan(interval_half_width([0.6]))
+    table = reporting.comparison_table(trials(mlp=x, ours=[0.99, 0.2, 0.7]), PAPER)
+    assert table.loc["I3D+MLP", ("10%", "low")] == pytest.approx(low)
+    assert table.loc["I3D+MLP", ("10%", "high")] == pytest.approx(high)
+    wide = table.loc["SAP-Net (Ours)", "10%"]
+    assert -1 < wide["low"] < wide["mean"] < wide["high"] < 1
+    assert f"0.630 [{wide['low']:.3f}, {wide['high']:.3f}]" in reporting.markdown(table)
 
 
 def test_paper_stands_beside_run_and_floors_below():

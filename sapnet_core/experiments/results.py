@@ -25,7 +25,8 @@ import pandas as pd
 import torch
 
 from sapnet_core.experiments.fit import FittedTrial, fit_selections, fit_stack, label_count, stack_key
-from sapnet_core.experiments.metrics import bootstrap_interval, relative_l2, spearman
+from sapnet_core.experiments.metrics import relative_l2, spearman
+from sapnet_core.experiments.statistics import bootstrap_interval
 from sapnet_core.experiments.trial import Trial, TrialData, prepare_trials, trial_data, trial_hash
 from sapnet_core.runtime import environment
 from sapnet_core.runtime.devices import torch_threads

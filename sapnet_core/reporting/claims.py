@@ -2,7 +2,9 @@
 
     python -m sapnet_core claims --profile quick
 
-A claim whose systems are not declared by `experiments` is "not testable here", and becomes testable by itself once they
+The rule for a verdict is `experiments.statistics.judge`; a notebook asks for the verdict of a claim by its id
+(`verdict_of`) or for those about a table or figure (`family_table`), and so says what the ledger says. A claim whose
+systems are not declared by `experiments` is "not testable here", and becomes testable by itself once they
 are; of a claim on several, those that are here can contradict it and not support it. Controls (`ledger`) are corrected
 and counted apart from the paper's claims.
 """
@@ -16,10 +18,27 @@ import pandas as pd
 import torch
 
 from sapnet_core.experiments import profiles
-from sapnet_core.experiments.evidence import Cell, Evidence, compare, equivalence, holm, resampled
 from sapnet_core.experiments.paper import paper_arithmetic
 from sapnet_core.experiments.profiles import Profile
 from sapnet_core.experiments.results import predictions, run_trials
+from sapnet_core.experiments.statistics import (
+    CONTRADICTED,
+    MARGIN,
+    SUPPORTED,
+    UNDECIDED,
+    UNTESTABLE,
+    VERDICTS,
+    Cell,
+    Hypothesis,
+    Verdict,
+    compare,
+    equivalence,
+    in_words,
+    judge,
+    resampled,
+    seeds_to_decide,
+    weakest,
+)
 from sapnet_core.experiments.tables import check_data, declared_trials
 from sapnet_core.experiments.trial import Trial
 from sapnet_core.features.source import source_name
@@ -29,25 +48,47 @@ from sapnet_core.runtime.executors import reach_cluster
 from sapnet_core.runtime.progress import trial_bars, waiting
 
 __all__ = [
-    "VERDICTS",
-    "LEVEL",
     "needed_trials",
     "read_cell",
     "examine",
-    "weakest",
     "decide",
     "size_beside_print",
     "evaluate",
     "print_verdicts",
+    "family_table",
+    "verdict_of",
+    "verdict_text",
+    "effect_text",
 ]
 
 Lookup = Callable[[Name], Cell | None]
 
-LEVEL = 0.05
-SUPPORTED, SUSPICIOUS, CONTRADICTED, UNDECIDED = "supported", "suspiciously better", "contradicted", "undecided here"
 PARTLY = "seeds and videos, of the pairs that are here"
-HOLDS, FAILS, UNTESTED = "holds", "does not hold", "not testable here"
-VERDICTS = (SUPPORTED, SUSPICIOUS, CONTRADICTED, UNDECIDED, HOLDS, FAILS, UNTESTED)
+COLUMNS = (
+    "claim",
+    "statement",
+    "place",
+    "family",
+    "kind",
+    "control",
+    "metric",
+    "verdict",
+    "effect",
+    "low",
+    "high",
+    "seed_low",
+    "seed_high",
+    "p",
+    "p_holm",
+    "to_decide",
+    "paper",
+    "size",
+    "test",
+    "reason",
+    "source",
+    "profile",
+    "seeds",
+)
 
 
 # ---- from a claim to its cells --------------------------------------------------------------------------------------
@@ -64,10 +105,22 @@ def _declared(names: Iterable[Name], profile: Profile) -> dict[Name, list[Trial]
     return {name: found[name] for name in names if name in found}
 
 
-def needed_trials(profile: Profile) -> list[Trial]:
-    """Trials of every claim that can be tested."""
+def _about(families: Iterable[str]) -> list[Claim]:
+    """The claims about these tables and figures, of all where none is named.
+
+    Raises:
+        ValueError: no claim is about one of them.
+    """
+    families, known = set(families), {claim.family for claim in ledger()}
+    if unknown := families - known:
+        raise ValueError(f"no claim is about {', '.join(sorted(unknown))}: choose among {', '.join(sorted(known))}")
+    return [claim for claim in ledger() if not families or claim.family in families]
+
+
+def needed_trials(profile: Profile, families: Iterable[str] = ()) -> list[Trial]:
+    """Trials of every claim, or of those about some tables and figures, that can be tested."""
     testable = []
-    for claim in ledger():
+    for claim in _about(families):
         cells = _declared(claim.names, profile)
         testable += [trial for trials in cells.values() for trial in trials] * (len(cells) == len(claim.names))
     return list(dict.fromkeys(testable))
@@ -84,16 +137,6 @@ def read_cell(trials: list[Trial]) -> Cell:
 
 
 # ---- from cells to numbers ------------------------------------------------------------------------------------------
-def weakest(found: list[Evidence]) -> tuple[Evidence, float]:
-    """Of several differences that are all said to be above 0, the one that says so least, and the p of them all.
-
-    "All are above 0" holds with the p of the weakest (an intersection-union test); that it fails because the weakest
-    lies below 0 had as many chances as there are differences (Bonferroni).
-    """
-    link = max(found, key=lambda e: -1 if math.isnan(e.p) else e.p / 2 if e.value > 0 else 1 - e.p / 2)
-    return link, link.p if link.value > 0 else min(1.0, len(found) * link.p)
-
-
 def examine(claim: Claim, lookup: Lookup, resamples: int = 1000, memory: dict | None = None) -> dict[str, object]:
     """The numbers of one claim, without its verdict.
 
@@ -101,8 +144,9 @@ def examine(claim: Claim, lookup: Lookup, resamples: int = 1000, memory: dict | 
         lookup: from a cell's name to its predictions, None where no such system is here.
         memory: keeps resampled metrics of cells between claims.
 
-    Returns: `test` and, as far as they exist, effect, low, high, seed_low, seed_high, p, seeds, reason, said (True or
-    False where the test is no p-value).
+    Returns: `test` and, as far as they exist, effect, low, high, seed_low, seed_high, p, seeds, reason, said (whether
+    this run's side is the claim's; None where seeds disagree), and for `judge` p_equal, margin and evidence, all of the
+    weakest difference.
     """
     if claim.kind == "untested":
         return {"test": "none", "reason": claim.reason}
@@ -124,7 +168,8 @@ def examine(claim: Claim, lookup: Lookup, resamples: int = 1000, memory: dict | 
                 memory[name, claim.metric] = resampled(cells[name], claim.metric, resamples)
         return [memory[name, claim.metric] for name in side]
 
-    found = [compare(measured(high), measured(low), by_classes(high)) for high, low in pairs]
+    limit = 2.0 if claim.metric == "rho" else math.inf
+    found = [compare(measured(high), measured(low), by_classes(high), limit=limit) for high, low in pairs]
     link, p = weakest(found)
     numbers = {
         "effect": link.value,
@@ -133,13 +178,18 @@ def examine(claim: Claim, lookup: Lookup, resamples: int = 1000, memory: dict | 
         "seed_low": link.seed_low,
         "seed_high": link.seed_high,
         "seeds": len(link.by_seed),
+        "evidence": link,
+        "margin": claim.margin if claim.metric != "rho" or math.isfinite(claim.margin) else MARGIN,
     }
     if claim.kind == "comparable":
         inside, outside = equivalence(link, claim.margin)
         within = abs(link.value) <= claim.margin
         p = inside if within else min(1.0, 2 * outside)
+        beyond = link._replace(value=abs(link.value) - claim.margin)  # what a difference outside the margin must show
+        numbers |= {} if within else {"evidence": beyond, "margin": math.nan}
         return {"test": "seeds and videos, equivalence", **numbers, "p": p, "said": within}
     said = link.value > 0
+    numbers["p_equal"] = min(1.0, len(found) * equivalence(link, numbers["margin"])[0])  # the weakest of several
     if absent:  # a counterexample is enough to contradict, the ones that are here are not enough to support
         return {"test": PARTLY, **numbers, "p": 1.0 if said else p, "said": said, **missing}
     return {"test": "seeds and videos", **numbers, "p": p, "said": said}
@@ -186,50 +236,72 @@ def _errors(claim: Claim, cells: list[Cell]) -> dict[str, object]:
 
 
 # ---- from numbers to a verdict --------------------------------------------------------------------------------------
-def decide(row: dict) -> str:
-    """The verdict of one examined claim, `p_holm` and `paper` added.
-
-    Decided at a Holm-corrected p below 0.05. "Suspiciously better": supported, and the whole interval lies above twice
-    the printed difference and more than 0.02 above it. A rebuilt system that gains twice what its authors print more
-    often meets a crippled rival, a leak or an easier task than it is better.
-    """
+def _decided(row: dict) -> str | None:
+    """The verdict of a claim whose test is no p-value; None where it is one."""
     if row["test"] == "none":
-        return UNTESTED
-    if row["test"] == "arithmetic":
-        return HOLDS if row["said"] else FAILS
-    if row["test"] == "every seed":
+        return UNTESTABLE
+    if row["test"] in ("arithmetic", "every seed"):
         return UNDECIDED if row["said"] is None else SUPPORTED if row["said"] else CONTRADICTED
-    if not row["p_holm"] < LEVEL:
-        return UNTESTED if row["test"] == PARTLY else UNDECIDED
-    if not row["said"]:
-        return CONTRADICTED
-    too_good = row["paper"] > 0 and row["low"] > max(2 * row["paper"], row["paper"] + 0.02)
-    return SUSPICIOUS if too_good and row["kind"] != "comparable" else SUPPORTED
+    return None
+
+
+def decide(rows: Iterable[dict]) -> list[dict[str, object]]:
+    """Verdicts on examined claims of one family: verdict, p_holm, and to_decide, the number of seeds that would decide
+    an undecided one (`statistics.seeds_to_decide`; NaN for others).
+
+    A claim of which some systems are not here can only be contradicted; else it is not testable here.
+    """
+    rows = list(rows)
+    open_ = [i for i, row in enumerate(rows) if _decided(row) is None]
+    found = judge([Hypothesis(rows[i]["said"], rows[i]["p"], rows[i].get("p_equal", math.nan)) for i in open_])
+    verdicts = [Verdict(_decided(row), math.nan) for row in rows]
+    tested = sum(not math.isnan(rows[i]["p"]) for i in open_)
+    seeds = [math.nan] * len(rows)
+    for i, (word, p) in zip(open_, found, strict=True):
+        if rows[i]["test"] == PARTLY and word != CONTRADICTED:
+            word = UNTESTABLE
+        if word == UNDECIDED:
+            seeds[i] = seeds_to_decide(rows[i]["evidence"], tested, rows[i]["margin"])
+        verdicts[i] = Verdict(word, p)
+    return [{**v._asdict(), "verdict": v.word, "to_decide": n} for v, n in zip(verdicts, seeds, strict=True)]
 
 
 def size_beside_print(row: dict) -> str:
-    """Whether the effect's interval holds the printed size, whatever the verdict on its sign; "" where none is."""
+    """Whether the effect's interval holds the printed size, whatever the verdict on its sign; "" where none is.
+
+    "Suspiciously larger": supported, and the whole interval lies above twice the printed difference and more than 0.02
+    above it. A rebuilt system that gains twice what its authors print more often meets a crippled rival, a leak or an
+    easier task than it is better.
+    """
     if not row["test"].startswith("seeds and videos") or math.isnan(row["paper"]) or math.isnan(row["low"]):
         return ""
-    return "smaller" if row["high"] < row["paper"] else "larger" if row["low"] > row["paper"] else "as printed"
+    printed = row["paper"]
+    too_good = printed > 0 and row["low"] > max(2 * printed, printed + 0.02)
+    if too_good and row["kind"] != "comparable" and row["verdict"] == SUPPORTED:
+        return "suspiciously larger"
+    return "smaller" if row["high"] < printed else "larger" if row["low"] > printed else "as printed"
 
 
-def evaluate(profile: Profile | str) -> pd.DataFrame:
+def evaluate(profile: Profile | str, families: Iterable[str] = ()) -> pd.DataFrame:
     """The ledger of one run: a row a claim, or control, in the ledger's order. Trials must have been run.
 
-    Returns: columns claim, statement, place, kind, control, metric, verdict, effect, low, high, seed_low, seed_high, p,
-    p_holm, paper, size, test, reason, source, profile, seeds. The effect is that of the weakest pair; p_holm is
-    corrected over the paper's tested claims, and over the controls apart; size is that of `size_beside_print`.
+    Args:
+        families: tables and figures, as "Fig. 7", whose claims are asked for; all by default.
+
+    Returns: columns `COLUMNS`. The effect is that of the weakest pair; p_holm is corrected over the claims of the
+    family, and over its controls apart; to_decide is the number of seeds that would decide an undecided claim; size is
+    that of `size_beside_print`.
     """
-    profile = profiles.get_profile(profile) if isinstance(profile, str) else profile
-    declared = _declared(list(dict.fromkeys(name for claim in ledger() for name in claim.names)), profile)
+    profile, claims = profiles.get_profile(profile) if isinstance(profile, str) else profile, _about(families)
+    declared = _declared(list(dict.fromkeys(name for claim in claims for name in claim.names)), profile)
     read, memory, rows = cache(lambda name: read_cell(declared[name]) if name in declared else None), {}, []
-    for claim in ledger():
+    for claim in claims:
         sets = sorted({declared[name][0].dataset for name in claim.names if name in declared})
         row = {
             "claim": claim.id,
             "statement": claim.statement,
             "place": claim.place,
+            "family": claim.family,
             "kind": claim.kind,
             "control": claim.control,
             "metric": claim.metric,
@@ -240,35 +312,67 @@ def evaluate(profile: Profile | str) -> pd.DataFrame:
             **examine(claim, read, profile.resamples, memory),
         }
         rows.append(row)
-    for control in (False, True):
-        family = [row for row in rows if row["control"] == control]
-        for row, p in zip(family, holm([row.get("p", math.nan) for row in family]), strict=True):
-            row["p_holm"] = p
-    table = pd.DataFrame([{**row, "verdict": decide(row), "size": size_beside_print(row)} for row in rows])
-    columns = [
-        "claim",
-        "statement",
-        "place",
-        "kind",
-        "control",
-        "metric",
-        "verdict",
-        "effect",
-        "low",
-        "high",
-        "seed_low",
-        "seed_high",
-        "p",
-        "p_holm",
-        "paper",
-        "size",
-        "test",
-        "reason",
-        "source",
-        "profile",
-        "seeds",
-    ]
-    return table.reindex(columns=columns).assign(reason=table["reason"].fillna(""))
+    for family in dict.fromkeys((row["family"], row["control"]) for row in rows):
+        together = [row for row in rows if (row["family"], row["control"]) == family]
+        for row, found in zip(together, decide(together), strict=True):
+            row |= found
+    table = pd.DataFrame([{**row, "size": size_beside_print(row)} for row in rows])
+    return table.reindex(columns=list(COLUMNS)).fillna({"reason": ""})
+
+
+# ---- what a notebook shows ------------------------------------------------------------------------------------------
+def verdict_text(row: pd.Series) -> str:
+    """A row's verdict as it is printed: with the seeds that would decide it, or why it cannot be tested."""
+    if row["verdict"] == UNTESTABLE:
+        return f"{UNTESTABLE}: {row['reason']}"
+    return row["verdict"] if row["kind"] in ("count", "worst") else in_words(row["verdict"], row["to_decide"])
+
+
+def effect_text(row: pd.Series) -> str:
+    """A row's effect with its interval over seeds and videos, or over seeds where it is a count."""
+    if not np.isfinite(row["effect"]):
+        return "—"
+    if row["kind"] in ("arithmetic", "count", "worst"):
+        seeds = f" ({row['low']:.3g} to {row['high']:.3g} by seed)" if np.isfinite(row["low"]) else ""
+        return f"{row['effect']:.3f}{seeds}"
+    unit = {"rho": "", "closeness": " closeness", "spread": " spread"}[row["metric"]]
+    return f"{row['effect']:+.3f} [{row['low']:+.3f}, {row['high']:+.3f}]{unit}"
+
+
+def _run(profile: Profile, families: Iterable[str]) -> pd.DataFrame:
+    run_trials(needed_trials(profile, families), environment.jobs())
+    return evaluate(profile, families)
+
+
+def family_table(profile: Profile, *families: str) -> pd.DataFrame:
+    """The ledger's verdicts on the claims about some tables and figures, as text for `tables.show`; what is missing is
+    run.
+
+    Returns: columns "claim", "what is said", "this run" (the difference with its interval over seeds and videos),
+    "p, corrected" and "verdict".
+    """
+    table = _run(profile, families)
+    return pd.DataFrame(
+        {
+            "claim": table["claim"],
+            "what is said": [("control: " if c else "") + s for c, s in table[["control", "statement"]].to_numpy()],
+            "this run": [effect_text(row) for _, row in table.iterrows()],
+            "p, corrected": [f"{p:.2g}" if np.isfinite(p) else "—" for p in table["p_holm"]],
+            "verdict": [verdict_text(row) for _, row in table.iterrows()],
+        }
+    )
+
+
+def verdict_of(claim: str, profile: Profile) -> str:
+    """The ledger's verdict on one claim, by its id, as it is printed; runs what is missing.
+
+    Raises:
+        ValueError: the ledger has no such claim.
+    """
+    families = {c.id: c.family for c in ledger()}
+    if claim not in families:
+        raise ValueError(f"claim {claim!r} is not in the ledger: its ids stand in reporting/claims.toml")
+    return verdict_text(_run(profile, [families[claim]]).set_index("claim").loc[claim])
 
 
 def print_verdicts(profile_name: str, jobs: int) -> None:

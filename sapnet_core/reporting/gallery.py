@@ -18,12 +18,13 @@ from typing import NamedTuple
 
 from PIL import Image
 
+from sapnet_core.experiments.statistics import VERDICTS
 from sapnet_core.recipes import command_lines
 from sapnet_core.reporting.literal import visible
 from sapnet_core.reporting.markup import page, render
 from sapnet_core.reporting.notebook_pages import write_notebook_page
 from sapnet_core.reporting.notebooks import find, load
-from sapnet_core.reporting.parts import VERDICTS, Part, claims, entries, parts, places
+from sapnet_core.reporting.parts import Part, claims, entries, parts, places
 from sapnet_core.reporting.provenance import provenance_rows
 from sapnet_core.reporting.stored_tables import read_stored_table
 from sapnet_core.reporting.tables import shown_cells
@@ -35,7 +36,7 @@ from sapnet_core.runtime.progress import waiting
 __all__ = ["write_gallery", "write_page", "main"]
 
 STATES = {"current": ("good", "✓ current"), "stale": ("old", "! stale"), "not decided": ("open", "? not compared")}
-MARKS = (("good", "✓"), ("bad", "✗"), ("open", "?"), ("odd", "!"), ("good", "✓"), ("bad", "✗"), ("open", "–"))
+MARKS = (("good", "✓"), ("bad", "✗"), ("odd", "="), ("open", "?"), ("open", "–"))
 SIGNS = dict(zip(VERDICTS, MARKS, strict=True))
 STEPS = (
     (5, "5 s"),

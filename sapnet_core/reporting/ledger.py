@@ -27,12 +27,14 @@ MLP, ORDERED = "I3D+MLP", "I3D+MLP (clips in order)"
 @dataclass(frozen=True)
 class Claim:
     """One result; its fields are those of `reporting/claims.toml`. In each of `pairs` the first side is said to be
-    higher."""
+    higher. `family` is the table or figure that the claim is about, its `place` unless the file says otherwise: claims
+    of one family are corrected together."""
 
     id: str
     place: str
     statement: str
     kind: str = "greater"
+    family: str = ""
     control: bool = False
     metric: str = "rho"
     pairs: tuple[tuple[Side, Side], ...] = ()
@@ -74,6 +76,7 @@ def ledger() -> tuple[Claim, ...]:
         own = {name: value for name, value in entry.items() if name not in ("a", "b", "rising", "pairs")}
         if unknown := set(own) - known:
             raise ValueError(f"reporting/claims.toml, {entry.get('id')}: unknown {', '.join(sorted(unknown))}")
+        own.setdefault("family", own.get("place", ""))
         claim = Claim(**{**own, "pairs": _pairs(entry), "numbers": tuple(entry.get("numbers", ()))})
         claims += [claim, *_in_order(claim)]
     return tuple(claims)

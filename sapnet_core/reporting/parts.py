@@ -9,24 +9,16 @@ from pathlib import Path
 
 import torch
 
+from sapnet_core.experiments.statistics import VERDICTS
 from sapnet_core.experiments.trial import Trial, trial_hash
 from sapnet_core.reporting.embedded import RecordError, read_record
 from sapnet_core.reporting.notebooks import find
 from sapnet_core.reporting.provenance import ROMAN, Status, status
 from sapnet_core.reporting.stored_tables import read_cells
 
-__all__ = ["VERDICTS", "Part", "parts", "entries", "places", "claims"]
+__all__ = ["Part", "parts", "entries", "places", "claims"]
 
 KINDS = (".png", ".svg", ".csv", ".md")
-VERDICTS = (
-    "supported",
-    "contradicted",
-    "undecided here",
-    "suspiciously better",
-    "holds",
-    "does not hold",
-    "not testable here",
-)
 PLACE = re.compile(r"(Table|Fig)(?:ure)?s?\.?\s+((?:[IVX]+|\d+)(?:(?:\s*,\s*(?:and\s+)?|\s+and\s+)(?:[IVX]+|\d+)\b)*)")
 
 

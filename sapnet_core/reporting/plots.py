@@ -5,8 +5,7 @@ from collections.abc import Sequence
 import numpy as np
 from matplotlib.axes import Axes
 
-from sapnet_core.experiments.metrics import mean_interval
-from sapnet_core.experiments.pairs import Paired
+from sapnet_core.experiments.statistics import Paired, correlation_interval
 from sapnet_core.reporting.style import COLORS
 
 __all__ = ["seed_curve", "seed_marks", "forest", "stems"]
@@ -23,15 +22,15 @@ def seed_curve(
     label: str | None = None,
     band: bool = True,
 ) -> None:
-    """The mean over seeds as a line, its 95 % interval as a band, every seed as a small point.
+    """The mean correlation over seeds as a line, its 95 % interval as a band, every seed as a small point.
 
     Args:
         x: (n,) places.
-        values: (n, S), one column a seed.
+        values: (n, S) correlations, one column a seed.
         band: draw the interval.
     """
     x, values = np.asarray(x, dtype=float), np.asarray(values, dtype=float)
-    mean, low, high = np.array([mean_interval(row) for row in values]).T
+    mean, low, high = np.array([correlation_interval(row) for row in values]).T
     if band:
         ax.fill_between(x, low, high, color=color, alpha=0.15, lw=0, zorder=1)
     ax.plot(np.repeat(x, values.shape[1]), values.ravel(), ".", color=color, ms=4, alpha=0.55, zorder=2)
@@ -44,7 +43,7 @@ def seed_marks(
     """As `seed_curve` for places side by side: a large mark for the mean, a line for its interval, and the seeds as
     small points spread over `width`, so that equal ones are seen."""
     x, values = np.asarray(x, dtype=float), np.asarray(values, dtype=float)
-    mean, low, high = np.array([mean_interval(row) for row in values]).T
+    mean, low, high = np.array([correlation_interval(row) for row in values]).T
     spread = np.linspace(-0.3, 0.3, values.shape[1]) * width
     ax.vlines(x, low, high, color=color, lw=1.4, zorder=1)
     ax.plot((x[:, None] + spread).ravel(), values.ravel(), ".", color=color, ms=4, alpha=0.55, zorder=2)

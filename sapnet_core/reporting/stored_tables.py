@@ -47,7 +47,7 @@ def read_stored_table(file: Path) -> pd.DataFrame:
 
 
 def _comparison(head: list[str], columns: list[list[str]]) -> pd.DataFrame:
-    """Raises ValueError where the table is no comparison: a first column, and five parts of each further one."""
+    """Raises ValueError where the table is no comparison: a first column, and all parts of each further one."""
     parts = [name.rpartition(" ") for name in head[1:]]
     if not parts or [part for _, _, part in parts] != [*PARTS] * (len(parts) // len(PARTS)):
         raise ValueError("no comparison")

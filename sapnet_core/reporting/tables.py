@@ -1,26 +1,18 @@
 """The paper's tables with this run beside: mean and interval over seeds, bold only where the interval allows."""
 
 import math
-from collections.abc import Collection, Iterable
+from collections.abc import Collection
 from typing import NamedTuple
 
 import numpy as np
 import pandas as pd
-from scipy.special import stdtrit
 
+from sapnet_core.experiments.statistics import correlation_interval, mean_interval
 from sapnet_core.reporting.literal import in_markdown
 
-__all__ = ["PARTS", "Cell", "comparison_table", "flat", "interval_half_width", "markdown", "show", "shown_cells"]
+__all__ = ["PARTS", "Cell", "comparison_table", "flat", "markdown", "show", "shown_cells"]
 
-PARTS = ("paper", "mean", "half_width", "seeds", "best")
-
-
-def interval_half_width(values: Iterable[float], level: float = 0.95) -> float:
-    """Half width of Student's interval of a mean: t · s / √n; NaN for fewer than two values."""
-    x = np.asarray(list(values), dtype=float)
-    if len(x) < 2:
-        return math.nan
-    return float(stdtrit(len(x) - 1, (1 + level) / 2) * x.std(ddof=1) / math.sqrt(len(x)))
+PARTS = ("paper", "mean", "low", "high", "seeds", "best")
 
 
 def _best(cell: pd.DataFrame, value: str, floors: dict[str, float]) -> str | None:
@@ -32,7 +24,7 @@ def _best(cell: pd.DataFrame, value: str, floors: dict[str, float]) -> str | Non
     if len(order) < 2 or len(by_seed) < 2 or order[0] in floors:
         return None
     difference = by_seed[order[0]] - by_seed[order[1]]
-    return order[0] if difference.mean() - interval_half_width(difference) > 0 else None
+    return order[0] if mean_interval(difference.tolist()).low > 0 else None
 
 
 def comparison_table(
@@ -48,8 +40,8 @@ def comparison_table(
             whose name starts with "ceiling" is shown, but is nothing a system could beat.
 
     Returns:
-        Index system; columns (column, part) with parts paper, mean, half_width (of the 95 % interval over seeds),
-        seeds, best (bold). What is unknown is NaN.
+        Index system; columns (column, part) with parts paper, mean, low and high (ends of the 95 % interval over seeds,
+        which for correlations keeps between -1 and 1), seeds, best (bold). What is unknown is NaN.
 
     Raises:
         ValueError: two results for one cell and seed, or a column that the paper's table lacks.
@@ -61,7 +53,7 @@ def comparison_table(
         raise ValueError(f"results hold columns {unknown} that the paper's table lacks: it has {columns}")
     floors = pd.DataFrame(columns=["system", value]) if floors is None else floors
     systems = list(dict.fromkeys([*paper["system"], *results["system"]]))
-    rows = {}
+    interval, rows = correlation_interval if value == "rho" else mean_interval, {}
     for column in columns:
         cell = results[results["column"] == column]
         printed = paper[paper["column"] == column].set_index("system")[value]
@@ -71,7 +63,8 @@ def comparison_table(
         for system in [*systems, *dict.fromkeys(floors["system"])]:
             runs = cell.loc[cell["system"] == system, value].dropna()
             mean = runs.mean() if len(runs) else float(below.get(system, math.nan))
-            parts = (printed.get(system, math.nan), mean, interval_half_width(runs), len(runs), system == best)
+            low, high = interval(runs.tolist())[1:] if len(runs) else (math.nan, math.nan)
+            parts = (printed.get(system, math.nan), mean, low, high, len(runs), system == best)
             rows.setdefault(system, {}).update({(column, part): x for part, x in zip(PARTS, parts, strict=True)})
     table = pd.DataFrame.from_dict(rows, orient="index")
     table.columns = pd.MultiIndex.from_tuples(table.columns, names=["column", "part"])
@@ -90,6 +83,14 @@ def _number(x: float, decimals: int) -> str:
     return "—" if not math.isfinite(x) else f"{round(x, decimals) + 0.0:.{decimals}f}"
 
 
+def _interval(mean: float, low: float, high: float, decimals: int) -> str:
+    if not math.isfinite(low):
+        return ""
+    if math.isclose(mean - low, high - mean, rel_tol=1e-3, abs_tol=2e-6):
+        return f" ± {_number((high - low) / 2, decimals)}"
+    return f" [{_number(low, decimals)}, {_number(high, decimals)}]"
+
+
 def _text(x: object, decimals: int) -> str:
     return _number(float(x), decimals) if isinstance(x, (float, np.floating)) else str(x)
 
@@ -105,9 +106,9 @@ class Cell(NamedTuple):
 def shown_cells(table: pd.DataFrame, decimals: int = 3) -> tuple[list[tuple[str, str]], list[list[Cell]]]:
     """A table as people read it: its columns as (group, name), and its rows.
 
-    A comparison has two columns in each group, "paper" and "this run", whose cells are `mean ± half width`. The number
-    of seeds stands in the name, or in the cell where it is another. Any other data frame is shown as it is, and the
-    group of its columns is "".
+    A comparison has two columns in each group, "paper" and "this run", whose cells are `mean ± half width`, or
+    `mean [low, high]` where the interval is longer on one side. The number of seeds stands in the name, or in the cell
+    where it is another. Any other data frame is shown as it is, and the group of its columns is "".
     """
     if not isinstance(table.columns, pd.MultiIndex):
         plain = flat(table)
@@ -121,8 +122,8 @@ def shown_cells(table: pd.DataFrame, decimals: int = 3) -> tuple[list[tuple[str,
     for system, values in zip(table.index, table.to_numpy(object), strict=True):
         row, values = [Cell(_text(system, decimals))], dict(zip(table.columns, values, strict=True))
         for column in columns:
-            paper, mean, half, seeds, best = (values[column, part] for part in PARTS)
-            run = _number(mean, decimals) + (f" ± {_number(half, decimals)}" if math.isfinite(half) else "")
+            paper, mean, low, high, seeds, best = (values[column, part] for part in PARTS)
+            run = _number(mean, decimals) + _interval(mean, low, high, decimals)
             row.append(Cell(_number(paper, decimals)))
             row.append(Cell(run, bool(best), "" if seeds in (0, usual) else f" (n={seeds})"))
         rows.append(row)

@@ -1,0 +1,101 @@
+"""Notebooks and ledger say the same: the verdicts in stored outputs are those of the tables in `figures/`."""
+
+import csv
+import re
+from functools import cache
+
+import nbformat
+import pytest
+
+from sapnet_core.experiments.statistics import NO_DIFFERENCE, UNDECIDED, UNTESTABLE, VERDICTS
+from sapnet_core.reporting.literal import from_cell, in_markdown
+from sapnet_core.reporting.notebooks import find
+from sapnet_core.runtime import environment
+
+FAMILIES = {
+    "05": ("Table I", "Table II", "Table III"),
+    "06": ("Table IV", "Table V", "Table VI", "Table VII"),
+    "10": ("Fig. 5",),
+    "12": ("Fig. 7",),
+    "13": ("Fig. 8",),
+    "14": ("Fig. 9",),
+    "15": ("Fig. 10",),
+    "17": ("Fig. 12",),
+}
+RETIRED = re.compile(r"undecided here|not decided|cannot be told|suspiciously better|does not hold|not told from")
+
+
+@cache
+def rows(name):
+    with open(environment.root() / "figures" / f"{name}.csv", encoding="utf-8", newline="") as file:
+        return [{key: from_cell(text) for key, text in row.items()} for row in csv.DictReader(file)]
+
+
+def printed(row):
+    """The verdict of a row as notebooks print it."""
+    if row["verdict"] == UNTESTABLE:
+        return f"{UNTESTABLE}: {row['reason']}"
+    seeds = row["to_decide"]
+    return f"{row['verdict']} ({seeds} would decide)" if row["verdict"] == UNDECIDED and seeds else row["verdict"]
+
+
+@cache
+def texts(prefix):
+    """Markdown and text of a notebook's stored outputs."""
+    found = []
+    for cell in nbformat.read(find([prefix])[0], as_version=4).cells:
+        for output in cell.get("outputs", ()):
+            found.append(output.get("text") or output.get("data", {}).get("text/markdown", ""))
+    return found
+
+
+def table_rows(prefix, key, columns):
+    """Lines of a notebook's Markdown tables that have these columns: first cell of the column `key` -> verdict."""
+    found = {}
+    for text in texts(prefix):
+        head, *lines = [
+            re.split(r"(?<!\\) ?\| ?", line.strip())[1:-1] for line in text.splitlines() if line[:1] == "|"
+        ] or [[]]
+        if set(columns) <= set(head):
+            found |= {line[head.index(key)].strip("`"): line[head.index("verdict")] for line in lines[1:]}
+    return found
+
+
+@pytest.mark.parametrize("prefix", FAMILIES)
+def test_notebook_says_what_the_ledger_says(prefix):
+    said = table_rows(prefix, "claim", ("claim", "what is said", "verdict"))
+    expected = {row["claim"]: in_markdown(printed(row)) for row in rows("claims") if row["family"] in FAMILIES[prefix]}
+    assert said == expected
+
+
+def test_ledger_s_own_notebook_prints_it_whole():
+    said = {}
+    for text in texts("20"):  # a title stands above each of its tables
+        lines = [re.split(r"(?<!\\) ?\| ?", line.strip())[1:-1] for line in text.splitlines() if line[:1] == "|"]
+        if lines and lines[0][1:2] == ["claim"]:
+            said |= {line[1].strip("`"): line[-1] for line in lines[2:]}
+    assert said == {row["claim"]: in_markdown(printed(row)) for row in rows("claims")}
+
+
+def test_decisions_are_those_of_their_table():
+    said = table_rows("09", "alternative", ("erratum", "alternative", "verdict"))
+    assert said == {in_markdown(row["alternative"]): printed(row) for row in rows("decisions")}
+
+
+def test_ledger_s_sentence_on_attention_is_quoted():
+    (row,) = (row for row in rows("claims") if row["claim"] == "fig11-same-place")
+    assert any(printed(row) in text for text in texts("16"))
+
+
+def test_stored_tables_have_the_one_vocabulary():
+    for name in ("claims", "claims_forest", "decisions"):
+        assert {row["verdict"] for row in rows(name)} <= set(VERDICTS)
+    for row in rows("claims"):
+        assert bool(row["to_decide"]) == (row["verdict"] == UNDECIDED), row["claim"]
+    assert NO_DIFFERENCE in VERDICTS
+
+
+@pytest.mark.parametrize("prefix", [*FAMILIES, "09", "16", "20"])
+def test_no_notebook_keeps_a_word_of_its_own(prefix):
+    notebook = find([prefix])[0].read_text(encoding="utf-8")
+    assert not RETIRED.findall(notebook)
