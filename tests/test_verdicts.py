@@ -22,7 +22,7 @@ FAMILIES = {
     "15": ("Fig. 10",),
     "17": ("Fig. 12",),
 }
-RETIRED = re.compile(r"undecided here|not decided|cannot be told|suspiciously better|does not hold|not told from")
+RETIRED = re.compile(r"undecided here|not decided|cannot be told|suspiciously better|not told from")
 
 
 @cache

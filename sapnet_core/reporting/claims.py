@@ -317,7 +317,8 @@ def evaluate(profile: Profile | str, families: Iterable[str] = ()) -> pd.DataFra
         for row, found in zip(together, decide(together), strict=True):
             row |= found
     table = pd.DataFrame([{**row, "size": size_beside_print(row)} for row in rows])
-    return table.reindex(columns=list(COLUMNS)).fillna({"reason": ""})
+    table = table.reindex(columns=list(COLUMNS)).astype({"reason": object})
+    return table.fillna({"reason": ""})
 
 
 # ---- what a notebook shows ------------------------------------------------------------------------------------------
