@@ -19,7 +19,7 @@ from sapnet_core.experiments import trial as trials
 from sapnet_core.experiments.results import run_trials, trial_folder
 from sapnet_core.experiments.trial import Trial
 from sapnet_core.runtime import environment, executors
-from sapnet_core.runtime.executors import spread
+from sapnet_core.runtime.executors import run_tasks
 
 SMALL = Trial("finediving", "drawn", "sap-net", 0.5, 0, "score", 24, 12, steps=5, size=48)
 SWEEP = [replace(SMALL, seed=seed, method=method) for method in ("sap-net", "mlp") for seed in (0, 1, 2)]
@@ -89,13 +89,13 @@ def die(index: int) -> None:
 
 def test_a_dead_process_of_a_pool_costs_no_task(tmp_path):
     tasks = [(str(tmp_path / "flag"), index) for index in range(6)]
-    done = list(spread(die_once, tasks, jobs=2))
+    done = list(run_tasks(die_once, tasks, jobs=2))
     assert sorted((index, value) for index, _, value in done) == [(i, i * i) for i in range(6)]
 
 
 def test_processes_that_keep_dying_are_one_clear_error():
     with pytest.raises(RuntimeError, match="killed 2 times in a row, with 3 tasks left: .* --jobs"):
-        list(spread(die, [(1,), (2,), (3,)], jobs=2))
+        list(run_tasks(die, [(1,), (2,), (3,)], jobs=2))
 
 
 def fail(index: int) -> int:
@@ -107,13 +107,13 @@ def fail(index: int) -> int:
 @pytest.mark.parametrize("jobs", [0, -1, 1.5, "2", None, True])
 def test_a_wrong_number_of_processes_is_refused(jobs):
     with pytest.raises(ValueError, match="jobs"):
-        list(spread(fail, [(1,), (3,)], jobs=jobs))
+        list(run_tasks(fail, [(1,), (3,)], jobs=jobs))
 
 
 @pytest.mark.parametrize("jobs", [1, 2])
 def test_an_error_names_its_task(jobs):
     with pytest.raises(ValueError, match="no such dive") as caught:
-        list(spread(fail, [(1,), (2,)], jobs=jobs))
+        list(run_tasks(fail, [(1,), (2,)], jobs=jobs))
     assert any("while working on (2,) in process" in note for note in caught.value.__notes__)
 
 
@@ -121,8 +121,8 @@ def test_a_pool_ends_with_the_process_that_asked(tmp_path):
     """A killed run leaves no process behind that waits, or writes, for ever."""
     script = tmp_path / "asks.py"
     script.write_text(
-        "import sys\nfrom test_executors import rest\nfrom sapnet_core.runtime.executors import spread\n"
-        "if __name__ == '__main__':\n    list(spread(rest, [(sys.argv[1], i) for i in (0, 1)], jobs=2))\n"
+        "import sys\nfrom test_executors import rest\nfrom sapnet_core.runtime.executors import run_tasks\n"
+        "if __name__ == '__main__':\n    list(run_tasks(rest, [(sys.argv[1], i) for i in (0, 1)], jobs=2))\n"
     )
     variables = {**os.environ, "PYTHONPATH": f"{environment.root()}{os.pathsep}{environment.root() / 'tests'}"}
     asks = subprocess.Popen([sys.executable, script, tmp_path], env=variables)

@@ -14,10 +14,10 @@ from sapnet_core.backbones.i3d import load_shipped
 from sapnet_core.datasets import Record, load_records
 from sapnet_core.datasets.clips import step_positions
 from sapnet_core.detection.crops import crop_track, square_track
-from sapnet_core.features import extraction, footage, store
-from sapnet_core.features.extraction import Pass
-from sapnet_core.features.footage import TwinFootage
+from sapnet_core.features import extraction, store, video_source
+from sapnet_core.features.extraction import FeatureRequest
 from sapnet_core.features.store import features_digest, twin_features
+from sapnet_core.features.video_source import TwinSource
 from sapnet_core.features.views import crop_size
 from sapnet_core.runtime.files import read_tensors, write_tensors
 from sapnet_core.simulator import simulate
@@ -120,20 +120,20 @@ def test_videos_loaded_ahead_give_the_same_and_few_wait(records, stored, tmp_pat
 
 
 def test_a_video_that_fails_ahead_stops_the_run_or_is_named(records, tmp_path, monkeypatch):
-    footage_ = TwinFootage(size=SIZE)
-    load, bad = TwinFootage.load, records[2].key
+    source = TwinSource(size=SIZE)
+    load, bad = TwinSource.load, records[2].key
 
     def broken(self, record, device="cpu"):
         if record.key == bad:
             raise ValueError(f"{bad}: torn")
         return load(self, record, device)
 
-    monkeypatch.setattr(TwinFootage, "load", broken)
+    monkeypatch.setattr(TwinSource, "load", broken)
     ahead_of_compute(monkeypatch)
     with pytest.raises(ValueError, match=f"{bad}: torn"):
-        store.video_features(records, footage_, folder=tmp_path, jobs=2)
-    monkeypatch.setattr(TwinFootage, "skip", True)
-    found = store.video_features(records, footage_, folder=tmp_path, jobs=2)
+        store.video_features(records, source, folder=tmp_path, jobs=2)
+    monkeypatch.setattr(TwinSource, "skip", True)
+    found = store.video_features(records, source, folder=tmp_path, jobs=2)
     assert found.skipped == {bad: f"{bad}: torn"} and len(found.keys) == len(records) - 1
 
 
@@ -151,24 +151,24 @@ def test_progress_counts_from_what_is_there(records, stored, tmp_path):
 
 
 def test_passes_over_one_video_make_it_once_and_store_what_each_alone_does(records, stored, tmp_path, monkeypatch):
-    every, own, made, calls = tuple(records), TwinFootage(size=SIZE), [], []
+    every, own, made, calls = tuple(records), TwinSource(size=SIZE), [], []
     passes = [
-        Pass(every, own),
-        Pass(every, own, views=("photometric",)),
-        Pass(every, own, "dense"),
-        Pass(every, own, views=("frame",), backbone="c3d"),
-        Pass(every[:1], TwinFootage(1, SIZE)),
+        FeatureRequest(every, own),
+        FeatureRequest(every, own, views=("photometric",)),
+        FeatureRequest(every, own, "dense"),
+        FeatureRequest(every, own, views=("frame",), backbone="c3d"),
+        FeatureRequest(every[:1], TwinSource(1, SIZE)),
     ]
 
     def simulated(record, **rest):
         made.append((record.key, rest["seed"]))
         return simulate(record, **rest)
 
-    monkeypatch.setattr(footage, "simulate", simulated)
+    monkeypatch.setattr(video_source, "simulate", simulated)
     store.prepare_features(passes, folder=tmp_path, jobs=1, progress=lambda *news: calls.append(news))
     assert sorted(made) == sorted([(r.key, 0) for r in records] + [(records[0].key, 1)])
     assert calls == [(0, 21), (8, 21), (16, 21), (20, 21), (21, 21)]  # the longest first
-    monkeypatch.setattr(footage, "simulate", None)  # all is there
+    monkeypatch.setattr(video_source, "simulate", None)  # all is there
     assert same(twin_features(records, size=SIZE, folder=tmp_path, jobs=1), stored[1])
     monkeypatch.undo()
     monkeypatch.setattr(store, "SHARD", 2)
@@ -179,7 +179,7 @@ def test_passes_over_one_video_make_it_once_and_store_what_each_alone_does(recor
 
 def test_features_are_joined_by_key_in_any_order_and_read_again(records, stored, monkeypatch):
     folder, first = stored
-    monkeypatch.setattr(footage, "simulate", None)  # nothing may be rendered again
+    monkeypatch.setattr(video_source, "simulate", None)  # nothing may be rendered again
     order = [3, 0, 4, 2, 1]
     again = twin_features([records[i] for i in order], size=SIZE, folder=folder, jobs=1)
     assert again.keys == tuple(records[i].key for i in order)
@@ -224,7 +224,7 @@ def test_what_is_damaged_is_named_and_made_again_and_the_rest_read(records, tmp_
     before = file.read_bytes()
     DAMAGE[damage](file, other)
     rendered = []
-    monkeypatch.setattr(footage, "simulate", lambda r, **rest: rendered.append(r) or simulate(r, **rest))
+    monkeypatch.setattr(video_source, "simulate", lambda r, **rest: rendered.append(r) or simulate(r, **rest))
     capsys.readouterr()
     assert same(twin_features(records[:4], size=SIZE, folder=tmp_path, jobs=1), kept)
     said = capsys.readouterr().err
@@ -254,7 +254,7 @@ def test_shards_of_earlier_versions_are_counted_and_made_again(records, tmp_path
 
 
 def test_folders_that_cannot_be_written_are_said_before_work(records, tmp_path, monkeypatch):
-    monkeypatch.setattr(footage, "simulate", lambda *_, **__: pytest.fail("a video was made in vain"))
+    monkeypatch.setattr(video_source, "simulate", lambda *_, **__: pytest.fail("a video was made in vain"))
     (tmp_path / "file").write_text("")
     (tmp_path / "features").mkdir()
     (tmp_path / "features" / records[0].dataset).write_text("")
@@ -291,15 +291,15 @@ def test_the_name_of_a_shard_depends_on_what_the_video_depends_on(records, store
     record = records[0]
 
     def name_of(one):
-        return store._cut(Pass((one,), TwinFootage()), Path(), "cpu")[0].path.name
+        return store._cut(FeatureRequest((one,), TwinSource()), Path(), "cpu")[0].path.name
 
     name = name_of(record)
     assert name_of(replace(record, split="validation", path="y", event="z")) == name
     for change in ({"score": 1.0}, {"action": "107B"}, {"transitions": (1, 2)}, {"end": record.end + 1}):
         assert name_of(replace(record, **change)) != name
 
-    def digest(dataset="finediving", reading=None, views=("frame", "actor"), **footage):
-        return features_digest(dataset, TwinFootage(**footage), reading=reading, views=views)
+    def digest(dataset="finediving", reading=None, views=("frame", "actor"), **video_source):
+        return features_digest(dataset, TwinSource(**video_source), reading=reading, views=views)
 
     digests = {
         digest(),

@@ -8,8 +8,8 @@ import pytest
 
 from sapnet_core.experiments import trial as trials
 from sapnet_core.experiments.trial import Trial, trial_hash
-from sapnet_core.features.footage import DiskFootage, TwinFootage
 from sapnet_core.features.store import features_digest
+from sapnet_core.features.video_source import DiskSource, TwinSource
 from sapnet_core.reporting import inputs, notebook_pages
 from sapnet_core.runtime import environment, fingerprint
 from sapnet_core.runtime.fingerprint import code_digest, file_digest, modules_in, syntax, weights_digest
@@ -40,9 +40,9 @@ def hashes() -> dict[str, object]:
     forget()
     notebook = environment.root() / "notebooks" / "00_start_here.ipynb"
     return {
-        "features": features_digest("finediving", TwinFootage()),
-        "features of gymnasts": features_digest("rg", TwinFootage()),
-        "features of files": features_digest("finediving", DiskFootage(Path("."), boxes="detected")),
+        "features": features_digest("finediving", TwinSource()),
+        "features of gymnasts": features_digest("rg", TwinSource()),
+        "features of files": features_digest("finediving", DiskSource(Path("."), boxes="detected")),
         "trials": trial_hash(TRIAL),
         "trials of the MLP": trial_hash(Trial("finediving", "drawn", "mlp", 0.2, 0, "score", 40, 20, 5)),
         "notebooks": inputs.inputs_digest(notebook, {}),

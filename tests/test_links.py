@@ -15,7 +15,7 @@ from PIL import Image, PngImagePlugin
 from sapnet_core.datasets.disk_layout import FOLDERS, checked_path, probe_record, read_record, record_path
 from sapnet_core.datasets.records import Record
 from sapnet_core.datasets.video import VideoError, at_times, count_decoded, frame_files, frame_times, probe, read_frames
-from sapnet_core.features.footage import DiskFootage
+from sapnet_core.features.video_source import DiskSource
 
 READERS = {
     "probe": probe,
@@ -161,7 +161,7 @@ def placed(root, dataset, film):
 def reads(root, one):
     """That every door to a record's frames lets through the ones asked for."""
     assert numbers(read_record(root, one, torch.tensor([0, 2]))) == [0, 2]
-    assert probe_record(root, one).frames >= 3 and DiskFootage(root).stamp(one)
+    assert probe_record(root, one).frames >= 3 and DiskSource(root).stamp(one)
 
 
 def shut(root, one):
@@ -169,8 +169,8 @@ def shut(root, one):
     for read in (read_record, probe_record, checked_path):
         rest = (torch.tensor([0]),) if read is read_record else ()
         refused(lambda read=read, rest=rest: read(root, one, *rest), one.path.split("/")[-1], "link", "out of")
-    refused(lambda: DiskFootage(root, boxes="whole").load(one), one.path.split("/")[-1], "link", "out of")
-    assert DiskFootage(root).stamp(one) == "" and record_path(root, one).exists()
+    refused(lambda: DiskSource(root, boxes="whole").load(one), one.path.split("/")[-1], "link", "out of")
+    assert DiskSource(root).stamp(one) == "" and record_path(root, one).exists()
 
 
 @pytest.mark.parametrize("dataset", PATHS)
@@ -378,8 +378,8 @@ def test_a_change_of_size_is_counted_too(tmp_path):
 
 def test_a_file_that_came_or_went_changes_the_stamp(tmp_path, film):
     path, one = placed(tmp_path, "finediving", film)
-    before = DiskFootage(tmp_path).stamp(one)
+    before = DiskSource(tmp_path).stamp(one)
     (path / "00009.png").symlink_to("gone")
     moved = tmp_path / "moved"
     shutil.copytree(tmp_path / "FineDiving", moved / "FineDiving", symlinks=True)
-    assert before and DiskFootage(moved).stamp(replace(one, key="other")) not in ("", before)
+    assert before and DiskSource(moved).stamp(replace(one, key="other")) not in ("", before)

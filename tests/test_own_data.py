@@ -19,7 +19,7 @@ from sapnet_core.experiments import results
 from sapnet_core.experiments import trial as trials
 from sapnet_core.experiments.profiles import Profile
 from sapnet_core.experiments.tables import declare, floors, with_average
-from sapnet_core.features import footage
+from sapnet_core.features import video_source
 from sapnet_core.features.source import source_kind
 from sapnet_core.features.store import video_features
 from sapnet_core.recipes.example_folder import write_example
@@ -42,7 +42,7 @@ def use(folder, monkeypatch, tmp_path):
 
 
 def forget():
-    for cached in (trials._read_records, trials._data, footage._stamp):
+    for cached in (trials._read_records, trials._data, video_source._stamp):
         cached.cache_clear()
 
 
@@ -272,8 +272,8 @@ def test_videos_and_sequences_do_not_mix(sequences):
 
 def test_frames_of_any_shape_become_features(videos, tmp_path):
     records = load_records("folder", videos)[:1]
-    found = video_features(records, footage.DiskFootage(videos, 32, "whole"), folder=tmp_path / "features", jobs=1)
-    clip = footage.DiskFootage(videos, 32, "whole").load(records[0])
+    found = video_features(records, video_source.DiskSource(videos, 32, "whole"), folder=tmp_path / "features", jobs=1)
+    clip = video_source.DiskSource(videos, 32, "whole").load(records[0])
     assert tuple(clip.video.shape) == (96, 3, 48, 64)
-    assert tuple(footage.seen_by_student(clip, 32).shape) == (96, 3, 32, 43)
+    assert tuple(video_source.seen_by_student(clip, 32).shape) == (96, 3, 32, 43)
     assert found.views["frame"].shape == found.views["actor"].shape and found.factors.shape == (1, 0)

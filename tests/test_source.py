@@ -9,9 +9,9 @@ from sapnet_core.datasets import load_records
 from sapnet_core.datasets.clips import SAMPLED, sample_frames
 from sapnet_core.datasets.video import VideoError
 from sapnet_core.experiments.profiles import DATASETS
-from sapnet_core.features.footage import DiskFootage, TwinFootage
 from sapnet_core.features.source import source_kind, source_name, source_records
 from sapnet_core.features.store import video_features
+from sapnet_core.features.video_source import DiskSource, TwinSource
 from sapnet_core.simulator import simulate
 from sapnet_core.simulator.draw_annotations import write_annotations
 from sapnet_core.simulator.export import write_layout
@@ -59,7 +59,7 @@ def test_the_users_records_are_thinned_by_the_seed_and_never_multiplied(disk, tm
 
 def test_a_video_on_disk_is_its_twin_up_to_the_codec(disk):
     record = load_records("finediving", disk)[0]
-    clip = DiskFootage(disk, SIZE, boxes="whole").load(record)
+    clip = DiskSource(disk, SIZE, boxes="whole").load(record)
     offsets = sample_frames(record)
     twin = simulate(record, size=SIZE, offsets=torch.arange(record.frames))
     assert clip.video.shape == (96, 3, SIZE, SIZE)
@@ -71,7 +71,7 @@ def test_a_video_on_disk_is_its_twin_up_to_the_codec(disk):
 def test_a_routine_is_read_over_the_length_its_video_has(disk):
     record = load_records("rg", disk)[0]
     assert record.frames > 1000  # the annotation says so, the file holds 300
-    clip = DiskFootage(disk, SIZE, boxes="whole").load(record)
+    clip = DiskSource(disk, SIZE, boxes="whole").load(record)
     assert len(clip.video) == SAMPLED["rg"]
     short = replace(record, end=record.start + 300)
     twin = simulate(short, size=SIZE, offsets=torch.arange(300))
@@ -86,17 +86,17 @@ def test_a_bad_video_stops_the_run_or_is_left_out_by_name(disk, tmp_path):
     missing = replace(records[1], path="FINADiving_MTL_256s/nowhere/1")
     asked = [records[0], missing, records[2]]
     with pytest.raises(VideoError, match="nowhere"):
-        video_features(asked, DiskFootage(disk, SIZE, boxes="whole"), folder=tmp_path, jobs=1)
-    found = video_features(asked, DiskFootage(disk, SIZE, boxes="whole", skip=True), folder=tmp_path, jobs=1)
+        video_features(asked, DiskSource(disk, SIZE, boxes="whole"), folder=tmp_path, jobs=1)
+    found = video_features(asked, DiskSource(disk, SIZE, boxes="whole", skip=True), folder=tmp_path, jobs=1)
     assert found.keys == (records[0].key, records[2].key) and set(found.skipped) == {missing.key}
     assert found.views["frame"].shape[0] == 2 and found.factors.shape == (2, 0)
     with pytest.raises(VideoError, match="nowhere"):  # what was left out on request is missed without it
-        video_features(asked, DiskFootage(disk, SIZE, boxes="whole"), folder=tmp_path, jobs=1)
+        video_features(asked, DiskSource(disk, SIZE, boxes="whole"), folder=tmp_path, jobs=1)
 
 
 def test_whole_pictures_as_boxes_are_the_frames_themselves(disk):
     record = load_records("finediving", disk)[0]
-    clip = TwinFootage(size=SIZE, boxes="whole").load(record)
+    clip = TwinSource(size=SIZE, boxes="whole").load(record)
     assert clip.boxes[0].tolist() == [0, 0, SIZE, SIZE]
-    true = TwinFootage(size=SIZE).load(record)
+    true = TwinSource(size=SIZE).load(record)
     assert torch.equal(clip.video, true.video) and not torch.equal(clip.boxes, true.boxes)

@@ -31,7 +31,7 @@ from sapnet_core.experiments.trial import Trial, TrialData, prepare_trials, tria
 from sapnet_core.runtime import environment
 from sapnet_core.runtime.devices import torch_threads
 from sapnet_core.runtime.disk import HOUR, discard, in_runs, must_be_writable, remove
-from sapnet_core.runtime.executors import spread
+from sapnet_core.runtime.executors import run_tasks
 from sapnet_core.runtime.file_kinds import found_at
 from sapnet_core.runtime.files import read_json, write_text
 from sapnet_core.runtime.progress import relayed
@@ -258,7 +258,7 @@ def run_trials(
     """Run every trial that has no result yet; returns the folders in the order asked.
 
     Features are computed first, with `jobs` processes. Trials then run in this process (`jobs=1`), in a process pool,
-    on any `concurrent.futures` executor given, or on the Dask cluster that `SAPNET_DASK` names (`executors.spread`);
+    on any `concurrent.futures` executor given, or on the Dask cluster that `SAPNET_DASK` names (`executors.run_tasks`);
     the results are the same. On a GPU, trials that differ in seed, labels or data alone train side by side
     (`run_stack`).
 
@@ -278,7 +278,7 @@ def run_trials(
             progress(0, len(todo))
         gpu, done = torch.device(device).type != "cpu", 0
         tasks = stacks(todo, device) if gpu else _trainings(todo)
-        with closing(spread(_run, [(task, device) for task in tasks], 1 if gpu else jobs, executor)) as ended:
+        with closing(run_tasks(_run, [(task, device) for task in tasks], 1 if gpu else jobs, executor)) as ended:
             for index, who, folders in ended:
                 for trial, folder in zip(tasks[index], folders, strict=True):
                     _arrived(trial_folder(trial), who, folder)

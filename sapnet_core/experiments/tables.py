@@ -18,8 +18,8 @@ from sapnet_core.experiments.results import run_trials
 from sapnet_core.experiments.selection import SELECT
 from sapnet_core.experiments.systems import BACKBONE_OF, CONTROLS, OURS, REFINED, REMOVED, SEARCHED, SYSTEMS, get_system
 from sapnet_core.experiments.trial import Trial, trial_data, trial_records
-from sapnet_core.features.footage import BOXES
 from sapnet_core.features.source import known_datasets, source_kind
+from sapnet_core.features.video_source import BOXES
 from sapnet_core.runtime import environment
 from sapnet_core.runtime.devices import usable_device
 from sapnet_core.runtime.executors import reach_cluster

@@ -18,11 +18,11 @@ from sapnet_core.datasets.clips import READINGS, default_reading
 from sapnet_core.datasets.records import Record
 from sapnet_core.experiments.profiles import DATASETS
 from sapnet_core.experiments.selection import SELECT
-from sapnet_core.features.extraction import Pass
-from sapnet_core.features.footage import BOXES, DiskFootage, TwinFootage
+from sapnet_core.features.extraction import FeatureRequest
 from sapnet_core.features.sequences import is_sequence, sequence_digest, sequence_features
 from sapnet_core.features.source import SOURCES, drawn_digest, records_digest, source_records
 from sapnet_core.features.store import Features, features_digest, prepare_features, video_features
+from sapnet_core.features.video_source import BOXES, DiskSource, TwinSource
 from sapnet_core.methods import METHODS
 from sapnet_core.methods.settings import check_settings
 from sapnet_core.runtime import environment
@@ -31,7 +31,7 @@ from sapnet_core.runtime.environment import finefs_split
 from sapnet_core.runtime.fingerprint import code_digest, fingerprint, syntax
 from sapnet_core.runtime.values import choice, number, text, whole
 
-__all__ = ["Trial", "TrialData", "prepare_trials", "trial_data", "trial_hash", "trial_footage", "trial_records"]
+__all__ = ["Trial", "TrialData", "prepare_trials", "trial_data", "trial_hash", "trial_video_source", "trial_records"]
 
 FORMAT = 5  # raise when a change of code changes results, be it by rounding: earlier trials are then run again
 TEACHERS = ("actor", "photometric", "frame")
@@ -58,7 +58,7 @@ class Trial:
         twin_seed: seed of the drawn annotations and of the rendered twins.
         part: "test", or "validation": a quarter of the training videos is kept out and scored instead (for tuning).
         group: the class that is learned and scored by itself, as "Ball"; "" for all.
-        boxes: the actor's, "true" (the simulator's), "detected", or "whole" (no crop); see `features.footage`.
+        boxes: the actor's, "true" (the simulator's), "detected", or "whole" (no crop); see `features.video_source`.
         teacher: what the teacher looks at: the "actor" crop, the whole "frame", or whole frames whose colors, light and
             sharpness were changed, "photometric".
         reading: how I3D walks over the frames, a name in `datasets.clips.READINGS` (E1); "" is the dataset's protocol.
@@ -159,12 +159,12 @@ def _data_root(source: str) -> Path | None:
     return data
 
 
-def trial_footage(trial: Trial) -> TwinFootage | DiskFootage:
+def trial_video_source(trial: Trial) -> TwinSource | DiskSource:
     """Where a trial's videos come from; videos on disk have no true boxes, so theirs are detected."""
     if trial.source != "videos":
-        return TwinFootage(trial.twin_seed, trial.size, boxes=trial.boxes)
+        return TwinSource(trial.twin_seed, trial.size, boxes=trial.boxes)
     boxes = "whole" if trial.boxes == "whole" else "detected"
-    return DiskFootage(_data_root(trial.source), trial.size, boxes, environment.skip_bad())
+    return DiskSource(_data_root(trial.source), trial.size, boxes, environment.skip_bad())
 
 
 def trial_records(trial: Trial) -> tuple[Record, ...]:
@@ -182,15 +182,15 @@ class _How:
 
 @lru_cache(maxsize=6)
 def _data(
-    dataset, source, train, test, twin_seed, footage, teacher, reading, backbone, device, how: _How
+    dataset, source, train, test, twin_seed, video_source, teacher, reading, backbone, device, how: _How
 ) -> tuple[tuple[Record, ...], Features]:
     """Records and features; `views["actor"]` holds what the teacher sees, NaN for test videos where only teachers look
     at that."""
     records, _ = _digested_records(dataset, source, train, test, twin_seed)
     if is_sequence(records):
-        return records, sequence_features(records, footage.root)
+        return records, sequence_features(records, video_source.root)
 
-    def computed(one: Pass) -> Features:
+    def computed(one: FeatureRequest) -> Features:
         found = video_features(
             **vars(one), jobs=how.jobs, folder=environment.runs() / "features", device=device, progress=how.progress
         )
@@ -199,7 +199,7 @@ def _data(
         kept = {name: view[:, :18] for name, view in found.views.items()}
         return replace(found, views=kept, positions=found.positions[:18])
 
-    first, *other = _passes(records, footage, teacher, reading, backbone)
+    first, *other = _requests(records, video_source, teacher, reading, backbone)
     features = computed(first)
     if teacher != "actor":
         frame = features.views["frame"]
@@ -218,7 +218,7 @@ def _spread(found: Features, view: str, keys: tuple[str, ...], like: torch.Tenso
 
 def _sources(t: Trial) -> tuple:
     """What a trial's records and features are made of: trials that agree in this share them."""
-    return t.dataset, t.source, t.train, t.test, t.twin_seed, trial_footage(t), t.teacher, t.reading, t.backbone
+    return t.dataset, t.source, t.train, t.test, t.twin_seed, trial_video_source(t), t.teacher, t.reading, t.backbone
 
 
 def _nine(dataset: str, reading: str) -> bool:
@@ -226,15 +226,17 @@ def _nine(dataset: str, reading: str) -> bool:
     return reading == "9x16" and default_reading(dataset) == "10x16"
 
 
-def _passes(records: tuple[Record, ...], footage, teacher: str, reading: str, backbone: str) -> list[Pass]:
+def _requests(
+    records: tuple[Record, ...], video_source, teacher: str, reading: str, backbone: str
+) -> list[FeatureRequest]:
     """What is taken of the videos: the student's view, with the crops on I3D, where other trials want them anyway; and
     what else the teacher looks at, of the training videos alone, since the student is tested."""
     reading = None if _nine(records[0].dataset, reading) else reading or None
     first = ("frame", "actor") if backbone == "i3d" or teacher != "frame" else ("frame",)
-    passes = [Pass(records, footage, reading, first, backbone)]
+    passes = [FeatureRequest(records, video_source, reading, first, backbone)]
     if teacher not in first:
         learn = tuple(record for record in records if record.split == "train")
-        passes.append(Pass(learn, footage, reading, (teacher,), backbone))
+        passes.append(FeatureRequest(learn, video_source, reading, (teacher,), backbone))
     return passes
 
 
@@ -243,10 +245,10 @@ def prepare_trials(
 ) -> None:
     """Compute the features that trials need and that are not there, all at once; `trial_data` then only reads them."""
     passes = {}
-    for *made_of, footage, teacher, reading, backbone in dict.fromkeys(map(_sources, trials)):
+    for *made_of, video_source, teacher, reading, backbone in dict.fromkeys(map(_sources, trials)):
         records, _ = _digested_records(*made_of)
         if not is_sequence(records):
-            passes |= dict.fromkeys(_passes(records, footage, teacher, reading, backbone))
+            passes |= dict.fromkeys(_requests(records, video_source, teacher, reading, backbone))
     with in_runs():
         prepare_features(
             list(passes), jobs=jobs, folder=environment.runs() / "features", device=device, progress=progress
@@ -295,18 +297,20 @@ def trial_hash(trial: Trial, numbers: torch.dtype | None = None) -> str:
         made_of = [drawn_digest(t.dataset, t.train, t.test, t.twin_seed), _features_digest(t, numbers)]
     else:
         records, digest = _digested_records(t.dataset, t.source, t.train, t.test, t.twin_seed)
-        footage = trial_footage(t)
+        video_source = trial_video_source(t)
         if is_sequence(records):
-            made_of = [digest, sequence_digest(records, footage.root)]
+            made_of = [digest, sequence_digest(records, video_source.root)]
         else:
             made_of = [digest, _features_digest(t, numbers)]
         if t.source == "videos":
-            made_of += [[footage.stamp(r) for r in records], footage.skip]
+            made_of += [[video_source.stamp(r) for r in records], video_source.skip]
     return fingerprint(FORMAT, asdict(t), made_of, _training_digest(t.method))
 
 
 def _features_digest(t: Trial, numbers: torch.dtype | None) -> str:
-    return features_digest(t.dataset, trial_footage(t), reading=t.reading or None, backbone=t.backbone, numbers=numbers)
+    return features_digest(
+        t.dataset, trial_video_source(t), reading=t.reading or None, backbone=t.backbone, numbers=numbers
+    )
 
 
 def _training_digest(method: str) -> str:

@@ -19,22 +19,22 @@ from sapnet_core.backbones import registry
 from sapnet_core.backbones.frozen import Clipwise
 from sapnet_core.datasets.clips import SAMPLED, default_reading
 from sapnet_core.datasets.records import Record
-from sapnet_core.features.footage import Clip, DiskFootage, TwinFootage
+from sapnet_core.features.video_source import DiskSource, SampledVideo, TwinSource
 from sapnet_core.features.views import OTHER_VIEWS, VIEWS, view_of
 from sapnet_core.runtime.devices import torch_threads
 from sapnet_core.runtime.sealed import write_sealed
 from sapnet_core.runtime.workers import LOST, WorkerPool
 
-__all__ = ["Footage", "Job", "LABELS", "Pass", "TRUTH", "compute_all"]
+__all__ = ["VideoSource", "Job", "LABELS", "FeatureRequest", "TRUTH", "compute_all"]
 
 BATCH = 16  # videos per batch on a GPU
 LABELS = 96  # frames to which subaction labels are resampled
 TRUTH = ("subactions", "factors")
-Footage = TwinFootage | DiskFootage
+VideoSource = TwinSource | DiskSource
 
 
 @dataclass(frozen=True)
-class Pass:
+class FeatureRequest:
     """What is taken of videos; fields as the arguments of `store.video_features`.
 
     Raises:
@@ -42,7 +42,7 @@ class Pass:
     """
 
     records: tuple[Record, ...]
-    footage: Footage
+    video_source: VideoSource
     reading: str | None = None
     views: tuple[str, ...] = VIEWS
     backbone: str = "i3d"
@@ -62,7 +62,7 @@ class Job:
     """One shard, a file to read or to compute: a pass over its records. Jobs of equal `videos` need the same videos."""
 
     path: Path
-    of: Pass
+    of: FeatureRequest
     device: str
     videos: str
 
@@ -95,7 +95,7 @@ def _compute_ahead(todo: list[list[Job]], jobs: int, ahead: int) -> Iterator[lis
     """`_compute` each group in turn, while threads load ahead; at most `ahead` loaded videos wait in memory."""
     with ThreadPoolExecutor(jobs) as pool:
 
-        def loaded() -> Iterator[Clip | str]:
+        def loaded() -> Iterator[SampledVideo | str]:
             waiting = deque()
             for first, *_ in todo:
                 for record in first.of.records:
@@ -126,12 +126,12 @@ def _grouped(jobs: list[Job]) -> list[list[Job]]:
     return sorted(groups.values(), key=cost, reverse=True)
 
 
-def _load(job: Job, record: Record) -> Clip | str:
+def _load(job: Job, record: Record) -> SampledVideo | str:
     """The sampled video of a record, or the reason why it cannot be read, where unreadable videos are skipped."""
     try:
-        return job.of.footage.load(record, job.device)
+        return job.of.video_source.load(record, job.device)
     except (OSError, ValueError) as error:
-        if not job.of.footage.skip:
+        if not job.of.video_source.skip:
             raise
         return str(error)
 
@@ -144,7 +144,7 @@ def _features(net: Clipwise, videos: list[Tensor], reading: str) -> Tensor:
     return steps.unflatten(1, (-1, 2)).mean(2) if reading == "segments" else steps  # one step per segment
 
 
-def _compute(group: list[Job], loaded: Iterator[Clip | str] | None = None) -> list[Job]:
+def _compute(group: list[Job], loaded: Iterator[SampledVideo | str] | None = None) -> list[Job]:
     """Load the videos of a group (or take them from `loaded`), compute the features of every job, write its shard."""
     first, bad, truth = group[0], {}, {name: [] for name in TRUTH}
     nets = [registry.load_backbone(job.of.backbone, job.device) for job in group]
@@ -162,7 +162,7 @@ def _compute(group: list[Job], loaded: Iterator[Clip | str] | None = None) -> li
         for view in (*VIEWS, *OTHER_VIEWS):
             if view not in wanted:
                 continue
-            videos = [view_of(*one, view, first.of.footage.size) for one in zip(clips, kept, strict=True)]
+            videos = [view_of(*one, view, first.of.video_source.size) for one in zip(clips, kept, strict=True)]
             for job, net, own in zip(group, nets, out, strict=True):
                 if view in own:
                     own[view].append(_features(net, videos, job.of.reading))

@@ -1,10 +1,10 @@
 """The feature store: backbone features of every view of every video, computed once and kept on disk.
 
 Records are split into shards, one file each. Its name is a hash of everything that its numbers depend on: records,
-footage (seed, size and simulator of twins; files on disk), clip sampling, views, backbone weights. A file is therefore
-reused as long as these are the same, and only then. Files are written completely or not at all, and concurrent writers
-write the same content. Each is verified when read: a damaged one is reported on standard error and computed again, by
-`features.extraction`.
+the video source (seed, size and simulator of twins; files on disk), clip sampling, views, backbone weights. A file is
+therefore reused as long as these are the same, and only then. Files are written completely or not at all, and
+concurrent writers write the same content. Each is verified when read: a damaged one is reported on standard error and
+computed again, by `features.extraction`.
 """
 
 import sys
@@ -20,8 +20,8 @@ from sapnet_core.backbones import registry
 from sapnet_core.datasets.clips import SAMPLED, default_reading, step_positions, steps_per_clip
 from sapnet_core.datasets.records import Record
 from sapnet_core.features import extraction
-from sapnet_core.features.extraction import TRUTH, Footage, Job, Pass
-from sapnet_core.features.footage import TwinFootage
+from sapnet_core.features.extraction import TRUTH, FeatureRequest, Job, VideoSource
+from sapnet_core.features.video_source import TwinSource
 from sapnet_core.features.views import VIEWS
 from sapnet_core.runtime.disk import discard, must_be_writable, tidy
 from sapnet_core.runtime.fingerprint import code_digest, fingerprint
@@ -78,7 +78,7 @@ class Features:
 
 def features_digest(
     dataset: str,
-    footage: Footage,
+    video_source: VideoSource,
     *,
     reading: str | None = None,
     views: Sequence[str] = VIEWS,
@@ -93,7 +93,7 @@ def features_digest(
     return fingerprint(
         FORMAT,
         dataset,
-        footage.digest(dataset),
+        video_source.digest(dataset),
         reading or default_reading(dataset),
         list(views),
         torch.device(device).type,
@@ -106,12 +106,12 @@ def twin_features(
     records: Sequence[Record], *, seed: int = 0, size: int = 112, settings: SimSettings | None = None, **rest
 ) -> Features:
     """Features of the records' twins: `video_features` on `TwinFootage(seed, size, settings)`."""
-    return video_features(records, TwinFootage(seed, size, settings), **rest)
+    return video_features(records, TwinSource(seed, size, settings), **rest)
 
 
 def video_features(
     records: Sequence[Record],
-    footage: Footage,
+    video_source: VideoSource,
     *,
     reading: str | None = None,
     views: Sequence[str] = VIEWS,
@@ -125,7 +125,7 @@ def video_features(
 
     Args:
         records: records of one dataset with distinct keys.
-        footage: where frames and boxes come from. Crops have `crop_size(footage.size)` pixels.
+        video_source: where frames and boxes come from. Crops have `crop_size(video_source.size)` pixels.
         reading: clip sampling, "9x16", "10x16", "dense" or "segments"; the dataset's protocol if None.
         views: any of `VIEWS` and `OTHER_VIEWS`; each video is simulated or read once for all of them.
         jobs: worker processes on a CPU; the result is the same for any number. A GPU is used by this process, while
@@ -135,11 +135,11 @@ def video_features(
 
     Raises:
         ValueError: no records, several datasets, a duplicate key, or an unknown view or backbone.
-        VideoError: a video on disk cannot be read and `footage.skip` is off, or none can be read.
+        VideoError: a video on disk cannot be read and `video_source.skip` is off, or none can be read.
         OSError: `folder` cannot be written, or a file in it cannot be read; one line says which, and what to do.
         RuntimeError: a worker process was killed.
     """
-    one = Pass(tuple(records), footage, reading, tuple(views), backbone)
+    one = FeatureRequest(tuple(records), video_source, reading, tuple(views), backbone)
     found = {job.path: shard for job, shard in _shards([one], folder, jobs, str(device), progress)}
     whole, dataset = [found[path] for path in sorted(found)], records[0].dataset
     place = {key: i for i, key in enumerate(key for _, good, _ in whole for key in good)}
@@ -163,7 +163,7 @@ def video_features(
 
 
 def prepare_features(
-    passes: Sequence[Pass],
+    passes: Sequence[FeatureRequest],
     *,
     folder: Path,
     jobs: int = 2,
@@ -179,7 +179,7 @@ def prepare_features(
 
 
 def _shards(
-    passes: Sequence[Pass], folder: Path, jobs: int, device: str, progress: Callable[[int, int], None] | None
+    passes: Sequence[FeatureRequest], folder: Path, jobs: int, device: str, progress: Callable[[int, int], None] | None
 ) -> Iterator[tuple[Job, tuple]]:
     """Yield every shard of the passes with its content (see `_read`) as soon as it is available."""
     progress = relayed("features", "videos", progress)
@@ -216,29 +216,29 @@ def _shards(
                 progress(done, of)
 
 
-def _cut(one: Pass, folder: Path, device: str) -> list[Job]:
+def _cut(one: FeatureRequest, folder: Path, device: str) -> list[Job]:
     dataset = one.records[0].dataset
     common = features_digest(
-        dataset, one.footage, reading=one.reading, views=one.views, device=device, backbone=one.backbone
+        dataset, one.video_source, reading=one.reading, views=one.views, device=device, backbone=one.backbone
     )
     ordered = sorted(one.records, key=lambda record: record.key)
     jobs = []
     for first in range(0, len(ordered), SHARD):
         part = replace(one, records=tuple(ordered[first : first + SHARD]))
-        seen = [[getattr(record, name) for name in SEEN] + [one.footage.stamp(record)] for record in part.records]
-        name, videos = (fingerprint(what, repr(seen), digits=24) for what in (common, repr(one.footage)))
+        seen = [[getattr(record, name) for name in SEEN] + [one.video_source.stamp(record)] for record in part.records]
+        name, videos = (fingerprint(what, repr(seen), digits=24) for what in (common, repr(one.video_source)))
         jobs.append(Job(folder / dataset / f"{name}.safetensors", part, device, videos))
     return jobs
 
 
 def _read(job: Job) -> tuple[dict[str, Tensor], list[str], dict[str, str]] | None:
     """The shard's tensors, the keys of their rows, and key -> reason of videos left out. None where the file is absent,
-    or leaves videos out although `footage.skip` is off. Raises as `read_sealed`."""
+    or leaves videos out although `video_source.skip` is off. Raises as `read_sealed`."""
     try:
         tensors, metadata = read_sealed(job.path)
     except FileNotFoundError:
         return None
-    left_out = metadata["skipped"] and not job.of.footage.skip
+    left_out = metadata["skipped"] and not job.of.video_source.skip
     return None if left_out else (tensors, metadata["keys"], metadata["skipped"])
 
 

@@ -4,8 +4,8 @@ from torch import Tensor
 
 from sapnet_core.datasets.records import Record
 from sapnet_core.detection.crops import crop_track, square_track
-from sapnet_core.features.footage import Clip, seen_by_student
 from sapnet_core.features.photometric import photometric
+from sapnet_core.features.video_source import SampledVideo, seen_by_student
 from sapnet_core.runtime.seeds import seed_of
 
 __all__ = ["OTHER_VIEWS", "VIEWS", "crop_size", "view_of"]
@@ -19,7 +19,7 @@ def crop_size(size: int) -> int:
     return size * 4 // 7
 
 
-def view_of(clip: Clip, record: Record, view: str, size: int) -> Tensor:
+def view_of(clip: SampledVideo, record: Record, view: str, size: int) -> Tensor:
     """One view (T, 3, h, w) uint8 of a record's frames; `size` is the shorter side of whole frames, in pixels."""
     if view == "frame":
         return seen_by_student(clip, size)

@@ -17,8 +17,8 @@ import torch
 
 from sapnet_core.datasets import Record, load_records
 from sapnet_core.datasets.own_videos import COLUMNS, NAME
-from sapnet_core.features.footage import simulator_digest
 from sapnet_core.features.source import records_digest
+from sapnet_core.features.video_source import simulator_digest
 from sapnet_core.runtime.devices import torch_threads
 from sapnet_core.runtime.files import read_json, write_json, write_text
 from sapnet_core.runtime.fingerprint import fingerprint

@@ -26,7 +26,7 @@ from sapnet_core.datasets import Record, load_records
 from sapnet_core.datasets.clips import CLIP, sample_frames
 from sapnet_core.datasets.dive_numbers import DIRECTIONS, parse_dive
 from sapnet_core.detection.crops import crop_track, square_track
-from sapnet_core.features.footage import simulator_digest
+from sapnet_core.features.video_source import simulator_digest
 from sapnet_core.features.views import VIEWS
 from sapnet_core.recipes import command_lines
 from sapnet_core.runtime import environment, values

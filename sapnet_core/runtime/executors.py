@@ -18,7 +18,7 @@ from sapnet_core.runtime.cores import allowed_cores
 from sapnet_core.runtime.values import whole
 from sapnet_core.runtime.workers import LOST, WorkerPool
 
-__all__ = ["reach_cluster", "spread"]
+__all__ = ["reach_cluster", "run_tasks"]
 
 # environment variables that are sent with each task to workers on other machines, beside the folders of `_settings`
 SWITCHES = ("SAPNET_SPLIT", "SAPNET_SKIP_BAD", "SAPNET_CHECKPOINT")
@@ -28,7 +28,9 @@ PATIENCE = 2  # consecutive pools that may die without completing a task
 Done = tuple[int, str, object]  # index of the task, host and process that ran it, its result
 
 
-def spread(work: Callable, tasks: Sequence[tuple], jobs: int = 1, executor: Executor | None = None) -> Iterator[Done]:
+def run_tasks(
+    work: Callable, tasks: Sequence[tuple], jobs: int = 1, executor: Executor | None = None
+) -> Iterator[Done]:
     """Call `work(*task)` for every task; yields (index, worker, result) in the order of completion.
 
     Args:

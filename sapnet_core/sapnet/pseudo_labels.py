@@ -197,12 +197,13 @@ def _lloyd(frames: _Vectors | _Gram, members: Tensor, iterations: int) -> tuple[
     """From first members (B, M, T), none empty, to centers, as `frames` knows them, and squared distances (B, M, T)."""
     whole("iterations", iterations, 0)
     M, T = members.shape[1:]
-    hurry = members.device.type == "cpu"  # where it costs nothing to look at the numbers, needless work is left out
+    # on a CPU it costs nothing to look at the numbers, and work that changes nothing is left out
+    early_exit = members.device.type == "cpu"
     centers = distance = None
     for _ in range(iterations + 1):
         count = members.sum(2, keepdim=True)  # (B, M, 1)
         empty = count == 0
-        filled = hurry and not empty.any()
+        filled = early_exit and not empty.any()
         if distance is not None and not filled:
             # the j-th empty cluster starts again at the j-th farthest frame
             nearest = (frames.own + distance).amin(1)  # (B, T)

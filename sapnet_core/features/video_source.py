@@ -1,7 +1,7 @@
 """Where the frames of a record come from: its simulated twin, or the video on disk.
 
-Both sources give a `Clip`: the sampled frames of a video, the actor's box in each, and subaction labels where known.
-Crops and features are computed from that in the same way for every source.
+Both sources give a `SampledVideo`: the sampled frames of a video, the actor's box in each, and subaction labels where
+known. Crops and features are computed from that in the same way for every source.
 """
 
 from dataclasses import dataclass, replace
@@ -22,17 +22,17 @@ from sapnet_core.runtime.fingerprint import code_digest, fingerprint
 from sapnet_core.simulator import simulate, sport_name
 from sapnet_core.simulator.settings import SimSettings, settings_for
 
-__all__ = ["BOXES", "Clip", "DiskFootage", "TwinFootage", "seen_by_student", "simulator_digest"]
+__all__ = ["BOXES", "SampledVideo", "DiskSource", "TwinSource", "seen_by_student", "simulator_digest"]
 
 BOXES = ("true", "detected", "whole")
 EVERY = 4  # every fourth frame is searched for people; boxes between are interpolated
 SIDE = 256  # pixels of the shorter side at which videos on disk are decoded; crops are taken from these frames
 # modules whose code determines the frames of twins (SHARED) and of videos on disk (SHARED and DECODED)
 SHARED = ("datasets.clips", "datasets.dive_numbers", "detection.crops", "runtime.seeds")
-DECODED = ("datasets.disk_layout", "datasets.video", "datasets.decoding", "features.footage")
+DECODED = ("datasets.disk_layout", "datasets.video", "datasets.decoding", "features.video_source")
 
 
-class Clip(NamedTuple):
+class SampledVideo(NamedTuple):
     """The sampled frames of one video: `video` (T, 3, H, W) uint8, the actor's `boxes` (T, 4) xyxy in its pixels,
     `subactions` (T,) int64 and the simulator's quality `factors` (F,), F = 0 for videos from disk."""
 
@@ -78,7 +78,7 @@ def _boxes(video: Tensor, kind: str, device: str) -> Tensor:
 
 
 @dataclass(frozen=True)
-class TwinFootage:
+class TwinSource:
     """Simulated twins as the source of frames.
 
     Attributes:
@@ -104,15 +104,15 @@ class TwinFootage:
         """State of the record's files on disk: empty, since a twin has none."""
         return ""
 
-    def load(self, record: Record, device: str = "cpu") -> Clip:
+    def load(self, record: Record, device: str = "cpu") -> SampledVideo:
         """The twin of a record."""
         twin = simulate(record, seed=self.seed, size=self.size, settings=self.settings, device=device)
         boxes = twin.boxes if self.boxes == "true" else _boxes(twin.video, self.boxes, device)
-        return Clip(twin.video, boxes, twin.subactions, twin.factors)
+        return SampledVideo(twin.video, boxes, twin.subactions, twin.factors)
 
 
 @dataclass(frozen=True)
-class DiskFootage:
+class DiskSource:
     """Videos on disk as the source of frames, in a dataset's official layout or in a folder of one's own.
 
     Attributes:
@@ -139,7 +139,7 @@ class DiskFootage:
         except (VideoError, OSError):
             return ""
 
-    def load(self, record: Record, device: str = "cpu") -> Clip:
+    def load(self, record: Record, device: str = "cpu") -> SampledVideo:
         """The sampled frames of a record's video, decoded at `SIDE` pixels or less on the shorter side.
 
         Raises:
@@ -156,7 +156,7 @@ class DiskFootage:
         video = read_record(self.root, record, read, size=SIDE)
         boxes = _boxes(video, self.boxes, device)
         subactions = torch.searchsorted(torch.tensor(record.transitions, dtype=torch.int64), offsets, right=True)
-        return Clip(video.to(device), boxes, subactions, torch.empty(0))
+        return SampledVideo(video.to(device), boxes, subactions, torch.empty(0))
 
 
 @cache
@@ -168,7 +168,7 @@ def _stamp(path: Path) -> str:
     return fingerprint(stats)
 
 
-def seen_by_student(clip: Clip, size: int) -> Tensor:
+def seen_by_student(clip: SampledVideo, size: int) -> Tensor:
     """The whole frames (T, 3, h, w) uint8 with the shorter side at `size` pixels; the aspect ratio is kept."""
     height, width = clip.video.shape[2:]
     if min(height, width) == size:
