@@ -62,7 +62,7 @@ SCRIPT = """
     def main():
         tasks = [(sys.argv[1], index) for index in range(5)]
         if sys.argv[2] == "trials":
-            return len([*spread(wait_for_the_end, tasks, jobs=2)])
+            return len([*run_tasks(wait_for_the_end, tasks, jobs=2)])
         with WorkerPool(2) as pool:
             for future in [pool.submit(wait_for_the_end, *task) for task in tasks]:
                 future.result()
