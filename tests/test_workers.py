@@ -54,7 +54,7 @@ def alive(pid: int) -> bool:
 SCRIPT = """
     import sys
     from sapnet_core.runtime.command_line import one_line_errors
-    from sapnet_core.runtime.executors import spread
+    from sapnet_core.runtime.executors import run_tasks
     from sapnet_core.runtime.workers import WorkerPool
     from test_workers import wait_for_the_end
 

@@ -1,6 +1,6 @@
 """What notebooks show and save: figures and tables with their provenance, checks, digests, explorable pictures."""
 
-from sapnet_core.reporting.checks import check, digest_line
+from sapnet_core.reporting.checks import check, digest_line, verify
 from sapnet_core.reporting.provenance_table import provenance, provenance_table
 from sapnet_core.reporting.save import save_figure, save_table
 from sapnet_core.reporting.style import COLORS, COLUMN, PAGE, use_style
@@ -22,4 +22,5 @@ __all__ = [
     "markdown",
     "show",
     "explore",
+    "verify",
 ]

@@ -1,11 +1,18 @@
-"""Two kinds of printed line that nbval can hold to: a check with its verdict, and a digest of the data in a picture."""
+"""What holds a notebook to its numbers: checks that teach are shown, the others are kept in its file for nbval alone.
+
+`check` prints a line that a reader should see. `verify` does the same for what only a run needs to hold to, and
+`digest_line` for the data behind a picture, since nbval compares no pictures: their lines are stored as outputs of a
+type that no front end shows, and nbval compares them as it compares all others.
+"""
 
 import math
 from collections.abc import Iterable
 
 import numpy as np
 
-__all__ = ["check", "digest_line"]
+__all__ = ["UNSEEN", "check", "digest_line", "verify"]
+
+UNSEEN = "text/x-sapnet-check"  # the type of an output that is stored and compared, and that no front end shows
 
 
 def _array(values) -> np.ndarray:
@@ -32,10 +39,18 @@ def check(name: str, measured, expected, tolerance: float = 0.0, decimals: int =
     Raises:
         AssertionError: they differ by more, their shapes differ, or one is not finite where the other is.
     """
+    print(_held(name, measured, expected, tolerance, decimals))
+
+
+def verify(name: str, measured, expected, tolerance: float = 0.0, decimals: int = 4) -> None:
+    """As `check`, with a line that is kept for nbval and not shown."""
+    _keep(_held(name, measured, expected, tolerance, decimals))
+
+
+def _held(name: str, measured, expected, tolerance: float, decimals: int) -> str:
     if isinstance(measured, (str, bool, tuple, frozenset, set, dict)) or measured is None:
         assert measured == expected, f"✗ {name}: {measured!r} vs {expected!r}"
-        print(f"✓ {name}: {measured} vs {expected}")
-        return
+        return f"✓ {name}: {measured} vs {expected}"
     mine, reference = _array(measured), _array(expected)
     assert mine.shape == reference.shape, f"✗ {name}: shape {mine.shape} vs {reference.shape}"
     good = np.isclose(mine, reference, rtol=0, atol=tolerance, equal_nan=True)
@@ -43,8 +58,7 @@ def check(name: str, measured, expected, tolerance: float = 0.0, decimals: int =
         exact = float(mine).is_integer() and float(reference).is_integer()
         texts = [_rounded(x, 0 if exact else decimals) for x in (mine, reference)]
         assert good, f"✗ {name}: {texts[0]} vs {texts[1]}, tolerance {tolerance:g}"
-        print(f"✓ {name}: {texts[0]} vs {texts[1]}")
-        return
+        return f"✓ {name}: {texts[0]} vs {texts[1]}"
     if not good.all():
         worst = np.unravel_index(np.nanargmax(np.where(good, -1, np.abs(mine - reference))), mine.shape)
         raise AssertionError(
@@ -52,11 +66,25 @@ def check(name: str, measured, expected, tolerance: float = 0.0, decimals: int =
             f"{int((~good).sum())} of {good.size} differ by more than {tolerance:g}"
         )
     shape = "x".join(map(str, mine.shape))
-    print(f"✓ {name}: {shape} values vs reference, all " + (f"within {tolerance:g}" if tolerance else "equal"))
+    return f"✓ {name}: {shape} values vs reference, all " + (f"within {tolerance:g}" if tolerance else "equal")
+
+
+def _keep(line: str) -> None:
+    """Store a line in the notebook's file, unseen; print it where there is no notebook."""
+    try:
+        from IPython import get_ipython
+        from IPython.display import display
+    except ImportError:
+        print(line)
+        return
+    if getattr(get_ipython(), "kernel", None) is None:
+        print(line)
+    else:
+        display({UNSEEN: line}, raw=True)
 
 
 def digest_line(name: str, values: Iterable[float], decimals: int = 2) -> None:
-    """Print the data behind a picture in one line: count, missing, mean, spread, range, first and last.
+    """Keep the data behind a picture in one line that is not shown: count, missing, mean, spread, range, first, last.
 
     nbval compares no pictures: this line is what fails when the drawn numbers change. Choose `decimals` so that the
     numbers hold on another processor.
@@ -64,7 +92,7 @@ def digest_line(name: str, values: Iterable[float], decimals: int = 2) -> None:
     array = _array(values).ravel()
     known = array[np.isfinite(array)]
     if not known.size:
-        print(f"{name}: n={array.size}, no finite value")
+        _keep(f"{name}: n={array.size}, no finite value")
         return
     parts = {
         "mean": known.mean(),
@@ -76,4 +104,4 @@ def digest_line(name: str, values: Iterable[float], decimals: int = 2) -> None:
     }
     missing = f" ({array.size - known.size} missing)" if known.size < array.size else ""
     assert all(map(math.isfinite, parts.values()))
-    print(f"{name}: n={array.size}{missing}, " + ", ".join(f"{k} {_rounded(v, decimals)}" for k, v in parts.items()))
+    _keep(f"{name}: n={array.size}{missing}, " + ", ".join(f"{k} {_rounded(v, decimals)}" for k, v in parts.items()))
