@@ -1,0 +1,70 @@
+"""What notebooks take from the package's root, and the lines that hold them to their numbers without being read."""
+
+import ast
+import subprocess
+import sys
+
+import pytest
+from notebook_kit import build
+
+import sapnet_core
+from sapnet_core.reporting import notebooks
+from sapnet_core.reporting.checks import UNSEEN, digest_line, verify
+from sapnet_core.reporting.notebook_pages import notebook_page
+from sapnet_core.runtime import environment
+
+NOTEBOOKS = notebooks.find([])
+
+
+def imported(source: str) -> set[str]:
+    """Modules of the package that a cell's own imports name."""
+    lines = [line for line in source.splitlines() if not line.startswith(("%", "!"))]
+    nodes = [node for node in ast.walk(ast.parse("\n".join(lines))) if isinstance(node, ast.ImportFrom)]
+    return {node.module for node in nodes if (node.module or "").partition(".")[0] == "sapnet_core"}
+
+
+@pytest.mark.parametrize("path", NOTEBOOKS, ids=lambda path: path.stem)
+def test_a_set_up_cell_takes_what_it_needs_from_few_places(path):
+    cells = [cell.source for cell in notebooks.load(path).cells if cell.cell_type == "code"]
+    set_up = next(places for source in cells if (places := imported(source)))
+    assert "sapnet_core" in set_up and len(set_up) <= 3
+
+
+def test_every_public_name_is_there_and_the_package_itself_loads_nothing():
+    assert sorted(sapnet_core.PUBLIC) and {"SAPNet", "Trial", "check", "run_trials"} <= set(dir(sapnet_core))
+    for names in sapnet_core.PUBLIC.values():
+        assert all(hasattr(sapnet_core, name) for name in names), names
+    with pytest.raises(AttributeError, match="no_such_name"):
+        _ = sapnet_core.no_such_name
+    code = "import sapnet_core, sys; print([m for m in ('torch', 'numpy', 'pandas') if m in sys.modules])"
+    done = subprocess.run([sys.executable, "-c", code], cwd=environment.root(), capture_output=True, text=True, check=True)
+    assert done.stdout == "[]\n"
+
+
+def test_unseen_lines_are_stored_and_compared_and_not_shown(tmp_path):
+    cells = (
+        "from sapnet_core import check, digest_line, verify\ncheck('seen', 1, 1)\nverify('unseen', 2, 2)\n"
+        "digest_line('points', [1.0, 2.0])\nprint(count)"
+    )
+    path = build(tmp_path / "00_count.ipynb", cells)
+    notebooks.execute(path)
+    outputs = [output for cell in notebooks.load(path).cells if cell.cell_type == "code" for output in cell.outputs]
+    kept = ["".join(output.data[UNSEEN]) for output in outputs if UNSEEN in output.get("data", {})]
+    assert kept[0] == "✓ unseen: 2 vs 2" and kept[1].startswith("points: n=2, mean 1.50")
+    assert all(set(output.data) == {UNSEEN} for output in outputs if "data" in output)
+    page = notebook_page(path)
+    assert "✓ seen: 1 vs 1" in page and "✓ unseen" not in page and "points: n=2" not in page
+    command = [sys.executable, "-m", "pytest", "-q", "-p", "no:cacheprovider", "--nbval", "--nbval-current-env", path]
+    same = subprocess.run(command, cwd=environment.root(), capture_output=True, text=True, check=False)
+    assert same.returncode == 0, same.stdout
+    path.write_text(path.read_text(encoding="utf-8").replace("mean 1.50", "mean 1.60"), encoding="utf-8")
+    changed = subprocess.run(command, cwd=environment.root(), capture_output=True, text=True, check=False)
+    assert changed.returncode == 1 and "mean 1.60" in changed.stdout
+
+
+def test_outside_a_notebook_the_lines_are_printed(capsys):
+    verify("videos", 480, 480)
+    digest_line("points", [1.0, 2.0])
+    assert capsys.readouterr().out.splitlines()[0] == "✓ videos: 480 vs 480"
+    with pytest.raises(AssertionError, match="✗ videos"):
+        verify("videos", 480, 481)
