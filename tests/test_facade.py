@@ -37,7 +37,9 @@ def test_every_public_name_is_there_and_the_package_itself_loads_nothing():
     with pytest.raises(AttributeError, match="no_such_name"):
         _ = sapnet_core.no_such_name
     code = "import sapnet_core, sys; print([m for m in ('torch', 'numpy', 'pandas') if m in sys.modules])"
-    done = subprocess.run([sys.executable, "-c", code], cwd=environment.root(), capture_output=True, text=True, check=True)
+    done = subprocess.run(
+        [sys.executable, "-c", code], cwd=environment.root(), capture_output=True, text=True, check=True
+    )
     assert done.stdout == "[]\n"
 
 
