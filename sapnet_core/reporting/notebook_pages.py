@@ -5,6 +5,7 @@ from pathlib import Path
 
 from markupsafe import Markup
 
+from sapnet_core.reporting.checks import UNSEEN
 from sapnet_core.reporting.markup import STYLE, page, render
 from sapnet_core.reporting.mathml import mathml
 from sapnet_core.reporting.notebooks import load
@@ -68,6 +69,9 @@ def _highlighting() -> str:
 def notebook_page(notebook: Path, back: str = "../index.html") -> str:
     """The whole page. `back` is where its link to the gallery goes."""
     nb = load(notebook)
+    for cell in nb.cells:
+        if cell.cell_type == "code":
+            cell.outputs = [output for output in cell.outputs if UNSEEN not in output.get("data", {})]
     body, _ = _exporter().from_notebook_node(nb)
     title = nb.cells[0].source.splitlines()[0].lstrip("# ") if nb.cells else notebook.stem
     main = render("notebook", back=back, cells=Markup(body))
