@@ -105,7 +105,7 @@ def features_digest(
 def twin_features(
     records: Sequence[Record], *, seed: int = 0, size: int = 112, settings: SimSettings | None = None, **rest
 ) -> Features:
-    """Features of the records' twins: `video_features` on `TwinFootage(seed, size, settings)`."""
+    """Features of the records' twins: `video_features` on `TwinSource(seed, size, settings)`."""
     return video_features(records, TwinSource(seed, size, settings), **rest)
 
 
