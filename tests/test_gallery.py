@@ -187,7 +187,7 @@ def test_claims_stand_at_their_places(house):
     ]
     text = gallery.write_gallery().read_text(encoding="utf-8")
     entries = dict(re.findall(r'<section class="entry" id="(\w+)">(.*?)</section>', text, re.DOTALL))
-    shown = {stem: re.findall(r'class="badge (\w+)">[✓✗?!] \d', entry) for stem, entry in entries.items()}
+    shown = {stem: re.findall(r'class="badge (\w+)">[✓✗=?–] \d', entry) for stem, entry in entries.items()}
     assert shown["table01"] == ["bad", "odd"] and shown["fig05"] == shown["fig12"] == ["good"]
     assert not shown["own_scatter"] and "C4" in text.partition("Other claims")[2]
     (house / "figures" / "claims.csv").write_text("claim,place,verdict\nx,Table I,maybe\n")

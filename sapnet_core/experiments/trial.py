@@ -302,7 +302,6 @@ def trial_hash(trial: Trial, numbers: torch.dtype | None = None) -> str:
             made_of = [digest, sequence_digest(records, video_source.root)]
         else:
             made_of = [digest, _features_digest(t, numbers)]
-        if t.source == "videos":
             made_of += [[video_source.stamp(r) for r in records], video_source.skip]
     return fingerprint(FORMAT, asdict(t), made_of, _training_digest(t.method))
 

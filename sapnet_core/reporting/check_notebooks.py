@@ -28,7 +28,7 @@ from sapnet_core.reporting.run_notebooks import Outcome, run_all, summary
 from sapnet_core.runtime import environment
 from sapnet_core.runtime.arguments import Parser, check_environment
 from sapnet_core.runtime.command_line import one_line_errors
-from sapnet_core.runtime.progress import progress_bar
+from sapnet_core.runtime.progress import trial_bars
 
 __all__ = ["check_notebooks", "missing_figures", "needs_trials"]
 
@@ -54,7 +54,8 @@ def check_notebooks(jobs: int = 1, every: bool = False) -> bool:
     learning = [notebook for notebook in notebooks if needs_trials(notebook)]
     trials = _declared(QUICK) if learning else []
     if every:
-        run_trials(trials, jobs, progress=progress_bar("trial"), videos=progress_bar("video"))
+        with trial_bars() as bars:
+            run_trials(trials, jobs, **bars)
     missing = sum(not trial_folder(trial).is_dir() for trial in trials)
     smoked = learning if missing else []
     compared = [notebook for notebook in notebooks if notebook not in smoked]
@@ -77,7 +78,8 @@ def _smoke(notebooks: list[Path], jobs: int) -> bool:
     """Whether the notebooks run at the smoke profile and write what they should; their files lie in `runs/smoke`."""
     base = environment.runs().absolute() / "smoke"
     with _variables(SAPNET_RUNS=str(base), SAPNET_FIGURES=str(base / "figures"), SAPNET_JOBS="1"):
-        run_trials(_declared(SMOKE), jobs, progress=progress_bar("trial"), videos=progress_bar("video"))
+        with trial_bars() as bars:
+            run_trials(_declared(SMOKE), jobs, **bars)
         outcomes = run_all(notebooks, {"profile": SMOKE.name}, base / "notebooks", _say, jobs)
     _say("\n" + summary(outcomes))
     absent = missing_figures(outcomes)

@@ -72,7 +72,8 @@ def told(error: OSError, place: Path | str, setting: str = "") -> OSError:
         return error
     at = Path(os.fsdecode(name) if isinstance(name, (str, bytes, os.PathLike)) else place)
     if setting and error.errno not in NO_PLACE:
-        if not Path(os.path.realpath(at)).is_relative_to(os.path.realpath(place)):
+        at_, place_ = Path(os.path.realpath(at)), Path(os.path.realpath(place))
+        if not (at_.is_relative_to(place_) or place_.is_relative_to(at_)):  # below it, or in its way
             return error
         remedy += f", or set {setting} to another folder; run again, and what is whole stays"
     if taken:
