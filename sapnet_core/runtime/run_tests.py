@@ -25,7 +25,7 @@ DROPPED = (
     "NO_COLOR",
     "FORCE_COLOR",
 )
-OWN = 3.0  # seconds within which a part ends that Ctrl-C has reached
+OWN = 20.0  # seconds within which a part ends that Ctrl-C has reached
 NONE_COLLECTED = 5  # pytest's exit code where there is nothing to time
 GRACE = 30.0  # seconds that a part then has to take away what it half wrote
 
