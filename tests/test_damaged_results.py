@@ -11,9 +11,10 @@ from pathlib import Path
 import pytest
 from torch import ones
 
-from sapnet_core.experiments import results
+from sapnet_core.experiments import results, run
 from sapnet_core.experiments import trial as trials
-from sapnet_core.experiments.results import curves, damage, predictions, run_facts, run_trials, trial_folder
+from sapnet_core.experiments.results import curves, damage, predictions, run_facts, trial_folder
+from sapnet_core.experiments.run import run_trials
 from sapnet_core.experiments.trial import Trial
 from sapnet_core.features.source import source_records
 from sapnet_core.runtime.sealed import write_sealed
@@ -262,7 +263,7 @@ def test_folders_that_cannot_be_used_are_one_line(tmp_path, monkeypatch, way):
 
 def test_a_damaged_training_is_named_and_begun_anew(runs, monkeypatch, capsys):
     trial = replace(ONE, seed=11, method="sap-net", steps=4)
-    file = results._training_file(trial_folder(trial).name)
+    file = run._training_file(trial_folder(trial).name)
     of_another = write_sealed(file.with_name(f"{file.stem}x.safetensors"), {"state/x": ones(1)}, {"done": 2})
     for content in (b"", b"no tensors", b"\x00" * 100, of_another.read_bytes(), None):
         file.mkdir() if content is None else file.write_bytes(content)

@@ -16,7 +16,8 @@ import pytest
 from sapnet_core.__main__ import main
 from sapnet_core.experiments import results, tables
 from sapnet_core.experiments import trial as trials
-from sapnet_core.experiments.results import run_trials, trial_folder
+from sapnet_core.experiments.results import trial_folder
+from sapnet_core.experiments.run import run_trials
 from sapnet_core.experiments.trial import Trial
 from sapnet_core.runtime import environment, executors
 from sapnet_core.runtime.executors import run_tasks

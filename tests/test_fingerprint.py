@@ -119,12 +119,19 @@ def test_comments_docstrings_and_layout_make_nothing_stale(copy):
     assert hashes() == before
 
 
-def test_a_style_sheet_makes_pages_stale_alone(monkeypatch, copy):
+@pytest.mark.parametrize("file, old", [("page.css", r"\A"), ("templates/page.html.jinja", r"\Z")])
+def test_a_style_sheet_and_a_template_make_pages_stale_alone(copy, file, old):
     before = hashes()
-    edit(copy / "reporting" / "page.css", r"\A", "body { color: red; }\n")
-    monkeypatch.setattr(notebook_pages, "STYLE", (copy / "reporting" / "page.css").read_text(encoding="utf-8"))
+    edit(copy / "reporting" / file, old, "\n")
     after = hashes()
     assert {name for name in before if before[name] != after[name]} == {"pages"}
+
+
+def test_a_table_of_the_package_makes_notebooks_stale_alone(copy):
+    before = hashes()
+    edit(copy / "experiments" / "paper.csv", r"\Z", "\n")
+    after = hashes()
+    assert {name for name in before if before[name] != after[name]} == {"notebooks"}
 
 
 def test_what_a_module_is_called_counts_and_where_its_imports_lie_does_not():

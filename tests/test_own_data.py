@@ -15,7 +15,7 @@ from sapnet_core.__main__ import main
 from sapnet_core.datasets import AnnotationError, load_records
 from sapnet_core.datasets.video import VideoError, probe
 from sapnet_core.experiments import fit as fitting
-from sapnet_core.experiments import results
+from sapnet_core.experiments import results, run
 from sapnet_core.experiments import trial as trials
 from sapnet_core.experiments.profiles import Profile
 from sapnet_core.experiments.tables import declare, floors, with_average
@@ -141,7 +141,7 @@ def test_the_example_is_whole_or_absent(example, tmp_path):
 def test_from_videos_to_predictions(videos):
     trial = one(target="execution")
     assert (trial.source, trial.train) == ("videos", None)
-    (folder,) = results.run_trials([trial])
+    (folder,) = run.run_trials([trial])
     found = results.results([trial]).iloc[0]
     assert (found["n"], found["labeled"]) == (3, 2) and math.isfinite(found["rho"])
     assert folder == results.trial_folder(trial)
@@ -188,7 +188,7 @@ def test_sequences_skip_the_backbone_and_groups_are_averaged(sequences, monkeypa
     for name in ("video_features", "features_digest"):
         monkeypatch.setattr(trials, name, lambda *a, **k: pytest.fail("the backbone was asked"))
     runs = [one(system, group=group) for system in ("I3D+MLP", "SAP-Net (Ours)") for group in ("beam", "floor")]
-    results.run_trials(runs)
+    run.run_trials(runs)
     found = results.results(runs)
     assert found["n"].tolist() == [4] * 4 and found["labeled"].tolist() == [6] * 4
     data = trials.trial_data(runs[0])

@@ -12,7 +12,8 @@ from sapnet_core.experiments import fit as fitting
 from sapnet_core.experiments import trial as trials
 from sapnet_core.experiments.fit import fit_trial, predict_all
 from sapnet_core.experiments.metrics import spearman
-from sapnet_core.experiments.results import results, run_stack, run_trial, run_trials, trial_folder
+from sapnet_core.experiments.results import results, trial_folder
+from sapnet_core.experiments.run import run_stack, run_trial, run_trials
 from sapnet_core.experiments.selection import choose_step, validation_part
 from sapnet_core.experiments.trial import Trial, trial_data
 from sapnet_core.methods import Fitted

@@ -6,7 +6,7 @@ import pandas as pd
 import pytest
 import torch
 
-from sapnet_core.experiments import results
+from sapnet_core.experiments import results, run
 from sapnet_core.experiments import trial as trials
 from sapnet_core.experiments.fit import fit_trial
 from sapnet_core.experiments.trial import Trial, trial_data
@@ -101,18 +101,18 @@ def small(tmp_path, monkeypatch):
 def test_trials_of_one_shape_stand_together(small):
     mlp = replace(small, method="mlp", overrides=())
     asked = [small, mlp, replace(small, seed=1), replace(small, share=0.3), replace(small, steps=5), small]
-    parted = results.stacks(asked[:5])
+    parted = run.stacks(asked[:5])
     # 12 labeled videos fill a batch of 8 as 20 do; other steps or methods make another program
     assert parted == [[small, replace(small, seed=1), replace(small, share=0.3)], [mlp], [replace(small, steps=5)]]
     few = replace(small, share=0.15)  # 6 labeled videos: a smaller batch
-    assert results.stacks([small, few]) == [[small], [few]]
+    assert run.stacks([small, few]) == [[small], [few]]
     apart = [replace(small, seed=seed, overrides=(*small.overrides, ("dropout", 0.5))) for seed in (0, 1)]
-    assert results.stacks(apart) == [[apart[0]], [apart[1]]]  # one program would refuse them
+    assert run.stacks(apart) == [[apart[0]], [apart[1]]]  # one program would refuse them
 
 
 def test_a_stack_writes_what_its_trials_would(small):
     several = [small, replace(small, seed=1)]
-    folders = results.run_stack(several)
+    folders = run.run_stack(several)
     assert folders == [results.trial_folder(trial) for trial in several]
     table = results.results(several)
     assert table.labeled.tolist() == [20, 20] and table.rho.between(-1, 1).all()
@@ -120,4 +120,4 @@ def test_a_stack_writes_what_its_trials_would(small):
         alone = fit_trial(trial, trial_data(trial))[3]
         stacked = pd.read_csv(folder / "predictions.csv").predicted
         assert abs(stacked - alone.numpy()).median() < 1e-2  # points of 100
-    assert results.run_trials(several) == folders  # read, not run again
+    assert run.run_trials(several) == folders  # read, not run again

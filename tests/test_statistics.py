@@ -17,8 +17,8 @@ from scipy import stats
 
 from sapnet_core.experiments import statistics
 from sapnet_core.experiments.metrics import fisher_mean, relative_l2, spearman
+from sapnet_core.experiments.resampling import Cell, resampled
 from sapnet_core.experiments.statistics import (
-    Cell,
     Evidence,
     Hypothesis,
     Paired,
@@ -33,7 +33,6 @@ from sapnet_core.experiments.statistics import (
     judge,
     mean_interval,
     paired_difference,
-    resampled,
     seed_scores,
     seeds_to_decide,
     weakest,

@@ -39,7 +39,7 @@ def start(house, *command):
     return subprocess.Popen(
         command,
         cwd=house,
-        env={**kept, "VIRTUAL_ENV": sys.prefix, "SAPNET_JOBS": "2"},
+        env={**kept, "VIRTUAL_ENV": sys.prefix, "SAPNET_JOBS": "2", "PIP_NO_INDEX": "1", "UV_OFFLINE": "1"},
         text=True,
         stdout=subprocess.PIPE,
         stderr=subprocess.PIPE,

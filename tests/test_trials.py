@@ -11,7 +11,8 @@ from sapnet_core.experiments import fit as fitting
 from sapnet_core.experiments import trial as trials
 from sapnet_core.experiments.fit import fit_trial, train_set
 from sapnet_core.experiments.profiles import PROFILES
-from sapnet_core.experiments.results import results, run_trial, run_trials, trial_folder
+from sapnet_core.experiments.results import results, trial_folder
+from sapnet_core.experiments.run import run_trial, run_trials
 from sapnet_core.experiments.systems import CONTROLS, SYSTEMS
 from sapnet_core.experiments.tables import class_trials, comparison_trials, declare, floors, table_trials, with_average
 from sapnet_core.experiments.trial import Trial, trial_data

@@ -284,6 +284,12 @@ def _short(name: str, records: list[Record]) -> list[tuple]:
     return [(f"clips shorter than the {window} sampled frames", state, f"{short} of {len(records)}", "", remedy)]
 
 
+def _counted(item: str, count: int, known: int, remedy: str = "") -> tuple:
+    """The row for a number of faults: a warning, with its remedy, where there are any. `known` is the number that the
+    published files have."""
+    return item, "warning" if count else "ok", str(count), str(known), remedy if count else ""
+
+
 def _overlap(root: Path, records: list[Record]) -> list[tuple]:
     """Dives that stand in both diving sets, and leak from the training part of one into the test part of the other."""
     sets = {}
@@ -296,12 +302,11 @@ def _overlap(root: Path, records: list[Record]) -> list[tuple]:
     pairs = shared_dives(sets["mtl-aqa"], sets["finediving"])
     ways = Counter((a.split, b.split) for a, b in pairs)
     rows = [
-        (
+        _counted(
             "dives in both MTL-AQA and FineDiving",
-            "warning" if pairs else "ok",
-            str(len(pairs)),
-            "1369",
-            "never pretrain on the one and test on the other with them in" if pairs else "",
+            len(pairs),
+            1369,
+            "never pretrain on the one and test on the other with them in",
         )
     ]
     leaks = (
@@ -309,8 +314,7 @@ def _overlap(root: Path, records: list[Record]) -> list[tuple]:
         ("FineDiving test dives in MTL-AQA's train part", ("train", "test"), 249),
     )
     for item, way, known in leaks:
-        count = ways[way]
-        rows.append((item, "warning" if count else "ok", str(count), str(known), "leave them out" if count else ""))
+        rows.append(_counted(item, ways[way], known, "leave them out"))
     return rows
 
 
@@ -385,28 +389,12 @@ def _finefs(root: Path, records: list[Record]) -> list[tuple]:
         )
     ]
     total = sum(abs(r.mark("tes") + r.mark("pcs") + r.mark("deductions") - r.score) > 0.02 for r in records)
-    rows.append(
-        (
-            "totals other than TES + PCS + deductions",
-            "warning" if total else "ok",
-            str(total),
-            "0",
-            "the total is read as it stands" if total else "",
-        )
-    )
+    rows.append(_counted("totals other than TES + PCS + deductions", total, 0, "the total is read as it stands"))
     tes = sum(abs(sum(e.base + e.goe for e in r.elements) - r.mark("tes")) > 0.06 for r in records)
-    rows.append(
-        (
-            "TES other than the sum of its elements",
-            "warning" if tes else "ok",
-            str(tes),
-            "0",
-            "TES is read as it stands" if tes else "",
-        )
-    )
+    rows.append(_counted("TES other than the sum of its elements", tes, 0, "TES is read as it stands"))
     wanted = {"SP": 7, "FS": 12}
     odd = sum(len(r.elements) != wanted[r.group] for r in records)
-    rows.append(("programs without 7 or 12 elements", "warning" if odd else "ok", str(odd), "0", ""))
+    rows.append(_counted("programs without 7 or 12 elements", odd, 0))
     return rows
 
 

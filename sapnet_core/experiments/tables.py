@@ -14,7 +14,7 @@ from sapnet_core.datasets.clips import default_reading
 from sapnet_core.experiments.metrics import fisher_mean, spearman
 from sapnet_core.experiments.names import KNOWN
 from sapnet_core.experiments.profiles import Profile, get_profile
-from sapnet_core.experiments.results import run_trials
+from sapnet_core.experiments.run import run_trials
 from sapnet_core.experiments.selection import SELECT
 from sapnet_core.experiments.systems import BACKBONE_OF, CONTROLS, OURS, REFINED, REMOVED, SEARCHED, SYSTEMS, get_system
 from sapnet_core.experiments.trial import Trial, trial_data, trial_records

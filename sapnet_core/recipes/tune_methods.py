@@ -19,7 +19,8 @@ from pathlib import Path
 
 import pandas as pd
 
-from sapnet_core.experiments.results import results, run_trials
+from sapnet_core.experiments.results import results
+from sapnet_core.experiments.run import run_trials
 from sapnet_core.experiments.systems import BACKBONE_OF
 from sapnet_core.experiments.tables import TABLES, TARGET
 from sapnet_core.experiments.trial import FORMAT, Trial

@@ -20,7 +20,8 @@ from contextlib import contextmanager
 from pathlib import Path
 
 from sapnet_core.experiments.profiles import Profile, get_profile
-from sapnet_core.experiments.results import run_trials, trial_folder
+from sapnet_core.experiments.results import trial_folder
+from sapnet_core.experiments.run import run_trials
 from sapnet_core.experiments.tables import KNOWN, declared_trials
 from sapnet_core.experiments.trial import Trial
 from sapnet_core.reporting.notebooks import find, load

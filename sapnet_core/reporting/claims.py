@@ -20,7 +20,9 @@ import torch
 from sapnet_core.experiments import profiles
 from sapnet_core.experiments.paper import paper_arithmetic
 from sapnet_core.experiments.profiles import Profile
-from sapnet_core.experiments.results import predictions, run_trials
+from sapnet_core.experiments.resampling import Cell, resampled
+from sapnet_core.experiments.results import predictions
+from sapnet_core.experiments.run import run_trials
 from sapnet_core.experiments.statistics import (
     CONTRADICTED,
     MARGIN,
@@ -28,14 +30,12 @@ from sapnet_core.experiments.statistics import (
     UNDECIDED,
     UNTESTABLE,
     VERDICTS,
-    Cell,
     Hypothesis,
     Verdict,
     compare,
     equivalence,
     in_words,
     judge,
-    resampled,
     seeds_to_decide,
     weakest,
 )

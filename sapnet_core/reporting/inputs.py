@@ -7,9 +7,10 @@ from contextlib import suppress
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 
+from sapnet_core.reporting.markup import PAGE_DATA
 from sapnet_core.reporting.notebooks import load
 from sapnet_core.runtime import environment
-from sapnet_core.runtime.fingerprint import code_digest, file_digest, fingerprint, modules_in
+from sapnet_core.runtime.fingerprint import code_digest, file_digest, fingerprint, modules_in, package_data_digest
 
 __all__ = ["data_digest", "inputs_digest"]
 
@@ -30,17 +31,6 @@ PACKAGES = (
     "ipython",
     "matplotlib-inline",
     "ipywidgets",
-)
-# tables of the core that notebooks show or compute with; what only lays out pages is left out
-CORE_DATA = (
-    "datasets/sources.csv",
-    "experiments/paper.csv",
-    "methods/tuning.csv",
-    "reporting/captions.csv",
-    "reporting/claims.toml",
-    "simulator/calibration.json",
-    "simulator/calibration_search.csv",
-    *(f"weights/{name}_sim.safetensors" for name in ("c3d", "i3d", "person", "swin")),
 )
 ANNOTATIONS = {".pkl", ".json", ".csv", ".txt"}
 
@@ -92,11 +82,10 @@ def inputs_digest(notebook: Path, parameters: dict[str, object], data: str | Non
     Args:
         data: what `data_digest` gave, where it was asked before; to look at all files of a large set takes a while.
     """
-    core = Path(__file__).parent.parent
     parts = {
         "cells": [(cell.cell_type, cell.source) for cell in load(notebook).cells],
         "parameters": parameters,
-        "core": [code_digest(*modules_in()), *(file_digest(core / name) for name in CORE_DATA)],
+        "core": [code_digest(*modules_in()), package_data_digest(without=PAGE_DATA)],
         "versions": [platform.python_version(), *map(_version, PACKAGES)],
         "data": data or data_digest(),
         "weights": [

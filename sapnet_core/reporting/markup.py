@@ -8,7 +8,9 @@ from markupsafe import Markup
 
 from sapnet_core.reporting.sanitize import policy, sanitized
 
-__all__ = ["STYLE", "page", "render"]
+__all__ = ["PAGE_DATA", "STYLE", "page", "render"]
+
+PAGE_DATA = ("reporting/page.css", "reporting/templates/*")  # files that shape pages and nothing else
 
 STYLE = Path(__file__).with_name("page.css").read_text(encoding="utf-8")
 TEMPLATES = Path(__file__).with_name("templates")

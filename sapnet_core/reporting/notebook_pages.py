@@ -6,15 +6,14 @@ from pathlib import Path
 from markupsafe import Markup
 
 from sapnet_core.reporting.checks import UNSEEN
-from sapnet_core.reporting.markup import STYLE, page, render
+from sapnet_core.reporting.markup import PAGE_DATA, page, render
 from sapnet_core.reporting.mathml import mathml
 from sapnet_core.reporting.notebooks import load
 from sapnet_core.runtime.files import write_text
-from sapnet_core.runtime.fingerprint import file_digest, fingerprint
+from sapnet_core.runtime.fingerprint import code_digest, file_digest, fingerprint, package_data_digest
 
 __all__ = ["markdown_html", "notebook_page", "write_notebook_page"]
 
-FORMAT = 2  # of these pages; raise it when their making changes
 SHOWN = ["text/html", "text/markdown", "image/png", "image/jpeg", "text/latex", "text/plain"]  # of an output, the first
 
 
@@ -79,7 +78,8 @@ def notebook_page(notebook: Path, back: str = "../index.html") -> str:
 
 
 def _made_from(notebook: Path) -> str:
-    return fingerprint(FORMAT, STYLE, file_digest(notebook))
+    code = code_digest("reporting.markup", "reporting.mathml", "reporting.notebook_pages", "reporting.sanitize")
+    return fingerprint(code, package_data_digest(*PAGE_DATA), file_digest(notebook))
 
 
 def write_notebook_page(notebook: Path, target: Path, back: str = "../index.html") -> bool:

@@ -24,7 +24,7 @@ from pathlib import Path
 
 from sapnet_core.experiments import profiles
 from sapnet_core.experiments.names import KNOWN
-from sapnet_core.experiments.results import run_trials
+from sapnet_core.experiments.run import run_trials
 from sapnet_core.experiments.tables import declared_trials
 from sapnet_core.features.source import known_datasets, source_records
 from sapnet_core.reporting.gallery import write_gallery, write_page

@@ -13,7 +13,16 @@ from collections.abc import Iterable
 from functools import cache
 from pathlib import Path
 
-__all__ = ["code_digest", "file_digest", "fingerprint", "imported_modules", "modules_in", "syntax", "weights_digest"]
+__all__ = [
+    "code_digest",
+    "file_digest",
+    "fingerprint",
+    "imported_modules",
+    "modules_in",
+    "package_data_digest",
+    "syntax",
+    "weights_digest",
+]
 
 PACKAGE = "sapnet_core"
 ROOT = Path(__file__).parent.parent
@@ -117,6 +126,21 @@ def _imports(source: str) -> tuple[str, ...]:
 @cache
 def _tree_digest(source: str) -> str:
     return hashlib.sha256(syntax(source).encode()).hexdigest()
+
+
+def package_data_digest(*patterns: str, without: tuple[str, ...] = ()) -> str:
+    """Hash of names and contents of the package's files that are no Python modules.
+
+    Args:
+        patterns: which of them, as `Path.match` takes them, such as "templates/*"; all where none is given.
+        without: patterns of files that are left out.
+    """
+    found = {}
+    for file in sorted(ROOT.rglob("*")):
+        wanted = not patterns or any(map(file.match, patterns))
+        if wanted and file.is_file() and file.suffix not in (".py", ".pyc") and not any(map(file.match, without)):
+            found[file.relative_to(ROOT).as_posix()] = file_digest(file)
+    return fingerprint(found)
 
 
 def syntax(source: str) -> str:
