@@ -199,8 +199,8 @@ def hide(several, device):
 
 
 def test_a_result_that_comes_damaged_from_elsewhere_is_named(runs, monkeypatch):
-    monkeypatch.setattr(results.time, "sleep", lambda seconds: None)
-    monkeypatch.setattr(results, "_run", hide)
+    monkeypatch.setattr(run.time, "sleep", lambda seconds: None)
+    monkeypatch.setattr(run, "_run", hide)
     trial = replace(ONE, seed=13)
     with pytest.raises(FileNotFoundError, match="is not here whole .*another trial.*workers must share"):
         run_trials([trial])

@@ -14,7 +14,7 @@ from threading import Thread
 import pytest
 
 from sapnet_core.__main__ import main
-from sapnet_core.experiments import results, tables
+from sapnet_core.experiments import run, tables
 from sapnet_core.experiments import trial as trials
 from sapnet_core.experiments.results import trial_folder
 from sapnet_core.experiments.run import run_trials
@@ -217,8 +217,8 @@ def test_a_cluster_loses_a_worker_and_no_result(cluster, runs, computed, monkeyp
 
 def test_a_cluster_that_does_not_share_the_folder_is_named(runs, monkeypatch):
     """A worker that writes elsewhere: here, one whose result is moved away before it is looked for."""
-    monkeypatch.setattr(results.time, "sleep", lambda seconds: None)
-    monkeypatch.setattr(results, "_run", hide)
+    monkeypatch.setattr(run.time, "sleep", lambda seconds: None)
+    monkeypatch.setattr(run, "_run", hide)
     with pytest.raises(FileNotFoundError, match="process .* wrote .*elsewhere, and .* is not here: workers must share"):
         run_trials(SWEEP[:1])
 

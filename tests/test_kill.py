@@ -34,10 +34,10 @@ SWEEP = [
     replace(SMALL, select="validation"),
 ]
 SAME = ("config.json", "metrics.json", "predictions.csv", "curves.csv")
-KINDS = [
-    ("mlp", {}),
-    ("mlp-ordered", {"unit_targets": True}),
-    ("sap-net", {}),
+KINDS = [  # test_trainer.py resumes every method with its defaults
+    pytest.param("mlp", {}, marks=pytest.mark.slow),
+    pytest.param("mlp-ordered", {"unit_targets": True}, marks=pytest.mark.slow),
+    pytest.param("sap-net", {}, marks=pytest.mark.slow),
     ("sap-net", {"decoder": "psnet"}),  # batch normalization: running means learn without a gradient
     ("sap-net", {"dropout": 0.5}),  # drawn from torch's own generator
 ]
@@ -211,6 +211,7 @@ def test_kill_it_at_many_moments(runs, computed):
     assert kill_often(runs, computed, moments=12, seed=1) >= 6
 
 
+@pytest.mark.slow
 def test_two_runs_at_once_on_one_folder(runs, computed):
     both = [start(runs), start(runs)]
     assert [process.wait() for process in both] == [0, 0]

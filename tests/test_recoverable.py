@@ -1,5 +1,6 @@
 """The simulator's labels can be read from its pixels: a ridge on actor-crop features beats the floor clearly."""
 
+import pytest
 import torch
 
 from sapnet_core.datasets.dive_numbers import parse_dive
@@ -17,6 +18,7 @@ def ridge(x, y, train, penalty):
     return x[~train] @ known.T @ weight + mean
 
 
+@pytest.mark.slow
 def test_quality_and_position_show_in_the_actor_crop(tmp_path):
     records = source_records("finediving", 160, 80, 11, None, tmp_path)
     features = twin_features(records, seed=11, views=("actor",), folder=tmp_path, jobs=1)

@@ -105,6 +105,7 @@ def test_long_notebooks_begin_and_each_run_leaves_its_page(house, monkeypatch):
     assert {file.stem for file in (house / "figures" / "notebooks").glob("*.html")} == {book.stem for book in books}
 
 
+@pytest.mark.slow
 def test_notebooks_on_own_videos_wait_for_one_another(house):
     names = ("00_free", "07_own_first", "08_own_second", "09_own_third")
     books = naps(house, *names)

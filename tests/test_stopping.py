@@ -71,7 +71,7 @@ def alive(pid: int) -> bool:
     return True
 
 
-@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
+@pytest.mark.parametrize("number", [signal.SIGINT, pytest.param(signal.SIGTERM, marks=pytest.mark.slow)])
 def test_notebooks_that_are_stopped_leave_nothing_half_done(house, number):
     started = [house / "00_one.pid", house / "01_two.pid"]
     process = start(house, "bash", "runall.sh", "--only", "00", "--only", "01")

@@ -72,7 +72,11 @@ SCRIPT = """
 """
 
 
-STOPS = [("trials", signal.SIGINT, True), ("features", signal.SIGINT, False), ("trials", signal.SIGTERM, False)]
+STOPS = [
+    ("trials", signal.SIGINT, True),
+    ("features", signal.SIGINT, False),
+    pytest.param("trials", signal.SIGTERM, False, marks=pytest.mark.slow),
+]
 
 
 @pytest.mark.parametrize("what, number, whole_group", STOPS)
