@@ -74,6 +74,7 @@ def test_a_result_is_whole_and_read_again():
     assert table.rho[0] == pytest.approx(spearman, abs=2e-3)  # the file holds six decimals
 
 
+@pytest.mark.slow
 def test_empty_caches_give_the_same_files(elsewhere, tmp_path_factory, monkeypatch):
     first = run_trial(SMALL)
     again = tmp_path_factory.mktemp("again")
@@ -212,6 +213,7 @@ def test_floors_and_ceiling():
     assert rho["mean"] == 0 and rho["ceiling: true quality"] > rho["difficulty alone"]
 
 
+@pytest.mark.slow
 def test_classes_are_learned_apart_and_averaged_by_fisher():
     ball = Trial("rg", "drawn", "mlp", 0.5, 0, "score", 12, 12, steps=4, size=48, group="Ball")
     data = trial_data(ball)
