@@ -1,4 +1,4 @@
-"""From official annotation files to typed records; real datasets and simulated ones are read by the same code."""
+"""Readers that turn the annotation files of a dataset into typed records; real and simulated datasets share them."""
 
 import inspect
 import os
@@ -27,13 +27,13 @@ def load_records(name: str, root: Path | str, **options) -> list[Record]:
     """All records of one dataset, sorted by key.
 
     Args:
-        name: "mtl-aqa", "finediving", "rg", "finefs", or "folder" for videos of one's own.
-        root: folder with the official annotation files, or with the dataset's folder that holds them.
-        options: of the reader: FineFS takes `split` and `seed`.
+        name: "mtl-aqa", "finediving", "rg", "finefs", or "folder" for the user's own videos.
+        root: folder that holds the annotation files, or that holds the dataset's folder with these files.
+        options: keyword arguments of the dataset's reader: FineFS takes `split` and `seed`, "folder" takes `skip`.
 
     Raises:
         ValueError: the name or an option is unknown.
-        AnnotationError: a file is missing, unreadable or lacks a key; the message says which and what to do.
+        AnnotationError: a file is missing or unreadable, or lacks a key; the message names the file and the remedy.
     """
     if name not in READERS:
         raise ValueError(f"dataset {name!r} is unknown: choose one of {', '.join(READERS)}")
@@ -45,7 +45,7 @@ def load_records(name: str, root: Path | str, **options) -> list[Record]:
         os.stat(root)
     except (FileNotFoundError, NotADirectoryError):
         pass  # the reader names the file that is missing
-    except (OSError, ValueError) as error:  # a name too long or with a null byte, no permission, links in a circle
+    except (OSError, ValueError) as error:  # the name is too long or has a null byte, no permission, a loop of links
         fault = str(getattr(error, "strerror", None) or error)
         raise AnnotationError(f"{str(root)[:200]}: cannot be opened ({fault}): check the name of the folder") from None
     return sorted(READERS[name](root, **options), key=lambda record: record.key)

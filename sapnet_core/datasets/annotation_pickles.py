@@ -1,8 +1,8 @@
-"""A reader for annotation pickles that builds numpy arrays, numpy scalars and plain containers, and nothing else.
+"""A reader of annotation pickles that builds only NumPy arrays, NumPy scalars and plain containers.
 
-numpy fills types and arrays with whatever bytes a pickle holds, and a forged type turns these bytes into pointers. So
-each numpy type is built from a short plain name, and each array is checked before numpy sees it; all else is the work
-of `restricted_pickle.Machine`.
+NumPy fills types and arrays with whatever bytes a pickle holds, and a forged type makes it use these bytes as pointers.
+Each NumPy type is therefore built from a name that matches `PLAIN_TYPE`, and each array is checked before NumPy
+receives its content. `restricted_pickle.Machine` runs the pickle itself.
 """
 
 import math
@@ -17,21 +17,24 @@ from sapnet_core.runtime.restricted_pickle import Machine, Refused, key, word
 
 __all__ = ["AnnotationError", "read_pickle"]
 
-LARGEST = 64 * 2**20  # bytes of a file; the largest official one has 3.5 million
-PLAIN = (str, bytes, int, float, np.number, np.bool, np.str_, type(None))  # in an array of objects
+LARGEST = 64 * 2**20  # maximum bytes of a file; the largest official file has 3.5 million
+PLAIN = (str, bytes, int, float, np.number, np.bool, np.str_, type(None))  # types allowed in an array of objects
 PLAIN_TYPE = re.compile(r"[<>|=]?(?:b1|[iu][1248]|f(?:2|4|8)|[SU][1-9]\d{0,6}|O8?|\?|[bBhHiIlLqQefd])")
 
 
 class AnnotationError(ValueError):
-    """An annotation file is missing, torn, hostile or not of the official schema. One line: file, key, remedy."""
+    """An annotation file is missing, damaged, malicious or has another schema than the official files.
+
+    The message is one line with the file, the key and the remedy.
+    """
 
     def __init__(self, message: str):
         super().__init__(printable(message))
 
 
-# ---- what a pickle may name, and what that does here ----------------------------------------------------------------
+# ---- the functions that replace those a pickle may name -------------------------------------------------------------
 class _Type:
-    """A numpy type as a pickle describes it: a plain name, and a byte order that may come later."""
+    """A NumPy type as a pickle describes it: a plain name, and a byte order, which a later instruction may set."""
 
     def __init__(self, name: str):
         self.name, self.order = name, ""
@@ -42,14 +45,14 @@ class _Type:
 
 
 def _plain_type(name: object, align: object = False, copy: object = True) -> _Type:
-    """`numpy.dtype(name, align, copy)` for a type of numbers, text of fixed width, or objects."""
+    """Replaces `numpy.dtype(name, align, copy)`; allows numbers, text of fixed width, and objects."""
     if not (isinstance(name, str) and PLAIN_TYPE.fullmatch(name)):
         raise Refused(f"holds a numpy type {word(name)}, and labels need numbers and text")
     return _Type(name)
 
 
 def _set_type(kind: _Type, state: object) -> None:
-    """What follows a numpy type in a pickle: of all that numpy would take from it, the byte order alone is taken."""
+    """Set the state of a NumPy type. Only the byte order is used; NumPy itself would accept more."""
     order = state[1] if isinstance(state, tuple) and len(state) >= 2 else None
     if not (isinstance(order, str) and order in ("<", ">", "|", "=")):
         raise Refused("holds a numpy type with a state that is none")
@@ -59,14 +62,14 @@ def _set_type(kind: _Type, state: object) -> None:
 
 
 def _empty_array(kind: object, shape: object, code: object) -> np.ndarray:
-    """`numpy._reconstruct`: an array that its state fills later."""
+    """Replaces NumPy's `_reconstruct`: an empty array, which `_set_array` fills later."""
     if kind is not NDARRAY:
         raise Refused("wants an array of another class than numpy's own")
     return np.empty(0, np.int8)
 
 
 def _sized(shape: object, kind: object) -> tuple[np.dtype, int]:
-    """The type of an array, and how many values one of that shape has."""
+    """The type of an array, and the number of values that an array of this shape has."""
     if not (isinstance(kind, _Type) and isinstance(shape, tuple) and len(shape) <= 32):
         raise Refused("holds an array without a type or a shape")
     if not all(type(size) is int and 0 <= size < 2**40 for size in shape):
@@ -75,23 +78,23 @@ def _sized(shape: object, kind: object) -> tuple[np.dtype, int]:
 
 
 def _check_content(dtype: np.dtype, count: int, content: object) -> None:
-    """That bytes have the size of an array, and hold no value that its type does not know."""
+    """Check that bytes have the size of `count` values of a type, and that each of them is a valid value."""
     if not isinstance(content, bytes | bytearray) or dtype.hasobject or len(content) != count * dtype.itemsize:
         raise Refused("holds an array with content of another size")
     if dtype.kind == "b" and content.strip(b"\0\1"):
         raise Refused("holds truth values that are neither true nor false")
     if dtype.kind == "U":
         code = "utf-32-be" if dtype.str.startswith(">") else "utf-32-le"
-        str(content, code, "surrogatepass")  # raises where a number is that of no sign
+        str(content, code, "surrogatepass")  # raises where a number is no valid code point
 
 
 def _set_array(array: np.ndarray, state: object) -> None:
-    """What follows `_empty_array`: shape, type, order and content, which must fit each other exactly."""
+    """Set the state of an array from `_empty_array`: shape, type, order and content, which must agree exactly."""
     if not (isinstance(state, tuple) and len(state) == 5):
         raise Refused("holds an array without content")
     _, shape, kind, fortran, content = state
     dtype, count = _sized(shape, kind)
-    if dtype.hasobject:  # no containers: arrays inside one another would be taken apart one inside the other
+    if dtype.hasobject:  # containers are refused, since freeing deeply nested arrays is recursive
         plain = isinstance(content, list) and all(isinstance(value, PLAIN) for value in content)
         if not plain or len(content) != count:
             raise Refused("holds an array of objects that are no text and numbers, or of another size")
@@ -122,30 +125,30 @@ def _set(members: object = ()) -> set:
     return {key(member) for member in members}
 
 
-NDARRAY = object()  # stands for the class numpy.ndarray, which nothing here may call
+NDARRAY = object()  # a placeholder for the class numpy.ndarray, which a pickle may name but not call
 FUNCTIONS = {("numpy", "dtype"): _plain_type, ("numpy", "ndarray"): NDARRAY}
 for _core in ("numpy.core", "numpy._core"):  # numpy 1 and numpy 2
     FUNCTIONS[f"{_core}.multiarray", "_reconstruct"] = _empty_array
     FUNCTIONS[f"{_core}.multiarray", "scalar"] = _scalar
     FUNCTIONS[f"{_core}.numeric", "_frombuffer"] = _from_buffer
-for _module in ("builtins", "__builtin__"):  # as protocols before 4 write sets
+for _module in ("builtins", "__builtin__"):  # pickle protocols before 4 write sets by these names
     FUNCTIONS[_module, "set"] = _set
     FUNCTIONS[_module, "frozenset"] = lambda members=(): frozenset(_set(members))
 STATES = {_Type: _set_type, np.ndarray: _set_array}
 
 
 def read_pickle(path: Path | str, source: str = "where it was published"):
-    """The object in a pickle of lists, tuples, dicts, sets, text, numbers, and numpy's arrays and scalars of such.
+    """The object in a pickle of lists, tuples, dicts, sets, text, numbers, and NumPy arrays and scalars of these.
 
-    Memory in use stays below four times the file, or below 1 GB.
+    Memory use stays below four times the size of the file, or below 1 GB.
 
     Args:
         path: the file.
-        source: where the user gets a good copy; named in the error.
+        source: where the user can download an intact copy; the error message names it.
 
     Raises:
-        AnnotationError: the file is missing or no regular file, is no whole pickle, or wants anything that labels do
-            not need.
+        AnnotationError: the file is missing, is not a regular file, is not a complete pickle, or contains something
+            that labels do not need.
     """
     path = Path(path)
     try:
@@ -163,6 +166,6 @@ def read_pickle(path: Path | str, source: str = "where it was published"):
         return Machine(content, FUNCTIONS, STATES).run()
     except Refused as error:
         raise AnnotationError(f"{path}: refused, it {error}: download the file anew from {source}") from None
-    except Exception as error:  # a damaged pickle can fail in any way that Python knows
+    except Exception as error:  # a damaged pickle can raise any exception
         reason = f"{type(error).__name__}: {error}".splitlines()[0][:120]
         raise AnnotationError(f"{path}: no whole pickle ({reason}): download it anew from {source}") from None

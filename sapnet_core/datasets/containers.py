@@ -1,9 +1,9 @@
-"""What the structure of a video file tells before any of it is decoded: how much it claims, and whether it is whole.
+"""Checks of a video file's container before anything is decoded: how many samples it claims, and whether it is intact.
 
-FFmpeg believes what a header claims, and steps in silence over what it can make nothing of: frames are then missing,
-and all that follow have another number. Here sizes and marks alone are followed from one part of the file to the next,
-for MP4 and QuickTime, Matroska and WebM, AVI, MPEG transport streams and GIF. Other containers tell nothing about
-themselves.
+FFmpeg trusts the header of a file and silently skips what it cannot parse: frames are then missing, and all later
+frames get a wrong number. The checks here follow only the sizes and markers from one part of the file to the next. They
+cover MP4 and QuickTime, Matroska and WebM, AVI, MPEG transport streams, and GIF; other containers have no structure
+that would show damage.
 """
 
 import os
@@ -15,16 +15,16 @@ import numpy as np
 
 __all__ = ["PARTS", "STREAMS", "claimed_samples", "structural_fault"]
 
-PARTS = 5_000_000  # of a file: frames, samples of sound, and what lies between; FFmpeg keeps some 30 bytes of each
-STREAMS = 64  # of a file: pictures, sound, texts
-# MP4: boxes that hold others, how deep these lie, and tables of samples
+PARTS = 5_000_000  # maximum number of frames, audio samples and boxes in a file; FFmpeg keeps some 30 bytes of each
+STREAMS = 64  # maximum number of video, audio and text streams in a file
+# MP4: boxes that contain boxes, their maximum depth, and the boxes with tables of samples
 HOLDERS = (b"moov", b"mdia", b"minf", b"stbl", b"moof", b"traf", b"mvex", b"edts", b"dinf", b"udta")
 DEEPEST = 10
-SOUND = (b"soun", b"url ", b"alis")  # who handles a track of sound, and where its content lies
+SOUND = (b"soun", b"url ", b"alis")  # handlers of an audio track and of the place where its data lie
 TABLES = (b"stsz", b"stz2", b"stts", b"stsc", b"stco", b"co64", b"trun")
-LARGEST = 2**24  # bytes of a table that are looked at
-PIECE = 1024  # samples of sound that FFmpeg keeps as one, where they are not packed
-# Matroska: identifiers of the elements at the top, in a segment and in a cluster
+LARGEST = 2**24  # maximum bytes of a table that are read
+PIECE = 1024  # uncompressed audio samples that FFmpeg keeps as one entry
+# Matroska: identifiers of the elements at the top level, in a segment and in a cluster
 SEGMENT, CLUSTER = 0x18538067, 0x1F43B675
 ELEMENTS = {
     SEGMENT,
@@ -47,21 +47,25 @@ ELEMENTS = {
     0x5854,
     0xAF,
 }
-SYNC, PACKETS = 0x47, ((188, 0), (192, 4), (204, 0))  # of transport streams: the mark, and sizes with its place
+SYNC, PACKETS = 0x47, ((188, 0), (192, 4), (204, 0))  # transport streams: sync byte, and packet size with its offset
 CUT, BROKEN = "cut short", "damaged"
 
 
 def claimed_samples(path: Path) -> int:
-    """How many frames and samples of sound the tables of an MP4 or QuickTime file claim; 0 for other files."""
+    """Number of frames and audio samples that the tables of an MP4 or QuickTime file claim; 0 for other files.
+
+    A result above `PARTS` means that the file claims more than `PARTS`, or hides its counts in a compressed header.
+    """
     with path.open("rb") as file:
         return _samples(file.fileno(), 0, os.fstat(file.fileno()).st_size, {})
 
 
 def structural_fault(path: Path, container: str) -> str:
-    """What is wrong with a file's structure: "cut short", "damaged", or "" for nothing that can be seen.
+    """The fault in a file's structure: "cut short", "damaged", or "" where no fault is visible.
 
     Args:
-        container: as FFmpeg names it, such as "matroska,webm".
+        path: the video file.
+        container: FFmpeg's name of the container, such as "matroska,webm".
     """
     checks = {
         "mov": _broken_fragments,
@@ -76,7 +80,7 @@ def structural_fault(path: Path, container: str) -> str:
 
 
 def _boxes(fd: int, at: int, end: int) -> Iterator[tuple[bytes, int, int]]:
-    """The kind, begin and end of the content of each box; the end may lie beyond the file's."""
+    """Kind of each box in [at, end), and begin and end of its content; the end may lie beyond the end of the file."""
     while at + 8 <= end:
         size, kind = struct.unpack(">I4s", os.pread(fd, 8, at))
         head = 16 if size == 1 else 8
@@ -90,13 +94,16 @@ def _boxes(fd: int, at: int, end: int) -> Iterator[tuple[bytes, int, int]]:
 
 
 def _samples(fd: int, at: int, end: int, track: dict[str, int], depth: int = 0) -> int:
-    """What the boxes in [at, end) claim; `track` takes up what the tables of the track around them say."""
+    """Number of samples that the boxes in [at, end) claim.
+
+    The counts of the surrounding track are added to `track`, from which `_of_track` computes its samples.
+    """
     total, streams = 0, 0
     for parts, (kind, begin, stop) in enumerate(_boxes(fd, at, end)):
         stop = min(stop, end)
         if kind == b"trak":
             streams += 1
-            if streams > STREAMS or depth > DEEPEST:  # FFmpeg goes no further
+            if streams > STREAMS or depth > DEEPEST:  # FFmpeg reads no further
                 break
             inner: dict[str, int] = {}
             total += _samples(fd, begin, stop, inner, depth + 1) + _of_track(inner)
@@ -110,15 +117,15 @@ def _samples(fd: int, at: int, end: int, track: dict[str, int], depth: int = 0) 
             rows = np.frombuffer(os.pread(fd, min(stop - begin, LARGEST) // 4 * 4, begin), ">u4")
             if kind == b"trun":
                 total += int(rows[1])
-            elif kind == b"stts":  # a single run of samples, each one tick long, is sound that is not packed
+            elif kind == b"stts":  # one run of samples, each one tick long, is uncompressed audio
                 track["others"] = track.get("others", 0) + (len(rows) < 4 or rows[1] != 1 or rows[3] != 1)
             elif kind == b"stsc":
-                track["chunk"] = int(rows[3::3].max(initial=track.get("chunk", 0)))  # samples in one, at most
+                track["chunk"] = int(rows[3::3].max(initial=track.get("chunk", 0)))  # most samples in a chunk
             else:
                 number = int(rows[2 if kind in (b"stsz", b"stz2") and len(rows) > 2 else 1])
                 name = "samples" if kind in (b"stsz", b"stz2") else "chunks"
                 track[name] = max(track.get(name, 0), number)
-        if total > PARTS or parts > PARTS or kind == b"cmov":  # a packed header hides what it claims
+        if total > PARTS or parts > PARTS or kind == b"cmov":  # a compressed header hides its counts
             return PARTS + 1
     return total
 
@@ -130,7 +137,7 @@ def _of_track(track: dict[str, int]) -> int:
 
 
 def _broken_fragments(fd: int, length: int) -> str:
-    """A film in fragments goes on from box to box up to the file's end."""
+    """The fault of a fragmented MP4 file, whose boxes must follow each other without gaps up to the end of the file."""
     fragmented, at = False, 0
     for kind, _, stop in _boxes(fd, 0, length):
         fragmented = fragmented or kind == b"moof"
@@ -141,7 +148,10 @@ def _broken_fragments(fd: int, length: int) -> str:
 
 
 def _broken_elements(fd: int, length: int) -> str:
-    """Every element is a known one and ends where the next begins; what lies behind the segment is no matter."""
+    """The fault of a Matroska file, whose elements must be known and follow each other without gaps.
+
+    Anything behind the end of the segment is ignored.
+    """
     at, end = 0, -1
     for _ in range(PARTS):
         if at >= length:
@@ -170,14 +180,14 @@ def _cut_riff(fd: int, length: int) -> str:
     at = 0
     while at + 8 <= length:
         name, size = struct.unpack("<4sI", os.pread(fd, 8, at))
-        if name != b"RIFF" or size in (0, 2**32 - 1):  # some recorders never fill it in
+        if name != b"RIFF" or size in (0, 2**32 - 1):  # some recorders never fill in the size
             return ""
         at += 8 + size + size % 2
-    return CUT if at > length + 16 else ""  # some count the head in
+    return CUT if at > length + 16 else ""  # some writers include the header in the size
 
 
 def _out_of_step(fd: int, length: int) -> str:
-    """Every packet of a transport stream begins with the same mark, at the same distance."""
+    """The fault of a transport stream, whose packets must have the same size and each carry the sync byte."""
     head = np.frombuffer(os.pread(fd, 204 * 6, 0), np.uint8)
     for size, place in PACKETS:
         for first in range(min(size, len(head) - 5 * size)):
@@ -188,7 +198,7 @@ def _out_of_step(fd: int, length: int) -> str:
                         return BROKEN
                     at += step
                 return ""
-    return ""  # few packets, or none in step from the first one on: FFmpeg knows
+    return ""  # too few packets, or no sync at the start: FFmpeg decides
 
 
 def _cut_gif(fd: int, length: int) -> str:

@@ -1,11 +1,11 @@
-"""Decoding by PyAV: a file's video stream, when each of its frames is shown, and the frames asked for, each checked.
+"""Decoding by PyAV: open a file's video stream, list the times of its frames, and decode the requested frames.
 
-`datasets.video` offers this to others. What is opened may come from anywhere, so containers, protocols and sizes have
-limits, and whatever FFmpeg complains of becomes one line that names the file.
+`datasets.video` is the public interface. Video files may be untrusted, so the allowed containers, protocols and sizes
+are limited, and each error of FFmpeg becomes a `VideoError` of one line that names the file.
 
-A jump to a keyframe only saves time: whatever fails after one is counted again from the beginning before the file is
-blamed. A recording that begins between two keyframes (a transport stream cut anywhere) begins with its first keyframe:
-what lies before cannot be decoded, and no player shows or counts it.
+Seeking to a keyframe only saves time: if decoding fails after a seek, the file is decoded again from its beginning
+before an error is raised. In a recording that starts between two keyframes (such as a transport stream cut anywhere),
+the first keyframe is frame 0: the frames before it cannot be decoded, and no player shows or counts them.
 """
 
 import contextlib
@@ -37,39 +37,39 @@ __all__ = [
     "display",
 ]
 
-# Limits, since a small file can claim any size.
-MAX_AREA = 8192 * 4320  # pixels of a picture
-MAX_FRAMES = 500_000  # of a video: five hours and a half at 25 frames a second
-SEEK = 24  # frames that must be saved before a jump to a keyframe pays
-EARLY = 24  # frames: so much ahead of a keyframe a jump in a transport stream aims, since FFmpeg lands behind its aim
-# Playlists and the like are no videos: they make FFmpeg open other files, or the net.
+# A small file can claim any size, hence these limits.
+MAX_AREA = 8192 * 4320  # maximum pixels of a frame
+MAX_FRAMES = 500_000  # maximum frames of a video: five hours and a half at 25 frames a second
+SEEK = 24  # minimum number of frames that a seek must skip to save time
+EARLY = 24  # frames before the keyframe at which a seek in a transport stream aims, since FFmpeg lands after its target
+# The allowed containers. Playlists are excluded: they make FFmpeg open other files or network addresses.
 FORMATS = "mov,mp4,matroska,webm,avi,mpeg,mpegts,mpegvideo,h264,hevc,m4v,ogg,flv,asf,gif,mxf,dv,ivf,nut,wtv,rm"
-TIMED = ("mov", "matroska", "mpegts")  # containers whose packets tell the time of every frame
+TIMED = ("mov", "matroska", "mpegts")  # containers whose packets hold the time of every frame
 ANEW = "copy or download it anew"
 ENCODE = "encode it anew (ffmpeg -i in -c:v libx264 out.mp4) or take it out of the data"
 NEAREST = "check that annotation and video belong together, or take the nearest frame there is (clamp=True)"
 
 
 class VideoError(ValueError):
-    """A video cannot be read as asked. One line: file, fault, remedy."""
+    """A video cannot be read as requested; the message is one line with the file, the fault and the remedy."""
 
     def __init__(self, text: str):
-        super().__init__("".join(c if c.isprintable() else ascii(c)[1:-1] for c in text))  # a name may hold line ends
+        super().__init__("".join(c if c.isprintable() else ascii(c)[1:-1] for c in text))  # a name may have line breaks
 
 
 class LostFrame(Exception):
-    """What follows a jump is not what the packets announce. Whether the file is to blame shows from its beginning."""
+    """The frame after a seek is not the one that the packets announce; decoding must restart at the beginning."""
 
 
 class FrameTable(NamedTuple):
-    """Time stamps of the frames in the order shown, and which of the frames are keyframes (positions, ascending)."""
+    """Time stamps of the frames in display order, and the numbers of the keyframes among them, ascending."""
 
     stamps: list[int]
     keys: list[int]
 
 
 def check_area(path: Path, width: int, height: int) -> None:
-    """Refuse a picture beyond the limit."""
+    """Raise VideoError for a frame of more than `MAX_AREA` pixels."""
     if width * height > MAX_AREA:
         raise VideoError(f"{path}: pictures of {width} x {height} pixels, the limit is {MAX_AREA}: scale it down first")
 
@@ -78,13 +78,13 @@ def is_folder(path: Path) -> bool:
     """Whether a path is a folder; False for a regular file.
 
     Raises:
-        VideoError: nothing is there, it cannot be looked at, or it is a pipe, a device or a socket.
+        VideoError: the path does not exist, cannot be accessed, or is a pipe, a device or a socket.
     """
     try:
         mode = os.stat(path).st_mode
     except (FileNotFoundError, NotADirectoryError):
         raise VideoError(f"{path}: no such video file or frame folder: check the path, or download it") from None
-    except (OSError, ValueError) as error:  # a name too long or with a null byte, no permission, links in a circle
+    except (OSError, ValueError) as error:  # the name is too long or has a null byte, no permission, a loop of links
         raise VideoError(f"{path}: cannot be opened ({reason(error)}): check its name and permissions") from None
     if not stat.S_ISDIR(mode) and not stat.S_ISREG(mode):
         raise VideoError(f"{path}: is a pipe, a device or a socket, and no video file: take it out of the data")
@@ -100,12 +100,12 @@ def _pyav():
 
 
 def reason(error: Exception) -> str:
-    """What an error says, in one short line."""
+    """The message of an error as one short line."""
     return (getattr(error, "strerror", None) or str(error) or type(error).__name__).splitlines()[0][:100]
 
 
 def _container(path: Path):
-    """A file's container, of which a few frames may have been decoded to know what is in it."""
+    """Open a file's container. FFmpeg may decode a few frames to find out which streams it has."""
     av = _pyav()
     options = {"format_whitelist": FORMATS, "protocol_whitelist": "file", "max_streams": str(STREAMS)}
     given = {"file": str(path.resolve()), "options": options, "metadata_errors": "ignore"}
@@ -114,12 +114,12 @@ def _container(path: Path):
     except ValueError as error:
         if isinstance(error, av.FFmpegError):
             raise
-        return av.open(**given)  # FLV and MPEG program streams: their packets alone tell what is in them
+        return av.open(**given)  # FLV and MPEG program streams: only their packets show the streams
 
 
 @contextlib.contextmanager
 def opened(path: Path):
-    """A file's container and its first video stream, ready to decode."""
+    """Open a file for decoding; gives its container and its first video stream. Raises VideoError."""
     av = _pyav()
     if is_folder(path):
         raise VideoError(f"{path}: is a folder and no video file: check the path")
@@ -145,17 +145,17 @@ def opened(path: Path):
         if stream.frames > MAX_FRAMES:
             raise VideoError(f"{path}: claims {stream.frames} frames, the limit is {MAX_FRAMES}: split the video")
         check_area(path, stream.codec_context.width, stream.codec_context.height)
-        stream.codec_context.options = {"max_pixels": str(MAX_AREA)}  # whatever the stream says later on
+        stream.codec_context.options = {"max_pixels": str(MAX_AREA)}  # the size may change later in the stream
         stream.codec_context.thread_count = torch.get_num_threads()
         stream.codec_context.thread_type = "AUTO"
         yield container, stream
 
 
 def frame_table(path: Path) -> FrameTable | None:
-    """Times of all frames, from the packets alone; None where these do not tell them.
+    """The times of all frames, read from the packets without decoding; None where the packets do not hold them.
 
     Raises:
-        VideoError: the file is no video, damaged or cut short, or a limit of this module is passed.
+        VideoError: the file is no video, is damaged or cut short, or exceeds a limit of this module.
     """
     with opened(path) as (container, stream):
         fault = structural_fault(path, container.format.name)
@@ -168,8 +168,8 @@ def frame_table(path: Path) -> FrameTable | None:
     shown = [(packet.pts, packet.is_key) for packet in packets if not packet.is_discarded]
     if not shown or any(pts is None for pts, _ in shown) or len({pts for pts, _ in shown}) < len(shown):
         return None
-    # time that goes back, as where recordings were joined: the order of the stamps is not that of the frames
-    latest = [-math.inf, *itertools.accumulate((pts for pts, _ in shown), max)]  # before each packet
+    # where recordings were joined, time can go back: the time stamps are then not in the order of the frames
+    latest = [-math.inf, *itertools.accumulate((pts for pts, _ in shown), max)]  # latest time before each packet
     times = [packet.dts for packet in packets if packet.dts is not None]
     if any(key and pts < before for (pts, key), before in zip(shown, latest, strict=False)) or times != sorted(times):
         return None
@@ -177,7 +177,7 @@ def frame_table(path: Path) -> FrameTable | None:
     ahead = {pts for pts, _ in shown if packets[0].pts is not None and pts < packets[0].pts}
     if ahead or codec == "h264":
         begin = _first_two(path)
-        if begin and begin[0].pts is not None:  # what is shown before the first keyframe, and builds on what is absent
+        if begin and begin[0].pts is not None:  # drop frames that are shown before the first keyframe and need absent ones
             shown = [(pts, key) for pts, key in shown if pts not in ahead or pts >= begin[0].pts]
         if len(begin) == 2 and begin[0].interlaced_frame and begin[1].pts not in [pts for pts, _ in shown[1:2]]:
             return None  # two packets make a frame, one for each of its fields
@@ -185,7 +185,7 @@ def frame_table(path: Path) -> FrameTable | None:
 
 
 def _first_two(path: Path) -> list:
-    """The first two frames, fewer where they cannot be decoded."""
+    """The first two frames of a file, or fewer where they cannot be decoded."""
     frames = []
     with opened(path) as (container, stream), contextlib.suppress(VideoError):
         for frame in itertools.islice(decoded(path, container, stream, FrameTable([], [])), 2):
@@ -201,7 +201,7 @@ class _Packet(NamedTuple):
 
 
 def _packets(path: Path, container, stream) -> list[_Packet]:
-    """The packets of a stream in the order of decoding. A file that is damaged or cut short is refused."""
+    """The packets of a stream in decoding order. Raises VideoError for a file that is damaged or cut short."""
     av = _pyav()
     packets, torn, end = [], False, 0.0
     try:
@@ -212,17 +212,18 @@ def _packets(path: Path, container, stream) -> list[_Packet]:
             if packet.pts is not None:
                 end = max(end, float((packet.pts + (packet.duration or 0)) * packet.time_base))
             if packet.stream is stream or packet.stream.index == stream.index:
-                # an edit list begins later, or a frame of VP8 is only there for others to build on
+                # packets before the start of an edit list, and frames of VP8 that only serve as a reference for others
                 hidden = packet.is_discard or (stream.codec_context.name == "vp8" and not memoryview(packet)[0] & 16)
                 packets.append(_Packet(packet.pts, packet.dts, packet.is_keyframe, hidden))
     except av.FFmpegError:
         torn = True
-    # MP4 says where its packets lie, Matroska when it ends; counts are no sign, since edit lists leave packets out
+    # MP4 lists the positions of its packets, and Matroska its duration, which show whether the end is missing. A count
+    # of frames does not show it, since edit lists leave packets out.
     length = path.stat().st_size
     torn = torn or any(entry.pos + entry.size > length for s in container.streams for entry in s.index_entries)
     told = container.duration and container.format.name.startswith("matroska")
     if torn or (told and end < container.duration / av.time_base - 1):
-        joined = container.format.name == "mpegts"  # where one ends and the next begins looks like a loss
+        joined = container.format.name == "mpegts"  # a joint of two recordings looks like a loss
         of = f" of {stream.frames}" if stream.frames else ""
         remedy = f"{ANEW}, or encode it anew where recordings were joined in it" if joined else ANEW
         raise VideoError(f"{path}: damaged or cut short, it holds at most {len(packets)}{of} frames: {remedy}")
@@ -234,7 +235,7 @@ def _packets(path: Path, container, stream) -> list[_Packet]:
 
 
 def _frames(container, stream, from_key: bool) -> Iterator:
-    """Decoded frames; with `from_key`, packets before the first keyframe are left out."""
+    """Decode a stream; with `from_key`, skip the packets before the first keyframe."""
     for packet in container.demux(stream):
         from_key = from_key and packet.size and not packet.is_keyframe
         if not from_key:
@@ -242,9 +243,15 @@ def _frames(container, stream, from_key: bool) -> Iterator:
 
 
 def decoded(path: Path, container, stream, table: FrameTable | None = None, at: int = 0) -> Iterator:
-    """Frames in the order shown from number `at` on, each checked: whole, and the one that the table announces.
+    """Decode frames in display order, and check that each is intact and has the time that the table announces.
 
-    Raises LostFrame for whatever is wrong after a jump, which `at` > 0 means, else VideoError.
+    Args:
+        table: time stamps of all frames; None skips their check.
+        at: number of the first frame; above 0 the caller has sought to this frame, a keyframe.
+
+    Raises:
+        LostFrame: a frame is wrong, and `at` is above 0.
+        VideoError: a frame is wrong, and `at` is 0; or the file exceeds a limit of this module.
     """
     av, number = _pyav(), at
 
@@ -255,11 +262,11 @@ def decoded(path: Path, container, stream, table: FrameTable | None = None, at: 
     try:
         for frame in _frames(container, stream, from_key=table is not None):
             if at and frame.pts is not None and frame.pts < stamps[at]:
-                continue  # after a jump: shown before the keyframe
+                continue  # after a seek, this frame is shown before the keyframe
             if stamps and (number >= len(stamps) or frame.pts != stamps[number]):
                 if at or _count(path) != len(stamps):
                     raise fault(f"frame {number} is damaged or missing")
-                stamps = []  # every packet is a frame, and only their times are not in the order shown
+                stamps = []  # every packet is a frame, and only their time stamps are out of order
             if at == number and at and not frame.key_frame:
                 raise fault(f"frame {number} is no keyframe")
             if frame.is_corrupt:
@@ -277,13 +284,19 @@ def decoded(path: Path, container, stream, table: FrameTable | None = None, at: 
 
 
 def _count(path: Path) -> int:
-    """How many frames come out of a file, whatever its packets announce."""
+    """The number of frames that decoding gives, regardless of what the packets announce."""
     with opened(path) as (container, stream):
         return sum(1 for _ in decoded(path, container, stream, FrameTable([], [])))
 
 
 def picked(path: Path, wanted: list[int], table: FrameTable | None, seek: bool) -> Iterator[tuple[int, np.ndarray]]:
-    """The wanted frames (ascending numbers) as (number, (H, W, 3) uint8 RGB), upright. Raises as `decoded`."""
+    """Decode the wanted frames as pairs of number and upright picture, (H, W, 3) uint8 RGB. Raises as `decoded`.
+
+    Args:
+        wanted: numbers of the frames, ascending.
+        table: of the file, as `frame_table` returns it.
+        seek: whether to seek to keyframes where that saves time.
+    """
     av = _pyav()
     from av.video.reformatter import VideoReformatter
 
@@ -291,7 +304,7 @@ def picked(path: Path, wanted: list[int], table: FrameTable | None, seek: bool) 
         convert, at, frames = VideoReformatter(), 0, None
         early = EARLY if container.format.name == "mpegts" else 0
         for number in wanted:
-            before = bisect_right(table.keys, number) if table and seek else 0  # keyframes up to the frame
+            before = bisect_right(table.keys, number) if table and seek else 0  # number of keyframes up to the frame
             key = table.keys[before - 1] if before else 0
             if key >= at + SEEK:
                 try:
@@ -313,8 +326,11 @@ def picked(path: Path, wanted: list[int], table: FrameTable | None, seek: bool) 
 
 
 def display(frame) -> tuple[bool, bool, bool]:
-    """How a frame is to be shown, from its display matrix (x, y) -> (a x + c y, b x + d y): whether rows and columns
-    change places, and whether it is mirrored left to right and upside down after that."""
+    """The orientation of a frame, from its display matrix (x, y) -> (a x + c y, b x + d y).
+
+    Returns: whether rows and columns are swapped, and whether the result is then mirrored left to right, and top to
+    bottom.
+    """
     side = frame.side_data.get("DISPLAYMATRIX")
     if side is None:
         return False, False, False

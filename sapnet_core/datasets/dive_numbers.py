@@ -1,6 +1,6 @@
-"""What a dive number says: the grammar of World Aquatics, difficulty degrees, and FineDiving's subaction numbers.
+"""Dive numbers: the grammar of World Aquatics, degrees of difficulty, and FineDiving's subaction numbers.
 
-Groups 1-4 (forward, back, reverse, inward): `<group><flying 0|1><half somersaults><position>`, as 107B. Group 5
+Groups 1-4 (forward, back, reverse, inward): `<group><flying 0|1><half somersaults><position>`, such as 107B. Group 5
 (twisting): `5<direction><half somersaults><half twists><position>`, as 5253B. Group 6 (armstand): `6<direction><half
 somersaults>[<half twists>]<position>`, as 6243D. Positions: A straight, B pike, C tuck, D free.
 """
@@ -20,7 +20,7 @@ GRAMMAR = re.compile(
 
 @dataclass(frozen=True, slots=True)
 class Dive:
-    """A dive number, taken apart.
+    """The parts of a dive number.
 
     Attributes:
         group: 1 forward, 2 back, 3 reverse, 4 inward, 5 twisting, 6 armstand.
@@ -41,9 +41,10 @@ class Dive:
 
 
 def parse_dive(number: str) -> Dive:
-    """Take a dive number apart; upper and lower case are the same.
+    """Parse a dive number, in upper or lower case.
 
-    No half somersault (as "301B" written "300B" in MTL-AQA) is read as one: the figure still has to reach the water.
+    A number without half somersaults (MTL-AQA writes "300B" for "301B") is read as one half somersault, since a dive
+    needs at least one to enter the water.
 
     Raises:
         ValueError: the text is no dive number.
@@ -66,8 +67,9 @@ def parse_dive(number: str) -> Dive:
 
 @dataclass(frozen=True, slots=True)
 class DiveFact:
-    """One dive as it is competed: number, board height in meters, difficulty degree, and how often (per 1000 dives)
-    it occurs in MTL-AQA and in FineDiving; `synchronized`: in a synchronized event, whose first rounds count 2.0."""
+    """A dive from a board: number, board height in meters, degree of difficulty, and its frequency per 1000 dives in
+    MTL-AQA and in FineDiving. `synchronized`: it belongs to the first rounds of a synchronized event, where the degree
+    is fixed at 2.0."""
 
     number: str
     height: int
@@ -77,7 +79,7 @@ class DiveFact:
     synchronized: bool
 
 
-# number, height ("s": first rounds of synchronized events), difficulty degree, dives per 1000 in MTL-AQA, FineDiving
+# number, height ("s": first rounds of synchronized events), degree of difficulty, dives per 1000: MTL-AQA, FineDiving
 TABLE = """
 101B 3s 2.0 0 4    101B 10s 2.0 0 3   103B 3s 2.0 0 3    103B 10s 2.0 0 3   103B 10 1.6 14 6   105B 3 2.4 3 1
 105B 10 2.3 1 1    107B 3 3.1 24 39   107B 10 3.0 88 69  107C 3 2.8 4 2     107C 10 2.7 4 3    109C 3 3.8 13 26
@@ -100,7 +102,7 @@ DIVES = tuple(
 
 
 def difficulty(number: str, height: int) -> float:
-    """Difficulty degree of a dive from a board of 3 or 10 meters; individual events before synchronized ones.
+    """Degree of difficulty of a dive from a board of 3 or 10 meters; individual events take precedence.
 
     Raises:
         ValueError: the dive is not in the table at this height.
@@ -112,12 +114,12 @@ def difficulty(number: str, height: int) -> float:
 
 
 def board_height(number: str, degree: float) -> int:
-    """Height, 3 or 10 meters, at which the dive's difficulty comes nearest `degree`; 10 where the dive is unknown."""
+    """Board height (3 or 10 meters) at which the dive's difficulty is nearest to `degree`; 10 for an unknown dive."""
     facts = [fact for fact in DIVES if fact.number == number.upper()]
     return min(facts, key=lambda fact: abs(fact.difficulty - degree)).height if facts else 10
 
 
-# FineDiving numbers its subactions: take-offs, somersaults by half turns in each position, twists by half turns
+# FineDiving's numbers of subactions: take-offs, somersaults by position and half turns, twists by half turns
 TAKE_OFFS = {"forward": 1, "back": 2, "reverse": 3, "inward": 4}
 ARMSTAND = {"forward": 5, "back": 6, "reverse": 7}
 SOMERSAULTS = {"A": (39, 8, 9, 10, 11), "B": (37, *range(12, 20)), "C": (40, *range(20, 28), None, 28)}
@@ -138,10 +140,13 @@ SUBACTION_NAMES = (
 
 
 def subaction_ids(dive: Dive) -> tuple[int, ...]:
-    """FineDiving's subaction numbers of a dive in order: take-off, flight, entry.
+    """FineDiving's subaction numbers of a dive, in order: take-off, flight, entry.
 
-    A twist comes before the somersaults; in forward twisting dives it parts them, so that they count twice.
-    A free position is labeled pike. Raises ValueError where FineDiving has no number for the somersaults.
+    A twist comes before the somersaults; in forward twisting dives it comes between them, and their number occurs
+    twice. The free position is labeled pike.
+
+    Raises:
+        ValueError: FineDiving has no number for the somersaults.
     """
     numbers = SOMERSAULTS[dive.position.replace("D", "B")]
     if dive.half_somersaults > len(numbers) or not numbers[dive.half_somersaults - 1]:

@@ -1,6 +1,6 @@
-"""Single values from annotation files, each taken for what it should be; anything else is a `Fault` of one sentence.
+"""Checks of single values from annotation files; each check returns the value in its type or raises `Fault`.
 
-Whoever reads the file knows its name and the key, and puts both before the sentence.
+The message of a `Fault` leaves out the file and the key, which the calling reader puts before it.
 """
 
 import math
@@ -11,9 +11,9 @@ import numpy as np
 
 __all__ = ["FRAMES", "Fault", "field", "items", "name_of", "number_of", "shown", "text_of", "whole_of"]
 
-LARGEST = 1e4  # points of any score
-FRAMES = 10**9  # number of a frame; at 25 a second more than a year
-LENGTH = 200  # letters of a name, which is part of a path
+LARGEST = 1e4  # upper bound of a score in points
+FRAMES = 10**9  # maximum number of a frame; at 25 frames a second, more than a year
+LENGTH = 200  # maximum length of a name, in characters and in bytes, since it becomes part of a path
 
 _short = reprlib.Repr()
 _short.maxstring = _short.maxother = 60
@@ -21,11 +21,11 @@ _short.maxtuple = _short.maxlist = _short.maxset = _short.maxdict = 4
 
 
 class Fault(ValueError):
-    """What is wrong with a value."""
+    """A value from an annotation file is absent, or has another kind than expected."""
 
 
 def shown(value: object) -> str:
-    """A value as a message shows it: short, and one line."""
+    """A short form of a value, on one line, for an error message."""
     if isinstance(value, np.ndarray) and value.ndim:
         return f"an array of {' x '.join(map(str, value.shape))} {value.dtype.name[:20]}"
     if isinstance(value, int) and value.bit_length() > 200:
@@ -35,7 +35,7 @@ def shown(value: object) -> str:
 
 
 def field(entry: object, name: str) -> object:
-    """A field of an entry, which must be a dict."""
+    """A field of an entry. Raises Fault where the entry is no dict or lacks the field."""
     if not isinstance(entry, dict):
         raise Fault(f"is {shown(entry)}, not a dict of fields")
     if name not in entry:
@@ -44,13 +44,13 @@ def field(entry: object, name: str) -> object:
 
 
 def _plain(value: object) -> object:
-    """NumPy's single numbers as Python's."""
+    """A NumPy scalar as the equivalent Python value; any other value unchanged."""
     return value.item() if isinstance(value, np.generic | np.ndarray) and not value.ndim else value
 
 
 def number_of(value: object, name: str, positive: bool = False) -> float:
-    """A number of points, from 0 on (or above 0) and finite; text is none, even where it could be read as one."""
-    if type(value) is float and 0 < value < LARGEST:  # nearly all are
+    """A finite number of points, at least 0 (or, with `positive`, above 0). Raises Fault, also for numeric text."""
+    if type(value) is float and 0 < value < LARGEST:  # shortcut for nearly all values
         return value
     value = _plain(value)
     number = math.nan
@@ -62,7 +62,7 @@ def number_of(value: object, name: str, positive: bool = False) -> float:
 
 
 def whole_of(value: object, name: str, least: int = 0) -> int:
-    """A whole number such as a frame's, `least` to `FRAMES`; 3.0 is one."""
+    """A whole number from `least` to `FRAMES`, such as a frame number; a float such as 3.0 is accepted. Raises Fault."""
     value = _plain(value)
     is_number = isinstance(value, int | float) and not isinstance(value, bool)
     if not (is_number and least <= value <= FRAMES and value == int(value)):
@@ -71,14 +71,14 @@ def whole_of(value: object, name: str, least: int = 0) -> int:
 
 
 def text_of(value: object, name: str, length: int = LENGTH) -> str:
-    """Printable text that is not empty."""
+    """Printable text that is not blank, of at most `length` characters. Raises Fault."""
     if not isinstance(value, str) or not value.strip() or not value.isprintable() or len(value) > length:
         raise Fault(f"{name} is {shown(value)}, not a short text")
     return str(value)
 
 
 def name_of(value: object, name: str) -> str:
-    """A text that can be the name of a file or folder, and leads nowhere else on any system."""
+    """A text that is safe as the name of a file or folder on any system. Raises Fault."""
     text = text_of(value, name)
     if text in (".", "..") or any(c in text for c in "/\\:") or len(text.encode()) > LENGTH:
         raise Fault(f"{name} {shown(text)} is no name of a folder, and could lead out of the data")
@@ -86,7 +86,7 @@ def name_of(value: object, name: str) -> str:
 
 
 def items(value: object, name: str) -> Sequence:
-    """The members of a list, a tuple or an array of one dimension."""
+    """The members of a list, a tuple or a one-dimensional array. Raises Fault."""
     if isinstance(value, np.ndarray) and value.ndim == 1:
         return value.tolist()
     if not isinstance(value, list | tuple):

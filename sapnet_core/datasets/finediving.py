@@ -1,14 +1,14 @@
-"""FineDiving in its official files (Xu et al. 2022; corrected fine-grained edition of Xu et al. 2024).
+"""Reader of the official files of FineDiving (Xu et al. 2022; corrected fine-grained edition of Xu et al. 2024).
 
 `fine-grained_annotation_aqa.pkl` maps (event, id) to `[action_type, dive_score, difficulty, steps_transit_frames,
-frames_labels]`. Two things in it are read with care:
+frames_labels]`. Two of its properties need care:
 
-- The subaction of every frame stands in `frames_labels`, and a transition is where that label changes. The published
-  `steps_transit_frames` holds the frame *before* each change, and in ten dives it is damaged (-1, or out of order), so
-  the labels decide.
-- Judges and the span in the source video stand in `FineDiving_coarse_annotation.pkl` under the same keys; where that
-  file is absent a record has no judges and starts at 0. Its `start_frame` and `end_frame` count from 1, both included;
-  records count from 0 and exclude the end, as MTL-AQA counts the dives that stand in both sets.
+- `frames_labels` gives the subaction of every frame, and a transition is a frame at which that label changes. The
+  published `steps_transit_frames` holds the frame *before* each change, and in ten dives it is damaged (-1, or out of
+  order); transitions are therefore computed from the labels.
+- The judges' scores and the span in the source video are in `FineDiving_coarse_annotation.pkl` under the same keys;
+  without that file, a record has no judges and starts at 0. `start_frame` and `end_frame` count from 1, and both are
+  included; records count from 0 and exclude the end, as MTL-AQA does for the dives that are in both datasets.
 """
 
 from dataclasses import replace
@@ -37,7 +37,7 @@ def read_finediving(root: Path | str) -> list[Record]:
         root: a folder that holds `FineDiving/`, `FineDiving/Annotations/`, or the files themselves.
 
     Raises:
-        AnnotationError: a file is missing or unreadable, or a key or field is absent from it or of another kind.
+        AnnotationError: a file is missing or unreadable, or a key or field is absent or has another kind than expected.
     """
 
     @cache
@@ -94,7 +94,7 @@ def _labels(value: object) -> np.ndarray:
     """The subaction number of every frame, (frames,) int64."""
     try:
         labels = np.asarray(value)
-    except (ValueError, TypeError, RecursionError):  # lists of several lengths
+    except (ValueError, TypeError, RecursionError):  # lists of different lengths
         labels = np.empty(0)
     if labels.ndim != 1 or not labels.size or labels.dtype.kind not in "iuf":
         raise Fault(f"the frame labels are {shown(value)}, not a whole number for each frame")
@@ -105,7 +105,7 @@ def _labels(value: object) -> np.ndarray:
 
 
 def _with_coarse(record: Record, entry: object) -> Record:
-    """The record with its span in the source video and its judges."""
+    """The record with its span in the source video and its judges' scores, from the coarse annotation."""
     start = whole_of(field(entry, "start_frame"), "start_frame", least=1) - 1
     end = whole_of(field(entry, "end_frame"), "end_frame")
     if end - start != record.frames or number_of(field(entry, "dive_score"), "dive_score") != record.score:
