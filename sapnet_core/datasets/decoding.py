@@ -177,7 +177,7 @@ def frame_table(path: Path) -> FrameTable | None:
     ahead = {pts for pts, _ in shown if packets[0].pts is not None and pts < packets[0].pts}
     if ahead or codec == "h264":
         begin = _first_two(path)
-        if begin and begin[0].pts is not None:  # drop frames that are shown before the first keyframe and need absent ones
+        if begin and begin[0].pts is not None:  # drop frames before the first keyframe that depend on absent frames
             shown = [(pts, key) for pts, key in shown if pts not in ahead or pts >= begin[0].pts]
         if len(begin) == 2 and begin[0].interlaced_frame and begin[1].pts not in [pts for pts, _ in shown[1:2]]:
             return None  # two packets make a frame, one for each of its fields

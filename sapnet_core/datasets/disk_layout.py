@@ -38,7 +38,7 @@ FOLDERS = {
 
 
 def record_places(root: Path | str, record: Record) -> list[Path]:
-    """Paths at which a record's frames may lie, the likeliest first: in the dataset's folder in `root`, or in `root`."""
+    """Paths at which a record's frames may be, likeliest first: in the dataset's folder in `root`, or in `root`."""
     folder = Path(root) / FOLDERS.get(record.dataset, "")
     return [folder / record.path, folder / "data" / record.path, Path(root) / record.path]
 

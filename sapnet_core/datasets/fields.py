@@ -62,7 +62,7 @@ def number_of(value: object, name: str, positive: bool = False) -> float:
 
 
 def whole_of(value: object, name: str, least: int = 0) -> int:
-    """A whole number from `least` to `FRAMES`, such as a frame number; a float such as 3.0 is accepted. Raises Fault."""
+    """A whole number from `least` to `FRAMES`, such as a frame number; the float 3.0 is accepted. Raises Fault."""
     value = _plain(value)
     is_number = isinstance(value, int | float) and not isinstance(value, bool)
     if not (is_number and least <= value <= FRAMES and value == int(value)):

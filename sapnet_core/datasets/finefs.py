@@ -1,15 +1,19 @@
-"""FineFS in its official files (Ji et al. 2023): 729 short programs (videos 0-728) and 438 free skatings (729-1166).
+"""Reader of the official files of FineFS (Ji et al. 2023): 729 short programs (videos 0-728) and 438 free skating
+programs (videos 729-1166).
 
-`data/annotation/{id}.json` holds one routine: total = TES + PCS + deductions (these are negative), five program
-components, and the executed elements with base value, judges' grades of execution and "time", as "0-25,0-29": from
-0 min 25 s to 0 min 29 s. Videos have 25 frames a second. The published files differ from their own description: they
-write `score_of_pannel`, some leave out an element's class or have a panel score that is not base value plus grade (the
-two count here), and times are whole seconds, so that the end of a short element may not lie after its start: it is
-then read as one second. What the panel marks in a jump (`linfo`, `minfo`, `rinfo`) is put behind it, as sheets do.
+`data/annotation/{id}.json` holds one routine: total = TES + PCS + deductions (which are negative), five program
+components, and the executed elements with base value, grade of execution (GOE) and "time", such as "0-25,0-29": from
+0 min 25 s to 0 min 29 s. Videos have 25 frames per second. The published files differ from their own description:
 
-No split list is published, only its sizes (583 / 146 and 350 / 88). Which rule draws it is the user's choice, one of
-`SPLIT_RULES`. The public code that trains on FineFS shuffles each program by NumPy with seed 42 and trains on the first
-80 %; this is the default, "random".
+- They write `score_of_pannel`, and some leave out an element's class.
+- Some panel scores of elements are not base value plus GOE; this reader uses base value and GOE.
+- Times are whole seconds, so the end of a short element may not lie after its start; the element then gets one second.
+
+The panel's marks of a jump (`linfo`, `minfo`, `rinfo`) are appended to its name, as in official score sheets.
+
+The dataset publishes no split list, only the sizes of the parts (583 / 146 and 350 / 88). The user chooses the rule
+that draws the split, one of `SPLIT_RULES`. The public code that trains on FineFS shuffles each program by NumPy with
+seed 42 and trains on the first 80 %; this is the default, "random".
 """
 
 from __future__ import annotations
@@ -43,15 +47,16 @@ __all__ = [
 
 FOLDER = "FineFS"
 PLACES = ("data/annotation", "annotation", "annotations", "data/annotations")  # below the dataset's folder
-PROGRAMS = {"SP": (0, 729, 583), "FS": (729, 1167, 350)}  # first id, the id after the last, training videos
+PROGRAMS = {"SP": (0, 729, 583), "FS": (729, 1167, 350)}  # first id, end of ids (exclusive), number of training videos
+# program and factor of its program components -> discipline
 FACTORS = {("SP", 1.0): "men", ("SP", 0.8): "women", ("FS", 2.0): "men", ("FS", 1.6): "women"}
 COMPONENTS = ("skating_skills", "transitions", "performance", "composition", "interpretation")
 KINDS = ("jump", "spin", "sequence")
-MARKS = ("<<", "<", "q", "e", "!")  # of a jump: turns short, wrong or unclear edge
-RATE = 25.0  # frames a second
-TAIL = 5  # seconds from the last element's end to the video's
+MARKS = ("<<", "<", "q", "e", "!")  # of jumps: downgraded, under-rotated, on the quarter, wrong edge, unclear edge
+RATE = 25.0  # frames per second
+TAIL = 5  # seconds from the end of the last element to the end of the record
 SEED = 42
-LARGEST = 2**20  # bytes of a JSON file; the official ones have three thousand
+LARGEST = 2**20  # maximum bytes of a JSON file or split list; the official JSON files have three thousand
 SOURCE = "github.com/yanliji/FineFS-dataset"
 
 
@@ -65,35 +70,37 @@ def _interleaved(first: int, end: int, train: int, seed: int) -> set[int]:
 
 def _random(first: int, end: int, train: int, seed: int) -> set[int]:
     order = np.arange(first, end)
-    np.random.RandomState(seed).shuffle(order)  # the old generator, as public code seeds it
+    np.random.RandomState(seed).shuffle(order)  # NumPy's legacy generator, which the public code uses
     return set(order[train:].tolist())
 
 
-# the test ids of a program: of its first id, the id after its last, its number of training videos, and a seed
+# each rule gives the test ids of a program from its first id, end of ids, number of training videos, and a seed
 SPLIT_RULES: dict[str, Callable[[int, int, int, int], set[int]] | None] = {
-    "random": _random,  # shuffled by NumPy, the first 80 % train
-    "ordered": _ordered,  # the first 80 % train
-    "interleaved": _interleaved,  # every fifth is test
-    "files": None,  # ids in train.txt and test.txt beside the annotations
+    "random": _random,  # ids are shuffled by NumPy; the first 80 % are for training
+    "ordered": _ordered,  # the first 80 % are for training
+    "interleaved": _interleaved,  # every fifth video is for test
+    "files": None,  # train.txt and test.txt beside the annotations list the ids
 }
 
 
 def read_finefs(root: Path | str, split: str = "random", seed: int = SEED) -> list[Record]:
-    """Records of all routines found; a part of the dataset is read as it is, each video in its own split.
+    """Records of all routines found. In an incomplete dataset, each video keeps its split of the complete one.
 
-    `group` is "SP" or "FS", `action` is "men SP" and so on, `score` is the total segment score, marks are tes, pcs
-    (factored), factor, deductions (0 or negative) and the five components. A record ends five seconds after its last
-    element: annotations do not tell a video's length.
+    `group` is "SP" or "FS", `action` is "men SP" and so on, `score` is the total segment score, and `marks` has the
+    sub-scores tes, pcs (factored), deductions (0 or negative) and the five components, and the factor. A record ends
+    five seconds after its last element, since annotations do not give the length of the video.
 
     Args:
         root: a folder that holds `FineFS/`, or the files themselves, in one of `PLACES`.
-        split: rule of `SPLIT_RULES`: "random", "ordered" (first 80 % of each program train), "interleaved" (every fifth
-            is test) or "files" (train.txt and test.txt list ids, beside the annotations or their folder).
-        seed: of "random".
+        split: one of `SPLIT_RULES`: "random", "ordered" (the first 80 % of each program are for training),
+            "interleaved" (every fifth video is for test) or "files" (train.txt and test.txt list the ids, in the folder
+            of the annotations or the one above).
+        seed: seed of the rule "random".
 
     Raises:
         ValueError: the split rule is unknown.
-        AnnotationError: there is no annotation, a file is unreadable, lacks a key, or has a value of another kind.
+        AnnotationError: there is no annotation; a file has an unknown name, is unreadable, lacks a key, or has a value
+            of another kind; or a split list is missing or invalid.
     """
     folder = annotation_folder(root)
     files = {}
@@ -110,20 +117,21 @@ def read_finefs(root: Path | str, split: str = "random", seed: int = SEED) -> li
 
 
 def annotation_folder(root: Path | str) -> Path:
-    """Where below `root` the annotations lie; where they should lie if they are nowhere."""
+    """The folder below `root` that holds the annotations; where there is none, the first place for it."""
     places = [Path(root) / above / place for above in (FOLDER, ".") for place in PLACES]
     return next((place for place in places if place.is_dir()), places[0])
 
 
 def split_of(numbers: list[int], split: str, seed: int = SEED, folder: Path | None = None) -> dict[int, str]:
-    """The split ("train" or "test") of each of these video numbers by one of `SPLIT_RULES`.
+    """The split ("train" or "test") of each video number by one of `SPLIT_RULES`.
 
     Args:
-        folder: of the annotations; read for "files" only.
+        folder: folder of the annotations; only the rule "files" needs it.
 
     Raises:
         ValueError: the rule is unknown.
-        AnnotationError: a split list is missing, lists something else than ids, or leaves an id out.
+        AnnotationError: a split list is missing or contains something other than ids, or an id is in no list or twice
+            in them.
     """
     if split not in SPLIT_RULES:
         raise ValueError(f"split {split!r} is unknown: choose one of {', '.join(SPLIT_RULES)}")
@@ -147,7 +155,7 @@ def split_of(numbers: list[int], split: str, seed: int = SEED, folder: Path | No
 
 
 def _ids(file: Path) -> list[int]:
-    """The ids in a split list; endings are left out."""
+    """The ids in a split list, without the endings ".json" and ".mp4". Raises AnnotationError."""
     try:
         large = file.stat().st_size > LARGEST
         words = [] if large else file.read_text("utf-8-sig").split()
@@ -162,7 +170,7 @@ def _ids(file: Path) -> list[int]:
 
 
 def _record(file: Path, number: int, part: str, videos: str) -> Record:
-    from sapnet_core.datasets.finefs_schema import parse_annotation  # here: Pydantic is not needed for other datasets
+    from sapnet_core.datasets.finefs_schema import parse_annotation  # here, since other datasets need no Pydantic
 
     try:
         return _build(parse_annotation(_load(file)), number, part, videos)
@@ -189,7 +197,7 @@ def _load(file: Path) -> object:
 
 
 def _object(pairs: list[tuple[str, object]]) -> dict:
-    """A JSON object whose keys are different; one that stands twice must say the same both times."""
+    """A JSON object as a dict. Raises Fault where a key occurs several times with different values."""
     entry = dict(pairs)
     if len(entry) < len(pairs):
         twice = next((key for key, value in pairs if entry[key] != value), None)
@@ -234,7 +242,7 @@ def _build(entry: Annotation, number: int, part: str, videos: str) -> Record:
 
 
 def _event(value: object) -> str:
-    """The competition, which nothing is computed from; "" for anything but text."""
+    """The name of the competition, for information only; "" where the value is no printable text."""
     return value[:200] if isinstance(value, str) and value.isprintable() else ""
 
 
@@ -252,7 +260,7 @@ def _element(entry: ExecutedElement) -> Element:
 
 
 def _marked(entry: ExecutedElement) -> str:
-    """The element's name with the panel's marks behind each jump: "3F+3T" and linfo ["e"] are "3Fe+3T"."""
+    """The element's name with the panel's marks after each jump: "3F+3T" with linfo ["e"] becomes "3Fe+3T"."""
     title = entry.element
     jumps = title[:80].split("+")
     if any(mark in title for mark in MARKS):
@@ -265,5 +273,5 @@ def _marked(entry: ExecutedElement) -> str:
 
 
 def _kind(title: str) -> str:
-    """The coarse class that an element's name tells, for files that leave it out."""
+    """The coarse class according to an element's name, for files that leave it out."""
     return "sequence" if "Sq" in title else "spin" if "Sp" in title else "jump"

@@ -1,7 +1,7 @@
-"""The JSON file of one FineFS video as a schema: which keys must be there, and of which kind. Others are ignored.
+"""Pydantic schema of the JSON file of one FineFS video: the required keys, and the kind of each value.
 
-Numbers may be written as text, as in some published files. Keys that only tell more (`competition`, the class of an
-element, the panel's marks) may be absent or of any kind.
+Other keys are ignored. Numbers may be written as text, as in some published files. Optional keys (`competition`, the
+class of an element, the panel's marks) may be absent or have a value of any kind.
 """
 
 import math
@@ -74,7 +74,7 @@ class ExecutedElement(BaseModel):
 
 
 class ProgramComponent(BaseModel):
-    """The panel's score of a component, in the spelling of the published files or of their description."""
+    """The panel's score of a component; its key is spelled as in the published files or as in their description."""
 
     score_of_panel: Score = Field(validation_alias=AliasChoices("score_of_panel", "score_of_pannel"))
 
@@ -103,11 +103,11 @@ class Annotation(BaseModel):
 
 
 def parse_annotation(content: object) -> Annotation:
-    """The annotation in a file's content, as `json.load` gives it.
+    """Convert a file's content, as returned by `json.load`, to an annotation.
 
     Raises:
-        Fault: a key is absent or has a value of another kind; the message names the path of the first such key, and
-            says how many more there are.
+        Fault: a key is absent or has a value of another kind; the message gives the path of the first such key, and
+            the number of further ones.
     """
     try:
         return Annotation.model_validate(content)
@@ -117,7 +117,7 @@ def parse_annotation(content: object) -> Annotation:
 
 
 def _told(error: Mapping[str, Any]) -> str:
-    """One fault as Pydantic tells it, in our words."""
+    """The message for one of Pydantic's errors: the path of the key, and its fault."""
     path = ".".join(str(part)[:60] for part in error["loc"])
     kind = {"missing": "no key {!r}", "too_short": "key {!r} is empty"}.get(error["type"])
     if kind:

@@ -1,5 +1,5 @@
-"""Which datasets a folder holds, and what lies there in the place of one: other capitals, a hidden ending, an archive
-that was not unpacked, a folder too deep or too high."""
+"""Detection of the datasets in a folder, and of what prevents it: a name in other capitals or with a hidden ending, an
+archive that was not unpacked, or a folder that lies too deep or too high."""
 
 import os
 from pathlib import Path
@@ -12,7 +12,7 @@ from sapnet_core.runtime.file_kinds import ARCHIVES, found_at, listed
 
 __all__ = ["PLACES", "holds", "too_deep", "unknown_folder", "unused"]
 
-# where below the user's folder each reader looks, and the file there without which it finds nothing, as a pattern
+# folders in which each reader looks for its files, relative to the user's folder
 PLACES = {
     "mtl-aqa": (mtl_aqa.FOLDER, f"{mtl_aqa.FOLDER}/info", "."),
     "finediving": (finediving.FOLDER, f"{finediving.FOLDER}/Annotations", "."),
@@ -20,6 +20,7 @@ PLACES = {
     "finefs": tuple(f"{above}/{place}" for above in (finefs.FOLDER, ".") for place in finefs.PLACES),
     "folder": (".",),
 }
+# glob pattern of a file that must be in such a folder for the dataset to be recognized
 MARKS = {
     "mtl-aqa": mtl_aqa.ANNOTATIONS,
     "finediving": finediving.ANNOTATIONS,
@@ -27,17 +28,17 @@ MARKS = {
     "finefs": "*.json",
     "folder": NAME,
 }
-CALLED = {**FOLDERS, "folder": NAME}  # what each is called in the user's folder
+CALLED = {**FOLDERS, "folder": NAME}  # name of each dataset's folder, or of the table of own videos
 TABLES = (".xlsx", ".xls", ".ods", ".numbers", ".tsv", ".txt", ".csv")
 
 
 def holds(name: str, data: Path) -> bool:
-    """Whether a folder holds the dataset's annotations, or the table of own videos, where they are looked for."""
+    """Whether a folder holds the dataset's annotations, or the table of own videos, in one of its `PLACES`."""
     return any(os.path.isfile(file) for place in PLACES[name] for file in (data / place).glob(MARKS[name]))
 
 
 def unused(data: Path) -> list[str]:
-    """What is called as a dataset or the table of own videos is, or nearly so, and would not be used: one line each."""
+    """One line for each entry that is named like a dataset or the table of own videos, or nearly so, but is ignored."""
     faults = []
     for entry in _entries(data):
         name = _meant(entry)
@@ -55,7 +56,8 @@ def unused(data: Path) -> list[str]:
 
 
 def too_deep(name: str, data: Path) -> Path | None:
-    """The folder to give instead of one that lies within a dataset's own, so that all of it is found; None for none."""
+    """The folder to give instead of `data`, up to three levels above it, where `data` lies within a dataset; else
+    None."""
     for above in list(data.parents)[:3]:
         within = data.relative_to(above).parts
         if name == "folder" and holds(name, above):
@@ -66,7 +68,7 @@ def too_deep(name: str, data: Path) -> Path | None:
 
 
 def unknown_folder(data: Path) -> str:
-    """What is wrong with a folder that holds no dataset, what lies there and what to do, in one line."""
+    """One line about a folder without a known dataset: the fault, what is in the folder, and the remedy."""
     fault = f"{data} holds no dataset that is known ({', '.join(CALLED.values())})"
     if above := next(filter(None, (too_deep(name, data) for name in CALLED)), None):
         return f"{fault}, the folder above it does: give {above}"
@@ -85,7 +87,7 @@ def unknown_folder(data: Path) -> str:
 
 
 def _entries(folder: Path) -> list[str]:
-    """What a folder shows, sorted; nothing where it is none."""
+    """Sorted names of a folder's entries, without hidden ones; [] where it cannot be listed."""
     try:
         return sorted(entry for entry in os.listdir(folder) if not entry.startswith("."))
     except OSError:
@@ -93,13 +95,14 @@ def _entries(folder: Path) -> list[str]:
 
 
 def _meant(entry: str) -> str:
-    """The dataset whose name an entry bears but for capitals, signs and an ending that Windows hides."""
+    """The dataset that an entry's name means, regardless of capitals, separators and a ".txt" that Windows hides; ""
+    where it means none."""
     names = (name for name, called in CALLED.items() if loose(entry) in (loose(called), loose(called) + ".txt"))
     return next(names, "")
 
 
 def _remedy(data: Path, entry: str) -> str:
-    """What to do with an entry that may have been meant as a dataset; "" where it was not."""
+    """The remedy for an entry that may have been meant as a dataset; "" where it was not."""
     name, path = _meant(entry), data / entry
     if name and entry != CALLED[name]:
         return f"rename {entry} to {CALLED[name]}"

@@ -1,4 +1,4 @@
-"""What an annotation says of a dive beyond its score: judges, transitions and attributes, of labeled videos alone."""
+"""Annotations of a dive beyond its score: judges, transitions and attributes, masked for unlabeled videos."""
 
 from collections.abc import Sequence
 
@@ -11,21 +11,21 @@ from sapnet_core.datasets.records import Record
 __all__ = ["ATTRIBUTES", "label_details"]
 
 DIRECTIONS = ("forward", "back", "reverse", "inward")
-# attribute of a dive number -> how many values it has
+# attribute of a dive number -> number of its values
 ATTRIBUTES = {"position": 4, "armstand": 2, "direction": 4, "half_somersaults": 12, "half_twists": 10}
 
 
 def label_details(records: Sequence[Record], labeled: Tensor) -> dict[str, Tensor | None]:
-    """Annotations of the labeled records; hidden (NaN, -1) for all others, None where no labeled record has any.
+    """Annotations of the labeled records, masked for all others; None where no labeled record has the annotation.
 
     Args:
-        records: N of one dataset.
+        records: N records of one dataset.
         labeled: (N,) bool.
 
     Returns:
-        judges: (N, J) scores in points, NaN beyond a smaller panel.
-        transitions: (N, 2) where the second and the last subaction begin, as a share of the video.
-        attributes: (N, 5) int64, the parts of the dive number in the order of `ATTRIBUTES`.
+        judges: (N, J) scores in points, padded with NaN for smaller panels; NaN where masked.
+        transitions: (N, 2) begin of the second and of the last subaction as a fraction of the video; NaN where masked.
+        attributes: (N, 5) int64, the parts of the dive number in the order of `ATTRIBUTES`; -1 where masked.
     """
     shown = [record if keep else None for record, keep in zip(records, labeled.tolist(), strict=True)]
     judges = [r.judges if r else () for r in shown]
@@ -37,7 +37,7 @@ def label_details(records: Sequence[Record], labeled: Tensor) -> dict[str, Tenso
 def _attributes(record: Record) -> tuple[int, ...]:
     try:
         dive: Dive = parse_dive(record.action)
-    except ValueError:  # no dive
+    except ValueError:  # the action is not a dive number
         return ()
     turns = (min(dive.half_somersaults, 11), min(dive.half_twists, 9))
     return ("ABCD".index(dive.position), int(dive.armstand), DIRECTIONS.index(dive.direction), *turns)

@@ -1,7 +1,7 @@
-"""Which training videos keep their score.
+"""The label split: which training videos keep their score.
 
-The paper draws its labeled samples uniformly along the score axis: sorted by score, the training part is cut into as
-many equal strata as labels are wanted, and one video of each keeps its label.
+The paper draws its labeled samples uniformly along the score axis: the training videos are sorted by score and cut into
+as many equal strata as labels are wanted, and one video of each stratum keeps its label.
 """
 
 import torch
@@ -16,11 +16,11 @@ def label_split(scores: Tensor, share: float, seed: int) -> Tensor:
     """Draw the labeled videos of a training part.
 
     Args:
-        scores: (N,) final scores; NaN where a video has none, and is never labeled.
-        share: share of labels among the videos that have a score, in (0, 1].
-        seed: draws the order of equal scores and the video of each stratum.
+        scores: (N,) final scores; NaN for a video without score, which is never labeled.
+        share: fraction of the videos with a score that are labeled, in (0, 1].
+        seed: seed of the order of equal scores and of the draw within each stratum.
 
-    Returns: (N,) bool, True for n = round(share * N) videos (at least one).
+    Returns: (N,) bool, True for n = round(share * K) videos (at least one), K the number of videos with a score.
 
     Raises:
         ValueError: the share is outside (0, 1], or no video has a score.
@@ -38,7 +38,7 @@ def label_split(scores: Tensor, share: float, seed: int) -> Tensor:
     total = len(scores)
     count = max(1, round(share * total))
     generator = torch.Generator().manual_seed(seed)
-    shuffled = torch.randperm(total, generator=generator)  # equal scores come in no file's order
+    shuffled = torch.randperm(total, generator=generator)  # the order of equal scores is random, not that of a file
     order = shuffled[scores[shuffled].argsort(stable=True)]
     # stratum i holds the ranks [i N / n, (i + 1) N / n)
     edges = torch.arange(count + 1) * total // count
@@ -50,7 +50,9 @@ def label_split(scores: Tensor, share: float, seed: int) -> Tensor:
 
 
 def visible_scores(records: list[Record], labeled: Tensor, mark: str = "score") -> Tensor:
-    """Scores, or marks of that name, (N,) float32 of the labeled records, NaN for all others: a score that leaks shows
-    at once."""
+    """Scores of the labeled records, or their sub-scores of the name `mark`, (N,) float32; NaN for all others.
+
+    The NaN spread through any computation that uses a hidden score, so that such a leak shows at once.
+    """
     scores = torch.tensor([record.mark(mark) for record in records])
     return torch.where(labeled, scores, torch.nan)

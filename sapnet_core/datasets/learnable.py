@@ -1,4 +1,4 @@
-"""Whether own videos can be learned at all: what would stop a run, or make it meaningless, is said before it begins."""
+"""Checks of own videos before a run, for faults that would stop training or make its results meaningless."""
 
 import math
 from collections.abc import Sequence
@@ -12,19 +12,20 @@ from sapnet_core.datasets.sequence_files import SEQUENCES, sequence_shape
 
 __all__ = ["check_learnable"]
 
-SPREAD = 5e-4  # of the scores, as a part of their size: below it, what float32 and the network see is mostly the size
-FINEST = 1e-4  # points: predictions are written to a millionth
+SPREAD = 5e-4  # minimum range of the scores relative to their magnitude, for the precision of float32 and the network
+FINEST = 1e-4  # minimum range of the scores in points; predictions are written with six decimals
 
 
 def check_learnable(file: Path, records: Sequence[Record]) -> None:
-    """That own videos are of one kind, and that each group of them can be learned and scored by itself.
+    """Check that own videos are of one kind, and that each group of them can be trained and evaluated separately.
 
     Args:
-        file: records.csv, beside which the paths begin.
+        file: records.csv; paths of records are relative to its folder.
 
     Raises:
         AnnotationError: some paths are videos and others sequences; sequences have different numbers of columns; some
-            rows have a group and others none; or a group has too few different scores in a part, as float32 holds them.
+            rows have a group and others none; a group has fewer than two different scores (in float32) in a part; or
+            its training scores are too close to each other.
     """
     _check_kinds(file, records)
     groups = sorted({record.group for record in records})
@@ -43,7 +44,7 @@ def check_learnable(file: Path, records: Sequence[Record]) -> None:
 
 
 def _check_kinds(file: Path, records: Sequence[Record]) -> None:
-    """That all are videos, or all sequences of as many columns."""
+    """Check that all are videos, or all are sequences with the same number of columns. Raises AnnotationError."""
     sequences = [record for record in records if record.path.lower().endswith(SEQUENCES)]
     videos = [record for record in records if not record.path.lower().endswith(SEQUENCES)]
     if videos and sequences:
@@ -58,7 +59,7 @@ def _check_kinds(file: Path, records: Sequence[Record]) -> None:
 
 
 def _check_scores(file: Path, scores: list[float], which: str) -> None:
-    """That there are two different ones."""
+    """Check that at least two scores are different in float32. Raises AnnotationError."""
     if len(set(scores)) < 2:
         has = "no row has one" if not scores else "one row has one" if len(scores) == 1 else f"all are {scores[0]:g}"
         raise AnnotationError(f"{file}: fewer than two different {which} ({has}): give more")
@@ -68,7 +69,11 @@ def _check_scores(file: Path, scores: list[float], which: str) -> None:
 
 
 def _check_spread(file: Path, scores: list[float], which: str, least: float) -> None:
-    """That scores differ by more than numbers of their size are computed to."""
+    """Check that the range of the scores is at least `least`, and at least `SPREAD` times their largest magnitude.
+
+    Raises:
+        AnnotationError: it is smaller.
+    """
     low, high = min(scores), max(scores)
     needed = max(least, SPREAD * max(abs(low), abs(high)))
     if high - low < needed:

@@ -1,8 +1,8 @@
-"""MTL-AQA in its official files (Parmar and Morris 2019; dive numbers and split as Yu et al. 2021 publish them).
+"""Reader of the official files of MTL-AQA (Parmar and Morris 2019; dive numbers and split as in Yu et al. 2021).
 
 `final_annotations_dict_with_dive_number.pkl` maps (video, clip) to a dict; `train_split_0.pkl` and
-`test_split_0.pkl` list 1059 and 353 of those keys. The frames of a dive are `start_frame` up to `end_frame`, the end
-excluded, of one long video.
+`test_split_0.pkl` list 1059 and 353 of these keys. A dive spans the frames from `start_frame` to `end_frame` (which is
+excluded) of a long video.
 """
 
 from pathlib import Path
@@ -25,7 +25,7 @@ def read_mtl_aqa(root: Path | str) -> list[Record]:
         root: a folder that holds `MTL-AQA/`, `MTL-AQA/info/`, or the files themselves.
 
     Raises:
-        AnnotationError: a file is missing or unreadable, or a key or field is absent from it or of another kind.
+        AnnotationError: a file is missing or unreadable, or a key or field is absent or has another kind than expected.
     """
     return official_records(root, (FOLDER, f"{FOLDER}/info"), ANNOTATIONS, SPLITS, SOURCE, _key, _record)
 

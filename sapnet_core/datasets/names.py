@@ -1,7 +1,8 @@
-"""Names that a person reads as one and a computer as several: Unicode forms, invisible characters, capitals, endings.
+"""File names that a person reads as equal but a computer does not: they differ in Unicode form, invisible characters,
+capitals or endings.
 
-macOS writes "Zoë" as an e and a diaeresis, most keyboards as one character; a spreadsheet saves `films\\anna.mp4`. Such
-a name is found where nothing else can be meant (`Names.real`), or what lies near it is said (`Names.near`).
+macOS writes "Zoë" with an e and a combining diaeresis, most keyboards with a single character. A name in another form
+of Unicode is found where it is unambiguous (`Names.real`); otherwise the most similar name is suggested (`Names.near`).
 """
 
 import os
@@ -15,7 +16,7 @@ from urllib.parse import unquote
 __all__ = ["Names", "hidden", "look", "loose", "nfc"]
 
 nfc = partial(unicodedata.normalize, "NFC")
-# printable to Python, and nothing to see: fillers, joiners, variation selectors
+# characters that Python considers printable but that are invisible: fillers, joiners, variation selectors
 UNSEEN = {
     0x034F,
     0x115F,
@@ -35,7 +36,7 @@ UNSEEN = {
 
 
 def look(text: str) -> str:
-    """What a text looks like: equal for texts that only a computer tells apart."""
+    """A normal form of a text, equal for texts that look the same to a person."""
     if text.isascii() and text.isprintable():
         return " ".join(text.split())
     seen = (c for c in text if ord(c) not in UNSEEN and unicodedata.category(c) != "Cf")
@@ -43,30 +44,32 @@ def look(text: str) -> str:
 
 
 def loose(text: str) -> str:
-    """What is left of a name without capitals, signs between its words, quotes around it and escapes of the web."""
+    """A looser normal form of a name: case-folded, URL-decoded, and without spaces, hyphens, underscores and quotes."""
     return re.sub(r"[\s_\-\"'“”„«»]", "", look(unquote(text)).casefold())
 
 
 def hidden(text: str) -> str:
-    """The first character of a text that cannot be seen or printed, as "U+200B"; "" without one."""
+    """The first invisible or unprintable character of a text, such as "U+200B"; "" where there is none."""
     if text.isascii() and text.isprintable():
         return ""
     return next((f"U+{ord(c):04X}" for c in text if not c.isprintable() or ord(c) in UNSEEN - {0xFE0F}), "")
 
 
 class Names:
-    """Finds names below one folder, where each folder is listed once."""
+    """Finds names below one folder; each folder is listed only once."""
 
     def __init__(self, root: Path):
         self.root = root
         self._listed: dict[tuple[str, Callable], dict[str, list[str]]] = {}
 
     def real(self, parts: Sequence[str]) -> list[str] | None:
-        """The names on disk that `parts` lead along, equal up to their Unicode form; None for none or several."""
+        """The names on disk along the path `parts`, equal up to their Unicode form; None where there is none, or are
+        several."""
         return self._walk(parts, nfc)
 
     def near(self, parts: Sequence[str]) -> str:
-        """What is there instead, as "'films/Anna.mp4' (in other capitals)"; "" where nothing comes near."""
+        """The most similar path on disk and its difference, such as "'films/Anna.mp4' (in other capitals)"; "" where
+        nothing is similar."""
         *folders, name = parts
         for key in (nfc, str.casefold, look, loose):
             if len(several := self._alike(self._walk(folders, key), name, key)) > 1:
@@ -103,14 +106,14 @@ class Names:
         return [] if folder is None else self._names("/".join(folder), key).get(key(name), [])
 
     def _names(self, folder: str, key: Callable[[str], str]) -> dict[str, list[str]]:
-        """Names in a folder by their key."""
+        """Names in a folder, grouped by `key(name)`."""
         if (folder, key) not in self._listed:
             names: dict[str, list[str]] = {}
             try:
                 for name in sorted(os.listdir(self.root / folder)):
                     names.setdefault(key(name), []).append(name)
             except OSError:
-                pass  # no folder, or one that cannot be looked into: nothing is found there
+                pass  # the folder does not exist or cannot be listed: it counts as empty
             self._listed[folder, key] = names
         return self._listed[folder, key]
 

@@ -1,7 +1,8 @@
-"""A sequence written as text: one time step a line, numbers with commas between them, a first line of names or none.
+"""Reader of a sequence in a CSV file: one time step per line, and an optional first line with the names of the columns.
 
-Every line becomes one step and every cell one feature, or the file is refused with the line that is in the way. What
-other programs add to a table, its names as numbers and a column that counts the rows, is told from what was measured.
+Every line becomes one step and every cell one feature; otherwise the file is refused, and the error names the faulty
+line. A file is also refused where other programs seem to have added numeric column names or a column of row numbers,
+which must not be read as measurements.
 """
 
 import csv
@@ -18,12 +19,12 @@ from sapnet_core.runtime.file_kinds import content_kind
 
 __all__ = ["read_numbers"]
 
-LARGEST = 96 * 2**20  # bytes of a file: a number takes two at least, and eight when it is read
-LINE = 8 * 2**20  # signs of a line: a cell takes up to 40 times its own while its line is read
+LARGEST = 96 * 2**20  # maximum bytes of a file: a number takes at least two in the file, and eight in memory
+LINE = 8 * 2**20  # maximum characters of a line: a cell takes up to 40 times its size in memory while a line is read
 NUMBER = re.compile(r"[+-]?(?:\d+(?:\.\d*)?|\.\d+)(?:[eE][+-]?\d+)?", re.ASCII)
 COUNT = re.compile(r"0|[1-9]\d{0,17}", re.ASCII)
-NAME = re.compile(r"[\W_]*(?:[^\W\d_]|\d+[ _-]?[^\W\d_])")  # how names begin: x, "# x", 0_x, 3d
-LONGEST = 1000  # signs of a name
+NAME = re.compile(r"[\W_]*(?:[^\W\d_]|\d+[ _-]?[^\W\d_])")  # begin of a column's name, such as x, "# x", 0_x or 3d
+LONGEST = 1000  # maximum characters of a name
 MISSING = {
     "",
     "na",
@@ -53,14 +54,14 @@ MISSING = {
     "true",
     "false",
 }
-NO_NAME = re.compile(  # what C, Python and Excel write in place of numbers, and numbers of base 2, 8 and 16
+NO_NAME = re.compile(  # what C, Python and Excel write in place of numbers, and numbers in base 2, 8 and 16
     r"[\W_]*(?:inf(?:inity)?|nan(?:\(\w*\))?|0[xbo][\da-f.]+(?:p[+-]?\d*)?|\d+e[+-]?\d*"
     r"|\d+d[+-]?\d+)[\W_]*|#[a-z/0]+[!?]|err:\d+"
 )
-NAMELESS = re.compile(r"unnamed: [\d.]+(?:_level_\d+)?|index|level_\d+|row[._]?names?", re.ASCII)  # of row numbers
+NAMELESS = re.compile(r"unnamed: [\d.]+(?:_level_\d+)?|index|level_\d+|row[._]?names?", re.ASCII)  # row numbers
 SEPARATORS = {";": "';'", "\t": "tabs", "|": "'|'"}
 FLOAT32 = float(np.finfo(np.float32).max)
-STEADY = 8  # steps after which whole numbers that rise by the same amount are no measurement
+STEADY = 8  # number of steps from which a first column of equally spaced whole numbers counts as row numbers
 REMEDY = "fill it, or cut such steps before saving"
 
 
@@ -68,8 +69,9 @@ def read_numbers(path: Path) -> np.ndarray:
     """The numbers of a CSV file, (T, C) float64.
 
     Raises:
-        AnnotationError: the file is no UTF-8 text, has another separator than commas, a cell is no finite number, a
-            line is empty or of another length, no number is there, or a line or column counts and measures nothing.
+        AnnotationError: the file is too large, is no UTF-8 text, has another separator than commas, or has no numbers;
+            a cell is no finite number in the range of float32; a line is empty, too long, or has another number of
+            cells; or the first line or column holds column or row numbers instead of measurements.
     """
     size = path.stat().st_size
     if size > LARGEST:
@@ -110,8 +112,8 @@ def read_numbers(path: Path) -> np.ndarray:
 
 
 def _lines(path: Path) -> Iterator[tuple[int, list[str]]]:
-    """Line numbers, from 1 as an editor counts, and cells; empty lines at the end are left out."""
-    empty, number = 0, 0  # the first of some empty lines
+    """Line numbers, counted from 1, and cells; empty lines at the end are left out. Raises AnnotationError."""
+    empty, number = 0, 0  # number of the first empty line, 0 for none
     with path.open(encoding="utf-8-sig") as file:
         try:
             while line := file.readline(LINE + 1):
@@ -137,21 +139,21 @@ def _lines(path: Path) -> Iterator[tuple[int, list[str]]]:
 
 
 def _is_name(cell: str) -> bool:
-    """Whether a cell can only be a name: neither a number nor what stands for one, however it is written."""
+    """Whether a cell can only be a name: it is neither a number nor a placeholder for one in any notation."""
     plain = unicodedata.normalize("NFKC", cell[: LONGEST + 1]).lower()
     begins = len(cell) <= LONGEST and NAME.match(plain) is not None
     return begins and plain not in MISSING and NO_NAME.fullmatch(plain) is None
 
 
 def _is_header(cells: list[str]) -> bool:
-    """A line of names: no cell of it is a number, and some are names, not one sign in each for what is missing."""
+    """Whether a line holds names: no cell is a number, some are names, and not all are equal, as missing values are."""
     alike = len(cells) > 1 and len(set(cells)) == 1
     numbers = any(map(NUMBER.fullmatch, cells))
     return not numbers and not alike and any(map(_is_name, cells)) and not _separator(cells)
 
 
 def _separator(cells: list[str]) -> str:
-    """What stands between numbers in place of commas, "" where commas do or nothing tells."""
+    """The separator between numbers where it is not the comma; "" where it is, or cannot be told."""
     line = ",".join(cells)
     for sign, name in SEPARATORS.items():
         if sign in line and (len(cells) == 1 or sign != "|"):
@@ -167,7 +169,8 @@ def _check_separator(path: Path, line: int, cells: list[str]) -> None:
 
 
 def _check_names(path: Path, names: list[str]) -> None:
-    """That every column has a name: one without is the row numbers that a program added, or a cell too many."""
+    """Check that every column has a name: a column without one holds row numbers that a program added, or is a
+    superfluous cell. Raises AnnotationError."""
     for column, name in enumerate(names, 1):
         where = f"{path}: line 1: column {column}"
         if not name or NAMELESS.fullmatch(name.lower()):
@@ -178,12 +181,15 @@ def _check_names(path: Path, names: list[str]) -> None:
 
 
 def _check_counts(path: Path, table: np.ndarray, alone: bool, numbered: bool) -> None:
-    """That a table without names holds measurements alone: no names that are numbers, and no numbers of rows.
+    """Check that a table without names holds only measurements: no numeric column names, and no row numbers.
 
     Args:
         table: (T, C).
-        alone: the first line is written in whole numbers, and not one number of any other line is.
-        numbered: the first column is written in whole numbers.
+        alone: all cells of the first line are written as whole numbers, and none of any other line is.
+        numbered: all cells of the first column are written as whole numbers.
+
+    Raises:
+        AnnotationError: it holds such names or numbers.
     """
     (first, *_), (steps, columns) = table, table.shape
     if alone and steps > 1 and ((columns > 2 and (np.diff(first) > 0).all()) or (first == np.arange(columns)).all()):
@@ -199,7 +205,11 @@ def _check_counts(path: Path, table: np.ndarray, alone: bool, numbered: bool) ->
 
 
 def _check_first(path: Path, cells: list[str]) -> None:
-    """That a first line without names holds a step."""
+    """Check that a first line without names holds a step, not the column numbers that pandas writes.
+
+    Raises:
+        AnnotationError: it does not.
+    """
     _check_separator(path, 1, cells)
     named = cells[1:] if not cells[0] else cells
     if len(named) > 1 and named == [str(i) for i in range(len(named))]:

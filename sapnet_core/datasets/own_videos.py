@@ -1,13 +1,13 @@
-"""A folder of one's own videos or sequences: one `records.csv` beside them says what they are.
+"""Reader of a folder of the user's own videos or sequences, described by a table `records.csv` in it.
 
-Columns `id, path, score, split`; optional `difficulty, group, start_frame, end_frame, transitions`, and `note` or any
-column that starts with "#", which are not read. `path` is below the folder: a video file, a folder of frames, or a
-sequence of features or joints over time (`.npy`, `.npz`, `.csv`). A training row without score is unlabeled. Frames
-count from 0, `end_frame` is excluded, and transitions are the frames at which the second, third, ... subaction begins,
-with spaces or semicolons between them.
+The columns are `id, path, score, split`; optional ones are `difficulty, group, start_frame, end_frame, transitions`,
+and `note` or any column whose name begins with "#", which are ignored. `path` is relative to the folder and leads to a
+video file, a folder of frames, or a sequence of features or joints over time (`.npy`, `.npz`, `.csv`). A training row
+without a score is unlabeled. Frames count from 0, `end_frame` is excluded, and `transitions` are the frames at which
+the second, third, ... subaction begins, separated by spaces or semicolons.
 
-Text that looks the same is the same: ids, groups and paths are compared in one Unicode form, and a path is found with
-`\\` between folders, too. What is read here may come from anywhere: no path leads out of the folder.
+Texts that look the same count as equal: ids, groups and paths are compared in one Unicode form, and `\\` may separate
+folders, too. The folder and its table may be untrusted: no path may lead out of the folder.
 """
 
 import math
@@ -38,25 +38,25 @@ ADDRESS = re.compile(r"[a-z][a-z0-9+.-]+://", re.IGNORECASE)
 
 
 class _Fault(Exception):
-    """What is wrong with a row, to be said with its line."""
+    """The fault of one row; the caller adds the file and the line."""
 
 
 class _Faults(Exception):
-    """Several faults of one row, in its `args`."""
+    """Several faults of one row, as its `args`."""
 
 
 def read_folder(root: Path | str, skip: bool = False) -> list[Record]:
-    """Records of a folder's `records.csv`; their paths count from the folder.
+    """Records of a folder's `records.csv`; their paths are relative to the folder.
 
-    The length of a video without `end_frame` is counted in the video (`sapnet_core.datasets.video.probe`). With `skip`
-    a video whose frames cannot be counted gets one: whoever reads it meets the fault, and may leave it out.
+    Where a video has no `end_frame`, its frames are counted (`sapnet_core.datasets.video.probe`). With `skip`, a video
+    whose frames cannot be counted gets a length of one frame; the code that later reads it may leave it out.
 
     Raises:
-        AnnotationError: records.csv is missing or no such table; a column is missing or unknown; an id is empty, or
-            stands or looks like one that stands above; a path is absent or leads out of the folder; a value is of
-            another kind or beyond float32; a span is empty; or no training or no test row has a score. Of several
-            faults all are told at once (`TableFaults`).
-        VideoError: a video whose length is asked cannot be read, and `skip` is off.
+        AnnotationError: records.csv is missing or no valid table; a column is missing or unknown; an id is empty, or
+            equals or looks like an earlier one; a path does not exist or leads out of the folder; a value has another
+            kind or exceeds float32; a span is empty; or no training or no test row has a score. Several faults are
+            reported together (`TableFaults`).
+        VideoError: a video whose frames must be counted cannot be read, and `skip` is off.
     """
     records, faults = _read(Path(root), skip)
     if len(faults) > 1:
@@ -67,15 +67,15 @@ def read_folder(root: Path | str, skip: bool = False) -> list[Record]:
 
 
 def folder_faults(root: Path | str) -> list[str]:
-    """All for which `read_folder` would refuse a folder, one line each; [] for nothing."""
+    """All faults for which `read_folder` would refuse a folder, one text each; [] where there are none."""
     try:
         return [str(fault) for fault in _read(Path(root), skip=False)[1]]
-    except ValueError as error:  # no table at all
+    except ValueError as error:  # the table itself is missing or invalid
         return [str(error)]
 
 
 def _read(root: Path, skip: bool) -> tuple[list[Record], list[ValueError]]:
-    """Records of the good rows, and the faults of the others."""
+    """Records of the valid rows, and the faults of the others."""
     file, reader = root / NAME, _Reader(root, skip)
     records: list[Record] = []
     faults: list[ValueError] = []
@@ -86,7 +86,7 @@ def _read(root: Path, skip: bool) -> tuple[list[Record], list[ValueError]]:
             faults.append(AnnotationError(f"{file}: line {number}: {error}"))
         except _Faults as error:
             faults += [AnnotationError(f"{file}: line {number}: {fault}") for fault in error.args]
-        except ValueError as error:  # of the video or sequence, which it names
+        except ValueError as error:  # a fault of the video or sequence, whose message names the file
             faults.append(error)
     if not records and not faults:
         faults.append(AnnotationError(f"{file}: has no rows, only the names of columns: write one for each video"))
@@ -98,19 +98,25 @@ def _read(root: Path, skip: bool) -> tuple[list[Record], list[ValueError]]:
 
 
 class _Reader:
-    """Makes records of rows, and knows the rows before."""
+    """Builds records from rows, and remembers the earlier rows, with which each row is compared."""
 
     def __init__(self, root: Path, skip: bool):
         self.root, self.home, self.skip = root, Path(os.path.realpath(root)), skip
         self.names = Names(root)
-        self.ids: dict[str, tuple[str, int]] = {}  # what an id looks like -> the id and its line
+        self.ids: dict[str, tuple[str, int]] = {}  # normal form of an id (see `look`) -> the id and its line
         self.groups: dict[str, tuple[str, int]] = {}
-        self.paths: dict[str, str] = {}  # as the table writes it -> as it is on disk
+        self.paths: dict[str, str] = {}  # path in the table -> path on disk
         self.lengths: dict[str, int | None] = {}
 
     def record(self, number: int, row: dict[str, str]) -> Record:
-        """The record of a line. Raises _Faults of its cells, _Fault of what they say together, AnnotationError of its
-        sequence, or VideoError of its video."""
+        """The record of a row.
+
+        Raises:
+            _Faults: cells are invalid.
+            _Fault: the cells contradict each other or the video.
+            AnnotationError: the sequence cannot be read.
+            VideoError: the video cannot be read.
+        """
         key, group, split = row["id"], nfc(row.get("group", "")), row["split"]
         faults: list[_Fault] = []
 
@@ -175,11 +181,15 @@ class _Reader:
             raise _Fault(f"group {group[:40]!r} looks as that of line {line} ({spelled}): write both the same")
 
     def _path(self, text: str) -> str:
-        """`_inside`, asked once for each path."""
+        """`_inside`, cached by path."""
         return self.paths.get(text) or self.paths.setdefault(text, self._inside(text))
 
     def _inside(self, text: str) -> str:
-        """A path below the folder that is there, as it is named on disk; nothing that leads out of the folder."""
+        """The name on disk of an existing path below the folder.
+
+        Raises:
+            _Fault: there is no such file or folder, or the path leads out of the folder.
+        """
         path, windows = PurePosixPath(text), PureWindowsPath(text)
         if not text or not all(c.isprintable() or unicodedata.category(c) == "Zs" for c in text):
             sign = f" ({hidden(text)} cannot be seen: rename the file)" if text else ""
@@ -207,7 +217,10 @@ class _Reader:
         return name
 
     def _length(self, name: str, start: int, known: bool) -> int | None:
-        """Frames of a sequence or video; None for a video whose end is known: it need not be opened."""
+        """Number of frames of a sequence or video; None for a video file whose end is `known`, which is not opened.
+
+        A video that cannot be opened gets a single frame from `start` on, where `skip` is on.
+        """
         if known and not name.lower().endswith(SEQUENCES) and not (self.root / name).is_dir():
             return None
         if name not in self.lengths:
@@ -216,7 +229,7 @@ class _Reader:
         return length if length is not None or known else start + 1
 
     def _counted(self, name: str) -> int | None:
-        """Frames of a sequence or video; None for a video that cannot be opened where that is no fault."""
+        """Number of frames of a sequence or video; None for a video that cannot be opened, where `skip` is on."""
         path = self.root / name
         sequence, folder = name.lower().endswith(SEQUENCES), path.is_dir()
         if sequence and folder:
@@ -245,7 +258,8 @@ def _is_file_or_folder(target: Path) -> bool:
 
 
 def _single(value: float) -> bool:
-    """Whether float32, in which scores are learned, holds the value: neither as infinite nor as 0."""
+    """Whether float32, in which scores are learned, represents the value without overflow to infinity or underflow to
+    0."""
     with np.errstate(over="ignore", under="ignore"):
         single = np.float32(value)
     return bool(np.isfinite(single)) and bool(single) == bool(value)

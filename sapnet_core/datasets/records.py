@@ -1,4 +1,4 @@
-"""The record: one video of any dataset with all that its official annotation says of it."""
+"""The record: one video of any dataset, with everything that its official annotation gives."""
 
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
@@ -11,9 +11,9 @@ from sapnet_core.datasets.fields import Fault, items, shown
 
 __all__ = ["Element", "OFFICIAL_SIZES", "Record", "official_records"]
 
-# videos of the published splits, training and test
+# number of training and of test videos in the published splits
 OFFICIAL_SIZES = {"mtl-aqa": (1059, 353), "finediving": (2251, 749), "rg": (800, 200), "finefs": (933, 234)}
-PERFECT = 30.0  # three counting judges at ten points each
+PERFECT = 30.0  # maximum execution score of a dive: ten points from each of three counting judges
 
 
 @dataclass(frozen=True, slots=True)
@@ -21,10 +21,10 @@ class Element:
     """One executed element of a routine.
 
     Attributes:
-        name: as the record writes it, such as "3Lz+3T" or "LSp4".
-        kind: "jump", "spin", "sequence", or what else the dataset calls its coarse classes.
-        start, end: frames from the record's start, `end` exclusive.
-        base, goe: base value and grade of execution in points; their sum is what the element is worth.
+        name: its name in official notation, such as "3Lz+3T" or "LSp4".
+        kind: "jump", "spin", "sequence", or another coarse class of the dataset.
+        start, end: frames counted from the record's start, `end` exclusive.
+        base, goe: base value and grade of execution in points; their sum is the element's score.
     """
 
     name: str
@@ -42,20 +42,20 @@ class Record:
     Attributes:
         dataset: "mtl-aqa", "finediving", "rg", "finefs" or "folder".
         key: stable text id, unique in the dataset.
-        event: competition or video it is taken from.
-        path: where its frames lie below the dataset's folder in the official layout.
+        event: competition or source video; "" where it is unknown.
+        path: location of its frames below the dataset's folder in the official layout.
         start, end: span in the source video, frames counted from 0, `end` exclusive.
         score: the final score; NaN where the video has none.
-        difficulty: the degree that multiplies the execution of a dive; 1 where a set has no such factor.
-        action: dive number, upper case, as "5253B"; apparatus or program elsewhere.
+        difficulty: degree of difficulty, which multiplies the execution of a dive; 1 in datasets without such a factor.
+        action: dive number in upper case, such as "5253B"; apparatus or program in other datasets.
         judges: the judges' scores, () where none are known.
         transitions: frames from `start` at which the second, third, ... subaction begins, () where not annotated.
         subactions: official subaction ids in order, one more than transitions, () where not annotated.
         split: "train" or "test".
-        group: the class that is trained and correlated by itself ("Ball", "SP", ...), "" where a set is one class.
-        marks: partial scores by name, as (("difficulty", 10.5), ("execution", 8.3)).
+        group: class that is trained and evaluated separately ("Ball", "SP", ...), "" where a dataset is a single class.
+        marks: sub-scores by name, such as (("difficulty", 10.5), ("execution", 8.3)).
         elements: executed elements in order, () where none are annotated.
-        rate: frames a second of the source video.
+        rate: frame rate of the source video, in frames per second.
     """
 
     dataset: str
@@ -77,7 +77,7 @@ class Record:
     rate: float = 25.0
 
     def mark(self, name: str) -> float:
-        """The partial score of that name, or `score` for "score". Raises ValueError naming those there are."""
+        """The sub-score of that name, or `score` for "score". Raises ValueError, which lists the known names."""
         marks = {"score": self.score, **dict(self.marks)}
         if name not in marks:
             raise ValueError(f"{self.dataset} record {self.key} has no mark {name!r}: it has {', '.join(marks)}")
@@ -90,12 +90,12 @@ class Record:
 
     @property
     def execution(self) -> float:
-        """Score over difficulty: 0 to 30 points for a dive."""
+        """Score divided by difficulty; 0 to 30 points for a dive."""
         return self.score / self.difficulty
 
     @property
     def quality(self) -> float:
-        """A dive's execution in [0, 1]; 1 is ten points of every counting judge."""
+        """A dive's execution divided by `PERFECT`, in [0, 1]."""
         return min(max(self.execution / PERFECT, 0.0), 1.0)
 
 
@@ -111,16 +111,17 @@ def official_records(
     """Records of every key in a dataset's official split lists.
 
     Args:
-        root: holds the files in one of `places` below it, or directly.
-        annotations: file of a dict from key to annotation.
-        splits: part ("train", "test") to the file that lists its keys.
-        source: where a good copy of the files is found; named in errors.
-        checked: makes a plain key of what a split list holds in its place, or raises Fault.
-        build: makes a record of (folder, key, annotation, part), or raises Fault.
+        root: folder that holds the files, directly or in one of `places`.
+        places: subfolders of `root` that are searched for the files, in this order.
+        annotations: name of the pickle with a dict from key to annotation.
+        splits: maps each part ("train", "test") to the name of the file that lists its keys.
+        source: where the user can download an intact copy of the files; error messages name it.
+        checked: function that checks the two parts of a key in a split list and returns the key, or raises Fault.
+        build: function that builds a record from (folder, key, annotation, part), or raises Fault.
 
     Raises:
-        AnnotationError: a file is missing or unreadable or of another kind, a list is empty, a key has no annotation or
-            stands in two parts, or `checked` or `build` do not find what they need.
+        AnnotationError: a file is missing, unreadable or of another kind; a split list is empty; a key occurs twice or
+            has no annotation; or `checked` or `build` raises Fault.
     """
     folders = [Path(root) / place for place in (*places, ".")]
     folder = next((folder for folder in folders if (folder / annotations).is_file()), folders[0])
@@ -142,7 +143,7 @@ def official_records(
 
 
 def _listed(content: object, file: Path, source: str, checked: Callable[[tuple], tuple]) -> Iterator[tuple]:
-    """The keys of a split list."""
+    """The keys of a split list, checked by `checked`. Raises AnnotationError."""
     if isinstance(content, np.ndarray) and content.ndim:
         content = content.tolist()
     if not isinstance(content, list | tuple | set | frozenset):

@@ -1,6 +1,6 @@
-"""Rows of a table that show the same moments: trained on and tested with, or scored twice in one part.
+"""Duplicates among own videos: records that share frames, but differ in their part (train, test) or in their score.
 
-Two paths are one file where a link leads from one to the other, or where their contents are equal.
+Two paths count as the same file where links lead them to one file on disk, or where their contents are equal.
 """
 
 import hashlib
@@ -17,12 +17,14 @@ Pair = tuple[Record, Record]
 
 
 def leaks(root: Path, records: Sequence[Record]) -> list[Pair]:
-    """Rows that share frames with a row of the other part, each with one of those."""
+    """Train-test leaks, as pairs of records: each record that shares frames with an earlier-starting one of the other
+    part, and that one."""
     return [pair for shared in _by_file(root, records) for pair in _overlaps(shared, lambda record: record.split)]
 
 
 def scored_twice(root: Path, records: Sequence[Record]) -> list[Pair]:
-    """Rows that share frames with a row of the same part and group that has another score, each with one of those."""
+    """Conflicting labels, as pairs of records: each record that shares frames with an earlier-starting one of the same
+    part and group but another score, and that one. Records without a score are left out."""
     pairs: list[Pair] = []
     for shared in _by_file(root, [record for record in records if record.score == record.score]):
         for part in {(record.split, record.group) for record in shared}:
@@ -32,8 +34,12 @@ def scored_twice(root: Path, records: Sequence[Record]) -> list[Pair]:
 
 
 def _overlaps(records: Iterable[Record], kind: Callable[[Record], Hashable]) -> list[Pair]:
-    """Each record that shares frames with one of another kind that begins before it, with that one, in (n log n)."""
-    pairs, latest, other = [], None, None  # of those before: which ends last, and which of another kind than that one
+    """Pairs of each record that shares frames with an earlier-starting record of another kind, and that one.
+
+    Takes O(n log n) time, since each record is compared with at most one earlier one.
+    """
+    # among the records so far: the one that ends last, and the one of another kind than it that ends last
+    pairs, latest, other = [], None, None
     for record in sorted(records, key=lambda record: (record.start, record.key)):
         before = other if latest is None or kind(latest) == kind(record) else latest
         if before is not None and before.end > record.start:
@@ -47,7 +53,10 @@ def _overlaps(records: Iterable[Record], kind: Callable[[Record], Hashable]) -> 
 
 
 def _by_file(root: Path, records: Sequence[Record]) -> list[list[Record]]:
-    """Records of one file together, in the order of the first; files that no other row shows are left out."""
+    """Records grouped by file, in the order of the first one; files with a single record are left out.
+
+    Contents are hashed only where several files have the same size.
+    """
     paths = dict.fromkeys(record.path for record in records)
     places = {path: _place(root / path) for path in paths}
     files = {place: root / path for path, place in places.items()}
@@ -61,7 +70,7 @@ def _by_file(root: Path, records: Sequence[Record]) -> list[list[Record]]:
 
 
 def _place(path: Path) -> Hashable:
-    """What two names of one file have in common."""
+    """Device and inode of a file, equal for all paths that lead to it; the path where the file cannot be accessed."""
     try:
         status = os.stat(path)
     except OSError:
@@ -74,7 +83,7 @@ def _files(path: Path) -> list[Path]:
 
 
 def _size(path: Path) -> Hashable:
-    """Sizes of the file, or of those in a folder of frames."""
+    """Sizes of the file, or of those in a folder of frames; the path where they cannot be read."""
     try:
         return tuple(file.stat().st_size for file in _files(path))
     except OSError:
@@ -82,7 +91,7 @@ def _size(path: Path) -> Hashable:
 
 
 def _content(path: Path) -> Hashable:
-    """Hash of the file, or of those in a folder of frames; the path where it cannot be read."""
+    """Hash of the contents of the file, or of those in a folder of frames; the path where one cannot be read."""
     digest = hashlib.sha256()
     try:
         for file in _files(path):

@@ -1,8 +1,8 @@
-"""Rhythmic Gymnastics in its official files (Zeng et al. 2020): four apparatus, 250 routines each.
+"""Reader of the official files of Rhythmic Gymnastics (Zeng et al. 2020): four apparatus, 250 routines each.
 
-`train.txt` and `test.txt` hold one routine a line; their header mixes tabs and spaces, so that columns are split at any
-white space and found by name. `Total_Score` is difficulty plus execution and has the penalty already taken off, and
-`Video_length` is in whole seconds. Ball's numbers run to 251, there is no 134.
+`train.txt` and `test.txt` hold one routine per line. Their header mixes tabs and spaces, so columns are split at any
+white space and found by name. `Total_Score` is difficulty plus execution minus penalty, and `Video_length` is in whole
+seconds. The routines of Ball are numbered up to 251, without 134.
 """
 
 import math
@@ -18,23 +18,25 @@ FOLDER = "RG"
 SPLITS = {"train": "train.txt", "test": "test.txt"}
 APPARATUS = ("Ball", "Clubs", "Hoop", "Ribbon")
 COLUMNS = ("Video_Name", "Difficulty_Score", "Execution_Score", "Total_Score", "Penalty", "Video_length")
-RATE = 25.0  # frames a second
-ROUNDING = 0.0151  # points: official totals are off by 0.01 at most
-LARGEST = 64 * 2**20  # bytes of a list; the official ones have 27 thousand
-DIGITS = 9  # of a video's number
+RATE = 25.0  # frames per second
+ROUNDING = 0.0151  # tolerance of a total in points; official totals deviate by at most 0.01 from their sum
+LARGEST = 64 * 2**20  # maximum bytes of a list; the official ones have 27 thousand
+DIGITS = 9  # maximum digits of a video's number
 NUMBER = re.compile(r"[+-]?(\d+\.?\d*|\.\d+)(e[+-]?\d+)?", re.ASCII | re.IGNORECASE)
 SOURCE = "github.com/qinghuannn/ACTION-NET, folder data"
 
 
 def read_rhythmic(root: Path | str) -> list[Record]:
-    """Records of all routines in the two lists; `group` is the apparatus, marks are difficulty, execution, penalty.
+    """Records of all routines in the two lists. `group` is the apparatus; `marks` has the sub-scores difficulty,
+    execution and penalty.
 
     Args:
         root: a folder that holds `RG/`, `RG/data/`, or the files themselves.
 
     Raises:
-        AnnotationError: a file is missing or unreadable or lists no video, a line lacks a column, holds no number or an
-            unknown apparatus, does not add up, or a column or video stands twice.
+        AnnotationError: a file is missing, unreadable or lists no video; a column is absent or occurs twice; a video
+            occurs twice; or a line has another number of columns, an invalid number, an unknown apparatus, or a total
+            that is not the sum of its parts.
     """
     folders = [Path(root) / place for place in (FOLDER, f"{FOLDER}/data", ".", "data")]
     folder = next((folder for folder in folders if (folder / SPLITS["train"]).is_file()), folders[0])
@@ -66,7 +68,7 @@ def read_rhythmic(root: Path | str) -> list[Record]:
 
 
 def _lines(file: Path) -> list[list[str]]:
-    """A list's lines, each split at white space."""
+    """The lines of a list, each split at white space. Raises AnnotationError."""
     if not file.is_file():
         raise AnnotationError(f"{file}: no such file: download it from {SOURCE}")
     if file.stat().st_size > LARGEST:

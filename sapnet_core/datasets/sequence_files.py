@@ -1,6 +1,6 @@
-"""Sequences of features or joints over time: `.npy`, `.npz` and `.csv` files that come from anywhere.
+"""Readers of sequences of features or joints over time, from untrusted `.npy`, `.npz` and `.csv` files.
 
-No array is unpacked before its size is known, and no file is believed to hold what its header claims.
+The size of an array is checked before it is unpacked, and its content must have the size that the header claims.
 """
 
 import math
@@ -23,13 +23,13 @@ from sapnet_core.runtime.file_kinds import found_at
 __all__ = ["SEQUENCES", "read_sequence", "sequence_shape"]
 
 SEQUENCES = (".npy", ".npz", ".csv")
-LIMIT = 2**30  # bytes that reading a sequence may take: its content, its numbers as float32, and their check
-SHOWN = 80  # signs of a shape or a type in a message
-RATIO = 200  # unpacked over packed bytes; features and joints seldom pass 10
+LIMIT = 2**30  # maximum bytes of memory for reading a sequence: content, float32 values, and the check of these
+SHOWN = 80  # maximum characters of a shape or a type in a message
+RATIO = 200  # maximum ratio of unpacked to packed bytes; features and joints seldom exceed 10
 
 
 def sequence_shape(path: Path | str) -> tuple[int, int]:
-    """(T, C) of a sequence file, for arrays from their header alone. Raises AnnotationError as `read_sequence`."""
+    """(T, C) of a sequence file; for arrays, only the header is read. Raises AnnotationError as `read_sequence`."""
     path = Path(path)
     if path.suffix.lower() == ".csv":
         return tuple(read_sequence(path).shape)
@@ -41,13 +41,13 @@ def sequence_shape(path: Path | str) -> tuple[int, int]:
 def read_sequence(path: Path | str) -> Tensor:
     """A sequence of features or joints over time, (T, C) float32.
 
-    `.npy`, `.npz` (one array, or one named "features") and `.csv` (`number_tables.read_numbers`). Joints
-    (T, J, 2 or 3) become (T, J * d). What a file claims to hold is checked before it is unpacked.
+    The file is a `.npy`, a `.npz` (with one array, or one named "features") or a `.csv` (`number_tables.read_numbers`).
+    Joints (T, J, d) with d = 2 or 3 become (T, J * d). The size that a file claims is checked before it is unpacked.
 
     Raises:
-        AnnotationError: the file is missing, torn or of another kind; holds objects, text or numbers that are not
-            finite; has another number of dimensions; is empty; or is larger than `LIMIT` or packed tighter than
-            `RATIO`.
+        AnnotationError: the file is missing, damaged or of another kind; holds objects, text or values that are not
+            finite; has another number of dimensions; is empty; needs more memory than `LIMIT`; or is compressed by
+            more than the factor `RATIO`.
     """
     path = Path(path)
     if path.suffix.lower() == ".csv":
@@ -59,7 +59,7 @@ def read_sequence(path: Path | str) -> Tensor:
             size = math.prod(shape) * kind.itemsize
             try:
                 content = file.read(size + 1)
-            except Exception as error:  # a damaged archive can fail in any way that Python knows
+            except Exception as error:  # a damaged archive can raise any exception
                 raise AnnotationError(f"{path}: damaged ({_reason(error)}): save the array anew") from None
         if len(content) != size:
             fault = "cut short" if len(content) < size else "longer than its header says"
@@ -76,7 +76,11 @@ def read_sequence(path: Path | str) -> Tensor:
 
 
 def _checked(path: Path) -> None:
-    """That a path leads to a regular file, which can be read to its end, and not to a pipe or device."""
+    """Check that a path leads to a regular file of at most `LIMIT` bytes, not to a pipe or device.
+
+    Raises:
+        AnnotationError: it does not.
+    """
     try:
         status = path.stat()
     except OSError:
@@ -90,7 +94,7 @@ def _checked(path: Path) -> None:
 
 @contextmanager
 def _opened(path: Path) -> Iterator[BinaryIO]:
-    """The stream of a `.npy` file's content, or of the array in a `.npz` file."""
+    """Open the content of a `.npy` file, or of the array in a `.npz` file, as a stream. Raises AnnotationError."""
     _checked(path)
     if path.suffix.lower() != ".npz":
         with path.open("rb") as file:
@@ -106,7 +110,12 @@ def _opened(path: Path) -> Iterator[BinaryIO]:
 
 
 def _array_entry(path: Path, archive: zipfile.ZipFile) -> zipfile.ZipInfo:
-    """The one array of a `.npz` file, or that named "features", packed as NumPy packs and not tighter than `RATIO`."""
+    """The entry of the only array in a `.npz` file, or of the one named "features".
+
+    Raises:
+        AnnotationError: there is no such entry, the archive exceeds `LIMIT` or `RATIO`, or the entry is compressed by
+            a method that NumPy does not use.
+    """
     entries = archive.infolist()
     claimed = sum(entry.file_size for entry in entries)
     packed = min(sum(entry.compress_size for entry in entries), path.stat().st_size)
@@ -123,16 +132,20 @@ def _array_entry(path: Path, archive: zipfile.ZipFile) -> zipfile.ZipInfo:
 
 
 def _reason(error: Exception) -> str:
-    """What a library says of a file, short and on one line."""
+    """Type and message of a library's error, short and on one line."""
     return f"{type(error).__name__}: {error}".splitlines()[0][:100]
 
 
 def _header(path: Path, file: BinaryIO) -> tuple[tuple[int, ...], str, np.dtype]:
-    """Shape, order ("C" or "F") and type of the array in an open stream, which then stands at its numbers."""
+    """Shape, order ("C" or "F") and dtype of the array in an open stream, which is left at the array's first value.
+
+    Raises:
+        AnnotationError: the stream has no array of numbers, or one with an unsuitable shape or beyond `LIMIT`.
+    """
     read = {(1, 0): np.lib.format.read_array_header_1_0, (2, 0): np.lib.format.read_array_header_2_0}
     try:
         shape, fortran, kind = read[np.lib.format.read_magic(file)](file)
-    except Exception as error:  # a damaged header can fail in any way that Python knows
+    except Exception as error:  # a damaged header can raise any exception
         raise AnnotationError(f"{path}: no NumPy array ({_reason(error)}): save it by numpy.save") from None
     if kind.kind not in "fiub":
         what = "objects, which could run code," if kind.hasobject else f"{f'{kind}'[:SHOWN]} values"
@@ -142,7 +155,7 @@ def _header(path: Path, file: BinaryIO) -> tuple[tuple[int, ...], str, np.dtype]
         sizes = " x ".join(map(str, shape))[:SHOWN] or "a single number"
         raise AnnotationError(f"{path}: its shape is {sizes}: save (time, features) or (time, joints, 2 or 3)")
     turned = kind.itemsize if joints and fortran else 0
-    taken = math.prod(shape) * (kind.itemsize + turned + 5)  # read, put in order, as float32, and whether it is finite
+    taken = math.prod(shape) * (kind.itemsize + turned + 5)  # bytes of content, reordered copy, float32 and bool mask
     if taken > LIMIT:
         fault = f"would take {min(taken >> 20, 2**40)} MiB, the limit is {LIMIT >> 20}"
         raise AnnotationError(f"{path}: {fault}: split it")

@@ -1,8 +1,8 @@
-"""A table made by hand: UTF-8 text, commas between cells, the names of the columns in its first line.
+"""Reader of a table made by hand: CSV in UTF-8, with commas between cells and the names of the columns in line 1.
 
-Spreadsheet programs save much else under the same name. One dialect is read, so that a table means the same to every
-program; of any other it is said what was found: semicolons or tabs between cells, a title above the names, names in
-capitals, UTF-16, a code page, a workbook.
+Spreadsheet programs save many other formats under the same name. Only this one is read, so that a table means the same
+to every program. For any other, the error says what was found: semicolons or tabs between cells, a title above the
+names, names in capitals, UTF-16, a code page, or a workbook.
 """
 
 import csv
@@ -17,22 +17,22 @@ from sapnet_core.runtime.file_kinds import content_kind, found_at, printable
 
 __all__ = ["TableFaults", "read_table"]
 
-LARGEST = 64 * 2**20  # bytes of a table
+LARGEST = 64 * 2**20  # maximum bytes of a table
 SEPARATORS = {";": "';'", "\t": "tabs", "|": "'|'", ":": "':'", "，": "'，'", "、": "'、'", "،": "'،'", " ": "spaces"}
-TOLD = 10  # faults of a table that are told at once
-LOOKED_AT = 20  # first lines in which the names of the columns are looked for
+TOLD = 10  # maximum number of faults in one message
+LOOKED_AT = 20  # number of lines that are searched for the names of the columns
 ANEW = "save it as CSV in UTF-8 with commas between the cells"
 
 
 class TableFaults(AnnotationError):
-    """Several faults of one table: the file and their number, then one line for each of the first ten."""
+    """Several faults of one table: a line with the file and their number, then one line for each of the first ten."""
 
     def __init__(self, *lines: str):
-        ValueError.__init__(self, *map(printable, lines))  # as arguments, so that it comes whole from a worker process
+        ValueError.__init__(self, *map(printable, lines))  # as arguments, so that it can be pickled by a worker process
 
     @classmethod
     def of(cls, file: Path, faults: Sequence[str]) -> "TableFaults":
-        """The faults of a file, each of which may begin with the file's name."""
+        """The error for several faults of a file; the file's name is removed from the start of each."""
         told = [fault.removeprefix(f"{file}: ") for fault in faults[:TOLD]]
         more = [f"and {len(faults) - TOLD} more"] * (len(faults) > TOLD)
         return cls(f"{file}: {len(faults)} faults", *told, *more)
@@ -46,17 +46,17 @@ class TableFaults(AnnotationError):
 
 
 def read_table(file: Path, required: Sequence[str], known: Sequence[str]) -> list[tuple[int, dict[str, str]]]:
-    """Line numbers and cells by column of the rows that are not empty; cells without spaces around them.
+    """Line number, and cells by column, of each row that is not empty; spaces around cells are removed.
 
-    Columns without name whose cells are all empty, as spreadsheets leave them at the right, are left out.
+    Columns without a name whose cells are all empty, which spreadsheets leave at the right, are left out.
 
     Args:
         required: columns that the first line must name.
-        known: all that it may name, besides names that begin with "#".
+        known: all columns that it may name, besides names that begin with "#".
 
     Raises:
-        AnnotationError: there is no such file, it is no such table, a column is missing, unknown or named twice, or a
-            row has more or fewer cells than the first line (`TableFaults` for several such rows).
+        AnnotationError: the file is missing or no such table; a column is missing, unknown or named twice; or a row has
+            more or fewer cells than the first line (`TableFaults` for several such rows).
     """
     text = _text(file, required)
     if fault := _head_fault(text, required, known):
@@ -83,7 +83,7 @@ def read_table(file: Path, required: Sequence[str], known: Sequence[str]) -> lis
 
 
 def _text(file: Path, required: Sequence[str]) -> str:
-    """The content of a file of UTF-8 text."""
+    """The content of a file of UTF-8 text. Raises AnnotationError."""
     found = found_at(file)
     if not found:
         near = Names(file.parent).near([file.name])
@@ -113,7 +113,7 @@ def _text(file: Path, required: Sequence[str]) -> str:
 
 
 def _wide(content: bytes) -> str:
-    """Which encoding of two or four bytes a character it is."""
+    """The name of the encoding where it uses two or four bytes per character; "" for any other."""
     if content.startswith((b"\xff\xfe\0\0", b"\0\0\xfe\xff")):
         return "UTF-32"
     zeros = content[:1000].count(0) > len(content[:1000]) // 3 and content.strip(b"\0")
@@ -121,7 +121,7 @@ def _wide(content: bytes) -> str:
 
 
 def _head_fault(text: str, required: Sequence[str], known: Sequence[str]) -> str:
-    """What is wrong with the line that names the columns; "" for nothing."""
+    """Fault and remedy of the line that names the columns; "" where there is no fault."""
     first = [line.rstrip("\r\n") for line in islice(io.StringIO(text, newline=""), LOOKED_AT)]
     head = _cells(first[0], ",")
     if set(required) <= set(head):
@@ -155,7 +155,7 @@ def _head_fault(text: str, required: Sequence[str], known: Sequence[str]) -> str
 
 
 def _names_fault(head: list[str], known: Sequence[str]) -> str:
-    """What is wrong with a first line that names all required columns."""
+    """Fault and remedy of a first line that names all required columns; "" where there is no fault."""
     for i, column in enumerate(head):
         if column and column in head[:i]:
             return f"column {column[:40]!r} stands twice: remove one"
@@ -167,7 +167,8 @@ def _names_fault(head: list[str], known: Sequence[str]) -> str:
 
 
 def _other_spelling(head: list[str], names: Sequence[str]) -> str:
-    """Which columns are called as asked but for capitals, spaces, quotes or other signs."""
+    """Fault and remedy of columns whose names differ from known ones only in capitals, spaces, quotes or other signs;
+    "" where there are none."""
     meant = {loose(name): name for name in names if name not in head}
     pairs = [(cell, meant[loose(cell)]) for cell in head if loose(cell) in meant]
     said = ", ".join(repr(cell[:40]) if cell.isprintable() else ascii(cell[:40]) for cell, _ in pairs)

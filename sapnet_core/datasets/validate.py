@@ -1,7 +1,7 @@
-"""What of a dataset is there, whether it is the published one, and what is known to go wrong with it.
+"""Check of a dataset's files: which are there, whether they are the published ones, and known problems with them.
 
-`python -m sapnet_core check DIR [names]` prints it for the datasets that lie in DIR, one line a finding.
-Nothing is changed or downloaded. Videos are called whole where each of their frames was decoded (`--all`), else opened.
+`python -m sapnet_core check DIR [names]` prints the findings about the datasets in DIR, one per line. Nothing is
+changed or downloaded. Videos are reported as whole where every frame was decoded (`--all`), otherwise as opened.
 """
 
 import hashlib
@@ -38,7 +38,7 @@ from sapnet_core.runtime.progress import progress_bar
 
 __all__ = ["SOURCES", "SUMS", "check_dataset", "print_findings", "shared_dives"]
 
-SOURCES = Path(__file__).with_name("sources.csv")  # where the four sets are found, and on what terms
+SOURCES = Path(__file__).with_name("sources.csv")  # addresses and terms of use of the four datasets
 COLUMNS = ("item", "state", "found", "expected", "remedy")
 NAMED_TYPES = "FineDiving_fine-grained_annotation.pkl"  # the same annotation with the names of subactions
 SUMS = {  # SHA-256 of the published annotation files
@@ -67,23 +67,23 @@ PUBLISHERS = {
     "rg": rhythmic_gymnastics.SOURCE,
     "finefs": finefs.SOURCE,
 }
-NAMED = 3  # of what is missing, so many are named
-TOLD = 5  # of the faults of a table, so many are told
+NAMED = 3  # maximum number of faulty videos, or of pairs of records, that a row names
+TOLD = 5  # maximum number of a table's faults that are reported
 
 
 def check_dataset(
     name: str, root: Path | str, probes: int | None = 8, progress: Callable[[int, int], None] | None = None
 ) -> pd.DataFrame:
-    """Findings about one dataset below `root`, one a row: item, state, found, expected, remedy (all text).
+    """Findings about one dataset below `root`, one per row: item, state, found, expected, remedy (all text).
 
-    States: "ok"; "missing"; "differs" (there, but not as published); "warning" (as published, and a trap).
+    States: "ok"; "missing"; "differs" (present, but not as expected); "warning" (usable, but with care).
 
     Args:
         name: "mtl-aqa", "finediving", "rg", "finefs" or "folder".
-        root: folder that `load_records` reads the dataset from.
-        probes: so many of the videos that are there are opened, evenly chosen; None decodes every frame of all.
-            Sequences are always read, all of them.
-        progress: called with (videos done, videos in all).
+        root: folder from which `load_records` reads the dataset.
+        probes: number of videos to open, evenly spaced among those present; None decodes every frame of all videos.
+            Sequences are always all read.
+        progress: called with (videos done, videos in total).
 
     Raises:
         ValueError: the name is unknown.
@@ -108,10 +108,10 @@ def check_dataset(
 
 
 def shared_dives(mtl: Sequence[Record], fine: Sequence[Record]) -> list[tuple[Record, Record]]:
-    """Dives that stand in both MTL-AQA and FineDiving, as pairs of their records.
+    """Dives that are in both MTL-AQA and FineDiving, as pairs of their records.
 
-    FineDiving took over MTL-AQA's videos with their numbers: a dive is the same where event, number and score are. (The
-    span is not everywhere: FineDiving cut some dives anew.)
+    FineDiving took over MTL-AQA's videos with their numbers: two records are the same dive where event, number and
+    score are equal. (Their spans may differ, since FineDiving cut some dives anew.)
     """
     known = {record.key: record for record in mtl}
     pairs = [(known[record.key], record) for record in fine if record.key in known]
@@ -119,7 +119,7 @@ def shared_dives(mtl: Sequence[Record], fine: Sequence[Record]) -> list[tuple[Re
 
 
 def _unreadable(name: str, root: Path, error: str) -> list[tuple]:
-    """Why there are no records; of a table of one's own, the faults of all its rows."""
+    """Rows with the reason why there are no records; for own videos, one for each of the table's first faults."""
     faults = (folder_faults(root) if name == "folder" else []) or [error]
     rows = []
     for text in faults[:TOLD]:
@@ -131,7 +131,7 @@ def _unreadable(name: str, root: Path, error: str) -> list[tuple]:
 
 
 def _files(name: str, root: Path) -> list[tuple]:
-    """Annotation files: there, and the published ones."""
+    """Rows about the annotation files: whether each is present, and equal to the published one."""
     if name == "finefs":
         folder = finefs.annotation_folder(root)
         found, all_of = len(list(folder.glob("*.json"))), sum(OFFICIAL_SIZES[name])
@@ -205,9 +205,9 @@ def _counts(name: str, records: list[Record]) -> list[tuple]:
 def _videos(
     name: str, root: Path, records: list[Record], probes: int | None, progress: Callable[[int, int], None] | None
 ) -> list[tuple]:
-    """Videos in the official layout: how many are there, and whether those looked at are readable and long enough."""
+    """Rows about the videos: how many are present, and whether the examined ones are readable and long enough."""
     what = "sequences" if all(_is_sequence(record) for record in records) else "videos"
-    needs: dict[str, Record] = {}  # the record of each path that needs most frames
+    needs: dict[str, Record] = {}  # path -> the record that needs the most frames of it
     for record in records:
         if record.path not in needs or record.end > needs[record.path].end:
             needs[record.path] = record
@@ -245,7 +245,7 @@ def _is_sequence(record: Record) -> bool:
 
 
 def _place(root: Path, record: Record) -> Path | None:
-    """Where a record's frames are; None where they are not there."""
+    """The path of a record's frames; None where they are absent."""
     try:
         return record_path(root, record)
     except VideoError:
@@ -253,27 +253,27 @@ def _place(root: Path, record: Record) -> Path | None:
 
 
 def _fault(name: str, root: Path, record: Record, decode: bool) -> str:
-    """What is wrong with a video or sequence, "" for nothing; with `decode`, every frame is."""
+    """The fault of a video or sequence, "" for none; with `decode`, every frame of a video is decoded."""
     try:
         place = checked_path(root, record)
         if _is_sequence(record):
             read_sequence(place)
             return ""
         found = count_decoded(place) if decode else 0
-        if name == "mtl-aqa" and place.is_dir():  # files are numbered as FFmpeg counts, and need not be whole
+        if name == "mtl-aqa" and place.is_dir():  # files are numbered as FFmpeg counts, and some may be absent
             found = max(frame_files(place))
         found = found or probe(place).frames
     except (ValueError, OSError, ImportError) as error:
         return str(error)
     needed = record.frames if name in ("finediving",) else record.end
-    if name in ("rg", "finefs"):  # whole seconds, or the last element alone: what they say is not exact
+    if name in ("rg", "finefs"):  # the length is inexact: it is in whole seconds, or ends after the last element
         needed = min(needed, record.frames) - 10 * round(record.rate)
     fault = f"{place.name}: {found} frames, record {record.key} needs {needed}: copy or download it anew"
     return fault if found < needed else ""
 
 
 def _short(name: str, records: list[Record]) -> list[tuple]:
-    """Clips shorter than what is sampled of them; sequences of any length are resampled."""
+    """Row about clips with fewer frames than are sampled from them; none for sequences, which have any length."""
     window = SAMPLED[name]
     if all(_is_sequence(record) for record in records):
         return []
@@ -285,13 +285,13 @@ def _short(name: str, records: list[Record]) -> list[tuple]:
 
 
 def _counted(item: str, count: int, known: int, remedy: str = "") -> tuple:
-    """The row for a number of faults: a warning, with its remedy, where there are any. `known` is the number that the
-    published files have."""
+    """The row for a number of problems: a warning with the remedy where there are any. `known` is the number in the
+    published files."""
     return item, "warning" if count else "ok", str(count), str(known), remedy if count else ""
 
 
 def _overlap(root: Path, records: list[Record]) -> list[tuple]:
-    """Dives that stand in both diving sets, and leak from the training part of one into the test part of the other."""
+    """Rows about dives that are in both diving datasets, and so leak from a training part into the other test part."""
     sets = {}
     for name in ("mtl-aqa", "finediving"):
         try:
@@ -319,7 +319,7 @@ def _overlap(root: Path, records: list[Record]) -> list[tuple]:
 
 
 def _finediving(root: Path, records: list[Record]) -> list[tuple]:
-    """Which edition of the fine-grained annotation is there, and where its fields do not agree with each other."""
+    """Rows about the edition of the fine-grained annotation, and about contradictions between its fields."""
     folder = next(f for place in PLACES["finediving"] if ((f := root / place) / finediving.ANNOTATIONS).is_file())
     fine = read_pickle(folder / finediving.ANNOTATIONS, finediving.SOURCE)
     coarse = folder / finediving.COARSE
@@ -340,7 +340,7 @@ def _finediving(root: Path, records: list[Record]) -> list[tuple]:
     length = sum(spans[k]["end_frame"] - spans[k]["start_frame"] + 1 != len(fine[k][4]) for k in fine if k in spans)
     state = "differs" if length else "ok"
     rows.append(("dives with other labels than frames", state, str(length), "0", "use one edition" if length else ""))
-    # the field holds the last frame before each change
+    # `steps_transit_frames` holds the last frame before each change
     steps = [k for k, entry in fine.items() if not np.array_equal(entry[3], np.flatnonzero(np.diff(entry[4])))]
     found = f"{len(steps)} of {len(fine)}"
     remedy = "the frame labels decide, the field is not read" if steps else ""
@@ -364,7 +364,7 @@ def _finediving(root: Path, records: list[Record]) -> list[tuple]:
 
 
 def _rg(root: Path, records: list[Record]) -> list[tuple]:
-    """The numbers of each apparatus without gaps, but for the one that the published list has."""
+    """Rows about gaps in the numbers of each apparatus; the published list has one, in Ball."""
     rows = []
     for apparatus in rhythmic_gymnastics.APPARATUS:
         numbers = {int(record.key.partition("_")[2]) for record in records if record.group == apparatus}
@@ -378,7 +378,7 @@ def _rg(root: Path, records: list[Record]) -> list[tuple]:
 
 
 def _finefs(root: Path, records: list[Record]) -> list[tuple]:
-    """The split, which is nobody's, and sums that do not come out."""
+    """Rows about the split, which is not published, and about scores that do not add up."""
     rows = [
         (
             "split",
@@ -399,7 +399,7 @@ def _finefs(root: Path, records: list[Record]) -> list[tuple]:
 
 
 def _folder(root: Path, records: list[Record]) -> list[tuple]:
-    """Own videos: whether they can be learned, and rows that show the same frames."""
+    """Rows about own videos: whether they can be learned from, and which records share frames."""
     unlabeled = sum(record.split == "train" and record.score != record.score for record in records)
     train = sum(record.split == "train" for record in records)
     rows = [("training records with a score", "ok", f"{train - unlabeled} of {train}", "", "")]
@@ -431,11 +431,11 @@ def print_findings(folder: Path, names: Sequence[str] = (), decode_all: bool = F
     """Print the findings about the datasets in a folder; returns 1 where something is missing or differs, else 0.
 
     Args:
-        names: of `READERS`; those that lie in the folder where none is named.
-        decode_all: decode every frame, instead of opening eight videos of each dataset.
+        names: names of datasets in `READERS`; by default, those that are in the folder.
+        decode_all: decode every frame of all videos, instead of opening eight videos of each dataset.
 
     Raises:
-        ValueError: no dataset lies in the folder.
+        ValueError: no names are given, and the folder holds no dataset.
     """
     names = names or [name for name in READERS if _present(name, folder)]
     if not names:

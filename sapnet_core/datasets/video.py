@@ -1,13 +1,13 @@
-"""Frames of a video file or of a folder of images, exact to the frame.
+"""Frame-exact reading of video files and of folders of images.
 
-Frames are counted from 0 in the order in which they are shown, whatever the container says of rate and length. Files
-are decoded by PyAV, which brings its own FFmpeg: torchcodec is no quicker here and needs the system's FFmpeg. A file
-that cannot be read as it stands is refused by name; no broken frame is skipped or replaced. Two things cannot be seen:
-a frame that is missing inside of a container that does not count its frames (MPEG streams, AVI, FLV, ASF; MP4 and
-Matroska do), and changed pixels where the codec has no check of its own (GIF, VP8, VP9).
+Frames are counted from 0 in display order, regardless of the rate and length that the container claims. Files are
+decoded by PyAV, which brings its own FFmpeg; torchcodec is no faster here and needs the system's FFmpeg. A damaged file
+is refused with an error that names it; no broken frame is skipped or replaced. Two kinds of damage cannot be detected:
+a frame missing in the middle of a container that does not count its frames (MPEG streams, AVI, FLV, ASF; MP4 and
+Matroska do), and changed pixels where the codec has no checksum (GIF, VP8, VP9).
 
-A frame folder may come from anywhere, too: its images are regular files, and a link among them may lead to a file below
-the folder that holds the frame folder, and nowhere else.
+Frame folders may be untrusted, too: their images must be regular files, or links to files below the parent folder of
+the frame folder.
 """
 
 import itertools
@@ -45,16 +45,16 @@ __all__ = ["VideoError", "VideoInfo", "at_times", "count_decoded", "frame_files"
 
 IMAGES = (".jpg", ".jpeg", ".png", ".bmp", ".webp")
 FORMATS = ("JPEG", "PNG", "BMP", "WEBP")  # as Pillow names them
-RATE = 25.0  # frames a second of a folder, which does not say
-MAX_BYTES = 16 * 2**30  # of the frames one call returns
-CHUNK = 2**20  # pixels that are resized at once
-LARGEST = 10**9  # number of an image
+RATE = 25.0  # frames per second of a folder of images or of a file that states no rate
+MAX_BYTES = 16 * 2**30  # maximum bytes of the frames that one call returns
+CHUNK = 2**20  # maximum pixels that are resized at once
+LARGEST = 10**9  # maximum number of an image
 
-warnings.filterwarnings("ignore", module=r"PIL\.")  # of what is refused here anyway, or odd and harmless
+warnings.filterwarnings("ignore", module=r"PIL\.")  # about files that are refused here anyway, or harmless oddities
 
 
 class VideoInfo(NamedTuple):
-    """Number of frames (counted, not claimed), mean frames a second, and the picture as shown, in pixels."""
+    """Number of frames (counted, not claimed), mean frames per second, and width and height in pixels as displayed."""
 
     frames: int
     rate: float
@@ -65,12 +65,12 @@ class VideoInfo(NamedTuple):
 def probe(path: Path | str) -> VideoInfo:
     """Length, rate and size of a video file or frame folder.
 
-    Frames are counted in the packets where the container times each (MP4, Matroska), else by decoding; `count_decoded`
-    decodes them all.
+    Frames are counted from the packets where the container gives each a time (MP4, Matroska), else by decoding;
+    `count_decoded` always decodes them.
 
     Raises:
-        VideoError: no such file, no video in it, no frame, or cut short.
-        ImportError: a video file, and PyAV is not installed.
+        VideoError: the file is missing, is no video, has no frames, is damaged or cut short, or exceeds a limit.
+        ImportError: the path is a video file, and PyAV is not installed.
     """
     path = Path(path)
     if is_folder(path):
@@ -90,12 +90,12 @@ def probe(path: Path | str) -> VideoInfo:
 
 
 def count_decoded(path: Path | str) -> int:
-    """The number of frames of a video file or frame folder, each of them decoded; one frame at a time is in memory.
+    """Decode all frames of a video file or frame folder, one at a time, and return their number.
 
     Raises:
-        VideoError: the first frame that cannot be decoded, or has another size than those before it, is named; or the
-            file or folder is refused as by `probe`.
-        ImportError: a video file, and PyAV is not installed.
+        VideoError: a frame cannot be decoded or has another size than those before it (the message gives the first such
+            frame), or the file or folder is refused as by `probe`.
+        ImportError: the path is a video file, and PyAV is not installed.
     """
     path, count, whole = Path(path), 0, None
     if is_folder(path):
@@ -121,21 +121,23 @@ def read_frames(
     clamp: bool = False,
     numbered: bool = False,
 ) -> Tensor:
-    """Frames of a video file or frame folder, (T, 3, H, W) uint8 RGB, turned upright where the file says so.
+    """Frames of a video file or frame folder, (T, 3, H, W) uint8 RGB.
+
+    Frames are rotated upright where the file gives an orientation. A pixel aspect ratio other than 1 is not corrected.
 
     Args:
-        index: (T,) frames counted from 0 in the order shown; any order, repeats allowed.
-        size: shorter side of the frames returned, at most: larger ones are resized while they are decoded (bilinear
-            and antialiased, `crops.resize_video` to within one level), so that only small ones are held.
-        clamp: take the first or last frame for an index beyond the ends; otherwise that is an error.
-        numbered: of a folder, frame i is the file numbered i + 1, as FFmpeg counts, and not the (i + 1)-th file.
-
-    Pixels are returned as stored: an aspect ratio of the pixels other than 1 is not undone.
+        index: (T,) frame numbers, counted from 0 in display order; they may be unordered and repeated.
+        size: maximum length of the frames' shorter side in pixels. Larger frames are resized while they are decoded, so
+            that only small ones are in memory (bilinear and antialiased; equals `crops.resize_video` up to one gray
+            level).
+        clamp: return the first or last frame for an index beyond the ends; otherwise such an index is an error.
+        numbered: in a folder, frame i is the file numbered i + 1, as FFmpeg counts, and not the (i + 1)-th file.
 
     Raises:
-        VideoError: the file is missing, torn or no video; a frame asked for is absent or cannot be decoded; the
-            picture changes its size on the way; or a limit of this module is passed.
-        ImportError: a video file, and PyAV is not installed.
+        ValueError: `index` is empty or does not hold whole numbers (T,), or `size` is below 1.
+        VideoError: the file is missing, damaged or no video; a requested frame is absent or cannot be decoded; the
+            frame size changes within the video; or a limit of this module is exceeded.
+        ImportError: the path is a video file, and PyAV is not installed.
     """
     path, index = Path(path), torch.as_tensor(index)
     if index.dim() != 1 or not len(index) or index.is_floating_point() or index.is_complex():
@@ -150,15 +152,15 @@ def read_frames(
     index = _within(path, index, count, clamp)
     try:
         return _filled(path, index, size, picked(path, sorted(set(index)), table, seek=True))
-    except LostFrame:  # a jump did not lead where it should: count from the beginning
+    except LostFrame:  # a seek led to a wrong frame: decode from the beginning
         return _filled(path, index, size, picked(path, sorted(set(index)), table, seek=False))
 
 
 def frame_times(path: Path | str) -> Tensor:
-    """When each frame of a video file or folder is first shown, (N,) float64 seconds from the first frame on.
+    """Time at which each frame of a video file or folder is first shown, (N,) float64, in seconds after the first one.
 
-    Where a frame has no time of its own, or one before that of the frame before it (recordings that were joined), it is
-    shown one frame of the mean rate later. Raises as `probe`.
+    A frame without a time stamp, or with one before that of the previous frame (in joined recordings), counts as shown
+    one frame interval of the mean rate after the previous one. Raises as `probe`.
     """
     path = Path(path)
     if is_folder(path):
@@ -179,10 +181,10 @@ def frame_times(path: Path | str) -> Tensor:
 def at_times(
     path: Path | str, seconds: Tensor | Sequence[float], *, size: int | None = None, clamp: bool = False
 ) -> Tensor:
-    """The frames shown at `seconds` (T,) after the first one, as `read_frames` returns them; right for any frame rate.
+    """The frames shown at `seconds` (T,) after the first one, as returned by `read_frames`, for any frame rate.
 
-    A frame is shown until the next one is; the last one as long as the one before it. Times are compared to the
-    millisecond, to which Matroska rounds.
+    Each frame is shown until the next one, and the last one as long as the one before it. Times are compared with a
+    tolerance of one millisecond, to which Matroska rounds. Raises as `read_frames`.
     """
     times = frame_times(path)
     seconds = torch.as_tensor(seconds, dtype=torch.float64)
@@ -193,13 +195,15 @@ def at_times(
 
 
 def frame_files(folder: Path | str) -> dict[int, Path]:
-    """The images of a folder by number, ascending: the last digits of the name, as in "00489.jpg" or "frame_12.png".
+    """The images of a folder by number, in ascending order.
 
-    Where no name has digits they are numbered from 1 in the order of their names. Hidden and other files are ignored.
+    An image's number is the last group of digits in its name, as in "00489.jpg" or "frame_12.png". Where no name has
+    digits, images are numbered from 1 in the order of their names. Hidden files and other kinds of files are ignored.
 
     Raises:
-        VideoError: no images; a number twice or too large, or a name without number among numbered ones; or an image
-            is no regular file, or a link that leads out of the folder above.
+        VideoError: the folder cannot be opened, or has no images or too many; a number is too large or occurs twice, or
+            only some names have one; or an image is neither a regular file nor a link to a file below the parent
+            folder.
     """
     folder = Path(folder)
     try:
@@ -229,7 +233,11 @@ def frame_files(folder: Path | str) -> dict[int, Path]:
 
 
 def _check_image(folder: Path, entry: os.DirEntry) -> None:
-    """That an image is a regular file, and no link that leads out of the folder that holds the frame folder."""
+    """Check that an image is a regular file, or a link to a file below the parent of the frame folder.
+
+    Raises:
+        VideoError: it is not.
+    """
     if entry.is_symlink():
         above = folder.resolve().parent
         try:
@@ -246,7 +254,11 @@ def _check_image(folder: Path, entry: os.DirEntry) -> None:
 
 
 def _within(path: Path, index: list[int], count: int | None, clamp: bool) -> list[int]:
-    """The index as it can be read of `count` frames; of an unknown count its end is found while decoding."""
+    """The index into `count` frames, clamped or checked; where `count` is None, decoding finds the end.
+
+    Raises:
+        VideoError: an index lies beyond the ends, and `clamp` is off.
+    """
     if clamp:
         return [min(max(i, 0), count - 1) for i in index]
     wrong = min(index) if min(index) < 0 else max(index)
@@ -257,7 +269,7 @@ def _within(path: Path, index: list[int], count: int | None, clamp: bool) -> lis
 
 
 def _filled(path: Path, index: list[int], size: int | None, frames: Iterator[tuple[int, np.ndarray]]) -> Tensor:
-    """Put frames (number, (H, W, 3)) where `index` asks for them, resized in chunks; (T, 3, h, w)."""
+    """The frames of `index`, (T, 3, h, w), from pairs of number and picture (H, W, 3), which are resized in chunks."""
     places: dict[int, list[int]] = {}
     for place, number in enumerate(index):
         places.setdefault(number, []).append(place)
@@ -282,15 +294,15 @@ def _filled(path: Path, index: list[int], size: int | None, frames: Iterator[tup
             _same_size(path, number, picture.shape[1::-1], (width, height))
         pictures = [picture for _, picture in chunk]
         if target != whole:
-            stacked = torch.from_numpy(np.stack(pictures)).permute(0, 3, 1, 2)  # (n, 3, H, W), colors side by side
+            stacked = torch.from_numpy(np.stack(pictures)).permute(0, 3, 1, 2)  # (n, 3, H, W), channels last in memory
             pictures = F.interpolate(stacked, size=target, mode="bilinear", antialias=True).permute(0, 2, 3, 1).numpy()
         for (number, _), picture in zip(chunk, pictures, strict=True):
             for place in places[number]:
-                np.copyto(out[place].numpy(), picture.transpose(2, 0, 1))  # numpy turns pictures quicker than torch
+                np.copyto(out[place].numpy(), picture.transpose(2, 0, 1))  # NumPy transposes faster than PyTorch
 
 
 def _same_size(path: Path, number: int, size: tuple[int, int], before: tuple[int, int] | None) -> tuple[int, int]:
-    """The (width, height) of a frame, which must be that of the frames before it."""
+    """Return the (width, height) of a frame. Raises VideoError where it differs from that of the frames before it."""
     if before not in (None, size):
         fault = f"frame {number} is {size[0]} x {size[1]} pixels, those before it {before[0]} x {before[1]}"
         raise VideoError(f"{path}: {fault}: {ENCODE}")
@@ -314,17 +326,17 @@ def _read_folder(folder: Path, index: list[int], size: int | None, clamp: bool, 
 
 
 def _image(path: Path) -> np.ndarray:
-    """An image as (H, W, 3) uint8 RGB, upright."""
+    """An image as (H, W, 3) uint8 RGB, rotated upright. Raises VideoError."""
     try:
         with Image.open(path, formats=FORMATS) as image:
             check_area(path, *image.size)
-            if image.getexif().get(0x0112, 1) != 1:  # the camera was held askew
+            if image.getexif().get(0x0112, 1) != 1:  # the EXIF orientation is not upright
                 image = ImageOps.exif_transpose(image)
-            if image.mode.startswith("I"):  # 16 bits of gray
+            if image.mode.startswith("I"):  # 16-bit grayscale
                 return np.repeat((np.asarray(image) >> 8).astype(np.uint8)[..., None], 3, 2)
             return np.array(image.convert("RGB"))
     except VideoError:
         raise
-    except Exception as error:  # a damaged image can fail in any way that Pillow knows
+    except Exception as error:  # a damaged image can raise any exception
         fault = "no image" if isinstance(error, Image.UnidentifiedImageError) else reason(error)
         raise VideoError(f"{path}: not readable ({fault}): extract or {ANEW}") from error
