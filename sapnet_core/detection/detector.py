@@ -109,17 +109,17 @@ def small_ssd(width: float = 0.75, size: int = 160) -> SSD:
 
 
 def looked_at(frames: int, every: int) -> Tensor:
-    """Indices of the frames that are searched: each `every`-th, and the last."""
+    """Indices of the frames that are searched: every `every`-th, and the last. Raises ValueError for counts below 1."""
     if frames < 1 or every < 1:
         raise ValueError(f"{frames} frames, every {every}th: give at least 1 of both")
     return torch.cat([torch.arange(0, frames - 1, every), torch.tensor([frames - 1])])
 
 
 class Detector:
-    """People in frames, by a torchvision SSD.
+    """Detector of people in frames, by a torchvision SSD.
 
     Args:
-        net: with class 1 for people; changed in place: batch normalization is folded into the convolutions.
+        net: SSD whose class 1 is people; it is changed in place: batch normalization is folded into the convolutions.
         name: its name in tables.
         threshold: minimum score, the softmax probability of "person".
         overlap: IoU above which only the higher-scored of two boxes is kept (non-maximum suppression).
@@ -170,10 +170,10 @@ class Detector:
             frames: uint8 (T, 3, H, W).
             batch: frames per forward pass.
 
-        Returns: for each of those frames boxes (n, 4), float32, inside the frame, and scores (n,), on the CPU.
+        Returns: for each of these frames, boxes (n, 4) xyxy float32 inside the frame, and scores (n,), on the CPU.
 
         Raises:
-            ValueError: not uint8, or not of that shape.
+            ValueError: the frames have another dtype or shape.
         """
         if frames.dtype != torch.uint8 or frames.ndim != 4 or frames.shape[1] != 3:
             raise ValueError(f"frames are {frames.dtype} {tuple(frames.shape)}: give uint8 (T, 3, H, W)")
@@ -195,16 +195,17 @@ class Detector:
 def load_detector(
     name: Path | str = "shipped", weights: Path | str | None = None, device: torch.device | str = "cpu"
 ) -> Detector:
-    """A detector by name: "shipped", "ssdlite320" or "ssd300"; or a file of weights, whose entries tell which it is.
+    """A detector by name: "shipped", "ssdlite320" or "ssd300"; or by its file of weights, whose entries identify it.
 
     Args:
-        weights: a file of weights, safetensors or torch's (read as plain tensors, no code in it is run), or "download"
-            for torchvision's COCO weights. None takes those in the package, which only "shipped" has.
+        weights: a file of weights in the format of safetensors or of `torch.save` (read as plain tensors, without
+            running code from it), or "download" for torchvision's COCO weights. None takes the weights in the package,
+            which only "shipped" has.
 
     Raises:
-        ValueError: unknown name, no weights, or a file that does not hold just these weights; the message says which
-            entry is wrong.
-        FileNotFoundError: no such file.
+        ValueError: the name is unknown, there are no weights, or the file does not hold exactly the weights of this
+            detector; the message names the first wrong entry.
+        FileNotFoundError: there is no such file.
     """
     names = ("shipped", *DETECTORS)
     if name not in names and weights is None and Path(name).suffix:
@@ -238,7 +239,7 @@ def detector_digest(weights: Path | None = None) -> str:
 
 
 def _kind(path: Path) -> str:
-    """Which detector a file of weights belongs to."""
+    """The name of the detector that a file of weights belongs to."""
     state, metadata = read_weights(path)
     return "shipped" if metadata.get("recipe") else "ssd300" if "backbone.scale_weight" in state else "ssdlite320"
 

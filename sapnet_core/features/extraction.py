@@ -35,7 +35,7 @@ VideoSource = TwinSource | DiskSource
 
 @dataclass(frozen=True)
 class FeatureRequest:
-    """What is taken of videos; fields as the arguments of `store.video_features`.
+    """A request for features of videos; its fields are arguments of `store.video_features`.
 
     Raises:
         ValueError: no records, several datasets, a key twice, or an unknown view.
@@ -59,7 +59,8 @@ class FeatureRequest:
 
 @dataclass(frozen=True)
 class Job:
-    """One shard, a file to read or to compute: a pass over its records. Jobs of equal `videos` need the same videos."""
+    """One shard file to read or to compute, and the request for its features. Jobs with equal `videos` need the same
+    videos."""
 
     path: Path
     of: FeatureRequest

@@ -15,7 +15,7 @@ def photometric(video: Tensor, seed: int) -> Tensor:
     then a Gaussian with a standard deviation of 0.1 … 1 pixels blurs. The seed draws one change for all frames of a
     video, which preserves motion. The paper describes it only as "varying pixel-level distributions".
     """
-    from torchvision.transforms.v2 import functional as change  # a second to import, and rarely needed
+    from torchvision.transforms.v2 import functional as change  # here, since the import takes a second
 
     light, contrast, colors, hue, blur = torch.rand(5, generator=torch.Generator().manual_seed(seed)).tolist()
     changed = []

@@ -31,9 +31,10 @@ from sapnet_core.simulator.settings import SimSettings
 
 __all__ = ["Features", "features_digest", "prepare_features", "twin_features", "video_features"]
 
-FORMAT = 3
+FORMAT = 3  # version of the shard files, part of the cache key
 SHARD = 32  # videos per file
-# the fields of a record that its video depends on; the split and the path are left out, which leave features the same
+# the fields of a record on which its features depend, and so part of the cache key; event and split have no influence,
+# and the file at the record's path is identified by the `stamp` of the video source
 SEEN = (
     "dataset",
     "key",
@@ -172,7 +173,7 @@ def prepare_features(
 ) -> None:
     """Compute the missing features of several passes, so that `video_features` only reads afterwards.
 
-    Arguments and errors as of `video_features`; `progress` counts a video once per pass.
+    Arguments and errors are those of `video_features`; `progress` counts a video once per pass.
     """
     for _ in _shards(passes, folder, jobs, str(device), progress):
         pass

@@ -113,7 +113,7 @@ class TwinSource:
 
 @dataclass(frozen=True)
 class DiskSource:
-    """Videos on disk as the source of frames, in a dataset's official layout or in a folder of one's own.
+    """Videos on disk as the source of frames, in a dataset's official layout or in the user's own folder.
 
     Attributes:
         root: the folder that holds the dataset's folder, or, for own videos, to which paths of records are relative.

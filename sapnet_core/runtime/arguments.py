@@ -1,6 +1,6 @@
-"""What a person asks for from outside, on a command line or by a variable: taken as it is meant, or refused at once.
+"""Checks of command-line arguments and environment variables, before any work begins.
 
-A refusal is one line that names the option or the variable, what is wrong with it, and what to give instead.
+An error is one line that names the option or the variable, its fault, and what to give instead.
 """
 
 import argparse
@@ -45,20 +45,20 @@ VARIABLES = (
     "SAPNET_CHECKPOINT",
     "SAPNET_TRACEBACK",
 )
-OURS = "SAPNET_TEST_"  # of the tests
-MANY = 30  # names, from which on the nearest is told alone
+OURS = "SAPNET_TEST_"  # prefix of the tests' own variables
+MANY = 30  # maximum number of names that are listed beside the nearest one
 
 
 class Parser(argparse.ArgumentParser):
-    """An `ArgumentParser` whose refusals are one line that suggests the nearest known word; exit code 2."""
+    """An `ArgumentParser` whose errors are one line that suggests the nearest known word, with exit code 2."""
 
     def error(self, message: str) -> None:
         line = printable(" ".join(message.split()))
         self.exit(2, f"{self.prog}: {line} (--help lists what can be asked for)\n")
 
     def parse_known_args(self, args=None, namespace=None):
-        """As `argparse` does it, but words that nothing asks for are refused here, by the parser of the sub-command
-        that got them: it knows the options that may have been meant."""
+        """Parse as `argparse` does, but report unknown arguments here, from the parser of the sub-command that received
+        them, since it knows the options that may have been meant."""
         namespace, unknown = super().parse_known_args(args, namespace)
         if unknown:
             options = [word for word in unknown if word.startswith("-")]
@@ -75,13 +75,18 @@ class Parser(argparse.ArgumentParser):
 
 
 def suggestion(word: str, known: Iterable[str]) -> str:
-    """ " (did you mean ...?)" with the known word that is spelled most like this one; "" where none is."""
+    """ " (did you mean ...?)" with the known word of the most similar spelling; "" where none is similar."""
     near = difflib.get_close_matches(word, list(known), 1)
     return f" (did you mean {near[0]}?)" if near else ""
 
 
 def one_of(value: object, known: Iterable[object]) -> None:
-    """Raises ArgumentTypeError, which names the nearest known value and all of them, for one that is not known."""
+    """Check that a value is among the known ones.
+
+    Raises:
+        argparse.ArgumentTypeError: it is not; the message names the nearest known value, and lists all unless there are
+            more than `MANY`.
+    """
     if value not in (known := list(known)):
         names = [str(name) for name in known]
         near = suggestion(str(value), names)
@@ -90,14 +95,14 @@ def one_of(value: object, known: Iterable[object]) -> None:
 
 
 def count(text: str) -> int:
-    """A whole number from 1 on: a `type` for `argparse`."""
+    """A whole number of at least 1: a `type` for `argparse`."""
     if not (text.isascii() and text.isdecimal() and int(text)):
         raise argparse.ArgumentTypeError(f"{text!r} is no whole number from 1 on")
     return int(text)
 
 
 def given(text: str) -> str:
-    """A text with something in it, which an unset variable of a shell leaves empty: a `type` for `argparse`."""
+    """A text that is not blank, as it is where a shell expands an unset variable: a `type` for `argparse`."""
     if not text.strip():
         raise argparse.ArgumentTypeError("nothing is given: leave the option out, or give it something")
     return text
@@ -111,15 +116,14 @@ def cluster_address(text: str) -> str:
 
 
 def device_name(text: str) -> str:
-    """The name of a device that PyTorch could compute on here, whether this machine has it or not: a `type` for
-    `argparse`."""
+    """The name of a supported device, whether or not this machine has it: a `type` for `argparse`."""
     if not re.fullmatch(r"cpu|cuda(:\d+)?", text):
         raise argparse.ArgumentTypeError(f"{text!r} is no device: choose cpu or cuda")
     return text
 
 
 def existing_folder(text: str) -> Path:
-    """A folder that is there: a `type` for `argparse`."""
+    """An existing folder, as an absolute path: a `type` for `argparse`."""
     if not os.path.isdir(text):
         found = found_at(Path(text))
         raise argparse.ArgumentTypeError(f"{text} is no folder{found and f', but {found}'}")
@@ -127,7 +131,7 @@ def existing_folder(text: str) -> Path:
 
 
 def output_file(text: str) -> Path:
-    """A file that can be written, there or not: a `type` for `argparse`."""
+    """The path of a file that can be written, whether or not it exists: a `type` for `argparse`."""
     path = Path(text)
     if not text or path.is_dir():
         raise argparse.ArgumentTypeError(f"{text!r} is no name of a file but of a folder: give the file to write")
@@ -137,25 +141,25 @@ def output_file(text: str) -> Path:
 
 
 def unwritable(folder: Path) -> str:
-    """Why nothing can be written into a folder that may have to be made first; "" where it can."""
+    """The reason why nothing can be written into a folder, which need not exist yet; "" where it can be."""
     for place in (folder, *folder.parents):
         try:
             if not stat.S_ISDIR(os.stat(place).st_mode):
                 return f"{place} is no folder"
-            os.rmdir(tempfile.mkdtemp(prefix=".sapnet-", dir=place))  # permissions alone do not tell
+            os.rmdir(tempfile.mkdtemp(prefix=".sapnet-", dir=place))  # permission bits alone do not decide
             return ""
-        except OSError as error:  # also a name too long, a file on the way, a link to itself
+        except OSError as error:  # also where a name is too long, a parent is a file, or a link leads to itself
             if os.path.isdir(place) or not isinstance(error, FileNotFoundError):
                 return f"nothing can be written into {place} ({error.strerror})"
     return f"{folder} is in no folder"
 
 
 def check_environment() -> None:
-    """Look at all that variables ask for, before any work; a misspelled name is told on standard error.
+    """Check the values of all `VARIABLES`. Variables with a misspelled name are reported on standard error.
 
     Raises:
-        ValueError: a variable has a value that cannot be used.
-        FileNotFoundError: it names data or weights that are not there.
+        ValueError: a variable has an invalid value.
+        FileNotFoundError: a variable names data or weights that do not exist.
     """
     for name in sorted(os.environ):
         if name.startswith("SAPNET_") and name not in VARIABLES and not name.startswith(OURS):

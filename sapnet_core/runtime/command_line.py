@@ -1,4 +1,4 @@
-"""How every command ends: a fault that a person can mend is one line, and Ctrl-C a promise that nothing is lost."""
+"""How every command ends: expected errors are printed as one line, and Ctrl-C keeps all finished work."""
 
 import os
 import select
@@ -13,17 +13,21 @@ from sapnet_core.runtime.file_kinds import printable
 __all__ = ["STOPPED", "one_line_errors"]
 
 STOPPED = "stopped; run the same command again to go on"
-# what readers, disks, workers, missing packages and a small memory raise
+# exceptions due to invalid files, disks, workers, missing packages and lack of memory
 EXPECTED = (ValueError, OSError, RuntimeError, ImportError, MemoryError)
 
 
 def one_line_errors(main: Callable[..., int | None], name: str = "") -> Callable[..., int]:
-    """The main function of a command, ended as a person expects; `name` begins its messages (default: its module).
+    """Wrap the main function of a command, so that it returns an exit code instead of raising expected errors.
 
-    Returns what `main` returns (0 for None). A `ValueError`, `OSError`, `RuntimeError`, `ImportError` or `MemoryError`
-    becomes one line on standard error and exit code 2; Ctrl-C, or a request to end, becomes `STOPPED` and 130; nothing
-    is said where nobody reads the output any more, as behind `| head`: 141. Set `SAPNET_TRACEBACK=1` to see where an
-    error comes from.
+    The exit code is what `main` returns (0 for None). A `ValueError`, `OSError`, `RuntimeError`, `ImportError` or
+    `MemoryError` is printed as one line on standard error, with exit code 2. Ctrl-C or SIGTERM prints `STOPPED`, with
+    exit code 130. Where the reader of the output has gone, as behind `| head`, nothing is printed, and the exit code is
+    141. Set `SAPNET_TRACEBACK=1` to get the traceback of an error.
+
+    Args:
+        main: the main function.
+        name: name that begins the error messages; the module of `main` if empty.
     """
 
     @wraps(main)
@@ -57,15 +61,17 @@ def _name(main: Callable) -> str:
 
 
 def first_line(error: BaseException) -> str:
-    """What an error says, in one line, without the number that Python puts before an operating system's faults; of an
-    error that lists several faults its `lines`."""
+    """The message of an error on one line, without the error number that Python puts before system errors.
+
+    An error with an attribute `lines`, which lists several faults, gives these lines.
+    """
     text = str(error)
     if isinstance(error, MemoryError):
         text = f"the memory is too small ({text or 'nothing is left'}): use fewer --jobs, or ask for less at once"
     elif isinstance(error, OSError) and isinstance(error.filename, (str, bytes, os.PathLike)):
         fault = told(error, os.fsdecode(error.filename))
         text = str(fault) if isinstance(fault, DiskFault) else f"{os.fsdecode(error.filename)}: {error.strerror}"
-    elif isinstance(error, OSError):  # our own words, or the system's that say no place, as of standard output
+    elif isinstance(error, OSError):  # a message of this package, or a system error without a file name
         text = error.strerror or text
         if error.errno in REMEDIES and text == os.strerror(error.errno):
             text += f": {REMEDIES[error.errno]}"
@@ -74,7 +80,7 @@ def first_line(error: BaseException) -> str:
 
 
 def _flush_output() -> None:
-    """Write what waits for standard output, whose disk may be full, while a fault can still be told."""
+    """Flush standard output, whose disk may be full, while an error can still be reported. Raises OSError."""
     try:
         sys.stdout.flush()
     except BrokenPipeError:
@@ -86,7 +92,7 @@ def _flush_output() -> None:
 
 
 def _nobody_reads() -> bool:
-    """Whether standard output is a pipe that was closed at its other end."""
+    """Whether standard output is a pipe that its reader has closed; further output is then discarded."""
     asked = select.poll()
     asked.register(sys.stdout.fileno(), 0)
     if not asked.poll(0):
@@ -96,13 +102,13 @@ def _nobody_reads() -> bool:
 
 
 def _end_output() -> None:
-    """Let what is still written go nowhere: else Python complains once more as it ends."""
+    """Discard all further output; otherwise Python would report another error when it exits."""
     os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
 
 
 def _asked_to_end():
-    """Let a request to end (SIGTERM) be what Ctrl-C is; returns what was done with it before, None where that is not
-    ours to decide (outside of the main thread)."""
+    """Handle SIGTERM like Ctrl-C. Returns the previous handler, or None outside of the main thread, where Python cannot
+    set one."""
 
     def end(*_: object) -> None:
         raise KeyboardInterrupt

@@ -1,4 +1,4 @@
-"""Paths on disk and other settings from environment variables, read here alone.
+"""Paths on disk and other settings from environment variables, which only this module reads.
 
 `root()` is the folder that contains `notebooks/` and `figures/`. It is found from this file when the package is used
 in place (an editable install, the normal case), else from the working folder upward, so that it is found both from the
@@ -79,7 +79,7 @@ def data_root() -> Path | None:
     """The user's folder of datasets or own videos (`SAPNET_DATA`), or None.
 
     Raises:
-        FileNotFoundError: it is no folder, or an unreadable one; the message says what is there.
+        FileNotFoundError: the path is not a folder, or not a readable one; the message says what is there.
     """
     name = os.environ.get("SAPNET_DATA")
     if not name:
@@ -106,7 +106,7 @@ def i3d() -> Path | None:
     """The user's Kinetics weights of I3D (`SAPNET_I3D`), or None.
 
     Raises:
-        FileNotFoundError: it is no file; the message says what is there.
+        FileNotFoundError: the path is not a file; the message says what is there.
         ValueError: the file is empty, or of a kind that holds no weights.
     """
     return _file("SAPNET_I3D")

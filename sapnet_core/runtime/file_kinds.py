@@ -1,4 +1,4 @@
-"""What is at a path, and which kind of file some bytes are, in words: for messages that say what was found."""
+"""Descriptions of what is at a path and of the kind of a file's content, for error messages."""
 
 import os
 import stat
@@ -47,8 +47,8 @@ def content_kind(content: bytes) -> str:
 
 
 def found_at(path: Path | str) -> str:
-    """What is at a path: "" for nothing, "a folder", "an empty file", "a link that leads nowhere", "a web page" ...; "a
-    file" where its kind is unknown. Never raises."""
+    """A description of what is at a path: "a folder", "an empty file", "a link that leads nowhere", "a web page", ...;
+    "a file" where its kind is unknown, and "" where there is nothing. Never raises."""
     try:
         mode = os.stat(path).st_mode
     except (OSError, ValueError) as error:
@@ -74,5 +74,5 @@ def listed(names: list[str], most: int = 3) -> str:
 
 
 def printable(text: str) -> str:
-    """A text as one printable line: names of files may contain line breaks and undecodable bytes."""
+    """Escape a text to one printable line, since names of files may contain line breaks and undecodable bytes."""
     return "".join(c if c.isprintable() else ascii(c)[1:-1] for c in text)

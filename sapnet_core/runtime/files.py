@@ -38,7 +38,7 @@ def write_bytes(path: Path | str, content: bytes) -> Path:
     """Write `content` to `path` atomically, creating folders as needed. Returns the path.
 
     Raises:
-        OSError: it cannot be written; one line names file, fault and remedy. A previous file is kept.
+        OSError: the file cannot be written; one line names file, fault and remedy. A previous file is kept.
     """
     path = Path(path)
     beside = path.with_name(f".{path.name}.{os.getpid()}.{uuid.uuid4().hex[:8]}.tmp")

@@ -1,8 +1,8 @@
 """Fingerprints, the one rule for whether a stored result is up to date: a hash of everything that determines it.
 
 A fingerprint covers content, never time: the bytes of input files, plain values such as settings, an explicit version,
-and the source code. Code counts by its syntax tree without comments, docstrings and layout, so that editing a comment
-makes nothing stale, and changing a constant does. Nothing here writes.
+and the source code. Code is hashed as its syntax tree without comments, docstrings and layout, so that editing a
+comment leaves results valid, while changing a constant does not. Nothing here writes to disk.
 """
 
 import ast
@@ -32,7 +32,7 @@ def fingerprint(*parts: object, digits: int = 16) -> str:
     """Hash of plain values (numbers, text, None, lists, dicts), in `digits` hexadecimal digits.
 
     Raises:
-        TypeError: a part is no plain value; its text could differ from run to run.
+        TypeError: a part is not a plain value, so that its text could differ from run to run.
     """
     text = json.dumps(parts, sort_keys=True)
     return hashlib.sha256(text.encode()).hexdigest()[:digits]
@@ -61,9 +61,9 @@ def code_digest(*modules: str, within: tuple[str, ...] = (), without: tuple[str,
 
     Args:
         modules: names below the package, such as "simulator.render".
-        within: rooms in which imports are followed: with ("simulator",), the modules of the simulator that `modules`
-            import, directly or not, count as well, and no others.
-        without: modules of those rooms whose imports are not followed.
+        within: subpackages in which imports are followed: with ("simulator",), the modules of the simulator that
+            `modules` import, directly or indirectly, are hashed as well, and no others.
+        without: modules of these subpackages that are left out, with their imports.
     """
     names = imported_modules(modules, within, without)
     return fingerprint([[name, _tree_digest(_source(name))] for name in names])
@@ -72,7 +72,7 @@ def code_digest(*modules: str, within: tuple[str, ...] = (), without: tuple[str,
 def imported_modules(
     modules: tuple[str, ...], within: tuple[str, ...] = (), without: tuple[str, ...] = ()
 ) -> tuple[str, ...]:
-    """The modules themselves and those in the rooms `within` that they import, directly or not, sorted by name."""
+    """The modules and those in the subpackages `within` that they import, directly or indirectly, sorted by name."""
     found, todo = set(), list(modules)
     while todo:
         name = todo.pop()
@@ -84,7 +84,7 @@ def imported_modules(
 
 
 def modules_in(*rooms: str) -> tuple[str, ...]:
-    """Names of all modules in these rooms, or in the whole package where none is given."""
+    """Names of all modules in these subpackages, or in the whole package where none is given."""
     names = []
     for file in sorted(ROOT.rglob("*.py")):
         name = ".".join(file.relative_to(ROOT).with_suffix("").parts).removesuffix("__init__").rstrip(".")
@@ -109,7 +109,7 @@ def _is_module(name: str) -> bool:
 
 @cache
 def _imports(source: str) -> tuple[str, ...]:
-    """Names of this package, of modules or of their members, that are imported anywhere in a module."""
+    """Names of modules of this package, or of their members, that are imported anywhere in a module's source."""
     found = []
     for node in ast.walk(ast.parse(source)):
         if isinstance(node, ast.Import):
@@ -129,10 +129,10 @@ def _tree_digest(source: str) -> str:
 
 
 def package_data_digest(*patterns: str, without: tuple[str, ...] = ()) -> str:
-    """Hash of names and contents of the package's files that are no Python modules.
+    """Hash of names and contents of the package's files other than Python modules.
 
     Args:
-        patterns: which of them, as `Path.match` takes them, such as "templates/*"; all where none is given.
+        patterns: patterns for `Path.match` that select files, such as "templates/*"; all files where none is given.
         without: patterns of files that are left out.
     """
     found = {}
@@ -146,8 +146,8 @@ def package_data_digest(*patterns: str, without: tuple[str, ...] = ()) -> str:
 def syntax(source: str) -> str:
     """The syntax tree of a program as text, equal for equal programs in every version of Python.
 
-    Comments, layout and docstrings are left out, and so are the module names in imports from this package: moving a
-    module changes nothing, and the imported code counts by itself.
+    Comments, layout and docstrings are left out, and so are the module names in imports from this package, so that
+    moving a module changes nothing; imported code has its own hash.
     """
     return _text(ast.parse(source))
 

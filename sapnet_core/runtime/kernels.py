@@ -1,8 +1,8 @@
-"""What a notebook's kernel finds around it: this project's settings and nothing of the person's own.
+"""The environment of a notebook's kernel, with the settings of this project instead of the user's own.
 
-A shell, an IPython profile or a matplotlibrc can take the pictures from a notebook, or turn its outputs into others.
-Whoever starts a kernel here (the runner, the refresh of stored outputs, nbval) does so within `clean_environment`; a
-notebook that somebody opens in JupyterLab runs in a kernel that was started otherwise, and calls `show_inline`.
+Settings of a shell, an IPython profile or a matplotlibrc can suppress the figures of a notebook or change its outputs.
+All code that starts a kernel (the runner, the refresh of stored outputs, nbval) therefore does so within
+`clean_environment`. The kernel of a notebook that a user opens in JupyterLab starts without it and calls `show_inline`.
 """
 
 import os
@@ -17,10 +17,10 @@ from sapnet_core.runtime import environment
 __all__ = ["INLINE", "clean_environment", "kernel_environment", "show_inline"]
 
 INLINE = "module://matplotlib_inline.backend_inline"
-# A kernel's own log tells of its transport as it starts, and of the interrupt by which it is shut down; what goes wrong
-# in a cell comes as an exception.
+# The log of a kernel only reports its transport at the start and the interrupt that shuts it down; errors in a cell
+# arrive as exceptions.
 QUIET = "c.IPKernelApp.log_level = 50\n"
-# beginnings of names that change what Python, IPython, Jupyter, matplotlib, tqdm or OpenMP do
+# prefixes of variables that change the behavior of Python, IPython, Jupyter, matplotlib, tqdm or OpenMP
 DROPPED = (
     "PYTHON",
     "IPYTHON",
@@ -41,12 +41,12 @@ DROPPED = (
 
 
 def kernel_environment(empty: Path) -> dict[str, str]:
-    """The environment of a kernel: that of this process without what is the person's own.
+    """The environment variables of a kernel: those of this process without the user's own settings.
 
-    Libraries that compute with several threads have one: sums then have one order, whatever else runs.
+    Numerical libraries get a single thread, so that sums are always computed in the same order.
 
     Args:
-        empty: the folder, with nothing of the person's, where profiles and settings are then looked for.
+        empty: folder, free of the user's files, in which IPython and Jupyter look for profiles and settings.
     """
     kept = {name: value for name, value in os.environ.items() if not name.startswith(DROPPED)}
     return kept | {
@@ -65,7 +65,8 @@ def kernel_environment(empty: Path) -> dict[str, str]:
 
 @contextmanager
 def clean_environment(**more: str) -> Iterator[None]:
-    """Within, this process has the environment of a kernel, and `more`; a kernel that it starts takes it over."""
+    """Give this process the environment of a kernel, plus `more`, within the block; a kernel started there inherits
+    it."""
     before = dict(os.environ)
     with TemporaryDirectory(prefix="sapnet-kernel-", ignore_cleanup_errors=True) as empty:
         profile = Path(empty) / "ipython" / "profile_default"
@@ -82,12 +83,12 @@ def clean_environment(**more: str) -> Iterator[None]:
 
 
 def show_inline() -> None:
-    """In a kernel, let pictures appear below the cells that draw them, as matplotlib draws them without any settings of
-    the person's own. Elsewhere nothing happens."""
+    """In a kernel, show figures below the cells that draw them, with matplotlib's default settings instead of the
+    user's. Does nothing elsewhere."""
     shell = sys.modules["IPython"].get_ipython() if "IPython" in sys.modules else None
     if shell is None or not hasattr(shell, "kernel"):
         return
-    import matplotlib as mpl  # here: it refuses to be read where the variables above say what it does not know
+    import matplotlib as mpl  # here, since the import fails where MPLBACKEND has an unknown value
     from matplotlib_inline.config import InlineBackend
 
     shell.enable_matplotlib("inline")

@@ -1,6 +1,6 @@
-"""Where a long run stands: a bar on a terminal, and where there is none a line every half minute.
+"""Progress of long runs: a bar on a terminal, and one line every half minute elsewhere.
 
-Nothing is shown of what ends within seconds. Everything goes to standard error.
+Work that ends within seconds shows nothing. All progress goes to standard error.
 """
 
 import json
@@ -31,18 +31,18 @@ __all__ = [
     "waiting",
 ]
 
-Report = Callable[[int, int], None]  # called with (done, of all), first with what was there before
+Report = Callable[[int, int], None]  # called with (done, total), first with the number that was done before
 
-FIRST = 5.0  # seconds after which something is shown where no terminal is, and the seconds between two lines then
-EVERY = 30.0
-DELAY = 2.0  # seconds after which a bar appears on a terminal, and the seconds after which it is drawn anew
-REDRAW = 1.0
-NOTE = "SAPNET_PROGRESS"  # names the file in which a notebook's kernel tells the process that started it how far it is
+FIRST = 5.0  # without a terminal: seconds until the first line
+EVERY = 30.0  # without a terminal: seconds between lines
+DELAY = 2.0  # on a terminal: seconds until a bar appears
+REDRAW = 1.0  # on a terminal: seconds between redraws
+NOTE = "SAPNET_PROGRESS"  # variable that names the file in which a notebook's kernel reports progress to the runner
 
 
 @dataclass(frozen=True)
 class Standing:
-    """How far some work is: `done` of `of`, `first` of which were there `seconds` ago, when it began."""
+    """Progress of some work: `done` of `of` units, `first` of which were done when it began, `seconds` ago."""
 
     what: str
     unit: str
@@ -52,7 +52,7 @@ class Standing:
     seconds: float
 
     def line(self) -> str:
-        """As in "features: 512 of 4188 videos, 4.1 a second, about 15 min left"."""
+        """One line of text, such as "features: 512 of 4188 videos, 4.1 a second, about 15 min left"."""
         text, made = f"{self.what}: {self.done} of {self.of} {self.unit}", self.done - self.first
         if not made or not self.seconds:
             return f"{text}, {duration(self.seconds)}"
@@ -63,23 +63,26 @@ class Standing:
         return f"{text}, {pace}, about {duration((self.of - self.done) / rate)} left"
 
     def bar(self, width: int, prefix: str = "") -> str:
-        """The same as tqdm draws it, in so many columns."""
+        """The same as a bar drawn by tqdm, `width` columns wide."""
         meter = {"total": self.of, "elapsed": self.seconds, "initial": self.first, "ncols": width, "unit": self.unit}
         return tqdm.format_meter(self.done, prefix=f"{prefix}{self.what}", **meter)
 
 
 def duration(seconds: float) -> str:
-    """A time in the unit that a person would choose: "40 s", "15 min", "2.5 h"."""
+    """A time in seconds as text in a convenient unit: "40 s", "15 min", "2.5 h"."""
     if seconds < 90:
         return f"{seconds:.0f} s"
     return f"{seconds / 60:.0f} min" if seconds < 5400 else f"{seconds / 3600:.1f} h"
 
 
 def progress_bar(what: str, unit: str, file: TextIO | None = None, delay: float | None = None) -> Report:
-    """A function of (done, of all) that shows how far `what` is, which counts `unit`, on standard error.
+    """A function of (done, total) that shows the progress of `what`, counted in `unit`.
 
-    Rate and time left count from its first call, which tells what was there before. `delay` is the number of seconds
-    after which something is shown, if not the usual one.
+    Its first call gives the number that was done before; rate and remaining time are computed from then on.
+
+    Args:
+        file: output stream; standard error if None.
+        delay: seconds until something is shown; `DELAY` on a terminal and `FIRST` elsewhere if None.
     """
     bars: list[_Bar | _Lines] = []
 
@@ -95,7 +98,7 @@ def progress_bar(what: str, unit: str, file: TextIO | None = None, delay: float 
 
 
 class _Bar(tqdm):
-    """On a terminal."""
+    """Progress as a bar, on a terminal."""
 
     def __init__(self, what: str, unit: str, done: int, of: int, file: TextIO, delay: float | None):
         delay = DELAY if delay is None else delay
@@ -114,12 +117,12 @@ class _Bar(tqdm):
             self.ticker.stop()
         super().close()
 
-    def __del__(self) -> None:  # left in the middle, by Ctrl-C say: the last word is not the bar's
+    def __del__(self) -> None:  # after an interruption such as Ctrl-C, tqdm must not draw the bar again
         self.disable = True
 
 
 class _Lines:
-    """Where no terminal is."""
+    """Progress as lines, where there is no terminal."""
 
     def __init__(self, what: str, unit: str, done: int, of: int, file: TextIO, delay: float | None):
         self.what, self.unit, self.first, self.done, self.of, self.file = what, unit, done, done, of, file
@@ -143,8 +146,8 @@ class _Lines:
 
 
 class _Ticker:
-    """Calls `shown.tick()` after `first` seconds and then every `every` seconds, until it is stopped or `shown` is no
-    more."""
+    """Calls `shown.tick()` after `first` seconds and then every `every` seconds, until it is stopped or `shown` is
+    deleted."""
 
     def __init__(self, shown: object, first: float, every: float):
         self.over = Event()
@@ -167,7 +170,7 @@ def _tick(shown: weakref.ref, over: Event, first: float, every: float) -> None:
 
 
 class _Text:
-    """One line of changing text; on a terminal it is drawn in its place, and taken away at the end."""
+    """One line of changing text; on a terminal it is redrawn in place, and erased at the end."""
 
     def __init__(self, text: Callable[[float, int | None], str], file: TextIO):
         self.text, self.file, self.begun, self.line, self.drawn = text, file, time.monotonic(), None, False
@@ -185,7 +188,7 @@ class _Text:
             self.line.set_description_str(self.text(seconds, width)[:width], refresh=True)
 
     def say(self, text: str) -> None:
-        """A line for standard output, above the changing one."""
+        """Print a line on standard output, above the changing one."""
         if self.line is None:
             print(text, flush=True)
         else:
@@ -195,16 +198,20 @@ class _Text:
     def close(self) -> None:
         self.ticker.stop()
         if self.line is not None:
-            self.line.delay = 0 if self.drawn else self.line.delay  # what was drawn is taken away
+            self.line.delay = 0 if self.drawn else self.line.delay  # makes tqdm erase a line that was drawn
             self.line.close()
 
 
 @contextmanager
 def showing(text: Callable[[float, int | None], str], file: TextIO | None = None) -> Iterator[Callable[[str], None]]:
-    """While the block runs, show `text(seconds since it began, columns of the terminal or None)`.
+    """Show a changing text while the block runs.
+
+    Args:
+        text: function of the seconds since the block began and of the terminal's columns (None without a terminal).
+        file: output stream; standard error if None.
 
     Yields:
-        A function that prints a line on standard output meanwhile.
+        A function that prints a line on standard output, above the changing text.
     """
     shown = _Text(text, file or sys.stderr)
     try:
@@ -214,13 +221,13 @@ def showing(text: Callable[[float, int | None], str], file: TextIO | None = None
 
 
 def waiting(what: str, file: TextIO | None = None) -> AbstractContextManager[Callable[[str], None]]:
-    """`showing` how long `what` takes, for work of which nobody knows how much is left."""
+    """Show how long `what` has taken, for work whose remaining amount is unknown; yields as `showing`."""
     return showing(lambda seconds, _: f"{what}: {duration(seconds)}", file)
 
 
 @contextmanager
 def trial_bars() -> Iterator[dict[str, Report]]:
-    """What shows the progress of `run_trials`, as its arguments by name; until it begins, the time that passes."""
+    """Progress bars for `run_trials`, as its keyword arguments; until one begins, the elapsed time is shown."""
     with ExitStack() as looking:
         looking.enter_context(waiting("looking for what is missing"))
 
@@ -238,8 +245,8 @@ def trial_bars() -> Iterator[dict[str, Report]]:
 
 
 def relayed(what: str, unit: str, report: Report | None) -> Report | None:
-    """`report`; in the kernel of a notebook that the runner executes, a function that also tells the runner, which
-    shows it."""
+    """In the kernel of a notebook that the runner executes, a function that calls `report` and also writes the progress
+    to the file of `NOTE`, from which the runner shows it; elsewhere `report` itself."""
     if not (name := os.environ.get(NOTE)):
         return report
     note, begun, first = Path(name), time.monotonic(), []
@@ -259,7 +266,7 @@ def relayed(what: str, unit: str, report: Report | None) -> Report | None:
 
 
 def read_note(note: Path) -> Standing | None:
-    """What `relayed` told last, None where nothing is under way; `Standing.seconds` end now."""
+    """The progress last written by `relayed`, with `Standing.seconds` up to the present; None where there is none."""
     try:
         *facts, seconds = json.loads(note.read_text(encoding="utf-8"))
         return Standing(*facts, seconds + max(0.0, time.time() - note.stat().st_mtime))

@@ -171,7 +171,8 @@ class Machine:
         function, arguments = self.last(2)
         if not any(function is known for known in self.callable) or not isinstance(arguments, tuple):
             raise Refused("calls something that is no function of such files")
-        self.spend(len(arguments) + sum(len(part) for part in arguments if isinstance(part, list | tuple)))  # as time
+        # the length of the arguments bounds the time of the call
+        self.spend(len(arguments) + sum(len(part) for part in arguments if isinstance(part, list | tuple)))
         self.push(self.account(function(*arguments)))
 
     def build(self) -> None:

@@ -1,4 +1,4 @@
-"""Every check of the suite, one after the other: the command `test`."""
+"""The command `test`: run every check of the suite, one after the other."""
 
 import os
 import signal
@@ -11,7 +11,8 @@ from sapnet_core.runtime.arguments import VARIABLES
 
 __all__ = ["run_tests"]
 
-# what a person may have set that changes numbers or texts: stored outputs are those of the default source
+# Variables that change numbers or texts are dropped, since stored outputs are those of the default source; the
+# package's variables in `KEPT` change neither.
 KEPT = {"SAPNET_RUNS", "SAPNET_JOBS", "SAPNET_TRACEBACK"}
 DROPPED = {*VARIABLES} - KEPT | {
     "PYTHONSAFEPATH",  # tests start scripts that import modules beside them
@@ -19,20 +20,20 @@ DROPPED = {*VARIABLES} - KEPT | {
     "NO_COLOR",
     "FORCE_COLOR",
 }
-GRACE = 30.0  # seconds that a part then has to take away what it half wrote
+GRACE = 30.0  # seconds for an interrupted part to remove half-written files
 
 
 def run_tests(every: bool = False) -> int:
-    """Run every part, whichever fails, in the repository's root; returns 1 if any failed, else 0.
+    """Run all parts in the repository's root, even after one has failed; returns 1 if any failed, else 0.
 
-    With `every`, the slow tests run too, coverage is told, and every notebook is compared with its stored outputs,
-    which first takes the trials of the quick profile.
+    With `every`, the slow tests run too, coverage is reported, and every notebook is compared with its stored outputs,
+    which first needs the trials of the quick profile.
 
-    `SAPNET_JOBS` is the number of pytest's workers and of processes that run trials, 2 if it is not set.
+    `SAPNET_JOBS` is the number of pytest workers and of processes that run trials, 2 by default.
 
     Raises:
-        ValueError: `SAPNET_JOBS` is no whole number from 1 on.
-        KeyboardInterrupt: Ctrl-C; the part that ran has ended.
+        ValueError: `SAPNET_JOBS` is not a whole number of at least 1.
+        KeyboardInterrupt: Ctrl-C or SIGTERM; the running part has ended.
     """
     os.environ.setdefault("SAPNET_JOBS", "2")
     jobs = str(environment.jobs())
@@ -64,12 +65,12 @@ def run_tests(every: bool = False) -> int:
 def _run(command: list[str], variables: dict[str, str]) -> int:
     """Run Python with these arguments and return its exit code.
 
-    It runs in a session of its own, where Ctrl-C of a terminal does not reach it: this process passes the request to
-    end on to it and to all that it started, exactly once.
+    It runs in a session of its own, which Ctrl-C in a terminal does not reach: this process passes the interrupt on to
+    it and all of its child processes, exactly once.
 
     Raises:
-        KeyboardInterrupt: Ctrl-C, or a request to end; the part that ran has ended too.
-        SystemExit: likewise, where the part has told the person so.
+        KeyboardInterrupt: Ctrl-C or SIGTERM; the part has ended.
+        SystemExit: Ctrl-C or SIGTERM; the part has ended and has already reported it to the user.
     """
     process = subprocess.Popen(
         [sys.executable, *command], cwd=environment.root(), env=variables, start_new_session=True
@@ -84,9 +85,9 @@ def _run(command: list[str], variables: dict[str, str]) -> int:
 
 
 def _end(process: subprocess.Popen) -> None:
-    """Ask a process and all that it started to end; kill them where they do not within `GRACE` seconds, or where the
-    person asks again."""
-    with suppress(ProcessLookupError):  # it has just ended
+    """Interrupt a process and all of its child processes; kill them where they do not end within `GRACE` seconds, or
+    where the user interrupts again."""
+    with suppress(ProcessLookupError):  # the process has already ended
         try:
             os.killpg(process.pid, signal.SIGINT)
             process.wait(GRACE)

@@ -19,7 +19,7 @@ def number(name: str, value: object, least: float = 0.0, most: float = math.inf,
     """Check that a value is a finite number in [least, most]; `open_ends` names excluded ends: "least", "most".
 
     Raises:
-        ValueError: it is not, or it is a `bool`.
+        ValueError: the value is not such a number, or it is a `bool`.
     """
     left, right = "(" if "least" in open_ends else "[", ")" if "most" in open_ends or most == math.inf else "]"
     wanted = f"give a number in {left}{least:g}, {'∞' if most == math.inf else f'{most:g}'}{right}"
