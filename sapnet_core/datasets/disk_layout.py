@@ -10,7 +10,7 @@ The public code of the datasets writes and reads these layouts:
   numbers count in the source video: dive 0 of the first event is 00489 to 00592, which are `start_frame` and
   `end_frame` of the coarse annotation. That code samples by position in the sorted folder, and so does this module.
 - Rhythmic Gymnastics (qinghuannn/ACTION-NET, `extract_dynamic_feat.py`): `{name}.mp4`, every frame read in order.
-- FineFS (yanliji/FineFS-dataset): `data/video/{id}.mp4` at 25 frames a second.
+- FineFS (yanliji/FineFS-dataset): `data/video/{id}.mp4` at 25 frames per second.
 
 Only files in the data folder are read. The data folder and a dataset's folder in it (`DIR/MTL-AQA`) may be links that
 the user made, for example to a larger disk. A path below them comes from an annotation file, which may be untrusted:

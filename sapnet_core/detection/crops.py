@@ -36,7 +36,8 @@ def square_track(boxes: Tensor, enlarge: float = 1.3, smooth: float = 3.0, least
 def crop_track(video: Tensor, boxes: Tensor, size: int) -> Tensor:
     """Crop a video (T, 3, H, W) uint8 along boxes (T, 4) xyxy to (T, 3, size, size) uint8, bilinear.
 
-    Pixel i of the crop lies at x1 + (i + 1/2) (x2 - x1) / size. Beyond the frame its border pixels are repeated.
+    Pixel i of the crop lies at x1 + (i + 1/2) (x2 - x1) / size. Beyond the frame its border pixels are repeated. Raises
+    ValueError where the numbers of frames and boxes differ.
     """
     if len(video) != len(boxes):
         raise ValueError(f"{len(video)} frames but {len(boxes)} boxes: a track has one box per frame")

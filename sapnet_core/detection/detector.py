@@ -233,8 +233,8 @@ def load_detector(
 
 
 def detector_digest(weights: Path | None = None) -> str:
-    """Hash of everything that boxes and tracks of a detector depend on: its file of weights (None: the one in the
-    package) and its source code. Nothing is loaded."""
+    """Hash of everything on which boxes and tracks of a detector depend: its file of weights (the one in the package if
+    None) and its source code. No weights are loaded."""
     return fingerprint(weights_digest(weights or SHIPPED), code_digest("detection.detector", "detection.tracking"))
 
 
@@ -249,6 +249,9 @@ def detection_scores(found: Sequence[tuple[Tensor, Tensor]], truth: Sequence[Ten
 
     Returns: {"AP": mean over IoU thresholds 0.5, 0.55 ... 0.95, "AP50": at 0.5, "AR10": recall with 10 boxes per frame,
     mean over thresholds}, in 0..1, by pycocotools; NaN without a true box.
+
+    Raises:
+        ValueError: `found` and `truth` have different numbers of frames.
     """
     from pycocotools.coco import COCO
     from pycocotools.cocoeval import COCOeval

@@ -1,7 +1,7 @@
 """Feature extraction: videos are simulated or read, turned into the views of the branches, and run through backbones.
 
-All missing shards are distributed over worker processes, the longest first (on a GPU, one process computes while
-threads load ahead). A video that several passes need is simulated or read once for all of them.
+All missing shards are distributed over worker processes, the most expensive first (on a GPU, one process computes while
+threads load the next videos). A video that several requests need is simulated or read once for all of them.
 """
 
 from collections import deque
@@ -38,7 +38,7 @@ class FeatureRequest:
     """A request for features of videos; its fields are arguments of `store.video_features`.
 
     Raises:
-        ValueError: no records, several datasets, a key twice, or an unknown view.
+        ValueError: there are no records, or records of several datasets; a key occurs twice; or a view is unknown.
     """
 
     records: tuple[Record, ...]
@@ -73,7 +73,7 @@ def compute_all(missing: list[Job], jobs: int) -> Iterator[list[Job]]:
 
     Args:
         missing: shards, all for one device.
-        jobs: processes on a CPU; threads that load videos for a GPU, which this process uses.
+        jobs: number of processes on a CPU; on a GPU, number of threads that load videos for this process.
 
     Raises:
         RuntimeError: a process was killed.

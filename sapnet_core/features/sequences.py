@@ -37,7 +37,7 @@ def sequence_features(records: Sequence[Record], root: Path) -> Features:
     zero-padded to a multiple of `CHANNELS`.
 
     Raises:
-        ValueError: a file cannot be read, or has another C than the first.
+        ValueError: a file cannot be read, or has another number of columns C than the first.
     """
     views, labels = [], []
     for record in records:
@@ -62,7 +62,7 @@ def sequence_features(records: Sequence[Record], root: Path) -> Features:
 
 
 def _resampled(x: Tensor, steps: int) -> Tensor:
-    """Resample (T, C) linearly to (steps, C), from the rows around each step: a (steps, T) matrix may exceed x."""
+    """Resample (T, C) linearly to (steps, C), from the rows near each step, since a (steps, T) matrix may exceed x."""
     frames = len(x)
     if frames == 1:
         return x.expand(steps, -1).clone()

@@ -77,7 +77,7 @@ def _records(dataset: str, data: Path) -> list[Record]:
 def source_kind(dataset: str, data: Path | None) -> str:
     """How much of the dataset is in `data`: "videos", "official" (annotations only) or "drawn" (nothing).
 
-    One video is enough for "videos": the others must then be there too, or be skipped on request.
+    A single video suffices for "videos"; the others must then be present too, unless the user skips unreadable ones.
     """
     if data is None or not holds(dataset, data):
         return "drawn"
@@ -88,7 +88,8 @@ def source_kind(dataset: str, data: Path | None) -> str:
 
 @lru_cache
 def _has_videos(dataset: str, data: Path, split: str) -> bool:
-    """Cached per process: it is called for every declared trial, and each call would read all annotations."""
+    """Whether any video of the dataset is present. Cached per process, since every declared trial calls it, and each
+    call would read all annotations."""
     return any(_is_there(data, record) for record in _records(dataset, data))
 
 

@@ -1,10 +1,10 @@
 """The feature store: backbone features of every view of every video, computed once and kept on disk.
 
-Records are split into shards, one file each. Its name is a hash of everything that its numbers depend on: records,
-the video source (seed, size and simulator of twins; files on disk), clip sampling, views, backbone weights. A file is
-therefore reused as long as these are the same, and only then. Files are written completely or not at all, and
-concurrent writers write the same content. Each is verified when read: a damaged one is reported on standard error and
-computed again, by `features.extraction`.
+Records are split into shards, one file each. The name of a file is its cache key, a hash of everything on which its
+values depend: records, the video source (seed, size and simulator of twins; files on disk), clip sampling, views, and
+backbone weights. A file is therefore reused as long as these are the same, and only then. Writes are atomic, and
+concurrent writers write the same content. Each file is verified when it is read: a damaged one is reported on standard
+error and computed again, by `features.extraction`.
 """
 
 import sys
@@ -89,7 +89,8 @@ def features_digest(
 ) -> str:
     """Hash of everything but records and files that a dataset's features depend on (16 hex digits).
 
-    `numbers` gives the number format of the backbone, to ask for the hash of features from another kind of machine.
+    `numbers` is the dtype in which the backbone computes, that of this machine if None; another dtype gives the hash of
+    features from another kind of machine.
     """
     return fingerprint(
         FORMAT,
@@ -135,8 +136,9 @@ def video_features(
         progress: called with (videos done, videos in total) at the start and after each shard, where any is missing.
 
     Raises:
-        ValueError: no records, several datasets, a duplicate key, or an unknown view or backbone.
-        VideoError: a video on disk cannot be read and `video_source.skip` is off, or none can be read.
+        ValueError: there are no records, or records of several datasets; a key occurs twice; a view or the backbone is
+            unknown; or none of the videos can be read.
+        VideoError: a video on disk cannot be read, and `video_source.skip` is off.
         OSError: `folder` cannot be written, or a file in it cannot be read; one line says which, and what to do.
         RuntimeError: a worker process was killed.
     """
@@ -171,9 +173,9 @@ def prepare_features(
     device: str = "cpu",
     progress: Callable[[int, int], None] | None = None,
 ) -> None:
-    """Compute the missing features of several passes, so that `video_features` only reads afterwards.
+    """Compute the missing features of several requests, so that `video_features` only reads afterwards.
 
-    Arguments and errors are those of `video_features`; `progress` counts a video once per pass.
+    Arguments and errors are those of `video_features`; `progress` counts a video once per request.
     """
     for _ in _shards(passes, folder, jobs, str(device), progress):
         pass
@@ -182,7 +184,7 @@ def prepare_features(
 def _shards(
     passes: Sequence[FeatureRequest], folder: Path, jobs: int, device: str, progress: Callable[[int, int], None] | None
 ) -> Iterator[tuple[Job, tuple]]:
-    """Yield every shard of the passes with its content (see `_read`) as soon as it is available."""
+    """Yield every shard of the requests with its content (see `_read`) as soon as it is available."""
     progress = relayed("features", "videos", progress)
     every = {job.path: job for one in passes for job in _cut(one, Path(folder), device)}.values()
     missing, done, of = [], 0, sum(len(job.of.records) for job in every)

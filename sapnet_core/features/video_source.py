@@ -1,7 +1,7 @@
 """Where the frames of a record come from: its simulated twin, or the video on disk.
 
 Both sources give a `SampledVideo`: the sampled frames of a video, the actor's box in each, and subaction labels where
-known. Crops and features are computed from that in the same way for every source.
+they are known. Crops and features are computed from it in the same way for every source.
 """
 
 from dataclasses import dataclass, replace

@@ -84,8 +84,8 @@ def one_of(value: object, known: Iterable[object]) -> None:
     """Check that a value is among the known ones.
 
     Raises:
-        argparse.ArgumentTypeError: it is not; the message names the nearest known value, and lists all unless there are
-            more than `MANY`.
+        argparse.ArgumentTypeError: it is not. The message names the nearest known value; all known values are listed
+            where there are at most `MANY`, or none is near.
     """
     if value not in (known := list(known)):
         names = [str(name) for name in known]
@@ -102,7 +102,7 @@ def count(text: str) -> int:
 
 
 def given(text: str) -> str:
-    """A text that is not blank, as it is where a shell expands an unset variable: a `type` for `argparse`."""
+    """A text that is not blank, for options whose value may be an unset shell variable: a `type` for `argparse`."""
     if not text.strip():
         raise argparse.ArgumentTypeError("nothing is given: leave the option out, or give it something")
     return text
@@ -155,7 +155,7 @@ def unwritable(folder: Path) -> str:
 
 
 def check_environment() -> None:
-    """Check the values of all `VARIABLES`. Variables with a misspelled name are reported on standard error.
+    """Check the environment variables of this package; a misspelled name is reported on standard error.
 
     Raises:
         ValueError: a variable has an invalid value.

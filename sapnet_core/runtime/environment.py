@@ -53,7 +53,7 @@ def find_notebooks(names: list[str] | None = None, folder: Path | None = None) -
     """Notebooks in reading order; `names` keeps those whose stem starts with one of them.
 
     Raises:
-        ValueError: a name that no notebook starts with.
+        ValueError: no notebook starts with one of the names.
     """
     folder = folder or root() / "notebooks"
     every = sorted(folder.glob("*.ipynb"))

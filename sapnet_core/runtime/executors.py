@@ -23,9 +23,9 @@ __all__ = ["reach_cluster", "run_tasks"]
 # environment variables that are sent with each task to workers on other machines, beside the folders of `_settings`
 SWITCHES = ("SAPNET_SPLIT", "SAPNET_SKIP_BAD", "SAPNET_CHECKPOINT")
 ANSWER = 10  # seconds to wait for a scheduler's answer
-PATIENCE = 2  # consecutive pools that may die without completing a task
+PATIENCE = 2  # number of pools after whose deaths, with no task completed in between, the run stops
 
-Done = tuple[int, str, object]  # index of the task, host and process that ran it, its result
+Done = tuple[int, str, object]  # index of the task, the process and host that ran it, and its result
 
 
 def run_tasks(
@@ -87,7 +87,7 @@ def _on(executor: Executor, work: Callable, tasks: dict[int, tuple]) -> Iterator
             "the place where work runs went away: start it and run again, it goes on from here"
         ) from error
     finally:
-        for future in futures if not isinstance(executor, WorkerPool) else ():  # a WorkerPool does so itself
+        for future in futures if not isinstance(executor, WorkerPool) else ():  # a WorkerPool cancels its own
             future.cancel()
 
 
@@ -106,7 +106,7 @@ def _settings() -> dict[str, str]:
 
 
 def _there(settings: dict[str, str], work: Callable, task: tuple) -> tuple[str, object]:
-    """Run one task, on the worker."""
+    """Run one task on a worker, with the settings of the calling process; returns the worker's name and the result."""
     os.environ.update(settings)
     return _who(), _noted(work, task)
 

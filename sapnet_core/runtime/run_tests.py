@@ -40,7 +40,7 @@ def run_tests(every: bool = False) -> int:
     variables = {n: v for n, v in os.environ.items() if n not in DROPPED and not n.startswith("PYTEST_")}
     variables |= {
         "SAPNET_FIGURES": str(environment.runs().absolute() / "test-figures"),
-        "OMP_NUM_THREADS": "1",  # two workers run side by side
+        "OMP_NUM_THREADS": "1",  # several workers run side by side
     }
     whole = ["--all"] if every else []
     chosen = ["-m", "not speed", "--cov", "--cov-report="] if every else []

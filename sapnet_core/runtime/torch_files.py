@@ -1,4 +1,4 @@
-"""Read files of `torch.save`, in today's format (a zip archive) and in that of 2017, without running code from them.
+"""Reader of files of `torch.save`, in its zip format and in its format of 2017, without running code from them.
 
 `torch.load(weights_only=True)` runs no foreign code, but it allocates the memory that a file claims, which is unbounded
 for a compressed archive, a bytearray of any size, or a tensor that repeats one number. Here memory is bounded by the
@@ -19,9 +19,9 @@ from sapnet_core.runtime.restricted_pickle import Machine, Refused, key
 
 __all__ = ["read_torch_file"]
 
-MAGIC, PROTOCOL = 0x1950A86A20F9469CFC6C, 1001  # first values of a file in the format of 2017
+MAGIC, PROTOCOL = 0x1950A86A20F9469CFC6C, 1001  # first two values in a file of the format of 2017
 AXES = 16  # maximum dimensions of a tensor; no weight has more than 6
-STORED_IN_2017 = 5  # pickles before the data: magic, protocol, system, content, names of storages
+STORED_IN_2017 = 5  # number of pickles before the data: magic, protocol, system, content, names of storages
 DTYPES = {
     "Float": torch.float32,
     "Double": torch.float64,
@@ -56,11 +56,11 @@ class _View:
 
 
 class _Reader:
-    """Handlers for the names in a file of tensors: they record storages and views, filled after all checks."""
+    """Handlers for the names in a file of tensors; they record storages and views, to be filled after all checks."""
 
     def __init__(self, size: int):
         self.storages: dict[str, _Numbers] = {}
-        self.stored = self.viewed = size  # maximum bytes of storages, and elements of tensors
+        self.stored = self.viewed = size  # remaining bytes for storages, and remaining elements for tensors
         kinds = {("torch", f"{name}Storage"): dtype for name, dtype in DTYPES.items()}
         self.names = {
             ("collections", "OrderedDict"): _ordered,
@@ -78,7 +78,11 @@ class _Reader:
         return machine.run(), machine.place
 
     def storage(self, told: object) -> _Numbers:
-        """The storage of a persistent id ("storage", type, name, device, count), to which files of 2017 add a view."""
+        """The storage of a persistent id ("storage", type, name, device, count), to which files of 2017 add a view.
+
+        Raises:
+            Refused: the id has another form, contradicts an earlier one, or claims more bytes than the file has.
+        """
         known = isinstance(told, tuple) and len(told) in (5, 6) and told[0] == "storage"
         known = known and isinstance(told[1], torch.dtype) and isinstance(told[2], str)
         if not known or any(part is not None for part in told[5:]):
@@ -97,7 +101,7 @@ class _Reader:
         return found
 
     def view(self, numbers: object, offset: object, shape: object, strides: object, *_: object) -> _View:
-        """A tensor as a view of a storage, after a check that all of its elements are inside."""
+        """A tensor as a view of a storage. Raises Refused where an element lies outside of the storage."""
         fits = isinstance(numbers, _Numbers) and isinstance(shape, tuple) and isinstance(strides, tuple)
         sizes = (offset, *shape, *strides) if fits else ()
         fits = fits and len(shape) == len(strides) <= AXES

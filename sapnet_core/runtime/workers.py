@@ -33,7 +33,7 @@ class WorkerPool(ProcessPoolExecutor):
             raise RuntimeError(text) from error
 
     def submit(self, work: Callable, /, *args, **kwargs) -> Future:
-        with _ctrl_c_held_back():  # processes that this starts inherit it from the beginning
+        with _ctrl_c_held_back():  # processes started here inherit the blocked signal
             return super().submit(_interruptible, work, *args, **kwargs)
 
     def __exit__(self, kind: type[BaseException] | None, *_: object) -> None:
@@ -52,6 +52,7 @@ class WorkerPool(ProcessPoolExecutor):
 
 @contextmanager
 def _ctrl_c_held_back() -> Iterator[None]:
+    """Block SIGINT within the block."""
     before = signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGINT})
     try:
         yield
@@ -60,7 +61,7 @@ def _ctrl_c_held_back() -> Iterator[None]:
 
 
 def _begin(threads: int) -> None:
-    """Set up a worker process."""
+    """Set up a worker process, which ends on SIGTERM or when its parent ends."""
     torch.set_num_threads(threads)
     signal.signal(signal.SIGTERM, _end)
 
@@ -78,7 +79,7 @@ def _end(*_: object) -> None:
 
 
 def _interruptible(work: Callable, *args, **kwargs):
-    """Run a task on the worker; when interrupted, half-written files are removed and no other task begins."""
+    """Run a task on the worker. When interrupted, the task removes half-written files, and no other task begins."""
     try:
         return work(*args, **kwargs)
     except SystemExit:
