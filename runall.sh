@@ -101,12 +101,12 @@ set_up() { # prints nothing but progress; leaves the interpreter in PYTHON
     echo "$stamp" >.venv/installed
 }
 
-install_packages() { # errors alone are shown: what pip warns of is of a person's own settings, and harmless here
+install_packages() { # errors alone are shown; pip compiles nothing ahead: Python compiles a module when it is first imported
     if command -v uv >/dev/null; then
         uv pip install --quiet --python "$PYTHON" --constraint "$lock" -e ".[notebooks,test]"
     else
         unset PIP_TARGET PIP_PREFIX PIP_ROOT # into .venv, whatever a person's pip does else
-        PIP_USER=0 "$PYTHON" -m pip install -qq --disable-pip-version-check -c "$lock" -e ".[notebooks,test]"
+        PIP_USER=0 "$PYTHON" -m pip install -qq --no-compile --disable-pip-version-check -c "$lock" -e ".[notebooks,test]"
     fi
 }
 
