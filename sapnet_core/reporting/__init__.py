@@ -1,4 +1,4 @@
-"""What notebooks show and save: figures and tables with their provenance, checks, digests, explorable pictures."""
+"""What notebooks show and save: figures and tables with provenance, checks of numbers, data digests, live figures."""
 
 from sapnet_core.reporting.checks import check, digest_line, verify
 from sapnet_core.reporting.provenance_table import provenance, provenance_table

@@ -1,14 +1,14 @@
-"""Check every notebook, in the way that what lies on disk allows.
+"""Check every notebook, as strictly as the results on disk allow.
 
     python -m sapnet_core.reporting.check_notebooks [--all]
 
-- A notebook that trains no trial, and any notebook once the results of the quick profile are in `runs/trials`, is run
-  by nbval: every cell has to print what is stored.
-- Each other notebook is run by Papermill at the smoke profile, which differs from the others in sizes alone: no cell
-  may fail, and together they have to write the files that lie in `figures/`. What cells print is not compared then,
-  since other sizes give other numbers.
+- A notebook that trains no trial is run by nbval, and so is any notebook once the results of the quick profile are in
+  `runs/trials`: every cell has to print what is stored.
+- Any other notebook is run by Papermill at the smoke profile, which is the quick one with smaller sizes, fewer seeds
+  and steps: no cell may fail, and together these notebooks have to write the files that lie in `figures/`. Their
+  printed numbers differ from the stored ones and are not compared.
 
-`--all` runs the trials of the quick profile first, so that every notebook is compared with what is stored.
+`--all` first runs the trials of the quick profile that are missing, so that nbval can compare every notebook.
 """
 
 import os
@@ -38,7 +38,7 @@ RUNS_TRIALS = re.compile(r"\b(run_trials|trial_data)\(")
 
 
 def needs_trials(notebook: Path) -> bool:
-    """Whether a notebook trains, or takes features of a whole dataset: minutes, where no result lies on disk."""
+    """Whether a notebook trains or computes features of a whole dataset: minutes, if no results are on disk."""
     return any(RUNS_TRIALS.search(cell.source) for cell in load(notebook).cells if cell.cell_type == "code")
 
 
@@ -46,10 +46,10 @@ def check_notebooks(jobs: int = 1, every: bool = False) -> bool:
     """Check all notebooks with `jobs` processes, and say which were compared and which were run at the smoke profile.
 
     Args:
-        every: run the trials of the quick profile that are missing, so that every notebook is compared.
+        every: first run the trials of the quick profile that are missing, so that every notebook is compared.
 
     Returns:
-        Whether all are as they should be.
+        Whether all notebooks passed.
     """
     notebooks = find()
     learning = [notebook for notebook in notebooks if needs_trials(notebook)]
@@ -67,7 +67,7 @@ def check_notebooks(jobs: int = 1, every: bool = False) -> bool:
             f"the quick profile are not in {environment.runs() / 'trials'} (./runall.sh or ./runall.sh test --all "
             f"makes them): {_stems(smoked)}"
         )
-    # a pytest of its own, and first: what fails there is said at once
+    # pytest in a process of its own, and before the smoke runs, so that its failures are reported early
     strict = ["-q", "--nbval", "--nbval-current-env", "-n", str(min(jobs, len(compared))), "--dist", "loadscope"]
     process = subprocess.run(
         [sys.executable, "-m", "pytest", *strict, *map(str, compared)], cwd=environment.root(), check=False
@@ -76,7 +76,7 @@ def check_notebooks(jobs: int = 1, every: bool = False) -> bool:
 
 
 def _smoke(notebooks: list[Path], jobs: int) -> bool:
-    """Whether the notebooks run at the smoke profile and write what they should; their files lie in `runs/smoke`."""
+    """Whether the notebooks run at the smoke profile and write all figures; their files go to `runs/smoke`."""
     base = environment.runs().absolute() / "smoke"
     with _variables(SAPNET_RUNS=str(base), SAPNET_FIGURES=str(base / "figures"), SAPNET_JOBS="1"):
         with trial_bars() as bars:
@@ -90,7 +90,7 @@ def _smoke(notebooks: list[Path], jobs: int) -> bool:
 
 
 def missing_figures(outcomes: list[Outcome], folder: Path | None = None) -> list[str]:
-    """Names of files in `folder` (`figures/`) that no notebook wrote; pages of the gallery belong to none."""
+    """Names of the files in `folder` (by default `figures/`) that no notebook wrote, except pages of the gallery."""
     made = {Path(name).name for outcome in outcomes for name in outcome.made}
     folder = folder or environment.root() / "figures"
     kinds = (".csv", ".md", ".png", ".svg")
@@ -112,7 +112,7 @@ def _say(text: str) -> None:
 
 @contextmanager
 def _variables(**given: str) -> Iterator[None]:
-    """Within, the environment has these variables."""
+    """Set environment variables within a `with` block, and restore the earlier values after it."""
     before = {name: os.environ.get(name) for name in given}
     os.environ.update(given)
     try:
@@ -124,7 +124,7 @@ def _variables(**given: str) -> Iterator[None]:
 
 @one_line_errors
 def main(arguments: list[str] | None = None) -> int:
-    """Command line; returns 1 where a notebook is not as it should be."""
+    """Command line; returns 1 if a notebook failed its check."""
     parser = Parser("python -m sapnet_core.reporting.check_notebooks", description="Check every notebook.")
     parser.add_argument("--all", action="store_true", help="run the trials first, and compare every notebook")
     asked = parser.parse_args(arguments)

@@ -1,8 +1,8 @@
-"""What holds a notebook to its numbers: checks that teach are shown, the others are kept in its file for nbval alone.
+"""Checks of a notebook's numbers: instructive ones are shown, the others are stored in its file for nbval alone.
 
-`check` prints a line that a reader should see. `verify` does the same for what only a run needs to hold to, and
-`digest_line` for the data behind a picture, since nbval compares no pictures: their lines are stored as outputs of a
-type that no front end shows, and nbval compares them as it compares all others.
+`check` prints a line that a reader should see. `verify` makes the same check without showing its line, and
+`digest_line` summarizes the data behind a figure, since nbval does not compare images. Both store their line as an
+output of a type that no front end shows; nbval compares it like any other output.
 """
 
 import math
@@ -12,18 +12,18 @@ import numpy as np
 
 __all__ = ["UNSEEN", "check", "digest_line", "verify"]
 
-UNSEEN = "text/x-sapnet-check"  # the type of an output that is stored and compared, and that no front end shows
+UNSEEN = "text/x-sapnet-check"  # MIME type of an output that is stored and compared, and that no front end shows
 
 
 def _array(values) -> np.ndarray:
-    """Any tensor, sequence or number as a float64 array."""
+    """Convert a tensor, sequence or number to a float64 array."""
     if hasattr(values, "detach"):
         values = values.detach().cpu().numpy()
     return np.asarray(values, dtype=np.float64)
 
 
 def _rounded(value: float, decimals: int) -> str:
-    """Fixed decimals, without a minus before zero."""
+    """Format with fixed decimals, without a minus before zero."""
     return f"{round(float(value), decimals) + 0.0:.{decimals}f}"
 
 
@@ -33,17 +33,18 @@ def check(name: str, measured, expected, tolerance: float = 0.0, decimals: int =
     Args:
         measured, expected: numbers, or arrays or tensors of equal shape; anything else is compared with `==`.
         tolerance: largest absolute difference allowed, element by element.
-        decimals: of the printed numbers. Arrays print their largest difference only as "at most `tolerance`", which
-            holds on another processor.
+        decimals: decimals of the printed numbers. Arrays print no number but `tolerance`, so that their line is the
+            same on another processor.
 
     Raises:
-        AssertionError: they differ by more, their shapes differ, or one is not finite where the other is.
+        AssertionError: they differ by more than `tolerance`, their shapes differ, or one is not finite where the other
+            is.
     """
     print(_held(name, measured, expected, tolerance, decimals))
 
 
 def verify(name: str, measured, expected, tolerance: float = 0.0, decimals: int = 4) -> None:
-    """As `check`, with a line that is kept for nbval and not shown."""
+    """Check as `check` does, with a line that is stored for nbval and not shown."""
     _keep(_held(name, measured, expected, tolerance, decimals))
 
 
@@ -70,7 +71,7 @@ def _held(name: str, measured, expected, tolerance: float, decimals: int) -> str
 
 
 def _keep(line: str) -> None:
-    """Store a line in the notebook's file, unseen; print it where there is no notebook."""
+    """Store a line in the notebook's file without showing it; print it outside a notebook."""
     try:
         from IPython import get_ipython
         from IPython.display import display
@@ -84,10 +85,11 @@ def _keep(line: str) -> None:
 
 
 def digest_line(name: str, values: Iterable[float], decimals: int = 2) -> None:
-    """Keep the data behind a picture in one line that is not shown: count, missing, mean, spread, range, first, last.
+    """Store a line that is not shown with a summary of the data behind a figure: count, missing values, mean, standard
+    deviation, range, first and last value.
 
-    nbval compares no pictures: this line is what fails when the drawn numbers change. Choose `decimals` so that the
-    numbers hold on another processor.
+    nbval compares no images, so this line is what differs when the plotted numbers change. Choose `decimals` so that
+    the line is the same on another processor.
     """
     array = _array(values).ravel()
     known = array[np.isfinite(array)]

@@ -1,12 +1,12 @@
-"""Verdicts on the paper's claims: the trials each needs, its test, and what this run says of it.
+"""Verdicts on the paper's claims: the trials that each claim needs, its test, and its verdict in this run.
 
     python -m sapnet_core claims --profile quick
 
-The rule for a verdict is `experiments.statistics.judge`; a notebook asks for the verdict of a claim by its id
-(`verdict_of`) or for those about a table or figure (`family_table`), and so says what the ledger says. A claim whose
-systems are not declared by `experiments` is "not testable here", and becomes testable by itself once they
-are; of a claim on several, those that are here can contradict it and not support it. Controls (`ledger`) are corrected
-and counted apart from the paper's claims.
+The rule for verdicts is `experiments.statistics.judge`. A notebook takes the verdict on one claim by its id
+(`verdict_of`) or all verdicts about a table or figure (`family_table`), so that it agrees with the ledger. A claim
+about a system without declared trials in `experiments` is "not testable here" until they are declared; a claim about
+several systems, of which only some are declared, can be contradicted by these but not supported. Controls (`ledger`)
+are corrected and counted separately from the paper's claims.
 """
 
 import math
@@ -93,7 +93,7 @@ COLUMNS = (
 
 # ---- from a claim to its cells --------------------------------------------------------------------------------------
 def _declared(names: Iterable[Name], profile: Profile) -> dict[Name, list[Trial]]:
-    """The trials of each cell, one a seed; a cell that nothing declares is left out."""
+    """The trials of each cell, one per seed; a cell without declared trials is left out."""
     found: dict[Name, list[Trial]] = {}
     for trials in {name[0] for name in names}:
         try:
@@ -106,7 +106,7 @@ def _declared(names: Iterable[Name], profile: Profile) -> dict[Name, list[Trial]
 
 
 def _about(families: Iterable[str]) -> list[Claim]:
-    """The claims about these tables and figures, of all where none is named.
+    """The claims about these tables and figures, or all claims if none is named.
 
     Raises:
         ValueError: no claim is about one of them.
@@ -118,7 +118,8 @@ def _about(families: Iterable[str]) -> list[Claim]:
 
 
 def needed_trials(profile: Profile, families: Iterable[str] = ()) -> list[Trial]:
-    """Trials of every claim, or of those about some tables and figures, that can be tested."""
+    """The trials, each once, of every claim whose cells are all declared; `families` restricts the claims to those
+    about some tables and figures."""
     testable = []
     for claim in _about(families):
         cells = _declared(claim.names, profile)
@@ -127,7 +128,11 @@ def needed_trials(profile: Profile, families: Iterable[str] = ()) -> list[Trial]
 
 
 def read_cell(trials: list[Trial]) -> Cell:
-    """Predictions of one cell's trials, one a seed. Raises ValueError where seeds were scored on different videos."""
+    """Read the predictions of one cell's trials, one per seed.
+
+    Raises:
+        ValueError: the seeds were scored on different videos.
+    """
     frames = [predictions(trial) for trial in trials]
     if len({tuple(frame["key"]) for frame in frames}) != 1:
         raise ValueError(f"seeds of one cell were scored on different videos: {trials[0]}")
@@ -138,15 +143,17 @@ def read_cell(trials: list[Trial]) -> Cell:
 
 # ---- from cells to numbers ------------------------------------------------------------------------------------------
 def examine(claim: Claim, lookup: Lookup, resamples: int = 1000, memory: dict | None = None) -> dict[str, object]:
-    """The numbers of one claim, without its verdict.
+    """Compute the numbers of one claim, without its verdict.
 
     Args:
-        lookup: from a cell's name to its predictions, None where no such system is here.
-        memory: keeps resampled metrics of cells between claims.
+        lookup: maps the name of a cell to its predictions, or to None if its trials are not declared.
+        resamples: number of resamples of the test videos.
+        memory: caches the resampled metrics of cells between claims.
 
-    Returns: `test` and, as far as they exist, effect, low, high, seed_low, seed_high, p, seeds, reason, said (whether
-    this run's side is the claim's; None where seeds disagree), and for `judge` p_equal, margin and evidence, all of the
-    weakest difference.
+    Returns:
+        "test" and, where they exist, effect, low, high, seed_low, seed_high, p, seeds, reason, said (whether this run
+        shows what is claimed; None where seeds disagree), and for `judge` p_equal, margin and evidence, all of the
+        weakest difference.
     """
     if claim.kind == "untested":
         return {"test": "none", "reason": claim.reason}
@@ -185,12 +192,13 @@ def examine(claim: Claim, lookup: Lookup, resamples: int = 1000, memory: dict | 
         inside, outside = equivalence(link, claim.margin)
         within = abs(link.value) <= claim.margin
         p = inside if within else min(1.0, 2 * outside)
-        beyond = link._replace(value=abs(link.value) - claim.margin)  # what a difference outside the margin must show
+        beyond = link._replace(value=abs(link.value) - claim.margin)  # by how much it exceeds the margin
         numbers |= {} if within else {"evidence": beyond, "margin": math.nan}
         return {"test": "seeds and videos, equivalence", **numbers, "p": p, "said": within}
     said = link.value > 0
-    numbers["p_equal"] = min(1.0, len(found) * equivalence(link, numbers["margin"])[0])  # the weakest of several
-    if absent:  # a counterexample is enough to contradict, the ones that are here are not enough to support
+    # Bonferroni's correction, since `link` is the weakest of several pairs
+    numbers["p_equal"] = min(1.0, len(found) * equivalence(link, numbers["margin"])[0])
+    if absent:  # one counterexample contradicts the claim, but part of the pairs cannot support it
         return {"test": PARTLY, **numbers, "p": 1.0 if said else p, "said": said, **missing}
     return {"test": "seeds and videos", **numbers, "p": p, "said": said}
 
@@ -213,7 +221,7 @@ def _arithmetic(claim: Claim) -> dict[str, object]:
 
 
 def _errors(claim: Claim, cells: list[Cell]) -> dict[str, object]:
-    """Claims on single large errors: whether they are true of each seed; said is None where seeds disagree."""
+    """Check a claim about single large errors seed by seed; "said" is None where the seeds disagree."""
     true, off = cells[0].true, torch.stack([(cell.predicted - cell.true).abs() for cell in cells])  # (C, S, N)
     if claim.kind == "worst":
         if not (true == 0).any():
@@ -237,7 +245,7 @@ def _errors(claim: Claim, cells: list[Cell]) -> dict[str, object]:
 
 # ---- from numbers to a verdict --------------------------------------------------------------------------------------
 def _decided(row: dict) -> str | None:
-    """The verdict of a claim whose test is no p-value; None where it is one."""
+    """The verdict on a claim that needs no p-value; None if it needs one."""
     if row["test"] == "none":
         return UNTESTABLE
     if row["test"] in ("arithmetic", "every seed"):
@@ -246,10 +254,10 @@ def _decided(row: dict) -> str | None:
 
 
 def decide(rows: Iterable[dict]) -> list[dict[str, object]]:
-    """Verdicts on examined claims of one family: verdict, p_holm, and to_decide, the number of seeds that would decide
-    an undecided one (`statistics.seeds_to_decide`; NaN for others).
+    """Decide the examined claims of one family: verdict, p_holm (the p-value after Holm's correction), and to_decide,
+    the number of seeds that would decide an undecided claim (`statistics.seeds_to_decide`; NaN for others).
 
-    A claim of which some systems are not here can only be contradicted; else it is not testable here.
+    A claim with undeclared systems can only be contradicted; otherwise it is not testable here.
     """
     rows = list(rows)
     open_ = [i for i, row in enumerate(rows) if _decided(row) is None]
@@ -267,11 +275,12 @@ def decide(rows: Iterable[dict]) -> list[dict[str, object]]:
 
 
 def size_beside_print(row: dict) -> str:
-    """Whether the effect's interval holds the printed size, whatever the verdict on its sign; "" where none is.
+    """Compare the effect's interval with the printed difference, whatever the verdict on the sign: "as printed" if the
+    interval contains it, else "smaller", "larger" or "suspiciously larger"; "" where either is missing.
 
-    "Suspiciously larger": supported, and the whole interval lies above twice the printed difference and more than 0.02
-    above it. A rebuilt system that gains twice what its authors print more often meets a crippled rival, a leak or an
-    easier task than it is better.
+    "Suspiciously larger" means that the claim is supported, and that the whole interval lies above twice the printed
+    difference and more than 0.02 above it. If a rebuilt system gains more than twice what its authors report, a weak
+    baseline, a leak or an easier task is a likelier reason than a better system.
     """
     if not row["test"].startswith("seeds and videos") or math.isnan(row["paper"]) or math.isnan(row["low"]):
         return ""
@@ -283,14 +292,15 @@ def size_beside_print(row: dict) -> str:
 
 
 def evaluate(profile: Profile | str, families: Iterable[str] = ()) -> pd.DataFrame:
-    """The ledger of one run: a row a claim, or control, in the ledger's order. Trials must have been run.
+    """Evaluate the ledger for one run, whose trials must be complete: a row per claim or control, in their order.
 
     Args:
-        families: tables and figures, as "Fig. 7", whose claims are asked for; all by default.
+        families: tables and figures whose claims are evaluated, such as "Fig. 7"; all by default.
 
-    Returns: columns `COLUMNS`. The effect is that of the weakest pair; p_holm is corrected over the claims of the
-    family, and over its controls apart; to_decide is the number of seeds that would decide an undecided claim; size is
-    that of `size_beside_print`.
+    Returns:
+        A data frame with columns `COLUMNS`. The effect is that of the weakest pair; p_holm is corrected over the claims
+        of a family, and separately over its controls; to_decide is the number of seeds that would decide an undecided
+        claim; size comes from `size_beside_print`.
     """
     profile, claims = profiles.get_profile(profile) if isinstance(profile, str) else profile, _about(families)
     declared = _declared(list(dict.fromkeys(name for claim in claims for name in claim.names)), profile)
@@ -323,14 +333,15 @@ def evaluate(profile: Profile | str, families: Iterable[str] = ()) -> pd.DataFra
 
 # ---- what a notebook shows ------------------------------------------------------------------------------------------
 def verdict_text(row: pd.Series) -> str:
-    """A row's verdict as it is printed: with the seeds that would decide it, or why it cannot be tested."""
+    """The verdict of a row in words, with the number of seeds that would decide it or the reason why it is not
+    testable."""
     if row["verdict"] == UNTESTABLE:
         return f"{UNTESTABLE}: {row['reason']}"
     return row["verdict"] if row["kind"] in ("count", "worst") else in_words(row["verdict"], row["to_decide"])
 
 
 def effect_text(row: pd.Series) -> str:
-    """A row's effect with its interval over seeds and videos, or over seeds where it is a count."""
+    """The effect of a row with its interval over seeds and videos; a count has its range over seeds instead."""
     if not np.isfinite(row["effect"]):
         return "—"
     if row["kind"] in ("arithmetic", "count", "worst"):
@@ -346,11 +357,12 @@ def _run(profile: Profile, families: Iterable[str]) -> pd.DataFrame:
 
 
 def family_table(profile: Profile, *families: str) -> pd.DataFrame:
-    """The ledger's verdicts on the claims about some tables and figures, as text for `tables.show`; what is missing is
-    run.
+    """The ledger's verdicts on the claims about some tables and figures, as text for `tables.show`; missing trials are
+    run first.
 
-    Returns: columns "claim", "what is said", "this run" (the difference with its interval over seeds and videos),
-    "p, corrected" and "verdict".
+    Returns:
+        A data frame with columns "claim" (its id), "what is said", "this run" (the effect, by `effect_text`),
+        "p, corrected" and "verdict".
     """
     table = _run(profile, families)
     return pd.DataFrame(
@@ -365,7 +377,7 @@ def family_table(profile: Profile, *families: str) -> pd.DataFrame:
 
 
 def verdict_of(claim: str, profile: Profile) -> str:
-    """The ledger's verdict on one claim, by its id, as it is printed; runs what is missing.
+    """The ledger's verdict on one claim, given by its id, in words; missing trials are run first.
 
     Raises:
         ValueError: the ledger has no such claim.
@@ -377,7 +389,7 @@ def verdict_of(claim: str, profile: Profile) -> str:
 
 
 def print_verdicts(profile_name: str, jobs: int) -> None:
-    """Run what is missing in `jobs` processes, and print how many claims have which verdict."""
+    """Run the missing trials in `jobs` processes, and print the number of claims and controls for each verdict."""
     check_data()
     reach_cluster()
     profile = profiles.get_profile(profile_name)

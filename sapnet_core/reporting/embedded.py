@@ -1,7 +1,8 @@
-"""The record of provenance inside a figure's or table's own file, read back without trusting the file.
+"""The provenance record inside the file of a figure or table, read back without trusting the file.
 
-PNG: the text chunk "Description". SVG: `dc:description` of its metadata. Markdown: a comment at its end, or the list
-that older files show. CSV has no room for one: the file of the same stem beside it is read.
+A PNG has it in the text chunk "Description", an SVG in `dc:description` of its metadata, Markdown in an HTML comment at
+the end (older files: in the list that they show). A CSV has no room for it, so the file of the same stem beside it is
+read instead.
 """
 
 import json
@@ -14,7 +15,7 @@ from PIL import Image
 
 __all__ = ["RecordError", "comment", "read_record"]
 
-LARGEST = 64_000_000  # bytes; no figure of ours comes near
+LARGEST = 64_000_000  # maximum size of a file in bytes; the suite's own figures are far smaller
 LISTS = ("hashes", "undrawn", "undeclared")
 SIBLINGS = (".png", ".svg", ".md")
 COMMENT = re.compile(r"^<!-- provenance (\{.*\}) -->$", re.MULTILINE)
@@ -22,23 +23,23 @@ DESCRIPTION = "{http://purl.org/dc/elements/1.1/}description"
 
 
 class RecordError(ValueError):
-    """A file whose provenance cannot be read; the message names it."""
+    """The provenance of a file cannot be read; the message names the file."""
 
 
 def comment(record: dict[str, object]) -> str:
-    """A record as a comment of Markdown: one line that no page shows."""
+    """Format a record as an HTML comment for Markdown: one line that is not displayed."""
     return f"<!-- provenance {json.dumps(record, sort_keys=True).replace('>', chr(92) + 'u003e')} -->\n"
 
 
 def read_record(path: Path | str) -> dict[str, object]:
-    """The provenance of a .png, .svg, .md or .csv.
+    """Read the provenance of a .png, .svg, .md or .csv.
 
     Returns:
-        What `sapnet_core.reporting.provenance.provenance` gave, with what saving added; a file from before hashes were
-        listed has no "hashes".
+        The record of `sapnet_core.reporting.provenance.provenance`, with what saving added; older files have no
+        "hashes".
 
     Raises:
-        RecordError: no such file, one of another kind, torn, too large, or without a record.
+        RecordError: the file is missing, damaged, too large, of another kind, or without a record.
     """
     path = Path(path)
     try:
@@ -66,7 +67,7 @@ def read_record(path: Path | str) -> dict[str, object]:
 
 
 def _png(path: Path) -> str | None:
-    with Image.open(path, formats=("PNG",)) as image:  # reads the chunks before the pixels; nothing is decoded
+    with Image.open(path, formats=("PNG",)) as image:  # reads the chunks before the pixels, decodes nothing
         return image.info.get("Description")
 
 

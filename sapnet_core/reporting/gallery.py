@@ -1,10 +1,10 @@
-"""All tables and figures on one page that needs no network and no script: `figures/index.html`.
+"""The gallery: all tables and figures on one page that needs no network and no script, `figures/index.html`.
 
     python -m sapnet_core.reporting.gallery [--profile paper]
 
-It shows what lies in the folder, in the paper's order, and is the same for the same files, which it names by a digest.
-Times are told in steps ("under 20 s"), so that a run like the last one leaves the page as it was. The page in the
-repository is that of the files in the repository, and tells no run's times:
+The page shows the files of the folder in the paper's order and carries a digest of them; equal files give an equal
+page. Run times are rounded up to steps ("under 20 s"), so that a similar run leaves the page unchanged. The page in the
+repository shows the repository's own files, without run times:
 
     SAPNET_RUNS=$(mktemp -d) python -m sapnet_core.reporting.gallery
 """
@@ -50,12 +50,12 @@ STEPS = (
     (1200, "20 min"),
     (3600, "1 h"),
 )
-LONG = 16  # rows from which a table is folded
+LONG = 16  # number of rows from which a table is folded
 NUMBER = re.compile(r"[-−+]?\d|—")
 
 
 class Label(NamedTuple):
-    """A small label; `kind` is a class of the style: good, bad, open, odd, old."""
+    """A small label; `kind` is its CSS class: good, bad, open, odd or old."""
 
     kind: str
     text: str
@@ -63,7 +63,7 @@ class Label(NamedTuple):
 
 
 class Column(NamedTuple):
-    """A column of a table; `is_text` where no cell of it is a number."""
+    """A column of a table; `is_text` if none of its cells is a number."""
 
     name: str
     is_text: bool
@@ -75,7 +75,8 @@ def _verdict(verdict: str, text: str) -> Label:
 
 
 def _said(rows: list[dict[str, str]]) -> dict[str, list]:
-    """A label for each kind of verdict, with its count; and the claims themselves as (label, statement, place)."""
+    """What the page says about claims: a label with the count of each verdict, and (label, statement, place) of each
+    claim."""
     counts = {verdict: sum(row["verdict"] == verdict for row in rows) for verdict in VERDICTS}
     return {
         "counts": [_verdict(verdict, f"{n} {verdict}") for verdict, n in counts.items() if n],
@@ -87,7 +88,7 @@ def _said(rows: list[dict[str, str]]) -> dict[str, list]:
 
 
 def _time(notebook: Path, profile: str) -> str:
-    """How long the notebook took when it last ran, in steps; "" where it has not run here."""
+    """How long the last run of a notebook took, in steps; "" if it has not run here."""
     executed = _executed(notebook, profile)
     if executed is None or not executed.with_suffix(".json").is_file():
         return ""
@@ -96,14 +97,14 @@ def _time(notebook: Path, profile: str) -> str:
 
 
 def _executed(notebook: Path, profile: str) -> Path | None:
-    """The newest executed copy of a notebook: one on own videos lies apart."""
+    """The newest executed copy of a notebook, None if it has not run; copies run on own videos lie in a subfolder."""
     folder = environment.runs() / "notebooks" / ("" if profile == "quick" else profile)
     found = [f for f in (folder / "own" / notebook.name, folder / notebook.name) if f.is_file()]
     return max(found, key=lambda f: f.stat().st_mtime_ns, default=None)
 
 
 def _links(notebook: Path, folder: Path) -> dict[str, str]:
-    """Where the notebook lies, as seen from a folder of figures, and its page there; "" where that was not made."""
+    """Addresses of a notebook and of its page, relative to a folder of figures; the page is "" if there is none."""
     up = "../" * (1 + (folder != environment.figures()))
     page = f"notebooks/{notebook.stem}.html"
     made = page if (folder / page).is_file() else ""
@@ -111,15 +112,15 @@ def _links(notebook: Path, folder: Path) -> dict[str, str]:
 
 
 def _picture(file: Path) -> dict[str, str | int]:
-    """A picture at reading size. Raises OSError where it cannot be read."""
+    """Name of an image, and the size at which the page shows it. Raises OSError if it cannot be read."""
     with Image.open(file, formats=("PNG",)) as image:
         width, height = image.size
     return {"name": file.name, "width": round(0.62 * width), "height": round(0.62 * height)}
 
 
 def _table(file: Path) -> dict[str, list] | None:
-    """A stored table: its columns, the groups of a comparison with the number of their columns, and its rows; None
-    where it has no rows. Raises OSError or ValueError where it cannot be read."""
+    """Read a stored table: its columns, the column groups of a comparison with their sizes, and its rows; None if it
+    has no rows. Raises OSError or ValueError if it cannot be read."""
     names, rows = shown_cells(read_stored_table(file))
     if not rows:
         return None
@@ -133,7 +134,7 @@ def _table(file: Path) -> dict[str, list] | None:
 
 
 def _part(part: Part, profile: str) -> dict[str, object]:
-    """What the template shows of a part: picture, table, caption, facts, provenance."""
+    """What the template shows of a part: image, table, caption, facts, provenance."""
     shown: dict[str, object] = {"title": part.title, "caption": part.caption, "picture": None, "table": None}
     shown["faults"] = faults = []
     if (file := part.folder / f"{part.stem}.png").is_file():
@@ -160,7 +161,7 @@ def _part(part: Part, profile: str) -> dict[str, object]:
 
 
 def _entry(entry: list[Part], profile: str, rows: list[dict[str, str]]) -> dict[str, object]:
-    """A table or figure with what belongs to it, and what the ledger says of it."""
+    """What the template shows of an entry: a table or figure, the parts that belong to it, and the claims about it."""
     first = entry[0]
     short = first.title.partition(".")[0] if re.match(r"(Table|Figure) ", first.title) else first.title
     said = _said([row for row in rows if first.stem in places(row["place"])])
@@ -181,7 +182,7 @@ def _count(values: Iterable[str]) -> dict[str, int]:
 
 
 def _made_from(folder: Path, found: list[Part]) -> str:
-    """A digest of every file that the page shows or reads: names and contents."""
+    """A digest of the names and contents of every file that the page shows or reads."""
     whole = hashlib.sha256()
     for name in sorted({name for part in found for name in part.files} | {"claims.csv"}):
         content = (folder / name).read_bytes() if (folder / name).is_file() else b""
@@ -222,7 +223,7 @@ def _folder(profile: str) -> Path:
 
 
 def write_page(notebook: Path, profile: str = "quick", stored: bool = False) -> None:
-    """Write the page of a notebook as it was last run; `stored` as of `write_gallery`."""
+    """Write the page of a notebook from its last run, if it has run; `stored` as in `write_gallery`."""
     source = _executed(notebook, profile) or (notebook if stored and profile == "quick" else None)
     if source:
         write_notebook_page(source, _folder(profile) / "notebooks" / f"{notebook.stem}.html")
@@ -235,7 +236,7 @@ def write_gallery(profile: str = "quick", stored: bool = False) -> Path:
         stored: make pages of notebooks that were not run here from their stored outputs (quick profile only).
 
     Returns:
-        The gallery's path. What has not changed is not written again.
+        The gallery's path.
     """
     folder = _folder(profile)
     folder.mkdir(parents=True, exist_ok=True)

@@ -1,8 +1,8 @@
-"""Where the network looks: Grad-CAM through I3D and SAP-Net, and how much of it lies on the actor (Fig. 11).
+"""Grad-CAM through I3D and SAP-Net: where the network looks, and how much of that lies on the actor (Fig. 11).
 
-A map has one value a cell of an I3D layer. Where such a cell looks is not the cell's own part of the picture: SAME
-padding puts more zeros at the back than in front, so at every stride of 2 the cells look half a step further right,
-down and on in time. At Mixed_4f that is 7.5 of its 16 pixels; `cell_centers` counts it.
+A map has one value per cell of an I3D layer. The receptive field of a cell is not centered on the cell's own part of
+the picture: SAME padding puts more zeros behind than in front, so every stride of 2 shifts the centers half a step to
+the right, down and later in time. At Mixed_4f the shift is 7.5 of 16 pixels; `cell_centers` accounts for it.
 
 Source: Selvaraju et al., Grad-CAM (ICCV 2017), the paper's [66]; captum computes it.
 """
@@ -21,7 +21,7 @@ __all__ = ["cell_centers", "grad_cam", "heat_on_pixels", "share_inside", "heat_f
 
 
 def cell_centers(layer: str, size: int, axis: int) -> Tensor:
-    """Where the cells of an I3D layer look along one axis, (n,): the centers of their receptive fields, as indices.
+    """Centers of the receptive fields of an I3D layer's cells along one axis, (n,), as indices of frames or pixels.
 
     Args:
         layer: a layer of I3D, such as "Mixed_4f".
@@ -35,7 +35,7 @@ def cell_centers(layer: str, size: int, axis: int) -> Tensor:
     if layer not in names:
         raise ValueError(f"I3D has no layer {layer!r}: choose one of {', '.join(names)}")
     strided = {STEM: ((7, 7, 7), (2, 2, 2)), **POOL_BEFORE}
-    first, step = 0.0, 1  # center of cell 0, and from one cell to the next
+    first, step = 0.0, 1  # center of cell 0, and distance between neighboring cells
     for name in names[: names.index(layer) + 1]:
         if name in strided:
             kernel, stride = (part[axis] for part in strided[name])
@@ -45,19 +45,19 @@ def cell_centers(layer: str, size: int, axis: int) -> Tensor:
 
 
 def grad_cam(score: Callable[[Tensor], Tensor], layer: nn.Module, videos: Tensor) -> Tensor:
-    """Signed Grad-CAM of a score, (N, T', h, w): above 0 what raises it, below 0 what lowers it.
+    """Signed Grad-CAM of a score, (N, T', h, w): positive where a cell raises the score, negative where it lowers it.
 
-    For every clip that passes the layer, with maps A_c of its channels:
+    For every clip that passes the layer, with one map A_c per channel:
 
         w_c = mean over (t, i, j) of d score / d A_c[t, i, j],      map = sum over c of w_c A_c
 
-    `map.relu()` is the heat of the score, `(-map).relu()` that of its negative. A regressor has no class to be for:
-    both say where it looks.
+    `map.relu()` is the heat map of the score, `(-map).relu()` that of its negative. Since a regressor has no target
+    class, both show where it looks.
 
     Args:
-        score: videos -> (B,) scores, differentiable; passes the layer once, with N clips.
-        layer: of the network, with output (N, C, T', h, w).
-        videos: what `score` takes, float.
+        score: maps videos to (B,) scores, differentiably; calls the layer once, with N clips.
+        layer: a layer of the network, with output (N, C, T', h, w).
+        videos: the input of `score`, float.
     """
     from captum.attr import LayerGradCam
 
@@ -65,8 +65,13 @@ def grad_cam(score: Callable[[Tensor], Tensor], layer: nn.Module, videos: Tensor
 
 
 def heat_on_pixels(heat: Tensor, layer: str, frames: int, height: int, width: int) -> Tensor:
-    """Maps (N, T', h, w) of a layer on the pixels of its clips, (N, frames, height, width): linear between the centers
-    of the receptive fields, constant beyond the outermost."""
+    """Interpolate maps (N, T', h, w) of a layer to the pixels of its clips, (N, frames, height, width).
+
+    The values are linear between the centers of the receptive fields, and constant beyond the outermost.
+
+    Raises:
+        ValueError: the layer has another number of cells on a clip of this size.
+    """
     for axis, size in enumerate((frames, height, width)):
         centers, cells = cell_centers(layer, size, axis), heat.shape[axis + 1]
         if len(centers) != cells:
@@ -77,9 +82,9 @@ def heat_on_pixels(heat: Tensor, layer: str, frames: int, height: int, width: in
 
 
 def share_inside(heat: Tensor, boxes: Tensor) -> Tensor:
-    """Share of the heat (..., T, H, W) at pixels whose center lies in the frame's box (T, 4) xyxy: (...,).
+    """Share of the heat (..., T, H, W) at pixels whose center lies in the frame's box (T, 4) xyxy, (...,).
 
-    NaN where there is no heat at all. The heat of equal pixels is the boxes' share of the area: chance.
+    NaN where there is no heat at all. For uniform heat it is the boxes' share of the area, which is the chance level.
     """
     rows, columns = (torch.arange(size, device=heat.device) + 0.5 for size in heat.shape[-2:])
     x1, y1, x2, y2 = boxes.to(heat).T[..., None]  # each (T, 1)
@@ -88,9 +93,10 @@ def share_inside(heat: Tensor, boxes: Tensor) -> Tensor:
 
 
 def heat_from_crop(heat: Tensor, track: Tensor, height: int, width: int) -> Tensor:
-    """Heat of crops (T, s, s) on the frames (T, height, width) that they were cut from along the track (T, 4).
+    """Map the heat of crops (T, s, s) back to the frames (T, height, width) from which they were cut along the track
+    (T, 4).
 
-    0 outside the crop. The inverse of `crops.crop_track`, up to the resampling.
+    The heat is 0 outside the crop. This is the inverse of `crops.crop_track`, up to resampling.
     """
     side = heat.shape[-1]
     y, x = torch.meshgrid(torch.arange(height) + 0.5, torch.arange(width) + 0.5, indexing="ij")

@@ -1,4 +1,4 @@
-"""What an executed notebook was made from, as one hash: nothing is up to date of which any of it has changed."""
+"""One digest of everything that an executed notebook depends on: it is out of date once any of that changes."""
 
 import os
 import platform
@@ -14,7 +14,7 @@ from sapnet_core.runtime.fingerprint import code_digest, file_digest, fingerprin
 
 __all__ = ["data_digest", "inputs_digest"]
 
-# what computes, decodes, draws, or writes a notebook's outputs
+# packages that compute, decode, draw or write a notebook's outputs
 PACKAGES = (
     "torch",
     "torchvision",
@@ -36,10 +36,10 @@ ANNOTATIONS = {".pkl", ".json", ".csv", ".txt"}
 
 
 def _files_below(top: Path) -> Iterator[os.DirEntry]:
-    """Every file below a folder, behind links too; no folder twice, so that a link to one above has an end."""
+    """Yield every file below a folder, following links; each folder is visited once, so that cycles of links end."""
     seen, left = set(), [top]
     while left:
-        with suppress(FileNotFoundError, PermissionError):  # gone meanwhile; nobody reads videos from where none may
+        with suppress(FileNotFoundError, PermissionError):  # deleted meanwhile; or unreadable, so no run depends on it
             place = left.pop()
             state = os.stat(place)
             if (state.st_dev, state.st_ino) in seen:
@@ -48,12 +48,13 @@ def _files_below(top: Path) -> Iterator[os.DirEntry]:
             for entry in sorted(os.scandir(place), key=lambda entry: entry.name):
                 if entry.is_dir():
                     left.append(Path(entry.path))
-                elif entry.is_file():  # no pipe, which would wait for a writer
+                elif entry.is_file():  # not a pipe: reading it would wait for a writer
                     yield entry
 
 
 def data_digest() -> str | None:
-    """Identity of the files in the user's folder: content of annotations, size and time of the rest; None without."""
+    """Digest of the files in the user's data folder, None without such a folder: contents of annotation files, sizes
+    and modification times of all others."""
     data = environment.data_root()
     if data is None:
         return None
@@ -76,11 +77,11 @@ def _version(package: str) -> str:
 
 
 def inputs_digest(notebook: Path, parameters: dict[str, object], data: str | None = None) -> str:
-    """One hash over all that a notebook's outcome hangs on: its cells (not their stored outputs), parameters, the
-    core's program and data, versions, and the annotation files, weights and choices in use.
+    """One digest of everything that a notebook's outcome depends on: its cells (without stored outputs), parameters,
+    the package's code and data, versions, and the annotation files, weights and options in use.
 
     Args:
-        data: what `data_digest` gave, where it was asked before; to look at all files of a large set takes a while.
+        data: the result of `data_digest`, if the caller has it already; for a large dataset it takes a while.
     """
     parts = {
         "cells": [(cell.cell_type, cell.source) for cell in load(notebook).cells],

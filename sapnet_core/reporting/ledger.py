@@ -1,7 +1,7 @@
-"""The claims themselves: every result that the paper states, read from `reporting/claims.toml`, with the cells it is
-about.
+"""The ledger of claims: every result that the paper states, read from `reporting/claims.toml`, with its table cells.
 
-Wherever the paper is said to beat I3D+MLP, a control asks the same against the MLP that sees the clips in order (E18).
+Each claim that a system beats I3D+MLP gets a control: the same comparison with the MLP that sees the clips in order
+(E18).
 """
 
 import math
@@ -19,16 +19,30 @@ from sapnet_core.experiments.tables import CLASS_TABLES
 
 __all__ = ["Claim", "Name", "Side", "ledger", "by_classes", "printed_effect"]
 
-Name = tuple[str, str, str]  # trials, row, column
-Side = tuple[Name, ...]
+Name = tuple[str, str, str]  # one cell: the table or figure that declares its trials, row, column
+Side = tuple[Name, ...]  # cells whose metric is averaged
 MLP, ORDERED = "I3D+MLP", "I3D+MLP (clips in order)"
 
 
 @dataclass(frozen=True)
 class Claim:
-    """One result; its fields are those of `reporting/claims.toml`. In each of `pairs` the first side is said to be
-    higher. `family` is the table or figure that the claim is about, its `place` unless the file says otherwise: claims
-    of one family are corrected together."""
+    """One result that the paper states, or a control beside it; the fields are those of `reporting/claims.toml`.
+
+    Attributes:
+        id: a short unique name.
+        place: where the paper states it.
+        statement: the result in words.
+        kind: "greater", "comparable", "count", "worst", "arithmetic" or "untested".
+        family: the table or figure that it is about, `place` by default; p-values are corrected over a family.
+        control: a question of ours, not of the paper.
+        metric: a name in `resampling.METRICS`.
+        pairs: in each pair the first side is claimed to be higher than the second.
+        paper: the printed difference, NaN if there is none.
+        margin: the largest difference that counts as equal; if NaN, `MARGIN` of `statistics` for rho, else none.
+        limit, count: for "count", at most `count` videos are off by more than `limit` points.
+        numbers: for "arithmetic", statements of `paper.paper_arithmetic`.
+        reason: for "untested", why.
+    """
 
     id: str
     place: str
@@ -47,7 +61,7 @@ class Claim:
 
     @property
     def names(self) -> list[Name]:
-        """Every cell of the claim, once."""
+        """The cells of all pairs, without repeats."""
         return list(dict.fromkeys(name for pair in self.pairs for side in pair for name in side))
 
 
@@ -65,10 +79,10 @@ def _pairs(entry: dict) -> tuple[tuple[Side, Side], ...]:
 
 @cache
 def ledger() -> tuple[Claim, ...]:
-    """All claims in the order of the file, each followed by its control, where the paper compares with I3D+MLP.
+    """All claims in the order of the file, each followed by its control if it compares with I3D+MLP.
 
     Raises:
-        ValueError: an entry of the file has a field that claims do not have.
+        ValueError: an entry of the file has an unknown field.
     """
     entries = tomllib.loads(Path(__file__).with_name("claims.toml").read_text(encoding="utf-8"))["claim"]
     known, claims = {f.name for f in fields(Claim)}, []
@@ -83,7 +97,10 @@ def ledger() -> tuple[Claim, ...]:
 
 
 def _in_order(claim: Claim) -> list[Claim]:
-    """The claim against the MLP that keeps time, where it is one against the MLP that does not (E18)."""
+    """The control of a claim against I3D+MLP: the same claim against the MLP that keeps the order of clips (E18).
+
+    Other claims have none.
+    """
     beaten = {row for _, low in claim.pairs for _, row, _ in low}
     if claim.control or claim.kind != "greater" or beaten != {MLP}:
         return []
@@ -93,12 +110,12 @@ def _in_order(claim: Claim) -> list[Claim]:
 
 
 def by_classes(side: Side) -> bool:
-    """Whether a side averages classes (Fisher's z, E14), and not label shares (plain mean)."""
+    """Whether a side averages over classes (by Fisher's z, E14) and not over label shares (plain mean)."""
     return side[0][0] in CLASS_TABLES
 
 
 def printed_effect(claim: Claim) -> float:
-    """The difference of the paper's own cells, the smallest over the pairs; NaN where the paper prints no numbers."""
+    """The difference between the paper's printed cells, the smallest over the pairs; NaN if a cell is not printed."""
 
     def mean(side: Side) -> float:
         cells = [paper_table(table).at[row, column] for table, row, column in side]

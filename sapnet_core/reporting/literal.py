@@ -1,5 +1,5 @@
-"""Text that people bring (ids, groups, paths, names of columns) shown as it is: it is never markup, an equation or a
-formula of a spreadsheet, wherever it is written to. One function for each such place.
+"""Show text from users (ids, groups, paths, column names) literally: never as markup, an equation or a spreadsheet
+formula. There is one function for each kind of output.
 
     in_markdown("<b>*a*</b>")     a cell or a line of Markdown that shows <b>*a*</b>
     in_figure("$x$")              a label that matplotlib draws as $x$
@@ -12,20 +12,20 @@ import unicodedata
 
 __all__ = ["from_cell", "in_cell", "in_figure", "in_markdown", "visible"]
 
-JOINERS = "\u200c\u200d"  # unseen, and part of how Persian, Kannada and many an emoji are written
-# In Markdown: what begins markup, or ends it. An underscore within a word does neither, nor a lone asterisk; a bracket
-# does before what makes it a link, and a colon or point in what is taken for an address.
+JOINERS = "\u200c\u200d"  # invisible, but needed to write Persian, Kannada and many emoji
+# Characters that can start or end markup in Markdown. An underscore inside a word cannot, nor can a lone asterisk (see
+# `in_markdown`). A closing bracket counts only where it could make a link, a colon or dot only in a possible address.
 MARKUP = re.compile(r"[&<>`~@$\\|*]|(?<![^\W_])_|_(?![^\W_])|\](?=[\[(:])|:(?=//)|(?<=[Ww]{3})\.")
-# Where a spreadsheet may begin a cell: at the start of a text, and within it wherever another separator than the comma
-# is in use. What it takes for a formula there; the apostrophe is told apart so that it can be taken away again.
+# Where a spreadsheet may start a cell: at the start of a text, and after any separator other than the comma. `FORMULA`
+# is what it would take for a formula there, and also an apostrophe, so that `from_cell` can undo `in_cell`.
 STARTS = r"(?:\A|(?<=[;\t\r\n]))"
 FORMULA = re.compile(STARTS + r"(?=[^\S\t\r\n]*[=+\-@＝＋－＠'\t\r\n])")
 APOSTROPHE = re.compile(STARTS + "'")
 
 
 def visible(text: str) -> str:
-    """The text on one line: a space for spaces of any kind, and what else cannot be seen as its code, such as \\n for
-    a line end and \\u202e for the mark that turns the direction of reading."""
+    """Put a text on one line: every kind of space becomes a plain space, and any other invisible character its escape
+    code, such as \\n for a line end and \\u202e for the mark that reverses the reading direction."""
 
     def shown(c: str) -> str:
         if c.isprintable() or c in JOINERS:
@@ -36,10 +36,10 @@ def visible(text: str) -> str:
 
 
 def in_markdown(text: str) -> str:
-    """Markdown, for a cell of a table or within a line, that every reader shows as this text, on one line.
+    """Escape a text so that every Markdown reader shows it literally, within a line or a table cell.
 
-    Signs that would act are written as entities, which no reader of Markdown takes for markup. Two of them stand in a
-    `<span>`, since MathJax reads the page that was made, and takes a pair of them for an equation.
+    Special characters become HTML entities, which no Markdown reader takes for markup. Dollar signs and backslashes are
+    also put into a `<span>` each, since MathJax reads the finished page and would take a pair of them for an equation.
     """
     text = visible(text)
     lone = text.count("*") < 2
@@ -57,21 +57,21 @@ def in_markdown(text: str) -> str:
 
 
 def in_figure(text: str) -> str:
-    """The text for a title, label or legend of matplotlib: no part of it is read as an equation, nor left out of a
-    legend, as labels are that begin with an underscore."""
+    """Escape a text for a title, label or legend of matplotlib: no part is read as an equation, and a leading
+    underscore does not hide it from the legend."""
     text = visible(text).replace("$", "\\$")
     return f" {text}" if text.startswith("_") else text
 
 
 def in_cell(text: str) -> str:
-    """The text for a cell of a CSV that people open: with an apostrophe before what a spreadsheet takes for a formula.
+    """Escape a text for a CSV that people open: an apostrophe goes before what a spreadsheet would take for a formula.
 
-    These are texts that begin with `=`, `+`, `-`, `@`, their wide forms, a tab or a line end, also after spaces, or
-    have such a sign behind a semicolon, tab or line end, where spreadsheets of other countries begin a cell.
+    That is `=`, `+`, `-`, `@`, their full-width forms, an apostrophe, a tab or a line end, at the start of the text,
+    also after spaces, or after a semicolon, tab or line end, where spreadsheets of some countries start a new cell.
     """
     return FORMULA.sub("'", text)
 
 
 def from_cell(text: str) -> str:
-    """The text that `in_cell` wrote; any text that it had no reason to change comes back as it is."""
+    """Undo `in_cell`; a text that `in_cell` had no reason to change comes back as it is."""
     return APOSTROPHE.sub("", text)

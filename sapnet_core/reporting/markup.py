@@ -1,4 +1,4 @@
-"""Pages from the templates beside this module: what is put into one is text, and what could act is taken off."""
+"""Render pages from the templates beside this module: values are escaped, and the finished body is sanitized."""
 
 from functools import cache
 from pathlib import Path
@@ -10,7 +10,7 @@ from sapnet_core.reporting.sanitize import policy, sanitized
 
 __all__ = ["PAGE_DATA", "STYLE", "page", "render"]
 
-PAGE_DATA = ("reporting/page.css", "reporting/templates/*")  # files that shape pages and nothing else
+PAGE_DATA = ("reporting/page.css", "reporting/templates/*")  # package files that affect pages alone
 
 STYLE = Path(__file__).with_name("page.css").read_text(encoding="utf-8")
 TEMPLATES = Path(__file__).with_name("templates")
@@ -28,17 +28,17 @@ def _environment() -> Environment:
 
 
 def render(template: str, **values: object) -> Markup:
-    """The template "NAME.html.jinja" with these values; text among them is escaped, `Markup` stands as it is."""
+    """Render the template "NAME.html.jinja" with these values; text is escaped, `Markup` is inserted as it is."""
     return Markup(_environment().get_template(f"{template}.html.jinja").render(values))
 
 
 def page(title: str, body: str, style: str = "", made_from: str = "") -> str:
-    """A whole document: its style within, nothing outside it, and nothing in its body that acts (`sanitize`).
+    """Return a whole HTML document that embeds its style and whose body is sanitized (`sanitize`).
 
     Args:
         body: HTML.
-        style: CSS that follows that of all pages.
-        made_from: a digest of what the page was made from, kept in its head.
+        style: CSS that is appended to `STYLE`.
+        made_from: a digest of the page's sources, kept in its head.
     """
     style = f"\n{STYLE}{style}"
     head = {"policy": Markup(policy(style)), "style": Markup(style), "made_from": made_from}

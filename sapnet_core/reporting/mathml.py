@@ -1,4 +1,4 @@
-"""LaTeX as MathML, which browsers draw by themselves: equations without a network or a script."""
+"""Convert LaTeX to MathML, which browsers draw without network or script."""
 
 import html
 import re
@@ -6,9 +6,9 @@ from xml.etree import ElementTree
 
 __all__ = ["LEFT_OVER", "mathml"]
 
-LEFT_OVER = "tex"  # class of an equation that could not be converted and is shown as it was typed
+LEFT_OVER = "tex"  # CSS class of an equation that could not be converted and is shown as it was typed
 
-# what latex2mathml does not know or gets wrong -> the same, said otherwise
+# LaTeX that latex2mathml does not know or converts wrongly -> an equivalent that it converts
 SPELLINGS = (
     (re.compile(r"(\\[bB]igg?[lrm]?)\s*\\(?:[lr]Vert|\|)"), r"\1‖"),
     (re.compile(r"(\\[bB]igg?[lrm]?)\s*\\(?:[lr]vert)"), r"\1|"),
@@ -17,15 +17,16 @@ SPELLINGS = (
     (re.compile(r"\\(math(?:cal|bb|bf|rm))\s*([A-Za-z0-9])"), r"\\\1{\2}"),
     (re.compile(r"\\mathrm\{([A-Za-z0-9 -]+)\}"), r"\\text{\1}"),
 )
-TAG = re.compile(r"\\tag\{([^{}]*)\}|\\qquad\s*\(([^()$]{1,12})\)\s*$")  # the equation's number, to stand at the right
+TAG = re.compile(r"\\tag\{([^{}]*)\}|\\qquad\s*\(([^()$]{1,12})\)\s*$")  # the equation's number, shown at the right
 SPACE = "http://www.w3.org/1998/Math/MathML"
-LIMITS = {"msub": "munder", "msup": "mover", "msubsup": "munderover"}  # below and above, in a formula of its own
+LIMITS = {"msub": "munder", "msup": "mover", "msubsup": "munderover"}  # where a displayed formula has its limits
 
 
 def mathml(tex: str, block: bool = False) -> str:
-    """One formula, without its dollar signs, as an HTML fragment that may stand in a paragraph.
+    """Convert one formula, given without its dollar signs, to an HTML fragment that may stand in a paragraph.
 
-    What cannot be converted comes back as typed, in `<code class="tex">`.
+    A formula that cannot be converted comes back as typed, in `<code class="tex">`. `block` displays the formula on a
+    line of its own, with its number.
     """
     from latex2mathml.converter import convert
 
@@ -40,14 +41,14 @@ def mathml(tex: str, block: bool = False) -> str:
         if re.search(r">[^<]*\\[^<]*<", made):
             raise ValueError("a command is left over")
         made = _drawable(re.sub(r"&(?!#\w+;|\w+;)", "&amp;", made), block)
-    except Exception:  # the library raises a dozen kinds of its own, or writes what is no XML
+    except Exception:  # the library raises many errors of its own, or writes invalid XML
         return f'<code class="{LEFT_OVER}">{html.escape(tex)}</code>'
     return f'<span class="equation">{made}{number}</span>' if block else made
 
 
 def _drawable(made: str, block: bool) -> str:
-    """The same MathML with what browsers ask for: letters instead of `mathvariant`, braces that stretch, limits of
-    max and min below them."""
+    """Adapt MathML to what browsers draw: characters instead of `mathvariant`, braces that stretch, and limits below
+    max and min."""
     ElementTree.register_namespace("", SPACE)
     tree = ElementTree.fromstring(made)
     for node in tree.iter():

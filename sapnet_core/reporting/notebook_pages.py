@@ -1,4 +1,4 @@
-"""An executed notebook as one HTML file that needs no network: own style, pictures inside, equations as MathML."""
+"""Render an executed notebook as one HTML file that needs no network: embedded style and images, MathML equations."""
 
 from functools import cache
 from pathlib import Path
@@ -14,12 +14,13 @@ from sapnet_core.runtime.fingerprint import code_digest, file_digest, fingerprin
 
 __all__ = ["markdown_html", "notebook_page", "write_notebook_page"]
 
-SHOWN = ["text/html", "text/markdown", "image/png", "image/jpeg", "text/latex", "text/plain"]  # of an output, the first
+# The formats of an output in order of preference: the first that an output has is shown.
+SHOWN = ["text/html", "text/markdown", "image/png", "image/jpeg", "text/latex", "text/plain"]
 
 
 @cache
 def _renderer() -> type:
-    """nbconvert's way from Markdown to HTML, with equations as MathML."""
+    """A class that renders Markdown as nbconvert does, but equations as MathML."""
     from nbconvert.filters.markdown_mistune import IPythonRenderer
 
     class Renderer(IPythonRenderer):
@@ -33,7 +34,7 @@ def _renderer() -> type:
             return mathml(f"\\begin{{{name}}}{body}\\end{{{name}}}", block=True)
 
         def table_cell(self, text: str, align: str | None = None, head: bool = False) -> str:
-            """A cell whose place in its column is a class: a page has no styles but its own."""
+            """Render a cell whose alignment is a CSS class: pages allow no inline style."""
             name, kind = "th" if head else "td", f' class="{align}"' if align else ""
             return f"  <{name}{kind}>{text}</{name}>\n"
 
@@ -41,7 +42,7 @@ def _renderer() -> type:
 
 
 def markdown_html(source: str) -> str:
-    """The Markdown of a cell as HTML."""
+    """Convert the Markdown of a cell to HTML."""
     from nbconvert.filters.markdown_mistune import MarkdownWithMath
 
     return MarkdownWithMath(renderer=_renderer()(escape=False, exclude_anchor_links=True)).render(source)
@@ -49,7 +50,7 @@ def markdown_html(source: str) -> str:
 
 @cache
 def _exporter():
-    """nbconvert's cells without its page, which fetches scripts from elsewhere."""
+    """nbconvert's exporter for the cells alone: the page that it puts around them loads scripts from other sites."""
     from nbconvert import HTMLExporter
     from traitlets.config import Config
 
@@ -66,7 +67,7 @@ def _highlighting() -> str:
 
 
 def notebook_page(notebook: Path, back: str = "../index.html") -> str:
-    """The whole page. `back` is where its link to the gallery goes."""
+    """Return the page of a notebook as HTML. `back` is the address of its link to the gallery."""
     nb = load(notebook)
     for cell in nb.cells:
         if cell.cell_type == "code":
@@ -83,7 +84,11 @@ def _made_from(notebook: Path) -> str:
 
 
 def write_notebook_page(notebook: Path, target: Path, back: str = "../index.html") -> bool:
-    """Write the page of a notebook unless it is there already, made from the same bytes; returns whether it wrote."""
+    """Write the page of a notebook unless `target` was made from the same notebook, code and style.
+
+    Returns:
+        Whether it was written.
+    """
     if target.is_file() and f'content="{_made_from(notebook)}"' in target.read_text(encoding="utf-8")[:2000]:
         return False
     write_text(target, notebook_page(notebook, back))

@@ -1,8 +1,8 @@
-"""Notebooks as source: one normal form, and how a developer refreshes stored outputs.
+"""Read and normalize the source notebooks, and refresh their stored outputs.
 
     python -m sapnet_core.reporting.notebooks 03_pseudo_labels     # run in place with default parameters, normalize
 
-The rules that a stored notebook keeps stand in `tests/notebook_rules.py`.
+The rules for stored notebooks are in `tests/notebook_rules.py`.
 """
 
 import copy
@@ -27,7 +27,7 @@ KEPT_CELL_METADATA = ("tags", "jupyter")
 
 
 def load(path: Path) -> NotebookNode:
-    """The notebook of one file, in format 4. Raises ValueError naming the file where it is none."""
+    """Read a notebook, in format 4. Raises ValueError naming the file if it is not a notebook."""
     try:
         return nbformat.read(path, as_version=4)
     except (ValueError, AttributeError, KeyError, TypeError, nbformat.ValidationError) as error:
@@ -36,10 +36,10 @@ def load(path: Path) -> NotebookNode:
 
 
 def normalize(notebook: NotebookNode) -> NotebookNode:
-    """The one normal form of a notebook, as a copy: equal content gives equal bytes.
+    """Return a copy of a notebook in normal form, in which equal content gives equal bytes.
 
-    Metadata of tools is dropped, cells are numbered c00, c01, ..., consecutive pieces of one output stream are joined.
-    Sources, outputs, execution counts and tags stay.
+    Metadata of tools is dropped, cells get the ids c00, c01, ..., and consecutive pieces of one output stream are
+    joined. Sources, outputs, execution counts and tags stay.
     """
     nb = copy.deepcopy(notebook)
     kernel = {"display_name": "Python 3", "language": "python", "name": "python3"}
@@ -62,7 +62,7 @@ def normalize(notebook: NotebookNode) -> NotebookNode:
 
 
 def dumps(notebook: NotebookNode) -> str:
-    """The text of a notebook's file."""
+    """Format a notebook as the text of its file."""
     return nbformat.writes(notebook, version=4, indent=1).rstrip("\n") + "\n"
 
 
@@ -82,10 +82,10 @@ def execute(path: Path, timeout: float | None = None) -> None:
 
 @one_line_errors
 def main(arguments: list[str] | None = None) -> None:
-    """Command line: execute the named notebooks in place, all when none is named."""
+    """Command line: execute the named notebooks in place, or all if none is named."""
     asked = find(command_lines.notebooks().parse_args(arguments).names)
     for name in ("DATA", "SPLIT", "SKIP_BAD", "DETECTOR", "I3D", "C3D", "SWIN"):
-        os.environ.pop(f"SAPNET_{name}", None)  # stored outputs are those of the default source
+        os.environ.pop(f"SAPNET_{name}", None)  # stored outputs use the defaults
     check_environment()
     for path in asked:
         print(f"{path.stem} ...", flush=True)

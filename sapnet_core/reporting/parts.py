@@ -1,4 +1,4 @@
-"""What lies in a folder of tables and figures, in the paper's order, and what the ledger of claims says of it."""
+"""The tables and figures in a folder, in the paper's order, and the verdicts on claims that are stored with them."""
 
 import csv
 import re
@@ -24,7 +24,13 @@ PLACE = re.compile(r"(Table|Fig)(?:ure)?s?\.?\s+((?:[IVX]+|\d+)(?:(?:\s*,\s*(?:a
 
 @dataclass(frozen=True)
 class Part:
-    """What lies in the folder under one stem."""
+    """One table or figure: the files of a folder that share a stem, that is, a name without extension.
+
+    Attributes:
+        folder, stem: where the files lie, and their stem.
+        title, caption, section: from `captions.csv`; built from the stem for what the paper does not have.
+        hashed: computes the hash of a trial, as `trial_hash` does.
+    """
 
     folder: Path
     stem: str
@@ -53,7 +59,7 @@ class Part:
 
     @property
     def notebook(self) -> Path | None:
-        """The notebook that its command names."""
+        """The notebook that the recorded command runs, None if it cannot be told."""
         named = re.search(r"--only (\w+)", str((self.record or {}).get("command", "")))
         try:
             return find([named[1]])[0] if named else None
@@ -62,11 +68,11 @@ class Part:
 
 
 def parts(folder: Path) -> list[Part]:
-    """Every stem of the folder: those of the paper in its order, then the others by name."""
+    """Find the tables and figures of a folder: those of the paper in its order, then the others by name."""
     with open(Path(__file__).with_name("captions.csv"), encoding="utf-8", newline="") as file:
         known = {row.pop("stem"): row for row in csv.DictReader(file)}
     stems = {f.stem for f in folder.iterdir() if f.suffix in (".png", ".svg", ".md") and f.stem[0] not in "._"}
-    found, hashed = [], cache(trial_hash)  # most trials stand behind more than one figure
+    found, hashed = [], cache(trial_hash)  # cached, since most trials are used by several figures
     for stem in sorted(stems, key=lambda s: ([*known].index(s) if s in known else len(known), s)):
         plain = {"section": "Beyond the paper", "title": stem.replace("_", " ").capitalize(), "caption": ""}
         found.append(Part(folder, stem, **known.get(stem, plain), hashed=hashed))
@@ -74,7 +80,10 @@ def parts(folder: Path) -> list[Part]:
 
 
 def entries(found: list[Part]) -> dict[str, list[list[Part]]]:
-    """Section -> entries; an entry is a table or figure with what belongs to it ("table01", "table01_curves")."""
+    """Group parts by section: section -> entries.
+
+    An entry is a table or figure followed by the parts that belong to it, as "table01_curves" belongs to "table01".
+    """
     heads = {part.stem: [part] for part in found if re.fullmatch(r"(table|fig)\d\d", part.stem)}
     sections: dict[str, list[list[Part]]] = {}
     for part in found:
@@ -97,10 +106,10 @@ def places(text: str) -> list[str]:
 
 
 def claims(folder: Path) -> list[dict[str, str]]:
-    """Rows of `claims.csv` (claim, place, verdict, ...), none where it is absent.
+    """Read the rows of `claims.csv` (claim, place, verdict, ...) without controls; an absent file has no rows.
 
     Raises:
-        ValueError: it lacks one of these columns, or knows another verdict.
+        ValueError: one of these columns is missing, or a verdict is unknown.
     """
     file = folder / "claims.csv"
     if not file.is_file():
@@ -110,4 +119,4 @@ def claims(folder: Path) -> list[dict[str, str]]:
     for row in rows:
         if not {"claim", "place", "verdict"} <= row.keys() or row["verdict"] not in VERDICTS:
             raise ValueError(f"{file}: needs columns claim, place, verdict; verdicts are {', '.join(VERDICTS)}")
-    return [row for row in rows if row.get("control") != "True"]  # what the paper says, not what we ask beside it
+    return [row for row in rows if row.get("control") != "True"]  # controls are questions of ours, not of the paper

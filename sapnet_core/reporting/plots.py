@@ -1,4 +1,4 @@
-"""Drawings that several figures share, each into axes that are given: curves over seeds and forests of differences."""
+"""Plots that several figures share, drawn into given axes: curves over seeds and forest plots of differences."""
 
 from collections.abc import Sequence
 
@@ -10,7 +10,7 @@ from sapnet_core.reporting.style import COLORS
 
 __all__ = ["seed_curve", "seed_marks", "forest", "stems"]
 
-VIDEOS = "#4d4d4d"  # the interval over test videos, whatever the color of the one over seeds
+VIDEOS = "#4d4d4d"  # color of intervals over test videos in every plot
 
 
 def seed_curve(
@@ -22,12 +22,12 @@ def seed_curve(
     label: str | None = None,
     band: bool = True,
 ) -> None:
-    """The mean correlation over seeds as a line, its 95 % interval as a band, every seed as a small point.
+    """Draw the mean correlation over seeds as a line, its 95 % interval as a band and each seed as a small point.
 
     Args:
-        x: (n,) places.
-        values: (n, S) correlations, one column a seed.
-        band: draw the interval.
+        x: (n,) positions.
+        values: (n, S) correlations, one column per seed.
+        band: whether the interval is drawn.
     """
     x, values = np.asarray(x, dtype=float), np.asarray(values, dtype=float)
     mean, low, high = np.array([correlation_interval(row) for row in values]).T
@@ -40,8 +40,8 @@ def seed_curve(
 def seed_marks(
     ax: Axes, x: Sequence[float], values, color: str, marker: str = "o", label: str | None = None, width: float = 0.2
 ) -> None:
-    """As `seed_curve` for places side by side: a large mark for the mean, a line for its interval, and the seeds as
-    small points spread over `width`, so that equal ones are seen."""
+    """Draw the values of `seed_curve` for separate positions: a large mark for the mean, a line for its 95 % interval,
+    and the seeds as small points, spread within `width` so that equal ones stay visible."""
     x, values = np.asarray(x, dtype=float), np.asarray(values, dtype=float)
     mean, low, high = np.array([correlation_interval(row) for row in values]).T
     spread = np.linspace(-0.3, 0.3, values.shape[1]) * width
@@ -51,9 +51,10 @@ def seed_marks(
 
 
 def forest(ax: Axes, rows: dict[str, Paired], color: str = COLORS[0], gap_before: str = "") -> None:
-    """Paired differences by name, from above: thick line over seeds, thin line over videos, a dot for the mean.
+    """Forest plot of paired differences, from top to bottom: a dot for the mean, a thick line for the interval over
+    seeds and a thin one for the interval over test videos.
 
-    `gap_before` sets a name apart from those above it, as the mean over rows.
+    `gap_before` is the name of a row that is set apart from those above it, such as the mean over rows.
     """
     y = np.arange(len(rows), dtype=float)
     if gap_before in rows:
@@ -67,7 +68,8 @@ def forest(ax: Axes, rows: dict[str, Paired], color: str = COLORS[0], gap_before
 
 
 def stems(ax: Axes, rows: dict[float, Paired], color: str = COLORS[0], width: float = 1.0) -> None:
-    """`forest` upright, for differences along an axis: place -> difference; `width` is from one place to the next."""
+    """Draw `forest` upright for differences along an axis: `rows` maps position -> difference, and `width` is the
+    distance between positions."""
     x = np.array(list(rows), dtype=float)
     value, low, high, video_low, video_high = np.array([tuple(found) for found in rows.values()]).T
     ax.axhline(0, color="black", lw=0.8)

@@ -1,6 +1,6 @@
-"""Where a figure or table comes from, how to make it again, and whether it is still what the suite would make today.
+"""Provenance: where a figure or table comes from, how to make it again, and whether the suite still makes the same.
 
-python -m sapnet_core provenance figures/fig07.png     # 0: current or not decided, 1: stale, 2: unreadable
+python -m sapnet_core provenance figures/fig07.png     # exit code 0: current or not decided, 1: stale, 2: unreadable
 """
 
 import platform
@@ -37,8 +37,8 @@ __all__ = [
 ]
 
 PACKAGES = ("torch", "numpy", "scipy", "pandas", "matplotlib")
-SOURCES = ("sapnet_core", "pyproject.toml")  # what every number hangs on; storing outputs does not touch them
-ORDER = ("source", "profile", "seeds", "trials", "weights", "commit", "versions", "command")  # files sort by name
+SOURCES = ("sapnet_core", "pyproject.toml")  # what every number depends on; storing outputs does not change them
+ORDER = ("source", "profile", "seeds", "trials", "weights", "commit", "versions", "command")  # the order of display
 ROMAN = ("I", "II", "III", "IV", "V", "VI", "VII")
 SEVERAL = {"tables_differences": ("I", "II")}  # stems that show the trials of more than one table
 
@@ -49,7 +49,7 @@ def _git(*arguments: str) -> str:
 
 
 def _commit() -> str:
-    """The last commit that touched the core, "+" where the working tree differs from it: committing a figure or a
+    """The last commit that changed `SOURCES`, with "+" if the working tree differs from it. Committing a figure or a
     notebook's outputs does not change it."""
     try:
         commit = _git("log", "-1", "--format=%h", "--abbrev=10", "--", *SOURCES)
@@ -71,18 +71,18 @@ def _weights() -> dict[str, str]:
 def provenance(
     profile: str, source: str, seeds: Sequence[int] = (), trials: Iterable[str | Trial] = (), notebook: str = ""
 ) -> dict[str, object]:
-    """What a figure or table was made from.
+    """Record what a figure or table is made from.
 
     Args:
-        profile: "quick" or "paper".
-        source: where the videos come from, as in "twins of drawn annotations".
+        profile: name of the profile, such as "quick".
+        source: where the videos come from, such as "twins of drawn annotations".
         seeds: seeds of the trials behind it.
         trials: hashes of those trials, or the trials themselves.
         notebook: name of the notebook that makes it, for the command.
 
     Returns:
-        A dict of plain values, in the order to show; "hashes" is left to the files (`provenance_rows`). It holds no
-        time and no path: equal runs give equal provenance.
+        A dict of plain values in the order of display; "hashes" is stored in files, but not shown (`provenance_rows`).
+        It holds no time and no path, so that equal runs give equal provenance.
     """
     command = "./runall.sh" + ("" if profile == "quick" else f" --profile {profile}")
     command += " --data DIR" if environment.data_root() else ""
@@ -104,7 +104,7 @@ def provenance(
 
 
 def provenance_rows(record: dict[str, object]) -> list[tuple[str, str]]:
-    """(name, text) of each part of a provenance; of its trials their number and one digest."""
+    """Format a provenance for display as (name, text) rows; its trials appear as their number and one digest."""
     keys = dict.fromkeys([*(key for key in ORDER if key in record), *record])
     return [
         (key, ", ".join(f"{k} {v}" for k, v in value.items()) if isinstance(value, dict) else str(value))
@@ -114,7 +114,8 @@ def provenance_rows(record: dict[str, object]) -> list[tuple[str, str]]:
 
 
 def declared_names(stem: str) -> tuple[str, ...]:
-    """Names in `experiments` whose trials stand behind a stem: "table01_curves" -> ("I",), "fig07" -> ("fig07",)."""
+    """The tables and figures of `experiments` whose trials a stem shows: "table01_curves" -> ("I",), "fig07" ->
+    ("fig07",)."""
     number = re.fullmatch(r"table0([1-7])", stem.partition("_")[0])
     names = SEVERAL.get(stem) or ((ROMAN[int(number[1]) - 1],) if number else (stem, stem.partition("_")[0]))
     known = {*tables.TABLES, *tables.CLASS_TABLES, *tables.FIGURES}
@@ -127,8 +128,8 @@ def _declared(stem: str, profile: str) -> list[Trial]:
 
 
 def with_declaration(record: dict[str, object], stem: str) -> dict[str, object]:
-    """A record as a file keeps it: beside the trials it was made from, those that its stem declares and that it does
-    not show ("undrawn"), and those it shows that its stem does not declare ("undeclared")."""
+    """Complete a record for storing in a file: add the trials that its stem declares but the file does not show
+    ("undrawn"), and those that the file shows but its stem does not declare ("undeclared")."""
     if not record.get("hashes") or not declared_names(stem):
         return record
     mine, declared = set(record["hashes"]), {trial_hash(t) for t in _declared(stem, record["profile"])}
@@ -138,7 +139,7 @@ def with_declaration(record: dict[str, object], stem: str) -> dict[str, object]:
 
 @dataclass(frozen=True)
 class Status:
-    """`state` is "current", "stale" or "not decided"; `why` says it in words."""
+    """Whether a file is up to date: `state` is "current", "stale" or "not decided", and `why` gives the reason."""
 
     state: str
     why: str
@@ -151,7 +152,7 @@ def _compare(record: dict, declared: set[str], numbers: torch.dtype) -> Status:
     mine, undrawn, undeclared = (set(record.get(name, ())) for name in LISTS)
     checked = mine - undeclared
     lost, fresh = checked - declared, declared - mine - undrawn
-    added = max(0, len(fresh) - len(undrawn - declared))  # what was not drawn may have changed too: that is no news
+    added = max(0, len(fresh) - len(undrawn - declared))  # `fresh` also has the new hashes of changed undrawn trials
     changed = min(len(lost), added)
     if lost or added:
         text = f"{changed} of {len(checked)} trials changed, {added - changed} new, {len(lost) - changed} gone"
@@ -162,13 +163,15 @@ def _compare(record: dict, declared: set[str], numbers: torch.dtype) -> Status:
 
 
 def status(record: dict[str, object], stem: str, hashed: Callable[[Trial, torch.dtype], str] | None = None) -> Status:
-    """Whether the trials behind a file are those that its stem declares today, for the record's profile.
+    """Whether the trials behind a file are still those that its stem declares for the record's profile.
 
-    Hashes decide, and nothing else: they cover settings, records, videos and backbone. A file made on a processor that
-    computes features in another number format (`NUMBERS`) than this one is as current as one made here: the hashes of
-    each format are asked, and the answer says which it was. Not decided where there is nothing to compare: no declared
-    or no listed trials, an unknown profile, other data or weights than in use now. `hashed` stands for `trial_hash`:
-    one that remembers what it was asked.
+    Only hashes decide; they cover settings, records, videos and backbone. A file made on a processor that computes
+    features in another number format (`NUMBERS`) is as current as one made here: the hashes of every format are tried,
+    and the answer names the format. The state is "not decided" where nothing can be compared: no declared or no listed
+    trials, an unknown profile, or other data or weights than those in use.
+
+    Args:
+        hashed: replaces `trial_hash`, for example by a cached version.
     """
     if not declared_names(stem):
         return Status("not decided", f"no trials are declared for {stem!r}")
@@ -184,7 +187,7 @@ def status(record: dict[str, object], stem: str, hashed: Callable[[Trial, torch.
         return Status("not decided", f"made from {record['source']}, in use are {today[1]}")
     hashed = hashed or trial_hash
     own = fast_dtype("cpu")
-    for numbers in sorted(NUMBERS, key=lambda numbers: numbers != own):  # this machine's first: the likely one
+    for numbers in sorted(NUMBERS, key=lambda numbers: numbers != own):  # this machine's format first, as the likeliest
         declared = {hashed(trial, numbers) for trial in trials}
         if declared & set(record["hashes"]):
             break
@@ -192,7 +195,7 @@ def status(record: dict[str, object], stem: str, hashed: Callable[[Trial, torch.
 
 
 def _report(path: Path, record: dict, verdict: Status) -> str:
-    """Everything a record says, one part a line; unprintable characters of a foreign file are left out."""
+    """Format everything in a record, one part per line; unprintable characters of a foreign file are left out."""
     rows, folder = provenance_rows(record), environment.runs() / "trials"
     hashes = record.get("hashes", [])
     if hashes:
@@ -207,7 +210,11 @@ def _report(path: Path, record: dict, verdict: Status) -> str:
 
 
 def print_provenance(files: Sequence[Path]) -> int:
-    """Print where files come from; returns 1 if one is stale, 2 if one cannot be read, which is said by name."""
+    """Print where files come from.
+
+    Returns:
+        The exit code: 2 if a file cannot be read (an error names it), else 1 if one is stale, else 0.
+    """
     worst = 0
     for path in files:
         try:

@@ -1,4 +1,4 @@
-"""Provenance as notebooks show it; what it is and how a file is asked for it: `sapnet_core.reporting.provenance`."""
+"""Provenance as notebooks show it; `sapnet_core.reporting.provenance` records it and reports that of a file."""
 
 from sapnet_core.reporting.literal import in_markdown
 from sapnet_core.reporting.provenance import provenance, provenance_rows
@@ -7,7 +7,7 @@ __all__ = ["provenance", "provenance_rows", "provenance_table"]
 
 
 def provenance_table(record: dict[str, object]):
-    """The provenance as a small table for the last cell of a notebook (tag it `nbval-ignore-output`)."""
+    """Return the provenance as a small table for the last cell of a notebook (tag it `nbval-ignore-output`)."""
     from IPython.display import Markdown
 
     rows = "\n".join(f"| {in_markdown(key)} | {in_markdown(text)} |" for key, text in provenance_rows(record))

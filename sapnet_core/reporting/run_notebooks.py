@@ -1,11 +1,11 @@
-"""Run the notebooks with Papermill, only what is missing, and say what each made.
+"""Run the notebooks that are not up to date with Papermill, and report which files each wrote.
 
     python -m sapnet_core run --profile quick --only 03
 
-An executed notebook goes to `runs/notebooks/`, by a temporary file and a rename once its last cell is through, so that
-a failure leaves every earlier good output alone. Beside it a small JSON file records what the run was made from; a
-notebook of which nothing has changed since, and whose output and figures are still as it wrote them, is up to date. At
-the end the gallery and a page for each notebook are written beside the figures.
+An executed notebook is written to a temporary file and renamed into `runs/notebooks/` after its last cell, so that a
+failure keeps the earlier good output. A JSON file beside it records a digest of the run's inputs: the notebook is up to
+date as long as these inputs are the same and its output and figures are still as the run wrote them. At the end the
+gallery and one page per notebook are written beside the figures.
 """
 
 import logging
@@ -45,7 +45,15 @@ __all__ = ["Outcome", "check_parameters", "run_notebook", "run_all", "run_suite"
 
 @dataclass(frozen=True)
 class Outcome:
-    """What became of one notebook. `state` is "ran", "up to date" or "failed"."""
+    """The result of one notebook.
+
+    Attributes:
+        name: stem of the notebook's file.
+        state: "ran", "up to date" or "failed".
+        seconds: duration of the run, 0 if up to date.
+        made: files that it wrote, relative to the folder of figures.
+        error: message of a failure, else "".
+    """
 
     name: str
     state: str
@@ -55,16 +63,16 @@ class Outcome:
 
 
 def check_parameters(notebook: Path, parameters: dict[str, object]) -> None:
-    """Refuse parameters that a notebook does not have, or that have another type than it declares.
+    """Refuse parameters that a notebook does not declare, or that have another type than declared.
 
-    Papermill itself only warns of an unknown name, and the run then silently uses the default.
+    Papermill itself only warns about an unknown name, and the run would use the default.
 
     Raises:
-        ValueError: names the notebook, the parameter and the parameters it has.
+        ValueError: an unknown name, a wrong type, or a damaged notebook; the message names notebook and parameter.
     """
     from papermill import inspect_notebook
 
-    load(notebook)  # a damaged one is named
+    load(notebook)  # its error names a damaged notebook
     known = inspect_notebook(str(notebook))
     for name, value in parameters.items():
         if name not in known:
@@ -75,7 +83,7 @@ def check_parameters(notebook: Path, parameters: dict[str, object]) -> None:
 
 
 def _tidy(folder: Path, name: str) -> None:
-    """Remove what earlier runs of a notebook left when they were killed."""
+    """Delete the temporary files that killed runs of a notebook left behind."""
     for left in folder.glob(f".{name}.*"):
         owner = left.name.removeprefix(f".{name}.").partition(".")[0]
         if owner.isdigit() and not Path(f"/proc/{owner}").exists() and Path("/proc/self").exists():
@@ -83,8 +91,10 @@ def _tidy(folder: Path, name: str) -> None:
 
 
 def _made_before(record: Path, output: Path, digest: str) -> tuple[str, ...] | None:
-    """What an earlier run made from the same inputs; None where there was none, or where its record, its output or one
-    of its figures is gone, damaged or another's."""
+    """Names of the files that an earlier run made from the same inputs.
+
+    None if there was no such run, or if its record, its output or one of its figures is missing, damaged or replaced.
+    """
     try:
         earlier = read_json(record)
         made = earlier["made"]
@@ -96,18 +106,22 @@ def _made_before(record: Path, output: Path, digest: str) -> tuple[str, ...] | N
 
 
 def run_notebook(notebook: Path, parameters: dict[str, object], folder: Path, data: str | None = None) -> Outcome:
-    """Run one notebook, unless it is up to date; its output goes to `folder`.
+    """Run one notebook, unless it is up to date, and write the executed copy to `folder`.
 
-    It draws into a folder of its own: what it made moves to `figures/` once its last cell is through.
+    The notebook draws into a temporary folder; its files move to `figures/` after the last cell. An error in a cell
+    does not raise: it is reported in the outcome.
 
     Args:
         parameters: checked by name and type before anything runs.
-        folder: where `NAME.ipynb` and its record `NAME.json` go; after a failure `NAME.failed.ipynb`.
-        data: what `inputs.data_digest` gave, where it was asked before.
+        folder: receives `NAME.ipynb` and its record `NAME.json`, or after a failure `NAME.failed.ipynb`.
+        data: the result of `inputs.data_digest`, if the caller has it already.
+
+    Raises:
+        ValueError: as `check_parameters`.
     """
     import papermill
 
-    logging.getLogger("papermill").setLevel(logging.CRITICAL)  # its errors come as exceptions too
+    logging.getLogger("papermill").setLevel(logging.CRITICAL)  # it raises the errors that it logs
     name, started = notebook.stem, time.perf_counter()
     output, record, failed = (folder / f"{name}.{suffix}" for suffix in ("ipynb", "json", "failed.ipynb"))
     check_parameters(notebook, parameters)
@@ -140,7 +154,7 @@ def run_notebook(notebook: Path, parameters: dict[str, object], folder: Path, da
         content = {"inputs": digest, "output": file_digest(output), "made": made, "seconds": round(seconds, 1)}
         write_json(record, content)
     except Exception as error:  # whatever a cell or its kernel raised: the suite goes on with the next notebook
-        with suppress(OSError):  # a full disk, say, which is what the error tells
+        with suppress(OSError):  # a full disk, for example, which `error` reports already
             os.replace(beside, failed)
         text = first_line(error) if isinstance(error, OSError) else re.sub(r"\x1b\[[0-9;]*m", "", str(error)).strip()
         return Outcome(name, "failed", time.perf_counter() - started, error=text)
@@ -154,10 +168,10 @@ def run_notebook(notebook: Path, parameters: dict[str, object], folder: Path, da
 
 
 def _run_and_show(notebook: Path, parameters: dict[str, object], folder: Path, data: str | None) -> Outcome:
-    """Run a notebook and make its page of the gallery, side by side with others."""
+    """Run a notebook and write its page of the gallery, in one worker process."""
     outcome = run_notebook(notebook, parameters, folder, data)
     if outcome.state == "ran":
-        with suppress(ValueError, OSError):  # met again, and said, where the gallery is made
+        with suppress(ValueError, OSError):  # writing the gallery meets the same fault again and reports it
             write_page(notebook, parameters["profile"])
     return outcome
 
@@ -171,15 +185,26 @@ def run_all(
     pages: bool = False,
     under_way: dict[str, float] | None = None,
 ) -> list[Outcome]:
-    """Run notebooks, `jobs` at once; a failure does not stop the others. Returns what became of each, in their order.
+    """Run notebooks in `jobs` worker processes; a failure does not stop the others.
 
-    `pages` makes the gallery's page of each as well, where notebooks run side by side. `under_way` is kept as the names
-    of those that run now, each with the time (`time.monotonic`) at which it began.
+    A notebook that measures times (`..._speed`) runs alone, after all others. Notebooks on own videos (`..._own_...`)
+    run one after the other, since each reads what the one before it computed. These and the appendices start first:
+    they take longest, and a long notebook that starts last would keep a single core busy at the end.
 
-    Parameters are checked against every notebook before the first one runs (ValueError). `say` gets one line as a
-    notebook ends. A notebook that measures times (`..._speed`) runs by itself, after the others; those on own videos
-    (`..._own_...`), which read what the one before them computed, run one after the other. Side by side, these and the
-    appendices begin: they take long, and a long one that begins last keeps one core alone busy.
+    Args:
+        parameters: checked against every notebook before the first one runs.
+        folder: as in `run_notebook`.
+        say: called with a line when a notebook ends, and with the error of one that failed.
+        jobs: number of worker processes; with 1 the notebooks run one by one in this process.
+        pages: also write the gallery page of each notebook that runs in a worker.
+        under_way: kept up to date as running notebook -> time at which it started (`time.monotonic`).
+
+    Returns:
+        One outcome per notebook, in the order given.
+
+    Raises:
+        ValueError: as `check_parameters`, or `jobs` is no whole number from 1 on.
+        RuntimeError: a worker process was killed.
     """
     whole("jobs", jobs)
     for notebook in notebooks:
@@ -220,7 +245,7 @@ def run_all(
 
 
 def summary(outcomes: list[Outcome]) -> str:
-    """The closing table: notebook, seconds, what it made (fig05.csv, fig05.png, ... are one stem)."""
+    """Format the closing table: notebook, seconds, state and files written, as in "fig05.{csv,png}"."""
 
     def stems(made: tuple[str, ...]) -> str:
         kinds: dict[str, list[str]] = {}
@@ -239,9 +264,9 @@ def summary(outcomes: list[Outcome]) -> str:
 
 
 def _run_declared(profile: str) -> None:
-    """Run all trials that the notebooks ask for, with every core, so that notebooks then only read and draw.
+    """Run all trials that the notebooks need, on every core, so that the notebooks themselves only read and draw.
 
-    What goes wrong is said, and met again by the notebooks that need it: others go on.
+    An error is printed and not raised: notebooks that need the trial will meet it again, and the others can run.
     """
     try:
         with trial_bars() as bars:
@@ -252,8 +277,8 @@ def _run_declared(profile: str) -> None:
 
 
 def _standing(under_way: dict[str, float], folder: Path, seconds: float, width: int | None) -> str:
-    """What runs now, and how far: what a kernel told, or else how long its notebook has been running. A bar where one
-    notebook runs and a terminal is `width` columns wide."""
+    """The progress of the running notebooks as text: what each kernel reported, or else how long it has been running.
+    It is a bar if a single notebook runs and there is a terminal, `width` columns wide."""
     found = []
     for name, begun in sorted(under_way.items()):
         notes = list(filter(None, map(read_note, folder.glob(f".{name}.*.progress"))))
@@ -264,27 +289,27 @@ def _standing(under_way: dict[str, float], folder: Path, seconds: float, width: 
 
 
 def run_suite(profile: str, notebooks: list[Path], only: list[str] | None = None, split: str | None = None) -> int:
-    """Run notebooks with what they need, say what each made, and write the gallery: the command `run`.
+    """Run notebooks and the trials they need, report what each wrote, and write the gallery: the command `run`.
 
     Args:
         profile: a name in `PROFILES`.
-        notebooks: those to run, in order; of them only those that what lies in `SAPNET_DATA` is for.
-        only: the names by which a part of all notebooks was asked for, if it was.
-        split: the rule for FineFS that was asked for by name, if one was: it must then have something to split.
+        notebooks: notebooks to run, in order; if `SAPNET_DATA` holds own videos, only those made for own videos run.
+        only: the values of `--only`, if given.
+        split: the value of `--split`, if given; the data must then include FineFS.
 
     Returns:
-        1 where a notebook failed, else 0.
+        1 if a notebook failed or the gallery could not be written, else 0.
 
     Raises:
-        ValueError: `split` or `only` and the data in use do not go together, or the data cannot be used.
+        ValueError: `split` or `only` does not fit the data in use, or the data cannot be used.
     """
     folder = environment.runs() / "notebooks" / ("" if profile == "quick" else profile)
     data = environment.data_root()
     known = known_datasets(data) if data else []
     if split and "finefs" not in known:
         raise ValueError(f"--split {split}: it splits FineFS, which {data or 'no folder of --data'} does not hold")
-    if "folder" in known:  # one's own videos: the notebooks made for them
-        source_records("folder", None, None, 0, data, folder)  # a fault is said before anything runs, in one line
+    if "folder" in known:  # own videos: only the notebooks made for them
+        source_records("folder", None, None, 0, data, folder)  # raises what is wrong with them before anything runs
         notebooks = [notebook for notebook in notebooks if "_own_" in notebook.stem]
         folder /= "own"
         if not notebooks:
@@ -301,7 +326,7 @@ def run_suite(profile: str, notebooks: list[Path], only: list[str] | None = None
         with waiting("writing the gallery"):
             page = write_gallery(profile)
         print(f"All of it on one page: {page.relative_to(environment.figures().parent).as_posix()}", flush=True)
-    except ValueError as error:  # a file that a notebook left is not what it should be
+    except ValueError as error:  # a file that a notebook wrote is damaged
         print(f"no gallery: {error}", file=sys.stderr)
         return 1
     return int(any(outcome.state == "failed" for outcome in outcomes))

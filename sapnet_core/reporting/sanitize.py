@@ -1,9 +1,9 @@
-"""The last look at a page before it is written: what is not on the lists below does not stay on it.
+"""Sanitize the HTML of a page before it is written: only the elements, attributes and addresses listed below survive.
 
-Text that people bring is written literally where it is shown (`reporting.literal`); should any of it reach a page as
-markup all the same, there is nothing here that it could do: no script, no handler, no form or frame, no style, no link
-but to a page and no picture from elsewhere. The work is done by ammonia, a sanitizer that reads HTML as browsers do;
-and `policy` asks the browser for the same once more.
+This is the second line of defense, since text from users is already escaped where it is shown (`reporting.literal`).
+Text that reaches a page as markup after all can bring no script, event handler, form, frame or style, no link except
+to a page, and no image from another site. The work is done by ammonia, a sanitizer that parses HTML as browsers do;
+`policy` makes the browser enforce the same rules.
 """
 
 import base64
@@ -39,9 +39,9 @@ ATTRIBUTES = {
     "munder": {"accentunder"},
     "munderover": {"accent", "accentunder"},
 }
-# elements that go with all that is in them; of any other that is not listed above, the text stays
+# Elements removed together with their content; any other element that is missing in `TAGS` loses its tags alone.
 WHOLE = {"iframe", "noscript", "object", "script", "style", "svg", "template"}
-NEAR = r"(?!//)[^\s:\\?#]*"  # a path that leads to a file beside the page
+NEAR = r"(?!//)[^\s:\\?#]*"  # a path on the page's own site, without scheme or host
 ADDRESSES = {
     "href": re.compile(rf"https?://\S+|{NEAR}([?#]\S*)?", re.IGNORECASE),
     "src": re.compile(rf"data:image/(png|jpeg);base64,[A-Za-z0-9+/=\s]+|{NEAR}", re.IGNORECASE),
@@ -62,13 +62,16 @@ CLEANER = nh3.Cleaner(
 
 
 def sanitized(body: str) -> str:
-    """The body of a page without anything that could act in a browser."""
+    """Return the body of a page, as HTML, without anything that could act in a browser."""
     return CLEANER.clean(body)
 
 
 def policy(style: str) -> str:
-    """A Content-Security-Policy, as the element of a page's head: it runs no script, applies the one style whose text
-    is given, and shows the pictures in the page and beside it."""
+    """Return a page's Content-Security-Policy as a `<meta>` element for its head.
+
+    It allows no script, only the style sheet whose text is given, and only images embedded in the page or from its own
+    site.
+    """
     digest = base64.b64encode(hashlib.sha256(style.encode()).digest()).decode()
     rules = (
         "default-src 'none'",

@@ -1,4 +1,4 @@
-"""Figures and tables on disk: each with the data behind it and its provenance, equal numbers giving equal bytes."""
+"""Save figures and tables with the data behind them and their provenance; equal numbers give equal bytes."""
 
 import csv
 import io
@@ -20,21 +20,21 @@ __all__ = ["save_figure", "save_table"]
 
 
 def _folder(provenance: dict) -> Path:
-    """`figures/` holds the quick profile, `figures/paper/` the paper's sizes."""
+    """`figures/` for the quick profile, and for any other profile its subfolder, such as `figures/paper/`."""
     profile = provenance["profile"]
     return environment.figures() if profile == "quick" else environment.figures() / profile
 
 
 def _csv(data: pd.DataFrame) -> str:
-    """The data for people to open: no text in it, ids and names of columns included, is a formula of a spreadsheet, and
-    numbers are as they are. `literal.from_cell` gives a text back as it was."""
+    """Format data as a CSV for people to open: no text, including ids and column names, acts as a spreadsheet formula;
+    numbers are unchanged. `literal.from_cell` restores the original text."""
 
     def cell(x: object) -> object:
         return in_cell(x) if isinstance(x, str) else x
 
     safe = data.map(cell).set_axis([cell(name) for name in data.columns], axis=1)
     text = safe.to_csv(index=False, float_format="%.6g", lineterminator="\n")
-    if "\r" in text:  # a line end to all who read it, and not quoted as such
+    if "\r" in text:  # pandas does not quote it, but readers take it for a line end
         text = safe.to_csv(index=False, float_format="%.6g", lineterminator="\n", quoting=csv.QUOTE_ALL)
     return text
 
@@ -43,10 +43,10 @@ def save_figure(fig: Figure, name: str, data: pd.DataFrame, provenance: dict) ->
     """Write `name`.png, .svg and .csv; the pictures carry the provenance in their metadata.
 
     Args:
-        name: stem such as "fig05".
-        data: every number drawn, one row a mark. In the file, text that a spreadsheet would take for a formula begins
+        name: file name without extension, such as "fig05".
+        data: every number drawn, one row per mark. In the file, text that a spreadsheet would take for a formula begins
             with an apostrophe (`sapnet_core.reporting.literal.in_cell`).
-        provenance: from `sapnet_core.reporting.provenance_table`.
+        provenance: from `sapnet_core.reporting.provenance.provenance`.
 
     Returns:
         The names of the files, without folders.
@@ -55,7 +55,7 @@ def save_figure(fig: Figure, name: str, data: pd.DataFrame, provenance: dict) ->
     content = {}
     for kind, metadata in (("png", {"Description": note}), ("svg", {"Date": None, "Description": note})):
         buffer = io.BytesIO()
-        with mpl.rc_context({"svg.hashsalt": name}):  # element ids from the name, not from chance
+        with mpl.rc_context({"svg.hashsalt": name}):  # element ids from the name, not random ones
             fig.savefig(buffer, format=kind, metadata={"Title": name, **metadata})
         content[f"{name}.{kind}"] = buffer.getvalue()
     content[f"{name}.csv"] = _csv(data).encode()
@@ -65,15 +65,17 @@ def save_figure(fig: Figure, name: str, data: pd.DataFrame, provenance: dict) ->
 
 
 def save_table(name: str, table: pd.DataFrame, provenance: dict, title: str = "") -> list[str]:
-    """Write `name`.csv (numbers) and `name`.md (as shown, with its provenance below; the hashes of its
-    trials in a comment that no page shows).
+    """Write `name`.csv (numbers) and `name`.md (as shown, with its provenance below and the hashes of its trials in an
+    HTML comment).
 
-    Text is literal in both: no Markdown in the one, and in the other no formula of a spreadsheet, which begins with an
-    apostrophe there (`sapnet_core.reporting.literal`).
+    Text is literal in both: escaped in the Markdown, and in the CSV preceded by an apostrophe if a spreadsheet would
+    take it for a formula (`sapnet_core.reporting.literal`).
 
     Args:
-        name: stem such as "table01".
+        name: file name without extension, such as "table01".
         table: from `comparison_table`, or any data frame.
+        provenance: from `sapnet_core.reporting.provenance.provenance`.
+        title: printed in bold above the table in the Markdown.
 
     Returns:
         The names of the files, without folders.

@@ -1,6 +1,6 @@
-"""The tables that `save.save_table` wrote, read back from their CSV: numbers as numbers, text as it was.
+"""Read back the tables that `save.save_table` wrote as CSV: numbers as numbers, text unchanged.
 
-A cell is a number where its column is one, that is, where every filled cell is written as `save_table` writes numbers.
+A column is numeric if each of its filled cells is formatted as `save_table` formats floats and not all are integers.
 """
 
 import csv
@@ -16,11 +16,11 @@ __all__ = ["read_cells", "read_stored_table"]
 
 
 def read_cells(file: Path) -> tuple[list[str], list[list[str]]]:
-    """The names of the columns and the rows, each of as many cells as there are names; both empty for an empty file.
+    """Read a CSV: its column names and its rows, each padded or cut to one cell per name; both empty for an empty file.
 
     Raises:
         OSError: the file cannot be opened.
-        ValueError: it is no CSV in UTF-8.
+        ValueError: it is not a CSV in UTF-8.
     """
     with open(file, encoding="utf-8", newline="") as stream:
         try:
@@ -31,8 +31,8 @@ def read_cells(file: Path) -> tuple[list[str], list[list[str]]]:
 
 
 def read_stored_table(file: Path) -> pd.DataFrame:
-    """A stored table as `tables.shown_cells` takes it: a comparison as `tables.comparison_table` gave it, any other as
-    a plain data frame whose columns hold text or numbers.
+    """Read a stored table in a form that `tables.shown_cells` takes: a comparison as `tables.comparison_table` returned
+    it, any other table as a plain data frame whose columns hold text or numbers.
 
     Raises:
         OSError, ValueError: as `read_cells`.
@@ -47,7 +47,11 @@ def read_stored_table(file: Path) -> pd.DataFrame:
 
 
 def _comparison(head: list[str], columns: list[list[str]]) -> pd.DataFrame:
-    """Raises ValueError where the table is no comparison: a first column, and all parts of each further one."""
+    """Rebuild a comparison, which has a first column for systems and all of `PARTS` for every further column.
+
+    Raises:
+        ValueError: the table is not a comparison.
+    """
     parts = [name.rpartition(" ") for name in head[1:]]
     if not parts or [part for _, _, part in parts] != [*PARTS] * (len(parts) // len(PARTS)):
         raise ValueError("no comparison")
@@ -67,7 +71,7 @@ def _float(text: str) -> float:
 
 
 def _numbers(texts: list[str]) -> list[str] | list[float]:
-    """The cells of a column of numbers with decimals as numbers, those of any other column as they are."""
+    """Convert the cells of a numeric column to floats; the cells of any other column stay text."""
     filled = [text for text in texts if text]
     try:
         written = [f"{float(text):.6g}" for text in filled]

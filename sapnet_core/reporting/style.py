@@ -1,4 +1,4 @@
-"""The one look of all figures: legible at a column's width, told apart without color vision, equal bytes every time."""
+"""The style of all figures: legible at column width, distinguishable without color vision, reproducible in bytes."""
 
 import matplotlib as mpl
 import seaborn as sns
@@ -7,7 +7,7 @@ from sapnet_core.runtime.kernels import show_inline
 
 __all__ = ["COLORS", "MARKERS", "COLUMN", "PAGE", "use_style"]
 
-COLUMN, PAGE = 3.5, 7.2  # widths of a column and of a page of the paper, inches
+COLUMN, PAGE = 3.5, 7.2  # widths of a column and of a page of the paper, in inches
 
 # Okabe & Ito (2008), in an order whose neighbors differ in lightness too; black is for the true or reference line.
 COLORS = ("#0072B2", "#E69F00", "#009E73", "#CC79A7", "#56B4E9", "#D55E00", "#7A7A7A", "#000000")
@@ -15,9 +15,9 @@ MARKERS = ("o", "s", "^", "D", "v", "P", "X", "*")  # a second way to tell serie
 
 
 def use_style() -> None:
-    """Set matplotlib and seaborn for the notebooks: call once, in the set-up cell.
+    """Set up matplotlib and seaborn for a notebook: call once, in the setup cell.
 
-    Pictures appear below their cells whatever backend or settings of matplotlib the person's shell has.
+    Figures appear below their cells, whatever backend or settings of matplotlib the user's shell has.
     """
     show_inline()
     sns.set_theme(context="paper", style="ticks", palette=list(COLORS), font="DejaVu Sans")

@@ -1,4 +1,4 @@
-"""The paper's tables with this run beside: mean and interval over seeds, bold only where the interval allows."""
+"""The paper's tables beside this run: mean and interval over seeds, bold only where the interval allows it."""
 
 import math
 from collections.abc import Collection
@@ -16,8 +16,8 @@ PARTS = ("paper", "mean", "low", "high", "seeds", "best")
 
 
 def _best(cell: pd.DataFrame, value: str, floors: dict[str, float]) -> str | None:
-    """The system of one column that may be printed bold: the highest mean, if the paired difference over seeds to the
-    runner-up (a floor counts) has a 95 % interval above 0; None otherwise."""
+    """The system of one column that may be printed in bold: the one with the highest mean, if its paired difference
+    over seeds to the runner-up (which may be a floor) has a 95 % interval above 0; None otherwise."""
     by_seed = cell.pivot(index="seed", columns="system", values=value)
     by_seed = by_seed.assign(**{name: rho for name, rho in floors.items() if math.isfinite(rho)}).dropna(axis=1)
     order = by_seed.mean().sort_values(ascending=False, kind="stable").index
@@ -30,18 +30,20 @@ def _best(cell: pd.DataFrame, value: str, floors: dict[str, float]) -> str | Non
 def comparison_table(
     results: pd.DataFrame, paper: pd.DataFrame, floors: pd.DataFrame | None = None, value: str = "rho"
 ) -> pd.DataFrame:
-    """A table of the paper with this run in it.
+    """Combine a table of the paper with the results of this run.
 
     Args:
-        results: one row a trial: system, column, seed and `value`.
-        paper: the paper's cells: system, column and `value`, in printed order. Systems that the paper lacks follow its
-            own; columns are the paper's.
-        floors: system and `value`, and column where it differs by column: rows without seeds, below the others. A row
-            whose name starts with "ceiling" is shown, but is nothing a system could beat.
+        results: one row per trial: system, column, seed and `value`.
+        paper: the paper's cells: system, column and `value`, in printed order. Its columns are those of the table;
+            systems that it lacks are appended.
+        floors: reference rows without seeds, placed below the others: system and `value`, and column if values differ
+            by column. A row whose name starts with "ceiling" is shown, but does not count as a rival for bold print.
+        value: the metric, a column of all three; "rho" is treated as a correlation.
 
     Returns:
-        Index system; columns (column, part) with parts paper, mean, low and high (ends of the 95 % interval over seeds,
-        which for correlations keeps between -1 and 1), seeds, best (bold). What is unknown is NaN.
+        A data frame with index system and columns (column, part). The parts are paper, mean, low and high (ends of the
+        95 % interval over seeds, for correlations between -1 and 1), seeds (their number) and best (whether the mean is
+        printed in bold). Unknown values are NaN.
 
     Raises:
         ValueError: two results for one cell and seed, or a column that the paper's table lacks.
@@ -72,7 +74,7 @@ def comparison_table(
 
 
 def flat(table: pd.DataFrame) -> pd.DataFrame:
-    """The table with one header row and the system as a column, for CSV."""
+    """Return the table with one header row and the system as a column, for CSV."""
     if not isinstance(table.columns, pd.MultiIndex):
         return table if isinstance(table.index, pd.RangeIndex) else table.reset_index()
     names = [f"{column} {part}" for column, part in table.columns]
@@ -96,7 +98,7 @@ def _text(x: object, decimals: int) -> str:
 
 
 class Cell(NamedTuple):
-    """A cell as it is shown: text that is no markup, whether it is bold, and what follows it in plain letters."""
+    """A cell as it is shown: text without markup, whether the text is bold, and a note that follows and never is."""
 
     text: str
     bold: bool = False
@@ -104,11 +106,11 @@ class Cell(NamedTuple):
 
 
 def shown_cells(table: pd.DataFrame, decimals: int = 3) -> tuple[list[tuple[str, str]], list[list[Cell]]]:
-    """A table as people read it: its columns as (group, name), and its rows.
+    """Prepare a table for display: its columns as (group, name), and its rows.
 
-    A comparison has two columns in each group, "paper" and "this run", whose cells are `mean ± half width`, or
-    `mean [low, high]` where the interval is longer on one side. The number of seeds stands in the name, or in the cell
-    where it is another. Any other data frame is shown as it is, and the group of its columns is "".
+    A comparison has two columns in each group, "paper" and "this run"; a cell of the latter is `mean ± half width`, or
+    `mean [low, high]` if the interval is asymmetric. The number of seeds stands in the column's name, and in each cell
+    where it differs. Any other data frame is shown as it is, with "" as the group of its columns.
     """
     if not isinstance(table.columns, pd.MultiIndex):
         plain = flat(table)
@@ -131,10 +133,10 @@ def shown_cells(table: pd.DataFrame, decimals: int = 3) -> tuple[list[tuple[str,
 
 
 def markdown(table: pd.DataFrame, decimals: int = 3, ours: Collection[str] = ()) -> str:
-    """The cells of `shown_cells` as Markdown.
+    """Format the cells of `shown_cells` as a Markdown table.
 
-    Names and texts are shown literally, since people may have brought them; `ours` are columns of a plain data frame
-    whose text is Markdown, written by us.
+    Names and texts are escaped, since they may come from users; `ours` names the columns of a plain data frame that
+    hold Markdown of our own.
     """
     names, rows = shown_cells(table, decimals)
     own = [name in ours for _, name in names]
@@ -150,7 +152,7 @@ def markdown(table: pd.DataFrame, decimals: int = 3, ours: Collection[str] = ())
 
 
 def show(table: pd.DataFrame, decimals: int = 3, ours: Collection[str] = ()):
-    """`markdown` as something a notebook displays."""
+    """Return the table of `markdown` as an object that a notebook displays."""
     from IPython.display import Markdown
 
     return Markdown(markdown(table, decimals, ours))

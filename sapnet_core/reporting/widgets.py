@@ -1,4 +1,4 @@
-"""Pictures to play with: always a static row first, sliders only where a reader is there to move them."""
+"""Live figures: always a static row of panels first, and sliders only if a reader is there to move them."""
 
 from collections.abc import Callable, Sequence
 
@@ -10,9 +10,9 @@ __all__ = ["explore", "is_live", "live_bar", "live_bars"]
 
 
 def is_live() -> bool:
-    """Whether a reader sits in front of this notebook.
+    """Whether a reader runs this notebook interactively.
 
-    A front end that a person uses lets cells ask for input; Papermill, nbval and nbconvert forbid it.
+    An interactive front end lets cells ask for input; Papermill, nbval and nbconvert forbid it.
     """
     try:
         from IPython import get_ipython
@@ -22,8 +22,8 @@ def is_live() -> bool:
 
 
 def live_bar(what: str) -> Callable[[int, int], None] | None:
-    """A function of (done, of all) that shows how far `what` is, where a reader sits in front of the notebook; None
-    where nobody does, so that no stored output holds a bar."""
+    """A function of (done, total) that draws a progress bar labeled `what` in an interactive notebook; None anywhere
+    else, so that no stored output contains a bar."""
     if not is_live():
         return None
     from tqdm.auto import tqdm
@@ -31,7 +31,7 @@ def live_bar(what: str) -> Callable[[int, int], None] | None:
     bars: list[tqdm] = []
 
     def report(done: int, of: int) -> None:
-        if not bars:  # only now is known how much there is to do
+        if not bars:  # the first call is the first to tell the total
             bars.append(tqdm(total=of, initial=done, desc=what))
         bars[0].update(done - bars[0].n)
         if done == of:
@@ -41,7 +41,7 @@ def live_bar(what: str) -> Callable[[int, int], None] | None:
 
 
 def live_bars() -> dict[str, Callable[[int, int], None] | None]:
-    """A `live_bar` for each part of `run_trials`, as its arguments by name."""
+    """The progress arguments of `run_trials`, by name, each with a `live_bar`."""
     return {"videos": live_bar("features"), "progress": live_bar("trials")}
 
 
@@ -52,13 +52,13 @@ def explore(
     live: bool | None = None,
     **sliders,
 ) -> None:
-    """Show `draw` at a few settings side by side; in a live front end add one picture with sliders below.
+    """Show `draw` at a few settings side by side; in an interactive notebook add a figure with sliders below.
 
     Args:
         draw: called as `draw(ax, **values)`; draws into one axes.
-        static: settings of the panels, such as `[{"tau": 0.5}, {"tau": 0.9}]`; each panel is titled with its own.
-        height: of the pictures, inches.
-        live: True or False instead of asking the front end.
+        static: settings of the panels, such as `[{"tau": 0.5}, {"tau": 0.9}]`; each panel's title shows its own.
+        height: height of the figures in inches.
+        live: whether the notebook is interactive; `is_live` decides if None.
         sliders: what ipywidgets takes: `tau=(0.0, 1.0, 0.05)`, a list of choices, or a widget.
 
     Raises:
