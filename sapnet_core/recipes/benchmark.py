@@ -1,7 +1,7 @@
-"""How fast the hot paths are: each beside a named alternative, in one run, with the difference of their results.
+"""Benchmark the hot paths: each is timed beside a named alternative, with the difference between their results.
 
-`python -m sapnet_core benchmark` prints the table. A ratio is the median time of the alternative over ours;
-rounds are interleaved, so that a change of the machine's mood meets both. Times depend on the machine, ratios much
+`python -m sapnet_core benchmark` prints the table. A ratio is the median time of the alternative divided by ours.
+Rounds are interleaved, so that a change of the machine's load affects both. Times depend on the machine, ratios much
 less.
 """
 
@@ -35,15 +35,15 @@ __all__ = [
     "print_comparisons",
 ]
 
-GOALS = {  # the least ratio asked for, by device and dtype
+GOALS = {  # the smallest ratio that is acceptable, by device and dtype
     "inference": {"cpu": {"float32": 3.0, "bfloat16": 6.0}, "cuda": {"bfloat16": 4.0, "float32": 4.0}},
     "training": {"cpu": {}, "cuda": {"bfloat16": 3.0, "float32": 3.0}},
 }
 
 
 class PlainI3D(nn.Module):
-    """An I3D as it is commonly written, over the weights of ours: zeros padded explicitly before each convolution and
-    pool, BatchNorm and ReLU as passes of their own, PyTorch's default layout. (B, 3, T, H, W) -> the same maps."""
+    """An I3D as it is commonly written, with the weights of an `I3D`: explicit zero padding before each convolution and
+    pool, BatchNorm and ReLU as separate passes, PyTorch's default memory layout. (B, 3, T, H, W) -> the same maps."""
 
     def __init__(self, net: I3D):
         super().__init__()
@@ -60,7 +60,7 @@ class PlainI3D(nn.Module):
         return F.relu(unit.bn(F.conv3d(x, weight, stride=stride)))
 
     def _pool(self, x: Tensor, kernel: tuple[int, ...], stride: tuple[int, ...]) -> Tensor:
-        return F.max_pool3d(self._padded(x, kernel, stride), kernel, stride)  # zeros lose: all values are >= 0
+        return F.max_pool3d(self._padded(x, kernel, stride), kernel, stride)  # zeros never win: all values are >= 0
 
     def forward(self, x: Tensor) -> Tensor:
         net = self.net
@@ -78,7 +78,8 @@ class PlainI3D(nn.Module):
 def race(
     runners: dict[str, Callable[[], object]], rounds: int = 5, device: str = "cpu", warm: bool = False
 ) -> dict[str, float]:
-    """Median seconds of each runner; the runners take turns, after one turn to warm up unless they are `warm`."""
+    """Median seconds of each runner. The runners take turns; the first turn warms up and is not counted, unless they
+    are `warm` already."""
     times: dict[str, list[float]] = {name: [] for name in runners}
     for turn in range(warm, rounds + 1):
         for name, run in runners.items():
@@ -115,10 +116,10 @@ def inference(
     dtype: torch.dtype | None = None,
     form: str | None = None,
 ) -> dict:
-    """Features of one video, nine clips of 16 frames, uint8 in: `FoldedI3D` against `PlainI3D`; ms a clip.
+    """Time the features of one uint8 video, nine clips of 16 frames: `FoldedI3D` against `PlainI3D`, in ms per clip.
 
-    `net` is the shipped network if None; `dtype` and `form` are those of `FoldedI3D`. The difference is the
-    largest, relative to the largest feature.
+    `net` is the shipped network if None; `dtype` and `form` are those of `FoldedI3D`. The difference is the largest
+    absolute difference of a feature, relative to the largest feature.
     """
     net = (net or load_i3d()).to(device).eval()
     folded, plain = FoldedI3D(net, dtype, form=form), PlainI3D(net)
@@ -144,8 +145,11 @@ def inference(
 def training_step(
     net: I3D | None = None, device: str = "cpu", size: int = 112, batch: int = 2, rounds: int = 3, mixed: bool = False
 ) -> dict:
-    """One step of Adam on the maps' mean square, running statistics kept: `I3D` with frozen BatchNorm and fused Adam,
-    `mixed` for bfloat16, against `PlainI3D` with Adam as it comes; ms a clip. The difference is that of the losses."""
+    """Time one step of Adam on the mean square of the feature maps, with frozen running statistics: `I3D` with fused
+    Adam, in bfloat16 if `mixed`, against `PlainI3D` with PyTorch's default Adam in float32; in ms per clip.
+
+    The difference is the relative difference of the losses.
+    """
     net = (net or load_i3d()).to(device).freeze_norm().train()
     clips = torch.randn(batch, 3, CLIP, size, size, generator=torch.Generator().manual_seed(0)).to(device)
     state = {name: tensor.clone() for name, tensor in net.state_dict().items()}
@@ -153,7 +157,7 @@ def training_step(
 
     def step(name: str, forward: Callable[[Tensor], Tensor], fused: bool, on: bool) -> Callable[[], None]:
         def run() -> None:
-            net.load_state_dict(state)  # both train the same weights
+            net.load_state_dict(state)  # both start from the same weights
             adam = torch.optim.Adam(net.parameters(), lr=1e-4, fused=fused)
             with torch.autocast(torch.device(device).type, torch.bfloat16, enabled=on):
                 maps = forward(clips)
@@ -175,7 +179,7 @@ def training_step(
 
 
 def some_videos(videos: int = 32, frames: int = 96, channels: int = 1024, device: str = "cpu") -> Tensor:
-    """Features (B, T, C) that drift from phase to phase, as a video's do: five anchors a video, and noise."""
+    """Synthetic features (B, T, C) that drift between phases as a video's do: five anchors per video, and noise."""
     draw = torch.Generator().manual_seed(0)
     anchors = torch.randn(videos, channels, 5, generator=draw)
     drift = F.interpolate(anchors, size=frames, mode="linear", align_corners=True).transpose(1, 2)
@@ -187,8 +191,14 @@ def _inertia(x: Tensor, centers: Tensor) -> float:
 
 
 def clustering(M: int = 10, iterations: int = 10, rounds: int = 5, device: str = "cpu") -> list[dict]:
-    """k-means of 32 videos of 96 frames: `pseudo_labels.kmeans` against faiss and scikit-learn in loops over videos;
-    ms for all. The difference is that of the inertias: above 0, ours is worse."""
+    """Time k-means of 32 videos of 96 frames: `pseudo_labels.kmeans` against faiss and scikit-learn in loops over
+    videos, in ms for all videos.
+
+    The difference is the relative difference of the inertias: above 0, ours is worse.
+
+    Raises:
+        ImportError: faiss or scikit-learn is not installed.
+    """
     try:
         import faiss
         from sklearn.cluster import KMeans
@@ -211,7 +221,7 @@ def clustering(M: int = 10, iterations: int = 10, rounds: int = 5, device: str =
         found["scikit-learn, in a loop"] = torch.from_numpy(np.stack([one.cluster_centers_ for one in made]))
 
     others = {"faiss, in a loop": (by_faiss, 1.0), "scikit-learn, in a loop": (by_sklearn, 12.0)}
-    # a race each: threads of one spin on while the next is timed
+    # A race for each alternative: the threads of one library keep spinning for a while after it returns.
     seconds = {name: race({"ours": ours, name: other}, rounds, device) for name, (other, _) in others.items()}
     inertia = {name: _inertia(x.cpu(), centers) for name, centers in found.items()}
     what = "k-means, 32 videos x 96 x 1024, 10 centers"
@@ -222,8 +232,10 @@ def clustering(M: int = 10, iterations: int = 10, rounds: int = 5, device: str =
 
 
 def selection_by_loop(distance: np.ndarray, K: int, every_state: bool = False) -> np.ndarray:
-    """Algorithm 1 on distances (B, M, T) in numpy, video by video: indices (B, K). `every_state` scores one state after
-    the other, as the algorithm is printed; else all states of a video at once."""
+    """Algorithm 1 on distances (B, M, T) in numpy, video by video: indices (B, K).
+
+    `every_state` scores one state after the other, as the algorithm is printed; else all states of a video at once.
+    """
     chosen = []
     for video in distance:
         own, nearest = [], np.full(video.shape[1], np.inf)
@@ -240,8 +252,10 @@ def selection_by_loop(distance: np.ndarray, K: int, every_state: bool = False) -
 
 
 def selection(M: int = 10, K: int = 3, rounds: int = 5, device: str = "cpu") -> list[dict]:
-    """Algorithm 1 on the distances of 32 videos: `greedy_states` against loops in numpy; ms for all. The difference is
-    the share of states chosen otherwise."""
+    """Time Algorithm 1 on the distances of 32 videos: `greedy_states` against loops in numpy, in ms for all videos.
+
+    The difference is the share of selected states that differ.
+    """
     x = some_videos(device=device).double()
     distance = torch.cdist(kmeans(x.float(), M)[0].double(), x)  # (B, M, T)
     array, mine, rows = distance.cpu().numpy(), greedy_states(distance, K).cpu(), []
@@ -254,9 +268,9 @@ def selection(M: int = 10, K: int = 3, rounds: int = 5, device: str = "cpu") -> 
 
 
 def compare(device: str = "cpu", rounds: int = 5, threads: int | None = None) -> pd.DataFrame:
-    """Every comparison, as rows: what, ours, ms, alternative, its ms, ratio, goal (NaN: none stated), difference.
+    """Run every comparison, one row each: what, ours, ms, alternative, its ms, ratio, goal (NaN if none), difference.
 
-    `threads` are PyTorch's on the CPU, as they are if None.
+    `threads` is the number of PyTorch's threads on the CPU, unchanged if None.
     """
     with torch_threads(threads):
         torch.manual_seed(0)
@@ -274,14 +288,14 @@ def compare(device: str = "cpu", rounds: int = 5, threads: int | None = None) ->
 
 
 def machine(device: str = "cpu") -> str:
-    """The device in words."""
+    """Name of the GPU, or processor type, instruction set and number of threads."""
     if torch.device(device).type == "cuda":
         return torch.cuda.get_device_name(device)
     return f"{platform.machine()}, {torch.backends.cpu.get_cpu_capability()}, {torch.get_num_threads()} thread(s)"
 
 
 def print_comparisons(device: str, rounds: int, threads: int | None) -> None:
-    """Print the comparisons made on this machine. Raises ValueError where it has no such device."""
+    """Run and print the comparisons on this machine. Raises ValueError if it has no such device."""
     usable_device(device)
     with torch_threads(threads):
         print(machine(device))

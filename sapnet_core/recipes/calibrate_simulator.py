@@ -1,9 +1,9 @@
-"""How hard the simulated dives are: the search, on the baseline alone.
+"""Calibrate the difficulty of simulated dives, by the baseline alone.
 
-One candidate is a `SimSettings`; its worth is how near I3D+MLP comes to the paper's I3D+MLP at the smallest label
-share and with all labels, at the official sizes. No other method is trained here. What is regressed and for how many
-steps was part of the search: both stand beside each candidate. The candidates tried and the values
-chosen stand in `simulator/calibration_search.csv` and `simulator/calibration.json`.
+One candidate is a `SimSettings`. It is judged by how close I3D+MLP comes to the paper's I3D+MLP, at the smallest label
+share and with all labels, at the official sizes; no other method is trained here. The regression target and the number
+of steps were part of the search and are stored with each candidate. The candidates are in
+`simulator/calibration_search.csv`, the chosen values in `simulator/calibration.json`.
 
     python -m sapnet_core.recipes.calibrate_simulator finediving visibility=0.6 nuisance=1.5
 """
@@ -34,8 +34,8 @@ from sapnet_core.simulator.settings import SimSettings, settings_for
 __all__ = ["baseline_rho", "SEARCH"]
 
 SEARCH = Path(__file__).parent.parent / "simulator" / "calibration_search.csv"
-TABLE_OF = {dataset: name for name, (dataset, _) in TABLES.items()}  # the sets of dives, whose twins are calibrated
-TWIN_SEED = 7  # neither the twins of the tables (0) nor those SAP-Net is tuned on
+TABLE_OF = {dataset: name for name, (dataset, _) in TABLES.items()}  # the diving datasets, whose twins are calibrated
+TWIN_SEED = 7  # differs from the twins of the tables (0) and those of tuning (1)
 
 
 def baseline_rho(
@@ -50,11 +50,16 @@ def baseline_rho(
     """Mean test rho of I3D+MLP on twins of drawn annotations, at the table's smallest share and with all labels.
 
     Args:
-        train, test: sizes; None for the official ones.
-        seeds: trial seeds averaged over.
+        train, test: numbers of videos; None for the official ones.
+        seeds: seeds of the trials that are averaged.
+        twin_seed: seed of the annotations and twins.
+        jobs: worker processes that compute features.
 
     Returns:
         label share -> rho.
+
+    Raises:
+        ValueError: the dataset is not one of dives.
     """
     choice("dataset", dataset, tuple(TABLE_OF))
     records = source_records(dataset, train, test, twin_seed, None, environment.runs() / "annotations")
@@ -88,7 +93,7 @@ def baseline_rho(
 
 @one_line_errors
 def main(arguments: list[str] | None = None) -> None:
-    """Measure one candidate and append it to the search file."""
+    """Command line: measure one candidate and append it to the search file."""
     args = command_lines.calibrate_simulator().parse_args(arguments)
     change = dict(args.change)
     if len(change) < len(args.change):

@@ -1,6 +1,6 @@
-"""The command lines of the programs that are started by their module, as `python -m sapnet_core.recipes.tune_methods`.
+"""Argument parsers of the programs that are started as modules, such as `python -m sapnet_core.recipes.tune_methods`.
 
-They stand apart from the programs, which load PyTorch: `refuse_wrong_arguments` looks at what was typed before that.
+They are separate from the programs, so that `refuse_wrong_arguments` can check the arguments before PyTorch is loaded.
 """
 
 import sys
@@ -27,7 +27,7 @@ __all__ = [
 ]
 
 BACKBONES = ("i3d", "c3d", "swin")  # the keys of `pretrain_backbones.RECIPES`
-# the fields of `SimSettings`, and the kind of number that each is
+# field of `SimSettings` -> its type
 SETTINGS = dict.fromkeys(
     (
         "visibility",
@@ -47,9 +47,9 @@ SETTINGS = dict.fromkeys(
 
 
 def refuse_wrong_arguments() -> None:
-    """In a process that `python -m` starts with one of the programs in `PARSERS`, as its package is loaded: end it at
-    once, with one line and exit code 2, where it was given something that it does not take."""
-    program = sys.orig_argv[-len(sys.argv)].removeprefix("-m")  # before it, `sys.argv` is ["-m", *its arguments]
+    """End the process at once, with one line and exit code 2, if `python -m` is starting a program of `PARSERS` with
+    wrong arguments. Must be called while the package is being imported; does nothing for other programs."""
+    program = sys.orig_argv[-len(sys.argv)].removeprefix("-m")  # `sys.argv` is still ["-m", *arguments]
     if program in PARSERS:
         PARSERS[program]().parse_args(sys.argv[1:])
 
@@ -125,7 +125,7 @@ def notebooks() -> Parser:
 
 
 def _change(text: str) -> tuple[str, float]:
-    """A field of `SimSettings` and its value, as "visibility=0.6": a `type` for `argparse`."""
+    """Parse a field of `SimSettings` and its value, such as "visibility=0.6": a `type` for `argparse`."""
     name, equals, value = text.partition("=")
     if not equals:
         raise ArgumentTypeError(f"{text!r} is no field=value: the fields are {', '.join(SETTINGS)}")

@@ -1,7 +1,7 @@
-"""A small folder of "own videos", simulated: what a user brings, for the notebooks and tests that show what to do.
+"""A small simulated folder of own videos, as a user would bring it, for the notebooks and tests that use such a folder.
 
-Dives in pictures of 160 x 120, one MP4 each, and a `records.csv` beside them in which most training scores are left
-empty: the videos that nobody has scored yet.
+It holds dives as MP4 files of 160 x 120 pixels, and a `records.csv` in which most training scores are empty: these are
+the unlabeled videos.
 """
 
 import csv
@@ -29,9 +29,9 @@ from sapnet_core.simulator.settings import settings_for
 
 __all__ = ["write_example"]
 
-WIDTH, HEIGHT = 160, 120  # of the pictures, in pixels; the diver keeps to the middle half of the width
-SIGN = ".example.json"  # what marks a folder as ours
-SCORED = 3  # one of so many training videos keeps its score
+WIDTH, HEIGHT = 160, 120  # frame size in pixels; the diver stays in the middle half of the width
+SIGN = ".example.json"  # marker file of the folders that this module wrote
+SCORED = 3  # every third training video keeps its score
 
 
 def write_example(
@@ -41,21 +41,22 @@ def write_example(
     width: int = WIDTH,
     progress: Callable[[int, int], None] | None = None,
 ) -> Path:
-    """Write a folder of simulated dives as own videos, whole or not at all. Returns the folder.
+    """Write a folder of simulated dives as own videos, completely or not at all. Returns the folder.
 
-    A third of the videos are for the test; of the others every third, in the order of their scores, keeps its score.
-    Equal arguments give equal files (of one version of the encoder). An example that is there from the same arguments
-    and simulator is kept; another one is replaced.
+    A third of the videos are test videos; of the others every third, in the order of their scores, keeps its score.
+    Equal arguments give equal files (with one version of the encoder). An existing example made from the same arguments
+    and simulator is kept; another example is replaced.
 
     Args:
         root: the folder to write.
-        count: videos in all, 9 at least.
-        seed: draws dives and scores, and films them. Of the default both parts have the same mean score.
-        width: of the pictures in pixels, even; three quarters of it high.
-        progress: called with (videos done, videos in all).
+        count: number of videos, at least 9.
+        seed: seed of the dives, their scores and their videos. With the default, the training and test videos have the
+            same mean score.
+        width: frame width in pixels, a multiple of 8; the height is three quarters of it.
+        progress: called with (videos done, videos in total).
 
     Raises:
-        ValueError: too few videos, or the folder holds something else than an example.
+        ValueError: too few videos, a width that 8 does not divide, or a folder that holds anything but an example.
         OSError: it cannot be written there: the disk is full or read-only, or a file is in the way.
         ImportError: PyAV is not installed.
     """
@@ -70,7 +71,7 @@ def write_example(
 
 
 def _written(root: Path, count: int, seed: int, width: int, progress: Callable[[int, int], None] | None) -> Path:
-    """`write_example` of checked arguments."""
+    """`write_example` for arguments that are checked already."""
     if root.exists() and any(root.iterdir()) and not (root / SIGN).is_file():
         raise ValueError(f"{root}: holds something else than an example: choose another folder")
     dives = _dives(count, seed)
@@ -81,7 +82,7 @@ def _written(root: Path, count: int, seed: int, width: int, progress: Callable[[
     beside = root.with_name(f".{root.name}.{os.getpid()}.{uuid.uuid4().hex[:8]}.tmp")
     try:
         for done, (name, dive) in enumerate(dives.items(), 1):
-            with torch_threads(1):  # as in the feature store: the same pictures for any number
+            with torch_threads(1):  # as in the feature store: frames depend on the number of threads
                 video = simulate(dive, seed=seed, size=width, offsets=torch.arange(dive.frames)).video
             edge = width // 8
             write_video(beside / _path(name), video[:, :, edge:-edge], dive.rate, threads=1)
@@ -89,7 +90,7 @@ def _written(root: Path, count: int, seed: int, width: int, progress: Callable[[
                 progress(done, count)
         write_text(beside / NAME, _table(dives))
         write_json(beside / SIGN, made_of)
-        if not _is_whole(root, made_of, dives):  # else another writer was first: its files are equal, and may be in use
+        if not _is_whole(root, made_of, dives):  # else another process was first: its equal files may be in use
             shutil.rmtree(root, ignore_errors=True)
             beside.rename(root)
     finally:
@@ -98,13 +99,13 @@ def _written(root: Path, count: int, seed: int, width: int, progress: Callable[[
 
 
 def _is_whole(root: Path, made_of: dict[str, str], dives: Iterable[str]) -> bool:
-    """Whether the example there was made of the same, and nobody took a file away since."""
+    """Whether the folder holds an example made from the same inputs, and none of its files is missing."""
     files = [root / NAME, *(root / _path(name) for name in dives)]
     return (root / SIGN).is_file() and read_json(root / SIGN) == made_of and all(file.is_file() for file in files)
 
 
 def _dives(count: int, seed: int) -> dict[str, Record]:
-    """Name -> record of a diving annotation set of its own; the names tell nothing of split or score."""
+    """Draw a diving annotation set: name -> record; the names do not depend on split or score."""
     test = count // 3
     with tempfile.TemporaryDirectory() as folder:
         write_annotations("finediving", folder, count - test, test, seed)

@@ -1,4 +1,4 @@
-"""A small simulated set on disk: drawn annotations and their twins, in the official layout of a dataset.
+"""Export a small simulated dataset: drawn annotations and their twins, in the official layout of a dataset.
 
 python -m sapnet_core.recipes.export_twins rg DIR
 """
@@ -17,13 +17,13 @@ __all__ = ["main"]
 
 @one_line_errors
 def main(arguments: list[str] | None = None) -> None:
-    """Draw a small set, write its annotations and its twins, and say where they lie."""
+    """Command line: draw a small dataset, write its annotations and twins, and print where they lie."""
     given = command_lines.export_twins().parse_args(arguments)
     folder = given.dir / FOLDERS[given.dataset]
     if folder.exists() and not (folder / "truth").is_dir():
         raise ValueError(f"{folder}: was not written by this command: choose another folder")
     test = max(1, given.count // 4)
-    (folder / "truth").mkdir(parents=True, exist_ok=True)  # the sign that it is ours, if this run is cut off
+    (folder / "truth").mkdir(parents=True, exist_ok=True)  # marks the folder as ours, should this run be interrupted
     write_annotations(given.dataset, given.dir, given.count - test, test, given.seed)
     records = load_records(given.dataset, given.dir)
     write_layout(

@@ -1,9 +1,9 @@
-"""How the backbones that come with the package were made: they learned to name simulated dives, and never saw a score.
+"""Pre-train the backbones that come with the package: they classify simulated dives, and never see a score.
 
-The dives are drawn for this purpose alone (their own seeds, their own dataset tag), in scenes from easy to hard, and
+The dives are drawn for this purpose alone (with their own seeds and dataset tag), in scenes from easy to hard, and
 trimmed to the flight. From one 16-frame clip of one view, whole frame or actor crop, four linear heads on the averaged
-feature tell what the dive number says: rotation (direction, armstand or not), half somersaults, half twists, position.
-All backbones see the same dives.
+feature predict what the dive number encodes: rotation (direction, armstand or not), half somersaults, half twists and
+position. All backbones see the same dives.
 
     python -m sapnet_core.recipes.pretrain_backbones c3d c3d_sim.safetensors
 """
@@ -41,27 +41,29 @@ from sapnet_core.simulator.settings import SimSettings
 
 __all__ = ["HEADS", "RECIPES", "Recipe", "dive_classes", "pretrain", "pretrain_records", "pretrain_settings"]
 
-HEADS = {"rotation": 7, "somersaults": 12, "twists": 10, "position": 4}  # number of classes
-TAG = "pretrain"  # takes the place of the dataset's name where seeds are made
-SHOWN = 48  # sampled frames kept of a dive, the last six of them after the entry begins
-STARTS = (14, 28)  # first and last start of a 16-frame clip among them, so that a clip lies in the flight
-MARGIN = 8  # pixels by which a picture is moved at most
-ANNOTATION_SEED = 900_000  # annotation sets from here on belong to pre-training
+HEADS = {"rotation": 7, "somersaults": 12, "twists": 10, "position": 4}  # head -> number of classes
+TAG = "pretrain"  # replaces the dataset's name where seeds are derived
+SHOWN = 48  # number of sampled frames kept per dive; the last six follow the start of the entry
+STARTS = (14, 28)  # first and last start of a 16-frame clip among these frames, so that it lies in the flight
+MARGIN = 8  # largest shift of a clip, in pixels
+ANNOTATION_SEED = 900_000  # seeds of annotation sets from here on are reserved for pre-training
 
 
 @dataclass(frozen=True)
 class Recipe:
-    """All that decides the weights.
+    """All settings that determine the weights.
 
     Attributes:
-        videos: dives rendered; the last `held_out` share is never trained on.
-        epochs: passes; each shows one 16-frame clip of every dive, of one view.
-        width: of the network.
-        seed: draws annotations, scenes, initial weights and batches.
-        size: height and width of the rendered frames; in training the network sees parts of them, `crop` x `crop`.
-        batch, rate: clips in a step, and Adam's largest learning rate (cosine to 0).
+        videos: number of rendered dives; the last `held_out` share is never trained on.
+        epochs: passes over the dives; each shows one 16-frame clip of every dive, in one view.
+        width: factor on the channels of the published network.
+        seed: seed of annotations, scenes, initial weights and batches.
+        size: height and width of the rendered frames in pixels.
+        crop: height and width of the clips that the network is trained on, in pixels.
+        batch, rate: clips per step, and AdamW's largest learning rate (warm-up, then cosine to 0).
+        held_out: share of the dives on which accuracy is measured.
         backbone: "i3d", "c3d" or "swin".
-        decay: of weights, apart from the gradient (AdamW).
+        decay: weight decay of AdamW.
     """
 
     videos: int = 1600
@@ -88,7 +90,7 @@ class Recipe:
             values.number(name, getattr(self, name), *limits)
 
 
-# what made the weights in the package
+# the recipes of the weights in the package
 RECIPES = {
     "i3d": Recipe(),
     "c3d": Recipe(backbone="c3d", epochs=14, width=0.125, crop=56),
@@ -97,25 +99,25 @@ RECIPES = {
 
 
 def network(backbone: str, width: float) -> nn.Module:
-    """A backbone of `RECIPES` to train: (B, 3, T, H, W) to (B, C, T', H', W')."""
+    """Build an untrained backbone of `RECIPES`: (B, 3, T, H, W) to (B, C, T', H', W')."""
     if backbone != "swin":
         return I3D(width) if backbone == "i3d" else C3D(width, norm=True)
     net = VideoSwin(**small_form(width))
     for module in net.modules():
-        if isinstance(module, nn.Linear):  # torchvision's deviation, 0.02, is meant for four times the width
+        if isinstance(module, nn.Linear):  # torchvision's deviation of 0.02 suits four times the width
             nn.init.xavier_uniform_(module.weight)
     return net
 
 
 def dive_classes(record: Record) -> tuple[int, int, int, int]:
-    """Class of each head in the order of `HEADS`; armstand dives follow the four directions in "rotation"."""
+    """Class of a dive for each head, in the order of `HEADS`; in "rotation" the armstand dives follow the others."""
     dive = parse_dive(record.action)
     rotation = DIRECTIONS.index(dive.direction) + len(DIRECTIONS) * dive.armstand
     return rotation, dive.half_somersaults, dive.half_twists, "ABCD".index(dive.position)
 
 
 def pretrain_records(recipe: Recipe, folder: Path) -> list[tuple[Record, Tensor]]:
-    """The dives, in FineDiving's schema, and the sampled frames of each that show its flight, (48,)."""
+    """Draw the dives, in FineDiving's schema: pairs of a record and the sampled frames that show its flight, (48,)."""
     root = write_annotations("finediving", folder, recipe.videos, 1, ANNOTATION_SEED + recipe.seed).parent
     records = load_records("finediving", root)
     order = torch.randperm(len(records), generator=torch.Generator().manual_seed(recipe.seed)).tolist()
@@ -129,7 +131,7 @@ def pretrain_records(recipe: Recipe, folder: Path) -> list[tuple[Record, Tensor]
 
 
 def pretrain_settings(generator: torch.Generator) -> SimSettings:
-    """Settings of one dive, drawn wide, so that features hold whatever the difficulty is calibrated to."""
+    """Draw the scene of one dive from wide ranges, so that features suit whatever difficulty calibration arrives at."""
     u = torch.rand(6, generator=generator).tolist()
     return SimSettings(
         visibility=0.3 + 0.9 * u[0],
@@ -142,7 +144,7 @@ def pretrain_settings(generator: torch.Generator) -> SimSettings:
 
 
 def render_dive(path: Path, record: Record, offsets: Tensor | list[int], recipe: Recipe, number: int) -> None:
-    """Render one dive to `path`: uint8 video and the actor's square track."""
+    """Render one dive and write it to `path`: uint8 video and the actor's square track."""
     generator = torch.Generator().manual_seed(1_000_003 * recipe.seed + number)
     settings = pretrain_settings(generator)
     twin = simulate(record, seed=recipe.seed, size=recipe.size, settings=settings, offsets=torch.as_tensor(offsets))
@@ -150,9 +152,9 @@ def render_dive(path: Path, record: Record, offsets: Tensor | list[int], recipe:
 
 
 def load_views(files: list[Path], recipe: Recipe) -> Tensor:
-    """Both views of all dives, (N, 2, 48, 3, E, E) uint8 with E = crop + 8, in the order of `VIEWS`.
+    """Load both views of all dives, (N, 2, 48, 3, E, E) uint8 with E = crop + 8, in the order of `VIEWS`.
 
-    The whole frame is cut to a square about the actor without scaling, so that figures have the size they have in it.
+    The whole frame is cut to a square around the actor without scaling, so that people keep their size.
     """
     edge, out = recipe.crop + MARGIN, []
     for file in files:
@@ -165,9 +167,10 @@ def load_views(files: list[Path], recipe: Recipe) -> Tensor:
 
 
 def clips_of(views: Tensor, view: Tensor, starts: Tensor, corner: tuple[int, int], recipe: Recipe) -> Tensor:
-    """One 16-frame clip of each dive (N, 2, 48, 3, E, E): of view (N,), from frame starts (N,) on, (N, 3, 16, H, W).
+    """Cut a 16-frame clip (N, 3, 16, H, W) from the views (N, 2, 48, 3, E, E) of each dive: of view (N,), from frame
+    starts (N,) on.
 
-    The picture is moved by up to 8 pixels (`corner`), never mirrored or played backward: that would change the dive.
+    The window is shifted by up to 8 pixels (`corner`), but never mirrored or reversed, which would change the dive.
     """
     top, left = corner
     frames = starts[:, None] + torch.arange(CLIP)
@@ -184,7 +187,7 @@ class Namer(nn.Module):
         self.heads = nn.Linear(self.backbone.channels, sum(HEADS.values()))
 
     def forward(self, clips: Tensor) -> tuple[Tensor, ...]:
-        """uint8 clips (B, 3, 16, H, W) to the four heads' logits, each (B, classes)."""
+        """Map uint8 clips (B, 3, 16, H, W) to the logits of the four heads, (B, classes) each."""
         dtype = training_dtype(clips.device)
         with torch.autocast(clips.device.type, dtype, enabled=dtype != torch.float32):
             maps = self.backbone(clips.to(dtype).mul_(2 / 255).sub_(1))
@@ -197,7 +200,7 @@ def _render_all(dives: list, files: list[Path], recipe: Recipe, jobs: int, progr
         with WorkerPool(jobs) as pool:
             asked = []
             for number in todo:
-                record, offsets = dives[number]  # numbers, not tensors: these would be fetched from this process
+                record, offsets = dives[number]  # a worker would have to fetch a tensor: it gets numbers
                 asked.append(pool.submit(render_dive, files[number], record, offsets.tolist(), recipe, number))
             for done, dive in enumerate(asked, 1):
                 dive.result()
@@ -207,7 +210,7 @@ def _render_all(dives: list, files: list[Path], recipe: Recipe, jobs: int, progr
 
 @torch.no_grad()
 def _accuracy(model: Namer, views: Tensor, classes: Tensor, recipe: Recipe, device) -> dict:
-    """Share of right answers per view and head; a dive's answer is the mean over three clips of its flight."""
+    """Share of correct predictions per view and head; a dive's prediction averages three clips of its flight."""
     model.eval()
     result, corner = {}, (MARGIN // 2, MARGIN // 2)
     for number, view in enumerate(VIEWS):
@@ -236,15 +239,16 @@ def pretrain(
     """Render the dives, train, and write the backbone as safetensors with recipe and accuracies in its metadata.
 
     Args:
-        out: file to write; weights are stored in float16, biases and what belongs to BatchNorm in float32, and not
-            what follows from the form of the network.
-        folder: where rendered dives are kept (about 2 MB each) and looked for; `runs()/pretrain` if None.
-        jobs: worker processes that render; training on a CPU takes the threads that torch has.
-        progress: called with a dict now and then.
+        out: file to write. Weights are stored in float16, biases and BatchNorm's tensors in float32; integer buffers
+            are left out.
+        device: where the backbone is trained.
+        jobs: worker processes that render; training on a CPU uses PyTorch's own threads.
+        folder: cache of rendered dives (about 2 MB each); `runs()/pretrain` if None.
+        progress: called with a dict of counts, and in training the loss, now and then.
 
     Returns:
-        {"loss": mean loss of each twentieth of the run, "accuracy": view -> head -> share right on held-out dives,
-        "chance": head -> share of the most frequent class, "digest": of the weights}.
+        {"loss": mean loss of each twentieth of the run, "accuracy": view -> head -> share correct on held-out dives,
+        "chance": head -> share of the most frequent class there, "digest": digest of the weights}.
 
     Raises:
         ValueError: too few videos to hold any out, or an unknown backbone.
@@ -290,10 +294,10 @@ def pretrain(
     if recipe.backbone == "c3d":
         model.backbone = model.backbone.published()
     state = model.backbone.state_dict()
-    for name, tensor in state.items():  # what is measured is what is stored
+    for name, tensor in state.items():  # round as in the file, to measure what is stored
         if _is_large(tensor):
             tensor.copy_(tensor.half())
-        elif name.endswith("num_batches_tracked"):  # left out, and 0 when loaded
+        elif name.endswith("num_batches_tracked"):  # not stored, and 0 when loaded
             tensor.zero_()
     held = slice(n_train, None)
     most = [column.bincount().max().item() / len(column) for column in classes[held].T]
@@ -315,7 +319,7 @@ def _is_large(tensor: Tensor) -> bool:
 
 @one_line_errors
 def main(arguments: list[str] | None = None) -> None:
-    """Train one backbone by its recipe; what it learned is printed."""
+    """Command line: train one backbone by its recipe, and print its losses and accuracies."""
     args = command_lines.pretrain_backbones().parse_args(arguments)
     check_environment()
     jobs = args.jobs or environment.jobs()

@@ -1,4 +1,4 @@
-"""Where the time of I3D's inference form goes, stage by stage."""
+"""Time the inference form of I3D stage by stage."""
 
 from collections.abc import Callable
 from functools import partial
@@ -16,9 +16,9 @@ __all__ = ["stages"]
 
 
 def stages(net: FoldedI3D, size: int = 112, rounds: int = 5) -> pd.DataFrame:
-    """Where the time of `FoldedI3D.features` goes: one row a stage, for a clip of 16 frames out of nine.
+    """Time the stages of `FoldedI3D.features`: one row per stage, for one clip of 16 frames out of nine.
 
-    Columns: stage, gflop (10^9 multiplications and additions of the direct sums, whatever is computed), ms.
+    Columns: stage, gflop (10^9 multiplications and additions of direct convolution, whatever the algorithm used), ms.
     """
     device, video = str(net.device), torch.randint(256, (1, 96, 3, size, size), dtype=torch.uint8)
     clips, flops, layer, rows = 9 if net.device.type == "cpu" else 1, [], net.layer, []
@@ -29,7 +29,7 @@ def stages(net: FoldedI3D, size: int = 112, rounds: int = 5) -> pd.DataFrame:
         return out
 
     def stage(name: str, run: Callable[[Tensor], Tensor], x: Tensor, per: int) -> Tensor:
-        """Time a stage for `per` clips."""
+        """Time a stage on an input of `per` clips."""
         flops.clear()
         net.layer = noted
         out = run(x)

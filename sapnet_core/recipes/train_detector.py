@@ -1,10 +1,10 @@
-"""How the detector that comes with the package was made: it learned to box simulated people, bystanders too.
+"""Train the detector that comes with the package: it learns the boxes of simulated people, including bystanders.
 
-The frames are those of twins drawn for this purpose alone, of all sports, half of them in the scenes of the tables and
-half in wilder ones, with annotations and twins of seeds that no table, tuning, calibration or backbone has. A step
-shows windows of frames, cut, squeezed, mirrored, blurred and relit at random, to torchvision's SSD and follows its
-loss: smooth L1 on the codes of anchors matched to a person (IoU of 0.5 or the best), cross-entropy on those and on
-three times as many of the worst other anchors.
+The frames come from twins drawn for this purpose alone, of all sports, half of them in the scenes of the tables and
+half in wilder ones; their annotations and twins have seeds that no table, tuning, calibration or backbone uses. An
+optimizer step shows windows of frames, randomly cut, squeezed, mirrored, blurred and relit, to torchvision's SSD and
+minimizes its loss: smooth L1 on the codes of anchors matched to a person (IoU of 0.5 or the best), cross-entropy on
+those and on three times as many of the worst other anchors.
 
     python -m sapnet_core.recipes.train_detector --out FILE
 """
@@ -54,26 +54,27 @@ __all__ = [
     "wild_settings",
 ]
 
-SEED = 9_000  # twins of this seed and of later ones belong to the detector
-ANNOTATION_SEED = 910_000  # so do annotation sets
-PEOPLE = 8  # boxes kept of a frame at most
-TESTED = 12  # twins of each dataset that are scored, of those held out
+SEED = 9_000  # seeds of twins from here on are reserved for the detector
+ANNOTATION_SEED = 910_000  # and seeds of annotation sets from here on
+PEOPLE = 8  # maximum number of boxes kept per frame
+TESTED = 12  # number of held-out twins that are scored per dataset
 
 
 @dataclass(frozen=True)
 class Recipe:
-    """All that decides the weights.
+    """All settings that determine the weights.
 
     Attributes:
         sports: datasets whose twins are shown.
-        dives, routines: twins rendered of each dataset of dives and of each of routines; the last `held_out` share is
+        dives, routines: number of twins per dataset of dives and per dataset of routines; the last `held_out` share is
             never trained on.
-        frames: rendered of each dataset, evenly over its twins.
+        frames: number of frames rendered for each dataset, spread evenly over its twins.
         epochs: passes over all frames.
-        width, size: of the network and of its input.
-        rendered: edge of the rendered frames, in pixels.
-        seed: draws annotations, twins, initial weights and windows.
-        batch, rate: frames in a step, and AdamW's largest learning rate (cosine to 0).
+        width, size: width of the network, as of `small_ssd`, and edge of its input in pixels.
+        rendered: edge of the rendered frames in pixels.
+        seed: seed of annotations, twins, initial weights and windows.
+        batch, rate: frames per step, and AdamW's largest learning rate (warm-up, then cosine to 0).
+        held_out: share of the twins on which the detector is scored.
     """
 
     sports: tuple[str, ...] = DATASETS
@@ -103,7 +104,7 @@ class Recipe:
 
 
 def wild_settings(generator: torch.Generator) -> SimSettings:
-    """Settings of one twin, drawn wide: any quality of light, wall, crowd and camera, and up to five people near by."""
+    """Draw the scene of one twin from wide ranges: light, wall and camera of any quality, and up to five bystanders."""
     u = torch.rand(6, generator=generator).tolist()
     return SimSettings(
         visibility=0.3 + 2.5 * u[0],
@@ -116,9 +117,12 @@ def wild_settings(generator: torch.Generator) -> SimSettings:
 
 
 def recipe_records(recipe: Recipe, folder: Path | None = None) -> dict[str, tuple[list, list]]:
-    """The records drawn for the detector: dataset -> (trained on, held out), each of (number of the twin, record).
+    """Draw the records of the detector: dataset -> (training, held out), each a list of (number of the twin, record).
 
-    Annotation sets are drawn in `folder`, `runs()/detector` if None. Raises ValueError if none is held out, or all are.
+    Annotation sets are written to `folder`, `runs()/detector` if None.
+
+    Raises:
+        ValueError: no twin of a dataset would be held out, or all would be.
     """
     folder, drawn = Path(folder or environment.runs() / "detector"), {}
     for place, sport in enumerate(recipe.sports):
@@ -134,13 +138,16 @@ def recipe_records(recipe: Recipe, folder: Path | None = None) -> dict[str, tupl
 
 
 def actor_shown(twin: Twin) -> Tensor:
-    """Frames (T,) bool in which there is an actor to see: half of the joints in the box. Divers go under water."""
+    """Whether the actor is visible in each frame, (T,) bool: at least half of the joints lie in the box.
+
+    Divers go under water, for example.
+    """
     low, high = twin.boxes[:, None, :2] - 1, twin.boxes[:, None, 2:] + 1
     return ((twin.joints >= low) & (twin.joints <= high)).all(2).float().mean(1) >= 0.5
 
 
 def people_boxes(twin: Twin) -> Tensor:
-    """Boxes (T, 1 + B, 4) of all people in a twin's frames, the actor's first; NaN for those who cannot be seen."""
+    """Boxes (T, 1 + B, 4) of all people in a twin's frames, the actor's first; NaN for those who are not visible."""
     actor = torch.where(actor_shown(twin)[:, None], twin.boxes, torch.nan)
     return torch.cat([actor[:, None], twin.people.to(actor)], 1)
 
@@ -148,14 +155,17 @@ def people_boxes(twin: Twin) -> Tensor:
 def draw_twin(
     number: int, record: Record, recipe: Recipe, size: int, offsets: Tensor, wild: bool | None = None
 ) -> Twin:
-    """The twin of a record, of seed 9000 and up, in the scene of the tables or a wild one; None: the odd ones wild."""
+    """Render the twin of a record, with a seed from `SEED` on, in a scene of the tables or, if `wild`, in a wild one.
+
+    If `wild` is None, twins with odd numbers get wild scenes.
+    """
     drawn = wild_settings(torch.Generator().manual_seed(1_000_003 * (recipe.seed + SEED) + number))
     settings = drawn if (number % 2 if wild is None else wild) else settings_for(record.dataset)
     return simulate(record, seed=SEED + recipe.seed, size=size, settings=settings, offsets=offsets)
 
 
 def _frames(number: int, record: Record, recipe: Recipe) -> tuple[Tensor, Tensor]:
-    """Frames (F, 3, S, S) uint8 spread over one twin, and boxes (F, 8, 4) of the people in them, NaN where none is."""
+    """Frames (F, 3, S, S) uint8 spread over one twin, and boxes (F, 8, 4) of the people in them, padded with NaN."""
     count = max(1, recipe.frames // recipe.twins(record.dataset))
     places = (torch.arange(count) + torch.rand(count, generator=torch.Generator().manual_seed(number))) / count
     twin = draw_twin(number, record, recipe, recipe.rendered, (places * (record.frames - 1)).long())
@@ -164,7 +174,7 @@ def _frames(number: int, record: Record, recipe: Recipe) -> tuple[Tensor, Tensor
 
 
 def _frames_as_arrays(*task) -> tuple[np.ndarray, np.ndarray]:
-    """`_frames` for another process: tensors would lie in shared memory, and be fetched from a process that may end."""
+    """`_frames` for a worker: tensors would lie in shared memory, and be fetched from a process that may have ended."""
     frames, boxes = _frames(*task)
     return frames.numpy(), boxes.numpy()
 
@@ -183,8 +193,8 @@ def _render_all(twins: list, recipe: Recipe, workers: int, progress: Callable) -
 
 
 def draw_windows(boxes: Tensor, edge: int, generator: torch.Generator) -> Tensor:
-    """A window (B, 4) xyxy of each frame: 0.5 to 1.2 of its edge, squeezed, about the actor (the first of its boxes
-    (B, P, 4)) where there is one. Half of them have x1 > x2, which mirrors what is cut."""
+    """Draw a window (B, 4) xyxy for each frame: 0.5 to 1.2 of its edge, squeezed, and around the actor (the first of
+    its boxes (B, P, 4)) if it is visible. Half of the windows have x1 > x2, which mirrors the cut."""
     count = len(boxes)
     u = torch.rand(count, 5, generator=generator)
     squeeze = (0.25 * torch.randn(count, generator=generator)).clamp(-0.6, 0.6).exp()
@@ -200,8 +210,11 @@ def draw_windows(boxes: Tensor, edge: int, generator: torch.Generator) -> Tensor
 
 
 def carry_boxes(boxes: Tensor, windows: Tensor, size: int) -> list[Tensor]:
-    """Boxes (B, P, 4) of frames as boxes (n, 4) of their windows (B, 4) cut to size x size: by the map of
-    `crops.points_to_crop`, then cut at the edge; left out where under a third of the box or 3 pixels remain."""
+    """Map boxes (B, P, 4) of frames to boxes (n, 4) of their windows (B, 4) cut to size x size.
+
+    The map is that of `crops.points_to_crop`; boxes are clipped at the edge, and kept if more than a third of the area
+    and more than 3 pixels per side remain.
+    """
     low, run = windows[:, None, :2], (windows[:, 2:] - windows[:, :2])[:, None]
     one, two = ((boxes[..., i : i + 2] - low) * (size / run) for i in (0, 2))
     whole = torch.cat([torch.minimum(one, two), torch.maximum(one, two)], 2)
@@ -212,16 +225,17 @@ def carry_boxes(boxes: Tensor, windows: Tensor, size: int) -> list[Tensor]:
 
 
 def draw_batch(frames: Tensor, boxes: Tensor, size: int, generator: torch.Generator) -> tuple[Tensor, list[Tensor]]:
-    """Random windows of frames (B, 3, S, S) uint8 in random light: (B, 3, size, size) in [0, 1], and boxes (n, 4)."""
+    """Cut random windows from frames (B, 3, S, S) uint8 and relight them: (B, 3, size, size) in [0, 1], and the boxes
+    (n, 4) of each window."""
     windows = draw_windows(boxes, frames.shape[-1], generator)
-    coarse = int(torch.randint(size // 2, size + 1, (), generator=generator))  # as if the video had been small
+    coarse = int(torch.randint(size // 2, size + 1, (), generator=generator))  # as of a low-resolution video
     x = crop_track(frames, windows, coarse).float().div_(255)
     x = F.interpolate(x, (size, size), mode="bilinear", align_corners=False)
     n = torch.randn(len(x), 8, 1, 1, generator=generator)
     level = x.mean((1, 2, 3), keepdim=True)
     x = level + (x - level) * (0.25 * n[:, :1]).exp()  # contrast
-    x = x * (0.2 * n[:, 1:2] + 0.08 * n[:, 2:5]).exp()  # light and its color
-    x = torch.where(n[:, 5:6] > 1.6, x.mean(1, keepdim=True), x)  # some without color
+    x = x * (0.2 * n[:, 1:2] + 0.08 * n[:, 2:5]).exp()  # brightness and color of the light
+    x = torch.where(n[:, 5:6] > 1.6, x.mean(1, keepdim=True), x)  # some frames in gray
     x = x + 0.03 * n[:, 6:7].abs() * torch.randn(x.shape, generator=generator)
     return x.clamp_(0, 1), carry_boxes(boxes, windows, size)
 
@@ -236,15 +250,22 @@ def evaluate(
     frames: int = 96,
     every: int = 4,
 ) -> dict[str, float]:
-    """How well a detector finds people and follows the actor on twins of (number, record), one clip of each.
+    """Score how well a detector finds people and follows the actor on twins of (number, record), one clip of each.
 
-    Returns: AP and AP50 over the searched frames, then mean track IoU, share of frames found and lost (`track_scores`)
-    where the actor can be seen, and `fps`, frames a second searched, on this machine.
+    Args:
+        wild: render the twins in wild scenes instead of those of the tables.
+        size: edge of the rendered frames in pixels.
+        frames: number of sampled frames per clip.
+        every: the detector searches each `every`-th frame and the last (`looked_at`).
+
+    Returns:
+        AP and AP50 over the searched frames, then, over the frames in which the actor is visible, mean track IoU and
+        the shares of frames found and lost (`track_scores`), and `fps`, searched frames per second on this machine.
     """
     found, truth, tracks, seconds = [], [], [], 0.0
     for number, record in records:
         offsets = sample_frames(record)
-        first = (number * 37) % max(len(offsets) - frames, 1)  # of a long routine one part
+        first = (number * 37) % max(len(offsets) - frames, 1)  # only a part of a long routine
         twin = draw_twin(number, record, recipe, size, offsets[first : first + frames], wild)
         start = time.perf_counter()
         found += detector.detect(twin.video, every)
@@ -267,16 +288,17 @@ def train_detector(
     folder: Path | None = None,
     progress: Callable[[dict], None] = lambda news: None,
 ) -> dict:
-    """Render the frames, train on this machine's processor, and write the weights, float16, with recipe and scores.
+    """Render the frames, train on the CPU, and write the weights in float16 with recipe and scores.
 
     Args:
         out: file to write.
-        workers: processes that render, 1: this one; training takes the threads that torch has.
-        folder: where annotation sets are drawn; `runs()/detector` if None.
-        progress: called with a dict now and then.
+        workers: processes that render; with 1, this process renders. Training uses PyTorch's own threads.
+        folder: where annotation sets are written; `runs()/detector` if None.
+        progress: called with a dict of counts, and in training the loss, now and then.
 
-    Returns: {"loss": mean loss of each twentieth of the run, "held_out": dataset -> "plain" (scenes of the tables) and
-    "wild" -> `evaluate`'s figures on the twins held out, "seconds": of rendering and training}.
+    Returns:
+        {"loss": mean loss of each twentieth of the run, "held_out": dataset -> "plain" (scenes of the tables) and
+        "wild" -> scores of `evaluate` on held-out twins, without fps, "seconds": of rendering and of training}.
 
     Raises:
         ValueError: too few twins to hold any out.
@@ -310,7 +332,7 @@ def train_detector(
     seconds = {"rendering": round(rendered - start), "training": round(time.perf_counter() - rendered)}
 
     tensors = {n: t.half() for n, t in net.state_dict().items() if t.is_floating_point()}
-    net.load_state_dict(net.state_dict() | {n: t.float() for n, t in tensors.items()})  # what is stored is measured
+    net.load_state_dict(net.state_dict() | {n: t.float() for n, t in tensors.items()})  # round as in the file
     detector = Detector(net, "shipped")
     scores = {
         sport: {kind: evaluate(detector, held[:TESTED], recipe, wild=kind == "wild") for kind in ("plain", "wild")}

@@ -1,15 +1,15 @@
-"""How SAP-Net's free settings were chosen: candidates tried on validation parts of twins that no table uses.
+"""Tune the free settings of SAP-Net and of the compared systems, on validation parts of twins that no table uses.
 
-The paper leaves capacity, batch sizes, warm-up and more unsaid. Each candidate is scored on a quarter of the training
-videos of another seed's twins, kept out of training; no test video is involved. What was tried stands in
-`methods/tuning.csv`; the chosen values are the defaults of `methods/sapnet.py`. Column `format` tells trials of
-format 3, which scaled both views by the whole frames, from those of 4, which scale each view by itself: pseudo-labels
-of crops had been seen to follow clip halves. Format 5 takes the same sums in another order: rows of 4 hold for it.
+The paper leaves capacity, batch sizes, warm-up and more unspecified. Each candidate is scored on a quarter of the
+training videos, kept out of training, of twins with a seed of their own; no test video is involved. All results are in
+`methods/tuning.csv`; the chosen values are the defaults of `methods/sapnet.py`. The column `format` is the trials'
+format: 3 scales both views by the statistics of whole frames, which made pseudo-labels of crops follow clip halves; 4
+scales each view by its own; 5 takes the same sums in another order, so that rows of format 4 remain valid.
 
     python -m sapnet_core.recipes.tune_methods --only "SAP-Net (Ours)" "dropout = 0.5"
 
-Every compared system gets the same budget on the same validation parts: its defaults and five seeded draws from its
-search space. The best mean over the cells is what `systems.RIVALS` holds.
+Every compared system gets the same budget on validation parts of the same twins: its defaults and five seeded draws
+from its search space. The candidate with the best mean over the cells goes into `systems.RIVALS`.
 
     python -m sapnet_core.recipes.tune_methods --search VAT COREG
 """
@@ -37,25 +37,29 @@ __all__ = ["TUNING", "best_of", "tuning_trials"]
 TUNING = Path(__file__).parent.parent / "methods" / "tuning.csv"
 VALID = (4, FORMAT)  # formats of trials whose results agree up to rounding
 TWIN_SEED = 1  # the tables use 0, the calibration 7
-TRAIN = 640  # three quarters of them learn: as many as in the quick profile
+TRAIN = 640  # training videos; three quarters are trained on, as many as in the quick profile
 STEPS = 300
-# The search of the compared systems: training videos, three quarters of them learn, and shares of labels. As many
-# labels as in the quick profile's smallest and larger columns; TSA needs transitions, which FineDiving alone has.
+# The cells on which compared systems are searched: training videos, of which three quarters are trained on, and label
+# shares. They have as many labels as the quick profile's columns of 10 % and 40 % (MTL-AQA) and of 10 % and 20 %
+# (FineDiving). TSA needs phase transitions, which FineDiving alone annotates.
 SEARCH = {"mtl-aqa": (640, (0.1, 0.4)), "finediving": (320, (0.2, 0.4))}
 SEARCH_STEPS = 200
 
 
 def best_of(system: str, table: pd.DataFrame) -> str:
-    """The system's candidate of the highest mean over all cells of a table such as `TUNING` holds."""
+    """The candidate of a system with the highest mean over all cells, in a table such as `TUNING` holds."""
     tried = table[table.setting.isin(search_candidates(system)) & table.format.isin(VALID)]
     return tried.groupby("setting", sort=False).rho_mean.mean().idxmax()
 
 
 def tuning_trials(name: str, seeds: tuple[int, ...] = (0, 1, 2)) -> list[Trial]:
-    """The trials behind one candidate: both datasets, the smallest share of labels and the next to largest.
+    """The trials of one candidate: both diving datasets, at the smallest and the second-largest label share.
 
     Candidates of a search have the cells of `SEARCH` on MTL-AQA (TSA: on FineDiving), one seed, and the quick
     profile's steps.
+
+    Raises:
+        ValueError: the candidate is unknown.
     """
     if name not in CANDIDATES:
         raise ValueError(f"candidate {name!r} is unknown: choose one of {', '.join(CANDIDATES)}")
@@ -90,7 +94,7 @@ def tuning_trials(name: str, seeds: tuple[int, ...] = (0, 1, 2)) -> list[Trial]:
 
 @one_line_errors
 def main(arguments: list[str] | None = None) -> None:
-    """Run the candidates and write the table; rows of candidates not asked for are kept."""
+    """Command line: run candidates and write their rows of the table; the rows of other candidates are kept."""
     args = command_lines.tune_methods().parse_args(arguments)
     check_environment()
     reach_cluster()

@@ -1,6 +1,6 @@
-"""The settings that tuning tries: candidates for SAP-Net, and the space from which each compared system draws its own.
+"""The settings that tuning tries: candidates for SAP-Net, and the search space of each compared system.
 
-How a candidate is scored, and which was chosen, is a matter of `tune_methods`.
+`tune_methods` scores the candidates and chooses among them.
 """
 
 import random
@@ -10,7 +10,7 @@ from sapnet_core.experiments.systems import CONTROLS, RIVALS, SYSTEMS
 
 __all__ = ["BUDGET", "CANDIDATES", "SPACES", "search_candidates"]
 
-# name -> what differs from the defaults; systems of the tables stand beside them for comparison
+# name -> (method, settings that differ from its defaults); the systems of the tables are included for comparison
 CANDIDATES: dict[str, tuple[str, dict]] = {
     **SYSTEMS,
     **CONTROLS,
@@ -51,14 +51,14 @@ SPACES: dict[str, dict[str, tuple]] = {
     "GDLT": {"alpha": (0.1, 1.0), "dropout": (0.0, 0.3), "width": (64, 128), "lr": RATES},
     "VST+MLP": {"lr": RATES, "unit_targets": (False, True), "batch": (8, 16, 32)},
 }
-BUDGET = 6  # candidates a system
+BUDGET = 6  # number of candidates per system
 
 
 def search_candidates(system: str) -> dict[str, tuple[str, dict]]:
-    """The defaults and `BUDGET` - 1 different draws from the system's space: name -> (method, settings).
+    """The defaults and `BUDGET` - 1 different draws from a system's search space: name -> (method, settings).
 
     Raises:
-        ValueError: nothing is searched for this system; the message names those of the search.
+        ValueError: the system has no search space; the message lists the systems that have one.
     """
     if system not in SPACES:
         raise ValueError(f"system {system!r} is not searched: choose one of {', '.join(SPACES)}")
