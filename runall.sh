@@ -1,10 +1,11 @@
 #!/usr/bin/env bash
-# The whole suite in one command: sets up what is missing, then runs every notebook, or every test.
+# Runs the whole suite in one command: sets up what is missing, then runs every notebook, or every test.
 set -euo pipefail
-# what a person's shell, or a module of a cluster, has set for other programs
+# unset what the user's shell, or an environment module of a cluster, has set for other programs
 for name in ${!PYTHON@} ${!TQDM_@} MPLBACKEND MATPLOTLIBRC; do unset "$name"; done
-export PYTHONUTF8=1 PYTHONNOUSERSITE=1 PYTHONSAFEPATH=1   # texts in UTF-8, and no module of the working folder
-for name in SAPNET_RUNS SAPNET_FIGURES SAPNET_DATA SAPNET_DETECTOR SAPNET_I3D SAPNET_C3D SAPNET_SWIN; do # kernels run in another folder: make these absolute
+export PYTHONUTF8=1 PYTHONNOUSERSITE=1 PYTHONSAFEPATH=1   # UTF-8 text, and modules of the environment alone
+# make these paths absolute, since kernels run in another folder
+for name in SAPNET_RUNS SAPNET_FIGURES SAPNET_DATA SAPNET_DETECTOR SAPNET_I3D SAPNET_C3D SAPNET_SWIN; do
     case "${!name:-/}" in /* | "~"*) ;; *) export "$name=$PWD/${!name}" ;; esac
 done
 here="$PWD"
@@ -33,7 +34,7 @@ TEXT
 
 refuse() { echo "runall.sh: $1 (--help lists what can be asked for)" >&2; exit 2; }
 
-stopped() { # while it is being set up; the commands say it themselves
+stopped() { # handles Ctrl-C during setup; later the Python commands handle it
     printf '\nstopped; run the same command again to go on\n' >&2
     exit 130
 }
@@ -46,9 +47,9 @@ case "${1:-}" in
 esac
 trap stopped INT TERM
 trap '[ -z "${ticker:-}" ] || kill "$ticker" 2>/dev/null' EXIT
-lock=tests/constraints.txt # the versions that are installed
+lock=tests/constraints.txt # the package versions to install
 
-has_packages() { # has this interpreter everything that pyproject.toml asks for?
+has_packages() { # does this interpreter have every package that pyproject.toml requires?
     "$1" - <<'PYTHON' 2>/dev/null
 import sys
 import tomllib
@@ -75,7 +76,7 @@ find_python() {
     exit 1
 }
 
-set_up() { # prints nothing but progress; leaves the interpreter in PYTHON
+set_up() { # finds or makes an environment, and sets PYTHON to its interpreter; prints only progress
     local active="${VIRTUAL_ENV:-${CONDA_PREFIX:-}}"
     if [ -n "$active" ] && supported "$active/bin/python" && has_packages "$active/bin/python"; then
         PYTHON="$active/bin/python"
@@ -89,7 +90,7 @@ set_up() { # prints nothing but progress; leaves the interpreter in PYTHON
     local base
     base="$(find_python)"
     PYTHONPATH="$PWD" "$base" -c 'import sys; from sapnet_core.__main__ import parse; parse(sys.argv[1:])' "$@"
-    if ! supported "$PYTHON" || ! "$PYTHON" -m pip --version >/dev/null 2>&1; then # not there, or left half made
+    if ! supported "$PYTHON" || ! "$PYTHON" -m pip --version >/dev/null 2>&1; then # missing or incomplete
         echo "Making .venv with $("$base" --version) ..."
         "$base" -m venv --clear .venv || { echo "runall.sh: venv failed: install Python's venv module" >&2; exit 1; }
     fi
@@ -101,16 +102,17 @@ set_up() { # prints nothing but progress; leaves the interpreter in PYTHON
     echo "$stamp" >.venv/installed
 }
 
-install_packages() { # errors alone are shown; pip compiles nothing ahead: Python compiles a module when it is first imported
+install_packages() { # shows errors only: pip's warnings concern the user's own settings and are harmless here
+    # nothing is compiled ahead: Python compiles a module when it is first imported
     if command -v uv >/dev/null; then
         uv pip install --quiet --python "$PYTHON" --constraint "$lock" -e ".[notebooks,test]"
     else
-        unset PIP_TARGET PIP_PREFIX PIP_ROOT # into .venv, whatever a person's pip does else
+        unset PIP_TARGET PIP_PREFIX PIP_ROOT # install into .venv, whatever the user's pip settings say
         PIP_USER=0 "$PYTHON" -m pip install -qq --no-compile --disable-pip-version-check -c "$lock" -e ".[notebooks,test]"
     fi
 }
 
-tick() { # tells the seconds that have passed: on one line of a terminal, elsewhere every half minute
+tick() { # prints the elapsed seconds: on one line of a terminal, elsewhere every half minute
     local seconds=0
     while sleep 1; do
         seconds=$((seconds + 1))
@@ -125,8 +127,8 @@ tick() { # tells the seconds that have passed: on one line of a terminal, elsewh
 command=run
 if [ "${1:-}" = test ]; then command=test && shift; fi
 set_up "$command" "$@"
-export PYTHONPATH="$PWD" # kernels find the core of this clone
-# glibc then keeps the large buffers of a video instead of asking for new pages: simulation is 1.6 times as fast
+export PYTHONPATH="$PWD" # kernels import the package of this clone
+# glibc then reuses the large buffers of videos instead of requesting new pages: simulation is 1.6 times as fast
 export MALLOC_TOP_PAD_=300000000 MALLOC_MMAP_THRESHOLD_=1000000000 MALLOC_TRIM_THRESHOLD_=2000000000
-cd -- "$here" # what options name counts from where they were typed
+cd -- "$here" # paths in options are relative to the caller's folder
 exec "$PYTHON" -m sapnet_core "$command" "$@"

@@ -1,7 +1,7 @@
 """SAP-Net for semi-supervised action quality assessment: the network, its losses, and all that its notebooks need.
 
-Whatever a notebook works with can be taken from here, as in `from sapnet_core import SAPNet, run_trials, check`: the
-names below are looked up in their rooms when they are first asked for, so that the package itself loads nothing.
+Everything a notebook uses can be imported from here, as in `from sapnet_core import SAPNet, run_trials, check`. The
+names below are imported from their modules on first use, so that importing the package itself loads nothing.
 """
 
 import sys
@@ -9,7 +9,7 @@ from importlib import import_module
 
 __version__ = "0.1.0"
 
-# where each name lives: a module, and what it offers to notebooks; some of these names are modules themselves
+# module -> the names that it offers to notebooks; some of these names are modules themselves
 PUBLIC = {
     "sapnet.group_contrast": ("group_contrast",),
     "sapnet.losses": (
@@ -304,7 +304,9 @@ def __dir__() -> list[str]:
     return sorted({*globals(), *_HOME})
 
 
-if sys.argv[:1] == ["-m"]:  # `python -m` starts a command of this package, which will load libraries for seconds
+# `python -m` is starting a program of this package, whose libraries take seconds to load: until then Ctrl-C ends it
+# without a traceback, and wrong arguments are refused at once.
+if sys.argv[:1] == ["-m"]:
     from sapnet_core.runtime.command_line import STOPPED
 
     def _uncaught(kind, error, trace):

@@ -1,7 +1,7 @@
-"""The command line: `sapnet COMMAND`, the same as `python -m sapnet_core COMMAND`; `./runall.sh` hands over to it.
+"""The command line: `sapnet COMMAND`, the same as `python -m sapnet_core COMMAND`, which `./runall.sh` calls.
 
-The parsers stand apart from the work. What is typed is looked at first, with nothing but Python's own library; only a
-command that can be carried out loads PyTorch and the modules that do so.
+Parsing is separate from the work. Arguments are checked first, with Python's standard library alone; PyTorch and the
+modules that do the work are loaded only for a valid command.
 """
 
 import os
@@ -29,21 +29,29 @@ from sapnet_core.runtime.command_line import one_line_errors
 
 __all__ = ["main", "parse"]
 
-CHECKED = (*DATASETS, "folder")  # what `check` can look at; "folder" stands for own videos
+CHECKED = (*DATASETS, "folder")  # what the command `check` can examine; "folder" stands for own videos
 
 
 def main(arguments: list[str] | None = None) -> int:
-    """Carry out one command. Returns its exit code: 0, 1 where something failed or differs, 2 for a fault that one line
-    on standard error names, 130 after Ctrl-C."""
+    """Run one command.
+
+    Returns:
+        Its exit code: 0, 1 if something failed or differs, 2 for an error that is reported in one line on standard
+        error, 130 after Ctrl-C (`one_line_errors`).
+    """
     asked = parse(arguments)
     return one_line_errors(partial(asked.work, asked), asked.program)()
 
 
 def parse(arguments: list[str] | None = None) -> Namespace:
-    """What was asked for, with `work`, the function of this module that does it, and `program`, its name in messages.
+    """Parse arguments, those of the process if None.
+
+    Returns:
+        The arguments, with `work`, the function of this module that runs the command, and `program`, the command's name
+        in messages.
 
     Raises:
-        SystemExit: something else was typed than can be asked for (2), or --help (0).
+        SystemExit: the arguments are wrong (2), or --help is among them (0).
     """
     parser = Parser("sapnet", description="SAP-Net, rebuilt: everything that this suite can do.")
     commands = parser.add_subparsers(metavar="COMMAND", required=True)
@@ -105,16 +113,16 @@ def _add_workers(parser: Parser) -> None:
 
 
 def _checked(name: str) -> str:
-    """A name in `CHECKED`: a `type` for `argparse`, whose `choices` refuse that none of several is given."""
+    """Check that a name is in `CHECKED`: a `type` for `argparse`, whose `choices` would refuse an empty list."""
     one_of(name, CHECKED)
     return name
 
 
 def _load(module: str) -> ModuleType:
-    """A module that does the work of a command; PyTorch alone takes seconds to load."""
+    """Import the module that does the work of a command, with a progress line: PyTorch alone takes seconds to load."""
     from sapnet_core.runtime.progress import waiting
 
-    os.environ.pop("MPLBACKEND", None)  # a person's own, for windows: matplotlib refuses to load where it has none such
+    os.environ.pop("MPLBACKEND", None)  # matplotlib refuses to load if the user's own backend is missing here
     with waiting("loading PyTorch and the suite"):
         return import_module(f"sapnet_core.{module}")
 
