@@ -200,7 +200,7 @@ def _render_all(dives: list, files: list[Path], recipe: Recipe, jobs: int, progr
         with WorkerPool(jobs) as pool:
             asked = []
             for number in todo:
-                record, offsets = dives[number]  # a worker would have to fetch a tensor: it gets numbers
+                record, offsets = dives[number]  # sent as numbers: a tensor would be fetched from this process
                 asked.append(pool.submit(render_dive, files[number], record, offsets.tolist(), recipe, number))
             for done, dive in enumerate(asked, 1):
                 dive.result()

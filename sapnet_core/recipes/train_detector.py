@@ -55,7 +55,7 @@ __all__ = [
 ]
 
 SEED = 9_000  # seeds of twins from here on are reserved for the detector
-ANNOTATION_SEED = 910_000  # and seeds of annotation sets from here on
+ANNOTATION_SEED = 910_000  # seeds of annotation sets from here on are reserved for the detector
 PEOPLE = 8  # maximum number of boxes kept per frame
 TESTED = 12  # number of held-out twins that are scored per dataset
 
@@ -140,7 +140,7 @@ def recipe_records(recipe: Recipe, folder: Path | None = None) -> dict[str, tupl
 def actor_shown(twin: Twin) -> Tensor:
     """Whether the actor is visible in each frame, (T,) bool: at least half of the joints lie in the box.
 
-    Divers go under water, for example.
+    A diver under water, for example, is not.
     """
     low, high = twin.boxes[:, None, :2] - 1, twin.boxes[:, None, 2:] + 1
     return ((twin.joints >= low) & (twin.joints <= high)).all(2).float().mean(1) >= 0.5
@@ -228,7 +228,7 @@ def draw_batch(frames: Tensor, boxes: Tensor, size: int, generator: torch.Genera
     """Cut random windows from frames (B, 3, S, S) uint8 and relight them: (B, 3, size, size) in [0, 1], and the boxes
     (n, 4) of each window."""
     windows = draw_windows(boxes, frames.shape[-1], generator)
-    coarse = int(torch.randint(size // 2, size + 1, (), generator=generator))  # as of a low-resolution video
+    coarse = int(torch.randint(size // 2, size + 1, (), generator=generator))  # imitates a low-resolution video
     x = crop_track(frames, windows, coarse).float().div_(255)
     x = F.interpolate(x, (size, size), mode="bilinear", align_corners=False)
     n = torch.randn(len(x), 8, 1, 1, generator=generator)
@@ -332,7 +332,7 @@ def train_detector(
     seconds = {"rendering": round(rendered - start), "training": round(time.perf_counter() - rendered)}
 
     tensors = {n: t.half() for n, t in net.state_dict().items() if t.is_floating_point()}
-    net.load_state_dict(net.state_dict() | {n: t.float() for n, t in tensors.items()})  # round as in the file
+    net.load_state_dict(net.state_dict() | {n: t.float() for n, t in tensors.items()})  # to score what is stored
     detector = Detector(net, "shipped")
     scores = {
         sport: {kind: evaluate(detector, held[:TESTED], recipe, wild=kind == "wild") for kind in ("plain", "wild")}

@@ -33,8 +33,8 @@ def check(name: str, measured, expected, tolerance: float = 0.0, decimals: int =
     Args:
         measured, expected: numbers, or arrays or tensors of equal shape; anything else is compared with `==`.
         tolerance: largest absolute difference allowed, element by element.
-        decimals: decimals of the printed numbers. Arrays print no number but `tolerance`, so that their line is the
-            same on another processor.
+        decimals: decimals of the printed numbers. Arrays print only their shape and `tolerance`, so that their line is
+            the same on another processor.
 
     Raises:
         AssertionError: they differ by more than `tolerance`, their shapes differ, or one is not finite where the other

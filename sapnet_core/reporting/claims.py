@@ -192,7 +192,7 @@ def examine(claim: Claim, lookup: Lookup, resamples: int = 1000, memory: dict | 
         inside, outside = equivalence(link, claim.margin)
         within = abs(link.value) <= claim.margin
         p = inside if within else min(1.0, 2 * outside)
-        beyond = link._replace(value=abs(link.value) - claim.margin)  # by how much it exceeds the margin
+        beyond = link._replace(value=abs(link.value) - claim.margin)  # its excess over the margin
         numbers |= {} if within else {"evidence": beyond, "margin": math.nan}
         return {"test": "seeds and videos, equivalence", **numbers, "p": p, "said": within}
     said = link.value > 0
@@ -292,9 +292,10 @@ def size_beside_print(row: dict) -> str:
 
 
 def evaluate(profile: Profile | str, families: Iterable[str] = ()) -> pd.DataFrame:
-    """Evaluate the ledger for one run, whose trials must be complete: a row per claim or control, in their order.
+    """Evaluate the ledger for one run: one row per claim or control, in the ledger's order.
 
     Args:
+        profile: the run's profile, or its name; all needed trials must have been run.
         families: tables and figures whose claims are evaluated, such as "Fig. 7"; all by default.
 
     Returns:

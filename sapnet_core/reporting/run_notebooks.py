@@ -309,7 +309,7 @@ def run_suite(profile: str, notebooks: list[Path], only: list[str] | None = None
     if split and "finefs" not in known:
         raise ValueError(f"--split {split}: it splits FineFS, which {data or 'no folder of --data'} does not hold")
     if "folder" in known:  # own videos: only the notebooks made for them
-        source_records("folder", None, None, 0, data, folder)  # raises what is wrong with them before anything runs
+        source_records("folder", None, None, 0, data, folder)  # raises an error before any run if they are unusable
         notebooks = [notebook for notebook in notebooks if "_own_" in notebook.stem]
         folder /= "own"
         if not notebooks:

@@ -39,7 +39,7 @@ ATTRIBUTES = {
     "munder": {"accentunder"},
     "munderover": {"accent", "accentunder"},
 }
-# Elements removed together with their content; any other element that is missing in `TAGS` loses its tags alone.
+# Elements removed together with their content; any other element that is not in `TAGS` is replaced by its content.
 WHOLE = {"iframe", "noscript", "object", "script", "style", "svg", "template"}
 NEAR = r"(?!//)[^\s:\\?#]*"  # a path on the page's own site, without scheme or host
 ADDRESSES = {

@@ -31,7 +31,7 @@ def live_bar(what: str) -> Callable[[int, int], None] | None:
     bars: list[tqdm] = []
 
     def report(done: int, of: int) -> None:
-        if not bars:  # the first call is the first to tell the total
+        if not bars:  # the total is known from the first call on
             bars.append(tqdm(total=of, initial=done, desc=what))
         bars[0].update(done - bars[0].n)
         if done == of:
