@@ -1,4 +1,4 @@
-"""Every system of the tables behind one small interface. To add one, write a function of three arguments:
+"""Registry of the methods of all tables, behind one small interface. To add a method, write a function such as
 
     def training(train: TrainSet, settings: Mapping, generator: torch.Generator) -> Training:
         o = options("mine", settings, SETTINGS)      # refuses a setting that is not in SETTINGS
@@ -8,8 +8,9 @@
         def score(frame): return net(frame.mean(1)).squeeze(1)
         return Training(net, loss, score, o.steps, o.lr, samplers=[draw])
 
-and one line in `METHODS`. The trainer (`methods.base`) does the rest: Adam, curves, resuming after a kill, choosing a
-step. A closed form returns a `Fitted` instead, whose `predict` maps (N, S, C) features to (N,) scaled scores.
+and add one line to `METHODS`. The trainer (`methods.base`) does the rest: Adam, curves, resuming from a checkpoint, and
+snapshots of the weights. A method in closed form returns a `Fitted` instead, whose `predict` maps (N, S, C) features
+to (N,) scaled scores.
 """
 
 from collections.abc import Callable, Mapping
@@ -31,7 +32,7 @@ __all__ = [
     "get_stack",
 ]
 
-# name -> "module:function" below this folder, or the function
+# name -> "module:function" in this package, or the function itself
 METHODS: dict[str, Method | str] = {
     "mlp": "mlp:mean_training",
     "mlp-ordered": "mlp:ordered_training",
@@ -49,7 +50,7 @@ METHODS: dict[str, Method | str] = {
     "action-net": "action_net:training",
     "gdlt": "gdlt:training",
 }
-# of the methods whose runs can be trained side by side: with which settings
+# methods whose runs can be stacked -> predicate that tells for which settings
 STACKABLE: dict[str, Callable[[Mapping], bool] | str] = {
     "mlp": "mlp:can_stack",
     "mlp-ordered": "mlp:can_stack",
@@ -65,11 +66,11 @@ def _found(entry: Callable | str) -> Callable:
 
 
 def get_method(name: str) -> Callable[..., Fitted]:
-    """A registered method behind the trainer: `fit(train, settings, generator, checkpoint=None)`, as
-    `methods.base.train`.
+    """The training function of a registered method: `fit(train, settings, generator, checkpoint=None)`, which is
+    `methods.base.train` with the method filled in.
 
     Raises:
-        ValueError: no method has this name; the message names those there are.
+        ValueError: no method has this name; the message lists the known ones.
     """
     if not isinstance(name, str) or name not in METHODS:
         raise ValueError(f"method {name!r} is unknown: choose one of {', '.join(METHODS)}")
@@ -77,13 +78,21 @@ def get_method(name: str) -> Callable[..., Fitted]:
 
 
 def get_stack(name: str) -> Callable[..., list[Fitted]]:
-    """The same for several runs at once: `fit(trains, settings, generators, checkpoint=None)`, as
-    `methods.base.train_stack`, which refuses what `can_stack` denies. Raises ValueError as `get_method`."""
+    """The training function for several stacked runs: `fit(trains, settings, generators, checkpoint=None)`, which is
+    `methods.base.train_stack` with the method filled in.
+
+    Raises:
+        ValueError: no method has this name. The function itself raises it where `can_stack` is false.
+    """
     get_method(name)
     return partial(train_stack, _found(METHODS[name]))
 
 
 def can_stack(name: str, settings: Mapping) -> bool:
-    """Whether runs of a method with these settings can be trained side by side. Raises ValueError as `get_method`."""
+    """Whether runs of a method with these settings can be stacked (`methods.base.train_stack`).
+
+    Raises:
+        ValueError: no method has this name.
+    """
     get_method(name)
     return name in STACKABLE and _found(STACKABLE[name])(settings)

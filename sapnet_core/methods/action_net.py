@@ -1,14 +1,15 @@
-"""Action-Net: context-aware attention over time, on a stream of motion and a stream of postures.
+"""Action-Net: context-aware attention over time, in one stream for motion and one for postures.
 
 Source: Zeng et al., "Hybrid Dynamic-static Context-aware Attention Network", ACM MM 2020.
 
     U = relu(X W),  H = relu(A relu(A U W_1) W_2),  A_ij ~ exp(-|i - j|) (rows sum to 1)
     alpha = softmax_t(g([U, H])),    z = sum_t alpha_t [u_t, h_t],    score = MLP([z_dynamic, z_static]),    MSE
 
-Published: 1024-d I3D clips and 2048-d ResNet images of 80 sampled instants, SGD at 0.01, score / 25 behind a sigmoid.
-Labeled videos alone. Deviations: there is one backbone here, so the *dynamic* stream is the clips in order, and the
-*static* one stands for single postures: the `postures` clips farthest from the video's mean, as a set, whose A is
-exp(-distance of features) in place of distance in time. Adam, and a linear output on standardized scores.
+Published: 1024-d I3D clips and 2048-d ResNet images of 80 sampled instants, SGD at 0.01, score / 25 through a sigmoid.
+It learns from labeled videos only. Deviations: one backbone serves both streams. The *dynamic* stream takes the clips
+in order. The *static* stream takes the clips farthest from the video's mean (`postures`) as an unordered set, whose A
+is exp(-distance of features) in place of distance in time. The optimizer is Adam, the output linear on standardized
+scores.
 """
 
 from collections.abc import Mapping
@@ -28,13 +29,17 @@ SETTINGS = {"width": 128, "postures": 4, "static": True, "context": True, **LABE
 
 
 def postures(x: Tensor, count: int) -> Tensor:
-    """(B, T, C) -> the `count` clips farthest from the video's mean, (B, count, C)."""
+    """The `count` clips farthest from the video's mean: (B, T, C) -> (B, count, C), or all T if there are fewer."""
     far = (x - x.mean(1, keepdim=True)).norm(dim=2).topk(min(count, x.shape[1]), dim=1).indices
     return x.gather(1, far.unsqueeze(2).expand(-1, -1, x.shape[2]))
 
 
 class ContextAttention(nn.Module):
-    """One stream, (B, T, C) -> (B, 2 D); without `context` every clip weighs the same and hears of no other."""
+    """One stream: (B, T, C) -> (B, 2 D), with D = `width`.
+
+    `in_time` takes the distance in A over time, otherwise over features. Without `context`, the embeddings are averaged
+    with equal weights and without the graph.
+    """
 
     def __init__(self, channels: int, width: int, in_time: bool, context: bool):
         super().__init__()
@@ -62,7 +67,7 @@ class ContextAttention(nn.Module):
 
 
 def training(train: TrainSet, settings: Mapping, generator: torch.Generator) -> Training:
-    """Settings: `width`, `postures`, `static` (False: the dynamic stream alone), `context`, and those of training."""
+    """Settings: `width`, `postures`, `static` (False: dynamic stream only), `context`, and the training settings."""
     o = options("action-net", settings, SETTINGS)
     o.batch_unlabeled = 1
     reseed(generator)

@@ -1,7 +1,8 @@
-"""The one trainer: every method is trained here, alone or several runs side by side.
+"""The trainer of all methods, for one run or for several stacked runs.
 
-A method describes its training (`Training`); the trainer runs it: Adam, a curve of every loss term, random numbers that
-belong to the run alone, a checkpoint that a killed run resumes from, and snapshots from which a step can be chosen.
+A method describes its training (`Training`). The trainer runs it with Adam, records a curve of every loss term, gives
+the run its own random numbers, writes a checkpoint that a killed run resumes from, and takes snapshots of the weights
+from which a step can be chosen.
 """
 
 from collections.abc import Callable, Iterator, Mapping, Sequence
@@ -26,12 +27,12 @@ class Fitted:
     """A trained system.
 
     Attributes:
-        predict: maps (N, S, C) whole-frame features to (N,) scaled scores, with the weights that `network` has when it
-            is called.
-        curves: the loss terms of every tenth step.
-        network: what was trained; None for a closed form.
-        step: after how many steps the weights were taken, where a step was chosen.
-        snapshots: weights of earlier steps, where they were asked for.
+        predict: maps (N, S, C) whole-frame features to (N,) scaled scores, with the weights that `network` has at the
+            time of the call.
+        curves: the loss terms of every tenth step and of the last.
+        network: the trained network; None for a closed form.
+        step: number of optimizer steps behind the weights, where a step was chosen; else None.
+        snapshots: weights at several steps, the last among them, if the checkpoint takes snapshots.
     """
 
     predict: Callable[[Tensor], Tensor]
@@ -47,12 +48,13 @@ def _unchanged(weights: dict[str, Tensor], inputs: tuple) -> tuple:
 
 @dataclass(frozen=True)
 class Stackable:
-    """A loss in parts, so that several runs can be trained side by side, as one program.
+    """A loss split into parts, so that several runs can be stacked and trained as one program.
 
     Attributes:
         batch: draws the inputs of one run's next step, each a tensor or None.
-        terms: from the step, the network and these inputs to the loss terms; operations that `torch.vmap` knows.
-        complete: from the weights of all runs (name -> (R, ...)) and their stacked inputs to the inputs of `terms`.
+        terms: maps the step, the network and these inputs to the loss terms; it may use only operations that
+            `torch.vmap` supports.
+        complete: maps the weights of all runs (name -> (R, ...)) and their stacked inputs to the inputs of `terms`.
     """
 
     batch: Callable[[], tuple]
@@ -62,17 +64,17 @@ class Stackable:
 
 @dataclass(frozen=True)
 class Training:
-    """What a method asks the trainer to do.
+    """A method's description of its training, for the trainer.
 
     Attributes:
-        network: its parameters learn.
-        loss: from the step (0, 1, ...) to named loss terms; "L_all" is minimized, all are recorded.
-        score: from whole-frame features (B, S, C) to scores (B,) in the unit of `TrainSet.y`, by the network.
-        steps, lr: optimizer steps and learning rate.
-        samplers: the streams of batches that `loss` draws from. Whatever else it draws comes from the method's
-            `generator` or from torch's global random numbers.
+        network: the network whose parameters are trained.
+        loss: maps the step (0, 1, ...) to named loss terms; "L_all" is minimized, all are recorded.
+        score: maps whole-frame features (B, S, C) to scores (B,) on the scale of `TrainSet.y`, with the network.
+        steps, lr: number of optimizer steps and learning rate.
+        samplers: the batch samplers that `loss` draws from. Any other random number in `loss` must come from the
+            method's `generator` or from PyTorch's global RNG, so that a checkpoint covers it.
         memory: tensors that `loss` changes in place, by name, such as pseudo-labels.
-        stack: the same loss in parts, where runs can be trained side by side.
+        stack: the same loss in parts, if runs can be stacked; else None.
     """
 
     network: nn.Module
@@ -85,7 +87,7 @@ class Training:
     stack: Stackable | None = None
 
     def fitted(self, curves: list[dict[str, float]], snapshots: Sequence[Snapshot]) -> Fitted:
-        """The trained system."""
+        """The trained system with its curve and snapshots, its network in evaluation mode."""
 
         @torch.no_grad()
         def predict(frame: Tensor) -> Tensor:
@@ -108,20 +110,22 @@ def train(
     """Train one run of a method.
 
     Args:
-        train_set: all that it learns from.
-        settings: those that differ from its defaults.
-        generator: gives all its random numbers; torch's global ones start at the same seed, and are the caller's again
-            afterwards.
-        checkpoint: a fresh one; None leaves nothing behind.
+        method: a function as in `METHODS`.
+        train_set: the data it learns from.
+        settings: the settings that differ from the method's defaults.
+        generator: source of the method's random numbers. PyTorch's global RNG is set to the generator's initial seed
+            during the training, and restored afterwards.
+        checkpoint: a fresh checkpoint; None writes no file and takes no snapshots.
 
     Raises:
-        ValueError: a setting cannot be used, or the method needs what the training set lacks.
-        TypeError: the method returned something else than a `Training` or a `Fitted`.
+        ValueError: a setting cannot be used, or the training set lacks annotations that the method needs.
+        TypeError: the method returned neither a `Training` nor a `Fitted`.
+        FloatingPointError: the loss is not finite.
     """
     checkpoint = checkpoint or Checkpoint()
     with _own_random_numbers(generator, train_set.y.device):
         made = method(train_set, settings, generator)
-        if isinstance(made, Fitted):  # a closed form: there are no steps
+        if isinstance(made, Fitted):  # a closed form has no steps to train
             return made
         if not isinstance(made, Training):
             raise TypeError(f"a method returned {type(made).__name__}: return a Training, or a Fitted in closed form")
@@ -140,14 +144,16 @@ def train_stack(
     generators: Sequence[torch.Generator],
     checkpoint: Checkpoint | None = None,
 ) -> list[Fitted]:
-    """Train several runs of a method side by side, as one program: equal to `train` up to rounding.
+    """Train several stacked runs of a method as one program; the results equal those of `train` up to rounding.
 
     Args:
-        train_sets, generators: one of each run, with equal sizes of batches.
-        settings, checkpoint: of all runs.
+        method: as in `train`.
+        train_sets, generators: one per run; all runs must have the same batch sizes.
+        settings, checkpoint: shared by all runs.
 
     Raises:
-        ValueError: with these settings runs cannot be stacked.
+        ValueError: runs with these settings cannot be stacked.
+        FloatingPointError: the loss of a run is not finite.
     """
     checkpoint = checkpoint or Checkpoint()
     with _own_random_numbers(generators[0], train_sets[0].y.device):
@@ -177,7 +183,7 @@ def train_stack(
 
 @contextmanager
 def _own_random_numbers(generator: torch.Generator, device: torch.device) -> Iterator[None]:
-    """Torch's global random numbers start at the generator's seed, and go on afterwards as if nothing was drawn."""
+    """Seed PyTorch's global RNG with the generator's initial seed, and restore the caller's state afterwards."""
     with torch.random.fork_rng([device] if device.type == "cuda" else []):
         torch.manual_seed(generator.initial_seed())
         yield

@@ -1,14 +1,14 @@
-"""COREG: two nearest-neighbor regressors that teach each other with unlabeled videos.
+"""COREG: co-training of two nearest-neighbor regressors with unlabeled videos.
 
 Source: Zhou and Li, "Semi-Supervised Regression with Co-Training", IJCAI 2005. Each regressor h_j measures distance by
-its own Minkowski order. It labels for the other the video of a pool which makes h_j fit its own neighborhood best:
+its own Minkowski order. It labels for the other the video of a pool that improves h_j's fit to its neighborhood most:
 
     delta_u = sum_{i in Omega_u} (y_i - h(x_i))^2 - (y_i - h'(x_i))^2 > 0,    u* = argmax_u delta_u
 
 Omega_u are the k labeled neighbors of u, and h' is h with (x_u, h(x_u)) added. The output is the mean of both.
 Published: k = 3, orders 2 and 5, pool of 100, 100 iterations. x is the time average of the clip features.
-Deviation in the arithmetic alone: adding one video changes the k neighbors of few others, so h' is not refitted for
-each video of the pool: it replaces the k-th neighbor where u is nearer, which gives the same delta_u.
+The only deviation is computational: h' is not refitted for each video u of the pool. Where u is nearer than the k-th
+neighbor of a video, u replaces that neighbor, which gives the same delta_u.
 """
 
 from collections.abc import Mapping
@@ -26,7 +26,7 @@ SETTINGS = {"k": 3, "pool": 100, "iterations": 100, "orders": (2.0, 5.0), "co_tr
 
 
 class _Neighbors:
-    """One regressor: the videos it knows, by index, and their scores."""
+    """One k-nearest-neighbor regressor: the indices of the videos in its training set (`known`), and their scores."""
 
     def __init__(self, distances: Tensor, order: float, known: Tensor, y: Tensor, k: int):
         self.distances, self.order, self.known, self.y, self.k = distances, order, known, y, min(k, len(known))
@@ -35,16 +35,17 @@ class _Neighbors:
         self.known, self.y = torch.cat([self.known, index]), torch.cat([self.y, score])
 
     def predict(self, distances: Tensor) -> tuple[Tensor, Tensor, Tensor]:
-        """(n, known) distances -> scores (n,), neighbors (n, k) as places among the known, their distances (n, k)."""
+        """From distances to the known videos (n, known): scores (n,), neighbors (n, k) as positions in `known`, and
+        their distances (n, k)."""
         far, near = distances.topk(self.k, largest=False)
         return self.y[near].mean(1), near, far
 
     def gains(self, pool: Tensor) -> tuple[Tensor, Tensor]:
-        """delta_u and h(x_u) of each video of the pool, (P,) each."""
+        """The gain delta_u and the prediction h(x_u) of each video of the pool, (P,) each."""
         guess, near, far = self.predict(self.distances[pool][:, self.known])
         own, mine, reach = self.predict(self.distances[self.known][:, self.known])  # h at the known videos
         last = self.y[mine.gather(1, reach.argmax(1, keepdim=True))].squeeze(1)  # score of the k-th neighbor
-        # h'(x_i): where u is nearer than the k-th neighbor of i, it takes that one's place
+        # h'(x_i): where u is nearer to i than its k-th neighbor, u replaces that neighbor
         enters = far < reach.amax(1)[near]  # (P, k)
         after = own[near] + enters * (guess.unsqueeze(1) - last[near]) / self.k
         y = self.y[near]
@@ -52,7 +53,8 @@ class _Neighbors:
 
 
 def fit(train: TrainSet, settings: Mapping, generator: torch.Generator) -> Fitted:
-    """Settings: `k`, `pool`, `iterations`, `orders` (two Minkowski orders), `co_training` (False: two plain kNN)."""
+    """Settings: `k`, `pool` (its size), `iterations`, `orders` (two Minkowski orders), `co_training` (False: the mean of
+    two plain kNN regressors)."""
     o = options("coreg", settings, SETTINGS)
     x, labeled = train.frame.mean(1), train.labeled
     y = train.y[labeled]
@@ -62,7 +64,7 @@ def fit(train: TrainSet, settings: Mapping, generator: torch.Generator) -> Fitte
     for _ in range(o.iterations if o.co_training else 0):
         found = []
         for h in both:
-            pool = rest[: o.pool]  # the pool is the head of the line: who leaves it is replaced by the next
+            pool = rest[: o.pool]  # a removed video is replaced by the next one in the shuffled order
             if not len(pool):
                 break
             gain, guess = h.gains(pool)
@@ -71,7 +73,7 @@ def fit(train: TrainSet, settings: Mapping, generator: torch.Generator) -> Fitte
                 found.append((h, pool[best : best + 1], guess[best : best + 1]))
                 rest = rest[rest != pool[best]]
         for h, index, score in found:
-            both[h is both[0]].add(index, score)  # to the other one
+            both[h is both[0]].add(index, score)  # add it to the other regressor
         if not found:
             break
 

@@ -1,4 +1,4 @@
-"""GDLT: grade prototypes ask the video how much of each grade it shows.
+"""GDLT: a transformer with one learned query per grade, which measures how strongly a video shows that grade.
 
 Source: Xu et al., "Likert Scoring with Grade Decoupling for Long-term Action Assessment", CVPR 2022.
 
@@ -6,10 +6,12 @@ Source: Xu et al., "Likert Scoring with Grade Decoupling for Long-term Action As
     score = sum_i w_i sigmoid(s_i) / sum_i sigmoid(s_i),    w = 0, 1/(G-1), ..., 1
     L = MSE + alpha [m + max_+ d(e, e+) - min_- d(e, e-)]_+,    d = 1 - cosine
 
-Embeddings of one grade in different videos attract, those of different grades repel (hardest pairs of the batch).
+The triplet loss pulls embeddings of the same grade together and pushes those of different grades apart, for the hardest
+pairs of the batch.
 Published: G = 4, one encoder and two decoder layers of width 256, alpha = 1, m = 1, dropout 0.3, SGD at 0.01.
-Labeled videos alone. Deviations: width 64 for features of 256 channels, Adam, and grades 0 and 1 stand for the ends of
-the labeled range, a tenth beyond, where the published ones are 0 and 25 points.
+It learns from labeled videos only. Deviations: width 64 for features of 256 channels, Adam, and a different score
+range: the weights 0 and 1 stand for the lowest and highest labeled score, extended by a tenth of their range on either
+side; the published range is 0 to 25 points.
 """
 
 from collections.abc import Mapping
@@ -30,7 +32,7 @@ SETTINGS = {"alpha": 1.0, "margin": 1.0, "grades": 4, "width": 64, "dropout": 0.
 
 
 class LikertTransformer(nn.Module):
-    """(B, T, C) -> scores in (0, 1), (B,), and embeddings of the grades (B, G, D)."""
+    """Transformer of GDLT: clips (B, T, C) -> scores (B,) in (0, 1), and embeddings of the grades (B, G, D)."""
 
     def __init__(self, channels: int, width: int, grades: int, dropout: float):
         super().__init__()
@@ -52,7 +54,10 @@ class LikertTransformer(nn.Module):
 
 
 def grade_triplet(e: Tensor, margin: float) -> Tensor:
-    """Hardest triplets of a batch of grade embeddings (B, G, D): same grade closer than any other, by the margin."""
+    """Triplet loss of a batch of grade embeddings (B, G, D), in cosine distance, over the hardest pairs.
+
+    Each embedding should be closer to all of its own grade than to any of another grade, by the margin.
+    """
     unit = F.normalize(e, dim=2).flatten(0, 1)  # (B G, D)
     grade = torch.arange(e.shape[1], device=e.device).repeat(len(e))
     same = grade[:, None] == grade
@@ -62,7 +67,7 @@ def grade_triplet(e: Tensor, margin: float) -> Tensor:
 
 
 def training(train: TrainSet, settings: Mapping, generator: torch.Generator) -> Training:
-    """Settings: `alpha` (0: no triplets), `margin`, `grades`, `width`, `dropout`, and those of training."""
+    """Settings: `alpha` (0: no triplet loss), `margin`, `grades`, `width`, `dropout`, and the training settings."""
     o = options("gdlt", settings, SETTINGS)
     o.batch_unlabeled, o.unit_targets = 1, False
     known = train.y[train.labeled]

@@ -1,6 +1,6 @@
-"""I3D+MLP, the baseline of every table: a three-layer MLP on clip features, trained on the labeled videos alone.
+"""I3D+MLP, the baseline of every table: a three-layer MLP on clip features, trained on the labeled videos only.
 
-Two readings stand side by side (E18): features averaged over time, as the lineage does it, and clips in order.
+There are two variants (E18): features averaged over time, as in earlier work, and clips in order.
 Source: the paper, Section IV-B; loss Eq. 10; Adam at 1e-3 without weight decay.
 """
 
@@ -22,17 +22,20 @@ SETTINGS = {**LABELED, "unit_targets": False}
 
 
 def can_stack(settings: Mapping) -> bool:
-    """Whether runs with these settings can be trained side by side: always."""
+    """Whether runs with these settings can be stacked: always."""
     return True
 
 
 def mean_training(train: TrainSet, settings: Mapping, generator: torch.Generator) -> Training:
-    """I3D+MLP: (B, S, C) -> mean over S -> 256 -> 128 -> 1. Settings: `steps`, `lr`, `batch`, `unit_targets`."""
+    """I3D+MLP: (B, S, C) -> mean over S -> 256 -> 128 -> 1. Settings: `steps`, `lr`, `batch`, `unit_targets` (False)."""
     return _training(train, settings, generator, ordered=False)
 
 
 def ordered_training(train: TrainSet, settings: Mapping, generator: torch.Generator) -> Training:
-    """I3D+MLP (clips in order): (B, S, C) -> one vector a clip (pairs of steps averaged), concatenated -> MLP."""
+    """I3D+MLP (clips in order): (B, S, C) -> one vector per clip (its two steps averaged), concatenated -> MLP.
+
+    It has the settings of `mean_training`.
+    """
     return _training(train, settings, generator, ordered=True)
 
 

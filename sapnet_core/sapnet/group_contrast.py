@@ -1,6 +1,6 @@
 """Group contrastive learning (Section III-D, Eqs. 7 and 8, read as E9 and E10; after TCL, CVPR 2021).
 
-Subactions of a mini-batch which carry the same label are averaged into one vector per label and branch. A label's
+Subactions of a mini-batch that carry the same label are averaged into one vector per label and branch. A label's
 group in one branch should lie near its group in the other, and far from all groups of other labels.
 """
 
@@ -16,7 +16,7 @@ __all__ = ["ProjectionHead", "subaction_groups", "group_means", "group_contrast"
 
 
 class ProjectionHead(nn.Module):
-    """h_φ: three linear layers on each step of F̄, then the average over the steps. (B, K, steps, D) -> (B, K, P)."""
+    """Projection head h_φ: three linear layers per step of F̄, averaged over steps; (B, K, steps, D) -> (B, K, P)."""
 
     def __init__(self, features: int, hidden: int, out: int):
         super().__init__()
@@ -29,15 +29,18 @@ class ProjectionHead(nn.Module):
 
 
 def subaction_groups(activations: Tensor, sampling: Tensor, K: int) -> Tensor:
-    """The label of each parsed subaction: the class of maximum activation, averaged over the subaction's steps.
+    """The label of each parsed subaction: the class whose activation, averaged over the subaction's steps, is largest.
 
     Args:
-        activations: a (B, T, K) of Eq. 4, or one-hot pseudo-labels.
-        sampling: the resampling weights (B, K·steps, T) which made F̄.
-        K: subactions.
+        activations: a_k(t) of Eq. 4 (B, T, K), or one-hot pseudo-labels of that shape.
+        sampling: the resampling weights (B, K·steps, T) that produced F̄, from `resampling_matrix`.
+        K: number of subactions.
 
     Returns:
         (B, K), int64; two subactions of one video may carry the same label.
+
+    Raises:
+        ValueError: K is not a whole number of at least 1.
     """
     whole("K", K)
     sampled = (sampling @ activations).unflatten(1, (K, -1))  # (B, K·steps, K) -> (B, K, steps, K)
@@ -45,14 +48,14 @@ def subaction_groups(activations: Tensor, sampling: Tensor, K: int) -> Tensor:
 
 
 def group_means(h: Tensor, groups: Tensor, K: int) -> tuple[Tensor, Tensor]:
-    """G^p: the mean of the projections which carry label p (Eq. 7, with T_B the number of those: E9).
+    """Group vectors G^p: the mean projection of the subactions labeled p (Eq. 7, with T_B read as their number: E9).
 
     Args:
         h: projections (B, K, P).
         groups: their labels (B, K).
 
     Returns:
-        Group vectors (K, P), zero for an empty group, and the members of each group (K,).
+        Group vectors (K, P), zero for an empty group, and the number of members of each group (K,).
     """
     members = F.one_hot(groups.flatten(), K).to(h)  # (B·K, K)
     count = members.sum(0)  # (K,)
@@ -72,10 +75,13 @@ def group_contrast(
         h_u, h_a: projections (B, K, P) of the two branches.
         groups_u, groups_a: their labels (B, K).
         iota: temperature ι.
-        detach_teacher: the teacher's groups are targets only.
+        detach_teacher: treat the teacher's groups as constant targets without gradient.
 
     Returns:
         The loss, averaged over the anchors.
+
+    Raises:
+        ValueError: iota is not a positive number.
     """
     number("iota", iota, 0, math.inf, "least")
     mean_u, count_u = group_means(h_u, groups_u, K)

@@ -1,8 +1,8 @@
-"""The loss terms of SAP-Net, one small function each (Eqs. 2, 6, 10, 11; L_gc of Eq. 8 stands in `contrast`), and
-`sapnet_losses`, which puts them together for what the network gave.
+"""The loss terms of SAP-Net, one small function each (Eqs. 2, 6, 10, 11; L_gc of Eq. 8 is in `group_contrast`), and
+`sapnet_losses`, which computes all of them from one output of the network.
 
 Source: Gedamu et al., "Self-supervised subaction Parsing Network for Semi-supervised Action Quality Assessment".
-A term over an empty batch is 0. Scores have the unit of the targets, about [0, 1].
+A term over an empty batch is 0. Scores are on the target scale.
 """
 
 import math
@@ -29,10 +29,14 @@ __all__ = [
 
 
 def l_reg(score: Tensor, target: Tensor, look: bool = True) -> Tensor:
-    """L_reg = 1/N_l Σ_i (ȳ_i - y_i)² over labeled clips (Eq. 10). Scores and targets (N,).
+    """Regression loss L_reg = 1/N_l Σ_i (ȳ_i - y_i)² over labeled videos (Eq. 10); scores and targets (N,).
 
-    Raises ValueError if they differ in shape, or if a target is not finite: no hidden score (NaN) enters unseen.
-    Stacked runs (`stacking.fit_stacked`) cannot `look`: there a hidden score makes the loss NaN, which stops training.
+    `look` checks that all targets are finite, so that no hidden score (NaN) enters unnoticed. Stacked runs
+    (`stacking.fit_stacked`) must turn it off, because `torch.vmap` cannot branch on values; there a hidden score makes
+    the loss NaN, which stops the training.
+
+    Raises:
+        ValueError: scores and targets differ in shape, or a target is not finite.
     """
     if score.shape != target.shape:
         raise ValueError(f"{len(score)} scores and {len(target)} targets: give one target per labeled clip")
@@ -42,15 +46,18 @@ def l_reg(score: Tensor, target: Tensor, look: bool = True) -> Tensor:
 
 
 def l_un(student: Tensor, teacher: Tensor, confidence: Tensor, tau: float = 0.7) -> Tensor:
-    """Consistency: the student follows the teacher where the teacher is sure (Eq. 2 as E2).
+    """Consistency loss: the student's score should match the teacher's where the teacher is confident (Eq. 2 as E2).
 
-    L_un = 1/N_u Σ_i 1[conf_i >= τ] (R(F̄_u,i) - sg(R(F̄_a,i)))². The mean is over all N_u, confident or not. No gradient
-    reaches the teacher's score or the confidence.
+    L_un = 1/N_u Σ_i 1[conf_i >= τ] (R(F̄_u,i) - sg(R(F̄_a,i)))², where sg stops the gradient. The mean is over all N_u
+    videos, confident or not. No gradient reaches the teacher's score or the confidence.
 
     Args:
         student, teacher: scores (N_u,) of the whole frames and of the actor crops.
-        confidence: (N_u,) in [0, 1].
+        confidence: the teacher's confidence (N_u,), in [0, 1].
         tau: the threshold τ.
+
+    Raises:
+        ValueError: tau is NaN.
     """
     if math.isnan(tau):
         raise ValueError("tau = nan is no threshold: give a number in [0, 1]")
@@ -61,12 +68,15 @@ def l_un(student: Tensor, teacher: Tensor, confidence: Tensor, tau: float = 0.7)
 def l_ubc(logits: Tensor, labels: Tensor, reduction: str = "mean") -> Tensor:
     """Binary cross-entropy of the parsed subactions against the pseudo-labels (Eq. 6 as E8).
 
-    L_ubc = -Σ_t p_k(t) log a_k(t) + (1 - p_k(t)) log(1 - a_k(t)), with a = sigmoid(logits).
+    L_ubc = -Σ_t Σ_k [p_k(t) log a_k(t) + (1 - p_k(t)) log(1 - a_k(t))], with a = sigmoid(logits).
 
     Args:
         logits: (B, T, K).
         labels: pseudo-labels (B, T), int64.
         reduction: "mean" over frames, states and videos; "sum" over frames and states as printed, mean over videos.
+
+    Raises:
+        ValueError: the reduction is unknown.
     """
     choice("reduction", reduction, ("mean", "sum"))
     target = F.one_hot(labels, logits.shape[2]).to(logits.dtype)
@@ -75,30 +85,33 @@ def l_ubc(logits: Tensor, labels: Tensor, reduction: str = "mean") -> Tensor:
 
 
 def l_grade(grade_logits: Tensor, target: Tensor, edges: Tensor) -> Tensor:
-    """Cross-entropy of the grade head on labeled clips (E3). Logits (N, G), target scores (N,), edges (G-1,)."""
-    grades = (target.unsqueeze(1) > edges).sum(1)  # as torch.bucketize, which cannot be stacked over runs
+    """Cross-entropy of the grade head on labeled videos (E3): logits (N, G), target scores (N,), inner edges (G-1,)."""
+    grades = (target.unsqueeze(1) > edges).sum(1)  # same as torch.bucketize, which stacked runs cannot use
     return F.cross_entropy(grade_logits, grades, reduction="sum") / max(len(target), 1)
 
 
 def l_all(reg: Tensor, ubc: Tensor, un: Tensor, gc: Tensor, lambdas: tuple[float, float, float] = (1, 1, 1)) -> Tensor:
-    """L_all = L_reg + λ₁ L_ubc + λ₂ L_un + λ₃ L_gc (Eq. 11)."""
+    """Total loss L_all = L_reg + λ₁ L_ubc + λ₂ L_un + λ₃ L_gc (Eq. 11)."""
     first, second, third = lambdas
     return reg + first * ubc + second * un + third * gc
 
 
 def grade_edges(scores: Tensor, grades: int) -> Tensor:
-    """Inner edges (G-1,) of equal-mass bins of the labeled scores (N,) (E3). Raises ValueError for `grades` < 1."""
+    """Inner edges (G-1,) of G equal-mass bins of the labeled scores (N,) (E3). Raises ValueError for `grades` < 1."""
     whole("grades", grades)
     return torch.quantile(scores, torch.arange(1, grades, device=scores.device, dtype=scores.dtype) / grades)
 
 
 def grade_confidence(grade_logits: Tensor) -> Tensor:
-    """Largest softmax probability of the teacher's grades: (N, G) -> (N,) (E3, `confidence = "grade"`)."""
+    """Confidence as the largest softmax probability of the teacher's grades: (N, G) -> (N,) (E3, "grade")."""
     return grade_logits.softmax(1).amax(1)
 
 
 def agreement_confidence(student: Tensor, teacher: Tensor, sigma: float = 0.1) -> Tensor:
-    """exp(-|R(F̄_a) - R(F̄_u)| / σ): (N,), (N,) -> (N,) (E3, `confidence = "agreement"`)."""
+    """Confidence exp(-|R(F̄_a) - R(F̄_u)| / σ), without gradient: scores (N,), (N,) -> (N,) (E3, "agreement").
+
+    Raises ValueError where σ is not a positive number.
+    """
     number("sigma", sigma, 0, math.inf, "least")
     return torch.exp(-(teacher - student).abs() / sigma).detach()
 
@@ -111,20 +124,23 @@ def sapnet_losses(
     consistency_on: bool = True,
     look: bool = True,
 ) -> dict[str, Tensor]:
-    """All terms of Eq. 11. Only labeled scores can enter: there is no argument for any other.
+    """All loss terms of Eq. 11. Only labeled scores can enter, because no argument carries any others.
 
     Args:
-        settings: of the network which made the output.
-        output: of `SAPNet.forward`.
-        y_l: targets (B_l,) of the labeled clips, about [0, 1].
+        settings: settings of the network that produced the output.
+        output: result of `SAPNet.forward`.
+        y_l: targets (B_l,) of the labeled videos, on the target scale.
         edges: inner edges (G-1,) of the grades, from `grade_edges` of all labeled scores.
         consistency_on: False during the supervised warm-up, which leaves L_un out (E17).
-        look: as in `l_reg`.
+        look: whether to check that all targets are finite, as in `l_reg`.
 
     Returns:
-        L_reg, L_ubc, L_un, L_gc, L_grade (0 where a term is off) and L_all, the sum to minimize: Eq. 11, to which the
-        grade head's own L_grade is added where confidence is "grade" and λ₂ is not 0. Two diagnostics without
-        gradient: "confidence", its mean over the teacher's videos, and "sure", the share which passes τ.
+        L_reg, L_ubc, L_un, L_gc, L_grade (0 where a term is off) and L_all, the sum to minimize: Eq. 11, plus the grade
+        head's own L_grade where the confidence is "grade" and λ₂ is not 0. Two diagnostics carry no gradient:
+        "confidence", the teacher's mean confidence, and "sure", the share of the teacher's videos that reach τ.
+
+    Raises:
+        ValueError: a target is not finite, or the number of targets differs from that of the scores.
     """
     s, (l, u, a, la) = settings, output[:4]  # noqa: E741
     zero = y_l.new_zeros(())

@@ -1,7 +1,8 @@
-"""SAP-Net: the wiring of Fig. 2, from clip features of both views to everything the losses need.
+"""The SAP-Net network of Fig. 2, from clip features of both views to the inputs of the losses.
 
-Student and teacher share all weights. The student sees whole frames, labeled (x_l) and unlabeled (x_u); the teacher
-sees actor crops, of the unlabeled (x_a) and, by E17, of the labeled (x_la). At test time the student serves alone.
+Student and teacher share all weights. The student sees whole frames, labeled (x_l) and unlabeled (x_u). The teacher
+sees actor crops of the unlabeled videos (x_a) and, under E17, of the labeled ones (x_la). At test time only the student
+branch is used.
 
 Source: Gedamu et al., "Self-supervised subaction Parsing Network for Semi-supervised Action Quality Assessment".
 """
@@ -30,7 +31,7 @@ __all__ = ["SAPNet"]
 
 
 class SAPNet(nn.Module):
-    """The network of Fig. 2 on clip features (B, S, C) whose steps lie at `positions` (S,) in [0, 1]."""
+    """The network of Fig. 2 on clip features (B, S, C); `positions` (S,) in [0, 1] give the times of the S steps."""
 
     def __init__(self, settings: SAPNetSettings):
         super().__init__()
@@ -48,7 +49,7 @@ class SAPNet(nn.Module):
         self.projection = ProjectionHead(decoder.width, s.projection, s.projection)
 
     def branch(self, x: Tensor, positions: Tensor) -> Branch:
-        """One view, (B, S, C), through attention, parser and regressor."""
+        """Pass one view (B, S, C) through attention, parser, regressor and grade head."""
         s = self.settings
         weights = self.attention.weights(x)
         features, logits = self.parser(x, positions, weights if s.attention_in_parsing else None)
@@ -67,15 +68,15 @@ class SAPNet(nn.Module):
         x_la: Tensor | None = None,
         labels: Tensor | None = None,
     ) -> Output:
-        """Fig. 2, from the two views to scores, activations, pseudo-labels and projections.
+        """Compute scores, activations, pseudo-labels and projections of both views, as in Fig. 2.
 
         Args:
-            x_l, x_u: whole frames, labeled (B_l, S, C) and unlabeled (B_u, S, C).
-            x_a: actor crops of the same unlabeled videos (B_u, S, C).
+            x_l, x_u: features of whole frames, labeled (B_l, S, C) and unlabeled (B_u, S, C).
+            x_a: features of the actor crops of the same unlabeled videos (B_u, S, C).
             positions: times of the steps (S,) in [0, 1].
-            x_la: actor crops of the labeled videos (B_l, S, C); used when `supervise_teacher`.
-            labels: pseudo-labels of u and a stacked (2·B_u, T) (of u, a, l, la if `parse_labeled`), where they were
-                computed before; otherwise they are computed here.
+            x_la: features of the actor crops of the labeled videos (B_l, S, C); used only with `supervise_teacher`.
+            labels: precomputed pseudo-labels of u and a, stacked (2·B_u, T), or of u, a, l and la with `parse_labeled`;
+                None computes them here.
 
         Raises:
             ValueError: x_u and x_a differ in shape, or one of them is given without the other.
@@ -86,7 +87,7 @@ class SAPNet(nn.Module):
         u, a, l, la = (Branch(*part) for part in zip(*(field.split(sizes) for field in views), strict=True))  # noqa: E741
         # pseudo-labels of the subactions, from k-means and Algorithm 1, without gradient
         labels = self._labels(x, views, sizes, positions) if labels is None else labels
-        # the contrast of both branches: what each parsed subaction looks like, and which one it is
+        # inputs of the group contrast: projection and group label of each parsed subaction, in both branches
         unlabeled = sizes[0] + sizes[1]
         h_u, h_a = self.projection(views.parsed[:unlabeled]).split(sizes[:2])
         groups_u, groups_a = self._groups(views, labels, unlabeled).split(sizes[:2])
@@ -95,7 +96,7 @@ class SAPNet(nn.Module):
     def _stacked(
         self, x_u: Tensor | None, x_a: Tensor | None, x_l: Tensor, x_la: Tensor | None
     ) -> tuple[Tensor, list[int]]:
-        """The views that are given, one after the other in this order (B, S, C), and how many videos each has."""
+        """The given views, concatenated in this order (B, S, C), and the number of videos in each (0 if not given)."""
         if (x_u is None) != (x_a is None) or (x_u is not None and x_u.shape != x_a.shape):
             raise ValueError("x_u and x_a are two views of the same videos: give both in one shape, or neither")
         views = (x_u, x_a, x_l, x_la if self.settings.supervise_teacher else None)
@@ -103,8 +104,7 @@ class SAPNet(nn.Module):
         return torch.cat([view for view in views if view is not None]), sizes
 
     def _labels(self, x: Tensor, views: Branch, sizes: list[int], positions: Tensor) -> Tensor | None:
-        """Pseudo-labels (B, T) of the videos that the parser learns from, each view of each video by itself; None where
-        no term reads them."""
+        """Pseudo-labels (B, T) of the views that the parser learns from; None where no term reads them."""
         s = self.settings
         learned = len(x) if s.parse_labeled else sizes[0] + sizes[1]
         if not (learned and s.needs_labels):
@@ -112,7 +112,7 @@ class SAPNet(nn.Module):
         return self._cluster((views.refined if s.attention_in_pseudo_labels else x)[:learned], positions)
 
     def _groups(self, views: Branch, labels: Tensor | None, unlabeled: int) -> Tensor:
-        """Which subaction each parsed subaction of the first `unlabeled` videos is, (unlabeled, K)."""
+        """Group label of each parsed subaction of the first `unlabeled` stacked views, (unlabeled, K)."""
         s = self.settings
         marks = views.activations[:unlabeled]
         if s.groups_by_labels and labels is not None:
@@ -121,7 +121,7 @@ class SAPNet(nn.Module):
 
     @torch.no_grad()
     def predict(self, x: Tensor, positions: Tensor) -> Tensor:
-        """Scores of whole frames by the student branch, in evaluation mode: (B, S, C) -> (B,)."""
+        """Scores of whole frames from the student branch in evaluation mode, on the target scale: (B, S, C) -> (B,)."""
         training = self.training
         score = self.eval().branch(x, positions).score
         self.train(training)
@@ -129,15 +129,15 @@ class SAPNet(nn.Module):
 
     @torch.no_grad()
     def pseudo_labels(self, x: Tensor, positions: Tensor) -> Tensor:
-        """Pseudo-labels (B, T) of one view (B, S, C) under the current attention, to be given to `forward`.
+        """Pseudo-labels (B, T) of one view (B, S, C) under the current attention, for the `labels` of `forward`.
 
-        For the cluster scope "dataset" x must be the whole set.
+        With the cluster scope "dataset", x must hold the whole data set.
         """
         return self._cluster(self.attention(x) if self.settings.attention_in_pseudo_labels else x, positions)
 
     @torch.no_grad()
     def stacked_labels(self, x: Tensor, positions: Tensor, refine: Callable[[Tensor], Tensor]) -> Tensor:
-        """Pseudo-labels (R, B, T) of R runs' views (R, B, S, C), refined by each run's own attention."""
+        """Pseudo-labels (R, B, T) of views (R, B, S, C) of R stacked runs; `refine` applies each run's attention."""
         x = refine(x) if self.settings.attention_in_pseudo_labels else x
         return self._cluster(x.flatten(0, 1), positions).unflatten(0, x.shape[:2])
 

@@ -1,8 +1,8 @@
 """Self-supervised subaction parsing (Section III-C.2, Fig. 3): which frame belongs to which subaction.
 
-Attention refinement F -> F̂, up-sampling decoder from clip steps to frames, an MLP to K probabilities per frame
-(Eq. 4), the central frame t̄_k of each subaction (Eq. 5) and the parsed features F̄, resampled to a fixed length.
-Frame t of T lies at t / (T - 1) of the video, as in the positions of the clip steps.
+The parts are the attention refinement F -> F̂, an up-sampling decoder from clip steps to frames, an MLP that gives K
+probabilities per frame (Eq. 4), the key frame t̄_k of each subaction (Eq. 5), and the parsed features F̄, resampled to
+a fixed length. Frame t of T lies at time t / (T - 1) of the video, as do the positions of the clip steps.
 """
 
 from functools import cache, lru_cache
@@ -25,15 +25,17 @@ __all__ = [
 
 
 def interpolation_matrix(positions: Tensor, steps: int, frames: int) -> Tensor:
-    """Linear interpolation from uneven times to the centers of equal parts of T frames, constant beyond the ends (E1).
+    """Matrix that interpolates linearly from uneven times to the centers of equal parts of T frames (E1).
+
+    Beyond the first and last time, the interpolation is constant.
 
     Args:
         positions: times (S,) in any order, 0 at the first frame and 1 at the last.
-        steps: parts; `frames` for the frames themselves.
-        frames: T.
+        steps: number of equal parts; if it equals `frames`, the parts are the frames themselves.
+        frames: number of frames T.
 
     Returns:
-        (steps, S); each row holds at most two weights which sum to 1.
+        (steps, S); each row holds at most two nonzero weights, which sum to 1.
     """
     order = positions.argsort(stable=True)
     known = positions[order].contiguous()
@@ -46,22 +48,22 @@ def interpolation_matrix(positions: Tensor, steps: int, frames: int) -> Tensor:
     return left * (1 - share) + right * share
 
 
-@lru_cache(maxsize=8)  # a tensor is known by its identity: no other one is taken for it
+@lru_cache(maxsize=8)  # tensors hash by identity, so only the same tensor object hits the cache
 def kept_matrix(positions: Tensor, steps: int, frames: int) -> Tensor:
-    """`interpolation_matrix`, kept while it is asked for with the same tensor: a training does so at every step."""
-    with torch.inference_mode(False):  # kept for training too, whoever asks first
+    """`interpolation_matrix`, cached per `positions` tensor, because training needs it at every step."""
+    with torch.inference_mode(False):  # a tensor cached during inference must be usable in training, too
         return interpolation_matrix(positions, steps, frames)
 
 
 class AttentionRefinement(nn.Module):
-    """F̂ = F ⊗ σ(conv₁ₓ₁(GAP(F))): one weight in (0, 1) per channel and video. (B, S, C) -> (B, S, C)."""
+    """Attention F̂ = F ⊗ σ(conv₁ₓ₁(GAP(F))): one weight in (0, 1) per channel and video; (B, S, C) -> (B, S, C)."""
 
     def __init__(self, channels: int):
         super().__init__()
         self.conv = nn.Conv1d(channels, channels, 1)
 
     def weights(self, x: Tensor) -> Tensor:
-        """σ(conv₁ₓ₁(GAP(F))), (B, S, C) -> (B, 1, C)."""
+        """Attention weights σ(conv₁ₓ₁(GAP(F))): (B, S, C) -> (B, 1, C)."""
         return torch.sigmoid(F.linear(x.mean(1), self.conv.weight.squeeze(2), self.conv.bias)).unsqueeze(1)
 
     def forward(self, x: Tensor) -> Tensor:
@@ -71,14 +73,14 @@ class AttentionRefinement(nn.Module):
 def _norm(kind: str, channels: int) -> nn.Module:
     if kind == "batch":
         return nn.BatchNorm1d(channels)
-    if kind == "group":  # 8 channels or more a group; one video alone, so that any batch size serves
+    if kind == "group":  # at least 8 channels per group; normalizes each video alone, so any batch size works
         return nn.GroupNorm(max(g for g in (1, 2, 4, 8) if g == 1 or channels % (8 * g) == 0), channels)
     return nn.Identity()
 
 
 class _FlatConv(nn.Conv1d):
-    """Conv1d of three taps as one matrix product: a quarter faster than the 1-D path of a CPU, and stacked over runs
-    (`torch.vmap`) still one product, not a convolution of groups."""
+    """Conv1d of kernel size 3, computed as one matrix product: a quarter faster than PyTorch's Conv1d on a CPU, and for
+    stacked runs (`torch.vmap`) still one product instead of a grouped convolution."""
 
     def forward(self, x: Tensor) -> Tensor:
         taps = x.transpose(1, 2) @ self.weight.permute(1, 2, 0).flatten(1)  # (B, T, C) @ (C, 3*O) -> (B, T, 3*O)
@@ -89,22 +91,21 @@ class _FlatConv(nn.Conv1d):
 
 @cache
 def doubling(steps: int, device: torch.device) -> Tensor:
-    """Linear interpolation to twice the steps, as a matrix (T', 2T'): faster than to interpolate the features."""
-    with torch.inference_mode(False):  # kept for training too, whoever asks first
+    """Matrix (T', 2T') of linear interpolation to twice as many steps; faster than interpolating the features."""
+    with torch.inference_mode(False):  # a tensor cached during inference must be usable in training, too
         even = torch.eye(steps, device=device)[None]
         return F.interpolate(even, scale_factor=2, mode="linear", align_corners=False)[0]
 
 
 class TemporalDecoder(nn.Module):
-    """Up-sampling along time, the printed sizes read literally (E1): (C, 12), (C/2, 24), (C/4, 48), (C/8, 96).
+    """Up-sampling decoder along time, with the printed sizes (E1): (C, 12), (C/2, 24), (C/4, 48), (C/8, 96) at T = 96.
 
     Clip steps are interpolated to T/8 equal steps. Each sub-block convolves over time (k = 3), and all but the first
-    double the time by linear interpolation and halve the channels. Channels are convolved before time is doubled,
-    which gives half the cost for the same receptive field. `base` replaces C behind the first convolution, for a
-    narrower decoder. (B, S, C) -> (B, T, base/8).
+    halve the channels and double the time by linear interpolation. The convolution comes before the doubling, which
+    halves the cost. `base` replaces C after the first convolution, for a narrower decoder. (B, S, C) -> (B, T, base/8).
 
-    With `weights` (B, 1, C) of the attention, F̂ is decoded: they go behind the interpolation, which commutes with them
-    and leaves fewer steps to weigh.
+    Given the attention weights (B, 1, C), the decoder decodes F̂ instead of F. It applies them after the interpolation,
+    which commutes with them and leaves fewer steps to multiply.
     """
 
     def __init__(self, channels: int, frames: int, norm: str = "group", base: int | None = None):
@@ -129,8 +130,8 @@ class PSNetDecoder(nn.Module):
     """Up-sampling decoder as in FineDiving's PSNet [13]: clip steps are the channels of 1-D convolutions (E1).
 
     The convolutions run along the C feature values. Four blocks widen time S -> T/8 -> T/4 -> T/2 -> T; each block but
-    the first starts with a max-pool which halves the feature axis C -> C/2 -> C/4 -> C/8, then convolves twice (k = 3,
-    norm, ReLU). (B, S, C) -> (B, T, C/8); F̂ with `weights` (B, 1, C) of the attention.
+    the first starts with a max-pool that halves the feature axis C -> C/2 -> C/4 -> C/8, then convolves twice (k = 3,
+    norm, ReLU). (B, S, C) -> (B, T, C/8). Given the attention weights (B, 1, C), it decodes F̂ instead of F.
     """
 
     def __init__(self, channels: int, frames: int, clips: int, norm: str = "batch"):
@@ -150,10 +151,10 @@ class PSNetDecoder(nn.Module):
 
 
 class SubactionParser(nn.Module):
-    """𝔽_φ of Eq. 4: decoder, then an MLP per frame. (B, S, C) -> features (B, T, D), logits (B, T, K).
+    """Parser 𝔽_φ of Eq. 4: a decoder, then an MLP per frame; (B, S, C) -> features (B, T, D), logits (B, T, K).
 
-    It decodes F, or F̂ where the `weights` (B, 1, C) of `AttentionRefinement` are given.
-    Sigmoid of the logits is the probability a_k(t); logits are kept because the cross-entropy is stable on them.
+    It decodes F, or F̂ where the weights (B, 1, C) of `AttentionRefinement` are given. The sigmoid of the logits is the
+    probability a_k(t); the parser returns logits because the cross-entropy is numerically stable on them.
     """
 
     def __init__(self, decoder: nn.Module, K: int):
@@ -168,14 +169,14 @@ class SubactionParser(nn.Module):
 
 @cache
 def _outside(frames: int, K: int, device: torch.device) -> Tensor:
-    """Whether frame t lies outside of the k-th of K equal windows of time, (T, K) bool."""
-    with torch.inference_mode(False):  # kept for training too, whoever asks first
+    """Whether frame t lies outside the k-th of K equal windows of time, (T, K) bool."""
+    with torch.inference_mode(False):  # a tensor cached during inference must be usable in training, too
         window = torch.arange(frames, device=device) * K // frames  # (T,)
         return window[:, None] != torch.arange(K, device=device)
 
 
 def key_frames(activations: Tensor) -> Tensor:
-    """t̄_k: the most active frame of subaction k inside the k-th of K equal windows of time (Eq. 5).
+    """Key frames t̄_k: the most active frame of subaction k inside the k-th of K equal windows of time (Eq. 5).
 
     Args:
         activations: (B, T, K), probabilities or logits.
@@ -188,18 +189,18 @@ def key_frames(activations: Tensor) -> Tensor:
 
 
 def resampling_matrix(times: Tensor, frames: int, steps: int) -> Tensor:
-    """Weights which read each subaction at `steps` even places, in order, by linear interpolation.
+    """Weights that sample each subaction, in order, at `steps` evenly spaced places by linear interpolation.
 
     The paper does not say where a subaction ends. Here subaction k reaches from the midpoint between t̄_{k-1} and t̄_k
     to the midpoint between t̄_k and t̄_{k+1}; the first begins with the video, the last ends with it.
 
     Args:
-        times: t̄ (B, K), frame indices.
-        frames: T.
-        steps: places per subaction.
+        times: key frames t̄ (B, K), frame indices.
+        frames: number of frames T.
+        steps: number of places per subaction.
 
     Returns:
-        (B, K·steps, T); a product with features (B, T, D) is F̄, differentiable in the features.
+        (B, K·steps, T); its product with features (B, T, D) is F̄, which is differentiable in the features.
     """
     times = times.to(torch.get_default_dtype())
     middles = (times[:, 1:] + times[:, :-1]) / 2  # (B, K-1)
@@ -208,5 +209,5 @@ def resampling_matrix(times: Tensor, frames: int, steps: int) -> Tensor:
     share = (torch.arange(steps, device=times.device) + 0.5) / steps  # centers of equal parts
     places = edges[:, :-1, None] + share * (edges[:, 1:] - edges[:, :-1]).unsqueeze(2)  # (B, K, steps)
     places = places.flatten(1).clamp(0, frames - 1).unsqueeze(2)  # (B, K·steps, 1)
-    # linear interpolation as hat functions: a frame weighs 1 - distance, nothing from a distance of one frame on
+    # linear interpolation as hat functions: a frame at distance d from the place has the weight max(0, 1 - d)
     return (1 - (places - torch.arange(frames, device=times.device)).abs()).clamp(min=0)

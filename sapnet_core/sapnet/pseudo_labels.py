@@ -1,11 +1,11 @@
 """Pseudo-labels of subactions without any annotation: k-means, then Algorithm 1 (Eq. 3).
 
-A video's frames are clustered into M latent states; a greedy subset selection keeps the K states which represent the
+A video's frames are clustered into M latent states; a greedy subset selection keeps the K states that represent the
 frames best; every frame takes its nearest kept state; kept states are numbered by time, so label 0 comes first.
 
-All of it needs only distances between frames and weighted means of frames, hence the Gram matrix X Xᵀ once: neither
-k-means nor the selection touches the C channels again. Frames that were interpolated between fewer steps need the
-steps' Gram matrix alone. Nothing here carries a gradient, and nothing is random.
+All steps need only distances between frames and weighted means of frames. The Gram matrix X Xᵀ is therefore computed
+once, and neither k-means nor the selection touches the C channels again. Where frames are interpolated from fewer
+steps, the Gram matrix of the steps is enough. Labels carry no gradient, and nothing here is random.
 """
 
 from functools import cache
@@ -30,35 +30,38 @@ __all__ = [
 def kmeans(x: Tensor, M: int, iterations: int = 10) -> tuple[Tensor, Tensor]:
     """Lloyd's k-means, every video of the batch on its own.
 
-    It starts from M equal windows of time (deterministic), runs a fixed number of iterations and moves the center of
-    a cluster which lost all its frames to the frame that lies farthest from its own center.
+    It starts from M equal windows of time, so it is deterministic, and runs a fixed number of iterations. The center
+    of a cluster that has lost all its frames moves to the frame that lies farthest from its own center.
 
     Args:
         x: features (B, T, C).
-        M: clusters, at most T.
-        iterations: Lloyd steps.
+        M: number of clusters, at most T.
+        iterations: number of Lloyd steps.
 
     Returns:
         Centers (B, M, C), and the nearest center of each frame (B, T), int64. Ties go to the lowest index.
 
     Raises:
-        ValueError: M exceeds the number of frames.
+        ValueError: M exceeds the number of frames, or a number is not a whole number in its range.
     """
-    middle = x.mean(1, keepdim=True)  # distances do not change when the origin moves, rounding errors shrink
+    middle = x.mean(1, keepdim=True)  # centering leaves distances unchanged and reduces rounding errors
     shares, squared = _lloyd(_Gram(_gram(x - middle)), _windows(x.shape[:2], M, x), iterations)
     return shares @ x, squared.min(1).indices  # (B, M, T) @ (B, T, C) -> (B, M, C)
 
 
 def select_states(x: Tensor, centers: Tensor, K: int) -> Tensor:
-    """Algorithm 1: K of M states, chosen greedily to minimize Z of Eq. 3, the mean distance to the nearest one.
+    """Algorithm 1: K of M states, chosen greedily to minimize Z of Eq. 3, frames' mean distance to the nearest one.
 
     Args:
         x: features (B, T, C).
         centers: latent states (B, M, C).
-        K: states to keep, at most M.
+        K: number of states to keep, at most M.
 
     Returns:
         Indices (B, K) in the order of choice. Ties go to the lowest index; sums are taken in float64.
+
+    Raises:
+        ValueError: K is not a whole number in [1, M].
     """
     middle = x.mean(1, keepdim=True)
     x, centers = x - middle, centers - middle
@@ -70,26 +73,29 @@ def pseudo_labels(x: Tensor, M: int, K: int, iterations: int = 10) -> Tensor:
     """Subaction label of every frame, from each video alone (E6, cluster scope "video").
 
     Args:
-        x: features (B, T, C) that are clustered and selected from, F̂ or F (E4).
-        M: latent states of k-means.
-        K: states kept, K <= M <= T.
-        iterations: Lloyd steps.
+        x: features (B, T, C) for both clustering and selection, F̂ or F (E4).
+        M: number of latent states of k-means.
+        K: number of states to keep, K <= M <= T.
+        iterations: number of Lloyd steps.
 
     Returns:
-        Labels (B, T), int64 in 0 … K-1, numbered by the mean time of their frames. A video whose frames chose fewer
-        than K states uses the lowest numbers; `present` tells which.
+        Labels (B, T), int64 in 0 … K-1, numbered by the mean time of their frames. A video whose frames use fewer
+        than K states has the lowest numbers; `present` tells which labels occur.
+
+    Raises:
+        ValueError: K <= M <= T does not hold, or a number is not a whole number in its range.
     """
     return gram_pseudo_labels(_gram(x - x.mean(1, keepdim=True)), M, K, iterations)
 
 
 @torch.no_grad()
 def gram_pseudo_labels(gram: Tensor, M: int, K: int, iterations: int = 10, mix: Tensor | None = None) -> Tensor:
-    """As `pseudo_labels`, from inner products alone.
+    """Same as `pseudo_labels`, but from inner products alone.
 
     Args:
-        gram: inner products of the frames (B, T, T); with `mix`, of the steps (B, S, S) that frames lie between.
+        gram: inner products of the frames (B, T, T); with `mix`, of the steps (B, S, S) the frames are mixed from.
         M, K, iterations: as in `pseudo_labels`.
-        mix: the share of each step in each frame (T, S), as of `parsing.interpolation_matrix`.
+        mix: the weight of each step in each frame (T, S), as from `parsing.interpolation_matrix`.
     """
     frames = gram.shape[1] if mix is None else len(mix)
     _, squared = _lloyd(_Gram(gram, mix), _windows((len(gram), frames), M, gram), iterations)
@@ -98,13 +104,13 @@ def gram_pseudo_labels(gram: Tensor, M: int, K: int, iterations: int = 10, mix: 
 
 @torch.no_grad()
 def dataset_pseudo_labels(x: Tensor, M: int, K: int, iterations: int = 10) -> Tensor:
-    """Labels which mean the same in all videos: one k-means over all frames of the set (cluster scope "dataset").
+    """Labels that mean the same in all videos: one k-means over all frames of a data set (cluster scope "dataset").
 
-    States are selected once over all frames and numbered by the mean normalized time of their frames. As the videos
-    share a length, a frame's index is its time.
+    States are selected once over all frames and numbered by the mean normalized time of their frames. Because all
+    videos have T frames, a frame's index serves as its time.
 
     Args:
-        x: features (N, T, C) of a whole set.
+        x: features (N, T, C) of a whole data set.
         M, K, iterations: as in `pseudo_labels`.
 
     Returns:
@@ -119,7 +125,7 @@ def dataset_pseudo_labels(x: Tensor, M: int, K: int, iterations: int = 10) -> Te
 
 
 def present(labels: Tensor, K: int) -> Tensor:
-    """Which of the K labels any frame of each video carries: (B, T) -> (B, K) bool."""
+    """Which of the K labels occur in each video: (B, T) -> (B, K) bool."""
     return F.one_hot(labels, K).any(1)
 
 
@@ -128,7 +134,7 @@ def _gram(x: Tensor) -> Tensor:
 
 
 def _windows(shape: tuple[int, int], M: int, like: Tensor) -> Tensor:
-    """Which of M equal windows of time each of T frames lies in: (B, M, T), 1 there and else 0."""
+    """One-hot membership of T frames in M equal windows of time, (B, M, T) in the dtype and on the device of `like`."""
     batch, frames = shape
     whole("M", M)
     if M > frames:
@@ -138,18 +144,18 @@ def _windows(shape: tuple[int, int], M: int, like: Tensor) -> Tensor:
 
 @cache
 def _equal_windows(frames: int, M: int, dtype: torch.dtype, device: torch.device) -> Tensor:
-    with torch.inference_mode(False):  # kept for training too, whoever asks first
+    with torch.inference_mode(False):  # a tensor cached during inference must be usable in training, too
         window = torch.arange(frames, device=device) * M // frames
         return (window == torch.arange(M, device=device).unsqueeze(1)).to(dtype)  # (M, T)
 
 
 def _members(index: Tensor, M: int, like: Tensor) -> Tensor:
-    """One-hot: (B, T) in 0 … M-1 -> (B, M, T) of the type of `like`."""
+    """One-hot encoding of indices (B, T) in 0 … M-1, (B, M, T) in the dtype of `like`."""
     return (index.unsqueeze(1) == torch.arange(M, device=index.device).unsqueeze(1)).to(like.dtype)
 
 
 class _Vectors:
-    """Frames (B, T, C) as they are. Distances leave out a frame's own square, which is the same to every center."""
+    """Frames given as vectors (B, T, C). `distances` omits the term <x_t, x_t>, which is the same for every center."""
 
     def __init__(self, x: Tensor):
         self.x, self.own = x, x.square().sum(2).unsqueeze(1)  # (B, 1, T)
@@ -164,9 +170,10 @@ class _Vectors:
 
 
 class _Gram:
-    """As `_Vectors`, by inner products alone: of the frames, or of S steps of which each frame holds shares (T, S).
+    """Frames given by inner products: their own (B, T, T), or those of S steps (B, S, S) mixed by `mix` (T, S).
 
-    A center is known by its shares of the frames (B, M, T), or of the steps (B, M, S).
+    The interface is that of `_Vectors`, but a center is represented by its weights on the frames (B, M, T) or, with
+    `mix`, on the steps (B, M, S).
     """
 
     def __init__(self, gram: Tensor, mix: Tensor | None = None):
@@ -184,8 +191,8 @@ class _Gram:
 
 
 def _nearest(distance: Tensor) -> Tensor:
-    """Which frames have which center nearest, the lowest of equals: (B, M, T) -> the same, one-hot."""
-    if distance.device.type == "cpu":  # eight times as fast as to ask for indices, unless two are equal
+    """One-hot assignment of each frame to its nearest center, ties to the lowest index: (B, M, T) -> (B, M, T)."""
+    if distance.device.type == "cpu":  # eight times as fast as taking indices; valid only if no distances tie
         members = torch.eq(distance, distance.amin(1, keepdim=True), out=torch.empty_like(distance))
         if members.sum() == len(distance) * distance.shape[2]:
             return members
@@ -194,10 +201,13 @@ def _nearest(distance: Tensor) -> Tensor:
 
 @torch.no_grad()
 def _lloyd(frames: _Vectors | _Gram, members: Tensor, iterations: int) -> tuple[Tensor, Tensor]:
-    """From first members (B, M, T), none empty, to centers, as `frames` knows them, and squared distances (B, M, T)."""
+    """Lloyd's algorithm from initial memberships (B, M, T), none of them empty.
+
+    Returns the centers, in the representation of `frames`, and the squared distances (B, M, T).
+    """
     whole("iterations", iterations, 0)
     M, T = members.shape[1:]
-    # on a CPU it costs nothing to look at the numbers, and work that changes nothing is left out
+    # stop at convergence on a CPU, where reading values costs nothing; a GPU would have to synchronize
     early_exit = members.device.type == "cpu"
     centers = distance = None
     for _ in range(iterations + 1):
@@ -205,21 +215,24 @@ def _lloyd(frames: _Vectors | _Gram, members: Tensor, iterations: int) -> tuple[
         empty = count == 0
         filled = early_exit and not empty.any()
         if distance is not None and not filled:
-            # the j-th empty cluster starts again at the j-th farthest frame
+            # restart the j-th empty cluster at the frame that is j-th farthest from its center
             nearest = (frames.own + distance).amin(1)  # (B, T)
             farthest = nearest.sort(dim=1, descending=True, stable=True).indices[:, :M]  # (B, M)
             seed = farthest.gather(1, (empty.squeeze(2).cumsum(1) - 1).clamp(min=0))
             members = torch.where(empty, F.one_hot(seed, T).to(members.dtype), members)
         before, centers = centers, frames.sums(members) / count.clamp(min=1)
         if filled and before is not None and torch.equal(before, centers):
-            break  # nothing moves from here on
+            break  # converged
         distance = frames.distances(centers)
         members = _nearest(distance)
     return centers, (frames.own + distance).clamp(min=0)
 
 
 def greedy_states(distance: Tensor, K: int) -> Tensor:
-    """Algorithm 1 on the distances (B, M, T), float64, of each frame to each state: as `select_states`."""
+    """Algorithm 1, as in `select_states`, on float64 distances between states and frames: (B, M, T) -> (B, K).
+
+    Raises ValueError where K is not a whole number in [1, M].
+    """
     states = distance.shape[1]
     whole("K", K)
     if K > states:
@@ -232,20 +245,20 @@ def greedy_states(distance: Tensor, K: int) -> Tensor:
             cost.scatter_(1, earlier, torch.inf)
         best = cost.argmin(1, keepdim=True)  # (B, 1)
         chosen.append(best)
-        joint = torch.minimum(distance, _pick(joint, best))  # no farther than to the nearest chosen state
+        joint = torch.minimum(distance, _pick(joint, best))  # distance to the nearest state in Γ ∪ {z}, for every z
     return torch.cat(chosen, 1)  # (B, K)
 
 
 def _pick(distance: Tensor, states: Tensor) -> Tensor:
-    """Distances to some states: (B, M, T), (B, K) -> (B, K, T)."""
+    """The distances to the states with these indices: (B, M, T), (B, K) -> (B, K, T)."""
     return distance.gather(1, states.unsqueeze(2).expand(-1, -1, distance.shape[2]))
 
 
 def _labels(distance: Tensor, K: int, time: Tensor | None = None) -> Tensor:
-    """Each frame to its nearest selected state, states numbered by mean time: (B, M, T) -> (B, T)."""
+    """Label each frame with its nearest selected state, states numbered by mean time: (B, M, T) -> (B, T)."""
     assign = _pick(distance, greedy_states(distance, K)).min(1).indices  # (B, T)
     members = _members(assign, K, distance)  # (B, K, T)
     time = torch.arange(assign.shape[1], device=assign.device) if time is None else time
-    when = (members * time).sum(2) / members.sum(2)  # (B, K); nan where no frame chose the state
+    when = (members * time).sum(2) / members.sum(2)  # (B, K); nan where a state has no frame
     rank = when.nan_to_num(nan=torch.inf).argsort(dim=1, stable=True).argsort(dim=1)  # empty states come last
     return rank.gather(1, assign)

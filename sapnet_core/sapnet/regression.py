@@ -1,4 +1,4 @@
-"""The score regressor R_ϑ (Eq. 9) and the grade head beside it, which says how sure the teacher is (E3)."""
+"""The score regressor R_ϑ (Eq. 9), and the grade head that measures the teacher's confidence (E3)."""
 
 from torch import Tensor, nn
 
@@ -6,7 +6,10 @@ __all__ = ["Regressor", "GradeHead"]
 
 
 class Regressor(nn.Module):
-    """R_ϑ: three-layer MLP on the parsed subactions in order. F̄ (B, K, steps, D) -> score (B,), as the targets."""
+    """Regressor R_ϑ: a three-layer MLP on the parsed subactions in order; F̄ (B, K, steps, D) -> scores (B,).
+
+    Scores are on the target scale. `inputs` is K·steps·D, `hidden` the widths of the two hidden layers.
+    """
 
     def __init__(self, inputs: int, hidden: tuple[int, int] = (128, 64), dropout: float = 0.0):
         super().__init__()
@@ -29,8 +32,8 @@ class GradeHead(nn.Module):
     """Classifies F̄ into grades, equal-mass bins of the labeled scores (E3): (B, K, steps, D) -> logits (B, G).
 
     Eq. 2's threshold needs "the maximum class probability", and a scalar regressor has no classes. The head is not
-    part of Eq. 11: with `detach`, the default, it only watches the features and never shapes them; a LayerNorm lets
-    it keep pace with features whose scale other losses move.
+    part of Eq. 11: with `detach`, the default, its gradient stops before the features. The LayerNorm keeps its inputs
+    at a constant scale while the other losses change that of the features.
     """
 
     def __init__(self, inputs: int, grades: int, hidden: int = 64, detach: bool = True):

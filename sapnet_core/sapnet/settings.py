@@ -1,6 +1,7 @@
-"""What a SAP-Net is, and what passes through it: its settings, one view (`Branch`), what the losses need (`Output`).
+"""Data types of SAP-Net: `SAPNetSettings`, the results for one view (`Branch`), and the input of the losses (`Output`).
 
-E1 … E18 name the points where the paper is silent or ambiguous; each is a field of `SAPNetSettings`.
+E1 … E18 number the errata: points where the paper is silent, ambiguous or wrong. Where an erratum leaves a choice in
+the network or its losses, a field of `SAPNetSettings` makes it.
 """
 
 import math
@@ -21,7 +22,7 @@ _CHOICES = {
     "confidence": ("grade", "agreement"),
     "ubc_reduction": ("mean", "sum"),
 }
-# least whole numbers, and limits of numbers: least, most, which of them are excluded
+# minimum of each integer setting
 _WHOLE = {
     "channels": 8,
     "clips": 1,
@@ -33,6 +34,7 @@ _WHOLE = {
     "grades": 1,
     "projection": 1,
 }
+# limits of each real setting: minimum, maximum, which of the two is excluded
 _NUMBERS = {
     "agreement_sigma": (0, math.inf, "least"),
     "tau": (0, 1),
@@ -46,28 +48,37 @@ _NUMBERS = {
 
 @dataclass(frozen=True)
 class SAPNetSettings:
-    """What a SAP-Net is; JSON in and out by `dataclasses.asdict` and `SAPNetSettings(**values)`.
+    """Settings of a SAP-Net. `dataclasses.asdict` gives values for JSON, `SAPNetSettings(**values)` reads them back.
 
     Attributes:
-        channels, clips: C and S of the clip features (clips matters to the psnet decoder alone).
-        frames: T, the frames that are parsed; a multiple of 8.
-        M, K: latent states of k-means (E5), and subactions kept.
-        steps: length of each subaction in F̄.
-        decoder, norm: E1; norm "auto" is "batch" for psnet (as in TSA), "group" for temporal.
-        decoder_channels: of the temporal decoder's first sub-block, a multiple of 8; None is C, as printed.
-        attention_in_pseudo_labels, attention_in_parsing: cluster, and parse, F̂ or F (E4, Table III).
+        channels, clips: C and S of the clip features (only the psnet decoder uses `clips`).
+        frames: T, the number of frames that are parsed; a multiple of 8.
+        M, K: number of latent states of k-means (E5), and of subactions kept.
+        steps: number of steps to which each subaction is resampled in F̄.
+        decoder, norm: decoder and normalization (E1); "auto" is "batch" for psnet (as in TSA), "group" for temporal.
+        decoder_channels: width of the temporal decoder's first sub-block, a multiple of 8; None is C, as printed.
+        attention_in_pseudo_labels, attention_in_parsing: whether clustering, and parsing, use F̂ instead of F (E4,
+            Table III).
         cluster_scope: k-means per "video", or over all videos given at once, "dataset" (E6).
-        kmeans_iterations: Lloyd steps.
+        kmeans_iterations: number of Lloyd steps.
         group_by: labels of groups from the parser's "activation" (III-D), or from the "pseudo"-labels; "auto" takes
-            the activation unless lambda_ubc is 0: a parser that never learns gives one label to all, and L_gc is 0.
-        parse_labeled: L_ubc on the labeled clips too; the paper names only the unlabeled, w in {u, a}.
-        confidence, grades, agreement_sigma, tau: when the teacher is trusted (E2, E3).
-        grade_shapes_features: whether the gradient of L_grade passes the grade head.
-        iota, detach_teacher_groups: group contrast (E10).
-        supervise_teacher: labeled actor crops enter L_reg (E17).
-        ubc_reduction: "mean", or "sum" over frames and states as printed in Eq. 6.
+            the activation unless lambda_ubc is 0: an untrained parser gives one label to all, so that L_gc would be 0.
+        parse_labeled: L_ubc on the labeled videos too; the paper names only the unlabeled, w in {u, a}.
+        confidence: measure of the teacher's confidence (E3), the "grade" head's probability or the "agreement" of both
+            views.
+        grades, agreement_sigma: number of grades G, and σ of the agreement (E3).
+        grade_shapes_features: whether the gradient of L_grade reaches the features.
+        tau: threshold τ of the confidence (E2).
+        iota, detach_teacher_groups: temperature ι of the group contrast, and whether the teacher's groups are constant
+            targets (E10).
+        supervise_teacher: whether labeled actor crops enter L_reg (E17).
+        ubc_reduction: "mean", or "sum" over frames and states as printed in Eq. 6 (E8).
         lambda_ubc, lambda_un, lambda_gc: λ₁, λ₂, λ₃ of Eq. 11. A term of weight 0 is not computed.
-        dropout, hidden, projection: widths of R (two hidden layers) and of the projection head.
+        dropout, hidden: dropout rate and widths of the two hidden layers of R.
+        projection: width of the projection head.
+
+    Raises:
+        ValueError: a value is outside its limits, or the values do not fit each other.
     """
 
     channels: int = 256
@@ -122,11 +133,11 @@ class SAPNetSettings:
             raise ValueError(f"hidden={self.hidden!r} is no pair: give the widths of two layers, as (128, 64)")
         for width in self.hidden:
             whole("hidden", width)
-        object.__setattr__(self, "hidden", tuple(self.hidden))  # JSON knows no tuples
+        object.__setattr__(self, "hidden", tuple(self.hidden))  # JSON gives a list
 
     @property
     def groups_by_labels(self) -> bool:
-        """Whether the groups of the contrast are named by pseudo-labels (`group_by`)."""
+        """Whether pseudo-labels, instead of activations, label the groups of the contrast (`group_by`)."""
         by_labels = self.group_by == "pseudo" or (self.group_by == "auto" and not self.lambda_ubc)
         return bool(self.lambda_gc) and by_labels
 
@@ -137,26 +148,26 @@ class SAPNetSettings:
 
 
 class Branch(NamedTuple):
-    """One view through the network; B videos."""
+    """Results of the network for one view of B videos."""
 
     refined: Tensor  # F̂ (B, S, C)
-    logits: Tensor  # of the activations, (B, T, K)
+    logits: Tensor  # logits of the activations, (B, T, K)
     activations: Tensor  # a_k(t) in (0, 1), (B, T, K)                                                           (Eq. 4)
     times: Tensor  # t̄_k, frame indices (B, K)                                                                   (Eq. 5)
-    sampling: Tensor  # the weights that read F̄ from the decoder's frames, (B, K·steps, T)
+    sampling: Tensor  # weights that resample the decoder's frames to F̄, (B, K·steps, T)
     parsed: Tensor  # F̄ (B, K, steps, D)
     score: Tensor  # R(F̄) (B,)                                                                                   (Eq. 9)
     grade_logits: Tensor  # (B, G)
 
 
 class Output(NamedTuple):
-    """What the losses need. Views which were not given are branches of zero videos."""
+    """Input of the losses. A view that was not given is a branch of zero videos."""
 
     l: Branch  # noqa: E741 - the paper's index
     u: Branch
     a: Branch
     la: Branch
-    labels: Tensor | None  # pseudo-labels of u, a (and l, la), stacked in this order, (B, T)
+    labels: Tensor | None  # pseudo-labels of u, a (and l, la), stacked in this order, (B, T); None where none is needed
     h_u: Tensor  # projections (B_u, K, P)
     h_a: Tensor
     groups_u: Tensor  # labels of the projections (B_u, K)
