@@ -53,8 +53,8 @@ class _Neighbors:
 
 
 def fit(train: TrainSet, settings: Mapping, generator: torch.Generator) -> Fitted:
-    """Settings: `k`, `pool` (its size), `iterations`, `orders` (two Minkowski orders), `co_training` (False: the mean of
-    two plain kNN regressors)."""
+    """Settings: `k`, `pool` (its size), `iterations`, `orders` (two Minkowski orders), `co_training` (False: the mean
+    of two plain kNN regressors)."""
     o = options("coreg", settings, SETTINGS)
     x, labeled = train.frame.mean(1), train.labeled
     y = train.y[labeled]

@@ -27,7 +27,7 @@ def can_stack(settings: Mapping) -> bool:
 
 
 def mean_training(train: TrainSet, settings: Mapping, generator: torch.Generator) -> Training:
-    """I3D+MLP: (B, S, C) -> mean over S -> 256 -> 128 -> 1. Settings: `steps`, `lr`, `batch`, `unit_targets` (False)."""
+    """I3D+MLP: (B, S, C) -> mean over S -> 256 -> 128 -> 1. Settings: `steps`, `lr`, `batch`, `unit_targets`."""
     return _training(train, settings, generator, ordered=False)
 
 

@@ -1,13 +1,14 @@
-"""MUSDL: USDL for every judge of the panel, put together by the rule of the sport.
+"""MUSDL: USDL for every judge of the panel, combined by the scoring rule of the sport.
 
 Source: Tang et al., CVPR 2020, as USDL. Judge j gives a distribution q_j over 0, 0.5, ... 10 points:
 
     L = sum_j KL(p_j || q_j),    score = difficulty * sum of the three middle judges
 
-Published: seven judges, 21 bins, three of seven count. Needs the judges' scores, so it learns execution, whose
-scaled value is the middle three over 30; a set without judges, or another target, is refused.
-Deviations: seats change between events, so judges are sorted and head j stands for the j-th lowest score of a panel
-of seven; smaller panels (5, 3), of which all count in FineDiving, are taken as the middle of seven. Reading as in USDL.
+Published: seven judges, 21 bins, three of seven count. It needs the judges' scores and learns execution, whose scaled
+value is the sum of the middle three over 30; it rejects a dataset without judges' scores, or another target.
+Deviations: seats change between events, so judges' scores are sorted and head j predicts the j-th lowest score of a
+panel of seven. A smaller panel (FineDiving also gives 5 or 3 scores, all of which count) takes the middle seats of the
+seven. The score is read from the distributions as in USDL.
 """
 
 from collections.abc import Mapping
@@ -28,19 +29,20 @@ SEATS, COUNTING, PERFECT = 7, 3, 30.0
 
 
 def panel_of_seven(judges: Tensor) -> Tensor:
-    """Panels (N, J), NaN where smaller -> (N, 7) sorted, NaN at both ends where smaller."""
+    """Sort panels of up to seven scores into seven seats: (N, J), NaN-padded -> (N, 7), NaN in unused outer seats."""
     size = (~judges.isnan()).sum(1, keepdim=True)
-    rank = torch.arange(SEATS, device=judges.device) - (SEATS - size) // 2  # (N, 7): place in the sorted panel
+    rank = torch.arange(SEATS, device=judges.device) - (SEATS - size) // 2  # (N, 7): index in the sorted panel
     ordered = judges.nan_to_num(torch.inf).sort(1).values
     seat = ordered.gather(1, rank.clamp(0, judges.shape[1] - 1))
     return seat.masked_fill((rank < 0) | (rank >= size), torch.nan)
 
 
 def training(train: TrainSet, settings: Mapping, generator: torch.Generator) -> Training:
-    """Settings: `sigma` (in bins), `read`, and those of training.
+    """Settings: `sigma` (in bins), `read` ("mean" or "mode", as in `read_bins`), and the training settings.
 
     Raises:
-        ValueError: the set has no judges' scores, a labeled video lacks them, or the target is not the execution.
+        ValueError: the dataset has no judges' scores or panels of more than seven, a labeled video lacks its scores, or
+            the target is not execution.
     """
     o = options("musdl", settings, SETTINGS)
     o.batch_unlabeled, o.unit_targets = 1, False

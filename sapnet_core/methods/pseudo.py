@@ -1,14 +1,15 @@
-"""Pseudo-labels: the network's own confident scores of unlabeled videos become targets.
+"""Pseudo-labels: the network's own confident predictions for unlabeled videos become targets.
 
 Source: Lee, "Pseudo-Label", ICML workshop 2013; the paper cites Hou et al., AAAI 2017, for the same idea. On the
 layers of I3D+MLP:
 
     L = 1/N_l sum_i (f(x_i) - y_i)^2 + w(t) lambda 1/N_u sum_u 1[conf_u >= tau] (f(x_u) - y^_u)^2
 
-Targets y^_u are given after a supervised warm-up and renewed in rounds, as in Hou et al.; within a round they stand
-still, since a regressor's current output as its own target has no gradient. w(t) grows from 0 to 1 over the rounds.
+Targets y^_u are computed after a supervised warm-up and renewed in rounds, as in Hou et al. They are constant within a
+round, because a regressor's current output as its own target gives no gradient. w(t) grows linearly to 1 from the end
+of the warm-up to the last step.
 Published: tau = 0.95, warm-up 40 % of the steps, lambda = 1.
-Deviation: a regressor has no class probability. As for SAP-Net (E3), a grade head beside it classifies the score
+Deviation: a regressor has no class probability. As for SAP-Net (E3), an additional grade head classifies the score
 into equal-mass bins, and its largest probability is the confidence.
 """
 
@@ -29,7 +30,8 @@ SETTINGS = {"weight": 1.0, "tau": 0.7, "warmup": 0.4, "rounds": 4, "grades": 5, 
 
 
 def training(train: TrainSet, settings: Mapping, generator: torch.Generator) -> Training:
-    """Settings: `weight` (lambda, 0 is I3D+MLP), `tau`, `warmup`, `rounds`, `grades`, `ordered` (E18), and training."""
+    """Settings: `weight` (lambda, 0: I3D+MLP), `tau`, `warmup` (share of the steps), `rounds`, `grades`, `ordered`
+    (E18), and the training settings."""
     o = options("pseudo-labels", settings, SETTINGS)
     reseed(generator)
     x = views(train.frame, o.ordered)

@@ -1,14 +1,15 @@
-"""S4AQA: recover the feature of a masked segment, and make unlabeled videos look like labeled ones.
+"""S4AQA: recovery of the feature of a masked segment, and adversarial alignment of unlabeled with labeled videos.
 
 Source: Zhang et al., "Semi-Supervised Action Quality Assessment With Self-Supervised Segment Feature Recovery",
-TCSVT 2022. Without public code; written from its description.
+TCSVT 2022. There is no public code; this implementation follows the description.
 
     L = 1/N_l sum_i (R(e_i) - y_i)^2 + l1 1/N_u sum_u |D(e~_u, k) - v_{u,k}| + l2 BCE(A(e), labeled or not)
 
-e is the embedding of a video's clips, e~ the one with clip k of an unlabeled video masked, v_{u,k} that clip's feature,
-D a decoder of two layers with ReLU, A a discriminator behind a gradient reversal, which grows as
-2 / (1 + exp(-10 p)) - 1 with the share p of steps done. Published: the losses; their weights are not.
-Deviations: the encoder is the MLP on the clips in order, D is told k, and the weights were searched in {0.1, 1}.
+e is the embedding of a video's clips, e~ the embedding of an unlabeled video with clip k masked, v_{u,k} that clip's
+feature, D a decoder of two layers with ReLU, A a discriminator behind a gradient reversal, whose strength grows as
+2 / (1 + exp(-10 p)) - 1 with the share p of steps done. The losses are published, their weights are not.
+Deviations: the encoder is the MLP on the clips in order, D receives k as an input, and l1 and l2 were searched in
+{0.1, 1}.
 """
 
 import math
@@ -41,12 +42,12 @@ class _Reverse(torch.autograd.Function):
 
 
 def reverse_gradient(x: Tensor, strength: float) -> Tensor:
-    """x itself; its gradient comes back times `-strength`."""
+    """Identity in the forward pass; the backward pass multiplies the gradient by `-strength`."""
     return _Reverse.apply(x, strength)
 
 
 def training(train: TrainSet, settings: Mapping, generator: torch.Generator) -> Training:
-    """Settings: `recovery` (l1), `adversarial` (l2); both 0 is I3D+MLP on clips in order; and those of training."""
+    """Settings: `recovery` (l1), `adversarial` (l2; both 0: I3D+MLP on clips in order), and the training settings."""
     o = options("s4aqa", settings, SETTINGS)
     reseed(generator)
     x = clips(train.frame)  # (N, T, C)
@@ -71,7 +72,7 @@ def training(train: TrainSet, settings: Mapping, generator: torch.Generator) -> 
 
     def loss(step: int) -> dict[str, Tensor]:
         i, u = draw.labeled(), draw.unlabeled()
-        k = F.one_hot(torch.randint(parts, (len(u),)), parts).to(x)  # (B, T): the masked clip
+        k = F.one_hot(torch.randint(parts, (len(u),)), parts).to(x)  # (B, T): one-hot index of the masked clip
         seen = x[u]
         e, e_u, e_masked = embed(torch.cat([x[i], seen, seen * (1 - k).unsqueeze(2)])).split([len(i), len(u), len(u)])
         terms = {"L_reg": l_reg(net["score"](e).squeeze(1), draw.y[i])}

@@ -1,14 +1,15 @@
-"""S4L: the layers that score labeled videos also tell how any video's clips were rearranged.
+"""S4L: the layers that score labeled videos also classify how the clips of any video were rearranged.
 
 Source: Zhai et al., "S4L: Self-Supervised Semi-Supervised Learning", ICCV 2019.
 
     L = 1/N_l sum_i (f(x_i) - y_i)^2 + w mean CE(g(r(x)), r)     over labeled and unlabeled videos
 
-Published: r are the four rotations of an image, w = 1, as many unlabeled as labeled samples a batch.
-Deviations: features cannot be rotated. r rearranges the clips of a video instead: as they are, reversed, second half
-first, both. Like rotations these are a group of four and cannot be told apart without knowing how the action runs. An
-average over time would hide them, so the layers see the clips in order: the floor is `I3D+MLP (clips in order)` (E18).
-Each video of a batch gets one of the four by chance, not all four: the same in the mean, at a quarter of the cost.
+Published: r are the four rotations of an image, w = 1, and a batch has as many unlabeled as labeled samples.
+Deviations: features cannot be rotated. Instead, r rearranges the clips of a video: original order, reversed, halves
+swapped, or both. Like the rotations, these form a group of four, and telling them apart requires knowing how the action
+proceeds. An average over time would hide the order, so the layers see the clips in order, and the baseline to beat is
+`I3D+MLP (clips in order)` (E18). Each video of a batch gets one random arrangement instead of all four: the expected
+loss is the same at a quarter of the cost.
 """
 
 from collections.abc import Mapping
@@ -29,7 +30,7 @@ SETTINGS = {"weight": 1.0, **TRAINING}
 
 
 def rearranged(x: Tensor, which: Tensor) -> Tensor:
-    """Videos (B, T, C) in the arrangement of that number, 0-3 (B,): as it is, reversed, halves swapped, both."""
+    """Rearrange the clips of videos (B, T, C) by `which` (B,): 0 original, 1 reversed, 2 halves swapped, 3 both."""
     place = torch.arange(x.shape[1], device=x.device)
     swapped = place.roll(len(place) // 2)
     order = torch.stack([place, place.flip(0), swapped, swapped.flip(0)])[which]  # (B, T)
@@ -37,7 +38,7 @@ def rearranged(x: Tensor, which: Tensor) -> Tensor:
 
 
 def training(train: TrainSet, settings: Mapping, generator: torch.Generator) -> Training:
-    """Settings: `weight` (w, 0 is I3D+MLP on clips in order), and those of training."""
+    """Settings: `weight` (w, 0: I3D+MLP on clips in order), and the training settings."""
     o = options("s4l", settings, SETTINGS)
     reseed(generator)
     x = clips(train.frame)  # (N, T, C)

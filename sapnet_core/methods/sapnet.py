@@ -1,8 +1,8 @@
 """SAP-Net as a method of the tables: the network of `sapnet_core.sapnet.network`, trained on cached features of both
 views.
 
-Source: the paper, Section III; Adam at 1e-3 without weight decay; all weights λ = 1. I3D+SSP and I3D+GCL are the same
-with terms of Eq. 11 switched off. L_un starts after a warm-up of supervised steps (E17).
+Source: the paper, Section III; Adam at 1e-3 without weight decay; all weights λ = 1. I3D+SSP and I3D+GCL are this
+method with terms of Eq. 11 switched off. L_un starts after a warm-up (E17).
 """
 
 from collections.abc import Mapping
@@ -24,12 +24,16 @@ from sapnet_core.training.batches import BatchSampler
 
 __all__ = ["SETTINGS", "can_stack", "check", "training"]
 
-SETTINGS = {**TRAINING, "warmup": 1 / 3}  # of the training; `steps` are the optimizer's, not F̄'s
+SETTINGS = {**TRAINING, "warmup": 1 / 3}  # of the training; here `steps` means optimizer steps, not the steps of F̄
 NETWORK = {f.name for f in fields(SAPNetSettings)} - {"channels", "clips", "steps"}
 
 
 def check(settings: Mapping, channels: int = 256, clips: int = 18) -> tuple[SAPNetSettings, SimpleNamespace]:
-    """Settings of the network and of its training, for features of so many channels and clips.
+    """Check settings, and split them into those of the network and those of its training.
+
+    Args:
+        settings: those that differ from the defaults.
+        channels, clips: C and S of the features (N, S, C).
 
     Raises:
         ValueError: a setting does not exist, or its value cannot be used.
@@ -44,30 +48,33 @@ def check(settings: Mapping, channels: int = 256, clips: int = 18) -> tuple[SAPN
 
 
 def can_stack(settings: Mapping) -> bool:
-    """Whether runs with these settings can be trained side by side: batch normalization, dropout and clusters of a
-    whole data set look across runs."""
+    """Whether runs with these settings can be stacked.
+
+    They cannot with batch normalization (which has buffers), with dropout, with clusters over a whole data set, or with
+    the psnet decoder.
+    """
     s, _ = check(settings)
     return s.decoder == "temporal" and s.norm != "batch" and not s.dropout and s.cluster_scope != "dataset"
 
 
 def training(train: TrainSet, settings: Mapping, generator: torch.Generator) -> Training:
-    """SAP-Net's training.
+    """The training of SAP-Net.
 
     Args:
         train: features of both views and the labeled scores.
-        settings: any field of `SAPNetSettings` (`decoder_channels` is a quarter of C unless given), and `steps`,
-            `lr` (1e-3), `batch` (labeled videos a step, 16), `batch_unlabeled` (16), `warmup` (share of the steps
-            before L_un starts, 1/3), `unit_targets` (True: scores are shifted and scaled to mean 0 and sd 1 over the
-            labeled videos, so that L_reg and L_un have the size of the other terms when all λ are 1; the paper gives
-            no unit).
+        settings: any field of `SAPNetSettings` except `channels`, `clips` and `steps` (`decoder_channels` defaults to a
+            quarter of C), and the training settings `steps` (optimizer steps), `lr` (1e-3), `batch` (labeled videos per
+            step, 16), `batch_unlabeled` (16), `warmup` (share of the steps before L_un starts, 1/3) and `unit_targets`
+            (True: targets have mean 0 and sd 1 over the labeled videos, so that L_reg and L_un have the magnitude of
+            the other terms when all λ are 1; the paper gives no target scale).
         generator: draws weights and batches.
 
     Raises:
-        ValueError: a setting of that name does not exist, or its value cannot be used.
+        ValueError: a setting does not exist, or its value cannot be used.
     """
     _, clips, channels = train.frame.shape
     s, o = check(settings, channels, clips)
-    with torch.random.fork_rng(devices=[]):  # dropout later draws from torch's numbers: weights use up none of them
+    with torch.random.fork_rng(devices=[]):  # drawing weights must not advance the RNG that dropout uses in training
         reseed(generator)
         net = SAPNet(s).to(train.frame.device)
     labeled = BatchSampler(train.labeled.cpu(), o.batch, generator)
@@ -75,10 +82,10 @@ def training(train: TrainSet, settings: Mapping, generator: torch.Generator) -> 
     targets, shift, scale = train.unit_targets(o.unit_targets)
     edges = grade_edges(targets[train.labeled], s.grades)
     warmup = int(o.warmup * o.steps)
-    paired = s.lambda_ubc or s.lambda_un or s.lambda_gc  # without these terms no unlabeled video is looked at
+    paired = s.lambda_ubc or s.lambda_un or s.lambda_gc  # without these terms no unlabeled video is needed
 
     def batch() -> tuple[Tensor | None, ...]:
-        """x_l, x_u, x_a, x_la, the targets and the edges of the grades."""
+        """Draw the next batch: x_l, x_u, x_a, x_la, the targets and the edges of the grades."""
         l, u = next(labeled), next(unlabeled) if paired else None  # noqa: E741 - the paper's indices
         frame, actor = train.frame, train.actor
         x_u, x_a = (frame.index_select(0, u), actor.index_select(0, u)) if paired else (None, None)
@@ -90,7 +97,7 @@ def training(train: TrainSet, settings: Mapping, generator: torch.Generator) -> 
         return {**{k: v for k, v in found.items() if k != "sure"}, "share_confident": found["sure"]}
 
     def with_labels(weights: dict[str, Tensor], inputs: tuple) -> tuple:
-        """Pseudo-labels of all runs beside their inputs, each (R, ...)."""
+        """Append the pseudo-labels of all runs to their inputs, each (R, ...)."""
         if not s.needs_labels:
             return inputs
         x_l, x_u, x_a, x_la, _, _ = inputs

@@ -1,4 +1,4 @@
-"""Settings of the compared systems: what those that train have in common, and the refusal of what cannot be used."""
+"""Settings of the methods: the defaults that several methods share, and the check of every given value."""
 
 import math
 from collections.abc import Mapping
@@ -12,10 +12,10 @@ from sapnet_core.runtime.values import choice, number, switch, whole
 __all__ = ["TRAINING", "LABELED", "OWN_UNITS", "check_settings", "options"]
 
 TRAINING = {"lr": 1e-3, "batch": 16, "batch_unlabeled": 16, "unit_targets": True}  # Adam as in the paper
-LABELED = {name: value for name, value in TRAINING.items() if name != "batch_unlabeled"}  # of supervised systems
-OWN_UNITS = {name: value for name, value in LABELED.items() if name != "unit_targets"}  # with a scale of their own
+LABELED = {name: value for name, value in TRAINING.items() if name != "batch_unlabeled"}  # of supervised methods
+OWN_UNITS = {name: value for name, value in LABELED.items() if name != "unit_targets"}  # with their own target scale
 
-# Limits of settings beyond those of their kind (whole numbers from 1 on, numbers from 0 on).
+# limits where the defaults do not apply (whole numbers from 1, real numbers from 0): minimum, maximum, excluded end
 LIMITS: dict[str, tuple] = {
     "iterations": (0,),
     "grades": (1,),
@@ -29,11 +29,10 @@ CHOICES = {"read": ("mean", "mode"), "kernel": ("linear", "rbf")}
 
 
 def options(method: str, settings: Mapping, defaults: Mapping) -> SimpleNamespace:
-    """The method's settings, defaults where not given. `steps` is everyone's.
+    """The method's settings, with defaults where not given; every method has `steps` (200).
 
     Raises:
-        ValueError: a setting of that name does not exist, or its value is of another kind than the default, or outside
-            of its limits.
+        ValueError: a setting does not exist, or its value has another type than the default or lies outside its limits.
     """
     defaults = {"steps": 200, **defaults}
     if unknown := sorted(set(settings) - set(defaults)):
@@ -60,11 +59,12 @@ def _check(label: str, name: str, value: object, default: object) -> None:
 
 
 def check_settings(name: str, settings: Mapping) -> None:
-    """Refuse settings of a registered method before any data are touched. A function that was registered itself checks
-    its own as it is called.
+    """Check the settings of a registered method before any data are read.
+
+    A method that is registered as a function is not checked here; it checks its own settings when it is called.
 
     Raises:
-        ValueError: the method or a setting does not exist, or its value cannot be used; the message names the known.
+        ValueError: the method or a setting does not exist, or a value cannot be used; the message lists what is known.
     """
     get_method(name)
     if isinstance(entry := METHODS[name], str):

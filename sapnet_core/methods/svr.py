@@ -1,11 +1,11 @@
 """SVR: support vector regression on the time average of the features.
 
-Source: Pirsiavash et al., "Assessing the Quality of Actions", ECCV 2014, there on transformed poses [64].
+Source: Pirsiavash et al., "Assessing the Quality of Actions", ECCV 2014 [64], on frequency-transformed poses.
 
     min 1/2 ||w||^2 + C sum_i max(0, |w phi(x_i) + b - y_i| - eps)
 
-Published: a linear kernel, C chosen by cross-validation. Labeled videos alone.
-Deviations: features of I3D in place of poses; an RBF kernel can be chosen. Needs scikit-learn.
+Published: a linear kernel, C chosen by cross-validation. It learns from labeled videos only.
+Deviations: features of I3D in place of poses; an RBF kernel can be chosen. It needs scikit-learn.
 """
 
 from collections.abc import Mapping
@@ -26,7 +26,7 @@ def fit(train: TrainSet, settings: Mapping, generator: torch.Generator) -> Fitte
     """Settings: `kernel` ("linear", "rbf"), `C`, `epsilon` (in standard deviations of the labeled scores).
 
     Raises:
-        ValueError: the kernel is unknown.
+        ValueError: a setting does not exist, or its value cannot be used.
         ModuleNotFoundError: scikit-learn is not installed.
     """
     o = options("svr", settings, SETTINGS)
@@ -35,7 +35,7 @@ def fit(train: TrainSet, settings: Mapping, generator: torch.Generator) -> Fitte
     labeled = train.labeled
     y, shift, scale = train.unit_targets(True)
     x = train.frame.mean(1)
-    mean, sd = x.mean(0), x.std(0) + 1e-6  # of all training videos: no score is read
+    mean, sd = x.mean(0), x.std(0) + 1e-6  # over all training videos; uses no scores
     machine = SVR(kernel=o.kernel, C=o.C, epsilon=o.epsilon)
     machine.fit(((x - mean) / sd)[labeled].cpu().double().numpy(), y[labeled].cpu().double().numpy())
 

@@ -1,4 +1,4 @@
-"""What a method may learn from."""
+"""The training set of a method: features, visible scores and annotations."""
 
 from dataclasses import dataclass, fields
 
@@ -10,15 +10,18 @@ __all__ = ["TrainSet"]
 
 @dataclass(frozen=True)
 class TrainSet:
-    """All that a method may learn from.
+    """All data that a method may learn from.
 
     Attributes:
         frame: (N, S, C) features of the whole frames (the student's input X_u and X_l), standardized.
         actor: (N, S, C) features of the actor crops (the teacher's input X_a), standardized.
-        positions: (S,) where in the video each step lies, in [0, 1].
+        positions: (S,) times of the steps in the video, in [0, 1].
         y: (N,) scaled scores, about [0, 1]; NaN where unlabeled.
-        judges, transitions, attributes: what `datasets.label_details.label_details` gives of the labeled videos, hidden
-            for all others; None where the set has none.
+        judges, transitions, attributes: annotations of the labeled videos from `datasets.label_details.label_details`,
+            hidden for all other videos; None where the dataset has none.
+
+    Raises:
+        ValueError: the shapes do not fit each other, or no video has a score.
     """
 
     frame: Tensor
@@ -40,7 +43,7 @@ class TrainSet:
             raise ValueError(f"none of {videos} training videos has a score: give scores to some")
 
     def to(self, device: str | torch.device) -> "TrainSet":
-        """The same on another device."""
+        """The same training set on another device."""
         parts = {part.name: getattr(self, part.name) for part in fields(self)}
         return TrainSet(**{name: x if x is None else x.to(device) for name, x in parts.items()})
 
@@ -51,18 +54,19 @@ class TrainSet:
 
     @property
     def unlabeled(self) -> Tensor:
-        """Indices of the videos without a score, (N_u,); with every score given, all of them (labels unused)."""
+        """Indices of the videos without a score, (N_u,); if every video has one, the indices of all videos."""
         rest = torch.nonzero(torch.isnan(self.y)).flatten()
         return rest if len(rest) else torch.arange(len(self.y), device=self.y.device)
 
     def unit_targets(self, on: bool) -> tuple[Tensor, float | Tensor, float | Tensor]:
-        """Targets (N,) with mean 0 and sd 1 over the labeled videos, and the shift and scale that lead back to `y`.
+        """Targets (N,) with mean 0 and sd 1 over the labeled videos, and the shift and scale with which
+        `targets * scale + shift` is `y`.
 
-        Off, the targets are `y` itself, the shift 0 and the scale 1.
+        With `on=False`, the targets are `y` itself, the shift is 0 and the scale 1.
         """
         known = self.y[self.labeled]
         if not on:
             return self.y, 0.0, 1.0
-        spread = known.std(correction=min(1, len(known) - 1))  # one label has none
+        spread = known.std(correction=min(1, len(known) - 1))  # a single label has a spread of 0
         shift, scale = known.mean(), spread.clamp(min=1e-3)
         return (self.y - shift) / scale, shift, scale

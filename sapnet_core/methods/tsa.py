@@ -1,15 +1,16 @@
-"""TSA: find the stages of a dive, then compare stage by stage with exemplars whose scores are known.
+"""TSA: segment a dive into its stages, then compare it stage by stage with exemplars whose scores are known.
 
 Source: Xu et al., "FineDiving", CVPR 2022.
 
-    L = BCE(a_k(t), transition k at t) + (y_e + R(stages of q asked of stages of e) - y_q)^2, both ways round
+    L = BCE(a_k(t), transition k at t) + (y_e + R(q, e) - y_q)^2 + (y_q + R(e, q) - y_e)^2
 
-a_k are two transition activations over time, read in two equal windows; each of the three stages is resampled to five
-steps; per stage, the query's steps attend to the exemplar's: softmax(Q K^T / sqrt(D)) V; R tells the relative score.
-The score is the mean over the exemplars, y = mean_e (y_e + R).
-Published: ten exemplars of the same dive number. Labeled videos alone.
-Learns from annotated transitions (of labeled videos), so a set without them is refused. Deviations: exemplars are any
-labeled videos, since the systems here are given no dive numbers; one attention layer; transitions at feature steps.
+for a query q and an exemplar e. a_k are two transition activations over time, each with its maximum taken in one of two
+equal windows; each of the three stages is resampled to five steps; per stage, the steps of the first video attend to
+those of the second, softmax(Q K^T / sqrt(D)) V; R predicts the relative score. The score of q is the mean over the
+exemplars, y = mean_e (y_e + R(q, e)).
+Published: ten exemplars of the same dive number. It learns from labeled videos only, and needs their annotated
+transitions, so it rejects a dataset without them. Deviations: any labeled video can be an exemplar, because methods
+receive no dive numbers here; one attention layer; transitions lie at feature steps.
 """
 
 from collections.abc import Mapping
@@ -32,7 +33,8 @@ STEPS = 5  # of each of three stages
 
 
 def stages(x: Tensor, at: Tensor) -> Tensor:
-    """Steps (B, S, D) cut at two transitions (B, 2), in steps -> (B, 3, 5, D), each stage resampled linearly."""
+    """Cut S steps (B, S, D) into three stages at two transitions (B, 2), given in steps, and resample each stage
+    linearly: (B, 3, 5, D)."""
     last = x.shape[1] - 1
     edges = torch.cat([torch.zeros_like(at[:, :1]), at, torch.full_like(at[:, :1], last)], 1)  # (B, 4)
     share = (torch.arange(STEPS, device=x.device) + 0.5) / STEPS
@@ -45,28 +47,28 @@ class _TSA(nn.Module):
     def __init__(self, channels: int, width: int):
         super().__init__()
         self.embed = nn.Linear(channels, width)
-        self.parser = layers(3 * width, width, 2)  # of a step and its two neighbors
+        self.parser = layers(3 * width, width, 2)  # its input is a step and its two neighbors
         self.query, self.key, self.value = (nn.Linear(width, width) for _ in range(3))
         self.relative = layers(2 * width, width, 1)
 
     def transitions(self, z: Tensor) -> Tensor:
-        """Embedded steps (B, S, D) -> logits of both transitions at every step, (B, S, 2)."""
+        """Logits of both transitions at every step: embedded steps (B, S, D) -> (B, S, 2)."""
         padded = F.pad(z, (0, 0, 1, 1))
         return self.parser(torch.cat([padded[:, :-2], z, padded[:, 2:]], 2))
 
     def forward(self, q: Tensor, e: Tensor, attend: bool) -> Tensor:
-        """Score of the query less that of the exemplar; stages (B, 3, 5, D) -> (B,)."""
+        """Relative score R(q, e), the query's score minus the exemplar's: stages (B, 3, 5, D) each -> (B,)."""
         weights = torch.softmax(self.query(q) @ self.key(e).transpose(-1, -2) / q.shape[-1] ** 0.5, -1)
         heard = weights @ self.value(e) if attend else torch.zeros_like(q)
         return self.relative(torch.cat([q, heard], -1)).mean((1, 2, 3))
 
 
 def training(train: TrainSet, settings: Mapping, generator: torch.Generator) -> Training:
-    """Settings: `exemplars`, `width`, `attend` (False: the exemplar is not looked at), `procedure` (False: three equal
-    stages), and those of training.
+    """Settings: `exemplars` (their number), `width`, `attend` (False: the exemplar's features are ignored), `procedure`
+    (False: three equal stages), and the training settings.
 
     Raises:
-        ValueError: the set has no transitions, or a labeled video lacks them.
+        ValueError: the dataset has no transitions, or a labeled video lacks them.
     """
     o = options("tsa", settings, SETTINGS)
     o.batch_unlabeled = 1
@@ -87,7 +89,7 @@ def training(train: TrainSet, settings: Mapping, generator: torch.Generator) -> 
 
     def loss(step: int) -> dict[str, Tensor]:
         i = torch.cat([draw.labeled(), draw.labeled()])
-        e = i.roll(len(i) // 2)  # who is query is exemplar, too: both ways round
+        e = i.roll(len(i) // 2)  # each video is both a query and an exemplar
         z = net.embed(x[i])
         logits = net.transitions(z)
         target = F.one_hot(at[i].long(), last + 1).transpose(1, 2).to(logits)  # (2 B, S, 2)
@@ -103,7 +105,7 @@ def training(train: TrainSet, settings: Mapping, generator: torch.Generator) -> 
         each = [draw.y[k] + net(q, r[j : j + 1].expand_as(q), o.attend) for j, k in enumerate(few)]
         return torch.stack(each).mean(0) * draw.scale + draw.shift
 
-    # exemplars spread over the labeled scores
+    # exemplars, spread evenly over the ranks of the labeled scores
     ranks = torch.linspace(0, len(labeled) - 1, min(o.exemplars, len(labeled))).round().long()
     spread = train.y[labeled].argsort()[ranks.to(x.device)]
     return Training(net, loss, score, o.steps, o.lr, draw.samplers)

@@ -1,14 +1,14 @@
-"""USDL: learn a distribution of the score in place of the score.
+"""USDL: learns a distribution of the score instead of a single value.
 
 Source: Tang et al., "Uncertainty-aware Score Distribution Learning for Action Quality Assessment", CVPR 2020.
 
     L = KL(p || q) = sum_c p_c log(p_c / q_c),    p_c ~ exp(-(c - y)^2 / (2 sigma^2)),    q = softmax(f(x))
 
-Published: 101 bins, layers 1024-256-128-101 on the time average, sigma = 5 bins, Adam at 1e-4, 100 epochs. Labeled
-videos alone.
-Deviations: the score read off is the mean of q, not its largest bin, whose ties cost rank correlation
-(`read = "mode"` is the published reading); layers 256-128 as every system here; the KL is summed over bins and
-averaged over videos, where the public code averages over both, which only scales it.
+Published: 101 bins, layers 1024-256-128-101 on the time average, sigma = 5 bins, Adam at 1e-4, 100 epochs. It learns
+from labeled videos only.
+Deviations: the predicted score is by default the mean of q instead of its largest bin, whose ties cost rank correlation
+(`read = "mode"` is as published); hidden layers of 256 and 128 units, as in the other methods; the KL divergence is
+summed over bins and averaged over videos, where the public code averages over both, which only scales it.
 """
 
 from collections.abc import Mapping
@@ -27,24 +27,27 @@ SETTINGS = {"sigma": 5.0, "bins": 101, "read": "mean", **OWN_UNITS}
 
 
 def normal_bins(y: Tensor, centers: Tensor, sigma: float) -> Tensor:
-    """Scores (...) -> normal densities around them at the centers (C,), normalized: (..., C). NaN stays NaN."""
+    """Normal densities around scores (...) at the bin centers (C,), normalized to sum 1: (..., C). NaN stays NaN."""
     return torch.softmax(-0.5 * ((centers - y.unsqueeze(-1)) / sigma) ** 2, -1)
 
 
 def divergence(target: Tensor, logits: Tensor) -> Tensor:
-    """KL(p || q) summed over bins: (..., C), (..., C) -> (...)."""
+    """KL(p || q), summed over bins, of target distributions p and logits of q: (..., C), (..., C) -> (...)."""
     return (target * (target.clamp(min=1e-30).log() - logits.log_softmax(-1))).sum(-1)
 
 
 def read_bins(logits: Tensor, centers: Tensor, read: str) -> Tensor:
-    """The "mean" of q or its "mode": (..., C) -> (...). Raises ValueError for another name."""
+    """The predicted score: the "mean" or the "mode" of q, from logits (..., C) -> (...), in the unit of the centers.
+
+    Raises ValueError for any other `read`.
+    """
     if read not in ("mean", "mode"):
         raise ValueError(f"read = {read!r} is unknown: choose mean or mode")
     return logits.softmax(-1) @ centers if read == "mean" else centers[logits.argmax(-1)]
 
 
 def training(train: TrainSet, settings: Mapping, generator: torch.Generator) -> Training:
-    """Settings: `sigma` (in bins), `bins`, `read`, and those of training; `unit_targets` has no meaning here."""
+    """Settings: `sigma` (in bins), `bins`, `read`, and the training settings without `unit_targets`."""
     o = options("usdl", settings, SETTINGS)
     o.batch_unlabeled, o.unit_targets = 1, False
     reseed(generator)

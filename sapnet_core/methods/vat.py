@@ -1,13 +1,14 @@
-"""VAT: the score may not change under the worst small perturbation of a video's features.
+"""VAT: the score should not change under the worst small perturbation of a video's features.
 
 Source: Miyato et al., "Virtual Adversarial Training", TPAMI 2019. On the layers of I3D+MLP:
 
     L = 1/N_l sum_i (f(x_i) - y_i)^2 + a 1/N sum_i D(f(x_i), f(x_i + r_i)),    r = eps g / ||g||,
     g = grad_d D(f(x), f(x + xi d)),  d a random direction, one power iteration
 
-Published: D = KL, one iteration, a = 1; eps and xi by task. The second term runs over labeled and unlabeled videos.
-Deviations: the output is a number, so D is the squared difference. x is standardized, so eps and xi are given as
-shares of the mean length ||x|| of the training videos; the published xi = 1e-6 would drown in single precision.
+Published: D = KL, one iteration, a = 1; eps and xi depend on the task. The second term covers labeled and unlabeled
+videos.
+Deviations: the output is a number, so D is the squared difference. eps and xi are given as shares of the mean norm
+||x|| of the training videos; the published xi = 1e-6 would be lost to rounding in single precision.
 """
 
 from collections.abc import Mapping
@@ -27,20 +28,23 @@ SETTINGS = {"weight": 1.0, "eps": 0.3, "xi": 0.05, "iterations": 1, "ordered": F
 
 
 def adversary(net, x: torch.Tensor, eps: float, xi: float, iterations: int = 1) -> torch.Tensor:
-    """r (B, D): the direction of length `eps` in which the score of each x (B, D) changes most."""
+    """Perturbations r (B, D) of norm `eps` that change the score of each x (B, D) most, by power iteration.
+
+    `xi` is the norm of the finite difference.
+    """
     d = F.normalize(torch.randn_like(x), dim=1)
     with torch.no_grad():
         clean = net(x)
     for _ in range(iterations):
         d.requires_grad_()
-        change = (clean - net(x + xi * d)).square().sum()  # D
+        change = (clean - net(x + xi * d)).square().sum()  # D, summed over the batch
         (gradient,) = torch.autograd.grad(change, d)
         d = F.normalize(gradient, dim=1, eps=1e-30).detach()
     return eps * d
 
 
 def training(train: TrainSet, settings: Mapping, generator: torch.Generator) -> Training:
-    """Settings: `weight` (a, 0 is I3D+MLP), `eps`, `xi`, `iterations`, `ordered` (E18), and those of training."""
+    """Settings: `weight` (a, 0: I3D+MLP), `eps`, `xi`, `iterations`, `ordered` (E18), and the training settings."""
     o = options("vat", settings, SETTINGS)
     reseed(generator)
     x = views(train.frame, o.ordered)

@@ -1,4 +1,4 @@
-"""Batches of indices in a seeded order, with a state that can be saved and restored."""
+"""Batches of indices in a seeded random order, with a state that can be saved and restored."""
 
 from typing import Self
 
@@ -9,10 +9,10 @@ __all__ = ["BatchSampler"]
 
 
 class BatchSampler:
-    """Endless batches of `size` of the given indices (n,), each epoch in a new seeded order.
+    """Endless iterator over batches of `size` of the given indices (n,); each epoch has a new seeded order.
 
-    A last, smaller batch of an epoch is filled up from the next epoch, so that all batches have one size;
-    where fewer than `size` indices exist, a batch is the whole set.
+    The last batch of an epoch is filled up from the next epoch, so that all batches have the same size. If there are
+    fewer than `size` indices, every batch holds all of them.
     """
 
     def __init__(self, indices: Tensor, size: int, generator: torch.Generator):
@@ -23,7 +23,7 @@ class BatchSampler:
         return self
 
     def __next__(self) -> Tensor:
-        """The next batch of indices, (size,)."""
+        """The next batch of indices, (size,) or (n,) if n is smaller."""
         while len(self._left) < self._size:
             order = torch.randperm(len(self._indices), generator=self._generator)
             self._left = torch.cat([self._left, self._indices[order]])
@@ -31,10 +31,10 @@ class BatchSampler:
         return batch
 
     def state_dict(self) -> dict[str, Tensor]:
-        """What is left of the epoch, and the state of the generator."""
+        """The remaining indices of the epoch, and the state of the generator."""
         return {"left": self._left, "generator": self._generator.get_state()}
 
     def load_state_dict(self, state: dict[str, Tensor]) -> None:
-        """Go on where `state_dict` was taken."""
+        """Continue from where `state_dict` was taken."""
         self._left = state["left"].to(self._indices.device)
         self._generator.set_state(state["generator"])

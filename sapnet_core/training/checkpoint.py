@@ -1,7 +1,7 @@
 """A training's checkpoint: a file from which a killed run resumes, and snapshots of the weights to choose a step from.
 
 A resumed run ends with the same bits as one that was never stopped: the file holds the weights, Adam's moments, the
-curve, and the state of everything that random numbers and batches are drawn from.
+curve, the snapshots, and the states of all random generators and batch samplers.
 """
 
 import json
@@ -24,16 +24,16 @@ Snapshot = tuple[int, dict[str, Tensor]]  # optimizer steps done, named weights 
 
 
 class Checkpoint:
-    """What one training leaves on its way; every training of the suite takes one.
+    """Resume file and snapshots of one training.
 
     Args:
-        file: where to resume from after a kill, written every `SAPNET_CHECKPOINT` seconds (60); its name tells which
-            training it belongs to. None writes nothing.
-        snapshot_count: at most how many snapshots to take, evenly over the steps; 0 takes none.
+        file: the file to resume from after a kill, written every `SAPNET_CHECKPOINT` seconds (60); its name must
+            identify the training. None writes no file.
+        snapshot_count: maximum number of snapshots, taken evenly over the steps; 0 takes none.
 
     Attributes:
-        snapshots: in order of their steps; the last step is always among them. The first axis of a stack's weights are
-            its runs.
+        snapshots: the snapshots in order of their steps, the last step always among them. The first axis of the weights
+            of stacked runs is the run.
     """
 
     def __init__(self, file: Path | None = None, snapshot_count: int = 0):
@@ -42,13 +42,17 @@ class Checkpoint:
         self._every, self._saved = float(os.environ.get("SAPNET_CHECKPOINT") or 60), time.monotonic()
 
     def resume(self, state: TrainingState, optimizer: torch.optim.Optimizer) -> tuple[int, list[dict]]:
-        """Called before the first step: the number of steps that are done already, and their curve.
+        """Restore the training from the file, before the first step.
 
-        After a kill, `state` and `optimizer` are set to what the file holds. A file that is damaged, or was left by
-        other code, another torch or another device, is not used, which is said on standard error.
+        If there is a usable file, `state`, `optimizer` and the snapshots are set to its content. A file that is
+        damaged, or was written by other code, another version of PyTorch or on another type of device, is ignored with
+        a message on standard error.
+
+        Returns:
+            The number of steps already done, and their curve; (0, []) where there is no usable file.
 
         Raises:
-            OSError: the file cannot be read just now, be it whole or not.
+            OSError: the file cannot be read at present, whether intact or not.
         """
         if self.file is None:
             return 0, []
@@ -80,7 +84,8 @@ class Checkpoint:
     def after_step(
         self, done: int, steps: int, state: TrainingState, optimizer: torch.optim.Optimizer, curve: list[dict]
     ) -> None:
-        """Called after each of `steps` steps, with how many are `done`."""
+        """Take a snapshot and write the file where they are due; to be called after each of `steps` optimizer steps,
+        `done` of which are done."""
         if self.snapshot_count and (done % -(-steps // self.snapshot_count) == 0 or done == steps):
             self.snapshots.append((done, {name: value.detach().cpu().clone() for name, value in state.weights.items()}))
         if self.file and done < steps and time.monotonic() - self._saved >= self._every:
@@ -88,7 +93,7 @@ class Checkpoint:
             self._saved = time.monotonic()
 
     def run_snapshots(self, run: int) -> list[Snapshot]:
-        """The snapshots of one run of a stack."""
+        """The snapshots of one of several stacked runs, by its index."""
         return [(done, {name: value[run] for name, value in weights.items()}) for done, weights in self.snapshots]
 
     def _save(self, done: int, state: TrainingState, optimizer: torch.optim.Optimizer, curve: list[dict]) -> None:
@@ -98,7 +103,7 @@ class Checkpoint:
         for step, weights in self.snapshots:
             tensors |= {f"snapshots/{step}/{name}": value for name, value in weights.items()}
         tensors = {name: value.detach().cpu().clone() for name, value in tensors.items()}
-        meta = {"written by": self._stamp(state), "done": done, "curve": json.dumps(curve)}  # text keeps the order
+        meta = {"written by": self._stamp(state), "done": done, "curve": json.dumps(curve)}  # text keeps key order
         write_sealed(self.file, tensors, meta)
 
     def _stamp(self, state: TrainingState) -> list[str]:
@@ -106,5 +111,5 @@ class Checkpoint:
 
 
 def _code() -> str:
-    """Hash of the program that trains: half of a run by other code would be a run of neither."""
+    """Digest of the training code, because a run must not be resumed with other code."""
     return code_digest(*modules_in("methods", "sapnet", "training"))

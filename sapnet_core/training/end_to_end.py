@@ -1,7 +1,7 @@
-"""SAP-Net from pixels: the backbone in front of the network, trained with it (Eq. 1), for those who have a GPU.
+"""SAP-Net end to end: the backbone E_θ (Eq. 1) is trained together with the network; this needs a GPU in practice.
 
-The paper fine-tunes I3D at 1e-4 beside SAP-Net at 1e-3; both views pass the same E_θ. Cached features are the other
-path, and the one that tables use.
+The paper fine-tunes I3D with learning rate 1e-4 and trains SAP-Net with 1e-3; both views pass through the same E_θ. The
+tables do not use this module: they train on cached features of a frozen backbone.
 """
 
 import torch
@@ -16,17 +16,21 @@ __all__ = ["EndToEnd"]
 
 
 class EndToEnd(nn.Module):
-    """E_θ and SAP-Net in one module; videos are uint8 (B, T, 3, H, W), of any size per view.
+    """E_θ and SAP-Net in one module. Videos are uint8 (B, T, 3, H, W); views may differ in H and W.
 
     Args:
-        backbone: I3D; its BatchNorm statistics stay as they are (`I3D.freeze_norm`).
-        network: SAP-Net whose `channels` are the backbone's.
-        reading: "9x16", "10x16" or "dense" (E1), or "segments", whose two steps are averaged.
-        mean, std: (2, C) by which first and second steps of a clip are standardized, (1, C) where a clip is one step or
-            time is one clip, or scalars.
-        mixed: the backbone computes in bfloat16 where that is safe (autocast, and `i3d.training_dtype`); weights
-            and the network stay float32.
-        checkpoint: the backbone's activations are computed again in the backward pass rather than kept.
+        backbone: I3D; its BatchNorm statistics are frozen (`I3D.freeze_norm`).
+        network: a SAP-Net with as many `channels` as the backbone.
+        reading: the clip sampling: "9x16", "10x16" or "dense" (E1), or "segments", where the two steps of a clip are
+            averaged.
+        mean, std: mean and standard deviation of the features, to standardize them: (2, C) for the first and second
+            step of a clip, (1, C) with the readings "segments" and "dense", or scalars.
+        mixed: compute the backbone in bfloat16 where that is safe (autocast, and `i3d.training_dtype`); weights and
+            the network stay float32.
+        checkpoint: recompute the backbone's activations in the backward pass to save memory.
+
+    Raises:
+        ValueError: network and backbone differ in their channels.
     """
 
     def __init__(
@@ -48,7 +52,7 @@ class EndToEnd(nn.Module):
         self.register_buffer("std", torch.as_tensor(std))
 
     def features(self, videos: Tensor) -> Tensor:
-        """F = E_θ(X), with gradient (Eq. 1): (B, T, 3, H, W) uint8 -> (B, S, C)."""
+        """Standardized features F = E_θ(X), with gradient (Eq. 1): (B, T, 3, H, W) uint8 -> (B, S, C)."""
         frames = videos.shape[1]
         starts = clip_starts(self.reading, frames).to(videos.device)
         length = frames if self.reading == "dense" else CLIP
@@ -64,12 +68,15 @@ class EndToEnd(nn.Module):
         return standard.reshape(len(videos), -1, self.backbone.channels)  # (B, S, C)
 
     def forward(self, x_l: Tensor, x_u: Tensor | None, x_a: Tensor | None, x_la: Tensor | None = None) -> Output:
-        """`SAPNet.forward` on videos: labeled and unlabeled whole frames, unlabeled and labeled crops."""
+        """`SAPNet.forward` on videos: labeled and unlabeled whole frames, unlabeled and labeled actor crops."""
         f_l, f_u, f_a, f_la = (None if x is None else self.features(x) for x in (x_l, x_u, x_a, x_la))
         positions = step_positions(self.reading, x_l.shape[1]).to(x_l.device)
         return self.network(f_l, f_u, f_a, positions, f_la)
 
     def parameter_groups(self, lr: float = 1e-3, lr_backbone: float = 1e-4) -> list[dict]:
-        """For Adam (take `fused=True`): the network at `lr`, the backbone at `lr_backbone` (the paper's settings)."""
+        """Parameter groups for Adam (preferably fused): the network at `lr`, the backbone at `lr_backbone`.
+
+        The defaults are the paper's learning rates.
+        """
         parts = ((self.network, lr), (self.backbone, lr_backbone))
         return [{"params": part.parameters(), "lr": rate} for part, rate in parts]

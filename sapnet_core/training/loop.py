@@ -11,13 +11,13 @@ from sapnet_core.training.state import TrainingState
 __all__ = ["Terms", "fit_steps"]
 
 Terms = dict[str, Tensor]
-CACHE_LINE = 16  # float32 numbers; each weight begins at a cache line, so matrix products read it at full speed
+CACHE_LINE = 16  # in float32 numbers; each weight begins at a cache line, so that matrix products read it at full speed
 
 
 def _as_one(parameters: Iterable[Tensor]) -> Tensor:
-    """One tensor that holds these, of one type and device; they become views of it, and so do their gradients.
+    """Merge parameters of one dtype and device into one tensor; they and their gradients become views of it.
 
-    An optimizer then has one tensor to look after where a network has forty, and computes the same up to rounding.
+    The optimizer then updates one tensor instead of some forty, with the same result up to rounding.
     """
     parts = list(parameters)
     sizes = [-(-part.numel() // CACHE_LINE) * CACHE_LINE for part in parts]
@@ -38,22 +38,24 @@ def fit_steps(
     checkpoint: Checkpoint | None = None,
     state: TrainingState | None = None,
 ) -> list[dict[str, float]]:
-    """Minimize `loss(step)["L_all"]` with Adam, no weight decay (the paper's setting).
+    """Minimize `loss(step)["L_all"]` by Adam without weight decay (the paper's setting).
 
     Args:
-        parameters: the weights, of one type and device.
-        loss: from the step to named scalars; all of them are recorded, "L_all" is minimized.
-        steps: optimizer steps.
+        parameters: the weights, of one dtype and device.
+        loss: maps the step to named scalars, or vectors with one entry per stacked run; all of them are recorded,
+            "L_all" is minimized.
+        steps: number of optimizer steps.
         lr: learning rate.
-        log_every: every how many steps a row of the curve is kept.
+        log_every: interval, in steps, between rows of the curve; the last step always has a row.
         checkpoint: takes snapshots of the weights, and resumes from its file after a kill.
-        state: all that changes during the training; a `checkpoint` needs it.
+        state: all tensors and generators that change during the training; required with a `checkpoint`.
 
     Returns:
-        One dict per kept step: "step" and the terms (lists where the terms are vectors, one entry a run).
+        One dict per recorded step: "step" and the terms (lists with one entry per run where the terms are vectors).
 
     Raises:
-        FloatingPointError: the loss is not finite; it names the step and the terms.
+        FloatingPointError: the loss of a recorded step is not finite; the message gives the step and the terms.
+        OSError: the checkpoint's file cannot be read at present.
     """
     weights = _as_one(parameters)
     optimizer = torch.optim.Adam([weights], lr=lr, weight_decay=0.0, fused=True)
@@ -61,7 +63,7 @@ def fit_steps(
     for step in range(done, steps):
         terms = loss(step)
         weights.grad.zero_()
-        terms["L_all"].sum().backward()  # runs of a stack share no weight: each gets the gradient of its own loss
+        terms["L_all"].sum().backward()  # stacked runs share no weights: each gets the gradient of its own loss
         optimizer.step()
         if step % log_every == 0 or step == steps - 1:
             row = {name: value.detach().tolist() for name, value in terms.items()}

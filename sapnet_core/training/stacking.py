@@ -1,4 +1,4 @@
-"""Several networks of one shape, trained side by side as one program."""
+"""Stacked training: several networks of one shape, trained as one program."""
 
 from collections.abc import Callable, Sequence
 
@@ -24,24 +24,25 @@ def fit_stacked(
     checkpoint: Checkpoint | None = None,
     draws: Sequence[torch.Generator | BatchSampler] = (),
 ) -> list[list[dict[str, float]]]:
-    """Train networks of one shape side by side, as one program (`torch.vmap`), each as `fit_steps` would by itself.
+    """Train networks of one shape as one program (`torch.vmap`), each as `fit_steps` would train it alone.
 
-    Many small runs so fill a device that one of them leaves idle. Sums are taken in another order than in a run alone:
-    results agree up to rounding, which training amplifies.
+    Many small runs together make use of a device that a single one leaves mostly idle. Sums are taken in another order
+    than in a single run, so results agree up to rounding, which training amplifies.
 
     Args:
         networks: R modules of equal shapes, without buffers; their weights are replaced by the trained ones.
-        terms: `terms(step, network, *inputs)`, the loss terms of one run, without control flow that depends on numbers.
-        batch: from all runs' weights (name -> (R, ...)) and the step to `inputs`, each (R, ...) or None.
-        steps, lr, log_every: as of `fit_steps`.
-        checkpoint: as of `fit_steps`, for all runs at once.
-        draws: what `batch` draws from, for the checkpoint.
+        terms: `terms(step, network, *inputs)`, the loss terms of one run, without control flow that depends on values.
+        batch: maps all runs' weights (name -> (R, ...)) and the step to `inputs`, each (R, ...) or None.
+        steps, lr, log_every: as in `fit_steps`.
+        checkpoint: as in `fit_steps`, for all runs together.
+        draws: the generators and batch samplers that `batch` draws from, for the checkpoint.
 
     Returns:
-        R curves, as of `fit_steps`.
+        R curves, as from `fit_steps`.
 
     Raises:
         ValueError: the networks have buffers.
+        FloatingPointError: the loss of a run is not finite.
     """
     weights, buffers = stack_module_state(list(networks))
     if buffers:

@@ -1,4 +1,4 @@
-"""All that changes while a training runs, as named tensors that can be saved and restored."""
+"""The changing state of a training, as named tensors that can be saved and restored."""
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
@@ -13,12 +13,12 @@ __all__ = ["TrainingState", "grouped"]
 
 @dataclass(frozen=True)
 class TrainingState:
-    """All that changes while a training runs, beside the optimizer; torch's global random numbers belong to it.
+    """The changing state of a training, without the optimizer but with PyTorch's global RNG.
 
     Attributes:
-        weights: the live weights and buffers by name: the parameters themselves, not copies.
-        memory: other live tensors that the loss changes in place, such as pseudo-labels.
-        draws: what batches and other random choices are drawn from.
+        weights: the weights and buffers by name; the parameters themselves, not copies.
+        memory: other tensors that the loss changes in place, such as pseudo-labels.
+        draws: the generators and samplers of batches and other random choices.
     """
 
     weights: Mapping[str, Tensor]
@@ -30,7 +30,7 @@ class TrainingState:
         return next(iter(self.weights.values())).device
 
     def tensors(self) -> dict[str, Tensor]:
-        """The state as named tensors, live where they can be."""
+        """The state as tensors named part/name; weights and memory are not copied."""
         found = {f"weights/{name}": value for name, value in self.weights.items()}
         found |= {f"memory/{name}": value for name, value in self.memory.items()}
         for i, draw in enumerate(self.draws):
@@ -42,7 +42,7 @@ class TrainingState:
         return found
 
     def restore(self, groups: dict[str, dict[str, Tensor]]) -> None:
-        """Set everything to what `tensors` gave, by the first part of its names."""
+        """Restore the state from the result of `tensors`, passed through `grouped`."""
         with torch.no_grad():
             for part, live in (("weights", self.weights), ("memory", self.memory)):
                 for name, value in groups.get(part, {}).items():
@@ -56,7 +56,7 @@ class TrainingState:
 
 
 def grouped(tensors: Mapping[str, Tensor]) -> dict[str, dict[str, Tensor]]:
-    """From a/b/c to a dictionary a of b/c."""
+    """Group tensors by the part of their names before the first slash: the name a/b/c becomes b/c in group a."""
     groups: dict[str, dict[str, Tensor]] = {}
     for name, value in tensors.items():
         first, _, rest = name.partition("/")
