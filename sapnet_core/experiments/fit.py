@@ -1,4 +1,4 @@
-"""Training a trial: what its method may see, how features and targets are scaled, and what it predicts."""
+"""Training of a trial: which videos and scores its method may see, how both are scaled, and how it predicts."""
 
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
@@ -33,8 +33,8 @@ __all__ = [
     "view_scale",
 ]
 
-SNAPSHOTS = 20  # of a training, where a step is to be chosen
-RANKED = 8  # videos from which on rank correlation tells steps apart
+SNAPSHOTS = 20  # maximum number of snapshots of a training from which a step is chosen
+RANKED = 8  # minimum number of videos for choosing a step by rank correlation
 
 
 class FittedTrial(NamedTuple):
@@ -42,8 +42,8 @@ class FittedTrial(NamedTuple):
 
     Attributes:
         fitted: the system, with the weights of the step that the trial selects.
-        features: of the scored videos, whole frames, standardized (n, S, C).
-        scored: indices of these videos (n,).
+        features: standardized whole-frame features of the scored videos (n, S, C).
+        scored: indices of these videos in the trial's data (n,).
         predicted: their predicted scores (n,) in points.
     """
 
@@ -55,14 +55,14 @@ class FittedTrial(NamedTuple):
 
 @dataclass(frozen=True)
 class VideoRoles:
-    """What the videos of a trial are for; indices are those of its data.
+    """The roles of a trial's videos; indices refer to its data.
 
     Attributes:
-        learn: (n,) indices of the videos to learn from.
+        learn: (n,) indices of the training videos.
         labeled: (n,) bool, which of these keep their score.
-        visible: (n,) bool, whose score the training sees: `labeled` without those that choose a step.
-        choosing: (m,) indices of the videos that choose a step.
-        scored: (k,) indices of the videos that the result is about.
+        visible: (n,) bool, whose score the training sees: `labeled` without the videos that choose a step.
+        choosing: (m,) indices of the videos on which a step is chosen.
+        scored: (k,) indices of the videos on which the result is evaluated.
     """
 
     learn: Tensor
@@ -73,7 +73,7 @@ class VideoRoles:
 
 
 def video_roles(trial: Trial, data: TrialData) -> VideoRoles:
-    """What each video of the trial is for.
+    """Assign its roles to each video of the trial.
 
     Raises:
         ValueError: too few videos are labeled to learn from some and choose a step on others.
@@ -87,7 +87,7 @@ def video_roles(trial: Trial, data: TrialData) -> VideoRoles:
 
 
 def _split(trial: Trial, data: TrialData) -> tuple[Tensor, Tensor]:
-    """Indices of the videos to learn from and of the videos to score."""
+    """Indices of the training videos and of the scored videos."""
     train, test = torch.nonzero(data.train).flatten(), torch.nonzero(~data.train).flatten()
     if trial.part == "test":
         return train, test
@@ -97,24 +97,25 @@ def _split(trial: Trial, data: TrialData) -> tuple[Tensor, Tensor]:
 
 
 def label_count(trial: Trial, data: TrialData) -> int:
-    """How many training videos keep their score, be it to learn from or to choose a step."""
+    """Number of training videos that keep their score, to learn from or to choose a step on."""
     return int(video_roles(trial, data).labeled.sum())
 
 
 class _Scaled(NamedTuple):
-    """Features and targets of a trial, scaled by what its training may see."""
+    """Features and targets of a trial, scaled by statistics of the data its training may see."""
 
     train: TrainSet
     frame: Tensor  # (N, S, C) whole-frame features of all videos
-    points: Tensor  # (N,) what a scaled target of 1 is worth in points
+    points: Tensor  # (N,) target scale: the points that a scaled target of 1 stands for
 
 
 def train_set(trial: Trial, data: TrialData, learn: Tensor, labeled: Tensor) -> TrainSet:
-    """What the trial's method may see.
+    """The training set that the trial's method may see.
 
     Args:
-        learn: (n,) indices of the videos to learn from.
-        labeled: (n,) bool; the scores of the others are not read but to be hidden.
+        trial, data: the trial, and its data from `trial_data`.
+        learn: (n,) indices of the training videos.
+        labeled: (n,) bool, whose score is visible; all other scores are hidden.
     """
     return _scaled(trial, data, learn, labeled).train
 
@@ -129,12 +130,12 @@ def _scaled(trial: Trial, data: TrialData, learn: Tensor, labeled: Tensor) -> _S
     return _Scaled(TrainSet(frame[learn], actor[learn], data.features.positions, y, **details), frame, points)
 
 
-@lru_cache(maxsize=1)  # most trials in a row learn from the same videos
+@lru_cache(maxsize=1)  # consecutive trials mostly learn from the same videos
 def _standardized(features: Features, learn: tuple[int, ...]) -> tuple[Tensor, Tensor]:
-    """Both views (N, S, C), each channel centered and scaled over the videos `learn` (no labels).
+    """Both views (N, S, C), each channel standardized with its mean and deviation over the videos `learn`.
 
-    Views are scaled apart, and so are the two steps of a 16-frame clip (`period`): their zero-padded borders differ,
-    and without this clusters of frames would tell first halves from second halves instead of subactions.
+    The views are scaled separately, and so are the two steps of a 16-frame clip (`period`), because their zero-padded
+    borders differ: otherwise k-means would separate first from second halves of clips instead of subactions.
     """
     scaled = []
     for name in ("frame", "actor"):
@@ -145,14 +146,17 @@ def _standardized(features: Features, learn: tuple[int, ...]) -> tuple[Tensor, T
 
 
 def view_scale(features: Features, learn: Tensor, view: str) -> tuple[Tensor, Tensor]:
-    """Mean and deviation (period, C) by which a view's steps are standardized: those of the videos `learn` (n,)."""
+    """Mean and standard deviation, each (period, C), of a view's steps over the videos `learn` (n,)."""
     x = features.views[view][learn].unflatten(1, (-1, features.period))  # (n, S/2, 2, C)
     return x.mean((0, 1)), x.std((0, 1)) + 1e-4
 
 
 def _target_scale(trial: Trial, data: TrialData, visible: Tensor) -> Tensor:
-    """What a scaled target of 1 is worth in points, (N,): three perfect judges times difficulty; 100 for the score of a
-    dive; elsewhere the largest of the visible scores, NaN where hidden."""
+    """Target scale (N,), the points that a scaled target of 1 stands for.
+
+    For execution, these are three perfect judges' scores times difficulty; for the score of a dive, 100; otherwise, the
+    largest absolute value of the `visible` scores, where hidden scores are NaN.
+    """
     if trial.target == "execution":
         return PERFECT * data.difficulty
     most = 100.0 if trial.dataset in DIVES else max(float(visible.nan_to_num(0).abs().max()), 1e-6)
@@ -161,17 +165,17 @@ def _target_scale(trial: Trial, data: TrialData, visible: Tensor) -> Tensor:
 
 @dataclass(frozen=True)
 class TrainingTask:
-    """A trial made ready: all that its training needs, and all that its predictions are read with.
+    """A trial prepared for training: the inputs of the training, and of scoring its predictions.
 
     Attributes:
         trial: names the method, its settings and the seed.
         roles: which videos are learned from, labeled, choose a step, and are scored.
-        train: features of both views, positions and visible targets of the videos to learn from, on `device`.
-        frame: (N, S, C) whole-frame features of all videos, standardized as those of `train`.
-        score: (N,) true scores in points; training sees those of `train` alone.
-        points: (N,) what a scaled target of 1 is worth in points.
-        device: where the training computes.
-        file: where the training leaves what it needs to resume after a kill; None leaves nothing.
+        train: features of both views, positions and visible targets of the training videos, on `device`.
+        frame: (N, S, C) whole-frame features of all videos, standardized in the same way as those of `train`.
+        score: (N,) true scores in points; the training sees only those in `train`.
+        points: (N,) target scale: the points that a scaled target of 1 stands for.
+        device: the device of the training.
+        file: the checkpoint's file, from which a killed training resumes; None writes none.
     """
 
     trial: Trial
@@ -185,26 +189,26 @@ class TrainingTask:
 
     @property
     def settings(self) -> Mapping[str, object]:
-        """Settings of the method."""
+        """Settings of the method: the trial's steps and overrides."""
         return {"steps": self.trial.steps, **dict(self.trial.overrides)}
 
     def generator(self) -> torch.Generator:
-        """A fresh source of the training's random numbers."""
+        """A fresh random generator for the training, seeded with the trial's seed."""
         return torch.Generator().manual_seed(self.trial.seed)
 
     def checkpoint(self) -> Checkpoint:
-        """A fresh checkpoint, with snapshots where a step is to be chosen."""
+        """A fresh checkpoint, with snapshots if a step is to be chosen."""
         return Checkpoint(self.file, SNAPSHOTS if self.trial.select != "last" else 0)
 
     def fit(self) -> Fitted:
-        """The trained system, with the weights of its last step."""
+        """Train the method; the result has the weights of the last step."""
         return get_method(self.trial.method)(self.train, self.settings, self.generator(), self.checkpoint())
 
     def selected(self, fitted: Fitted, select: str) -> Fitted:
-        """The trained system with the weights that a name in `selection.SELECT` asks for.
+        """The trained system with the weights of the step that `select`, a name in `selection.SELECT`, chooses.
 
         Raises:
-            ValueError: the method is a closed form, without steps to choose from.
+            ValueError: the method is a closed form, which has no steps to choose from.
         """
         if select == "last":
             return fitted
@@ -220,19 +224,19 @@ class TrainingTask:
     def predict(self, fitted: Fitted, rows: Tensor) -> Tensor:
         """Predicted scores of the videos `rows` (n,), in points.
 
-        Each set of videos is one batch: a matrix product may round a row otherwise in a batch of another size, so
-        whoever wants the stored prediction of a test video again has to pass the same set.
+        All rows form one batch. Rounding in a matrix product may depend on the batch size, so reproducing the stored
+        prediction of a video bit for bit requires the same rows.
         """
         return fitted.predict(self.frame[rows].to(self.device)).cpu() * self.points[rows]
 
     def result(self, fitted: Fitted, select: str) -> FittedTrial:
-        """The trained system at its selected step, and what it predicts of the scored videos."""
+        """The trained system at its selected step, and its predictions for the scored videos."""
         chosen, scored = self.selected(fitted, select), self.roles.scored
         return FittedTrial(chosen, self.frame[scored].to(self.device), scored, self.predict(chosen, scored))
 
 
 def training_task(trial: Trial, data: TrialData, device: str = "cpu", file: Path | None = None) -> TrainingTask:
-    """A trial and its data (`trial_data(trial)`), made ready for training.
+    """Prepare a trial and its data (`trial_data(trial)`) for training; `device` and `file` as in `TrainingTask`.
 
     Raises:
         ValueError: too few videos are labeled.
@@ -248,11 +252,13 @@ def fit_trial(trial: Trial, data: TrialData, device: str = "cpu", file: Path | N
     """Train a trial on its data (`trial_data(trial)`) without reading or writing a result.
 
     Args:
-        file: where the training leaves what it needs to resume after a kill, and where it looks for that.
+        trial, data: the trial and its data.
+        device: the device of the training.
+        file: the checkpoint's file, from which a killed training resumes; None writes none.
 
     Raises:
-        ValueError: the trial's settings cannot be used, too few videos are labeled, or a step is to be chosen of a
-            closed form.
+        ValueError: the trial's settings cannot be used, too few videos are labeled, or the method is a closed form,
+            which has no steps to choose from.
     """
     return next(fit_selections([trial], data, device, file))
 
@@ -260,9 +266,10 @@ def fit_trial(trial: Trial, data: TrialData, device: str = "cpu", file: Path | N
 def fit_selections(
     trials: Sequence[Trial], data: TrialData, device: str = "cpu", file: Path | None = None
 ) -> Iterator[FittedTrial]:
-    """`fit_trial` of trials that differ in `select` alone, "last" first: one training, scored after each one's step.
+    """`fit_trial` for trials that share one training: they differ only in `select`, "last" before "test-best".
 
-    All share the network: use each before the next is asked for.
+    The results are yielded in the order of the trials. All share one network, whose weights change with each result, so
+    use a result before asking for the next one.
     """
     task = training_task(trials[-1], data, device, file)
     fitted = task.fit()
@@ -271,9 +278,9 @@ def fit_selections(
 
 
 def predict_all(trial: Trial, data: TrialData, device: str = "cpu") -> Tensor:
-    """Train a trial on its data and predict every video of them, training videos without score too: (N,) points.
+    """Train a trial on its data and predict the scores of all its videos, unlabeled training videos too: (N,) points.
 
-    Those of the scored videos are bit for bit what `fit_trial` predicts.
+    Predictions for the scored videos equal those of `fit_trial` bit for bit.
     """
     task = training_task(trial, data, device)
     fitted = task.selected(task.fit(), trial.select)
@@ -287,7 +294,7 @@ def predict_all(trial: Trial, data: TrialData, device: str = "cpu") -> Tensor:
 
 
 def stack_key(trial: Trial, data: TrialData) -> tuple | None:
-    """What trials must share to be trained side by side: method, settings and shapes. None where they cannot be."""
+    """Key that trials must share to be stacked: method, settings and shapes. None if a trial cannot be stacked."""
     settings = dict(trial.overrides)
     if not can_stack(trial.method, settings):
         return None
@@ -304,7 +311,7 @@ def stack_key(trial: Trial, data: TrialData) -> tuple | None:
 def fit_stack(
     trials: Sequence[Trial], data: Sequence[TrialData], device: str = "cpu", file: Path | None = None
 ) -> list[FittedTrial]:
-    """`fit_trial` of trials with one `stack_key`, as one program: equal up to rounding, much faster on a GPU."""
+    """`fit_trial` for trials that share one `stack_key`, as one program: much faster on a GPU, equal up to rounding."""
     tasks = [training_task(trial, own, device, file) for trial, own in zip(trials, data, strict=True)]
     fit, first = get_stack(tasks[0].trial.method), tasks[0]
     fitted = fit([task.train for task in tasks], first.settings, [t.generator() for t in tasks], first.checkpoint())

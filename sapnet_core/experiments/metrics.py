@@ -1,7 +1,6 @@
-"""How well predicted scores rank and fit: Spearman's rho (Eq. 12) and relative L2. How sure a figure is, and whether
-two of them differ, is the subject of `statistics`.
+"""Metrics of predicted scores: Spearman's rho (Eq. 12) and relative L2. Intervals and tests are in `statistics`.
 
-Everything works on the last axis and accepts leading ones, so that thousands of bootstrap resamples are one call.
+All metrics reduce the last axis and accept leading ones, so that thousands of bootstrap resamples take one call.
 """
 
 import torch
@@ -12,12 +11,12 @@ __all__ = ["spearman", "relative_l2", "fisher_mean"]
 
 
 def spearman(pred: Tensor, true: Tensor) -> Tensor:
-    """Spearman's rank correlation (Eq. 12), equal values sharing their average rank.
+    """Spearman's rank correlation (Eq. 12); equal values share their average rank.
 
     Args:
         pred, true: (..., N), broadcast against each other.
 
-    Returns: (...) float64. Where either side is constant, and rho is undefined, 0: it ranks nothing. (scipy gives NaN.)
+    Returns: (...) float64; 0 where either side is constant, so that rho is undefined (scipy gives NaN).
 
     Raises:
         ValueError: fewer than two values, or a NaN among them.
@@ -38,7 +37,7 @@ def _ranks(values: Tensor) -> Tensor:
 
 
 def relative_l2(pred: Tensor, true: Tensor, low: float | None = None, high: float | None = None) -> Tensor:
-    """Relative L2 distance R-l2 = mean(((y - y') / (y_max - y_min))^2), not yet times 100 as it is printed.
+    """Relative L2 distance R-l2 = mean(((y - y') / (y_max - y_min))^2), without the factor 100 of the printed tables.
 
     Args:
         pred, true: (..., N) in the same unit.
@@ -55,6 +54,6 @@ def relative_l2(pred: Tensor, true: Tensor, low: float | None = None, high: floa
 
 
 def fisher_mean(rhos) -> float:
-    """Average of correlations, tanh(mean(atanh(rho))): how the paper averages classes (erratum E14)."""
+    """Fisher-z average of correlations, tanh(mean(atanh(rho))), as the paper averages classes (erratum E14)."""
     rhos = torch.as_tensor(rhos, dtype=torch.float64).clamp(-1 + 1e-12, 1 - 1e-12)
     return rhos.atanh().mean().tanh().item()

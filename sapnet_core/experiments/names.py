@@ -1,8 +1,8 @@
-"""Names of the tables and figures that declare trials, known before the module that declares them is loaded."""
+"""Names of the tables and figures that declare trials, available without importing `tables`, which declares them."""
 
 __all__ = ["KNOWN"]
 
-# in the order of `tables.TABLES`, `tables.CLASS_TABLES` and `tables.FIGURES`, whose keys these are
+# the keys of `tables.TABLES`, `tables.CLASS_TABLES` and `tables.FIGURES`, in this order
 KNOWN = (
     "I",
     "II",

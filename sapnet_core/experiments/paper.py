@@ -1,7 +1,7 @@
-"""The numbers the paper prints, and the arithmetic it states about them.
+"""The numbers the paper prints, and the averages and improvements it states about them.
 
-`experiments/paper.csv` holds all 165 cells of Tables I-VII as printed, one a row: `table,system,column,rho`. Systems
-carry their printed names without citation numbers and footnote marks (S4L and S4AQA have their 4 raised in print).
+`experiments/paper.csv` holds all 165 cells of Tables I-VII as printed, one per row: `table,system,column,rho`. Systems
+have their printed names without citation numbers and footnote marks (S4L and S4AQA are printed with a raised 4).
 Tables IV and V have a supervised half, column "supervised", and a semi-supervised half, columns "10%" and "40%" or
 "20%".
 """
@@ -26,7 +26,7 @@ def _numbers() -> pd.DataFrame:
 
 
 def paper_numbers() -> pd.DataFrame:
-    """All cells as printed: columns table ("I" ... "VII"), system, column, rho; 165 rows in printed order."""
+    """All printed cells: columns table ("I" ... "VII"), system, column, rho; 165 rows in printed order."""
     return _numbers().copy()
 
 
@@ -48,11 +48,11 @@ def paper_table(number: int | str) -> pd.DataFrame:
 
 
 def paper_arithmetic() -> pd.DataFrame:
-    """Every average and every "improvement of" in the paper, computed again from the cells it is about (erratum E14).
+    """Every average and every "improvement of" in the paper, recomputed from the printed cells (erratum E14).
 
-    Returns: columns statement, printed, arithmetic, fisher, relative, holds. For an average: the arithmetic and the
-    Fisher-z mean. For an improvement: the difference in rho by either mean, and the relative gain of the first.
-    `holds` names the readings that give the printed value at its printed precision, "" where none does.
+    Returns: columns statement, printed, arithmetic, fisher, relative, holds. For an average, these are the arithmetic
+    and the Fisher-z mean; for an improvement, the difference in rho under either mean, and the relative gain under the
+    arithmetic mean. `holds` lists the readings that reproduce the printed value at its precision, "" if none does.
     """
     rows = []
     classes = paper_table("VI")
@@ -75,7 +75,7 @@ def paper_arithmetic() -> pd.DataFrame:
         rows.append((statement, printed, plain, fisher_mean(ours) - fisher_mean(theirs), plain / np.mean(theirs)))
     readings = ["arithmetic", "fisher", "relative"]
     table = pd.DataFrame(rows, columns=["statement", "printed", *readings])
-    # half a unit of the last printed digit, and a hair, since a half falls either way
+    # half a unit of the last printed digit, plus a tolerance because a tie may be rounded either way
     near = table[readings].sub(table["printed"], axis=0).abs() <= 0.0005 + 2e-5
     table["holds"] = [", ".join(name for name in readings if row[name]) for _, row in near.iterrows()]
     return table

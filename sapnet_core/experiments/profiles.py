@@ -1,4 +1,4 @@
-"""Profiles: how large a run is. They differ in sizes, seeds and steps alone, never in code path."""
+"""Profiles set the size of a run. They differ only in their sizes, seeds, steps and resamples, never in code path."""
 
 from dataclasses import dataclass
 
@@ -11,16 +11,16 @@ DATASETS = (*DIVES, *ROUTINES)
 
 @dataclass(frozen=True)
 class Profile:
-    """Sizes of one run.
+    """The size of a run.
 
     Attributes:
         name: the name given to `--profile`.
-        dives, routines: training and test videos of a dataset of dives and of one of routines; None takes the official
-            sizes.
+        dives, routines: numbers of training and test videos of a dataset of dives, and of one of routines; None takes
+            the official size.
         seeds: seeds of the trials; each draws its own labeled samples, weights and batches.
         steps: optimizer steps of one trial.
         size: height and width of frames and crops, in pixels.
-        resamples: bootstrap resamples behind one interval.
+        resamples: number of bootstrap resamples for an interval.
     """
 
     name: str
@@ -32,12 +32,12 @@ class Profile:
     resamples: int = 1000
 
     def sizes(self, dataset: str) -> tuple[int | None, int | None]:
-        """Training and test videos of a dataset; a folder of own videos is taken as it is."""
+        """Numbers of training and test videos of a dataset; None takes all, as for a folder of own videos."""
         return self.dives if dataset in DIVES else self.routines if dataset in ROUTINES else (None, None)
 
 
 PROFILES = {
-    # the smallest at which every trial is defined: 5 % of 80 videos are the 4 labels that a validation part needs
+    # the smallest size at which every trial is defined: 5 % of 80 videos are the 4 labels that a validation part needs
     "smoke": Profile("smoke", dives=(80, 16), routines=(20, 12), seeds=(0, 1), steps=24, size=64, resamples=50),
     "quick": Profile("quick", dives=(480, 240), routines=(80, 60), seeds=(0, 1, 2), steps=200),
     "paper": Profile("paper", dives=(None, None), routines=(None, None), seeds=(0, 1, 2, 3, 4), steps=4000),
@@ -45,7 +45,7 @@ PROFILES = {
 
 
 def get_profile(name: str) -> Profile:
-    """The profile of that name. Raises ValueError naming the known ones."""
+    """The profile of that name. Raises ValueError, which lists the known ones, if there is none."""
     if name not in PROFILES:
         raise ValueError(f"profile {name!r} is unknown: choose one of {', '.join(PROFILES)}")
     return PROFILES[name]

@@ -1,7 +1,7 @@
-"""Resample test videos: the metric of every prediction on many draws of them, fast enough for every pair of systems.
+"""Bootstrap over test videos: the metric of every prediction on many resamples, fast enough for all pairs of systems.
 
-A resample is given by how often it holds each video. Ranks then follow from sums of these counts along the sorted
-values, which are sorted once for all resamples.
+A resample is represented by the number of times it holds each video. Values are sorted once for all resamples, and
+their ranks in a resample follow from cumulative sums of these counts.
 """
 
 import zlib
@@ -19,9 +19,9 @@ class Cell:
     """Predictions of one system under one condition.
 
     Attributes:
-        predicted: (S, N), a row a seed.
-        true: (N,).
-        videos: names the test set; cells of one name share their resamples.
+        predicted: (S, N) predicted scores, one row per seed.
+        true: (N,) true scores, in the same unit.
+        videos: name of the test set; cells with the same name share their resamples.
     """
 
     predicted: Tensor
@@ -32,13 +32,13 @@ class Cell:
 def _mid_ranks(values: Tensor, counts: Tensor) -> Tensor:
     """Average ranks (..., R, N) of values (..., N) in resamples that hold them `counts` (R, N) times.
 
-    No resample is sorted: the values are, once, and counts are summed up along their order.
+    Only the values are sorted, once; the ranks follow from cumulative counts along their order.
     """
     order = values.argsort(-1)
     held = counts[:, order].movedim(0, -2) if values.ndim > 1 else counts[:, order]  # (..., R, N)
     upto = held.cumsum(-1)
     in_order = values.gather(-1, order)
-    last = torch.searchsorted(in_order.contiguous(), in_order.contiguous(), right=True) - 1  # equal values rank alike
+    last = torch.searchsorted(in_order.contiguous(), in_order.contiguous(), right=True) - 1  # equal values share a rank
     first = torch.searchsorted(in_order.contiguous(), in_order.contiguous())
     upper = upto.gather(-1, last.unsqueeze(-2).expand_as(upto))
     below = (upto - held).gather(-1, first.unsqueeze(-2).expand_as(upto))
@@ -54,20 +54,20 @@ def _moments(p: Tensor, y: Tensor, counts: Tensor) -> tuple[Tensor, Tensor, Tens
 
 
 def _rho(predicted: Tensor, true: Tensor, counts: Tensor) -> Tensor:
-    """Spearman's rho (Eq. 12) of every resample; 0 where a side is constant."""
+    """Spearman's rho (Eq. 12) of every resample; 0 where either side is constant."""
     both, p, y = _moments(_mid_ranks(predicted, counts), _mid_ranks(true, counts), counts)
     spread = (p * y).sqrt()
     return torch.where(spread > 1e-9, both / spread.clamp_min(1e-9), 0.0)
 
 
 def _closeness(predicted: Tensor, true: Tensor, counts: Tensor) -> Tensor:
-    """-100 R-l2: minus the mean squared distance to the truth, over the squared range of all true scores."""
+    """-100 R-l2: the negative mean squared error of every resample, over the squared range of all true scores."""
     off = ((predicted - true) / (true.max() - true.min())) ** 2
     return -100 * off @ counts.T / counts.sum(-1)
 
 
 def _spread(predicted: Tensor, true: Tensor, counts: Tensor) -> Tensor:
-    """sd of predicted over sd of true scores."""
+    """Standard deviation of the predicted scores over that of the true scores, in every resample."""
     _, p, y = _moments(predicted.unsqueeze(-2), true.unsqueeze(-2), counts)
     return (p / y.clamp_min(1e-12)).sqrt()
 
@@ -77,7 +77,7 @@ METRICS = {"rho": _rho, "closeness": _closeness, "spread": _spread}  # higher is
 
 @cache
 def _counts(videos: str, n: int, resamples: int) -> Tensor:
-    """How often each of n videos is in each resample, (R + 1, N); row 0 is the test set itself."""
+    """Number of times each resample holds each of n videos, (R + 1, n); row 0 is the test set itself."""
     generator = torch.Generator().manual_seed(zlib.crc32(videos.encode()))
     drawn = torch.randint(n, (resamples, n), generator=generator)
     counts = torch.zeros(resamples, n, dtype=torch.float64).scatter_add_(1, drawn, torch.ones_like(drawn).double())
@@ -86,6 +86,11 @@ def _counts(videos: str, n: int, resamples: int) -> Tensor:
 
 def resampled(cell: Cell, metric: str = "rho", resamples: int = 1000) -> Tensor:
     """The metric of each seed, (S, 1 + R): on the test videos, then on R resamples of them.
+
+    Args:
+        cell: predictions and true scores.
+        metric: a name in `METRICS`.
+        resamples: number of resamples R.
 
     Raises:
         ValueError: a prediction or a true score is NaN.

@@ -1,9 +1,9 @@
-"""Results of trials on disk: written, checked and read. `experiments.run` makes those that are missing.
+"""Results of trials on disk: writing, checking and reading them. `experiments.run` computes those that are missing.
 
 A trial's hash names a folder with `config.json`, `metrics.json`, `predictions.csv`, `curves.csv` and `run.json`
-(seconds and versions, kept apart so that `metrics.json` is the same in every run), and a `digest` of them. A folder is
-written under another name and then renamed, so it is complete or absent; one that was damaged or edited later does not
-match its digest, and is reported by whoever reads it.
+(seconds and versions, kept apart so that `metrics.json` is the same in every run), and a `digest` of them. Writing is
+atomic: a folder is written under a temporary name and then renamed, so it is complete or absent. A folder that was
+damaged or edited later does not match its digest, and every function that reads it reports this.
 """
 
 import hashlib
@@ -45,19 +45,19 @@ UNSIGNED = f"has no file {DIGEST!r}, as results of earlier versions"
 
 
 def trial_folder(trial: Trial) -> Path:
-    """Where the trial's result lies, or will."""
+    """The folder of the trial's result, whether it exists or not."""
     with in_runs():
         return environment.runs() / "trials" / f"{trial.dataset}-{trial.method}-{trial_hash(trial)}"
 
 
 def damage(folder: Path) -> str:
-    """What is wrong with a trial's folder, "" for nothing: a file of it is absent, or not what was written.
+    """Describe what is wrong with a trial's folder: a file is missing, or differs from what was written; "" if intact.
 
-    The digest is over the folder's name too, so no trial's result is taken for another's.
+    The digest covers the folder's name, so that one trial's result cannot pass for another's.
 
     Raises:
-        OSError: what lies there cannot be read just now, be it whole or not: its permissions, too many open files, the
-            disk itself.
+        OSError: the folder or a file cannot be read at present, for lack of permission, because of too many open files,
+            or because the disk fails; the result may be intact.
     """
     if not folder.is_dir():
         return f"is no folder, but {found_at(folder) or 'absent'}"
@@ -72,7 +72,7 @@ def damage(folder: Path) -> str:
                     known = file.read(4096).decode("ascii", "replace")
                 else:
                     sums.append(hashlib.file_digest(file, "sha256"))
-        except FileNotFoundError:  # another process takes it away, as damaged
+        except FileNotFoundError:  # another process is discarding it as damaged
             return f"{name} is missing"
     whole, *parts = _digest(folder.name, sums).splitlines()
     if known.splitlines() in ([whole], [whole, *parts]):
@@ -86,8 +86,8 @@ def damage(folder: Path) -> str:
 
 
 def _digest(name: str, sums: Sequence) -> str:
-    """The content of the file `digest`: a SHA-256 over the folder's name and the sums of `FILES`; and a line for each
-    file, which tells what was damaged."""
+    """The content of the file `digest`: a SHA-256 over the folder's name and the SHA-256 of each of `FILES`, then one
+    line per file, which identifies the damaged file."""
     sha = hashlib.sha256(name.encode())
     for one in sums:
         sha.update(one.digest())
@@ -96,11 +96,11 @@ def _digest(name: str, sums: Sequence) -> str:
 
 
 def _read(trial: Trial) -> Path:
-    """The folder of a trial's result, for reading.
+    """The folder of a trial's result, checked for reading.
 
     Raises:
         FileNotFoundError: the trial was not run.
-        ValueError: its result was damaged.
+        ValueError: its result is damaged.
     """
     folder = trial_folder(trial)
     with in_runs():
@@ -112,7 +112,10 @@ def _read(trial: Trial) -> Path:
 
 
 def without_result(trials: Iterable[Trial]) -> list[Trial]:
-    """Trials without a whole result; a damaged one is named on standard error and taken out of the way."""
+    """The trials that have no intact result. Damaged results are reported on standard error and removed.
+
+    If there are any such trials, the folder of results is created and must be writable.
+    """
     missing, unsigned = [], 0
     for trial in trials:
         folder = trial_folder(trial)
@@ -133,7 +136,16 @@ def without_result(trials: Iterable[Trial]) -> list[Trial]:
 
 
 def write_result(trial: Trial, data: TrialData, trained: FittedTrial, seconds: float, device: str) -> Path:
-    """Write a trial's folder, whole or not at all."""
+    """Write a trial's result folder atomically, and return it.
+
+    Args:
+        trial, data: the trial and its data.
+        trained: the trained trial, with its predictions in points.
+        seconds, device: duration and device of the training, for `run.json`.
+
+    Raises:
+        OSError: the folder cannot be written.
+    """
     folder, (fitted, _, scored, predicted) = trial_folder(trial), trained
     predicted, true = predicted.double(), data.score[scored].double()
     last = ([row for row in fitted.curves if fitted.step is None or row["step"] < fitted.step] or [{}])[-1]
@@ -163,7 +175,7 @@ def write_result(trial: Trial, data: TrialData, trained: FittedTrial, seconds: f
             discard(folder)
         os.replace(beside, folder)
     except OSError:
-        if damage(folder):  # else another writer was first: its result is the same
+        if damage(folder):  # otherwise another process has written the same result first
             raise
     finally:
         shutil.rmtree(beside, ignore_errors=True)
@@ -171,8 +183,13 @@ def write_result(trial: Trial, data: TrialData, trained: FittedTrial, seconds: f
 
 
 def results(trials: Sequence[Trial]) -> pd.DataFrame:
-    """One row a trial: its fields, its metrics (among them `step`, the optimizer steps behind the scored weights), and
-    its hash. Raises FileNotFoundError for a trial that was not run, ValueError for a damaged result."""
+    """A table with one row per trial: its fields, its metrics and its hash. The metric `step` is the number of
+    optimizer steps behind the scored weights.
+
+    Raises:
+        FileNotFoundError: a trial was not run.
+        ValueError: a result is damaged.
+    """
     rows = []
     for trial in trials:
         metrics = {"step": trial.steps, **read_json(_read(trial) / "metrics.json")}
@@ -181,7 +198,7 @@ def results(trials: Sequence[Trial]) -> pd.DataFrame:
 
 
 def predictions(trial: Trial) -> pd.DataFrame:
-    """Columns key, score, predicted of a trial that was run. Raises as `results`."""
+    """Predictions of a trial that was run: columns key, score and predicted, in points. Raises as `results` does."""
     numbers = {"score": float, "predicted": float}
     return pd.read_csv(
         _read(trial) / "predictions.csv",
@@ -192,10 +209,10 @@ def predictions(trial: Trial) -> pd.DataFrame:
 
 
 def curves(trial: Trial) -> pd.DataFrame:
-    """Loss terms by step of a trial that was run. Raises as `results`."""
+    """Loss terms by step of a trial that was run. Raises as `results` does."""
     return pd.read_csv(_read(trial) / "curves.csv")
 
 
 def run_facts(trial: Trial) -> dict[str, object]:
-    """Of a trial that was run: its `seconds`, the version of `torch` and the `device`. Raises as `results`."""
+    """The `seconds`, the version of `torch` and the `device` of a trial that was run. Raises as `results` does."""
     return read_json(_read(trial) / "run.json")

@@ -1,7 +1,7 @@
-"""Run trials that have no result yet: here, in worker processes, on any executor, or side by side on a GPU.
+"""Run trials that have no result yet: in this process, in worker processes, on any executor, or stacked on a GPU.
 
-Features are computed first. Trials that differ only in the step whose weights are scored share one training. A training
-that was killed resumes from its checkpoint, `.training-*` beside the results.
+Features are computed first. Trials that differ only in the step whose weights are scored share one training. A killed
+training resumes from its checkpoint, a file `.training-*` in the folder of results.
 """
 
 import hashlib
@@ -27,22 +27,24 @@ from sapnet_core.runtime.progress import relayed
 
 __all__ = ["run_selections", "run_stack", "run_trial", "run_trials", "stacks"]
 
-Progress = Callable[[int, int], None]  # (done, of all)
-STACK = 25  # trials trained side by side: enough to fill a GPU, few enough for its memory
-_ONE = threading.Lock()  # torch has one random generator per process, so threads of a process train one after the other
+Progress = Callable[[int, int], None]  # called with (number done, total number)
+STACK = 25  # maximum number of stacked trials: enough to fill a GPU, few enough for its memory
+_ONE = threading.Lock()  # PyTorch has one global RNG per process, so threads of a process must train one at a time
 
 
 def run_trial(trial: Trial, device: str = "cpu") -> Path:
-    """Run one trial unless its result is there; returns its folder.
+    """Run one trial unless its result exists; returns its folder.
 
-    One thread, so that the numbers do not depend on how many trials run at once.
+    PyTorch uses one thread, so that the numbers do not depend on how many trials run in parallel.
     """
     return run_selections([trial], device)[0]
 
 
 def run_selections(trials: Sequence[Trial], device: str = "cpu") -> list[Path]:
-    """Run trials of one training, which differ in `select` alone ("last" first), as `run_trial` does; `run.json` gives
-    each an equal part of the seconds."""
+    """Run trials that share one training, as `run_trial` does: they differ only in `select`, "last" first.
+
+    `run.json` gives each an equal part of the seconds.
+    """
     with _ONE, in_runs():
         todo = without_result(trials)
         if todo:
@@ -56,7 +58,7 @@ def run_selections(trials: Sequence[Trial], device: str = "cpu") -> list[Path]:
 
 
 def run_stack(trials: Sequence[Trial], device: str = "cpu") -> list[Path]:
-    """Run trials of one `fit.stack_key` as one program; each gets its own folder, as from `run_trial`.
+    """Run trials that share one `fit.stack_key`, stacked; each gets its own folder, as from `run_trial`.
 
     `run.json` gives each an equal part of the seconds.
     """
@@ -77,20 +79,21 @@ def _training_file(name: str) -> Path:
 
 
 def _tidy() -> None:
-    """Remove what killed runs left and none will read: half-written files and folders, trainings whose result is there.
+    """Remove leftovers of killed runs: half-written files and folders, and checkpoints whose result exists.
 
-    Young ones may belong to a run beside this one, and a training may go on after weeks.
+    Half-written ones are kept for an hour, because another run may be writing them. Checkpoints without a result are
+    kept for 60 days, because a training may be resumed after weeks.
     """
     for left in (environment.runs() / "trials").glob(".*"):
         training, name = left.name.startswith(".training-"), left.stem.removeprefix(".training-")
-        with suppress(OSError):  # gone already
+        with suppress(OSError):  # already removed
             old = time.time() - left.lstat().st_mtime > (60 * 24 * HOUR if training else HOUR)
             if old or (training and not damage(left.with_name(name))):
                 remove(left)
 
 
 def _run(trials: list[Trial], device: str) -> list[str]:
-    """Run the trials of one task, wherever that is; returns where their results were written."""
+    """Run the trials of one task, in this process or a worker; returns the folders of their results."""
     stacked = len(trials) > 1 and torch.device(device).type != "cpu"
     return [str(folder) for folder in (run_stack if stacked else run_selections)(trials, device)]
 
@@ -103,19 +106,23 @@ def run_trials(
     progress: Progress | None = None,
     videos: Progress | None = None,
 ) -> list[Path]:
-    """Run every trial that has no result yet; returns the folders in the order asked.
+    """Run every trial that has no result yet; returns the folders of all, in the order of the trials.
 
     Features are computed first, with `jobs` processes. Trials then run in this process (`jobs=1`), in a process pool,
     on any `concurrent.futures` executor given, or on the Dask cluster that `SAPNET_DASK` names (`executors.run_tasks`);
-    the results are the same. On a GPU, trials that differ in seed, labels or data alone train side by side
-    (`run_stack`).
+    the results are the same. On a GPU, trials that share a `fit.stack_key` are stacked (`run_stack`).
 
     Args:
-        progress: called with (done, of all) at the start and after each task, where any is missing.
-        videos: called in the same way while features are computed, a video for each pass through a backbone.
+        trials: the trials; duplicates run once.
+        jobs: number of processes.
+        device: device of features and training.
+        executor: runs the tasks if given, in place of a process pool.
+        progress: called with (number done, total number) of trials, at the start and after each task, if any trial has
+            no result.
+        videos: called in the same way while features are computed; it counts one video per pass through a backbone.
 
     Raises:
-        FileNotFoundError: a worker elsewhere wrote a result, and it is not in this process's `runs/trials`.
+        FileNotFoundError: a worker reported a result that is not in this process's `runs/trials`.
     """
     trials, progress = list(dict.fromkeys(trials)), relayed("training", "trials", progress)
     with in_runs():
@@ -137,12 +144,15 @@ def run_trials(
 
 
 def _arrived(folder: Path, who: str, said: str) -> None:
-    """Raises FileNotFoundError where a result that a worker wrote does not appear here, or not whole."""
+    """Wait up to ten seconds for the result `folder` of the worker `who`, which reported the path `said`.
+
+    Raises FileNotFoundError if it does not appear here, or not intact.
+    """
     for _ in range(20):
         if not (fault := damage(folder)):
             return
         with suppress(OSError):
-            os.listdir(folder.parent)  # a network file system then looks again
+            os.listdir(folder.parent)  # makes a network file system refresh its cache
         time.sleep(0.5)
     found = f"is not here whole ({fault})" if os.path.lexists(folder) else "is not here"
     raise FileNotFoundError(
@@ -152,7 +162,10 @@ def _arrived(folder: Path, who: str, said: str) -> None:
 
 
 def _trainings(trials: Iterable[Trial]) -> list[list[Trial]]:
-    """Trials parted into those that one training serves: it ends where it ends, whichever step is scored."""
+    """Group trials that share one training: those that differ only in whether the last or the test-best step is scored.
+
+    "validation" hides further scores from the training, and so needs a training of its own.
+    """
     parts: dict[Trial, list[Trial]] = {}
     for trial in sorted(trials, key=lambda trial: trial.select != "last"):
         parts.setdefault(replace(trial, select="last") if trial.select == "test-best" else trial, []).append(trial)
@@ -160,7 +173,7 @@ def _trainings(trials: Iterable[Trial]) -> list[list[Trial]]:
 
 
 def stacks(trials: Iterable[Trial], device: str = "cpu") -> list[list[Trial]]:
-    """Trials parted into those that train side by side, at most `STACK` together."""
+    """Group trials that share a `fit.stack_key`, at most `STACK` in a group."""
     parts: dict[object, list[Trial]] = {}
     for trial in trials:
         parts.setdefault(stack_key(trial, trial_data(trial, device=device)) or trial, []).append(trial)

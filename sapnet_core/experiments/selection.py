@@ -1,7 +1,7 @@
-"""Which step of a training is scored: the last, or the best of its snapshots.
+"""Selection of the step of a training whose weights are scored: the last, or the best of its snapshots.
 
-The best is found on videos whose scores training does not see: a part of the labeled videos, or, as the field's habit
-has it, the test videos themselves. Their scores stay on this side of `fit`.
+The best is chosen on videos whose scores the training does not see: a part of the labeled videos ("validation"), or, as
+is common in the field, the test videos themselves ("test-best").
 """
 
 from dataclasses import replace
@@ -19,14 +19,14 @@ SELECT = ("last", "validation", "test-best")
 
 
 def validation_part(score: Tensor, labeled: Tensor, seed: int) -> Tensor:
-    """A quarter of the labeled videos, at least 2, drawn evenly along the score axis, to choose a step on.
+    """The labeled videos to choose a step on: a quarter of them, at least 2, drawn evenly along the score axis.
 
     Args:
-        score: (N,) of the training videos; those of unlabeled ones are not read.
-        labeled: (N,) bool.
-        seed: draws one video of each stratum.
+        score: (N,) scores of the training videos; those of unlabeled videos are not read.
+        labeled: (N,) bool, which videos are labeled.
+        seed: seed of the draw, one video from each stratum of scores.
 
-    Returns: (N,) bool, a part of `labeled`.
+    Returns: (N,) bool, a subset of `labeled`.
 
     Raises:
         ValueError: fewer than 2 labeled videos would be left to learn from.
@@ -41,15 +41,15 @@ def validation_part(score: Tensor, labeled: Tensor, seed: int) -> Tensor:
 
 
 def choose_step(fitted: Fitted, x: Tensor, points: Tensor, score: Tensor, ranked: bool) -> Fitted:
-    """The trained system with the weights of the step that is best on some videos; of equal steps, the first.
+    """The trained system with the weights of the snapshot that is best on the given videos; ties go to the first.
 
     Args:
-        fitted: with snapshots of its weights.
+        fitted: trained system with snapshots of its weights.
         x: (n, S, C) whole-frame features of the videos to choose on.
-        points: (n,) what a scaled target of 1 is worth.
-        score: (n,) in points.
-        ranked: best is the highest Spearman's rho; else, for few videos that many steps rank alike, the lowest squared
-            error.
+        points: (n,) target scale: the points that a scaled target of 1 stands for.
+        score: (n,) true scores in points.
+        ranked: True chooses the highest Spearman's rho. False chooses the lowest mean squared error, for few videos,
+            which many steps rank alike.
     """
 
     def quality(weights: dict[str, Tensor]) -> float:

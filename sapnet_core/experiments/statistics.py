@@ -1,15 +1,15 @@
-"""Compare systems: intervals, tests, and the one rule by which notebooks and ledger call a claim supported or not.
+"""Comparison of systems: intervals, tests, and the one rule by which notebooks and ledger judge a claim.
 
-A claim says that one side is better than another. A side is one trained system, or several whose figures are averaged
-(label shares, classes). Both sides are trained with the same seeds and scored on the same test videos, so everything is
-subtracted within a seed and a video before it is averaged. Two sources of noise are left. Other labels, weights and
-batches would have moved the difference: the spread over seeds says how far. Other test videos would have moved it:
-resampling them says how far. `compare` adds both, since an interval that knows one of the two alone is too short.
+A claim says that one side is better than another. A side is one trained system, or several whose metrics are averaged
+(over label shares or classes). Both sides are trained with the same seeds and scored on the same test videos, so their
+metrics are subtracted within a seed and a resample before they are averaged. Two sources of noise remain: labels,
+weights and batches, measured by the spread over seeds; and the choice of test videos, measured by resampling them.
+`compare` adds both, because an interval that covers only one of them is too short.
 
-The rule, `judge`: the claims about one table or figure are a family. A claim is *supported* or *contradicted* where its
-p-value, corrected over the family (Holm), is below `LEVEL`; there is *no difference* where the difference is shown to
-stay within `margin` (two one-sided tests, corrected likewise); anything else is *undecided*, and `seeds_to_decide` says
-how many seeds would settle it.
+The rule is in `judge`. The claims about one table or figure form a family. A claim is *supported* or *contradicted* if
+its p-value, corrected over the family (Holm), is below `LEVEL`. There is *no difference* if the difference is shown to
+lie within a margin (two one-sided tests, corrected in the same way). Anything else is *undecided*, and
+`seeds_to_decide` estimates how many seeds would decide it.
 """
 
 import math
@@ -63,11 +63,11 @@ SUPPORTED, CONTRADICTED, NO_DIFFERENCE = "supported", "contradicted", "no differ
 UNDECIDED, UNTESTABLE = "undecided", "not testable here"
 VERDICTS = (SUPPORTED, CONTRADICTED, NO_DIFFERENCE, UNDECIDED, UNTESTABLE)
 
-LEVEL = 0.05  # of every test, after Holm's correction
-MARGIN = 0.02  # differences of rho within it count as none, unless a claim states its own margin
-POWER = 0.8  # with which `seeds_to_decide` seeds decide
-MOST_SEEDS = 1000  # beyond which no number is named
-CHUNK = 2_000_000  # resampled values held at once
+LEVEL = 0.05  # significance level of every test, after Holm's correction
+MARGIN = 0.02  # differences of rho up to this count as none, unless a claim states its own margin
+POWER = 0.8  # power of the test with the number of seeds that `seeds_to_decide` returns
+MOST_SEEDS = 1000  # largest number of seeds that `seeds_to_decide` considers
+CHUNK = 2_000_000  # maximum number of resampled values in memory at a time
 
 
 # ---- intervals ------------------------------------------------------------------------------------------------------
@@ -80,12 +80,12 @@ class Interval(NamedTuple):
 
 
 def within_range(value: float, half: float, limit: float) -> tuple[float, float]:
-    """The interval value -+ half of a quantity that lies between -limit and limit.
+    """The interval value -+ half, (low, high), of a quantity that lies between -limit and limit.
 
-    Where one of its ends leaves that range, the normal approximation does not hold on the quantity's own scale. Both
-    ends are then built in Fisher's z = atanh(value / limit), which makes a correlation's spread nearly independent of
-    its size (R. A. Fisher, "On the 'probable error' of a coefficient of correlation deduced from a small sample",
-    Metron 1, 1921), with the half width carried over by the delta method, half / limit / (1 - (value / limit)^2), and
+    Where an end leaves that range, the normal approximation does not hold on the quantity's own scale. Both ends are
+    then computed in Fisher's z = atanh(value / limit), which makes a correlation's spread nearly independent of its
+    size (R. A. Fisher, "On the 'probable error' of a coefficient of correlation deduced from a small sample",
+    Metron 1, 1921), with the half width converted by the delta method, half / limit / (1 - (value / limit)^2), and
     mapped back. `limit` is 1 for a correlation, 2 for a difference of two, infinite for a quantity without bounds.
     """
     low, high = value - half, value + half
@@ -97,8 +97,10 @@ def within_range(value: float, half: float, limit: float) -> tuple[float, float]
 
 
 def mean_interval(values, level: float = 0.95, limit: float = math.inf) -> Interval:
-    """Mean over seeds with Student's interval, kept between -limit and limit (`within_range`); the interval is NaN
-    where there is one seed alone."""
+    """Mean over seeds with Student's t interval, kept between -limit and limit (`within_range`).
+
+    The interval is NaN if there is only one seed.
+    """
     values = torch.as_tensor(values, dtype=torch.float64)
     count, mean = len(values), values.mean().item()
     if count < 2:
@@ -109,7 +111,7 @@ def mean_interval(values, level: float = 0.95, limit: float = math.inf) -> Inter
 
 
 def correlation_interval(rhos, level: float = 0.95) -> Interval:
-    """`mean_interval` of correlations: no bound lies beyond -1 or 1."""
+    """`mean_interval` of correlations; its ends lie between -1 and 1."""
     return mean_interval(rhos, level, limit=1.0)
 
 
@@ -135,13 +137,13 @@ def _percentiles(values: Tensor, level: float) -> tuple[float, float]:
 def bootstrap_interval(
     pred: Tensor, true: Tensor, resamples: int = 1000, seed: int = 0, level: float = 0.95, metric: Callable = spearman
 ) -> tuple[float, float]:
-    """Percentile bootstrap interval (low, high) of a metric over videos; it keeps to the metric's range by itself.
+    """Percentile bootstrap interval (low, high) of a metric over videos; it cannot leave the metric's range.
 
     Args:
-        pred, true: (N,).
-        resamples, seed: how many resamples, and what draws them.
-        level: coverage.
-        metric: maps predictions and truths (R, N) to (R,).
+        pred, true: predicted and true scores (N,).
+        resamples, seed: number of resamples, and the seed that draws them.
+        level: coverage of the interval.
+        metric: maps predicted and true scores (R, N) to (R,).
     """
     (values,) = _resampled_metric([pred], true, resamples, seed, metric)
     return _percentiles(values, level)
@@ -156,16 +158,20 @@ def paired_difference(
     level: float = 0.95,
     metric: Callable = spearman,
 ) -> Interval:
-    """metric(A) - metric(B) with its bootstrap interval over videos, each resample drawing the same videos for both.
-    Arguments as in `bootstrap_interval`."""
+    """The difference metric(A) - metric(B) with its bootstrap interval over videos; both share the resamples.
+
+    Arguments are as in `bootstrap_interval`.
+    """
     a, b = _resampled_metric([pred_a, pred_b], true, resamples, seed, metric)
     return Interval(float(metric(pred_a, true) - metric(pred_b, true)), *_percentiles(a - b, level))
 
 
-# ---- what a figure draws: each noise by itself ----------------------------------------------------------------------
+# ---- intervals for figures: each source of noise by itself ----------------------------------------------------------
 class Paired(NamedTuple):
-    """A mean difference with its 95 % interval over seeds (NaN for one seed) and the one over test videos, as figures
-    draw them. A verdict needs both noises at once: `compare`."""
+    """A mean difference with its 95 % interval over seeds (NaN for one seed) and that over test videos, for figures.
+
+    A verdict must account for both sources of noise together; `compare` does so.
+    """
 
     value: float
     low: float
@@ -183,22 +189,22 @@ class SeedScores:
     """Spearman's rho of every cell of a table or figure.
 
     Attributes:
-        rho: cell -> (S,), a value a seed.
-        again: cell -> (S, R), the same on R resamples of the test videos, which all cells share.
+        rho: cell -> (S,), one value per seed.
+        again: cell -> (S, R), rho on R resamples of the test videos, which all cells share.
     """
 
     rho: dict[Hashable, Tensor]
     again: dict[Hashable, Tensor]
 
     def contrast(self, weights: Mapping[Hashable, float]) -> Paired:
-        """Σ weight · rho over cells, such as {a: 1, b: -1}, with both intervals."""
+        """The weighted sum Σ weight · rho over cells, with both intervals; {a: 1, b: -1} gives a difference."""
         value = sum(w * self.rho[cell] for cell, w in weights.items())  # (S,)
         again = sum(w * self.again[cell] for cell, w in weights.items())  # (S, R)
         limit = sum(abs(w) for w in weights.values()) or math.inf
         return Paired(*mean_interval(value, limit=limit), *_percentiles(again.mean(0), 0.95))
 
     def difference(self, ones: Iterable[Hashable], others: Iterable[Hashable]) -> Paired:
-        """Mean rho of some cells less the mean rho of others."""
+        """The mean rho of some cells minus the mean rho of others, with both intervals."""
         ones, others = list(ones), list(others)
         weights = dict.fromkeys([*ones, *others], 0.0)
         for cells, sign in ((ones, 1.0), (others, -1.0)):
@@ -208,11 +214,15 @@ class SeedScores:
 
 
 def seed_scores(tables: Mapping[tuple, pd.DataFrame], resamples: int = 1000) -> SeedScores:
-    """Scores of predictions, given as (what is varied ..., seed) -> table with columns key, score and predicted, as
-    `results.predictions` reads them. Cells are the keys without the seed; a key of two leaves its first part alone.
+    """Spearman's rho of predictions.
+
+    Args:
+        tables: (condition ..., seed) -> table with columns key, score and predicted, as from `results.predictions`. A
+            cell is such a key without the seed: a tuple, or the condition itself if there is only one.
+        resamples: number R of resamples of the test videos.
 
     Raises:
-        ValueError: the tables differ in their test videos, or cells in their number of seeds.
+        ValueError: the tables differ in their test videos, or the cells in their number of seeds.
     """
     first, found = None, {}
     for key, table in tables.items():
@@ -234,15 +244,15 @@ def seed_scores(tables: Mapping[tuple, pd.DataFrame], resamples: int = 1000) -> 
 
 # ---- one difference -------------------------------------------------------------------------------------------------
 class Evidence(NamedTuple):
-    """A difference, side a - side b.
+    """A difference, side a - side b; all attributes but `value` and `by_seed` are NaN for a single seed.
 
     Attributes:
-        value: the mean over seeds.
-        low, high: its 95 % interval over seeds and videos.
-        seed_low, seed_high: Student's 95 % interval over the seeds alone.
-        p: two-sided, of no difference, over seeds and videos.
+        value: mean difference over seeds.
+        low, high: its interval over seeds and videos, 95 % by default.
+        seed_low, seed_high: Student's t interval over seeds only, at the same level.
+        p: two-sided p-value of no difference, over seeds and videos.
         se, df: standard error and degrees of freedom behind low, high and p.
-        by_seed: the differences, one a seed.
+        by_seed: the differences, one per seed.
     """
 
     value: float
@@ -259,21 +269,23 @@ class Evidence(NamedTuple):
 def compare(
     a: Sequence[Tensor], b: Sequence[Tensor], fisher: bool = False, level: float = 0.95, limit: float = math.inf
 ) -> Evidence:
-    """The difference of two sides over seeds and videos.
+    """The difference of two sides over S seeds and the test videos.
 
-    The variance of the mean difference has two parts. Over videos: V, the part of the resampling variance that all
-    seeds share; with v the variance of the mean over seeds and w the mean variance of one seed, V = (S v - w)/(S - 1).
-    Over seeds: s^2 / S, a term for each averaged pair of cells, since label shares and classes are trained apart.
-    Degrees of freedom by Satterthwaite: df = (sum of terms)^2 / (sum of term^2 / (S - 1)), V being taken as known.
+    The variance of the mean difference has two parts. The part over videos, V, is the resampling variance that all
+    seeds share: with v the resampling variance of the mean over seeds and w the mean resampling variance of one seed,
+    V = (S v - w) / (S - 1). The part over seeds is a sum of terms s^2 / S, one for each averaged pair of cells, because
+    label shares and classes are trained separately. Satterthwaite's degrees of freedom are
+    df = (V + sum of terms)^2 / (sum of term^2 / (S - 1)), where V is taken as known.
 
     Args:
-        a, b: cells of each side from `resampled`, (S, 1 + R) each. Where both sides have as many, they are paired.
-        fisher: average the cells of a side as correlations (E14) instead of plainly.
-        level: of the intervals.
-        limit: the largest difference there can be, 2 for correlations; intervals keep to it (`within_range`).
+        a, b: cells of each side from `resampled`, (S, 1 + R) each. If both sides have the same number, cells are
+            paired.
+        fisher: average the cells of a side by Fisher's z (E14) instead of arithmetically.
+        level: coverage of the intervals.
+        limit: the largest possible difference, 2 for correlations; intervals stay within it (`within_range`).
 
     Raises:
-        ValueError: an empty side, or numbers of seeds that differ.
+        ValueError: a side is empty, or cells differ in their numbers of seeds.
     """
     if not a or not b or len({len(cell) for cell in (*a, *b)}) != 1:
         raise ValueError("both sides need cells, all with the same seeds")
@@ -294,8 +306,11 @@ def compare(
 def evidence_of(
     by_seed, se: float | None = None, df: float | None = None, level: float = 0.95, limit: float = math.inf
 ) -> Evidence:
-    """Evidence from paired differences (n,): over seeds, or over whatever else was drawn independently, as videos of
-    one network. `se` and `df` are those of their mean, where more than their spread is behind it."""
+    """Evidence from paired differences (n,), over seeds or other independent draws, such as the videos of one network.
+
+    `se` and `df` are the standard error and degrees of freedom of their mean; by default, those of Student's t-test.
+    `level` and `limit` are as in `compare`.
+    """
     by_seed = torch.as_tensor(by_seed, dtype=torch.float64)
     value, *over_seeds = mean_interval(by_seed, level, limit)
     if len(by_seed) < 2:
@@ -312,7 +327,10 @@ def _average(side: Tensor, fisher: bool) -> Tensor:
 
 
 def _parts(sides: list[Tensor], means: list[Tensor], fisher: bool) -> list[Tensor]:
-    """What each pair of cells adds to the difference, (S,) each; to first order where the mean is Fisher's."""
+    """The contribution of each pair of cells to the difference, (S,) each; to first order for Fisher-z means.
+
+    Sides with different numbers of cells have no pairs; their whole difference is then the only part.
+    """
     if len(sides[0]) != len(sides[1]):
         return [(means[0] - means[1])[:, 0]]
     parts = 0
@@ -325,25 +343,26 @@ def _parts(sides: list[Tensor], means: list[Tensor], fisher: bool) -> list[Tenso
 
 
 def two_sided(value: float, se: float, df: float) -> float:
-    """p of a mean of 0, Student's t."""
+    """Two-sided p-value of Student's t-test of a mean of 0."""
     if se == 0:
         return 1.0 if value == 0 else 0.0
     return float(2 * stats.t.cdf(-abs(value) / se, df))
 
 
 def weakest(found: Sequence[Evidence]) -> tuple[Evidence, float]:
-    """Of several differences that are all said to be above 0, the one that says so least, and the p of them all.
+    """The weakest of several differences, for the claim that all are above 0, and the p-value of that joint claim.
 
-    "All are above 0" holds with the p of the weakest (an intersection-union test); that it fails because the weakest
-    lies below 0 had as many chances as there are differences (Bonferroni).
+    The weakest is the difference with the least evidence of being above 0. If it is above 0, its p-value is that of the
+    joint claim (intersection-union test). If it is not, its p-value is multiplied by the number of differences, each
+    of which could have contradicted the claim (Bonferroni).
     """
     link = max(found, key=lambda e: -1 if math.isnan(e.p) else e.p / 2 if e.value > 0 else 1 - e.p / 2)
     return link, link.p if link.value > 0 else min(1.0, len(found) * link.p)
 
 
 def equivalence(evidence: Evidence, margin: float) -> tuple[float, float]:
-    """p of "|difference| >= margin" (two one-sided tests), small where the sides are comparable; and p of
-    "|difference| <= margin", small where they are not."""
+    """The p-values of "|difference| >= margin" (two one-sided tests), small where the sides are equivalent, and of
+    "|difference| <= margin", small where they are not. Both are NaN if the standard error or the margin is."""
     if math.isnan(evidence.se) or math.isnan(margin):
         return math.nan, math.nan
     beyond = (abs(evidence.value) - margin) / max(evidence.se, 1e-12)
@@ -352,9 +371,10 @@ def equivalence(evidence: Evidence, margin: float) -> tuple[float, float]:
 
 # ---- the verdict on a family of claims ------------------------------------------------------------------------------
 def holm(p: Sequence[float]) -> list[float]:
-    """Holm's adjusted p-values; NaN was not tested, stays NaN and does not count.
+    """Holm's adjusted p-values. NaN marks a hypothesis that was not tested: it stays NaN and does not count.
 
-    In rising order, p_(i) times the number of hypotheses still open, never below its predecessor and at most 1.
+    In ascending order, each p_(i) is multiplied by the number of hypotheses from it on, raised to at least its
+    predecessor's adjusted value, and cut at 1.
     """
     order = sorted((i for i, x in enumerate(p) if not math.isnan(x)), key=lambda i: p[i])
     adjusted, least = [math.nan] * len(p), 0.0
@@ -365,12 +385,12 @@ def holm(p: Sequence[float]) -> list[float]:
 
 
 class Hypothesis(NamedTuple):
-    """One claim of a family, as `judge` takes it.
+    """One claim of a family, as the input of `judge`.
 
     Attributes:
-        said: whether this run's difference lies on the side that the claim names.
-        p: two-sided, of no difference; NaN where one seed alone allows no test.
-        p_equal: of a difference as large as the margin or larger; NaN where no margin is stated.
+        said: whether the observed difference has the sign that the claim states.
+        p: two-sided p-value of no difference; NaN if there is only one seed, which allows no test.
+        p_equal: p-value of a difference at least as large as the margin; NaN if no margin is stated.
     """
 
     said: bool
@@ -386,13 +406,15 @@ class Verdict(NamedTuple):
 
 
 def hypothesis_of(evidence: Evidence, margin: float = MARGIN) -> Hypothesis:
-    """The test of the claim that one difference is above 0."""
+    """The hypothesis for the claim that a difference is above 0."""
     return Hypothesis(evidence.value > 0, evidence.p, equivalence(evidence, margin)[0])
 
 
 def judge(family: Sequence[Hypothesis]) -> list[Verdict]:
-    """The rule for a verdict, on all claims of one family at once; see the module's first lines. A claim whose p is NaN
-    is undecided and does not count in the family."""
+    """Verdicts on all claims of one family, by the rule in the module's docstring.
+
+    A claim whose p is NaN is undecided and does not count in Holm's correction of p.
+    """
     unequal, equal = (holm([getattr(test, name) for test in family]) for name in ("p", "p_equal"))
     words = []
     for test, p, p_equal in zip(family, unequal, equal, strict=True):
@@ -404,19 +426,21 @@ def judge(family: Sequence[Hypothesis]) -> list[Verdict]:
 
 
 def seeds_to_decide(evidence: Evidence, claims: int = 1, margin: float = MARGIN) -> float:
-    """How many seeds would decide a claim with power `POWER`, were the difference and its spread as observed.
+    """Number of seeds that would decide a claim with power `POWER`, if the difference and its spread are as observed.
 
-    The mean over n seeds has the variance r + s^2 / n: s is the spread of the paired differences over seeds, and r what
-    more seeds do not shorten, the rest of the squared standard error (test videos). Decided means that the t-test finds
-    the difference (noncentral t with Satterthwaite's degrees of freedom), or that it is shown to stay within `margin`,
-    at `LEVEL` over the number of claims: Holm's first step, if nothing else in the family is decided.
+    The mean over n seeds has the variance r + s^2 / n. Here s is the spread of the paired differences over seeds, and r
+    is the rest of the squared standard error, due to the test videos, which more seeds do not reduce. A claim is
+    decided if the t-test finds the difference (noncentral t with Satterthwaite's degrees of freedom), or if the
+    difference is shown to lie within `margin`, at `LEVEL` over the number of claims: Holm's first step, if nothing else
+    in the family is decided.
 
     Args:
-        claims: tested claims in the family.
-        margin: of no difference; NaN where none is stated.
+        evidence: the observed difference.
+        claims: number of tested claims in the family.
+        margin: margin of no difference; NaN if none is stated.
 
-    Returns: a whole number above that of the seeds there are; infinite beyond `MOST_SEEDS`; NaN where one seed alone
-    leaves the spread unknown.
+    Returns: a whole number above the present number of seeds; infinite beyond `MOST_SEEDS`; NaN if there is only one
+    seed, so that the spread is unknown.
     """
     have, spread = len(evidence.by_seed), float(np.std(evidence.by_seed, ddof=1)) if len(evidence.by_seed) > 1 else 0.0
     if have < 2:
@@ -436,14 +460,14 @@ def seeds_to_decide(evidence: Evidence, claims: int = 1, margin: float = MARGIN)
 
 
 def seeds_in_words(seeds: float) -> str:
-    """A number from `seeds_to_decide` as it is printed, "" where it is NaN."""
+    """Text for a number from `seeds_to_decide`; "" if it is NaN."""
     if math.isnan(seeds):
         return ""
     return f"{seeds:.0f} seeds" if math.isfinite(seeds) else f"more than {MOST_SEEDS} seeds"
 
 
 def in_words(verdict: str, seeds: float = math.nan) -> str:
-    """A verdict as it is printed: "undecided" says how many seeds would decide (from `seeds_to_decide`)."""
+    """Text for a verdict; for "undecided" it includes the number of seeds from `seeds_to_decide`."""
     if verdict != UNDECIDED:
         return verdict
     text = seeds_in_words(seeds)

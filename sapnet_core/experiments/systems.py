@@ -1,4 +1,4 @@
-"""The systems of the tables: the name of a row -> the method behind it, and its settings that are not the defaults."""
+"""The systems of the tables: each row's name, with its method and the settings that differ from the defaults."""
 
 __all__ = [
     "OURS",
@@ -22,26 +22,26 @@ SYSTEMS: dict[str, tuple[str, dict]] = {
     "I3D+GCL": ("sap-net", {"lambda_un": 0.0, "lambda_ubc": 0.0}),
     OURS: ("sap-net", {}),
 }
-# Rows that the paper lacks and a reader needs to credit the right part (E17, E18).
+# Rows missing from the paper, which show what each part of SAP-Net contributes (E17, E18).
 CONTROLS: dict[str, tuple[str, dict]] = {
     "I3D+MLP (clips in order)": ("mlp-ordered", {}),
     "SAP-Net, L_reg alone": ("sap-net", {"lambda_un": 0.0, "lambda_ubc": 0.0, "lambda_gc": 0.0}),
 }
 
-# Rows of Table III: the whole network with attention refinement off in a part (E4).
+# Rows of Table III: SAP-Net without attention refinement in one or both of its uses (E4).
 REFINED: dict[str, tuple[str, dict]] = {
     "Pseudo-label w/o": ("sap-net", {"attention_in_pseudo_labels": False}),
     "subaction parsing w/o": ("sap-net", {"attention_in_parsing": False}),
     "SAP-Net w/o": ("sap-net", {"attention_in_pseudo_labels": False, "attention_in_parsing": False}),
 }
-# Lines of Fig. 8: one loss term taken away.
+# Lines of Fig. 8: SAP-Net without one loss term.
 REMOVED: dict[str, tuple[str, dict]] = {
     "w/o L_gc": ("sap-net", {"lambda_gc": 0.0}),
     "w/o L_un": ("sap-net", {"lambda_un": 0.0}),
     "w/o L_ubc": ("sap-net", {"lambda_ubc": 0.0}),
 }
 
-# Systems that the paper compares with: the row's printed name -> (method, settings chosen in `methods/tuning.csv`).
+# Systems that the paper compares with: printed name -> (method, settings found by the search in `methods/tuning.csv`).
 RIVALS: dict[str, tuple[str, dict]] = {
     "C3D-AVG-MTL": ("avg-mtl", {"weight": 0.1, "dropout": 0.0, "lr": 0.001}),
     "COREG": ("coreg", {"k": 9, "pool": 100, "iterations": 30, "orders": (1.0, 2.0)}),
@@ -57,18 +57,18 @@ RIVALS: dict[str, tuple[str, dict]] = {
     "GDLT": ("gdlt", {"alpha": 0.1, "dropout": 0.0, "width": 64, "lr": 0.0003}),
     "VST+MLP": ("mlp", {"lr": 0.001, "unit_targets": True, "batch": 8}),
 }
-# The baselines stand as in Table I; with the same search that the systems had, they are rows of their own.
+# The baselines with the same search of settings as the rivals; their rows in Table I keep the default settings.
 SEARCHED: dict[str, tuple[str, dict]] = {
     "I3D+MLP (searched)": ("mlp", {"lr": 0.001, "unit_targets": True, "batch": 32}),
     "I3D+MLP (clips in order) (searched)": ("mlp-ordered", {"lr": 0.0003, "unit_targets": True, "batch": 8}),
 }
 
 EVERY = {**SYSTEMS, **CONTROLS, **REFINED, **REMOVED, **RIVALS, **SEARCHED}
-BACKBONE_OF = {"C3D-AVG-MTL": "c3d", "VST+MLP": "swin"}  # of the systems that are not on I3D
+BACKBONE_OF = {"C3D-AVG-MTL": "c3d", "VST+MLP": "swin"}  # of the systems that do not use I3D
 
 
 def get_system(name: str) -> tuple[str, dict]:
-    """Method and settings of a row. Raises ValueError naming the known ones."""
+    """Method and settings of a row. Raises ValueError, which lists the known rows, if there is no such row."""
     if not isinstance(name, str) or name not in EVERY:
         raise ValueError(f"system {name!r} is unknown: choose one of {', '.join(EVERY)}")
     return EVERY[name]

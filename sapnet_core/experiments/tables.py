@@ -1,7 +1,7 @@
-"""What each table and figure declares: its columns, the trials behind every cell, and the floors.
+"""Declarations of all tables and figures: their columns, the trials behind every cell, and the floors.
 
 `python -m sapnet_core trials --profile quick --tables I II` runs the declared trials without Jupyter. A trial that
-several of them declare is one trial, run once.
+several tables or figures declare is run only once.
 """
 
 from collections.abc import Sequence
@@ -56,23 +56,24 @@ __all__ = [
     "run_tables",
 ]
 
-# What is regressed: execution, that is score / difficulty; predictions are multiplied by the known difficulty degree.
-# The paper says so of MTL-AQA and is silent on FineDiving, where the same is done; `target="score"` is the alternative.
+# The regression target of each dataset. "execution" is score / difficulty; predictions are multiplied by the known
+# degree of difficulty. The paper states this for MTL-AQA only; FineDiving is treated alike. The alternative is "score".
 TARGET = {"mtl-aqa": "execution", "finediving": "execution", "rg": "score", "finefs": "score", "folder": "score"}
 
-# Epochs of the paper's classes. A class gets its share of the profile's steps: steps x epochs / mean epochs of its set.
+# The paper's epochs for each class. A class trains for steps x epochs / (mean epochs of its dataset) steps, where steps
+# are those of the profile.
 EPOCHS = {
     "rg": {"Ball": 300, "Clubs": 400, "Hoop": 500, "Ribbon": 300},
     "finefs": {"SP": 400, "FS": 500},
 }
 
-# Figs. 7, 9, 10: what is swept.
+# The values swept in Figs. 7, 9 and 10.
 TAUS = tuple(round(0.1 * i, 1) for i in range(1, 10))
 STATES = (1, 2, 3, 4, 5, 6)  # K
 CENTERS = (4, 6, 8, 12, 16)  # M, with K = 3
 TEACHERS = {"actor region": "actor", "photometric augmentation": "photometric", "whole frame": "frame"}
 
-# Decisions of the errata that are switches: erratum, what is changed -> fields of the trial, overrides of the method.
+# Errata decided by a setting: (erratum, alternative) -> (fields of the trial, overrides of the method).
 DECISIONS: dict[tuple[str, str], tuple[dict, dict]] = {
     ("E1", "decoder = psnet"): ({}, {"decoder": "psnet"}),
     ("E1", "nine clips"): ({"reading": "9x16"}, {}),
@@ -96,15 +97,16 @@ DECISIONS: dict[tuple[str, str], tuple[dict, dict]] = {
     ("units", "targets in [0, 1]"): ({}, {"unit_targets": False}),
 }
 
-# Rows of Tables VI and VII that are here.
+# The default rows of Tables VI and VII.
 COMPARED = ("I3D+MLP", "I3D+MLP (clips in order)", "SAP-Net (Ours)")
 
+# Tables whose columns are label shares: dataset, label shares.
 TABLES = {
     "I": ("mtl-aqa", (0.1, 0.2, 0.3, 0.4, 1.0)),
     "II": ("finediving", (0.05, 0.1, 0.15, 0.2, 1.0)),
 }
 
-# Tables whose columns are classes: dataset, label share, column -> (group, target).
+# Tables whose columns are classes: dataset, label share, {column: (group, target)}.
 CLASS_TABLES = {
     "VI": ("rg", 0.4, {name: (name, "score") for name in EPOCHS["rg"]}),
     "VII": (
@@ -116,7 +118,7 @@ CLASS_TABLES = {
 
 
 def column_name(share: float) -> str:
-    """The paper's column of a label share: "10%", or "supervised" for 1."""
+    """The paper's column name for a label share, such as "10%"; "supervised" for 1."""
     return "supervised" if share == 1 else f"{share:.0%}"
 
 
@@ -135,18 +137,28 @@ def declare(
     backbone: str = "",
     **overrides,
 ) -> Trial:
-    """The trial of one system at one label share, at the profile's size and the source that `SAPNET_DATA` gives.
+    """The trial of one system at one label share, with the profile's size and the data source that `SAPNET_DATA` gives.
 
-    Without `backbone` it is the system's own (`BACKBONE_OF`), I3D for most. The teacher sees the actor; systems on
-    another backbone have no teacher, so no crop is computed for them.
-    Overrides that say what is the default anyway are left out: a sweep's middle is the trial of the tables.
+    Args:
+        dataset, share, seed: fields of the trial.
+        system: a row's name, as in `systems.EVERY`.
+        profile: gives the numbers of videos, the steps and the frame size.
+        group, select: fields of the trial.
+        target: None takes the dataset's own (`TARGET`).
+        boxes: None takes "detected" for videos on disk, and "true" for twins.
+        teacher: "" takes the actor crop, or the whole frame for systems on another backbone than I3D: these have no
+            teacher, so that no crops are computed for them.
+        reading: "" takes the dataset's protocol.
+        backbone: "" takes the system's own (`BACKBONE_OF`), I3D for most.
+        overrides: further settings of the method. For SAP-Net, those that equal the defaults are dropped, so that the
+            default point of a sweep is the same trial as in the tables.
 
     Raises:
-        ValueError: no such system, dataset or group, or what `Trial` refuses.
+        ValueError: the system, dataset or group does not exist, or `Trial` rejects a value.
     """
     method, own = get_system(system)
     choice("dataset", dataset, tuple(TARGET))
-    if group and dataset != "folder":  # whose groups its table names
+    if group and dataset != "folder":  # the groups of own videos are known only from their annotations
         choice("group", group, ("", *EPOCHS.get(dataset, ())))
     if method == "sap-net":
         default = {f.name: f.default for f in fields(SAPNetSettings)} | {"warmup": 1 / 3, "unit_targets": True}
@@ -179,7 +191,7 @@ def declare(
 
 
 def table_trials(table: str, profile: Profile) -> dict[tuple[str, str, int], Trial]:
-    """Trials of Table I or II: (system, column, seed) -> Trial."""
+    """Trials of Table I or II: (system, column, seed) -> Trial. Raises ValueError for another table."""
     if table not in TABLES:
         raise ValueError(f"table {table!r} has no trials here: choose one of {', '.join(TABLES)}")
     dataset, shares = TABLES[table]
@@ -194,7 +206,10 @@ def table_trials(table: str, profile: Profile) -> dict[tuple[str, str, int], Tri
 def class_trials(
     table: str, profile: Profile, systems: tuple[str, ...] = COMPARED
 ) -> dict[tuple[str, str, int], Trial]:
-    """Trials of Table VI or VII, whose classes are learned one by one: (system, column, seed) -> Trial."""
+    """Trials of Table VI or VII, whose columns are trained separately: (system, column, seed) -> Trial.
+
+    Raises ValueError for another table.
+    """
     if table not in CLASS_TABLES:
         raise ValueError(f"table {table!r} has no classes: choose one of {', '.join(CLASS_TABLES)}")
     dataset, share, columns = CLASS_TABLES[table]
@@ -207,9 +222,10 @@ def class_trials(
 
 
 def figure_trials(figure: str, profile: Profile) -> dict[tuple, Trial]:
-    """Trials of Table III or of a figure: (what is varied ..., seed) -> Trial; see `FIGURES` for the names.
+    """Trials of Table III or of a figure, a name in `FIGURES`: (condition ..., seed) -> Trial.
 
-    The paper leaves the label share of Fig. 9 open: 15 %, as in Fig. 7.
+    The paper does not give the label share of Fig. 9; it is 15 % here, as in Fig. 7. Raises ValueError for an unknown
+    name.
     """
     if figure not in FIGURES:
         raise ValueError(f"figure {figure!r} has no trials here: choose one of {', '.join(FIGURES)}")
@@ -217,7 +233,7 @@ def figure_trials(figure: str, profile: Profile) -> dict[tuple, Trial]:
 
 
 def _over_shares(dataset: str, rows: dict[str, dict], shares: tuple[float, ...]):
-    """(row, column, seed) -> Trial; a row says what `declare` takes."""
+    """A function that gives (row, column, seed) -> Trial for a profile; `rows` holds arguments of `declare` by row."""
 
     def trials(profile: Profile) -> dict[tuple, Trial]:
         return {
@@ -231,7 +247,7 @@ def _over_shares(dataset: str, rows: dict[str, dict], shares: tuple[float, ...])
 
 
 def _sweep(dataset: str, share: float, settings: dict[str, tuple]):
-    """(setting, value, seed) -> Trial of SAP-Net."""
+    """A function that gives (setting, value, seed) -> Trial of SAP-Net for a profile."""
 
     def trials(profile: Profile) -> dict[tuple, Trial]:
         return {
@@ -245,7 +261,7 @@ def _sweep(dataset: str, share: float, settings: dict[str, tuple]):
 
 
 def _decisions(profile: Profile) -> dict[tuple, Trial]:
-    """(erratum, alternative, seed) -> Trial; the decision itself is ("", "as decided", seed)."""
+    """The trials (erratum, alternative, seed) -> Trial; the decisions themselves are at ("", "as decided", seed)."""
     rows = {("", "as decided"): ({}, {}), **DECISIONS}
     return {
         (*row, seed): declare("mtl-aqa", OURS, 0.1, seed, profile, **given, **overrides)
@@ -255,7 +271,10 @@ def _decisions(profile: Profile) -> dict[tuple, Trial]:
 
 
 def _boxes(profile: Profile) -> dict[tuple, Trial]:
-    """(boxes, seed) -> Trial: what found boxes do to the teacher; on few videos in the quick profile."""
+    """The trials (boxes, seed) -> Trial, which show how the source of the actor's boxes affects SAP-Net.
+
+    There are at most two seeds, and few videos and steps in the quick profile.
+    """
     trials = {
         (boxes, seed): declare("finediving", OURS, 0.4, seed, profile, boxes=boxes)
         for boxes in BOXES
@@ -266,7 +285,7 @@ def _boxes(profile: Profile) -> dict[tuple, Trial]:
 
 
 def _selection(profile: Profile) -> dict[tuple, Trial]:
-    """(dataset, system, column, select, seed) -> Trial."""
+    """The trials (dataset, system, column, select, seed) -> Trial, which compare rules for selecting the step."""
     return {
         (dataset, system, column_name(share), how, seed): declare(dataset, system, share, seed, profile, select=how)
         for dataset, shares in TABLES.values()
@@ -305,24 +324,24 @@ COMPARISONS: dict[str, tuple[tuple[str, ...], tuple[str, ...]]] = {
     "VII": ((*FLOOR_ROWS, "VST+MLP", "Action-Net", "GDLT", OURS), ()),
 }
 COMPARISON_SHARES = {"IV": (0.1, 0.4), "V": (0.1, 0.2)}
-NOT_HERE = dict.fromkeys(  # rows that print the paper's number alone, and why
+NOT_HERE = dict.fromkeys(  # rows that show only the paper's number -> the reason
     ("CoRe", "TSA-Net", "TAP", "PCLN", "DAE-CoRe", "HGCN", "FSPN", "SGN", "APT"), "not implemented here"
 )
 
 
-NEEDS = {"musdl": "judges", "tsa": "transitions"}  # what of a record a method cannot do without
+NEEDS = {"musdl": "judges", "tsa": "transitions"}  # method -> field of a record that it requires
 
 
 def _possible(trial: Trial) -> bool:
-    """Whether every training record has what the trial's method learns from."""
+    """Whether every training record has the annotations that the trial's method requires."""
     name = NEEDS.get(trial.method)
     return name is None or all(getattr(r, name) for r in trial_records(trial) if r.split == "train")
 
 
 def comparison_trials(table: str, profile: Profile) -> dict[tuple[str, str, int], Trial]:
-    """Trials of Tables IV to VII with every system that is here: (system, column, seed) -> Trial.
+    """Trials of Tables IV to VII with every implemented system: (system, column, seed) -> Trial.
 
-    A system that needs what the set's annotation does not give is left out.
+    A system that needs annotations the dataset does not have is left out. Raises ValueError for another table.
     """
     if table not in COMPARISONS:
         raise ValueError(f"table {table!r} compares no systems: choose one of {', '.join(COMPARISONS)}")
@@ -344,10 +363,10 @@ FIGURES |= {
 
 
 def declared_trials(name: str, profile: Profile) -> dict[tuple, Trial]:
-    """Trials of a table or figure by its name, of whichever kind: "I", "VI", "III", "fig07", "decisions", ...
+    """Trials of any table or figure by its name: "I", "VI", "III", "fig07", "decisions", ...
 
     Raises:
-        ValueError: no such table or figure; the message names the known ones.
+        ValueError: there is no such table or figure; the message lists the known ones.
     """
     if name not in KNOWN:
         raise ValueError(f"table or figure {name!r} declares no trials: choose one of {', '.join(KNOWN)}")
@@ -357,16 +376,16 @@ def declared_trials(name: str, profile: Profile) -> dict[tuple, Trial]:
 
 
 def with_average(runs: pd.DataFrame, column: str = "Avg") -> pd.DataFrame:
-    """Results of classes (system, column, seed, rho) with one row more a system and seed: the Fisher-z mean (E14)."""
+    """Add to results by class (system, column, seed, rho) one row per system and seed with the Fisher-z mean (E14)."""
     mean = runs.groupby(["system", "seed"], sort=False)["rho"].agg(lambda x: fisher_mean([*x])).reset_index()
     return pd.concat([runs, mean.assign(column=column)], ignore_index=True)
 
 
 def floors(trial: Trial) -> pd.DataFrame:
-    """What is reached without looking at a video, and what judge noise leaves reachable, on a trial's test part.
+    """Floors and ceiling of rho on a trial's test part: predictions without any video, and with the true quality.
 
-    Rows: "mean" (one constant execution or score); "difficulty alone" (prediction = difficulty degree), where degrees
-    differ; and, on twins, "ceiling: true quality" (the points that the shown factors are worth, without the judges'
+    Rows: "mean" (a constant prediction); "difficulty alone" (the prediction is the degree of difficulty), if degrees
+    differ; and, for twins, "ceiling: true quality" (the score that the simulated quality is worth, without the judges'
     noise). Columns: system, rho.
     """
     data = trial_data(trial)
@@ -383,10 +402,10 @@ def floors(trial: Trial) -> pd.DataFrame:
 
 
 def check_data() -> None:
-    """Look into the user's folder, where one is named, before any work.
+    """Check the folder that `SAPNET_DATA` names, if any, before any work.
 
     Raises:
-        ValueError: it holds no dataset, or own videos, of which no table is made.
+        ValueError: it holds no dataset, or the user's own videos, for which there are no tables.
     """
     data = environment.data_root()
     if data and "folder" in known_datasets(data):
@@ -399,8 +418,13 @@ def check_data() -> None:
 def run_tables(profile: str, names: Sequence[str], jobs: int, device: str) -> None:
     """Run the declared trials of tables and figures, in `jobs` processes; progress goes to standard error.
 
+    Args:
+        profile: name of the profile.
+        names: tables and figures, as for `declared_trials`.
+        jobs, device: as in `run_trials`.
+
     Raises:
-        ValueError: this machine has no such device, or `check_data` refuses the user's folder.
+        ValueError: a name is unknown, this machine has no such device, or `check_data` rejects the folder of the data.
     """
     usable_device(device)
     check_data()

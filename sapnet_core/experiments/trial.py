@@ -1,7 +1,7 @@
-"""Trials: one training run as a value, and the data it learns from.
+"""Trials: the description of one training run, and the data it learns from.
 
-A `Trial` is frozen; its hash is taken over its fields and over everything its data are made of.
-`sapnet_core.experiments.fit` trains it; what became of trials lies on disk: `sapnet_core.experiments.results`.
+A `Trial` is immutable; its hash covers its fields and everything that determines its data.
+`sapnet_core.experiments.fit` trains it, and `sapnet_core.experiments.results` stores its result on disk.
 """
 
 import inspect
@@ -33,40 +33,44 @@ from sapnet_core.runtime.values import choice, number, text, whole
 
 __all__ = ["Trial", "TrialData", "prepare_trials", "trial_data", "trial_hash", "trial_video_source", "trial_records"]
 
-FORMAT = 5  # raise when a change of code changes results, be it by rounding: earlier trials are then run again
+FORMAT = 5  # raise it when a code change alters results, even by rounding: all trials are then run again
 TEACHERS = ("actor", "photometric", "frame")
 TRAINS = ("datasets.label_details", "datasets.label_split", "experiments.fit", "experiments.selection")
-MOST = 2**63 - 1  # what a seed of torch can be
+MOST = 2**63 - 1  # largest seed that PyTorch accepts
 
 
 @dataclass(frozen=True)
 class Trial:
-    """One training run.
+    """Description of one training run.
 
     Attributes:
         dataset: "mtl-aqa", "finediving", "rg", "finefs" or "folder".
-        source: "drawn" (twins of annotations drawn by the simulator), "official" (twins of the annotation files below
-            `SAPNET_DATA`) or "videos" (the videos below it).
+        source: "drawn" (twins of annotations drawn by the simulator), "official" (twins of the annotation files in the
+            folder `SAPNET_DATA`) or "videos" (the videos in that folder).
         method: a name in `sapnet_core.methods`.
         share: labeled share of the training videos, in (0, 1]; 1 is the supervised column.
-        seed: draws labeled samples, weights and batches; equal seeds share labeled samples across methods.
+        seed: seed of labeled samples, weights and batches; equal seeds share labeled samples across methods.
         target: "execution" (learn score / difficulty, multiply the prediction by difficulty), "score", or the name of a
-            record's mark, as "tes".
-        train, test: videos of each split, None for the official sizes.
-        steps: optimizer steps.
-        size: frame size in pixels.
+            record's mark, such as "tes".
+        train, test: numbers of videos in each split, None for the official sizes.
+        steps: number of optimizer steps.
+        size: height and width of frames in pixels.
         twin_seed: seed of the drawn annotations and of the rendered twins.
-        part: "test", or "validation": a quarter of the training videos is kept out and scored instead (for tuning).
-        group: the class that is learned and scored by itself, as "Ball"; "" for all.
-        boxes: the actor's, "true" (the simulator's), "detected", or "whole" (no crop); see `features.video_source`.
-        teacher: what the teacher looks at: the "actor" crop, the whole "frame", or whole frames whose colors, light and
-            sharpness were changed, "photometric".
-        reading: how I3D walks over the frames, a name in `datasets.clips.READINGS` (E1); "" is the dataset's protocol.
-        select: which step's weights are scored: the "last"; the best on a "validation" part of the labeled videos, a
-            quarter of them that L_reg then does not see; or the best on the very videos that are scored, "test-best":
-            the field's habit, and no honest result, since it reports the luckiest of many looks at the test scores.
-        overrides: settings of the method that differ from its defaults, as sorted pairs.
+        part: "test", or "validation", which holds out a quarter of the training videos and scores these (for tuning).
+        group: the class that is learned and scored alone, such as "Ball"; "" for all.
+        boxes: source of the actor's boxes: "true" (the simulator), "detected", or "whole" (no crop); see
+            `features.video_source`.
+        teacher: the teacher's view: the "actor" crop, the whole "frame", or "photometric", whole frames with changed
+            colors, light and sharpness.
+        reading: the clip sampling, a name in `datasets.clips.READINGS` (E1); "" is the dataset's protocol.
+        select: the step whose weights are scored: "last"; "validation", the best step on a quarter of the labeled
+            videos, which L_reg then does not see; or "test-best", the best step on the scored videos themselves. The
+            last is common in the field but biased: it reports the maximum of many evaluations on the test scores.
+        overrides: settings of the method that differ from its defaults, as sorted pairs of name and value.
         backbone: the network whose features are learned from, a name in `backbones.registry.BACKBONES`.
+
+    Raises:
+        ValueError: a field or a setting of the method has a value that cannot be used.
     """
 
     dataset: str
@@ -111,8 +115,7 @@ class Trial:
 
     @property
     def mark(self) -> str:
-        """The record's mark that is known of labeled videos and scored against: "score", also where execution is
-        learned."""
+        """The record's mark that serves as the true score: "score", also if the target is execution."""
         return "score" if self.target == "execution" else self.target
 
 
@@ -127,13 +130,13 @@ def _pairs(overrides: object) -> list[tuple[str, object]]:
 
 @dataclass(frozen=True)
 class TrialData:
-    """Records of one dataset in key order with their features; tensors share the first axis."""
+    """Records of one dataset in key order, with their features; the first axis of all tensors is the record."""
 
     records: tuple[Record, ...]
     features: Features
-    score: torch.Tensor  # (N,)
-    difficulty: torch.Tensor  # (N,)
-    train: torch.Tensor  # (N,) bool
+    score: torch.Tensor  # (N,) the trial's `mark`, in points
+    difficulty: torch.Tensor  # (N,) degree of difficulty
+    train: torch.Tensor  # (N,) bool, whether the record is in the training split
 
 
 @lru_cache(maxsize=8)
@@ -145,8 +148,8 @@ def _read_records(dataset, train, test, twin_seed, data: Path | None, folder: Pa
 def _digested_records(
     dataset: str, source: str, train: int | None, test: int | None, twin_seed: int
 ) -> tuple[tuple[Record, ...], str]:
-    """Records and their digest."""
-    rules = environment.skip_bad(), finefs_split()  # read from the environment, which a live kernel may change
+    """Records of a dataset and their digest."""
+    rules = environment.skip_bad(), finefs_split()  # part of the cache key: a notebook may change these variables
     folder = environment.runs() / "annotations"
     with in_runs():
         return _read_records(dataset, train, test, twin_seed, _data_root(source), folder, *rules)
@@ -160,7 +163,7 @@ def _data_root(source: str) -> Path | None:
 
 
 def trial_video_source(trial: Trial) -> TwinSource | DiskSource:
-    """Where a trial's videos come from; videos on disk have no true boxes, so theirs are detected."""
+    """The source of a trial's videos. Videos on disk have no true boxes, so for these "true" means "detected"."""
     if trial.source != "videos":
         return TwinSource(trial.twin_seed, trial.size, boxes=trial.boxes)
     boxes = "whole" if trial.boxes == "whole" else "detected"
@@ -168,13 +171,13 @@ def trial_video_source(trial: Trial) -> TwinSource | DiskSource:
 
 
 def trial_records(trial: Trial) -> tuple[Record, ...]:
-    """Records of the trial's dataset, of all groups; no video is touched."""
+    """Records of the trial's dataset, of all groups; reads no videos."""
     return _digested_records(trial.dataset, trial.source, trial.train, trial.test, trial.twin_seed)[0]
 
 
 @dataclass(frozen=True)
 class _How:
-    """How features are computed, which is no part of what they are: all of these are equal."""
+    """Execution options that must not enter the cache key: every instance compares equal."""
 
     jobs: int = field(compare=False)
     progress: Callable[[int, int], None] | None = field(compare=False)
@@ -184,8 +187,8 @@ class _How:
 def _data(
     dataset, source, train, test, twin_seed, video_source, teacher, reading, backbone, device, how: _How
 ) -> tuple[tuple[Record, ...], Features]:
-    """Records and features; `views["actor"]` holds what the teacher sees, NaN for test videos where only teachers look
-    at that."""
+    """Records and features. `views["actor"]` holds the teacher's view; a view computed only for the teacher is NaN for
+    test videos."""
     records, _ = _digested_records(dataset, source, train, test, twin_seed)
     if is_sequence(records):
         return records, sequence_features(records, video_source.root)
@@ -210,27 +213,31 @@ def _data(
 
 
 def _spread(found: Features, view: str, keys: tuple[str, ...], like: torch.Tensor) -> torch.Tensor:
-    """A view of some videos in the rows of all, which are NaN elsewhere, as `like` (N, S, C)."""
+    """Spread a view of some videos over the rows of all videos `keys`: shape of `like` (N, S, C), NaN elsewhere."""
     place = {key: row for row, key in enumerate(keys)}
     rows = [place[key] for key in found.keys]
     return torch.full_like(like, torch.nan).index_copy(0, torch.tensor(rows), found.views[view])
 
 
 def _sources(t: Trial) -> tuple:
-    """What a trial's records and features are made of: trials that agree in this share them."""
+    """Everything that determines a trial's records and features: trials with equal values share them."""
     return t.dataset, t.source, t.train, t.test, t.twin_seed, trial_video_source(t), t.teacher, t.reading, t.backbone
 
 
 def _nine(dataset: str, reading: str) -> bool:
-    """Whether nine clips are asked for and ten are kept: the nine are the first of them."""
+    """Whether nine clips are requested of a dataset whose protocol has ten: the nine are the first of these."""
     return reading == "9x16" and default_reading(dataset) == "10x16"
 
 
 def _requests(
     records: tuple[Record, ...], video_source, teacher: str, reading: str, backbone: str
 ) -> list[FeatureRequest]:
-    """What is taken of the videos: the student's view, with the crops on I3D, where other trials want them anyway; and
-    what else the teacher looks at, of the training videos alone, since the student is tested."""
+    """The feature requests of a trial: first the student's view, then, if it differs, the teacher's.
+
+    The first request includes the actor crops: with I3D always, because other trials need them anyway, and otherwise
+    unless the teacher sees whole frames. A separate teacher's view is requested only for the training videos, because
+    only the student is tested.
+    """
     reading = None if _nine(records[0].dataset, reading) else reading or None
     first = ("frame", "actor") if backbone == "i3d" or teacher != "frame" else ("frame",)
     passes = [FeatureRequest(records, video_source, reading, first, backbone)]
@@ -243,7 +250,10 @@ def _requests(
 def prepare_trials(
     trials: Iterable[Trial], jobs: int = 1, device: str = "cpu", progress: Callable[[int, int], None] | None = None
 ) -> None:
-    """Compute the features that trials need and that are not there, all at once; `trial_data` then only reads them."""
+    """Compute all features that the trials need and that do not exist yet; `trial_data` then only reads them.
+
+    `jobs`, `device` and `progress` are those of `prepare_features`.
+    """
     passes = {}
     for *made_of, video_source, teacher, reading, backbone in dict.fromkeys(map(_sources, trials)):
         records, _ = _digested_records(*made_of)
@@ -258,12 +268,13 @@ def prepare_trials(
 def trial_data(
     trial: Trial, jobs: int = 1, device: str = "cpu", progress: Callable[[int, int], None] | None = None
 ) -> TrialData:
-    """Records and features of a trial's dataset and group; features are computed once and then read.
+    """Records and features of a trial's dataset and group; features are computed if they do not exist yet.
 
-    `jobs` and `progress` are those of `video_features`.
+    `jobs`, `device` and `progress` are those of `video_features`.
 
     Raises:
-        ValueError: the dataset has no such group, or its records no such target.
+        ValueError: the dataset has no such group, or its records have no such target.
+        FileNotFoundError: the trial needs the user's data, and `SAPNET_DATA` is not set.
     """
     t = trial
     with in_runs():
@@ -287,10 +298,14 @@ def trial_data(
 
 
 def trial_hash(trial: Trial, numbers: torch.dtype | None = None) -> str:
-    """16 hex digits over all that a trial's result depends on: its fields, records, videos, backbone, and the program
-    that trains it. Nothing is drawn, loaded or written for it.
+    """Digest, in 16 hexadecimal digits, of everything a trial's result depends on: its fields, records, videos,
+    backbone, and the code that trains it.
 
-    `numbers` is the number format of the features, one of `backbones.registry.NUMBERS`; None is this machine's own.
+    Computing it draws no annotations, renders no videos, loads no backbone and writes nothing.
+
+    Args:
+        trial: the trial.
+        numbers: number format of the features, one of `backbones.registry.NUMBERS`; None is this machine's default.
     """
     t = trial
     if t.source == "drawn":
@@ -313,8 +328,10 @@ def _features_digest(t: Trial, numbers: torch.dtype | None) -> str:
 
 
 def _training_digest(method: str) -> str:
-    """Hash of the program that draws the labels, trains and predicts. Of a method that is given as a function, as in a
-    notebook, its own text counts."""
+    """Digest of the code that draws the labels, trains and predicts.
+
+    For a method that is registered as a function, such as one defined in a notebook, it covers the function's source.
+    """
     entry = METHODS[method]
     own = f"methods.{entry.partition(':')[0]}" if isinstance(entry, str) else "methods.base"
     code = code_digest(*TRAINS, own, within=("methods", "sapnet", "training"), without=("methods",))
