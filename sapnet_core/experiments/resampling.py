@@ -72,7 +72,7 @@ def _spread(predicted: Tensor, true: Tensor, counts: Tensor) -> Tensor:
     return (p / y.clamp_min(1e-12)).sqrt()
 
 
-METRICS = {"rho": _rho, "closeness": _closeness, "spread": _spread}  # higher is better in each
+METRICS = {"rho": _rho, "closeness": _closeness, "spread": _spread}  # a higher value counts as better in each
 
 
 @cache

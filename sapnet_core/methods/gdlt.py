@@ -10,8 +10,8 @@ The triplet loss pulls embeddings of the same grade together and pushes those of
 pairs of the batch.
 Published: G = 4, one encoder and two decoder layers of width 256, alpha = 1, m = 1, dropout 0.3, SGD at 0.01.
 It learns from labeled videos only. Deviations: width 64 for features of 256 channels, Adam, and a different score
-range: the weights 0 and 1 stand for the lowest and highest labeled score, extended by a tenth of their range on either
-side; the published range is 0 to 25 points.
+range: the weights 0 and 1 correspond to the ends of the range of labeled scores, extended by a tenth on either side;
+the published range is 0 to 25 points.
 """
 
 from collections.abc import Mapping

@@ -64,7 +64,7 @@ def check_settings(name: str, settings: Mapping) -> None:
     A method that is registered as a function is not checked here; it checks its own settings when it is called.
 
     Raises:
-        ValueError: the method or a setting does not exist, or a value cannot be used; the message lists what is known.
+        ValueError: the method or a setting does not exist (the message lists known ones), or a value cannot be used.
     """
     get_method(name)
     if isinstance(entry := METHODS[name], str):

@@ -54,7 +54,7 @@ def training(train: TrainSet, settings: Mapping, generator: torch.Generator) -> 
     x = train.frame.mean(1)
     net = layers(x.shape[1], 256, 128, o.bins).to(x.device)
     draw = Batches(train, o, generator)
-    top = max(1.0, float(train.y[train.labeled].max()))  # bins reach from 0 to the best labeled score
+    top = max(1.0, float(train.y[train.labeled].max()))  # bins reach from 0 to 1, or to the best score if higher
     centers = torch.linspace(0, top, o.bins, device=x.device)
     width = o.sigma * top / (o.bins - 1)
 
