@@ -1,4 +1,4 @@
-"""What all tests share: few threads, and where the official label files lie on a developer's disk."""
+"""Settings and fixtures that all tests share: one thread per process, and the folder of the official label files."""
 
 import signal
 from pathlib import Path
@@ -10,20 +10,20 @@ OFFICIAL = Path(__file__).resolve().parent.parent.parent / "shared" / "datasets"
 
 
 def pytest_configure():
-    """Let Ctrl-C be heard: what a shell starts in the background ignores it, and so would all that tests start."""
+    """Restore Ctrl-C: a shell's background jobs ignore SIGINT, and so would every process that the tests start."""
     if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:
         signal.signal(signal.SIGINT, signal.default_int_handler)
 
 
 @pytest.fixture(scope="session", autouse=True)
 def few_threads():
-    """Workers run side by side: more threads each would only get in each other's way."""
+    """Give each process one PyTorch thread: test workers run in parallel and would compete for the cores."""
     torch.set_num_threads(1)
 
 
 @pytest.fixture(scope="session")
 def official() -> Path:
-    """Folder of the official label files, which cannot be shipped: tests on them skip where they are absent."""
+    """Folder of the official label files. They cannot be distributed: tests that need them skip without them."""
     if not (OFFICIAL / "MTL-AQA").is_dir():
         pytest.skip("official label files are not at ../shared/datasets beside the repository")
     return OFFICIAL

@@ -1,4 +1,4 @@
-"""Print how many statements of each room the last measured run of the tests reached; subprocesses are not counted."""
+"""Print the statement coverage of each subpackage in the last measured test run; subprocesses are not counted."""
 
 from collections import Counter
 from pathlib import Path
@@ -9,7 +9,7 @@ PACKAGE = Path(__file__).resolve().parent.parent / "sapnet_core"
 
 
 def rooms(measured: coverage.Coverage) -> dict[str, tuple[int, int]]:
-    """Room -> (statements, those that were reached), the root of the package under its own name."""
+    """Subpackage -> (statements, statements executed); modules at the package's root count under the package's name."""
     every, reached = Counter(), Counter()
     for name in measured.get_data().measured_files():
         file = Path(name)

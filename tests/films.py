@@ -1,4 +1,4 @@
-"""Small films of numbered pictures, in any container, and what their pictures say."""
+"""Write small videos of numbered frames, in any container, and read the numbers back."""
 
 from fractions import Fraction
 from pathlib import Path
@@ -12,7 +12,8 @@ BITS = 8
 
 
 def picture(number: int, width: int = 96, height: int = 64) -> np.ndarray:
-    """A picture that says its number: eight columns, black or white, over a gray that grows down and to the right."""
+    """A frame (H, W, 3), uint8, that shows its number: the lower half is eight black or white columns, one for each bit
+    from the lowest on the left; above them lies a gradient."""
     base = np.add.outer(np.linspace(60, 120, height), np.linspace(0, 60, width))
     image = np.stack([base, base[::-1], base[:, ::-1]], 2)
     edges = np.linspace(0, width, BITS + 1).round().astype(int)
@@ -22,7 +23,7 @@ def picture(number: int, width: int = 96, height: int = 64) -> np.ndarray:
 
 
 def numbers(frames: torch.Tensor) -> list[int]:
-    """What the pictures of (T, 3, H, W) say."""
+    """The numbers that frames (T, 3, H, W) show, modulo 256."""
     height, width = frames.shape[2:]
     edges = np.linspace(0, width, BITS + 1)
     middle = [round((a + b) / 2) for a, b in zip(edges, edges[1:], strict=False)]
@@ -43,7 +44,7 @@ def write(
     say=picture,
     first=0,
 ):
-    """A video of `count` numbered pictures; `stamps` are their times in milliseconds, else 25 a second from `first`."""
+    """Write a video of `count` numbered frames, at times `stamps` in ms, else 25 per second from `first` on."""
     with av.open(str(path), "w", options=dict(container)) as out:
         stream = out.add_stream(codec, rate=25, options={"crf": "12", "g": "12"} | dict(options))
         stream.width, stream.height, stream.pix_fmt = *size, pixels
@@ -61,7 +62,8 @@ def write(
 
 
 def copied(source: Path, target: Path, change=lambda number, packet: packet) -> Path:
-    """The packets of a film in another container, each as `change(number, packet)` gives it; None leaves it out."""
+    """Copy the packets of a video into another container; `change(number, packet)` returns the packet to write, or None
+    to leave it out."""
     with av.open(str(source)) as old, av.open(str(target), "w") as new:
         stream = new.add_stream_from_template(old.streams.video[0])
         packets = [packet for packet in old.demux(video=0) if packet.size]
@@ -74,7 +76,7 @@ def copied(source: Path, target: Path, change=lambda number, packet: packet) -> 
 
 
 class Bits:
-    """Writes an H.264 bit stream."""
+    """Write the fields of an H.264 bit stream: (value, width in bits), width 0 for an unsigned Exp-Golomb code."""
 
     def __init__(self):
         self.text = ""

@@ -1,7 +1,7 @@
-"""Files made to harm their reader: pickles put together instruction by instruction, and a process that reads them all.
+"""Hostile files: pickles assembled instruction by instruction, and a separate process that reads them.
 
-No honest program writes them. They are read in one process of its own, whose memory is bounded: a reader that follows a
-forged pointer, or takes what a file asks for, dies there and not in the tests.
+The process has a memory limit: a reader that follows a forged pointer, or allocates as much as a file claims to need,
+crashes that process and not the tests.
 """
 
 import importlib
@@ -15,11 +15,11 @@ from collections.abc import Iterable
 from pathlib import Path
 
 ROOT = Path(__file__).resolve().parent.parent
-MEMORY = 1024  # MiB that reading may take beside what the program itself has
-SECONDS = 20.0  # of the processor; the slowest takes 3
+MEMORY = 1024  # maximum growth of memory while a file is read, MiB
+SECONDS = 20.0  # maximum processor time for a file; the slowest takes 3 s
 
 
-# ---- instructions
+# ---- pickle instructions
 
 
 def text(value: str) -> bytes:
@@ -47,19 +47,23 @@ def called(function: bytes, *arguments: bytes) -> bytes:
 
 
 def shared(levels: int, close: bytes = b"t") -> bytes:
-    """A pair of the pair of the pair of ...: small in memory, endless on paper."""
+    """`levels` nested pairs, each of one object twice: a few bytes per level, but 2^levels leaves when expanded."""
     made = b"K\x01"
     for level in range(levels):
         made += b"q" + bytes([level]) + b"0" + b"(" + b"h" + bytes([level]) + b"h" + bytes([level]) + close
     return made
 
 
-# ---- what becomes of files
+# ---- reading the files in a separate process
 
 
 def outcomes(reader: str, files: Iterable[Path]) -> list[dict]:
-    """What became of each file under a reader of `READERS`: "kind" and "said" of its error, or "read" and the type;
-    "peak", by how many MiB memory grew at its peak; "seconds" of the processor."""
+    """Read files in a separate process with a reader of `READERS`.
+
+    Returns:
+        A dict for each file: "kind" and "said" are the type and the message of the error, or "read" and the type of the
+        result; "peak" is the peak growth of memory in MiB, "seconds" the processor time.
+    """
     command = [sys.executable, __file__, reader, *map(str, files)]
     done = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, check=False, timeout=600)
     what = f"{done.stdout[-500:]} {done.stderr[-500:]}"
@@ -68,7 +72,7 @@ def outcomes(reader: str, files: Iterable[Path]) -> list[dict]:
 
 
 def is_refusal(found: dict, file: Path, kinds: tuple[str, ...] = ("AnnotationError", "ValueError")) -> None:
-    """That a file was refused in one line that names it, soon and within the memory allowed."""
+    """Assert that a file was refused in one line that starts with its path, within the limits of time and memory."""
     assert found["kind"] in kinds, found
     assert found["said"].startswith(f"{file}: ") and "\n" not in found["said"] and len(found["said"]) < 600, found
     is_bounded(found)
@@ -89,7 +93,7 @@ READERS = {
 
 
 class _Memory:
-    """By how much memory grows, in MiB. Linux forgets a peak when asked to; elsewhere the peak is that of all files."""
+    """Peak growth of memory in MiB. Linux can reset the peak for each file; elsewhere it is the peak over all files."""
 
     def __init__(self):
         self.forgets = Path("/proc/self/clear_refs").exists()
@@ -113,7 +117,7 @@ class _Memory:
 def _read_all(reader: str, files: list[str]) -> None:
     module, name = READERS[reader]
     read = getattr(importlib.import_module(module), name)
-    if (sizes := Path("/proc/self/statm")).is_file():  # what is asked for and never used is no peak, and ends here
+    if (sizes := Path("/proc/self/statm")).is_file():  # untouched memory is in no peak: limit the address space as well
         limit = int(sizes.read_text().split()[0]) * resource.getpagesize() + 2 * MEMORY * 2**20
         resource.setrlimit(resource.RLIMIT_AS, (limit, limit))
     for file in files:

@@ -1,9 +1,9 @@
-"""Texts that a table made by anyone may hold, and a look at a page for whatever could act in a browser."""
+"""Hostile texts that a user's table may contain, and a parser that finds whatever could run or load in a page."""
 
 import re
 from html.parser import HTMLParser
 
-DEED = "document.title=`owned`"  # what a text would do, were it run
+DEED = "document.title=`owned`"  # the script in the hostile texts: if it runs, the page's title changes
 IDS = [
     f"<script>{DEED}</script>",
     f"<img src=x onerror={DEED}>",
@@ -107,7 +107,8 @@ PICTURE = re.compile(r"data:image/(png|jpeg);base64,[\w+/=\s]+|(?!//)[^\s:\\?#]*
 
 
 class Look(HTMLParser):
-    """Everything in a page's body that could act, and the text of its cells and of the whole."""
+    """Parser of a page's body: `live` lists what is not known to be harmless (elements, attributes, comments), `cells`
+    is the text of each table cell, `text` the whole text."""
 
     def __init__(self, page: str):
         super().__init__()
@@ -144,5 +145,5 @@ class Look(HTMLParser):
 
 
 def plain(text: str) -> str:
-    """A text as a page shows it: spaces in a row are one."""
+    """A text as a browser shows it, with runs of whitespace collapsed."""
     return " ".join(text.split())

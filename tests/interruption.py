@@ -1,4 +1,4 @@
-"""A checkpoint whose training dies at a chosen step, as if it was killed."""
+"""A checkpoint that interrupts its training at a chosen optimizer step, as if the process was killed."""
 
 from pathlib import Path
 
@@ -6,11 +6,11 @@ from sapnet_core.training.checkpoint import Checkpoint
 
 
 class Killed(BaseException):
-    """What no one catches, as SIGKILL."""
+    """Stands in for SIGKILL: a BaseException, which no handler of `Exception` catches."""
 
 
 class Mortal(Checkpoint):
-    """Writes its file after every step, and dies after step `dies`; 0 lets it live."""
+    """Write the file after every optimizer step, and raise `Killed` after step `dies`; 0 never raises."""
 
     def __init__(self, file: Path | None = None, snapshot_count: int = 0, dies: int = 0):
         super().__init__(file, snapshot_count)

@@ -1,8 +1,8 @@
-"""Back-ticked names in README, notebooks, docstrings and comments, and whether each exists.
+"""Check that each back-ticked name in the README, the notebooks, and the package's docstrings and comments exists.
 
-What a name may be, in the order tried: a file or folder; an environment variable, an option or a command; a module; an
-attribute of a module or a class; a word of the code that the text stands beside. `python tests/names_in_prose.py` lists
-those that are none of these.
+A name may be a file or folder, an environment variable, an option, a command, a module, an attribute of a module or a
+class, or an identifier or string of the code around the text. `python tests/names_in_prose.py` lists the names that
+are none of these.
 """
 
 import ast
@@ -23,7 +23,7 @@ from pathlib import Path
 ROOT = Path(__file__).resolve().parent.parent
 PACKAGE = ROOT / "sapnet_core"
 NOTEBOOKS = sorted((ROOT / "notebooks").glob("*.ipynb"))
-OF_OTHERS = re.compile(r"\([\w-]+/[\w.-]+(?:,\s+`[^`]+`)+\)")  # (owner/repository, `file`): files of that repository
+OF_OTHERS = re.compile(r"\([\w-]+/[\w.-]+(?:,\s+`[^`]+`)+\)")  # (owner/repository, `file`): files of other repositories
 TICKED = re.compile(r"(?<!`)`([^`\n]+)`(?!`)")
 DOTTED = re.compile(r"[A-Za-z_]\w*(\.[A-Za-z_]\w*)*")
 FILE = re.compile(r"\.(py|csv|json|toml|ipynb|png|svg|md|html|css|sh|yml|txt|pkl|npy|npz|mp4|jpg|safetensors)$")
@@ -32,17 +32,17 @@ OPTION = re.compile(r"--[a-z][a-z-]*")
 
 @dataclass
 class Code:
-    """The words of some source: identifiers, the texts of its strings (docstrings apart), and what it defines."""
+    """The names in Python source: identifiers, string constants other than docstrings, and definitions."""
 
     words: set[str] = field(default_factory=set)
     strings: set[str] = field(default_factory=set)
-    defined: set[str] = field(default_factory=set)  # at the top of the module
+    defined: set[str] = field(default_factory=set)  # at module level
     members: dict[str, set[str]] = field(default_factory=dict)  # class -> its attributes
-    libraries: set[str] = field(default_factory=set)  # modules of others that it imports from
+    libraries: set[str] = field(default_factory=set)  # third-party and standard modules that it imports from
 
 
 def docstrings(tree: ast.Module) -> dict[ast.Constant, str]:
-    """Every docstring's node in a module; those below attributes are none."""
+    """Node -> text of every docstring of a module, its classes and functions; strings below attributes are left out."""
     nodes = {}
     for node in ast.walk(tree):
         if isinstance(node, ast.Module | ast.ClassDef | ast.FunctionDef) and node.body:
@@ -53,7 +53,7 @@ def docstrings(tree: ast.Module) -> dict[ast.Constant, str]:
 
 
 def read_code(source: str) -> Code:
-    """The words of Python source."""
+    """Collect the names in Python source."""
     tree, code = ast.parse(source), Code()
     texts = docstrings(tree)
     for node in ast.walk(tree):
@@ -78,7 +78,7 @@ def read_code(source: str) -> Code:
 
 
 def _bound(node: ast.stmt) -> set[str]:
-    """Names that a statement gives a value."""
+    """Names that a statement defines or assigns."""
     match node:
         case ast.FunctionDef(name=name) | ast.ClassDef(name=name):
             return {name}
@@ -91,7 +91,7 @@ def _bound(node: ast.stmt) -> set[str]:
 
 @cache
 def modules() -> dict[str, Code]:
-    """Every module of the package by its name below it, "features.store"; rooms too."""
+    """Modules and subpackages, by their names without the package's, such as "features.store"."""
     found = {}
     for file in PACKAGE.rglob("*.py"):
         parts = file.relative_to(PACKAGE).with_suffix("").parts
@@ -102,7 +102,7 @@ def modules() -> dict[str, Code]:
 
 @cache
 def short_names() -> dict[str, list[str]]:
-    """The last part of each module's name -> the modules that it may mean."""
+    """Last part of a module's name -> all modules with that last part."""
     found: dict[str, list[str]] = {}
     for name in modules():
         found.setdefault(name.rpartition(".")[2], []).append(name)
@@ -111,7 +111,7 @@ def short_names() -> dict[str, list[str]]:
 
 @cache
 def everything() -> Code:
-    """The words of the whole package, of the tests' own names none."""
+    """The names in the whole package, without the tests."""
     whole = Code()
     for code in modules().values():
         whole.words |= code.words
@@ -125,7 +125,7 @@ def everything() -> Code:
 
 @cache
 def settings() -> tuple[str, frozenset[str]]:
-    """What no Python says: the text of runall.sh, and the words of pyproject.toml."""
+    """Names outside Python code: the text of runall.sh, and the extras and packages in pyproject.toml."""
     project = (ROOT / "pyproject.toml").read_text(encoding="utf-8")
     extras = tomllib.loads(project)["project"]["optional-dependencies"]
     packages = {re.split(r"[<>=\[]", line)[0] for lines in extras.values() for line in lines}
@@ -133,19 +133,19 @@ def settings() -> tuple[str, frozenset[str]]:
 
 
 def in_libraries(name: str, own: Code) -> bool:
-    """Whether a library that the code imports from has a public name like this."""
+    """Whether a library that the code imports from has an attribute of this name."""
     return any(hasattr(importlib.import_module(library), name) for library in own.libraries)
 
 
 @cache
 def in_strings(part: str) -> bool:
-    """Whether some string of the package's code holds this text as a whole word."""
+    """Whether a string of the package's code, or runall.sh, contains this text as a whole word."""
     whole = re.compile(rf"(?<![\w-]){re.escape(part)}(?![\w-])")
     return any(whole.search(text) for text in everything().strings) or bool(whole.search(settings()[0]))
 
 
 def is_path(name: str, beside: Path) -> bool:
-    """Whether a file or folder is there, or each part of its name is a part that the code writes or reads."""
+    """Whether a file or folder exists, or (outside this repository's folders) each part of its path is in the code."""
     places = (
         ROOT,
         PACKAGE,
@@ -155,16 +155,16 @@ def is_path(name: str, beside: Path) -> bool:
         ROOT / "notebooks",
     )
     pattern = re.sub(r"\.\.\.|…|\{[^}]*\}|<[^>]*>", "*", name.strip("/").removeprefix("./"))
-    pattern = re.sub(r"\b(DIR|NAME)\b", "*", pattern)  # as command lines call what they are given
+    pattern = re.sub(r"\b(DIR|NAME)\b", "*", pattern)  # placeholders in the usage lines of commands
     if any(next(place.glob(pattern), None) for place in places if pattern):
         return True
     parts = [part.strip(".") for part in re.split(r"[/*]", pattern) if part.strip(".")]
-    ours = parts[:1] in (["sapnet_core"], ["tests"], ["notebooks"])  # then it has to be there
+    ours = parts[:1] in (["sapnet_core"], ["tests"], ["notebooks"])  # these paths have to exist
     return bool(parts) and not ours and all(in_strings(part) or part in everything().words for part in parts)
 
 
 def is_dotted(name: str, own: Code, room: str) -> bool:
-    """Whether a dotted name leads from a module, a class or a word of the code beside it to something that is there."""
+    """Whether a dotted name resolves: from a module, a class, or an identifier of the code around the text."""
     parts = name.split(".")
     if parts[0] == "sapnet_core":
         parts = parts[1:]
@@ -198,7 +198,7 @@ def _below(code: Code, rest: list[str], module: str) -> bool:
 
 
 def is_word(name: str, own: Code) -> bool:
-    """Whether a word is one of the code beside it, or a name of the package, the project, a library or Python."""
+    """Whether a word is in the code around the text, or a name of the package, the project, a library or Python."""
     return (
         name in own.words
         or name in own.strings
@@ -215,11 +215,14 @@ def is_word(name: str, own: Code) -> bool:
 
 
 def is_known(text: str, own: Code, room: str, beside: Path) -> bool:
-    """Whether what stands between two back ticks is there; True for what is no name but a formula or a sentence."""
+    """Whether a back-ticked text is the name of something that exists; True for formulas and sentences.
+
+    `own` is the code around the text, `room` the subpackage and `beside` the folder that relative names start from.
+    """
     text = text.strip().removesuffix("()")
     if "/" not in text and (ROOT / text).is_file():  # a file at the top of the repository, such as LICENSE
         return True
-    if text.endswith((".pt", ".pth", ".weight", ".bias")):  # weights that others publish, and tensors in them
+    if text.endswith((".pt", ".pth", ".weight", ".bias")):  # published weights, and tensors in them
         return True
     if re.fullmatch(r"SAPNET_\w+(=.*)?", text):
         return in_strings(text.partition("=")[0])
@@ -263,7 +266,7 @@ def texts_of_module(file: Path) -> list[tuple[int, str]]:
 
 
 def unknown_in(file: Path) -> list[str]:
-    """The back-ticked names of a module, a notebook or a text that lead nowhere, each with its place."""
+    """The back-ticked names in a module, a notebook or a text file that do not exist, each with its location."""
     if file.suffix == ".py":
         parts = file.relative_to(PACKAGE).with_suffix("").parts
         name = ".".join(parts[:-1] if parts[-1] == "__init__" else parts)

@@ -1,4 +1,4 @@
-"""Small notebooks, good and bad, for the tests of the runner and of the guards."""
+"""Build small notebooks for the tests of the notebook runner and of the notebook rules."""
 
 from pathlib import Path
 
@@ -11,7 +11,7 @@ PARAMETERS = 'profile: str = "quick"\ncount: int = 3'
 
 
 def build(path: Path, *cells: str, parameters: str = PARAMETERS) -> Path:
-    """A notebook that keeps the rules once it is executed: title, parameters, the given code cells, provenance."""
+    """Write a notebook that keeps the rules once executed: title, parameters, the given code cells, provenance."""
     code = [new_code_cell(parameters, metadata={"tags": ["parameters"]}), *map(new_code_cell, cells)]
     code.append(new_code_cell('print("provenance")', metadata={"tags": ["nbval-ignore-output"]}))
     head, tail = new_markdown_cell("# Count to three"), new_markdown_cell("## Summary\nDone.\n\n## Exercises\nNone.")
@@ -21,7 +21,7 @@ def build(path: Path, *cells: str, parameters: str = PARAMETERS) -> Path:
 
 
 def change(path: Path, edit) -> Path:
-    """Apply `edit(notebook)` to a file, leaving it otherwise as it is."""
+    """Apply `edit(notebook)` to a notebook file in place."""
     notebook = nbformat.read(path, as_version=4)
     edit(notebook)
     path.write_text(dumps(notebook), encoding="utf-8")

@@ -1,4 +1,4 @@
-"""The rules that every stored notebook keeps. `python tests/notebook_rules.py 03` lists what breaks one."""
+"""The rules for stored notebooks. `python tests/notebook_rules.py 03` lists the violations in notebook 03."""
 
 import ast
 import re
@@ -19,7 +19,7 @@ FORBIDDEN = {
 
 
 def _texts(cell: NotebookNode) -> list[str]:
-    """Everything readable that a code cell has stored."""
+    """The texts in the stored outputs of a code cell."""
     found = []
     for output in cell.outputs:
         data = output.get("data", {})
@@ -61,7 +61,7 @@ def _cell_faults(cell: NotebookNode) -> list[str]:
 
 
 def violations(path: Path) -> list[str]:
-    """What in a notebook's file breaks the house rules; empty when nothing does. `10_fig05_...` must save `fig05`."""
+    """The rules that a notebook file breaks, one line each. Its name counts, too: `10_fig05_...` must save `fig05`."""
     notebook = load(path)
     code = [cell for cell in notebook.cells if cell.cell_type == "code"]
     if not code:

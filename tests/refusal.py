@@ -1,10 +1,10 @@
-"""How tests ask for the one clear line that refuses a file."""
+"""Assert that a file is refused with one clear line."""
 
 import pytest
 
 
 def refused(load, file, *words):
-    """That `load` refuses the file by a ValueError of one line, which begins with its name and has these words."""
+    """Assert that `load` raises a ValueError of one line, which begins with the file's path and contains the words."""
     with pytest.raises(ValueError) as error:
         load(file)
     text = str(error.value)

@@ -1,4 +1,4 @@
-"""Tracks, crops and the places of points in them."""
+"""Actor tracks, actor crops, and the mapping of points between frame and crop."""
 
 import time
 
@@ -17,7 +17,7 @@ from sapnet_core.detection.crops import (
 
 @pytest.fixture
 def fall():
-    """Boxes (30, 4) of a figure that falls and folds."""
+    """Boxes (30, 4) of a figure that falls and tucks."""
     t = torch.linspace(0, 1, 30)
     centre = torch.stack([40 + 15 * t, 20 + 70 * t**2], 1)
     half = torch.stack([5 + 6 * torch.sin(6 * t) ** 2, 18 - 8 * torch.sin(6 * t) ** 2], 1)
@@ -70,8 +70,8 @@ def test_drawn_dot_lands_where_its_point_is_carried():
     crop = crop_track(video, boxes, 96)[:, 0].float()  # (3, 96, 96)
     weight = crop / crop.sum((1, 2), keepdim=True)
     grid = torch.arange(96) + 0.5
-    found = torch.stack([(weight.sum(1) * grid).sum(1), (weight.sum(2) * grid).sum(1)], 1)  # centre of mass
-    dots = torch.stack([columns + 0.5, rows + 0.5], 1)[:, None]  # the centre of pixel (i, j) is (j, i) + 1/2
+    found = torch.stack([(weight.sum(1) * grid).sum(1), (weight.sum(2) * grid).sum(1)], 1)  # center of mass
+    dots = torch.stack([columns + 0.5, rows + 0.5], 1)[:, None]  # (x, y) of the pixels' centers
     torch.testing.assert_close(points_to_crop(dots, boxes, 96)[:, 0], found, atol=0.15, rtol=0)
 
 
@@ -113,4 +113,4 @@ def test_crop_is_quick(fall):
         crop = crop_track(video, track, 112)
         took.append(time.process_time() - start)
     assert crop.shape == video.shape and crop.dtype == torch.uint8
-    assert min(took) < 0.2  # of this process, whatever runs beside it; about 0.012 s
+    assert min(took) < 0.2  # processor time, which other processes do not change; about 0.012 s

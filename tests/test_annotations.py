@@ -1,4 +1,4 @@
-"""Drawn annotation sets have the official schema, and look like the real ones."""
+"""Synthetic annotation sets have the official schema, and statistics close to those of the official sets."""
 
 from concurrent.futures import ThreadPoolExecutor
 
@@ -18,7 +18,7 @@ SIZES = {"mtl-aqa": (1059, 353), "finediving": (2251, 749)}
 
 @pytest.fixture(scope="module")
 def drawn(tmp_path_factory):
-    """Three sets of official size for each dataset: their records together."""
+    """Dataset -> the records of three synthetic sets of the official size, drawn from seeds 0, 1 and 2."""
     records = {name: [] for name in SIZES}
     for name, sizes in SIZES.items():
         for seed in range(3):
@@ -55,10 +55,10 @@ def test_same_seed_same_files_other_seed_others(tmp_path, name):
         return {path.name: path.read_bytes() for path in folder.iterdir()}
 
     first = files("a", 1)
-    assert first == files("b", 1) == files("a", 1) != files("c", 2)  # writing over an older set replaces it
+    assert first == files("b", 1) == files("a", 1) != files("c", 2)  # "a" is written twice
     folder = next(path for path in (tmp_path / "b").iterdir())
     (folder / "film.mp4").write_bytes(b"of somebody")
-    assert files("b", 1) == first | {"film.mp4": b"of somebody"}  # the same set again: nothing to do
+    assert files("b", 1) == first | {"film.mp4": b"of somebody"}  # the same set again: other files stay
     with pytest.raises(ValueError, match="film.mp4"):
         files("b", 2)
     assert (folder / "film.mp4").is_file()
@@ -70,7 +70,7 @@ def test_same_seed_same_files_other_seed_others(tmp_path, name):
 def test_writers_at_once_leave_one_whole_set(tmp_path):
     def write_and_read(_):
         root = tmp_path / "set"
-        if not root.is_dir():  # as callers ask: a root that stands is whole
+        if not root.is_dir():  # as callers do: a root that exists is complete
             write_annotations("mtl-aqa", root, 40, 20, seed=0)
         return len(load_records("mtl-aqa", root))
 
@@ -106,7 +106,8 @@ def test_transitions_and_subactions_follow_from_the_dive(drawn):
 
 
 def facts(records):
-    """What makes a set hard: its marginals, and how far difficulty or execution alone would go."""
+    """Statistics that decide how hard a set is: marginals of quality, difficulty and length in hundreds of frames, and
+    Spearman's correlation of the score with difficulty or quality alone."""
     score, degree, quality, frames = torch.tensor(
         [(record.score, record.difficulty, record.quality, record.frames) for record in records], dtype=torch.float64
     ).T
@@ -138,8 +139,8 @@ def test_drawn_sets_are_like_the_real_ones(official, drawn, name):
 def test_difficulty_and_execution_alone_go_as_far_as_in_the_real_test_parts(drawn, name, low, high):
     for records in drawn[name]:
         values = facts([record for record in records if record.split == "test"])
-        assert 0.48 < values["difficulty alone"] < 0.68  # 0.560 and 0.565 in the real ones
-        assert low < values["execution alone"] < high  # 0.870 and 0.642
+        assert 0.48 < values["difficulty alone"] < 0.68  # official test splits: 0.560 (MTL-AQA), 0.565 (FineDiving)
+        assert low < values["execution alone"] < high  # official test splits: 0.870, 0.642
         assert 0 <= min(record.score for record in records) and max(record.score for record in records) < 125
 
 

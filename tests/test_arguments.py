@@ -1,4 +1,4 @@
-"""Command lines and names: what is asked for is used, or refused in one line before any work."""
+"""Command lines and names: wrong ones are refused in one line, before any work begins."""
 
 import resource
 import subprocess

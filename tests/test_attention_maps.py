@@ -1,4 +1,4 @@
-"""Grad-CAM by hand, where a cell looks, what lies in a box, and heat through the crop and back."""
+"""Grad-CAM against its formula, receptive-field centers, the share of heat in a box, and heat from crop to frame."""
 
 import pytest
 import torch
@@ -28,12 +28,12 @@ def test_grad_cam_is_the_formula():
     (slope,) = torch.autograd.grad(head(maps.tanh().square().mean((2, 3, 4))).sum(), maps)
     expected = torch.einsum("nc,ncthw->nthw", slope.mean((2, 3, 4)), maps).detach()
     torch.testing.assert_close(found, expected)
-    assert found.min() < 0 < found.max()  # signed: nothing was cut off
+    assert found.min() < 0 < found.max()  # signed: there is no ReLU
     torch.testing.assert_close(grad_cam(lambda x: -score(x), layer, x), -expected)
 
 
 def test_at_the_last_layer_it_is_the_class_activation_map():
-    """Behind Mixed_5c stands an average, so every cell has the same slope: the map is exact, d score = sum of map."""
+    """Mixed_5c is followed by an average, so every cell has the same gradient and the map sums to the score exactly."""
     torch.manual_seed(0)
     net = I3D(0.125).eval()
     weights = torch.randn(net.channels)
@@ -47,15 +47,16 @@ def test_at_the_last_layer_it_is_the_class_activation_map():
     [("Mixed_3c", (96, 40, 40), 0, 0.5), ("Mixed_3c", (16, 320, 40), 1, 3.5), ("Mixed_4f", (16, 64, 960), 2, 7.5)],
 )
 def test_cells_look_where_said(layer, shape, axis, shift):
-    """In an I3D with positive weights the slope of a cell on the pixels has its center of mass there, where no border
-    cuts its receptive field; the cell's own part of the clip lies `shift` before."""
+    """In an I3D with positive weights, the gradient of a cell with respect to the pixels has its center of mass at the
+    stated center, for cells whose receptive field no border cuts; the middle of the cell's own patch of the clip is
+    `shift` frames or pixels before it."""
     torch.manual_seed(0)
     net, seen = I3D(0.015625).eval(), {}
     with torch.no_grad():
         for name, p in net.named_parameters():
             p.fill_(0.0 if name.endswith("bias") else 1 / p[0].numel())
     getattr(net, layer).register_forward_hook(lambda m, i, o: seen.update(maps=o))
-    x = (1 + torch.rand(6, 3, *shape)).requires_grad_()  # no ties under the max-pools
+    x = (1 + torch.rand(6, 3, *shape)).requires_grad_()  # random values, so that no max-pool has a tie
     net(x)
     center = cell_centers(layer, shape[axis], axis)
     assert seen["maps"].shape[2 + axis] == len(center)
@@ -109,12 +110,12 @@ def test_heat_comes_back_from_the_crop():
     inside = torch.stack([((x >= t[0]) & (x < t[2]))[None, :] & ((x >= t[1]) & (x < t[3]))[:, None] for t in track])
     assert (back[~inside] == 0).all()
     assert (back - video[:, 0])[inside].abs().mean() < 2
-    # the share in a box is the same there and back: the box goes through the crop as its corners do
+    # The share in a box is the same in crop and frame, since the box is mapped by its corners.
     boxes = torch.tensor([[20.0, 15.0, 40.0, 40.0], [5.0, 40.0, 30.0, 70.0]])
     there = points_to_crop(boxes.view(2, 2, 2), track, 60).flatten(1)
     for t in range(2):
         one = share_inside(crop[t : t + 1], there[t : t + 1]), share_inside(back[t : t + 1], boxes[t : t + 1])
-        # the second crop reaches beyond the picture, whose border it repeats
+        # The second crop extends beyond the frame, where it repeats the border: its share is less exact.
         assert abs(one[0] - one[1]) < (0.01 if t == 0 else 0.1)
 
 

@@ -1,4 +1,4 @@
-"""Photometric augmentation: other colors, the same scene; the same draw, the same video."""
+"""Photometric augmentation changes the colors and not the geometry, and its seed alone decides how."""
 
 import pytest
 import torch
@@ -10,7 +10,7 @@ SEEDS = range(8)
 
 
 def scene(frames: int = 4) -> torch.Tensor:
-    """A bright square that walks over a dark, slightly rough ground, (T, 3, 24, 32) uint8."""
+    """A bright square that moves right over a dark, slightly noisy background, (T, 3, 24, 32) uint8."""
     rough = torch.randint(40, 60, (1, 3, 24, 32), generator=torch.Generator().manual_seed(0), dtype=torch.uint8)
     video = rough.repeat(frames, 1, 1, 1)
     for t in range(frames):
@@ -32,14 +32,14 @@ def test_the_seed_alone_decides():
     first = photometric(video, 3)
     state = torch.get_rng_state()
     assert torch.equal(first, photometric(video, 3))
-    assert torch.equal(torch.get_rng_state(), state)  # no global draw
+    assert torch.equal(torch.get_rng_state(), state)  # the global RNG is not used
     others = [photometric(video, seed) for seed in SEEDS]
     assert all(not torch.equal(others[i], others[j]) for i in SEEDS for j in range(i))
 
 
 @pytest.mark.parametrize("seed", SEEDS)
 def test_frames_of_a_video_change_alike(seed):
-    """Equal frames stay equal. (Contrast is measured on each frame, so frames are compared that hold the same.)"""
+    """Equal frames stay equal. (Contrast depends on each frame's own mean, so only equal frames can be compared.)"""
     still = scene(1).repeat(5, 1, 1, 1)
     out = photometric(still, seed)
     assert torch.equal(out, out[:1].expand_as(out))
@@ -47,7 +47,7 @@ def test_frames_of_a_video_change_alike(seed):
 
 
 def edges(video: torch.Tensor) -> torch.Tensor:
-    """Where the horizontal gradient is steepest in the rows of the square: columns left and right, (T, 2)."""
+    """Columns of the square's left and right edge, (T, 2): the steepest rise and fall of brightness in its rows."""
     gray = video.float().mean(1, keepdim=True)[:, :, 9:15]
     steps = conv2d(gray, torch.tensor([[[[-1.0, 1.0]]]])).mean(2)[:, 0]  # (T, W-1)
     return torch.stack([steps.argmax(1), steps.argmin(1)], 1)
@@ -61,9 +61,9 @@ def test_nothing_moves(seed):
 
 
 def test_the_change_is_of_the_size_that_is_said():
-    """Gray, so that hue and saturation have nothing to turn: the mean is scaled by 0.6 … 1.4.
+    """A gray video does not change with hue and saturation: its mean is scaled by 0.6 … 1.4.
 
-    Each of four steps may round down by one.
+    Each of the four steps may round down by one.
     """
     gray = torch.full((1, 3, 16, 16), 100, dtype=torch.uint8)
     means = [float(photometric(gray, seed).float().mean()) for seed in range(30)]

@@ -1,4 +1,4 @@
-"""The backbone against golden values of the public implementations, and each of its short cuts against the long way."""
+"""I3D against golden values of the public implementations, and its optimized forms against direct computation."""
 
 import zlib
 from pathlib import Path
@@ -35,7 +35,7 @@ needs_golden = pytest.mark.skipif(not GOLDEN.is_dir(), reason="no golden values 
 
 
 def fill(net: nn.Module) -> nn.Module:
-    """Weights by formula from their names, as the golden values were made."""
+    """Fill a network with the weights of the golden values: random numbers seeded by each parameter's name."""
     state = {}
     for name, tensor in net.state_dict().items():
         z = np.random.RandomState(zlib.crc32(name.encode())).standard_normal(tuple(tensor.shape))
@@ -106,7 +106,7 @@ def test_each_inference_form_gives_the_published_features(full, monkeypatch, siz
     n = torch.arange(3 * t * h * w, dtype=torch.float64)
     x = (torch.sin(0.37 * n) * torch.cos(0.0113 * n)).to(dtype).view(1, 3, t, h, w)
     net = FoldedI3D(full, dtype, form=form)
-    monkeypatch.setattr(net, "scaled", lambda _: x.transpose(1, 2))  # these values are no bytes
+    monkeypatch.setattr(net, "scaled", lambda _: x.transpose(1, 2))  # the golden input is not uint8
     features = net.features(torch.zeros(1, t, 3, h, w, dtype=torch.uint8), "dense")[0]  # (T', C)
     expected = torch.from_numpy(np.load(GOLDEN / "i3d.npz")[f"mixed_5c_{size}"]).T
     assert relative(features, expected) < bound
@@ -148,10 +148,10 @@ def test_fewer_products_give_the_same_features(narrow, monkeypatch, reading, fra
     draw = torch.Generator().manual_seed(6)
     videos = torch.randint(0, 256, (2, frames, 3, *size), dtype=torch.uint8, generator=draw)
     direct, fewer = (FoldedI3D(narrow, dtype, form=form) for form in ("direct", "winograd"))
-    assert len(fewer.fewer) == (20 if wide == 1 else 1) and not direct.fewer  # each kernel over time, or the first
+    assert len(fewer.fewer) == (20 if wide == 1 else 1) and not direct.fewer  # all temporal kernels, or the stem's
     ours, reference = fewer.features(videos, reading), direct.features(videos, reading)
     assert ours.shape == reference.shape and relative(ours, reference) < (1e-5 if dtype == torch.float32 else 3e-2)
-    assert torch.equal(fewer.features(videos[1:], reading), ours[1:])  # the same bits, whatever ran before
+    assert torch.equal(fewer.features(videos[1:], reading), ours[1:])  # bit-identical, whatever was computed before
 
 
 def test_a_processor_takes_the_form_that_pays(narrow, full):
@@ -196,7 +196,7 @@ def test_inference_form_gives_the_features_of_the_trainable_form(narrow, reading
         maps = narrow(clips.flatten(0, 1)).mean((3, 4)).transpose(1, 2)  # (B*clips, T', C)
     reference = maps.reshape(2, -1, 128)
     assert relative(narrow.folded(torch.float32).features(videos, reading), reference) < 1e-5
-    if fast_dtype("cpu") == torch.bfloat16:  # a processor without it refuses such convolutions
+    if fast_dtype("cpu") == torch.bfloat16:  # a processor without bfloat16 refuses these convolutions
         assert relative(narrow.folded(torch.bfloat16).features(videos, reading), reference) < 3e-2
     both = narrow.folded().features(videos, reading)
     alone = torch.cat([narrow.folded().features(video[None], reading) for video in videos])
@@ -227,7 +227,8 @@ def test_pixels_are_scaled_as_named(narrow):
 
 
 def test_gradients_are_finite_and_the_same_each_time():
-    """On maps of 2x2x2, where a processor's bfloat16 may read what nobody wrote: `training_dtype` knows which."""
+    """On maps of 2x2x2, the bfloat16 gradients of some processors read uninitialized memory: `training_dtype` must
+    choose float32 there."""
     net, clips = load_i3d().to(memory_format=torch.channels_last_3d).train(), torch.randn(4, 3, 16, 64, 64)
     state, dtype, seen = {k: v.clone() for k, v in net.state_dict().items()}, training_dtype("cpu"), []
     for _ in range(3):
@@ -294,7 +295,7 @@ def test_pretraining_can_be_made_again(tmp_path, backbone, load):
     assert first == again and (tmp_path / "a.safetensors").read_bytes() == (tmp_path / "b.safetensors").read_bytes()
     net = load(tmp_path / "a.safetensors")
     assert state_digest(net.state_dict()) == first["digest"]
-    assert net.channels == (64 if backbone == "c3d" else 128)  # C3D ends with 512 at full width
+    assert net.channels == (64 if backbone == "c3d" else 128)  # C3D has 512 channels at full width
     assert read_tensors(tmp_path / "a.safetensors")[1]["recipe"]["backbone"] == backbone and seen
     assert len({r.key for r, _ in pretrain_records(recipe, tmp_path)}) == 6
     assert {r.dataset for r, _ in pretrain_records(recipe, tmp_path)} == {"pretrain"}
@@ -309,7 +310,7 @@ def test_an_unknown_backbone_is_named(tmp_path):
 
 
 def test_a_network_that_is_trained_keeps_channels_last_on_one_thread():
-    """Where one layer gives it up, pools and convolutions behind it take several times as long."""
+    """If one layer returns another memory format, the pools and convolutions after it take several times as long."""
     net, lost = I3D(0.125).eval(), []
     for name, module in net.named_modules():
         if isinstance(module, Unit3D):

@@ -1,4 +1,4 @@
-"""C3D: its two forms are one network, its files are taken for what they are, and features are those of its clips."""
+"""C3D: both forms compute the same network, weight files are recognized, and features are means of the clips' maps."""
 
 import pytest
 import torch
@@ -16,7 +16,7 @@ from sapnet_core.runtime.files import read_tensors
 
 
 def drawn(width: float, norm: bool = False) -> C3D:
-    """A network in evaluation mode whose every entry is drawn, running statistics too."""
+    """A C3D in evaluation mode with random parameters and random running statistics."""
     draw = torch.Generator().manual_seed(7)
     net = C3D(width, norm)
     for name, tensor in net.state_dict().items():
@@ -37,13 +37,13 @@ def narrow() -> C3D:
 
 @pytest.fixture(scope="module")
 def port(narrow) -> dict[str, torch.Tensor]:
-    """A file as Sports-1M weights are passed around, an eighth as wide."""
+    """A state dict as in published files of Sports-1M weights, with fully connected layers; an eighth of the width."""
     heads = {f"fc{n}.{part}": torch.ones(3) for n in (6, 7, 8) for part in ("weight", "bias")}
     return narrow.state_dict() | heads
 
 
 def by_hand(x: torch.Tensor, state: dict[str, torch.Tensor]) -> torch.Tensor:
-    """The published network, layer after layer: (n, 3, T, H, W) to conv5b, for sizes that the pools divide."""
+    """The published network written out, from (n, 3, T, H, W) to conv5b's maps, for sizes that the pools divide."""
     for name in CHANNELS:
         if name in ("conv2", "conv3a", "conv4a", "conv5a"):
             x = F.max_pool3d(x, (1, 2, 2) if name == "conv2" else 2)
@@ -64,7 +64,7 @@ def test_layers_follow_each_other_as_published(narrow):
     with torch.inference_mode():
         assert torch.allclose(narrow(x), by_hand(x, narrow.state_dict()), atol=1e-5)
         assert narrow(x).shape == (2, 64, 2, 2, 3) and narrow.channels == 64
-        assert narrow(torch.randn(1, 3, 9, 33, 17)).shape == (1, 64, 2, 3, 2)  # rounded up
+        assert narrow(torch.randn(1, 3, 9, 33, 17)).shape == (1, 64, 2, 3, 2)  # the pools round up
 
 
 def test_the_published_form_is_the_trained_one():
@@ -74,7 +74,7 @@ def test_the_published_form_is_the_trained_one():
     assert net.training and net.norm and not published.training and not published.norm
     with torch.inference_mode():
         assert relative(published(x), net.eval()(x)) < 1e-5
-        assert relative(net.train()(x), published(x)) > 1e-2  # statistics of the batch are others
+        assert relative(net.train()(x), published(x)) > 1e-2  # batch statistics differ from the running ones
     assert state_digest(published.published().state_dict()) == state_digest(published.state_dict())
 
 
@@ -148,7 +148,7 @@ def test_the_users_weights_take_the_place_of_the_shipped(port, tmp_path, monkeyp
     monkeypatch.setenv("SAPNET_C3D", str(tmp_path / "absent.pickle"))
     with pytest.raises(FileNotFoundError, match="SAPNET_C3D"):
         load_backbone("c3d")
-    assert backbone_digest("i3d")  # the other backbones do not ask for it
+    assert backbone_digest("i3d")  # other backbones do not read SAPNET_C3D
 
 
 def test_shipped_weights_are_small_whole_and_know_what_a_dive_is():

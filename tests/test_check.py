@@ -1,4 +1,4 @@
-"""The checker says what of a dataset is there, what is missing or other than published, and the known traps."""
+"""The dataset checker reports what is there, what is missing, what differs from published files, and known traps."""
 
 import json
 import os
@@ -38,7 +38,7 @@ def drawn(tmp_path_factory):
 
 
 def found(table, item):
-    """The one row of that item, or the one whose item starts so."""
+    """The one row with that item, or else the one whose item starts with it."""
     rows = list(table.itertuples())
     (row,) = [row for row in rows if row.item == item] or [row for row in rows if row.item.startswith(item)]
     return row
@@ -80,7 +80,7 @@ def test_shared_dives_are_the_same_performances(official):
     pairs = shared_dives(*(load_records(name, official) for name in ("mtl-aqa", "finediving")))
     assert len(pairs) == len({a.key for a, _ in pairs}) == len({b.key for _, b in pairs}) == 1369
     assert all(a.score == b.score and a.event == b.event for a, b in pairs)
-    assert sum(a.judges == b.judges for a, b in pairs) == 1368  # not asked of them, so this speaks for the rule
+    assert sum(a.judges == b.judges for a, b in pairs) == 1368  # not compared by the rule, so this confirms it
     assert sum(a.end == b.end for a, b in pairs) > 1200
 
 
@@ -141,7 +141,7 @@ def test_frames_that_are_there_are_counted_and_opened(drawn, tmp_path):
     for i, record in enumerate(records[:3]):
         folder = tmp_path / "FineDiving" / record.path
         folder.mkdir(parents=True)
-        for frame in range(record.frames - (i == 2)):  # one frame of the third is missing
+        for frame in range(record.frames - (i == 2)):  # the third lacks its last frame
             Image.new("L", (4, 4)).save(folder / f"{record.start + frame + 1:05d}.jpg")
     table = check_dataset("finediving", tmp_path)
     videos = found(table, "videos")
@@ -149,7 +149,7 @@ def test_frames_that_are_there_are_counted_and_opened(drawn, tmp_path):
     assert "and 10 more" in videos.remedy
     row = found(table, "videos opened")
     assert row.state == "differs" and row.found.startswith("2 ") and f"record {records[2].key} needs" in row.remedy
-    assert "whole" not in row.found  # the first picture of each was looked at
+    assert "whole" not in row.found  # only the first frame of each video was opened
     first = next((tmp_path / "FineDiving" / records[0].path).iterdir())
     whole = first.read_bytes()
     first.write_bytes(whole[:-20])
@@ -161,7 +161,7 @@ def test_frames_that_are_there_are_counted_and_opened(drawn, tmp_path):
 
 @pytest.fixture
 def own(tmp_path):
-    """`own(rows)` writes records.csv beside four sequences of one size and four more, and checks them."""
+    """A function that writes `rows` to records.csv, beside four sequences a.npy to d.npy of (120, 4), and checks it."""
     for i, name in enumerate("abcd"):
         np.save(tmp_path / f"{name}.npy", np.full((120, 4), i, np.float32))
 
@@ -182,7 +182,7 @@ def test_a_folder_of_ones_own(own):
     assert set(table.state) == {"ok"} and found(table, "training records with a score").found == "2 of 3"
     assert found(table, "sequences read").found == "4 whole"
     np.save(own.root / "b.npy", np.full((120, 4), np.nan, np.float32))
-    row = found(own(GOOD, probes=1), "sequences read")  # a run reads all of them, so the checker does
+    row = found(own(GOOD, probes=1), "sequences read")  # sequences are all read, whatever `probes` says, as in a run
     assert row.state == "differs" and "b.npy: value 0 of step 0 is not finite" in row.remedy
 
 

@@ -1,4 +1,4 @@
-"""Each notebook is checked in the strictest way that the results on disk allow, and what is broken is never passed."""
+"""Each notebook is checked as strictly as the results on disk allow, and a broken notebook never passes."""
 
 from types import SimpleNamespace
 
@@ -15,7 +15,7 @@ TRAINS = "def run_trials(trials):\n    print(trials)\n\n\nrun_trials([profile])"
 
 @pytest.fixture
 def house(tmp_path, monkeypatch):
-    """Two notebooks, of which one trains; pytest is not started, but asked for in `asked`."""
+    """Two notebooks, one of which trains. Instead of starting pytest, its calls are recorded in `asked`."""
     monkeypatch.setenv("SAPNET_RUNS", str(tmp_path / "runs"))
     monkeypatch.delenv("SAPNET_FIGURES", raising=False)
     books = [
@@ -85,7 +85,7 @@ def test_missing_figures_are_named(tmp_path):
 
 
 def test_every_notebook_that_saves_a_figure_is_one_that_trains():
-    """Else its figures would be asked of the others."""
+    """Otherwise the check would expect its figures from the other notebooks."""
     for path in find():
         saves = any("save_figure(" in cell.source or "save_table(" in cell.source for cell in load(path).cells)
         assert checks.needs_trials(path) or not saves, path.name

@@ -1,4 +1,4 @@
-"""The ledger is complete and says what the paper prints; known differences get the verdicts they deserve."""
+"""The ledger of claims is complete and agrees with the paper's numbers; known differences get the right verdicts."""
 
 import math
 import re
@@ -46,7 +46,7 @@ KINDS = {"greater", "comparable", "count", "worst", "arithmetic", "untested"}
 
 def test_every_result_of_the_paper_has_its_place():
     assert len(CLAIMS) == len(ledger()) and len(OWN) >= 30
-    assert {claim.place for claim in OWN} == PLACES  # each table, figure and section states something
+    assert {claim.place for claim in OWN} == PLACES  # every table, figure and section has a claim
     assert {claim.kind for claim in ledger()} <= KINDS and {claim.metric for claim in ledger()} <= set(METRICS)
 
 
@@ -65,7 +65,7 @@ def test_claim_is_well_formed(claim):
     assert set(claim.numbers) <= set(paper_arithmetic()["statement"])
     printed = set(paper_numbers()[["table", "system", "column"]].itertuples(index=False, name=None))
     for name, row, column in claim.names:
-        # what no trial is declared for must at least be a cell of the paper, or a line of its Figure 6
+        # without a declared trial, it must be a printed cell; lines of Figure 6 are the systems of Table IV
         cell = ("IV", row, "10%") if name == "fig06" else (name, row, column)
         assert (row, column) in declared_rows(name) or cell in printed
 
@@ -76,10 +76,10 @@ def test_stated_effect_is_that_of_the_papers_cells(claim):
 
 
 def test_rows_of_the_comparison_are_all_there():
-    """Every rival of Tables IV to VII is beaten in a claim, or is the one that SAP-Net is comparable to."""
+    """Every printed cell of another system in Tables IV to VII (averages apart) is compared in a claim."""
     named = {name for claim in OWN for name in claim.names}
     rows = paper_numbers().query("table in ('IV', 'V', 'VI', 'VII') and system != 'SAP-Net (Ours)' and column != 'Avg'")
-    same = {("IV", "I3D+MLP"): "I", ("V", "I3D+MLP"): "II"}  # the same run stands in an earlier table
+    same = {("IV", "I3D+MLP"): "I", ("V", "I3D+MLP"): "II"}  # the claims name the same run by an earlier table
     for table, system, column in rows[["table", "system", "column"]].itertuples(index=False, name=None):
         assert (same.get((table, system), table), system, column) in named, (table, system, column)
 
@@ -114,7 +114,7 @@ TWO = Claim("two", "Table I", "a beats b", pairs=(((("I", "a", "10%"),), (("I", 
 
 
 def lookup(**noise):
-    """Three seeds of predictions with that noise around 900 scores."""
+    """A lookup of cells: predictions by three seeds of 900 scores, row -> standard deviation of the added noise."""
 
     def cell(name):
         row = name[1]
@@ -128,7 +128,7 @@ def lookup(**noise):
 
 
 def verdict(claim, claims=1, **noise):
-    """In a family of that many claims, the others of which say nothing."""
+    """Verdict on a claim in a family of `claims` claims, the others of which have p = 1."""
     row = {"kind": claim.kind, "paper": claim.paper, **examine(claim, lookup(**noise), 300)}
     open_ = {"test": "seeds and videos", "said": True, "p": 1.0, "evidence": row.get("evidence"), "margin": math.nan}
     return decide([row, *[open_] * (claims - 1)])[0]["verdict"]
@@ -149,7 +149,7 @@ def test_a_multiple_of_the_printed_effect_is_suspicious():
         "high": 1,
         "paper": 0.001,
     }
-    assert size_beside_print(row) == "larger"  # twice next to nothing is no yardstick
+    assert size_beside_print(row) == "larger"  # many times a tiny printed effect is not suspicious
     assert size_beside_print({**row, "low": 0.03}) == "suspiciously larger"
     assert size_beside_print({**row, "low": 0.03, "verdict": "undecided"}) == "larger"
 
@@ -189,7 +189,7 @@ def test_comparable_is_shown_not_assumed():
     assert verdict(alike, a=0.3, b=0.3) == "supported"
     assert verdict(alike, a=0.3, b=3.0) == "contradicted"
     narrow = Claim("like", "Section IV-B.2", "a like b", kind="comparable", margin=0.01, pairs=TWO.pairs)
-    assert verdict(narrow, a=2.0, b=2.0) == "undecided"  # no difference is seen, and one of 0.01 is not ruled out
+    assert verdict(narrow, a=2.0, b=2.0) == "undecided"  # no difference found, but one of 0.01 is not excluded
 
 
 def test_claims_on_single_errors():
@@ -221,7 +221,7 @@ def test_arithmetic_says_by_which_reading():
 
 @pytest.fixture
 def small(monkeypatch):
-    """A ledger of five entries on systems that were never trained; returns the claims by id."""
+    """Replace the ledger by five claims on systems with synthetic predictions; returns the claims by id."""
     entries = (
         replace(TWO, family="Table I"),
         replace(TWO, id="same", family="Table I"),

@@ -1,4 +1,4 @@
-"""Which frames are read, and where in time the feature steps lie."""
+"""Clip sampling: which frames are read, and the positions of the feature steps in time."""
 
 import numpy as np
 import pytest

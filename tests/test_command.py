@@ -1,4 +1,4 @@
-"""`./runall.sh` itself: what it refuses before any set-up, and what it hands on of the shell it was started from."""
+"""The script `./runall.sh`: what it refuses before any set-up, and which environment variables it passes on."""
 
 import json
 import os
@@ -7,7 +7,7 @@ import subprocess
 import sys
 
 import pytest
-from test_repository import house, run, tools  # noqa: F401 - the fixture is a small house with this command
+from test_repository import house, run, tools  # noqa: F401 - the fixture is a small copy of the project
 
 SHOW = """import json
 import os
@@ -36,7 +36,7 @@ def test_tests_refuse_a_wrong_number_of_processes(house, jobs):  # noqa: F811
 
 
 def test_nothing_that_was_set_for_other_programs_comes_along(house):  # noqa: F811
-    """Started from a folder whose modules have the names of Python's own."""
+    """The script runs in a folder with modules named like those of the standard library, which must not be imported."""
     (house / "sapnet_core" / "__main__.py").write_text(SHOW)
     here = house / "here"
     here.mkdir()
@@ -81,7 +81,7 @@ def test_nothing_that_was_set_for_other_programs_comes_along(house):  # noqa: F8
 
 @pytest.fixture
 def bare(house):  # noqa: F811
-    """The house with an interpreter that has no packages yet, and a command that only says that it began."""
+    """The copy of the project with an interpreter without packages, and a command that only prints that it began."""
     begins = (
         "def parse(words):\n    assert '--wrong' not in words\n\n\nif __name__ == '__main__':\n    print('began')\n"
     )
@@ -103,7 +103,7 @@ def test_packages_are_installed_by_uv_where_it_is_there(bare):
     asked = (bare / "uv.said").read_text().split()
     assert asked[:2] == ["pip", "install"] and "tests/constraints.txt" in asked and ".[notebooks,test]" in asked
     (bare / "uv.said").unlink()
-    assert run(bare, PATH=path).stdout == "began\n" and not (bare / "uv.said").exists()  # once
+    assert run(bare, PATH=path).stdout == "began\n" and not (bare / "uv.said").exists()  # installed only once
 
 
 def test_wrong_options_are_refused_before_anything_is_installed(bare):

@@ -1,4 +1,4 @@
-"""Commands end in one line: what went wrong and what to do, or that they were stopped."""
+"""A command that fails prints one line that says what is wrong and what to do; one that is stopped says so."""
 
 import errno
 import os
@@ -70,7 +70,7 @@ if __name__ == "__main__":
 
 @pytest.fixture
 def command(tmp_path, monkeypatch):
-    """A command as `python -m asked` runs it."""
+    """A program to run as `python -m asked`, as (command line, environment variables)."""
     (tmp_path / "asked.py").write_text(COMMAND)
     path = os.pathsep.join((str(tmp_path), str(environment.root())))
     return [sys.executable, "-m", "asked"], {**os.environ, "PYTHONPATH": path}

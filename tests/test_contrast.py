@@ -1,4 +1,4 @@
-"""Eqs. 7 and 8 against loops, and against loops with one term wrong."""
+"""Eqs. 7 and 8 equal loops over their sums, and differ from loops with one term wrong."""
 
 import math
 
@@ -48,7 +48,7 @@ def test_group_means_divide_by_their_members():
     expected = naive_groups(h, groups)
     for p in (0, 1):
         assert torch.allclose(means[p], expected[p], atol=1e-6)
-    assert not torch.allclose(means[0], naive_groups(h, groups, divide_by=len(h))[0])  # T_B as printed (E9)
+    assert not torch.allclose(means[0], naive_groups(h, groups, divide_by=len(h))[0])  # T_B = batch size (E9)
     assert count[2] == 0 and (means[2] == 0).all()
 
 
@@ -101,7 +101,7 @@ def test_descent_brings_equal_labels_together():
     def margin():
         u, a = (torch.nn.functional.normalize(group_means(v, groups, K)[0], dim=1) for v in (h, h_a))
         similarity = u @ a.T
-        return (2 * similarity.diagonal().sum() - similarity.sum()).item()  # same label minus other labels
+        return (2 * similarity.diagonal().sum() - similarity.sum()).item()  # equal labels minus different ones
 
     before = margin()
     for _ in range(20):

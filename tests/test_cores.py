@@ -1,4 +1,4 @@
-"""How many cores may be used: those that the process was given, not those that the machine has."""
+"""The number of usable cores is what the process was given, not what the machine has."""
 
 import os
 
@@ -11,7 +11,7 @@ MANY, QUOTAS = 64, cores._quotas
 
 @pytest.fixture
 def node(monkeypatch):
-    """A machine of many cores that limits nothing."""
+    """A machine of 64 cores without any limit."""
     for name in (*cores.GIVEN, "SAPNET_JOBS"):
         monkeypatch.delenv(name, raising=False)
     monkeypatch.setattr(os, "cpu_count", lambda: MANY)
@@ -31,7 +31,7 @@ def test_the_affinity_mask_counts_and_not_the_machine(node, monkeypatch):
 def test_what_a_scheduler_gave_counts(node, monkeypatch, name):
     monkeypatch.setenv(name, "2")
     assert environment.jobs() == 2
-    for text in ("", "0", "٣", "many", "-1", "2(x3)", "128"):  # no number of cores, or more than there are
+    for text in ("", "0", "٣", "many", "-1", "2(x3)", "128"):  # invalid, or more than the machine has
         monkeypatch.setenv(name, text)
         assert environment.jobs() == MANY
 
