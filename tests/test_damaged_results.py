@@ -1,4 +1,4 @@
-"""A result that is not what was written is never read in silence: it is named, and made again."""
+"""A damaged result is never read silently: it is named, and computed again."""
 
 import errno
 import json
@@ -21,7 +21,7 @@ from sapnet_core.runtime.sealed import write_sealed
 
 ONE = Trial("finediving", "drawn", "mlp", 0.5, 0, "score", 40, 12, steps=3, size=48)
 OTHER = replace(ONE, seed=1)
-SAME = ("config.json", "metrics.json", "predictions.csv", "curves.csv")  # run.json holds seconds
+SAME = ("config.json", "metrics.json", "predictions.csv", "curves.csv")  # run.json holds the duration
 
 
 @pytest.fixture(scope="module")
@@ -134,7 +134,7 @@ def test_damage_is_named_and_mended(runs, name, capsys):
     assert {file: (folder / file).read_bytes() for file in SAME} == before and not damage(folder)
     assert len(predictions(ONE)) == 12 and not [*folder.parent.glob(".damaged*")]
     run_trials([ONE, OTHER])
-    assert not capsys.readouterr().err  # nothing to say of what is whole
+    assert not capsys.readouterr().err  # intact results cause no message
 
 
 @pytest.mark.parametrize("name", results.FILES)
@@ -156,11 +156,11 @@ def test_a_result_on_another_disk_is_taken_through_a_link(runs, tmp_path, monkey
     edit("metrics.json", lambda c: b"")(trial_folder(ONE))
     shutil.copytree(runs / "features", tmp_path / "runs" / "features")
     run_trials([ONE])
-    assert not trial_folder(ONE).is_symlink() and len([*there.iterdir()]) == 2  # what the link led to is left alone
+    assert not trial_folder(ONE).is_symlink() and len([*there.iterdir()]) == 2  # the link's target is left alone
 
 
 def test_what_cannot_be_read_just_now_is_not_taken_away(runs):
-    """Too many open files are no damage."""
+    """Too many open files do not count as damage."""
     before = {f.name: f.read_bytes() for f in trial_folder(ONE).iterdir()}
     soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
     first = os.dup(0)
@@ -192,7 +192,7 @@ def test_a_damaged_folder_that_comes_while_a_trial_is_trained_is_replaced(runs, 
 
 
 def hide(several, device):
-    """A worker elsewhere, whose result comes damaged."""
+    """Stand in for a remote worker whose result arrives damaged: it writes the result of another trial."""
     folder = trial_folder(several[0])
     shutil.copytree(trial_folder(ONE), folder)
     return [str(folder)]

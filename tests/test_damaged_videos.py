@@ -1,6 +1,6 @@
-"""Damaged and forged videos: right frames or one line, in bounded memory and time, and never a signal.
+"""Damaged and forged videos: correct frames or one line of error, in bounded memory and time, and never a crash.
 
-All are read in one process of their own, which may not take more than 2 GB beyond what it begins with.
+All files are read in one separate process, whose address space may grow by at most 2 GiB.
 """
 
 import json
@@ -20,7 +20,7 @@ from sapnet_core.datasets.video import VideoError, count_decoded, probe, read_fr
 LENGTH = 40
 H264 = {"g": "12", "bf": "2"}
 FAST = {"deadline": "realtime", "cpu-used": "8", "g": "12"}
-WHOLE = {  # containers that say what they hold
+WHOLE = {  # containers that declare their content, so that a truncated file is noticed
     "last.mp4": {"options": H264},
     "first.mp4": {"options": H264, "container": {"movflags": "faststart"}},
     "pieces.mp4": {"options": H264, "container": {"movflags": "frag_keyframe+empty_moov"}},
@@ -28,7 +28,7 @@ WHOLE = {  # containers that say what they hold
     "nine.webm": {"codec": "libvpx-vp9", "options": FAST},
     "eight.webm": {"codec": "libvpx", "options": FAST},
 }
-STREAMS = {  # those that do not
+STREAMS = {  # containers and streams that do not
     "a.ts": {"options": H264},
     "a.flv": {"options": H264},
     "a.h264": {"options": H264},
@@ -69,7 +69,12 @@ for path in sorted(Path(sys.argv[1]).iterdir()):
 
 
 def read_apart(folder):
-    """What every file of a folder gives, read in a process of its own; {name: {reader: value or refusal}}."""
+    """Read every file of a folder in a separate process.
+
+    Returns:
+        File name -> {reader: value, or message of the error}, with the processor time ("seconds") and the peak memory
+        in MiB ("peak").
+    """
     here = Path(__file__).parent
     done = subprocess.run([sys.executable, "-c", READ, folder, here], cwd=here.parent, timeout=300, capture_output=True)
     said = [json.loads(line) for line in done.stdout.decode().splitlines()]
@@ -78,7 +83,7 @@ def read_apart(folder):
 
 
 def damages(content, rng):
-    """(kind, content) of one video."""
+    """Damaged copies of a video's content, as pairs (kind, content)."""
     size = len(content)
     for part in (0.01, 0.1, 0.5, 0.9, 0.99):
         yield f"cut{part}", content[: int(size * part)]
@@ -111,7 +116,7 @@ def test_damaged_videos(tmp_path):
             assert not isinstance(said[reader], str) or (file in said[reader] and said[reader].isprintable()), said
         assert said["peak"] < 1000 and said["seconds"] < 60, (file, said)
         if not isinstance(said["numbers"], list) or kind[:5] in ("flips", "field"):
-            continue  # refused, or changed where no codec looks
+            continue  # refused, or changed in a way that a codec cannot notice
         if name in WHOLE or (name.endswith("avi") and kind.startswith("cut")):
             assert said["numbers"] == shown[name], (file, said)
         elif kind.startswith("cut") or kind == "headless":
@@ -119,7 +124,7 @@ def test_damaged_videos(tmp_path):
 
 
 def box(content, name):
-    """Where the content of the first MP4 box of this name begins."""
+    """Position of the content of the first MP4 box of this name."""
     return content.index(name) + 4
 
 
@@ -130,7 +135,7 @@ def forged(content, name, at, form, *values):
 
 
 def enormous():
-    """Raw H.264 of a few bytes whose pictures claim 16 000 x 16 000 pixels."""
+    """A small raw H.264 stream whose frames claim 16,000 x 16,000 pixels."""
     head = (
         Bits()
         .put(
@@ -153,7 +158,7 @@ def enormous():
     )
     coding = Bits().put((0, 0), (0, 0), (0, 2), (0, 0), (0, 0), (0, 0), (0, 3), *[(0, 0)] * 3, (0, 3)).packed()
     first = Bits().put((0, 0), (7, 0), (0, 0), (0, 4), (0, 0), (0, 2), (0, 0), (25, 0)).packed(stop=False)
-    parts = [(0x67, head), (0x68, coding), (0x65, first + b"\x80" * 385)]  # one block of each picture
+    parts = [(0x67, head), (0x68, coding), (0x65, first + b"\x80" * 385)]  # the first macroblock alone
     return 3 * b"".join(b"\0\0\0\1" + bytes([kind]) + content for kind, content in parts)
 
 
@@ -192,7 +197,7 @@ def test_forged_videos(tmp_path):
     for name, content in bad.items():
         (tmp_path / "bad" / name).write_bytes(content)
     for file, said in read_apart(tmp_path / "bad").items():
-        right = [*range(LENGTH)] == said["numbers"]  # FFmpeg makes nothing of what is forged
+        right = [*range(LENGTH)] == said["numbers"]  # FFmpeg ignores the forged field
         assert right or (file in said["numbers"] and said["numbers"].isprintable()), (file, said)
         assert said["peak"] < 1000 and said["seconds"] < 60, (file, said)
 
@@ -219,7 +224,7 @@ def test_unpacked_sound_is_not_counted_one_by_one(tmp_path):
             frame.rate, frame.pts = 48_000, 1024 * i
             new.mux(sound.encode(frame))
         new.mux(sound.encode(None))
-    assert 50 < claimed_samples(tmp_path / "sound.mov") < 1000  # of 96 thousand samples
+    assert 50 < claimed_samples(tmp_path / "sound.mov") < 1000  # the file holds 96,256 audio samples
     assert numbers(read_frames(tmp_path / "sound.mov", [49])) == [49]
 
 
@@ -238,7 +243,8 @@ def test_marks_that_do_not_follow_each_other(tmp_path):
         assert (structural_fault(tmp_path / name, "matroska,webm") == "") == whole, name
     stream = write(tmp_path / "a.ts", LENGTH, options=H264)
     content = stream.read_bytes()
-    disc = b"".join(b"\0\0\0\0" + content[i : i + 188] for i in range(0, len(content), 188))  # as camcorders write
+    # packets of 192 bytes, as camcorders write them
+    disc = b"".join(b"\0\0\0\0" + content[i : i + 188] for i in range(0, len(content), 188))
     for name, changed, whole in (
         ("same.ts", content, True),
         ("cut.ts", content[100:-100], True),

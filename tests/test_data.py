@@ -1,4 +1,4 @@
-"""Official annotation files become records; hostile, torn and foreign ones become one-line errors."""
+"""Official annotation files become records; hostile, truncated and foreign files become one-line errors."""
 
 import os
 import pickle
@@ -29,7 +29,7 @@ def rewrite(path, change):
 # ---- the restricted reader
 
 
-@pytest.mark.parametrize("protocol", (3, 4, 5))  # what the official files use, and Python's newest
+@pytest.mark.parametrize("protocol", (3, 4, 5))  # those of the official files, and the newest
 def test_arrays_scalars_and_containers_come_back(tmp_path, protocol):
     values = [np.arange(6).reshape(2, 3), np.float64(2.5), {1, 2}, (None, True, b"x")]
     value = {("a", 1): values, "o": np.array([1, "x"], object)}
@@ -66,9 +66,9 @@ def test_a_hostile_pickle_is_refused_and_does_nothing(tmp_path, protocol, where)
         read_pickle(path, "example.org")
     message = str(error.value)
     assert "labels.pkl" in message and "example.org" in message and "\n" not in message
-    assert "system" in message or protocol < 3  # old protocols write bytes as a call, which is met and refused first
+    assert "system" in message or protocol < 3  # protocols 0 to 2 write bytes as a call, which may be refused first
     assert not trace.exists()
-    pickle.loads(path.read_bytes())  # the ordinary way would have run it
+    pickle.loads(path.read_bytes())  # plain unpickling does run it
     assert trace.exists()
 
 
@@ -146,7 +146,7 @@ def test_finediving_transitions_are_where_the_frame_labels_change(official):
     path = official / finediving.FOLDER / finediving.ANNOTATIONS
     stored = read_pickle(path)
     read = {(r.event, int(r.path.split("/")[-1])): r.transitions for r in load_records("finediving", official)}
-    # the published list holds the frame before each change, but for ten damaged dives
+    # The published list holds the last frame before each change, except for ten damaged dives.
     assert sum(transitions == tuple(stored[key][3] + 1) for key, transitions in read.items()) == 2990
     assert stored["03", 24][3].tolist() == [-1, 47] and read["03", 24] == (9, 48)
 
@@ -156,7 +156,7 @@ def test_dives_in_both_sets_are_the_same_dives(official):
     fine = [record for record in load_records("finediving", official) if record.key in mtl]
     assert len(fine) == 1369 and all(record.score == mtl[record.key].score for record in fine)
     spans = [(record.start, record.end) == (mtl[record.key].start, mtl[record.key].end) for record in fine]
-    assert sum(spans) == 972  # counting frames from 1 in either would leave next to none
+    assert sum(spans) == 972  # if either counted frames from 1, hardly any spans would agree
     train_to_test = [(record.split, mtl[record.key].split) for record in fine]
     assert train_to_test.count(("train", "test")) == 268 and train_to_test.count(("test", "train")) == 249
 

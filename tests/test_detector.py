@@ -1,4 +1,4 @@
-"""The detectors: places through the resize, the lean decoding against torchvision's, weights, scores, the recipe."""
+"""Person detectors: boxes through the resize, our decoding against torchvision's, weight files, AP, training."""
 
 import pickle
 from pathlib import Path
@@ -36,14 +36,14 @@ from sapnet_core.simulator.settings import SimSettings
 
 
 def seeded(build, seed: int = 0):
-    """A network with random weights, drawn without touching the global generator."""
+    """A network with random weights; the state of the global RNG stays untouched."""
     with torch.random.fork_rng():
         torch.manual_seed(seed)
         return build()
 
 
 def lively(net):
-    """The network as if it had seen something: normalized by what a few pictures give."""
+    """Set the BatchNorm statistics of a random network to those of a few images, so that its outputs vary."""
     for module in net.modules():
         if isinstance(module, torch.nn.BatchNorm2d):
             module.momentum = 1.0
@@ -76,7 +76,7 @@ def twin(dives):
 
 
 def pictures(count: int, height: int, width: int, seed: int = 0) -> torch.Tensor:
-    """Blotches, so that neighboring pixels belong together, uint8."""
+    """Smooth random images (count, 3, height, width), uint8, in which neighboring pixels are alike."""
     draw = torch.Generator().manual_seed(seed)
     coarse = torch.rand(count, 3, 6, 9, generator=draw)
     smooth = torch.nn.functional.interpolate(coarse, (height, width), mode="bicubic").clamp(0, 1)
@@ -92,7 +92,8 @@ def test_each_fourth_frame_and_the_last_are_searched():
 
 @pytest.mark.parametrize("name", ["small", "ssdlite320"])
 def test_lean_decoding_finds_what_torchvisions_own_finds(name):
-    """Fold, person only, few candidates, all frames at once: the same boxes as SSD.forward gives for class 1."""
+    """With folded BatchNorm, the person class alone, few candidates and batched frames, the boxes are those of
+    SSD.forward for class 1."""
     large = detection.ssdlite320_mobilenet_v3_large
     small = name == "small"
     net = lively(seeded(small_ssd if small else lambda: large(weights=None, weights_backbone=None, num_classes=4)))
@@ -105,7 +106,7 @@ def test_lean_decoding_finds_what_torchvisions_own_finds(name):
     for (boxes, scores), reference in zip(mine, whole, strict=True):
         person = reference["labels"] == 1
         theirs, sure = reference["boxes"][person], reference["scores"][person]
-        assert 5 < len(boxes) and abs(len(boxes) - len(theirs)) <= 2  # near ties may fall the other way
+        assert 5 < len(boxes) and abs(len(boxes) - len(theirs)) <= 2  # near ties may be decided differently
         off, place = torch.cdist(boxes, theirs, p=1).min(1)
         same = (off < 0.1) & ((scores - sure[place]).abs() < 1e-3)
         assert same.sum() >= len(boxes) - 2
@@ -122,7 +123,7 @@ def test_batches_and_the_most_boxes_change_nothing_else(random_small):
 
 
 class Fixed(torch.nn.Module):
-    """Heads that find one box whatever is in the picture: the anchor that fits it best, moved onto it."""
+    """A detection head that predicts one box for every image, from the anchor with the highest IoU."""
 
     def __init__(self, net, box: torch.Tensor, anchors: torch.Tensor):
         super().__init__()
@@ -140,9 +141,10 @@ class Fixed(torch.nn.Module):
 
 @pytest.mark.parametrize("picture", [(160, 160), (80, 320), (256, 456), (33, 57)])
 def test_place_in_the_network_comes_back_as_the_place_in_the_frame(picture):
-    """A box at known shares of the network's picture: x goes with the width, y with the height, nothing is added."""
+    """From the network's input to the frame, a box scales with the width in x and with the height in y, and is not
+    shifted."""
     detector = Detector(seeded(small_ssd), "fixed")
-    box = torch.tensor([40.0, 24.0, 72.0, 120.0])  # of 160: a quarter, 0.15, 0.45 and 0.75 of the picture
+    box = torch.tensor([40.0, 24.0, 72.0, 120.0])  # 0.25, 0.15, 0.45 and 0.75 of 160 pixels
     detector.net.head = Fixed(detector.net, box, detector.anchors)
     height, width = picture
     ((boxes, scores),) = detector.detect(torch.zeros(1, 3, height, width, dtype=torch.uint8))
@@ -163,7 +165,7 @@ def test_shipped_weights_find_a_diver_where_the_truth_is(shipped, twin):
         ]
     )
     assert best.mean() > 0.6 and (best > 0.5).float().mean() > 0.8
-    # no constant offset: errors of the centers are as often left as right, up as down
+    # no constant offset: the medians of the centers' errors are near 0
     off = torch.stack(
         [
             ((b[0, :2] + b[0, 2:]) - (t[:2] + t[2:])) / 2
@@ -189,7 +191,7 @@ def test_boxes_move_and_mirror_and_grow_with_the_picture(shipped, twin):
     big = torch.nn.functional.interpolate(video.float(), (2 * height, 3 * width), mode="bilinear").to(torch.uint8)
     compare(big, lambda b: resize_boxes(b, (height, width), (2 * height, 3 * width)), 0.9)
     moved = torch.nn.functional.pad(video.float(), (16, 0, 8, 0), mode="replicate").to(torch.uint8)
-    moved = moved[..., :height, :width]  # 16 to the right, 8 down
+    moved = moved[..., :height, :width]  # 16 pixels to the right, 8 down
     compare(moved, lambda b: b + torch.tensor([16.0, 8, 16, 8]))
 
 
@@ -211,7 +213,7 @@ def test_coco_weights_from_a_file_are_loaded_whole_or_refused(tmp_path):
     torch.save(state, tmp_path / "whole.pth")
     detector = load_detector("ssdlite320", tmp_path / "whole.pth")
     assert detector.size == (320, 320) and len(detector.detect(pictures(1, 40, 50))) == 1
-    assert load_detector(tmp_path / "whole.pth").name == "ssdlite320"  # the file says what it is
+    assert load_detector(tmp_path / "whole.pth").name == "ssdlite320"  # recognized by its content
     key = "head.classification_head.module_list.0.1.bias"
     changes = {
         "partial": ({k: v for k, v in state.items() if k != key}, f"partial.pth: entry '{key}' is missing"),
@@ -227,7 +229,7 @@ def test_coco_weights_from_a_file_are_loaded_whole_or_refused(tmp_path):
 
 
 class Evil:
-    """What a hostile pickle looks like: it touches a file when it is opened."""
+    """A hostile pickle: unpickling it creates the file `mark`."""
 
     def __init__(self, mark: Path):
         self.mark = mark
@@ -272,9 +274,11 @@ def test_average_precision_by_hand():
     truth = [torch.tensor([[0.0, 0, 10, 10]]), torch.tensor([[5.0, 5, 15, 25]])]
     right = [(truth[0], torch.tensor([0.9])), (truth[1], torch.tensor([0.8]))]
     assert detection_scores(right, truth) == {"AP": 1.0, "AP50": 1.0, "AR10": 1.0}
-    wide = [(torch.tensor([[0.0, 0, 10, 14]]), torch.tensor([0.9])), right[1]]  # IoU 10/14 = 0.714: right up to 0.7
+    # IoU 10/14 = 0.714: correct up to threshold 0.7
+    wide = [(torch.tensor([[0.0, 0, 10, 14]]), torch.tensor([0.9])), right[1]]
     scores = detection_scores(wide, truth)
-    # from 0.75 on the surest is wrong, then precision is 1/2 up to recall 1/2 (51 of 101 points) and 0 beyond
+    # At thresholds from 0.75 on, the most confident detection is wrong: precision is 1/2 up to recall 1/2 (51 of 101
+    # points) and 0 beyond.
     assert scores["AP50"] == 1.0 and abs(scores["AP"] - (5 + 5 * 0.5 * 51 / 101) / 10) < 1e-6
     none = [(torch.empty(0, 4), torch.empty(0))] * 2
     assert detection_scores(none, truth)["AP"] == 0.0
@@ -289,7 +293,7 @@ def test_windows_carry_boxes_as_they_cut_pictures():
     boxes = torch.full((6, 3, 4), torch.nan)
     boxes[:, 0] = torch.tensor([50.0, 60.0, 70.0, 90.0])
     windows = draw_windows(boxes, 144, torch.Generator().manual_seed(5))
-    assert (windows[:, 0] > windows[:, 2]).any() and (windows[:, 0] < windows[:, 2]).any()  # mirrored and not
+    assert (windows[:, 0] > windows[:, 2]).any() and (windows[:, 0] < windows[:, 2]).any()  # some mirrored, some not
     cut = detector_training.crop_track(video, windows, 160)[:, 0] > 127
     for picture, carried in zip(cut, carry_boxes(boxes, windows, 160), strict=True):
         assert len(carried) == 1

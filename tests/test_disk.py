@@ -1,4 +1,4 @@
-"""What a disk refuses is one line that says where, what and how to go on; nothing half-written stays."""
+"""A failed write raises one line that says where, what and how to go on, and leaves no partial file."""
 
 import errno
 import os
@@ -71,7 +71,8 @@ def test_what_cannot_be_written_is_one_line_and_leaves_nothing(tmp_path, way, wr
     text = str(error.value)
     assert str(named) in text and "\n" not in text and text.count(": ") == 2 and ".tmp" not in text
     assert error.value.errno in (codes if isinstance(codes, tuple) else (codes,))
-    assert [p for p in sorted(tmp_path.rglob("*")) if "xxx" not in p.name] == before  # folders above it may be there
+    # parent folders may have been made
+    assert [p for p in sorted(tmp_path.rglob("*")) if "xxx" not in p.name] == before
 
 
 def test_proc_takes_no_folder():
@@ -86,7 +87,7 @@ def test_proc_takes_no_folder():
 
 
 def test_a_file_larger_than_allowed_is_one_line_and_the_old_one_stays(tmp_path):
-    """The limit is that of a process, so it is set in one of its own."""
+    """The size limit holds for a whole process, so the write runs in a process of its own."""
     write_text(tmp_path / "x.txt", "old")
     script = f"""
         import resource

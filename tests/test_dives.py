@@ -1,4 +1,4 @@
-"""The grammar of dive numbers and the tables that go with it."""
+"""The grammar of dive numbers, and the tables of difficulties and subactions."""
 
 import pytest
 
@@ -64,7 +64,7 @@ def test_other_text_is_refused(number):
 
 def test_difficulty_and_height_agree():
     assert (difficulty("107B", 3), difficulty("107b", 10), difficulty("5255B", 10)) == (3.1, 3.0, 3.6)
-    assert difficulty("5132D", 10) == 2.1  # and not the 2.0 of synchronized events
+    assert difficulty("5132D", 10) == 2.1  # not 2.0, the value of synchronized events
     assert (board_height("107B", 3.1), board_height("107B", 3.0), board_height("999Z", 3.0)) == (3, 10, 10)
     for unknown in (("626C", 3), ("107B", 5), ("999Z", 10)):
         with pytest.raises(ValueError, match="no difficulty degree known"):
@@ -76,7 +76,7 @@ def test_the_table_is_consistent():
     for fact in DIVES:
         dive = parse_dive(fact.number)
         assert fact.height in (3, 10) and 1.5 <= fact.difficulty <= 4.1
-        assert not (dive.armstand and fact.height == 3)  # armstand dives are for the platform
+        assert not (dive.armstand and fact.height == 3)  # armstand dives are from the platform only
         assert (fact.difficulty == 2.0) or not fact.synchronized
     assert all(985 <= sum(getattr(fact, name) for fact in DIVES) <= 1005 for name in ("mtl_aqa", "finediving"))
 
@@ -97,11 +97,11 @@ def test_official_dives_follow_the_grammar_and_the_tables(official):
     assert read_pickle(official / "FineDiving" / "Sub_action_Types_Table.pkl") == SUBACTION_NAMES
     fine = load_records("finediving", official)
     as_labeled = [subaction_ids(parse_dive(record.action)) == record.subactions for record in fine]
-    assert sum(as_labeled) == 2944  # the rest are slips of the annotators, as a tucked 107B
+    assert sum(as_labeled) == 2944  # the others are annotation errors, such as a tucked 107B
     table = {(fact.number, fact.difficulty) for fact in DIVES}
     assert sum((record.action, record.difficulty) in table for record in fine) / len(fine) > 0.98
     raw = read_pickle(official / "MTL-AQA" / "final_annotations_dict_with_dive_number.pkl")
-    for entry in raw.values():  # MTL-AQA spells the same out in numbers of its own
+    for entry in raw.values():  # MTL-AQA annotates the same facts in separate fields
         dive = parse_dive(entry["dive_number"])
         assert (max(1, entry["ss_no"]), entry["tw_no"], entry["armstand"]) == (
             dive.half_somersaults,

@@ -1,4 +1,4 @@
-"""End to end: the same features as from the store, and gradients down to the pixels' first layer."""
+"""End-to-end training: features equal the stored ones, and gradients reach the backbone's first layer."""
 
 import pytest
 import torch
@@ -69,7 +69,7 @@ def test_mixed_precision_stays_near(model, videos):
     expected = gradients(model, videos[:1])["Conv3d_1a_7x7.conv3d.weight"]
     model.mixed = True
     found = gradients(model, videos[:1])["Conv3d_1a_7x7.conv3d.weight"]
-    mixed = training_dtype("cpu") == torch.bfloat16  # elsewhere its gradients are wrong, and it is left out
+    mixed = training_dtype("cpu") == torch.bfloat16  # elsewhere its gradients are wrong, and float32 is used
     assert found.dtype == torch.float32 and torch.equal(found, expected) != mixed
     assert torch.cosine_similarity(found.flatten(), expected.flatten(), dim=0) > 0.95
 

@@ -1,4 +1,4 @@
-"""The example of own videos is written whole, or the one line says why it is not."""
+"""The example folder of own videos is written completely, or one line says why it was not."""
 
 import pytest
 

@@ -1,4 +1,4 @@
-"""Trials give the same bytes wherever they run, and none is lost when a worker is killed."""
+"""Trials give the same bytes on every executor, and no trial is lost when a worker is killed."""
 
 import os
 import shutil
@@ -24,13 +24,13 @@ from sapnet_core.runtime.executors import run_tasks
 
 SMALL = Trial("finediving", "drawn", "sap-net", 0.5, 0, "score", 24, 12, steps=5, size=48)
 SWEEP = [replace(SMALL, seed=seed, method=method) for method in ("sap-net", "mlp") for seed in (0, 1, 2)]
-WAIT = 180  # seconds: other work may fill the machine
+WAIT = 180  # seconds; generous, since the machine may be busy
 SAME = ("config.json", "metrics.json", "predictions.csv", "curves.csv")
 
 
 @pytest.fixture(scope="module")
 def computed(tmp_path_factory):
-    """A runs folder with features alone, and what the sweep gives in this process."""
+    """(runs folder with the features alone, {trial: files}) after the sweep has run in this process."""
     base = tmp_path_factory.mktemp("alone")
     with pytest.MonkeyPatch.context() as patch:
         patch.setenv("SAPNET_RUNS", str(base))
@@ -48,7 +48,7 @@ def contents(folder):
 
 @pytest.fixture
 def runs(computed, tmp_path, monkeypatch):
-    """A fresh runs folder that has the features; every worker finds it by the settings sent along alone."""
+    """A fresh runs folder with the features; a cluster's workers know its path only from the settings sent to them."""
     for name in ("SAPNET_DATA", "SAPNET_DASK"):
         monkeypatch.delenv(name, raising=False)
     shutil.copytree(computed[0], tmp_path / "runs")
@@ -59,7 +59,7 @@ def runs(computed, tmp_path, monkeypatch):
 
 
 def all_as_alone(folders, alone, runs) -> bool:
-    """Every result is there, once, with the same bytes, and nothing else is."""
+    """Whether all results have the same bytes as `alone`; asserts that the trials folder holds nothing else."""
     assert {f.name for f in (runs / "trials").iterdir()} == {f.name for f in folders}
     return {folder.name: contents(folder) for folder in folders} == alone
 
@@ -76,7 +76,7 @@ def test_threads_of_one_process_do_not_mix_their_random_numbers(runs, computed):
 
 
 def die_once(flag: str, index: int) -> int:
-    """Kills its process the first time that task 1 is done."""
+    """The square of `index`; kills its process when task 1 runs for the first time, which the file `flag` records."""
     if index == 1 and not os.path.exists(flag):
         open(flag, "w").close()
         os.kill(os.getpid(), signal.SIGKILL)
@@ -119,7 +119,7 @@ def test_an_error_names_its_task(jobs):
 
 
 def test_a_pool_ends_with_the_process_that_asked(tmp_path):
-    """A killed run leaves no process behind that waits, or writes, for ever."""
+    """When a run is killed, its worker processes end as well."""
     script = tmp_path / "asks.py"
     script.write_text(
         "import sys\nfrom test_executors import rest\nfrom sapnet_core.runtime.executors import run_tasks\n"
@@ -156,7 +156,7 @@ def wait_for(what):
 
 @pytest.fixture
 def cluster(tmp_path):
-    """A Dask scheduler and two worker processes on this machine: (address, {worker's address: its process})."""
+    """A Dask scheduler and two workers on this machine: (scheduler's address, {worker's address: its process})."""
     distributed = pytest.importorskip("distributed")
     environment = {k: v for k, v in os.environ.items() if not k.startswith("SAPNET")}
     environment |= {
@@ -193,7 +193,7 @@ def cluster(tmp_path):
 @pytest.mark.slow
 def test_a_cluster_loses_a_worker_and_no_result(cluster, runs, computed, monkeypatch):
     address, workers = cluster
-    long = [replace(SMALL, seed=seed, steps=150) for seed in (10, 11)]  # both workers begin with one of these
+    long = [replace(SMALL, seed=seed, steps=150) for seed in (10, 11)]  # each worker begins with one of these
     victim = next(iter(workers.values()))
 
     def kill_one():
@@ -216,7 +216,7 @@ def test_a_cluster_loses_a_worker_and_no_result(cluster, runs, computed, monkeyp
 
 
 def test_a_cluster_that_does_not_share_the_folder_is_named(runs, monkeypatch):
-    """A worker that writes elsewhere: here, one whose result is moved away before it is looked for."""
+    """A worker that writes to a folder of its own is simulated by a result path that does not exist here."""
     monkeypatch.setattr(run.time, "sleep", lambda seconds: None)
     monkeypatch.setattr(run, "_run", hide)
     with pytest.raises(FileNotFoundError, match="process .* wrote .*elsewhere, and .* is not here: workers must share"):
@@ -245,7 +245,7 @@ def test_workers_are_told_all_that_is_set(monkeypatch, tmp_path):
         monkeypatch.setenv(name, os.path.relpath(tmp_path / name))
     settings = executors._settings()
     assert settings["SAPNET_RUNS"] == str(tmp_path) and settings["SAPNET_SPLIT"] == "ordered"
-    assert settings["SAPNET_DATA"] == ""  # whatever the worker has there
+    assert settings["SAPNET_DATA"] == ""  # overrides the worker's own value
     assert [settings[name] for name in ("SAPNET_C3D", "SAPNET_SWIN")] == [
         str(tmp_path / "SAPNET_C3D"),
         str(tmp_path / "SAPNET_SWIN"),
@@ -261,7 +261,7 @@ def test_the_command_line_hands_the_cluster_on(monkeypatch, tmp_path):
         address = f"tcp://127.0.0.1:{scheduler.getsockname()[1]}"
         assert main(["trials", "--tables", "fig14", "--dask", address]) == 0
     assert asked == [address]
-    assert main(["trials", "--tables", "fig14", "--dask", address]) == 2 and len(asked) == 1  # nobody answers now
+    assert main(["trials", "--tables", "fig14", "--dask", address]) == 2 and len(asked) == 1  # the scheduler is gone
 
 
 @pytest.mark.parametrize("address", ["nonsense", "tcp://", "tcp://host", "tcp://host:port", "host 1", ""])

@@ -1,4 +1,4 @@
-"""What notebooks take from the package's root, and the lines that hold them to their numbers without being read."""
+"""Names that notebooks import from the package's root, and hidden outputs, by which nbval compares their numbers."""
 
 import ast
 import subprocess
@@ -17,7 +17,7 @@ NOTEBOOKS = notebooks.find([])
 
 
 def imported(source: str) -> set[str]:
-    """Modules of the package that a cell's own imports name."""
+    """Modules of the package from which a cell imports."""
     lines = [line for line in source.splitlines() if not line.startswith(("%", "!"))]
     nodes = [node for node in ast.walk(ast.parse("\n".join(lines))) if isinstance(node, ast.ImportFrom)]
     return {node.module for node in nodes if (node.module or "").partition(".")[0] == "sapnet_core"}

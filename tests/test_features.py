@@ -1,4 +1,4 @@
-"""The feature store: what it keeps is right, the same however it is made, and never half of a thing."""
+"""The feature store: stored features are correct, identical however they are computed, and never partial."""
 
 import os
 import time
@@ -89,7 +89,7 @@ def test_workers_make_the_same_bits(records, stored, tmp_path):
 
 
 def ahead_of_compute(monkeypatch, ahead=2):
-    """The way of a GPU, on this processor: threads load while features are computed."""
+    """Compute as on a GPU, but on this processor: threads load videos while features are computed."""
     monkeypatch.setattr(
         extraction,
         "compute_all",
@@ -116,7 +116,7 @@ def test_videos_loaded_ahead_give_the_same_and_few_wait(records, stored, tmp_pat
     monkeypatch.setattr(registry, "load_backbone", lambda name, device="cpu": Net())
     ahead_of_compute(monkeypatch)
     assert same(stored[1], twin_features(records, size=SIZE, folder=tmp_path, jobs=3))
-    assert max(most) <= 3  # two waiting, one in work, of five
+    assert max(most) <= 3  # of five videos, two wait and one is in work
 
 
 def test_a_video_that_fails_ahead_stops_the_run_or_is_named(records, tmp_path, monkeypatch):
@@ -167,8 +167,8 @@ def test_passes_over_one_video_make_it_once_and_store_what_each_alone_does(recor
     monkeypatch.setattr(video_source, "simulate", simulated)
     store.prepare_features(passes, folder=tmp_path, jobs=1, progress=lambda *news: calls.append(news))
     assert sorted(made) == sorted([(r.key, 0) for r in records] + [(records[0].key, 1)])
-    assert calls == [(0, 21), (8, 21), (16, 21), (20, 21), (21, 21)]  # the longest first
-    monkeypatch.setattr(video_source, "simulate", None)  # all is there
+    assert calls == [(0, 21), (8, 21), (16, 21), (20, 21), (21, 21)]  # the most expensive group first
+    monkeypatch.setattr(video_source, "simulate", None)  # everything is stored: rendering would fail
     assert same(twin_features(records, size=SIZE, folder=tmp_path, jobs=1), stored[1])
     monkeypatch.undo()
     monkeypatch.setattr(store, "SHARD", 2)
@@ -179,7 +179,7 @@ def test_passes_over_one_video_make_it_once_and_store_what_each_alone_does(recor
 
 def test_features_are_joined_by_key_in_any_order_and_read_again(records, stored, monkeypatch):
     folder, first = stored
-    monkeypatch.setattr(video_source, "simulate", None)  # nothing may be rendered again
+    monkeypatch.setattr(video_source, "simulate", None)  # rendering would fail
     order = [3, 0, 4, 2, 1]
     again = twin_features([records[i] for i in order], size=SIZE, folder=folder, jobs=1)
     assert again.keys == tuple(records[i].key for i in order)
@@ -233,7 +233,7 @@ def test_what_is_damaged_is_named_and_made_again_and_the_rest_read(records, tmp_
 
 
 def test_a_shard_of_other_videos_under_its_name_is_not_used(records, tmp_path, capsys):
-    """Of the same records, so that the keys are right: what is seen differs."""
+    """The other shard has the same records, so its keys match; only the seed of the videos differs."""
     kept = twin_features(records[:2], size=SIZE, folder=tmp_path, jobs=1)
     (file,) = tmp_path.rglob("*.safetensors")
     twin_features(records[:2], size=SIZE, seed=1, folder=tmp_path / "other", jobs=1)
@@ -284,7 +284,7 @@ def test_two_writers_at_once_leave_whole_files(records, stored, tmp_path):
     with ThreadPoolExecutor(2) as pool:
         asked = [pool.submit(twin_features, records, size=SIZE, folder=tmp_path, jobs=1) for _ in range(2)]
         assert all(same(a.result(), stored[1]) for a in asked)
-    assert len(list(tmp_path.rglob("*"))) == 1 + 3  # the dataset's folder and three shards, nothing half written
+    assert len(list(tmp_path.rglob("*"))) == 1 + 3  # the dataset's folder and three shards, no partial file
 
 
 def test_the_name_of_a_shard_depends_on_what_the_video_depends_on(records, stored):
@@ -325,7 +325,7 @@ def test_each_backbone_has_features_of_its_own(records, stored, tmp_path):
         twin = simulate(records[1], size=SIZE)
         assert torch.equal(found.views["frame"][1], net.features(twin.video[None], "9x16")[0])
         assert torch.equal(found.positions, stored[1].positions)
-    assert len([*tmp_path.rglob("*.safetensors")]) == 2  # a shard each
+    assert len([*tmp_path.rglob("*.safetensors")]) == 2  # one shard for each backbone
     with pytest.raises(ValueError, match="backbone 'resnet' is unknown: choose one of i3d, c3d, swin"):
         twin_features(records, folder=tmp_path, backbone="resnet")
 

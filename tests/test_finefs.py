@@ -1,4 +1,4 @@
-"""FineFS' JSON files become records, split as the user chooses; hostile ones become one-line errors."""
+"""FineFS's JSON files become records, split as the user chooses; hostile files become one-line errors."""
 
 import json
 import shutil
@@ -11,7 +11,7 @@ from sapnet_core.datasets import AnnotationError, Element, finefs, load_records
 from sapnet_core.datasets.finefs import read_finefs, split_of
 from sapnet_core.simulator.draw_annotations import write_annotations
 
-# as the authors' appendix describes a file, with the spelling of the published ones
+# An annotation file as the authors' appendix describes it, with the spelling of the published files.
 JUMP = {
     "element": "3F+1Eu+3S",
     "coarse_class": "jump",
@@ -67,7 +67,7 @@ def drawn(tmp_path_factory):
     return root
 
 
-# ---- what is read
+# ---- reading
 
 
 def test_a_file_as_published(tmp_path):
@@ -76,9 +76,9 @@ def test_a_file_as_published(tmp_path):
     assert (record.key, record.path, record.group, record.action) == ("0729", "data/video/729.mp4", "FS", "men FS")
     assert [record.mark(name) for name in ("score", "tes", "pcs", "deductions")] == [189.43, 101.79, 88.64, -1]
     assert record.mark("factor") == 2 and record.mark("skating_skills") == 9.04 and record.event == "fs_gpf_2018_men"
-    jump, spin = record.elements  # in the order of time, whatever the order in the file
+    jump, spin = record.elements  # sorted by time, whatever the order in the file
     assert jump == Element("3F+1Eu+3S<", "jump", 625, 725, 11.11, 0.45)
-    assert (spin.name, spin.kind, spin.start, spin.end) == ("CCoSp4", "spin", 150 * 25, 151 * 25)  # a second at least
+    assert (spin.name, spin.kind, spin.start, spin.end) == ("CCoSp4", "spin", 150 * 25, 151 * 25)  # at least one second
     assert (record.start, record.end, record.rate) == (0, (151 + 5) * 25, 25)
 
 

@@ -1,4 +1,4 @@
-"""What makes a stored thing stale, and what does not: edits of a copy of the package, and what they do to each hash."""
+"""Fingerprints: which edits of a copy of the package change the hash of which stored results, and which change none."""
 
 import re
 import shutil
@@ -16,12 +16,12 @@ from sapnet_core.runtime.fingerprint import code_digest, file_digest, modules_in
 
 TRIAL = Trial("finediving", "drawn", "sap-net", 0.2, 0, "score", 40, 20, 5)
 KEPT = fingerprint.ROOT
-BETWEEN, CONSTANT = r"\n\n\n(?=def |class |@)", "\n\nMORE = 2\n\n\n"  # where a module has room for one more constant
+BETWEEN, CONSTANT = r"\n\n\n(?=def |class |@)", "\n\nMORE = 2\n\n\n"  # inserts a constant between two definitions
 
 
 @pytest.fixture
 def copy(tmp_path, monkeypatch):
-    """The package's files elsewhere, which the fingerprints look at in their place."""
+    """A copy of the package without its weights, which the fingerprints read in its place."""
     folder = tmp_path / "sapnet_core"
     shutil.copytree(KEPT, folder, ignore=shutil.ignore_patterns("__pycache__", "weights"))
     monkeypatch.setattr(fingerprint, "ROOT", folder)
@@ -32,11 +32,11 @@ def copy(tmp_path, monkeypatch):
 
 
 def forget():
-    code_digest.cache_clear()  # a process finds each once: the program of a process stays the same
+    code_digest.cache_clear()  # digests are cached, since the code of a process does not change
 
 
 def hashes() -> dict[str, object]:
-    """A hash of every kind of thing that is stored."""
+    """Kind of stored result -> its hash."""
     forget()
     notebook = environment.root() / "notebooks" / "00_start_here.ipynb"
     return {
@@ -57,7 +57,7 @@ def edit(file: Path, old: str, new: str) -> None:
 
 
 FILMED = {"features", "features of files", "features of gymnasts", "trials", "trials of the MLP", "notebooks"}
-CHANGES = {  # an edit, and what it makes stale
+CHANGES = {  # edit -> (module, pattern, replacement, kinds of results that become stale)
     "a constant of the renderer": (
         "simulator/render.py",
         r"(?m)^([A-Z_]+ = )(?=[\d.(])",

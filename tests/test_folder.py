@@ -1,4 +1,4 @@
-"""A folder of own videos or sequences becomes records; what is hostile or wrong in it becomes a one-line error."""
+"""A folder of own videos or sequences becomes records; hostile or wrong files in it become one-line errors."""
 
 import io
 import math
@@ -24,7 +24,7 @@ ROWS = "a,a.npy,7.5,train\nb,b.npy,,train\nc,c.npy,3,test\n"
 
 @pytest.fixture
 def own(tmp_path):
-    """A folder of three sequences; `own(table)` writes records.csv and reads it."""
+    """A function that writes records.csv beside three sequences and reads it; its attribute `root` is the folder."""
     root = tmp_path / "own"
     root.mkdir()
     for i, name in enumerate("abc"):
@@ -66,7 +66,7 @@ def test_every_column(own):
     for text, encoding in ((table, "utf-8"), *others):
         first, second = own(text, encoding)
         assert (first.key, first.start, first.end, first.group, first.difficulty) == ("first", 2, 9, "beam", 2.5)
-        assert first.transitions == (2, 4) and first.subactions == (0, 1, 2)  # from the record's start on
+        assert first.transitions == (2, 4) and first.subactions == (0, 1, 2)  # relative to the record's start
         assert (second.start, second.end, second.transitions, second.subactions) == (0, 11, (), ())
 
 
@@ -78,7 +78,7 @@ def test_frame_folders_and_videos_are_asked_for_their_length(own):
     assert (record.path, record.end) == ("frames", 5)
     (own.root / "torn.mp4").write_bytes(b"no video")
     known = own("end_frame," + HEAD + "12,d,torn.mp4,1,train\n,a,a.npy,1,test\n")[0]
-    assert known.end == 12  # not opened where the end is given
+    assert known.end == 12  # a video is not opened if its end is given
     refused(lambda: own(HEAD + ROWS + "d,torn.mp4,1,train\n"), "torn.mp4: no video", ValueError)
 
 
@@ -155,7 +155,7 @@ def test_bad_tables(own):
 
 @pytest.fixture
 def films(own):
-    """The folder with more in it; gives the path that a row's path is read as, or raises."""
+    """Add files with unusual names to the folder; returns a function that reads a row's path, as found, or raises."""
     for name in (NFD, "films/anna.mp4.npy", "films/Ben 1.npy", "films/carl.NPY", "9.41\u202fAM.npy", "50%.npy"):
         (own.root / name).parent.mkdir(exist_ok=True)
         np.save(own.root / "x.npy", np.ones((5, 4), np.float32))
@@ -201,7 +201,7 @@ def test_what_lies_near_a_path_is_said(films, own, path, near):
 
 
 def test_two_names_of_one_look_are_not_chosen_from(films, own):
-    for name in ("o\u0302\u0323.npy", "o\u0323\u0302.npy"):  # the marks of one letter in either order
+    for name in ("o\u0302\u0323.npy", "o\u0323\u0302.npy"):  # both orders of one letter's diacritics
         np.save(own.root / name, np.ones((5, 4), np.float32))
     if len({name for name in os.listdir(own.root) if name.startswith(("o", "ộ"))}) < 2:
         pytest.skip("this file system takes both for one")
@@ -233,7 +233,7 @@ def test_what_a_path_leads_to_is_named(films, own, path, fault):
     for name in ("empty", "folder.npy"):
         (own.root / name).mkdir()
     refused(lambda: films(path), f"records.csv: line 5: path .*{fault}")
-    if path in ("empty", "films"):  # a span does not hide it
+    if path in ("empty", "films"):  # an end frame does not hide the fault
         refused(lambda: own(f"end_frame,{HEAD}5,d,{path},1,train\n,a,a.npy,1,test\n"), f"line 2: path .*{fault}")
 
 
@@ -319,9 +319,9 @@ def test_every_fault_of_a_table_is_told_at_once(own):
     assert str(own.root / "records.csv") in first and "4 faults" in first
     starts = ["line 5: path", "line 6: score", "line 7: id", "line 7: split"]
     assert [line[: len(start)] for line, start in zip(told, starts, strict=True)] == starts
-    assert all(": " in line.partition(": ")[2] for line in told)  # each with its remedy
+    assert all(": " in line.partition(": ")[2] for line in told)  # each fault has a remedy
     assert first_line(error.value).splitlines() == [first, *told]
-    assert str(pickle.loads(pickle.dumps(error.value))) == str(error.value)  # as it comes from a worker process
+    assert str(pickle.loads(pickle.dumps(error.value))) == str(error.value)  # as errors of worker processes are sent
     assert [fault.partition("records.csv: ")[2] for fault in folder_faults(own.root)] == told
     own(HEAD + ROWS)
     assert folder_faults(own.root) == []
@@ -377,7 +377,7 @@ def test_objects_are_refused_and_do_nothing(tmp_path):
         refused(lambda name=name: read_sequence(tmp_path / name), f"{name}: refused, it holds objects, which could run")
     refused(lambda: read_sequence(tmp_path / "b.npy"), "b.npy: no NumPy array")
     assert not (tmp_path / "was-here").exists()
-    np.load(tmp_path / "a.npy", allow_pickle=True)  # the ordinary way would have run it
+    np.load(tmp_path / "a.npy", allow_pickle=True)  # plain loading does run it
     assert (tmp_path / "was-here").exists()
 
 
@@ -394,13 +394,13 @@ def test_zip_bombs_are_refused_before_they_are_unpacked(tmp_path, monkeypatch):
     monkeypatch.setattr(zipfile.ZipFile, "open", lambda *_: pytest.fail("unpacked"))
     refused(lambda: read_sequence(bomb), r"bomb.npz: refused, \d+ bytes that unpack to 15.3 MiB")
     monkeypatch.undo()
-    # lies about its size: the directory says little, the stream holds much
+    # An archive that lies about its size: its directory says 1000 bytes, its stream holds 15.3 MiB.
     lying = bytearray(bomb.read_bytes())
     at = lying.rindex(b"PK\x01\x02")
     lying[at + 24 : at + 28] = struct.pack("<I", 1000)
     bomb.write_bytes(lying)
     refused(lambda: read_sequence(bomb), "bomb.npz: ")
-    # many entries that are small each
+    # Many entries, each of them small.
     with zipfile.ZipFile(tmp_path / "many.npz", "w", zipfile.ZIP_DEFLATED) as archive:
         for i in range(50):
             archive.writestr(f"{i}.npy", bytes(200_000))

@@ -1,4 +1,4 @@
-"""The gallery and the pages of notebooks: everything on them, in order, without a network, also on a phone."""
+"""The gallery and the notebook pages are complete, in order, self-contained, and readable on a phone."""
 
 import csv
 import html
@@ -26,10 +26,11 @@ from sapnet_core.reporting.stored_tables import read_stored_table
 from sapnet_core.reporting.tables import markdown
 from sapnet_core.runtime import environment
 
-provenance = importlib.import_module("sapnet_core.reporting.provenance")  # `reporting` has a function of this name
+# as an attribute, `reporting` has the function of this name
+provenance = importlib.import_module("sapnet_core.reporting.provenance")
 VOID = {"meta", "img", "br", "hr", "link", "input", "col"}
 BLOCKS = {"div", "p", "ul", "ol", "table", "details", "section", "figure", "h1", "h2", "h3", "h4", "pre", "dl", "nav"}
-# a browser without a window is never narrower than 500 pixels, a frame in its page is
+# A headless browser is at least 500 pixels wide, so narrow screens are simulated by an iframe.
 PROBE = """<!DOCTYPE html><meta charset="utf-8">
 <iframe style="width: {}px; height: 900px; border: 0" srcdoc="{}"></iframe>
 <script>onload = () => {{ const page = document.querySelector("iframe").contentDocument, all = page.documentElement
@@ -39,7 +40,7 @@ OUTSIDE = re.compile(r"[a-z]+:|//", re.IGNORECASE)
 
 
 class Page(HTMLParser):
-    """What a page loads and links, its ids, its text; raises where elements are not closed in order."""
+    """The resources, links, ids and text of a page; asserts that elements are nested correctly and ids are unique."""
 
     def __init__(self, text: str):
         super().__init__()
@@ -79,7 +80,8 @@ class Page(HTMLParser):
 
 
 def checked(file: Path, absent: str = "") -> Page:
-    """A page that loads nothing from outside, and whose links into the project all lead somewhere."""
+    """Parse a page; asserts that it loads nothing from outside, and that its links to files and ids resolve, except
+    those that match `absent`."""
     page = Page(file.read_text(encoding="utf-8"))
     assert not [link for link in page.loads if OUTSIDE.match(link) and not link.startswith("data:image/")]
     for link in (*page.links, *page.loads):
@@ -92,13 +94,15 @@ def checked(file: Path, absent: str = "") -> Page:
 
 @pytest.fixture
 def house(tmp_path, monkeypatch):
-    """figures/ with a table and its curves, two figures, one's own and others, claims; one executed notebook."""
+    """A project folder with one executed notebook, and figures/ with tables, curves, claims, the paper's and other
+    figures, one of them without provenance and one damaged."""
     for name in ("SAPNET_DATA", "SAPNET_I3D", "SAPNET_C3D", "SAPNET_SWIN", "SAPNET_DETECTOR"):
         monkeypatch.delenv(name, raising=False)
     monkeypatch.setenv("SAPNET_FIGURES", str(tmp_path / "figures"))
     monkeypatch.setenv("SAPNET_RUNS", str(tmp_path / "runs"))
     for module in (provenance, parts):
-        monkeypatch.setattr(module, "trial_hash", lambda trial, _=None: f"{trial.seed}")  # draws and films nothing
+        # avoids drawing annotations and rendering videos
+        monkeypatch.setattr(module, "trial_hash", lambda trial, _=None: f"{trial.seed}")
     (tmp_path / "notebooks").symlink_to(environment.root() / "notebooks")
     cells = pd.DataFrame({"system": ["I3D+MLP"], "column": ["10%"], "rho": [0.618]})
     runs = pd.DataFrame({"system": ["I3D+MLP", "a <b> c"], "column": "10%", "seed": 0, "rho": [0.5, 0.4]})
@@ -111,7 +115,7 @@ def house(tmp_path, monkeypatch):
             reporting.save_figure(fig, name, cells, record)
         plt.close(fig)
     reporting.save_table("decisions", pd.DataFrame({"n": range(40)}), record | {"profile": "quick"})
-    Image.new("L", (4, 4)).save(tmp_path / "figures" / "fig09.png")  # nobody knows from where
+    Image.new("L", (4, 4)).save(tmp_path / "figures" / "fig09.png")  # has no provenance
     (tmp_path / "figures" / "fig10.png").write_bytes(b"torn")
     rows = [
         ("<i>K</i> = 3", "Fig. 5 and 12", "supported"),
@@ -196,7 +200,7 @@ def test_claims_stand_at_their_places(house):
 
 
 def entry_of(stem: str) -> str:
-    """A section of the gallery."""
+    """HTML of one entry of the gallery."""
     text = gallery.write_gallery().read_text(encoding="utf-8")
     return re.search(rf'<section class="entry" id="{stem}">(.*?)</section>', text, re.DOTALL)[1]
 
@@ -237,7 +241,7 @@ def test_a_table_that_cannot_be_read_is_said(house, content):
 
 @pytest.mark.parametrize("file", sorted((environment.root() / "figures").glob("*.md")), ids=lambda file: file.stem)
 def test_a_stored_table_is_read_as_it_was_shown(file):
-    """But for numbers that end in 5 at the CSV's last digit, which may be rounded either way."""
+    """The last digits are not compared: a number that ends in 5 in the CSV may be rounded either way."""
     shown = [line for line in file.read_text(encoding="utf-8").splitlines() if line.startswith("|")]
     read = markdown(read_stored_table(file.with_suffix(".csv"))).splitlines()
     assert [re.sub(r"\d\b", "", line) for line in read] == [re.sub(r"\d\b", "", line) for line in shown]
@@ -290,7 +294,7 @@ def test_the_stored_gallery_leads_everywhere():
     file = environment.root() / "figures" / "index.html"
     if not file.is_file():
         pytest.skip("no gallery is stored")
-    checked(file, absent=r"notebooks/\w+\.html|paper/index\.html")  # those two come with a run
+    checked(file, absent=r"notebooks/\w+\.html|paper/index\.html")  # a run writes both
 
 
 @pytest.mark.parametrize("name", ["table01.md", "table01.csv", "fig05.png", "fig05.svg", "fig05.csv", "claims.csv"])
@@ -303,7 +307,8 @@ def test_the_gallery_tells_which_content_it_was_made_from(house, name):
 
 
 def test_the_stored_gallery_is_that_of_the_stored_files(tmp_path, monkeypatch):
-    """All as committed, since a run of one's own writes its own into figures/; and the same on any processor."""
+    """The files are those of the last commit, since a user's own run writes into figures/; the processor does not
+    matter."""
     for name in ("SAPNET_DATA", "SAPNET_I3D", "SAPNET_C3D", "SAPNET_SWIN", "SAPNET_DETECTOR"):
         monkeypatch.delenv(name, raising=False)
     if not (environment.root() / ".git").exists():
@@ -315,7 +320,7 @@ def test_the_stored_gallery_is_that_of_the_stored_files(tmp_path, monkeypatch):
     monkeypatch.setenv("SAPNET_FIGURES", str(tmp_path / "figures"))
     monkeypatch.setenv("SAPNET_RUNS", str(tmp_path / "runs"))
     (tmp_path / "figures" / "notebooks").mkdir()
-    for notebook in notebooks.find():  # the command makes these pages too
+    for notebook in notebooks.find():  # stands for the page that a run makes
         (tmp_path / "figures" / "notebooks" / f"{notebook.stem}.html").touch()
     made = gallery.write_gallery().read_text(encoding="utf-8")
     assert made.splitlines() == stored.splitlines(), (

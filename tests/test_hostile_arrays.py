@@ -1,4 +1,4 @@
-"""Arrays, tables and weights made to harm the reader: each ends as one line, soon, and within the memory allowed."""
+"""Hostile arrays, tables and weights: each is refused in one line, within the limits of time and memory."""
 
 import io
 import json
@@ -84,13 +84,13 @@ def packed(content: bytes = saved(), name: str = "features.npy", how: int = zipf
 
 
 def changed(content: bytes, sign: bytes, at: int, new: bytes) -> bytes:
-    """An archive with other bytes in its last record of that sign."""
+    """A zip archive with the bytes `new` at offset `at` from the last occurrence of the signature `sign`."""
     place = content.rindex(sign) + at
     return content[:place] + new + content[place + len(new) :]
 
 
 def overlapping() -> bytes:
-    """Two entries of the list that are one and the same."""
+    """A zip archive whose directory lists the same entry twice."""
     one = packed()
     start, end = one.rindex(b"PK\1\2"), one.rindex(b"PK\5\6")
     entry = one[start:end]
@@ -99,7 +99,7 @@ def overlapping() -> bytes:
 
 
 def long_list(entries: int) -> bytes:
-    """A list of entries that are not there."""
+    """A zip directory of entries that do not exist."""
     one = struct.pack("<4s6H3I5H2I", b"PK\1\2", 20, 20, 0, 0, 0, 0, 0, 0, 0, 1, 0, 0, 0, 0, 0, 0) + b"a"
     end = struct.pack("<4s4H2IH", b"PK\5\6", 0, 0, 65535, 65535, len(one) * entries, 0, 0)
     return one * entries + end
@@ -194,7 +194,7 @@ def test_what_is_no_regular_file_is_refused(tmp_path, kind):
     (tmp_path / f"round{kind}").symlink_to(f"round{kind}")
     with socket.socket(socket.AF_UNIX) as end:
         before = os.getcwd()
-        os.chdir(tmp_path)  # the address of a socket is short
+        os.chdir(tmp_path)  # the path of a socket must be short
         try:
             end.bind(f"end{kind}")
         finally:
@@ -225,7 +225,7 @@ def test_reading_takes_what_is_counted(tmp_path):
 
 
 def test_an_array_is_counted_as_what_it_becomes(tmp_path, monkeypatch):
-    """A small file of small numbers: six bytes each are needed to read one."""
+    """Reading a small file of int8 values takes six bytes for each value."""
     np.savez_compressed(tmp_path / "a.npz", np.random.default_rng(0).integers(0, 2, (1000, 4)).astype(np.int8))
     monkeypatch.setattr(sequence_files, "LIMIT", 5 * 4000)
     refused(read_sequence, tmp_path / "a.npz", "would take")
@@ -234,7 +234,7 @@ def test_an_array_is_counted_as_what_it_becomes(tmp_path, monkeypatch):
 
 
 def test_a_long_sequence_takes_no_long_matrix():
-    """Steps of a million moments are weighted means of the two moments around each."""
+    """Each resampled step is the weighted mean of the two time steps around it, even out of a million."""
     x = torch.linspace(0, 1, 1_000_001).unsqueeze(1)
     assert torch.allclose(_resampled(x, 24).squeeze(1), (torch.arange(24) + 0.5) / 24, atol=1e-5)
     few = torch.rand(5, 3)
@@ -265,7 +265,7 @@ VIEW = tensor(storage(1_000_000, kind="ByteStorage"), pile(number(1_000_000)), O
 
 
 def many(entry: bytes, count: int = MANY) -> bytes:
-    """A state dict whose entries are all one and the same."""
+    """A state dict whose entries are all the same object."""
     names = b"".join(text(f"w{place}") + b"h\x00" for place in range(count))
     return b"\x80\x02" + entry + b"q\x000}(" + names + b"u."
 
@@ -355,7 +355,7 @@ def test_weights_are_refused_in_one_line(weights, name):
     is_refusal(what, file, ("ValueError",))
 
 
-# what a file says of how large its network is: each would take gigabytes, or cannot be
+# Sizes of a network as a file claims them: each would take gigabytes, or is impossible.
 LOADERS = {
     "i3d": {
         "three million classes": {"logits.conv3d.bias": entry([3_000_000], 0, 3_000_000, "I8")},

@@ -1,4 +1,4 @@
-"""Pickles made to harm the reader: each ends as one line that names the file, in a process that lives on."""
+"""Hostile pickles: each is refused in one line that names the file, and the reading process survives."""
 
 import pickle
 import struct
@@ -18,7 +18,7 @@ POINTER = b"\x41" * 8
 
 
 def kind(name: str, *state: bytes) -> bytes:
-    """A numpy type, with the state that follows it where one is given."""
+    """Instructions for a NumPy dtype, with its state if given."""
     made = called(DTYPE, text(name), FALSE, TRUE)
     return made + pile(*state) + b"b" if state else made
 
@@ -28,11 +28,11 @@ def plain(order: str = "|", names: bytes = NONE, fields: bytes = NONE, size: int
 
 
 def field(of: str, offset: int) -> bytes:
-    """The fields of a type with one, "a", at an offset in bytes."""
+    """Instructions for the fields of a structured dtype: one field "a", at an offset in bytes."""
     return b"}(" + text("a") + pile(kind(of), number(offset)) + b"u"
 
 
-# 8 raw bytes whose type says that they are an object, in three ways, or that there is more behind them
+# Dtypes by which 8 raw bytes would be taken for an object, or for a field beyond their end.
 FORGED = kind("V8", *plain(flags=63, size=8))
 FORGED_FIELD = kind("V8", *plain(names=pile(text("a")), fields=field("O8", 0), size=8, flags=0))
 BEYOND = kind("V8", *plain(names=pile(text("a")), fields=field("i8", 2**30), size=8))
@@ -47,14 +47,14 @@ def array(shape: bytes, of: bytes, content: bytes) -> bytes:
 
 
 def collisions(first: int, second: int) -> bytes:
-    """Keys of 15 parts, each one of two numbers; all have the same hash where both have."""
+    """A dict of 2^14 keys, tuples of 15 numbers out of two: if the two have the same hash, all keys do."""
     keys = (pile(*[b"h\x01" if place >> bit & 1 else b"h\x02" for bit in range(15)]) for place in range(2**14))
     kept = number(first) + b"q\x010" + number(second) + b"q\x020"
     return kept + b"}(" + b"".join(key + NONE for key in keys) + b"u"
 
 
 def nested_arrays(levels: int) -> bytes:
-    """An array of one object, which is an array of one object ...: taking them apart may not run out of stack."""
+    """An array of one object, which is an array of one object, and so on: freeing them must not overflow the stack."""
     kept = RECONSTRUCT + b"q\x000" + NDARRAY + b"q\x010" + kind("O8") + b"q\x020" + ONE + b"q\x030"
     kept += raw(b"b") + b"q\x040" + pile(number(0)) + b"q\x050" + b"K\x01"
     return kept + b"q\x060h\x00(h\x01h\x05h\x04tR(K\x01h\x03h\x02\x89(h\x06ltb" * levels
@@ -65,7 +65,7 @@ HUGE = b"\x8a\x05" + (2**38).to_bytes(5, "little")
 MEGABYTE = raw(bytes(2**20))
 
 ATTACKS = {
-    # raw bytes become pointers to objects
+    # raw bytes taken for pointers to objects, and forged sizes
     "forged type, reconstruct": array(ONE, FORGED, raw(POINTER)),
     "forged type, scalar": called(SCALAR, FORGED, raw(POINTER)),
     "forged type, from buffer": called(FROM_BUFFER, raw(POINTER), FORGED, ONE, text("C")),
@@ -94,7 +94,7 @@ ATTACKS = {
     "shape that overflows": array(pile(*[HUGE] * 4), kind("f8"), raw(b"")),
     "33 axes": array(pile(*[number(1)] * 33), kind("f8"), raw(POINTER)),
     "shape of lists": array(pile(b"]"), kind("f8"), raw(POINTER)),
-    # memory from nothing
+    # small files that take much memory
     "bytearray of 4e9": called(named("builtins", "bytearray"), b"\x8a\x05\x00\x28\x6b\xee\x00"),
     "bytes of 4e9": called(named("builtins", "bytes"), b"\x8a\x05\x00\x28\x6b\xee\x00"),
     "array of 2^38 numbers": called(NDARRAY, pile(HUGE), kind("f8")),
@@ -121,7 +121,7 @@ ATTACKS = {
     "millions of marks": b"(" * 5_000_000,
     "frame of 2^62 bytes": b"\x95" + struct.pack("<Q", 2**62) + b"\x8e" + struct.pack("<Q", 2**62),
     "text of 2^31 that is not there": b"X" + struct.pack("<I", 2**31) + b"a",
-    # time from nothing
+    # files that take much time
     "pairs of pairs": shared(60),
     "pairs of pairs as a key": b"}" + b"(" + shared(60) + NONE + b"u",
     "lists of lists": shared(60, b"l"),
@@ -156,10 +156,10 @@ ATTACKS = {
     + b"q\x000]("
     + (named("builtins", "set") + b"h\x00R") * 1000
     + b"e",
-    # values that others stumble over
+    # values that later code cannot handle
     "sign beyond Unicode": array(ONE, kind("U1"), raw(b"\xff\xff\xff\x7f")),
     "truth value of 7": array(ONE, kind("b1"), raw(b"\x07")),
-    # depth
+    # deep nesting
     "fifty thousand arrays in each other": nested_arrays(50_000),
     "a hundred thousand lists in each other": b"](" * 100_000 + b"e" * 100_000,
     "a hundred thousand tuples in each other": b"K\x01" + b"\x85" * 100_000,
@@ -191,7 +191,7 @@ ATTACKS = {
 
 @pytest.fixture(scope="module")
 def found(tmp_path_factory) -> dict[str, tuple]:
-    """Each attack's file, and what became of it."""
+    """Attack -> (its file, the outcome of reading it)."""
     folder, files = tmp_path_factory.mktemp("hostile"), {}
     for place, (name, program) in enumerate(ATTACKS.items()):
         stop = b"" if name in ("no end", "nothing at all") else b"."
@@ -224,9 +224,10 @@ def test_what_is_largest_takes_no_more_than_a_gigabyte(tmp_path):
         file.write_bytes(b"\x80\x04" + HEAVY[file.stem] + b".")
     became = outcomes("pickle", files)
     for file, what in zip(files, became, strict=True):
-        if "afar" in file.stem:  # each of its signs would take four bytes
+        if "afar" in file.stem:  # each of its characters would take four bytes
             is_refusal(what, file, ("AnnotationError",))
-        most = MEMORY * MANY / 1e6 if "many" in file.stem else MEMORY  # a million are the most that are read
+        # scaled from the reader's limit of a million objects
+        most = MEMORY * MANY / 1e6 if "many" in file.stem else MEMORY
         assert what["peak"] < most, (file.stem, what)
     assert [what["said"] for what in became[:4]] == ["list", "list", "ndarray", "str"]
 

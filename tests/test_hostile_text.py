@@ -1,4 +1,4 @@
-"""Text that people bring is shown literally wherever it goes, and acts nowhere: pages, figures, spreadsheets."""
+"""Text from users is shown literally and never interpreted: on pages, in figures, in spreadsheets."""
 
 import base64
 import csv
@@ -75,7 +75,7 @@ def record(source: str = "own videos") -> dict:
 
 
 def own_table(folder: Path) -> pd.DataFrame:
-    """A records.csv whose texts are all hostile, read as notebook 07 reads it."""
+    """A records.csv with hostile texts in its cells, read as notebook 07 reads it."""
     with open(folder / "records.csv", "w", encoding="utf-8", newline="") as file:
         rows = csv.writer(file)
         rows.writerow(["id", "path", "score", "split", "group", "note", IDS[1]])
@@ -84,7 +84,7 @@ def own_table(folder: Path) -> pd.DataFrame:
 
 
 def page_of(folder: Path, *outputs) -> str:
-    """The page of a notebook that was run and has these outputs."""
+    """The HTML page of an executed notebook with these outputs."""
     cells = [new_markdown_cell("# Title"), new_code_cell("show(table)", outputs=list(outputs))]
     nbformat.write(new_notebook(cells=cells), folder / "ran.ipynb")
     return notebook_page(folder / "ran.ipynb")
@@ -95,7 +95,7 @@ def shown(displayed) -> nbformat.NotebookNode:
 
 
 def raw(text: str) -> list[nbformat.NotebookNode]:
-    """A text in every kind of output that a page may make something of, without any care."""
+    """A text, unescaped, in every kind of output that a page may interpret."""
     kinds = ("text/html", "text/markdown", "image/svg+xml", "application/javascript", "text/latex", "text/plain")
     widget = {"application/vnd.jupyter.widget-view+json": {"model_id": text, "version_major": 2}, "text/plain": text}
     outputs = [new_output("display_data", {kind: text}) for kind in kinds]
@@ -119,12 +119,12 @@ def test_a_page_shows_the_texts_of_a_table_literally(tmp_path):
     assert IDS[1] in look.text.partition("provenance")[2]
 
 
-@pytest.mark.filterwarnings("ignore:Your element with mimetype")  # a script or a picture that is left out
+@pytest.mark.filterwarnings("ignore:Your element with mimetype")  # warns of a script or an image that is left out
 @pytest.mark.parametrize("text", IDS, ids=range(len(IDS)))
 def test_whatever_reaches_a_page_as_markup_is_taken_off_it(tmp_path, text):
     look = Look(page_of(tmp_path, *raw(text), *raw(f"**{text}**"), *raw(f"| a |\n| --- |\n| {text} |")))
     assert not look.live
-    assert "show(table)" in look.text  # and the page went on behind it
+    assert "show(table)" in look.text  # the rest of the page is still there
 
 
 def test_the_gallery_shows_what_lies_in_the_folder_literally(figures, tmp_path):
@@ -180,7 +180,7 @@ def test_a_page_allows_its_one_style_and_its_pictures_alone(figures):
 
 
 def browsed(file: Path, folder: Path) -> str:
-    """A page as a browser leaves it, after what runs by itself has run."""
+    """The title of a page in a headless browser, after the page's scripts have run."""
     flags = (
         "--headless",
         "--no-sandbox",
@@ -203,7 +203,7 @@ def browsed(file: Path, folder: Path) -> str:
 @pytest.mark.filterwarnings("ignore:Your element with mimetype")
 @pytest.mark.skipif(BROWSER is None, reason="no Chromium here")
 def test_a_browser_runs_nothing_of_it(tmp_path):
-    """Held off by the sanitizer alone, by the policy alone, and not held off where neither is."""
+    """The sanitizer alone and the content security policy alone stop every script; without both, scripts do run."""
     html = page_of(
         tmp_path, *(output for text in IDS for output in raw(text)), shown(reporting.show(own_table(tmp_path)))
     )
@@ -220,7 +220,7 @@ def test_a_browser_runs_nothing_of_it(tmp_path):
 
 
 def starts(text: str) -> list[str]:
-    """Cells as spreadsheets of any country may cut them from a file."""
+    """Cells of a CSV text, split at commas, semicolons or tabs as spreadsheets may; leading spaces are removed."""
     found = []
     for delimiter in ",;\t":
         found += [cell for line in csv.reader(io.StringIO(text, newline=""), delimiter=delimiter) for cell in line]

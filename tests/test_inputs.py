@@ -1,4 +1,4 @@
-"""What an output was made from: nothing is up to date of which a part has changed, is damaged or is another's."""
+"""Recorded inputs: an output is out of date if one of its inputs has changed, or if it is damaged or replaced."""
 
 import json
 import os
@@ -54,7 +54,7 @@ def test_an_annotation_is_known_by_its_content_and_a_video_by_its_time(data):
 
 
 def test_links_pipes_and_odd_names_end(data, tmp_path):
-    """A link to a folder above, a pipe that nobody writes to, a link to nothing, a name that is no UTF-8."""
+    """The folder holds a link to itself, a pipe that nobody writes to, a dangling link and a name that is not UTF-8."""
     (tmp_path / "elsewhere").mkdir()
     (data / "set").symlink_to(tmp_path / "elsewhere")
     (data / "round").symlink_to(data)
@@ -62,7 +62,7 @@ def test_links_pipes_and_odd_names_end(data, tmp_path):
     os.mkfifo(data / "pipe.csv")
     try:
         (data / os.fsdecode(b"Zo\xeb.csv")).write_text("id\n")
-    except OSError:  # a file system that takes UTF-8 alone
+    except OSError:  # this file system accepts UTF-8 alone
         pass
     first = data_digest()
     (tmp_path / "elsewhere" / "one.npy").write_bytes(b"1")

@@ -1,6 +1,7 @@
-"""A jump in a video only saves time: single frames are those of the whole, whatever a container says of time and keys.
+"""Seeking in a video only saves time: single frames equal those of a full decode, whatever time stamps and keyframes
+the container declares.
 
-Nothing that fails after a jump is blamed on the file, and what a file is blamed for is named alike by every reader.
+A failure after a seek is not blamed on the file, and all readers report the same fault of a file.
 """
 
 import contextlib
@@ -22,7 +23,7 @@ QUIET = {"x265-params": "open-gop=1:keyint=20:min-keyint=20:scenecut=0:bframes=3
 
 
 def singles_are_those_of_the_whole(path, expected, step=1):
-    """That each frame read by itself is the frame of the whole, and that all readers count alike."""
+    """Assert that each frame read alone equals the frame of a full decode, and that all readers count the same."""
     count = probe(path).frames
     assert count == len(expected) == count_decoded(path) == len(frame_times(path))
     whole = read_frames(path, range(count))
@@ -77,7 +78,7 @@ def test_a_recording_cut_between_keyframes_begins_with_the_first(tmp_path, kind,
         keys = [i for i, p in enumerate(p for p in container.demux(video=0) if p.size) if p.is_keyframe]
     path = copied(whole, tmp_path / f"cut.{kind}", lambda i, packet: packet if i >= 5 else None)
     begin = 80 - probe(path).frames
-    assert keys[1] <= begin <= keys[1] + 4  # what is shown just before a keyframe lies after it in the file
+    assert keys[1] <= begin <= keys[1] + 4  # frames shown just before a keyframe may be stored after it
     singles_are_those_of_the_whole(path, range(begin, 80), step=9)
 
 
@@ -90,7 +91,7 @@ def test_a_transport_stream_cut_anywhere(tmp_path):
 
 
 def retimed(path, change):
-    """A transport stream whose frames have other times: `change(number of the packet, stamp)`, 90 000 a second."""
+    """Change the time stamps of a transport stream in place: `change(packet number, stamp)`, in units of 1/90,000 s."""
     content, number = bytearray(path.read_bytes()), -1
     for at in range(0, len(content), 188):
         head = at + 4 + (1 + content[at + 4] if content[at + 3] & 0x20 else 0)
@@ -164,7 +165,7 @@ def test_keyframes_that_are_none(tmp_path, codec, kind):
 
 
 def boxes(content, *names):
-    """Where the box of this path lies in an MP4 file, and its size."""
+    """(Position, size) of the box at the path `names` in an MP4 file."""
     at, end = 0, len(content)
     for name in names:
         while content[at + 4 : at + 8] != name:
@@ -176,18 +177,19 @@ def boxes(content, *names):
 
 
 def edited(path, edits):
-    """An MP4 file with another edit list: (length, begin) of each edit in frames, begin -1 for a pause."""
+    """Replace the edit list of an MP4 file, in place: (length, begin) of each edit in frames, begin -1 for a pause."""
     content = path.read_bytes()
     film, track = (boxes(content, b"moov", *names)[0] for names in ((b"mvhd",), (b"trak", b"mdia", b"mdhd")))
     ticks, own = (struct.unpack_from(">I", content, at + 20)[0] / 25 for at in (film, track))
     at, size = boxes(content, b"moov", b"trak", b"edts")
-    begin = struct.unpack_from(">i", content, at + 28)[0]  # where the first edit of the file begins: after the delay
+    begin = struct.unpack_from(">i", content, at + 28)[0]  # the file's own edit begins after the decoding delay
     rows = [struct.pack(">IiI", round(ticks * n), -1 if m < 0 else round(begin + own * m), 1 << 16) for n, m in edits]
     body = struct.pack(">II", 0, len(edits)) + b"".join(rows)
     new = struct.pack(">I4sI4s", 16 + len(body), b"edts", 8 + len(body), b"elst") + body
     changed = bytearray(content[:at] + new + content[at + size :])
     for place, length in (boxes(content, b"moov"), boxes(content, b"moov", b"trak")):
-        struct.pack_into(">I", changed, place, length + len(new) - size)  # tables lie behind the pictures: none moves
+        # the samples come before moov: no offset changes
+        struct.pack_into(">I", changed, place, length + len(new) - size)
     path.write_bytes(changed)
     return path
 
@@ -206,7 +208,7 @@ def test_edit_lists_that_trim_skip_repeat_turn_round_and_pause(tmp_path, edits, 
     with av.open(str(path)) as container:
         seen = [frame.to_ndarray(format="rgb24") for frame in container.decode(video=0)]
     seen = numbers(torch.from_numpy(np.stack(seen)).permute(0, 3, 1, 2))
-    assert abs(count - len(shown)) <= 3 * len(edits) and set(seen) <= set(range(80))  # FFmpeg rounds an edit's ends
+    assert abs(count - len(shown)) <= 3 * len(edits) and set(seen) <= set(range(80))  # FFmpeg rounds the ends of edits
     singles_are_those_of_the_whole(path, seen, step=5)
 
 
@@ -215,7 +217,7 @@ def test_frames_of_vp8_that_are_not_shown_are_not_counted(tmp_path):
         if number not in (7, 20, 55):
             return packet
         content = bytearray(bytes(packet))
-        content[0] &= ~16  # the bit that says: show it
+        content[0] &= ~16  # clears the bit show_frame
         hidden = av.Packet(bytes(content))
         hidden.pts, hidden.dts, hidden.time_base = packet.pts, packet.dts, packet.time_base
         return hidden
@@ -226,7 +228,7 @@ def test_frames_of_vp8_that_are_not_shown_are_not_counted(tmp_path):
 
 
 def in_fields(frames):
-    """Interlaced H.264, each frame as two pictures of 64 x 32, one for the odd and one for the even lines."""
+    """Packets of interlaced H.264, each frame as two fields of 64 x 32: the odd lines, then the even lines."""
     head = (
         Bits()
         .put(
@@ -254,7 +256,7 @@ def in_fields(frames):
             own = Bits().put((0, 0), (7, 0), (0, 0), (0, 4), (1, 1), (field, 1))
             own.put((0, 1), (0, 0)) if field else own.put((i % 2, 0), (0, 2), (0, 0))
             body = b""
-            for block in range(8):  # of 16 x 16, not packed: brightness, then color
+            for block in range(8):  # uncompressed macroblocks of 16 x 16: luma, then chroma
                 body += (own if not block else Bits()).put((25, 0)).packed(stop=False)
                 body += bytes(20 + 200 * ((i >> block) & 1) for _ in range(256)) + b"\x80" * 128
             parts = [(0x61 if field else 0x65, body + b"\x80")]
@@ -296,7 +298,7 @@ def test_a_jump_in_a_transport_stream_saves_decoding_too(tmp_path, monkeypatch):
 
 def test_a_jump_that_lands_behind_its_aim_is_not_needed(tmp_path, monkeypatch):
     path = write(tmp_path / "a.ts", 80, options=LONG)
-    monkeypatch.setattr(decoding, "EARLY", 0)  # FFmpeg then lands behind the keyframe
+    monkeypatch.setattr(decoding, "EARLY", 0)  # FFmpeg then lands after the keyframe
     singles_are_those_of_the_whole(path, range(80), step=5)
 
 
@@ -328,7 +330,7 @@ def test_whoever_counts_by_decoding_names_the_first_bad_frame(tmp_path):
     at, size = content.index(packets[30]), len(packets[30])
     content[at : at + size] = (size - 4).to_bytes(4, "big") + b"\x0c" + b"\xff" * (size - 6) + b"\x80"
     path.write_bytes(content)
-    assert probe(path).frames == 60  # its packets are all there
+    assert probe(path).frames == 60  # all packets are present
     with pytest.raises(VideoError, match="a.mp4: .*frame 30 ") as error:
         count_decoded(path)
     assert "\n" not in str(error.value)

@@ -1,4 +1,4 @@
-"""Kernels find nothing of the person's own: pictures appear, and outputs stay, whatever the shell exports."""
+"""Notebook kernels ignore the user's settings: figures appear, and outputs are the same, whatever the shell exports."""
 
 import os
 import shutil
@@ -26,7 +26,7 @@ print([name for name in os.environ if name.startswith(("PYTHONSTART", "TQDM", "J
 
 @pytest.fixture
 def person(tmp_path, monkeypatch):
-    """A shell that exports all that has ever taken pictures from a notebook or changed an output."""
+    """A shell that exports every setting known to suppress a notebook's figures or to change its outputs."""
     profile = tmp_path / "person" / "profile_default"
     (profile / "startup").mkdir(parents=True)
     (profile / "startup" / "00.py").write_text("leaked = 'x'\nimport matplotlib\nmatplotlib.use('Agg')\nprint('hello')")
@@ -65,13 +65,13 @@ def person(tmp_path, monkeypatch):
 
 
 def shown(path) -> list[str]:
-    """Pictures and text that the code cells of a notebook show, without its last."""
+    """Image types and printed text of a notebook's code cells, without the parameters and the provenance."""
     outputs = [output for cell in notebooks.load(path).cells[2:-2] for output in cell.outputs]
     pictures = [kind for output in outputs for kind in output.get("data", {}) if kind.startswith("image/")]
     return [*pictures, "".join(output.text for output in outputs if output.output_type == "stream")]
 
 
-NEWS = ("KeyboardInterrupt", "TCP", "WARNING")  # what a kernel's own log says of starting and ending
+NEWS = ("KeyboardInterrupt", "TCP", "WARNING")  # in a kernel's log when it starts and ends
 
 
 def test_the_runner_draws_whatever_the_shell_exports(person, monkeypatch, capfd):
@@ -97,7 +97,7 @@ def test_nbval_finds_what_is_stored_whatever_the_shell_exports(person):
 
 
 def test_a_kernel_that_somebody_else_started_draws_too(person, monkeypatch):
-    """As JupyterLab starts one: with the person's shell, profile and matplotlibrc."""
+    """JupyterLab starts kernels with the user's environment variables, IPython profile and matplotlibrc."""
     monkeypatch.setenv("PYTHONPATH", str(environment.root()))
     monkeypatch.setenv("PYTHONWARNINGS", "")
     monkeypatch.delenv("JUPYTER_PATH")

@@ -1,4 +1,4 @@
-"""Kill it at any moment: run again, it ends with the same bits, and nothing half-written was ever read."""
+"""A run that is killed at any moment resumes to the same bits, and no partial file is ever read."""
 
 import errno
 import json
@@ -38,14 +38,14 @@ KINDS = [  # test_trainer.py resumes every method with its defaults
     pytest.param("mlp", {}, marks=pytest.mark.slow),
     pytest.param("mlp-ordered", {"unit_targets": True}, marks=pytest.mark.slow),
     pytest.param("sap-net", {}, marks=pytest.mark.slow),
-    ("sap-net", {"decoder": "psnet"}),  # batch normalization: running means learn without a gradient
-    ("sap-net", {"dropout": 0.5}),  # drawn from torch's own generator
+    ("sap-net", {"decoder": "psnet"}),  # batch normalization: its running statistics change without a gradient
+    ("sap-net", {"dropout": 0.5}),  # drawn from PyTorch's global RNG
 ]
 
 
 @pytest.fixture(scope="module", autouse=True)
 def computed(tmp_path_factory):
-    """A runs folder with the features, the results of an undisturbed run, and its seconds."""
+    """(Runs folder with the features, results of an undisturbed run by trial, its duration in seconds)."""
     base = tmp_path_factory.mktemp("alone")
     with pytest.MonkeyPatch.context() as patch:
         patch.setenv("SAPNET_RUNS", str(base))
@@ -57,7 +57,7 @@ def computed(tmp_path_factory):
 
 
 def undisturbed(base):
-    """Results of the sweep by folder, and its seconds; leaves the features in `base`."""
+    """Run the sweep: (results by trial, duration in seconds). Only the features stay in `base`."""
     trial_data(SMALL)
     begun = time.monotonic()
     alone = {folder.name: contents(folder) for folder in run_trials(SWEEP)}
@@ -78,7 +78,11 @@ def runs(computed, tmp_path, monkeypatch):
 
 
 def trained(method, settings, file, dies):
-    """(weights, curve, snapshots) of a training of 40 steps that resumes from `file` and dies after step `dies`."""
+    """Train for 40 optimizer steps, resuming from `file`, and die after step `dies`, if not 0.
+
+    Returns:
+        (weights, curve, snapshots)
+    """
     trial = replace(SMALL, method=method, overrides=tuple(settings.items()))
     task = training_task(trial, trial_data(trial))
     fitted = get_method(method)(task.train, task.settings, task.generator(), Mortal(file, 5, dies))
@@ -89,7 +93,7 @@ def trained(method, settings, file, dies):
 def test_a_training_goes_on_to_the_same_bits(method, settings, tmp_path):
     weights, curve, snapshots = trained(method, settings, None, 0)
     file = tmp_path / ".training-x.safetensors"
-    for dies in (7, 23, 24):  # killed again and again
+    for dies in (7, 23, 24):  # killed three times
         with pytest.raises(Killed):
             trained(method, settings, file, dies)
     rest, rest_curve, rest_snapshots = trained(method, settings, file, 0)
@@ -168,7 +172,7 @@ def test_dropout_repeats_and_uses_no_one_elses_numbers():
 
 
 def start(runs, **variables):
-    """The sweep in a process of its own, its file written after nearly every step."""
+    """Start the sweep in a process of its own, with a checkpoint after nearly every optimizer step."""
     keeps = {k: v for k, v in os.environ.items() if not k.startswith("SAPNET")}
     given = {
         "SAPNET_RUNS": str(runs),
@@ -182,14 +186,15 @@ def start(runs, **variables):
 
 
 def kill_often(runs, computed, moments: int, seed: int) -> int:
-    """Kill the sweep at so many random moments, each time after a part of what is left, and then let it end.
+    """Kill the sweep at `moments` random moments, and then let it finish.
 
-    Returns how many kills hit a living process. What is there is whole and right each time.
+    Asserts after each kill that all results so far are complete and correct. A process lives for up to 1.6 equal shares
+    of the undisturbed duration. Returns the number of kills that hit a living process.
     """
     draw, hits = random.Random(seed), 0
     for _ in range(moments):
         process = start(runs)
-        process.stdout.readline()  # imports are done: the rest is work
+        process.stdout.readline()  # printed once the imports are done
         time.sleep(draw.uniform(0, 1.6) * computed[2] / moments)
         process.send_signal(signal.SIGKILL)
         hits += process.wait() == -signal.SIGKILL
@@ -242,7 +247,7 @@ def test_what_killed_runs_left_is_removed_when_old(runs):
 
 
 def test_a_full_disk_is_said_with_a_remedy(runs):
-    """A disk of 64 KB where mounting is allowed, else a limit on the size of a file."""
+    """The disk is a tmpfs of 64 KiB if mounting is allowed; else the size of a file is limited."""
     (runs / "trials").mkdir()
     mount = ["mount", "-t", "tmpfs", "-o", "size=64k", "none", str(runs / "trials")]
     mounted = subprocess.run(mount, capture_output=True, check=False)

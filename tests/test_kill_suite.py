@@ -1,4 +1,4 @@
-"""Kill a whole run of the suite, kernels and all, at many random moments: nothing half-written is ever left."""
+"""Kill a whole run of the suite, with its kernels, at many random moments: no partial file is ever left."""
 
 import os
 import random
@@ -18,12 +18,12 @@ from sapnet_core.experiments.results import damage
 from sapnet_core.runtime import environment
 
 ONLY = "10"  # the notebook that is run
-MADE = "finediving-mlp-*"  # trials that every run makes anew
+MADE = "finediving-mlp-*"  # trials that are deleted before each run
 MOMENTS = 20
 
 
 def suite(folder: Path) -> subprocess.Popen:
-    """`runall.sh` on one notebook, with folders of its own."""
+    """Start `runall.sh` on one notebook, with its own folders for runs and figures."""
     variables = {**os.environ, "SAPNET_RUNS": str(folder / "runs"), "SAPNET_FIGURES": str(folder / "figures")}
     return subprocess.Popen(
         [environment.root() / "runall.sh", "--profile", "smoke", "--only", ONLY],
@@ -35,7 +35,7 @@ def suite(folder: Path) -> subprocess.Popen:
 
 
 def run_to_its_end(folder: Path) -> float:
-    """The seconds that it takes."""
+    """Run the notebook without disturbance; returns the duration in seconds."""
     begun, process = time.monotonic(), suite(folder)
     said = process.communicate()[1]
     assert process.returncode == 0, said
@@ -43,7 +43,8 @@ def run_to_its_end(folder: Path) -> float:
 
 
 def half_written(folder: Path) -> list[str]:
-    """Names of files under their final names that cannot be read to their end, and of results that are not whole."""
+    """Finished files that cannot be read completely, and damaged results, each with the fault; hidden files do not
+    count."""
     results = (folder / "runs" / "trials").glob("[!.]*")
     bad = [f"{result.relative_to(folder)}: {fault}" for result in results if (fault := damage(result))]
     for file in [*(folder / "figures").rglob("*"), *(folder / "runs" / "notebooks").rglob("*")]:
@@ -64,13 +65,14 @@ def half_written(folder: Path) -> list[str]:
 
 
 def left(folder: Path) -> dict[str, bytes]:
-    """All that the run is for: figures and results, but for seconds and versions; pages tell when cells ran."""
+    """Path -> content of a run's figures and results. Left out are run.json, which holds durations and versions, and
+    pages, which tell when cells ran."""
     files = [*(folder / "figures" / "smoke").iterdir(), *(folder / "runs" / "trials").glob(f"{MADE}/*")]
     return {str(f.relative_to(folder)): f.read_bytes() for f in files if f.is_file() and f.name != "run.json"}
 
 
 def begin_again(folder: Path) -> None:
-    """Take away what a run that came to its end has made, but for features and the trials of other methods."""
+    """Delete the outputs of a run, except features and the trials of other methods."""
     for name in ("figures", "runs/notebooks"):
         shutil.rmtree(folder / name, ignore_errors=True)
     (folder / "figures").mkdir()
@@ -80,9 +82,9 @@ def begin_again(folder: Path) -> None:
 
 @pytest.mark.slow
 def test_kill_a_run_of_the_suite_at_many_moments(tmp_path):
-    """Odd kills take the runner alone, which leaves its kernel to find out; even ones take every process of it."""
+    """Odd kills hit the runner alone, so that its kernel is orphaned; even kills hit all processes of the run."""
     alone, disturbed = tmp_path / "alone", tmp_path / "disturbed"
-    run_to_its_end(alone)  # features
+    run_to_its_end(alone)  # computes the features
     begin_again(alone)
     seconds = run_to_its_end(alone)
     shutil.copytree(alone, disturbed)

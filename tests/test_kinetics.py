@@ -1,4 +1,4 @@
-"""The published weights: both layouts of their files give the golden features; no other file is taken for one."""
+"""Published I3D weights: files of both layouts give the golden features, and other files are refused."""
 
 import pickle
 import re
@@ -48,7 +48,7 @@ def test_golden_features_come_from_either_layout(published, tmp_path, layout, si
     x = torch.from_numpy((np.sin(0.37 * n) * np.cos(0.0113 * n)).astype(np.float32)).view(1, 3, t, h, w)
     with torch.inference_mode():
         assert relative(load_kinetics(tmp_path / "weights.pt")(x).mean((3, 4))[0], golden) < 1e-4
-        if size == "16x112x112":  # forks' eps is another network
+        if size == "16x112x112":  # with the forks' eps, the features differ
             assert relative(load_kinetics(tmp_path / "weights.pt", eps=1e-5)(x).mean((3, 4))[0], golden) > 1e-3
 
 
@@ -76,7 +76,7 @@ def test_prefix_wrapper_counters_and_safetensors(published, tmp_path):
 
 
 def plain(unit: Unit3D, x: torch.Tensor, eps: float) -> torch.Tensor:
-    """The layer as the forks write it: pad, convolve, torch's BatchNorm, ReLU."""
+    """The layer as the forks write it: explicit padding, convolution, PyTorch's BatchNorm, ReLU."""
     weight, bn = unit.conv3d.weight, unit.bn
     stride = 2 if weight.shape[2] == 7 else 1
     pads = [n for size in x.shape[:1:-1] for n in same_padding(size, weight.shape[2], stride)]
@@ -153,7 +153,7 @@ def test_torn_files_are_refused_wherever_they_end(tmp_path, kind):
     state, file = {name: torch.ones(20) for name in "ab"}, tmp_path / f"torn.{kind}"
     if kind == "safetensors":
         save_file(state, file)
-    else:  # the files of 2017 are of the second kind
+    else:  # the files of 2017 have the legacy format
         torch.save(state, file, _use_new_zipfile_serialization=kind == "zip")
     whole = file.read_bytes()
     for end in range(0, len(whole), 5):

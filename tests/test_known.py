@@ -1,4 +1,4 @@
-"""A folder that is given is used, or refused before any work in one line that says what lies there instead."""
+"""A given data folder is used, or refused before any work in one line that says what it contains instead."""
 
 import shutil
 
@@ -25,7 +25,7 @@ def drawn(tmp_path_factory):
 
 @pytest.fixture
 def place(drawn, tmp_path):
-    """An empty folder, and a way to put a dataset's folder into it under any name."""
+    """A function that copies a dataset's folder, under any name, into the empty folder `place.data`."""
     data = tmp_path / "data"
     data.mkdir()
 
@@ -46,7 +46,7 @@ def refused(data, *words, kind=ValueError):
 def test_what_lies_there_is_known(drawn, place):
     assert known_datasets(drawn) == list(FOLDERS)
     for name, folder in FOLDERS.items():
-        assert known_datasets(drawn / folder) == [name]  # the files themselves
+        assert known_datasets(drawn / folder) == [name]  # the dataset's own folder
     (place.data / "records.csv").write_text(TABLE)
     assert known_datasets(place.data) == ["folder"]
     (place.data / "train.txt").write_text("a list of somebody's own, which is not Rhythmic Gymnastics")
@@ -110,7 +110,7 @@ def test_a_folder_too_high_or_too_deep_is_named(place, drawn):
 
 
 def test_a_dataset_twice_in_itself_is_named(place):
-    place("finediving", "FineDiving", place.data / "FineDiving")  # as some archives unpack
+    place("finediving", "FineDiving", place.data / "FineDiving")  # nested, as some archives unpack
     refused(place.data, "; it holds FineDiving: ", f"give {place.data / 'FineDiving'}")
     place("rg", "RG")
     refused(place.data, "FineDiving is not used, it holds no fine-grained_annotation_aqa.pkl but FineDiving: ")

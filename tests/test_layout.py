@@ -1,4 +1,4 @@
-"""Twins lie on disk as the real sets do, and come back through the readers and the decoder."""
+"""Twins are written in the layout of the official sets, and read back by the dataset readers and the video decoder."""
 
 import math
 from dataclasses import replace
@@ -20,7 +20,7 @@ from sapnet_core.simulator import export, simulate
 from sapnet_core.simulator.draw_annotations import write_annotations
 from sapnet_core.simulator.export import frame_offsets, write_layout
 
-SIZE, LENGTH = 64, 255  # a routine takes ten seconds at least
+SIZE, LENGTH = 64, 255  # pixels, frames: a routine takes at least ten seconds
 COMPONENTS = tuple((name, 7.2) for name in finefs.COMPONENTS)
 
 
@@ -59,7 +59,7 @@ def dives(name, root):
 
 
 def psnr(a, b):
-    """Peak signal to noise of the brightness of two videos, dB."""
+    """Peak signal-to-noise ratio of the luma of two videos (T, 3, H, W), in dB."""
     weights = torch.tensor([0.299, 0.587, 0.114])[:, None, None]
     error = ((a.float() - b.float()) * weights).sum(1).square().mean()
     return 10 * math.log10(255**2 / float(error))
@@ -67,7 +67,7 @@ def psnr(a, b):
 
 @pytest.fixture(scope="module")
 def disk(tmp_path_factory):
-    """All four sets, (root, records of each)."""
+    """All four sets written below one folder: (root, {dataset: records})."""
     pytest.importorskip("av")
     root = tmp_path_factory.mktemp("disk")
     sets = {name: dives(name, root) for name in ("mtl-aqa", "finediving")} | {"rg": [routine()], "finefs": [program()]}
@@ -107,7 +107,8 @@ def test_names_and_numbers_are_the_official_ones(disk):
     root, sets = disk
     for record in sets["mtl-aqa"]:
         folder = root / "MTL-AQA" / "new" / "new_total_frames_256s" / record.event
-        # the dive is start_frame up to end_frame, counted from 0; FFmpeg numbers its files from 1
+        # The dive is the frames from start_frame up to, but not including, end_frame, counted from 0; FFmpeg numbers
+        # its files from 1.
         names = {path.name for path in folder.iterdir()}
         assert {f"{record.start + 1:08d}.jpg", f"{record.end:08d}.jpg", f"{record.end - 102:08d}.jpg"} <= names
         assert f"{record.end + 1:08d}.jpg" not in names
@@ -152,11 +153,12 @@ def test_skeletons_have_the_published_form(disk):
     assert (space[:, 0, :2] == 0).all() and (space[..., 2].min(1) == 0).all()
     assert np.abs(space[..., :2]).max() < 1.6 and 1.2 < space[..., 2].max(1).mean() < 2.6
     thigh = np.linalg.norm(space[:, 1] - space[:, 2], axis=1)
-    assert np.ptp(thigh) < 0.02 and 0.3 < thigh.mean() < 0.6  # bones keep their length
+    assert np.ptp(thigh) < 0.02 and 0.3 < thigh.mean() < 0.6  # bones have constant length
     height = space[:, 10, 2] - space[:, 8, 2]
     assert np.median(height) > 0.1  # the head is above the shoulders
     truth, _ = read_tensors(root / "FineFS" / "truth" / "0007.safetensors")
-    seen = truth["joints"][:, 10:12, 0].diff(dim=1)[:, 0].numpy()  # left and right knee in the picture and in space
+    # the horizontal distance between the knees in the image follows that in space
+    seen = truth["joints"][:, 10:12, 0].diff(dim=1)[:, 0].numpy()
     assert abs(np.corrcoef(seen, space[:, 2, 0] - space[:, 5, 0])[0, 1]) > 0.9
 
 
@@ -193,9 +195,9 @@ def test_a_second_run_writes_only_what_is_missing(tmp_path):
     again = written(tmp_path)
     changed = {path for path in again if first.get(path) != again[path]}
     assert changed == {*paths[1].iterdir(), export._truth_file(tmp_path, records[1])}
-    write_layout(records, tmp_path, size=32, seed=1)  # other twins
+    write_layout(records, tmp_path, size=32, seed=1)  # another seed gives other twins
     assert all(first[path] != stamp for path, stamp in written(tmp_path / "FineDiving" / "truth").items())
-    moved = [replace(record, split="test") for record in records]  # the split does not show in a video
+    moved = [replace(record, split="test") for record in records]  # the split does not affect a video
     stamps = written(tmp_path)
     write_layout(moved, tmp_path, size=32, seed=1)
     assert written(tmp_path) == stamps

@@ -1,4 +1,4 @@
-"""Own videos that a run could not learn from are refused before it, by name."""
+"""Own videos that a run cannot learn from are refused before it starts, with the reason."""
 
 import numpy as np
 import pytest
@@ -11,7 +11,7 @@ HEAD = "id,path,score,split,group,difficulty\n"
 
 @pytest.fixture
 def own(tmp_path):
-    """`own(train, test)` asks for the records of these scores."""
+    """A function that writes records.csv with these training and test scores, and loads the records for a run."""
     for name, columns in (("a", 4), ("b", 4), ("wide", 5)):
         np.save(tmp_path / f"{name}.npy", np.zeros((9, columns), np.float32))
 
@@ -67,7 +67,7 @@ def test_too_few_different_scores(own, train, test, words):
 def test_scores_that_computing_makes_equal(own, train, test, word):
     refused(lambda: own(train, test), word, "subtract a constant, or rescale")
     if "too close" in word:
-        assert own([1e8 * (value - min(train)) for value in train], test)  # as it advises
+        assert own([1e8 * (value - min(train)) for value in train], test)  # the advice in the message works
 
 
 def test_scores_over_difficulty_are_learned_where_there_is_one(own):

@@ -1,4 +1,4 @@
-"""Nothing outside the data folder is read, and nothing is waited for: links, pipes, devices, playlists, odd names."""
+"""Links, pipes, devices, playlists and odd names: nothing outside the data folder is read, and no reader blocks."""
 
 import os
 import shutil
@@ -29,7 +29,7 @@ READERS = {
 
 @pytest.fixture(autouse=True)
 def in_time():
-    """A reader that waits for a pipe fails instead of holding up all tests."""
+    """Fail after a minute if a reader blocks on a pipe, so that it does not block all tests."""
 
     def late(*_):
         raise TimeoutError("still waiting after a minute")
@@ -54,7 +54,7 @@ def images(place, count=3):
 
 
 def refused(read, name, *words):
-    """That a reader refuses in one line, which names the file."""
+    """Assert that a reader raises a VideoError of one line that contains the file's name and the words."""
     with pytest.raises(VideoError) as error:
         read()
     text = str(error.value)
@@ -67,7 +67,7 @@ def pipe(path):
 
 def socket_file(path):
     here = os.getcwd()
-    os.chdir(path.parent)  # the name of a socket may not be long
+    os.chdir(path.parent)  # the path of a socket must be short
     try:
         with socket.socket(socket.AF_UNIX) as end:
             end.bind(path.name)
@@ -110,9 +110,9 @@ def test_an_image_elsewhere(tmp_path):
     for read in (*READERS.values(), frame_files):
         refused(lambda read=read: read(place), "00004.png", "link", "out of")
     (place / "00004.png").unlink()
-    os.link(secret, place / "00004.png")  # a second name of a file is as good as the first
+    os.link(secret, place / "00004.png")  # a hard link is an ordinary file
     assert probe(place).frames == 4
-    beside = tmp_path / "data" / "event" / "trimmed"  # links between folders of one event stay inside
+    beside = tmp_path / "data" / "event" / "trimmed"  # links between folders of one event are allowed
     beside.mkdir()
     for i in (2, 3):
         (beside / f"0000{i}.png").symlink_to(f"../frames/0000{i}.png")
@@ -148,7 +148,7 @@ PATHS = {
 
 
 def placed(root, dataset, film):
-    """A record whose frames lie in their official place below `root`."""
+    """(Path, record) of frames put in their official place below `root`."""
     path = root / FOLDERS.get(dataset, "") / PATHS[dataset]
     if path.suffix:
         path.parent.mkdir(parents=True)
@@ -159,13 +159,13 @@ def placed(root, dataset, film):
 
 
 def reads(root, one):
-    """That every door to a record's frames lets through the ones asked for."""
+    """Assert that every function that opens a record's frames succeeds."""
     assert numbers(read_record(root, one, torch.tensor([0, 2]))) == [0, 2]
     assert probe_record(root, one).frames >= 3 and DiskSource(root).stamp(one)
 
 
 def shut(root, one):
-    """That no door to a record's frames is open, and that the record is still known to have some there."""
+    """Assert that every function that opens a record's frames refuses, although the record's path exists."""
     for read in (read_record, probe_record, checked_path):
         rest = (torch.tensor([0]),) if read is read_record else ()
         refused(lambda read=read, rest=rest: read(root, one, *rest), one.path.split("/")[-1], "link", "out of")
@@ -181,23 +181,23 @@ def test_links_of_a_record(tmp_path, film, dataset):
     (tmp_path / "link").symlink_to(root)
     reads(tmp_path / "link", one)  # the data folder may be a link
     parts = [root / part for part in path.relative_to(root).parents if part.parts] + [path]
-    for place in sorted(parts, key=lambda place: len(place.parts)):  # each folder on the way, then the file
+    for place in sorted(parts, key=lambda place: len(place.parts)):  # each folder of the path, then the file
         outside.mkdir()
         place.rename(outside / place.name)
         place.symlink_to(outside / place.name)
         if place == root / FOLDERS.get(dataset, "none"):
-            reads(root, one)  # so may the dataset's own folder in it
+            reads(root, one)  # the dataset's own folder may be a link, too
         else:
             shut(root, one)
         place.unlink()
         (outside / place.name).rename(root / "inside")
         place.symlink_to(root / "inside")
-        reads(root, one)  # a link to what lies in the data folder leads nowhere else
+        reads(root, one)  # a link to a place inside the data folder is allowed
         place.unlink()
         (root / "inside").rename(place)
         outside.rmdir()
     path.rename(tmp_path / "away")
-    path.symlink_to(root if path.suffix else path.parent)  # to the folder above
+    path.symlink_to(root if path.suffix else path.parent)  # a link to a parent folder
     with pytest.raises(VideoError):
         read_record(root, one, torch.tensor([0]))
 
@@ -239,7 +239,7 @@ def test_names_with_odd_letters_are_read_and_told_in_one_line(tmp_path, film):
         try:
             path = shutil.copy(film, tmp_path / name)
         except OSError:
-            continue  # this file system does not have such names
+            continue  # this file system does not allow such names
         assert numbers(read_frames(path, [5])) == [5]
         with pytest.raises(VideoError) as error:
             read_frames(path, [30])
@@ -276,7 +276,7 @@ def test_playlists_open_nothing(tmp_path, film, kind, ending):
 
 
 def bomb(path, width, height):
-    """A PNG of a few bytes that claims a large picture."""
+    """Write a PNG of a few bytes that claims a large image."""
     Image.new("L", (1, 1)).save(path)
     content = bytearray(path.read_bytes())
     content[16:24] = width.to_bytes(4, "big") + height.to_bytes(4, "big")
@@ -288,7 +288,7 @@ def bomb(path, width, height):
 def test_an_image_that_claims_a_large_picture_is_not_unpacked(tmp_path, size):
     place = images(tmp_path / "frames", 0)
     bomb(place / "1.png", *size)
-    readers = [read for name, read in READERS.items() if name != "times"]  # nothing is unpacked for those
+    readers = [read for name, read in READERS.items() if name != "times"]  # time stamps need no decoding
     for read in readers:
         refused(lambda read=read: read(place), "1.png")
     jpeg = place / "1.jpg"

@@ -1,4 +1,4 @@
-"""Every loss against a loop over its printed sum, and against the same loop with one thing wrong."""
+"""Every loss equals a loop over its printed sum, and differs from the same loop with one thing wrong."""
 
 import math
 
@@ -35,7 +35,8 @@ def test_l_un():
     for wrong in ({"mean_over_all": False}, {"above": False}, {"sign": -1.0}):
         assert value != pytest.approx(naive_un(0.5, **wrong), rel=1e-3)
     assert losses.l_un(STUDENT, TEACHER, CONFIDENCE, 1.01).item() == 0.0
-    assert losses.l_un(STUDENT, TEACHER, torch.full((9,), 0.7), 0.7).item() > 0  # the threshold belongs to the sure
+    # a confidence equal to the threshold counts
+    assert losses.l_un(STUDENT, TEACHER, torch.full((9,), 0.7), 0.7).item() > 0
 
 
 def test_l_un_teaches_the_student_alone():

@@ -1,4 +1,4 @@
-"""The compared systems: each learns, each by its own term, from labeled scores alone, and the same every time."""
+"""The compared systems: each learns by its defining term, uses labeled scores alone, and is reproducible."""
 
 import math
 from dataclasses import replace
@@ -23,7 +23,7 @@ from sapnet_core.methods.settings import check_settings
 from sapnet_core.recipes.tune_methods import TUNING, best_of
 from sapnet_core.recipes.tuning_space import BUDGET, CANDIDATES, SPACES, search_candidates
 
-# method -> setting that takes its defining term away
+# method -> settings that disable its defining term
 TERMS = {
     "coreg": {"co_training": False},
     "pseudo-labels": {"warmup": 1.0},
@@ -38,15 +38,18 @@ TERMS = {
     "action-net": {"context": False},
     "gdlt": {"alpha": 0.0},
 }
-ON = {"avg-mtl": {"backbone": "c3d", "teacher": "frame"}}  # on a backbone of its own
-EAGER = {"pseudo-labels": {"tau": 0.3}}  # so that some are confident after few steps
+ON = {"avg-mtl": {"backbone": "c3d", "teacher": "frame"}}  # needs the features of this backbone
+EAGER = {"pseudo-labels": {"tau": 0.3}}  # low enough that some videos are confident after few steps
 MORE = {"s4aqa": {"adversarial": 0.0}, "tsa": {"attend": False}, "action-net": {"static": False}}
 COUNT, STEPS, CHANNELS = 90, 12, 16
 
 
 def easy_set(labeled: int = 40) -> tuple[TrainSet, torch.Tensor, torch.Tensor]:
-    """Videos whose score is a direction of their features; judges, transitions and attributes follow. Returns the
-    training set, other videos and their scores."""
+    """A synthetic set whose features, judges' scores, transitions and attributes all follow one quality per video.
+
+    The first `labeled` of the `COUNT` training videos are annotated. Returns the training set, the features of `COUNT`
+    other videos, and their scores.
+    """
     g = torch.Generator().manual_seed(5)
     quality = torch.rand(2 * COUNT, generator=g)
     x = 0.5 * torch.randn(2 * COUNT, STEPS, CHANNELS, generator=g)
@@ -73,11 +76,11 @@ def test_each_learns_an_easy_set_the_same_way_every_time(method):
     train, x, y = easy_set()
     before = torch.get_rng_state()
     first = predict(method, train, x)
-    assert torch.equal(torch.get_rng_state(), before)  # no one else's chance is touched
+    assert torch.equal(torch.get_rng_state(), before)  # the global RNG stays untouched
     assert first.shape == y.shape and spearman(first, y) > 0.8
     _ = torch.rand(3)
     assert torch.equal(predict(method, train, x), first)
-    assert (first - y).abs().mean() < 0.3  # in the unit of y
+    assert (first - y).abs().mean() < 0.3  # mean absolute error, in the unit of y
 
 
 @pytest.mark.parametrize("method, off", [*TERMS.items(), *MORE.items()])
@@ -142,7 +145,7 @@ def test_a_setting_of_the_wrong_kind_or_size_is_named_before_any_work(method):
             with pytest.raises(ValueError, match=rf"{name}.* (choose|give)") as refusal:
                 check_settings(method, {name: value})
             assert "\n" not in str(refusal.value)
-    check_settings(method, known)  # the defaults can be used
+    check_settings(method, known)  # the defaults are valid
     check_settings(method, {})
 
 
@@ -221,7 +224,8 @@ def test_what_a_set_does_not_annotate_is_refused():
     for method, wrong in (("usdl", {"read": "median"}), ("svr", {"kernel": "poly"})):
         with pytest.raises(ValueError, match="is unknown: choose"):
             predict(method, train, x, **wrong)
-    assert predict("avg-mtl", replace(train, attributes=None), x).isfinite().all()  # the score is a task of its own
+    # without attributes, the score alone is learned
+    assert predict("avg-mtl", replace(train, attributes=None), x).isfinite().all()
 
 
 def test_details_of_labeled_dives_alone():
@@ -256,7 +260,7 @@ def test_gains_of_coreg_are_those_of_refitting():
 def test_the_adversary_goes_where_the_score_changes_most():
     weight = torch.tensor([3.0, 4.0])
     r = vat.adversary(lambda x: x @ weight, torch.zeros(5, 2), eps=0.5, xi=0.1)
-    assert torch.allclose((r @ weight).abs(), torch.full((5,), 2.5), atol=1e-4)  # eps ||w||
+    assert torch.allclose((r @ weight).abs(), torch.full((5,), 2.5), atol=1e-4)  # the score changes by eps ||w||
 
 
 def test_four_arrangements_are_a_group():
@@ -301,7 +305,7 @@ def test_stages_are_read_in_order():
 
 
 def test_grades_apart_cost_nothing():
-    apart = torch.eye(3).repeat(4, 1, 1)  # every video has the same three embeddings
+    apart = torch.eye(3).repeat(4, 1, 1)  # every video has the same three, orthogonal embeddings
     assert float(gdlt.grade_triplet(apart, 1.0)) == pytest.approx(0, abs=1e-6)
     assert float(gdlt.grade_triplet(torch.ones(4, 3, 3), 1.0)) == pytest.approx(1)
 
@@ -322,7 +326,8 @@ def test_every_printed_row_runs_or_says_why_not(table):
     for system, cells in printed.drop(index=[*NOT_HERE], errors="ignore").iterrows():
         assert {(system, column) for column in cells.dropna().index if column != "Avg"} <= {k[:2] for k in declared}
     shared = {t for name in ("I", "fig06") for t in declared_trials(name, PROFILES["quick"]).values()}
-    assert table != "IV" or {t for k, t in declared.items() if "SAP-Net" in k[0]} <= shared  # no trial runs twice
+    # shares the trials of Table I and Figure 6
+    assert table != "IV" or {t for k, t in declared.items() if "SAP-Net" in k[0]} <= shared
 
 
 def test_a_set_without_judges_has_no_musdl(monkeypatch):
@@ -347,6 +352,6 @@ def test_every_system_has_one_budget():
         assert len(candidates) == BUDGET and candidates == search_candidates(system)
         assert set(candidates) <= set(CANDIDATES) and f"{system}: defaults" in candidates
     train, x, _ = easy_set()
-    for system in RIVALS:  # every candidate is one that the method takes
+    for system in RIVALS:  # the method accepts every candidate
         for method, settings in search_candidates(system).values():
             assert predict(method, train, x, **settings | {"steps": 2}).isfinite().all()

@@ -1,4 +1,4 @@
-"""Metrics against scipy and hand values."""
+"""Metrics against SciPy and values computed by hand."""
 
 import math
 
