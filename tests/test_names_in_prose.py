@@ -1,4 +1,4 @@
-"""Names in back ticks lead somewhere: in README, in the notebooks, in docstrings and comments of the core."""
+"""Back-ticked names exist: in the README, in the notebooks, and in the package's docstrings and comments."""
 
 from pathlib import Path
 

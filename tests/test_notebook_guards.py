@@ -1,4 +1,4 @@
-"""The rules of the notebooks: kept by every committed one, and each shown to bite on a notebook that breaks it."""
+"""The rules for notebooks: every committed notebook keeps them, and each rule rejects a notebook that breaks it."""
 
 import os
 import subprocess
@@ -25,7 +25,7 @@ def test_committed_notebook_keeps_the_rules(path):
 
 @pytest.fixture(scope="module")
 def good(tmp_path_factory):
-    """An executed notebook that keeps every rule; its text is the start of each bad one."""
+    """An executed notebook that keeps every rule; the bad notebooks are edited copies of it."""
     path = build(tmp_path_factory.mktemp("good") / "00_good.ipynb", "print(count / 7)", "count * 2")
     notebooks.execute(path)
     return path
@@ -111,7 +111,7 @@ def test_a_raising_notebook_is_left_as_it_was(tmp_path):
 
 
 def test_strict_nbval_bites(good, tmp_path):
-    """Unchanged: green. One stored digit edited, or a cell that now raises: red."""
+    """An unchanged notebook passes; one with an edited digit in an output, or with a cell that raises, fails."""
 
     def edited(nb):
         stored = nb.cells[2].outputs[0]
@@ -144,7 +144,7 @@ def test_explore_stores_no_widget_without_a_reader(tmp_path, monkeypatch):
 def test_explore_adds_sliders_where_a_reader_can_answer(monkeypatch):
     monkeypatch.setenv("PYTHONPATH", str(environment.root()))
     seen = []
-    with run_kernel(kernel_name="python3") as client:  # a live front end is one that allows input
+    with run_kernel(kernel_name="python3") as client:  # only a live front end allows input
         client.execute_interactive(EXPLORE, allow_stdin=True, timeout=60, output_hook=seen.append)
     kinds = [kind for message in seen for kind in message["content"].get("data", {})]
     assert "image/png" in kinds and "application/vnd.jupyter.widget-view+json" in kinds

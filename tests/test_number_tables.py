@@ -1,4 +1,4 @@
-"""Sequences written as text: each line is one step and each cell one feature, or the line in the way is named."""
+"""Sequences as text: each line is one step and each cell one feature; a line that does not fit is named."""
 
 import numpy as np
 import pandas as pd

@@ -1,4 +1,4 @@
-"""Whatever an official annotation file holds, its reader gives right records or one line with the file's name."""
+"""Whatever an annotation file contains, its reader gives correct records, or one line with the file's name."""
 
 import json
 import math
@@ -15,7 +15,7 @@ from sapnet_core.simulator.draw_annotations import write_annotations
 
 @pytest.fixture(scope="module")
 def drawn(tmp_path_factory):
-    """A small set of each kind, and the records of each."""
+    """A small synthetic set of each dataset: (root, {dataset: records})."""
     root = tmp_path_factory.mktemp("drawn")
     for name in ("mtl-aqa", "finediving", "finefs"):
         write_annotations(name, root, 6, 2, seed=1)
@@ -25,7 +25,7 @@ def drawn(tmp_path_factory):
 
 @pytest.fixture
 def copy(drawn, tmp_path):
-    """Copies one dataset's folder; the records before."""
+    """A function that copies one dataset's folder; it returns (root, records before any change)."""
 
     def make(name, folder):
         shutil.copytree(drawn[0] / folder, tmp_path / folder)
@@ -132,7 +132,7 @@ NOT_A_LIST = {
     "bytes": b"abc",
     "true": True,
 }
-BAD_KEYS = {  # what stands in a split list in place of a key
+BAD_KEYS = {  # wrong entries in place of a key in a split list
     "one part": (1,),
     "three parts": (1, 2, 3),
     "none": None,
@@ -171,7 +171,7 @@ OUTSIDE = [
 
 
 def changed(path, change):
-    """A pickle with what `change` makes of its content, in place or as what it returns."""
+    """Rewrite a pickle with what `change` returns for its content, or, if that is None, has changed in place."""
     content = pickle.loads(path.read_bytes())
     result = change(content)
     path.write_bytes(pickle.dumps(content if result is None else result))
@@ -287,7 +287,7 @@ def test_split_files_of_another_kind(copy, reader, part, kind):
     name = "mtl-aqa" if reader is mtl_aqa else "finediving"
     root, _ = copy(name, reader.FOLDER)
     changed(root / reader.FOLDER / reader.SPLITS[part], lambda _: [] if kind == "empty" else NOT_A_LIST[kind])
-    if NOT_A_LIST[kind] is None:  # `changed` keeps the content then
+    if NOT_A_LIST[kind] is None:  # `changed` would keep the content
         (root / reader.FOLDER / reader.SPLITS[part]).write_bytes(pickle.dumps(None))
     refused(name, root, reader.SPLITS[part])
 
@@ -367,7 +367,7 @@ def test_other_harmless_forms(copy):
 
     def whole(content):
         for entry in content.values():
-            entry[3], entry[4] = None, entry[4].astype(np.float32)  # transitions are not read: labels decide
+            entry[3], entry[4] = None, entry[4].astype(np.float32)  # transitions follow from the frame labels
 
     changed(root / "FineDiving" / finediving.ANNOTATIONS, whole)
     assert load_records("finediving", root) == before
@@ -452,7 +452,7 @@ def test_harmless_forms_of_lists(copy):
 
 
 def set_(path, value):
-    """A change of a JSON object: what lies at the keys of `path` becomes `value`."""
+    """A function that sets the value at the keys `path` of a JSON object."""
 
     def change(entry):
         for key in path[:-1]:
@@ -476,7 +476,7 @@ OBJECTS = [
         )
         for kind, value in NOT_A_NUMBER.items()
         if isinstance(value, int | float | str | list | dict | None)
-        and kind != "text"  # a number in quotes is read
+        and kind != "text"  # a number in quotes is valid
         and (kind, path[-1]) != ("negative", "goe")
     ],
     *[
@@ -563,7 +563,7 @@ def test_harmless_forms_of_finefs(copy):
         text = file.read_text()
         entry = json.loads(text) | {"more": {"nan": math.nan, "deep": deep(50)}, "total_segment_score": None}
         score = str(json.loads(text)["total_segment_score"])
-        entry["total_segment_score"] = score  # a number in quotes is one
+        entry["total_segment_score"] = score  # a number in quotes is valid
         text = json.dumps(entry).replace('"factor":', f'"factor": {entry["factor"]}, "factor":', 1)
         file.write_bytes(b"\xef\xbb\xbf" + text.encode())
     assert load_records("finefs", root) == before

@@ -1,4 +1,4 @@
-"""From a folder of one's own videos or sequences to trained networks, predictions and clear refusals."""
+"""A folder of own videos or sequences gives trained networks and predictions, or is refused with the reason."""
 
 import csv
 import math
@@ -34,7 +34,7 @@ def example(tmp_path_factory):
 
 
 def use(folder, monkeypatch, tmp_path):
-    """Make a folder the user's own, as another process would find it."""
+    """Set a folder as the user's data, and clear the caches, as in a new process."""
     monkeypatch.setenv("SAPNET_DATA", str(folder))
     monkeypatch.setenv("SAPNET_RUNS", str(tmp_path / "runs"))
     monkeypatch.delenv("SAPNET_SKIP_BAD", raising=False)
@@ -60,7 +60,7 @@ def read_rows(folder):
 
 @pytest.fixture
 def videos(example, monkeypatch, tmp_path):
-    """A copy of the example, with spans, so that no test needs all its frames."""
+    """A copy of the example folder of own videos, set as the user's data."""
     folder = tmp_path / "own"
     shutil.copytree(example, folder)
     use(folder, monkeypatch, tmp_path)
@@ -69,7 +69,7 @@ def videos(example, monkeypatch, tmp_path):
 
 @pytest.fixture
 def sequences(monkeypatch, tmp_path):
-    """Sequences of 5 channels of two groups; the last channel says the score."""
+    """24 sequences of 5 channels in two groups, four of them without a score; the last channel follows the score."""
     folder, draw, rows = tmp_path / "own", np.random.default_rng(0), []
     folder.mkdir()
     for i in range(24):
@@ -115,9 +115,9 @@ def test_the_example_is_the_same_for_any_number_of_threads(example, tmp_path):
 
 def test_the_example_is_whole_or_absent(example, tmp_path):
     before = {p: p.stat().st_mtime_ns for p in example.rglob("*")}
-    assert write_example(example, count=9, width=64) == example  # the same again: kept
+    assert write_example(example, count=9, width=64) == example  # an equal example is kept
     assert {p: p.stat().st_mtime_ns for p in example.rglob("*")} == before
-    with ThreadPoolExecutor(2) as pool:  # the second to end leaves what the first one wrote, which may be in use
+    with ThreadPoolExecutor(2) as pool:  # the second writer keeps the first one's files, which may be in use
         first, second = (pool.submit(write_example, tmp_path / "both", count=9, width=64) for _ in range(2))
         ended = wait((first, second), return_when=FIRST_COMPLETED).done.pop().result()
         written = {p: p.stat().st_mtime_ns for p in ended.rglob("*")}
@@ -147,13 +147,13 @@ def test_from_videos_to_predictions(videos):
     assert folder == results.trial_folder(trial)
     data = trials.trial_data(trial)
     guess, stored = fitting.predict_all(trial, data), results.predictions(trial)
-    assert guess.isfinite().all() and len(guess) == 9  # those that have no score, too
+    assert guess.isfinite().all() and len(guess) == 9  # also for records without a score
     place = {r.key: i for i, r in enumerate(data.records)}
     again = guess[[place[key] for key in stored["key"]]].numpy()
-    np.testing.assert_allclose(again, stored["predicted"], rtol=0, atol=1e-6)  # as many digits as are stored
-    assert list(floors(trial)["system"]) == ["mean", "difficulty alone"]  # nobody knows a true quality here
+    np.testing.assert_allclose(again, stored["predicted"], rtol=0, atol=1e-6)  # the stored digits
+    assert list(floors(trial)["system"]) == ["mean", "difficulty alone"]  # own videos have no true quality
 
-    # a changed file asks for features of its own, and no other result is taken for its
+    # A changed file gets features and results of its own.
     before = data.features.views["frame"]
     first, second = (videos / data.records[i].path for i in (0, 1))
     shutil.copy(first, second)
@@ -170,14 +170,14 @@ def test_missing_scores_are_never_read(sequences, monkeypatch):
     want = fitting.predict_all(trial, data)
     missing = data.score.isnan() & data.train
     assert missing.sum() == 2
-    for value in (1e9, -3.0, math.inf):  # whatever stood there
+    for value in (1e9, -3.0, math.inf):  # whatever the hidden value is
         records = tuple(replace(r, score=value) if m else r for r, m in zip(data.records, missing, strict=True))
         learn = torch.nonzero(data.train).flatten()
         labeled = ~data.score[learn].isnan()
         own = fitting.train_set(trial, replace(data, records=records), learn, labeled)
         assert own.y.isnan().tolist() == missing[learn].tolist()
         assert torch.equal(own.y.nan_to_num(0), fitting.train_set(trial, data, learn, labeled).y.nan_to_num(0))
-    test = torch.where(data.train, data.score, data.score + 100.0)  # nor is the test part's
+    test = torch.where(data.train, data.score, data.score + 100.0)  # nor are test scores read
     assert torch.equal(fitting.predict_all(trial, replace(data, score=test)), want)
     shown = torch.where(data.train & ~missing, data.score.flip(0), data.score)
     records = tuple(replace(r, score=float(s)) for r, s in zip(data.records, shown, strict=True))
@@ -192,7 +192,7 @@ def test_sequences_skip_the_backbone_and_groups_are_averaged(sequences, monkeypa
     found = results.results(runs)
     assert found["n"].tolist() == [4] * 4 and found["labeled"].tolist() == [6] * 4
     data = trials.trial_data(runs[0])
-    assert data.features.views["frame"].shape == (12, 24, 32)  # 5 channels, filled up
+    assert data.features.views["frame"].shape == (12, 24, 32)  # 5 channels, zero-padded
     assert not data.features.views["frame"][..., 5:].any()
     columns = found.assign(system=found["method"], column=found["group"])
     mean = with_average(columns).query("column == 'Avg'").set_index("system")["rho"]
@@ -205,7 +205,7 @@ def test_sequences_skip_the_backbone_and_groups_are_averaged(sequences, monkeypa
 def test_sequences_are_told_from_each_other_by_content(sequences):
     before = trials.trial_hash(one(group="beam"))
     x = np.load(sequences / "7.npy")
-    np.save(sequences / "7.npy", x)  # written again, the same
+    np.save(sequences / "7.npy", x)  # rewritten with equal content
     forget()
     assert trials.trial_hash(one(group="beam")) == before
     np.save(sequences / "7.npy", x + 1)
@@ -217,7 +217,7 @@ def test_sequences_are_told_from_each_other_by_content(sequences):
 def test_a_broken_video_stops_or_is_left_out_on_request(videos, monkeypatch, span):
     rows = read_rows(videos)
     bad = next(row for row in rows if row["split"] == "train" and not row["score"])
-    if span:  # its length is not asked then, so the table is read and the frames are not
+    if span:  # with an end frame, the table is read without opening the video
         bad["end_frame"] = "40"
         write_rows(videos, rows)
     file = videos / bad["path"]
@@ -254,7 +254,7 @@ def test_a_folder_that_cannot_be_learned_is_refused(sequences, change, fault, ca
     with pytest.raises(AnnotationError, match=fault) as error:
         trials.trial_data(one())
     assert "\n" not in str(error.value) and "records.csv" in str(error.value)
-    assert main(["run", "--data", str(sequences)]) == 2  # and the command says so before it starts anything
+    assert main(["run", "--data", str(sequences)]) == 2  # the command refuses it before it starts anything
     assert fault in capsys.readouterr().err.splitlines()[-1]
 
 

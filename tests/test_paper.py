@@ -1,4 +1,4 @@
-"""The paper's cells, and which of its own arithmetic holds."""
+"""The paper's printed cells, and which of its stated arithmetic holds."""
 
 import pytest
 
@@ -47,13 +47,13 @@ def test_stated_arithmetic_holds_as_recomputed():
     table = paper_arithmetic().set_index("statement")
     holds = table["holds"]
     assert len(table) == 8 + 2 + 4
-    # Table VI averages by Fisher's z: all eight, where plain means miss six (erratum E14)
+    # Table VI averages by Fisher's z: all eight averages hold, where plain means miss six (erratum E14).
     gymnastics = holds[holds.index.str.startswith("Table VI:")]
     assert gymnastics.str.contains("fisher").all() and gymnastics.str.contains("arithmetic").sum() == 2
-    # Table VII's averages are plain ones: Fisher's z would give 0.772 for free skating, not the printed 0.768
+    # Table VII averages by plain means: Fisher's z would give 0.772 for free skating, not the printed 0.768.
     assert holds["Table VII: average of SAP-Net (Ours), SP"] == "arithmetic, fisher"
     assert holds["Table VII: average of SAP-Net (Ours), FS"] == "arithmetic"
-    # every "improvement of x %" is x points of rho, none is relative
+    # Every "improvement of x %" is a difference of x / 100 in rho; none is relative.
     gains = table[table.index.str.startswith("improvement")]
     assert gains["printed"].tolist() == [0.053, 0.055, 0.051, 0.035]
     assert gains["holds"].str.contains("arithmetic").all() and not gains["holds"].str.contains("relative").any()

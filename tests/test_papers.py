@@ -1,4 +1,4 @@
-"""The files by which others install, cite and index this project, which must agree with each other."""
+"""The files by which others install, cite and index this project agree with each other."""
 
 import ast
 import csv
@@ -30,7 +30,7 @@ CODEMETA = json.loads((ROOT / "codemeta.json").read_text(encoding="utf-8"))
 
 
 def locked() -> list[dict]:
-    """The packages of `uv.lock` that an index serves: all but this project."""
+    """The packages in `uv.lock` that come from a package index: all but this project."""
     return [package for package in LOCK["package"] if "registry" in package["source"]]
 
 
@@ -62,7 +62,7 @@ def imported(file: Path) -> set[str]:
 
 
 def test_every_imported_package_is_declared():
-    """Whatever another package happens to bring with it today is declared by name where it is imported."""
+    """An imported package is declared even if another dependency happens to install it."""
     lines = PROJECT["dependencies"] + sum(PROJECT["optional-dependencies"].values(), [])
     declared = {canonicalize_name(Requirement(line).name) for line in lines}
     own = {"sapnet_core", *(file.stem for file in (ROOT / "tests").rglob("*.py")), *sys.stdlib_module_names}
@@ -119,7 +119,7 @@ def test_one_author_and_one_paper_wherever_they_are_named():
 
 
 def shown(name: str) -> str:
-    """The part of the README between the marker of that name and the next end."""
+    """The part of the README between the marker of this name and the next end marker."""
     return README.split(f"<!-- {name} -->")[1].split("<!-- end -->")[0]
 
 
@@ -129,7 +129,7 @@ def test_readme_draws_every_room_of_the_package():
 
 
 def test_readme_counts_the_verdicts_of_the_ledger():
-    """Both as committed: a run of one's own writes its own ledger into figures/."""
+    """Both files are those of the last commit, since a user's own run writes its ledger into figures/."""
     if not (ROOT / ".git").exists():
         pytest.skip("not a git clone")
     readme, ledger = (

@@ -61,7 +61,8 @@ def test_decoders_reach_the_printed_sizes(clips, channels, norm):
         out = decoder(x, positions)
         assert out.shape == (3, 96, channels // 8) and torch.isfinite(out).all()
     scale = channels // 8
-    # channels before time is doubled; after it (C, 12), (C/2, 24), (C/4, 48), (C/8, 96)
+    # The convolutions run before time is doubled; after doubling, the sizes are (C, 12), (C/2, 24), (C/4, 48) and
+    # (C/8, 96).
     assert sizes[:4] == [(8 * scale, 12), (4 * scale, 12), (2 * scale, 24), (scale, 48)]
     assert sizes[4:] == [(12, 8 * scale), (24, 4 * scale), (48, 2 * scale), (96, scale)]
 
@@ -73,7 +74,7 @@ def test_the_temporal_decoder_keeps_time_and_psnet_keeps_the_order_of_clips():
     late[0, 11] = 1.0
     temporal = TemporalDecoder(64, 96, "none")
     change = (temporal(late, positions) - temporal(x, positions)).abs().sum(2)[0]
-    assert change[:48].max() == 0 and change[88:].max() > 0  # the last clip moves no frame of the first half
+    assert change[:48].max() == 0 and change[88:].max() > 0  # the last clip changes no frame of the first half
     psnet, x = PSNetDecoder(64, 96, 12), torch.randn(2, 12, 64)
     assert not torch.allclose(psnet(x, positions), psnet(x.flip(1), positions))
 
@@ -97,7 +98,7 @@ def test_key_frames_are_the_argmax_of_their_window(frames, K):
             window = [t for t in range(frames) if frames / K * k <= t < frames / K * (k + 1)]
             assert times[b, k] == max(window, key=lambda t: float(a[b, t, k]))
     assert (times.diff(dim=1) > 0).all()
-    assert K == 1 or not torch.equal(times, unbounded)  # without the windows Eq. 5 gives something else
+    assert K == 1 or not torch.equal(times, unbounded)  # without its windows, Eq. 5 gives other key frames
     assert torch.equal(times, key_frames(a.logit()))
 
 

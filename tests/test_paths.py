@@ -1,4 +1,4 @@
-"""Folders and files that the environment names: used as meant, or refused in one line that says what is there."""
+"""Folders and files in environment variables are found, or refused in one line that says what is there instead."""
 
 import os
 import zipfile

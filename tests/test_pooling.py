@@ -1,4 +1,4 @@
-"""Max-pools: each way to compute one against PyTorch's pool of maps that were padded by hand."""
+"""Max pooling: each implementation equals PyTorch's pool of explicitly padded maps."""
 
 import pytest
 import torch
@@ -45,6 +45,6 @@ def test_maximum_of_neighbors_is_the_pool():
 @pytest.mark.parametrize("kernel,stride", [*POOL_BEFORE.values(), NEIGHBORS])
 @pytest.mark.parametrize("dtype", [torch.float32, torch.bfloat16])
 def test_the_faster_way_gives_the_same_numbers_where_zeros_would_win(kernel, stride, dtype):
-    x = torch.randn(1, 70, 2, 13, 11, generator=torch.Generator().manual_seed(0)) - 300  # all values are negative
+    x = torch.randn(1, 70, 2, 13, 11, generator=torch.Generator().manual_seed(0)) - 300  # all values are below 0
     x = x.to(dtype).contiguous(memory_format=torch.channels_last_3d)
     assert torch.equal(max_pool(x, kernel, stride), padded_pool(x.float(), kernel, stride).to(dtype))

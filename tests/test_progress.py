@@ -1,4 +1,4 @@
-"""What a long run shows: a bar on a terminal, elsewhere a line now and then, and never a total that nobody knows."""
+"""Progress of long runs: a bar on a terminal, occasional lines elsewhere, and no total where none is known."""
 
 import io
 import json
@@ -18,7 +18,7 @@ class Terminal(io.StringIO):
 
 @pytest.fixture
 def fast(monkeypatch):
-    """Everything is shown a hundred times as early."""
+    """Show progress a hundred times as early and as often."""
     for name in ("FIRST", "EVERY", "DELAY", "REDRAW"):
         monkeypatch.setattr(progress, name, getattr(progress, name) / 100)
 
@@ -35,7 +35,8 @@ def test_rate_and_rest_count_from_what_was_there():
     stream = Terminal()
     report = progress_bar("training", "trials", file=stream, delay=0)
     report(100, 180)
-    assert "training:  56%" in stream.getvalue() and "100/180 [00:00<?" in stream.getvalue()  # no rate yet
+    # the rate is not known yet
+    assert "training:  56%" in stream.getvalue() and "100/180 [00:00<?" in stream.getvalue()
     report(120, 180)
     report(180, 180)
     assert "180/180" in stream.getvalue() and stream.getvalue().endswith("\n")

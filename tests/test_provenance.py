@@ -1,4 +1,4 @@
-"""Provenance that one can ask for: in each kind of file, all hashes, stale where a trial changed, fearless of files."""
+"""Provenance: stored in each kind of file with all trial hashes, stale if a trial changed, safe to read in any file."""
 
 import dataclasses
 import importlib
@@ -19,7 +19,8 @@ from sapnet_core.experiments.profiles import get_profile
 from sapnet_core.experiments.trial import trial_hash
 from sapnet_core.reporting.embedded import RecordError, comment, read_record
 
-provenance = importlib.import_module("sapnet_core.reporting.provenance")  # `reporting` has a function of this name
+# as an attribute, `reporting` has the function of this name
+provenance = importlib.import_module("sapnet_core.reporting.provenance")
 TABLE = pd.DataFrame({"system": ["I3D+MLP"], "rho": [0.5]})
 
 
@@ -34,8 +35,8 @@ def figures(tmp_path, monkeypatch):
 
 @pytest.fixture
 def declared(monkeypatch):
-    """What Figure 7 declares, to be changed by a test: name -> Trial. Hashes hang on the settings alone, so that
-    nothing is drawn or filmed."""
+    """The trials that Figure 7 declares, seed -> Trial, for tests to change. Their hashes depend on the settings alone,
+    so that no annotations are drawn and no videos rendered."""
     size = get_profile("quick")
     trials = {seed: tables.declare("finediving", "SAP-Net (Ours)", 0.15, seed, size) for seed in range(3)}
     monkeypatch.setitem(tables.FIGURES, "fig07", lambda profile: trials)
@@ -44,7 +45,7 @@ def declared(monkeypatch):
 
 
 def save(name="fig07", trials=(), **changes):
-    """The figure and the table of one stem."""
+    """Save a figure and a table of the same stem."""
     record = reporting.provenance("quick", "twins of drawn annotations", (0, 1, 2), trials, "12_fig07_tau")
     fig, ax = plt.subplots()
     ax.plot([0, 1], [0, 1])
@@ -118,7 +119,7 @@ def test_a_figure_may_show_a_part_of_what_is_declared_or_more(figures, declared,
     assert record["undeclared"] == [provenance.trial_hash(extra)]
     said = " ".join(answer(figures, capsys)[1].out.split())
     assert "current (2 trials are as declared, features in" in said and "; 1 more" in said
-    declared[2] = dataclasses.replace(declared[2], steps=7)  # is not drawn
+    declared[2] = dataclasses.replace(declared[2], steps=7)  # this trial is not in the figure
     assert answer(figures, capsys)[0] == 0
     declared[0] = dataclasses.replace(declared[0], steps=7)
     assert "stale (1 of 2 trials changed, 0 new, 0 gone)" in answer(figures, capsys)[1].out

@@ -28,7 +28,7 @@ def cost(x, centers, chosen):
 
 
 def greedy(x, centers, K, better=lambda new, old: new < old - 1e-9):
-    """Algorithm 1 as printed."""
+    """Algorithm 1 as printed; `better(new, old)` decides whether a state's cost replaces the best so far."""
     chosen = []
     for _ in range(K):
         best = None
@@ -52,7 +52,7 @@ def test_kmeans_is_as_good_as_scikit_learns():
     reference = torch.tensor([KMeans(8, n_init=10, random_state=0).fit(v.numpy()).inertia_ for v in x])
     ratio = inertia(x, centers) / reference
     assert ratio.mean() < 1.03 and ratio.max() < 1.10
-    assert ratio.min() > 0.97  # a lower inertia than the best of ten would mean that it is not measured right
+    assert ratio.min() > 0.97  # far below the best of ten, it would be measured wrongly
 
 
 def test_kmeans_ends_at_a_fixed_point_of_lloyd():
@@ -78,7 +78,8 @@ def test_kmeans_matches_a_naive_loop_step_by_step():
 
 
 def test_an_empty_cluster_restarts_at_the_farthest_frame():
-    # three windows of time with means 0, 5 and 10.5: no frame lies near 5, and 12 is the farthest from its center
+    # The centers start at the means of three windows of time, 0, 5 and 10.5: the cluster at 5 loses all its frames, and
+    # 12 is the frame farthest from its center.
     x = torch.tensor([0.0, 0, 0, 0, 0, 0, 10, 10, 10, 10, 10, 12]).reshape(1, 12, 1)
     centers, assign = kmeans(x, 3, iterations=10)
     assert assign.tolist() == [[0] * 6 + [2] * 5 + [1]]
@@ -99,7 +100,7 @@ def test_selection_equals_algorithm_1_and_a_wrong_criterion_does_not():
     for b in range(8):
         assert chosen[b].tolist() == greedy(x[b], centers[b], 3)
         differs |= chosen[b].tolist() != greedy(x[b], centers[b], 3, better=lambda new, old: new > old)
-    assert differs  # the loop with its sign turned would be noticed
+    assert differs  # a criterion of the wrong sign is noticed
 
 
 def test_selection_uses_the_distance_and_not_its_square():
@@ -120,7 +121,7 @@ def test_selection_against_brute_force():
             value = cost(x[b], centers[b], chosen[b].tolist())
             if K == 1:
                 assert value == pytest.approx(optimum)
-            # the gain is submodular: greedy reaches at least 1 - 1/e of the best gain
+            # The gain is submodular, so greedy selection reaches at least 1 - 1/e of the best gain.
             assert empty - value >= (1 - 1 / 2.71828) * (empty - optimum) - 1e-6
 
 
@@ -179,7 +180,7 @@ def test_states_without_frames_take_the_last_numbers():
 
 
 def test_dataset_scope_gives_one_meaning_to_a_label():
-    # two videos of two phases each; only the second phase is shared
+    # Two videos of two phases each: the second phase of one is the first phase of the other.
     a, b, c = torch.zeros(12, 2), torch.tensor([[9.0, 0.0]]).repeat(12, 1), torch.tensor([[0.0, 9.0]]).repeat(12, 1)
     x = torch.stack([torch.cat([a, b]), torch.cat([b, c])]) + 0.01 * video(2, 24, 2, walk=False)
     alone, together = pseudo_labels(x, 6, 2), dataset_pseudo_labels(x, 6, 3)

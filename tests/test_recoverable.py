@@ -1,4 +1,4 @@
-"""The simulator's labels can be read from its pixels: a ridge on actor-crop features beats the floor clearly."""
+"""The simulator's labels can be recovered from its pixels: ridge regression on actor-crop features beats the floor."""
 
 import pytest
 import torch
@@ -10,7 +10,7 @@ from sapnet_core.features.store import twin_features
 
 
 def ridge(x, y, train, penalty):
-    """Predictions for the rows outside `train`, from standardized columns."""
+    """Ridge predictions for the rows outside `train`; columns are standardized over `train`."""
     x = ((x - x[train].mean(0)) / (x[train].std(0) + 1e-4)).double()
     y = y.double()
     known, mean = x[train], y[train].mean()
@@ -29,7 +29,7 @@ def test_quality_and_position_show_in_the_actor_crop(tmp_path):
     floor = float(spearman(difficulty[~train], execution[~train]))
     reached = float(spearman(ridge(x, execution, train, 100.0), execution[~train]))
     assert reached > max(0.0, floor) + 0.3
-    # the pixels tell, not the ridge: it finds nothing in scrambled labels
+    # The information is in the pixels: with scrambled labels, the same regression finds nothing.
     scrambled = execution[torch.randperm(len(records), generator=torch.Generator().manual_seed(0))]
     assert reached > float(spearman(ridge(x, scrambled, train, 100.0), execution[~train])) + 0.3
     pike = torch.tensor([float(parse_dive(r.action).position == "B") for r in records])

@@ -1,4 +1,4 @@
-"""The regressor of Eq. 9 and the grade head beside it."""
+"""The regressor of Eq. 9, and the grade head."""
 
 import torch
 

@@ -1,4 +1,4 @@
-"""Tables, figures, checks and explorable pictures."""
+"""Tables, figures, checks and interactive figures."""
 
 import json
 import math
@@ -73,11 +73,11 @@ def test_paper_stands_beside_run_and_floors_below():
 @pytest.mark.parametrize(
     ("runs", "bold"),
     [
-        (dict(mlp=[0.60, 0.70, 0.65], ours=[0.65, 0.75, 0.70]), True),  # spread over seeds, but the pairs all agree
-        (dict(mlp=[0.60, 0.70, 0.65], ours=[0.70, 0.65, 0.75]), False),  # the same values, unpaired: not decided
+        (dict(mlp=[0.60, 0.70, 0.65], ours=[0.65, 0.75, 0.70]), True),  # seeds differ widely, but all pairs agree
+        (dict(mlp=[0.60, 0.70, 0.65], ours=[0.70, 0.65, 0.75]), False),  # the same values in other pairs: undecided
         (dict(mlp=[0.60], ours=[0.90]), False),  # one seed decides nothing
         (dict(mlp=[0.40, 0.41, 0.42], ours=[0.50, 0.51, 0.52]), False),  # below the floor 0.56
-        (dict(mlp=[0.40, 0.41, 0.42], ours=[0.57, 0.60, 0.63]), False),  # above the floor, but not clearly
+        (dict(mlp=[0.40, 0.41, 0.42], ours=[0.57, 0.60, 0.63]), False),  # not significantly above the floor
     ],
 )
 def test_bold_only_where_the_paired_interval_allows(runs, bold):
@@ -136,7 +136,7 @@ def test_provenance_names_code_and_command_but_no_place(tmp_path, monkeypatch):
     assert made["seeds"] == "0, 1" and made["trials"].startswith("2 (")
     assert made["trials"] == reporting.provenance("quick", "twins", trials=["a", "b"])["trials"]
     assert "/" not in json.dumps(made).replace("./runall.sh", "")
-    assert reporting.provenance_table(made).data.count("\n") == len(made)  # a rule more, the hashes less
+    assert reporting.provenance_table(made).data.count("\n") == len(made)  # with the header's rule, without the hashes
     (tmp_path / "mine.pt").write_bytes(b"weights")
     monkeypatch.setenv("SAPNET_I3D", str(tmp_path / "mine.pt"))
     known = reporting.provenance("paper", "twins")["weights"]

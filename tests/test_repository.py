@@ -1,4 +1,4 @@
-"""The house as a whole: what stands where, what leans on what, and the two commands."""
+"""The repository as a whole: its top level, the imports between subpackages, and its commands."""
 
 import os
 import re
@@ -56,7 +56,7 @@ def module_name(file: Path) -> str:
 
 
 def test_imports_go_down_and_in_no_circle():
-    """The contracts of `pyproject.toml`: which room may import which, and no circle between the modules of one."""
+    """The contracts in `pyproject.toml`: which subpackage may import which, and no import cycle within a subpackage."""
     lint = "from importlinter.cli import lint_imports_command; lint_imports_command()"
     done = subprocess.run(
         [sys.executable, "-c", lint, "--no-cache"],
@@ -90,7 +90,7 @@ def test_core_imports_without_jupyter_and_draws_and_prints_nothing():
 
 
 def test_readme_shows_the_stored_table():
-    """Both as committed: a run of one's own draws its own table into figures/."""
+    """Both files are those of the last commit, since a user's own run writes its table into figures/."""
 
     def rows(text):
         return [line for line in text.splitlines() if line.startswith("|")]
@@ -106,7 +106,7 @@ def test_readme_shows_the_stored_table():
 
 @pytest.fixture
 def house(tmp_path):
-    """A small house with this project's command: one notebook, one test of each kind, this project's core."""
+    """A small copy of the project: its command, its package, one plain test and one speed test."""
     (tmp_path / "tests").mkdir()
     for name in ("runall.sh", "pyproject.toml", "tests/constraints.txt"):
         shutil.copy(ROOT / name, tmp_path / name)
@@ -122,7 +122,7 @@ def run(house: Path, *arguments: str, **environment: str) -> subprocess.Complete
     return subprocess.run(
         [shutil.which("bash"), "runall.sh", *arguments],
         cwd=house,
-        env={**keep, "PIP_NO_INDEX": "1", "UV_OFFLINE": "1", **environment},  # nothing is installed
+        env={**keep, "PIP_NO_INDEX": "1", "UV_OFFLINE": "1", **environment},  # no package is installed
         capture_output=True,
         text=True,
         check=False,
@@ -138,7 +138,7 @@ def test_one_failing_notebook_fails_the_tests(house, good):
     done = run(house, "test", VIRTUAL_ENV=sys.prefix)
     assert done.returncode == (0 if good else 1), done.stdout + done.stderr
     assert ("All tests passed." in done.stdout) is good
-    assert "1 passed, 1 deselected" in done.stdout  # the other parts ran
+    assert "1 passed, 1 deselected" in done.stdout  # the other tests ran
     assert "1 of 1 notebooks are compared with their stored outputs: 00_count" in done.stdout
 
 
@@ -150,7 +150,7 @@ def test_help_needs_no_python(house):
 
 
 def tools(house: Path) -> Path:
-    """A PATH with what the command itself uses and no Python."""
+    """A folder for PATH with the programs that `runall.sh` uses, and no Python."""
     folder = house / "bin"
     folder.mkdir()
     for name in ("cat", "cksum", "dirname"):

@@ -1,4 +1,4 @@
-"""Rhythmic Gymnastics' two lists become records; those torn, foreign or wrong in their sums become one-line errors."""
+"""Rhythmic Gymnastics's two lists become records; truncated, foreign or inconsistent ones become one-line errors."""
 
 import shutil
 from collections import Counter
@@ -14,7 +14,7 @@ HEAD = "Video_Name\tDifficulty_Score    Execution_Score Total_Score\tPenalty\tVi
 
 @pytest.fixture
 def lists(tmp_path):
-    """A small folder RG; `change(text)` of the training list is read."""
+    """A function that applies `change` to the text of a small set's training list, and reads the set."""
     write_annotations("rg", tmp_path, 12, 4, seed=0)
 
     def read(change):
@@ -41,7 +41,7 @@ def test_official_lists(official):
     assert numbers == set(range(1, 252)) - {134}
     for record in records:
         points = record.mark("difficulty") + record.mark("execution") - record.mark("penalty")
-        assert record.score == pytest.approx(points, abs=0.0101)  # the penalty is taken off already
+        assert record.score == pytest.approx(points, abs=0.0101)  # the penalty is subtracted
     assert any(record.mark("penalty") for record in records)
 
 

@@ -1,4 +1,4 @@
-"""Drawn routines have the official schema and the sport's arithmetic, and are spread as the real ones."""
+"""Synthetic routines have the official schema, the sport's arithmetic, and distributions close to the official sets."""
 
 import json
 from collections import Counter
@@ -24,7 +24,7 @@ def roots(tmp_path_factory):
 
 @pytest.fixture(scope="module")
 def skated(roots):
-    """FineFS records, and the files they are read from, by key."""
+    """(FineFS records, {key: content of the record's JSON file})."""
     files = (roots["finefs"] / "FineFS" / "annotation").glob("*.json")
     entries = {f"{int(file.stem):04d}": json.loads(file.read_text()) for file in files}
     return load_records("finefs", roots["finefs"]), entries
@@ -34,7 +34,7 @@ def values(records, *marks):
     return torch.tensor([[record.mark(mark) for mark in marks] for record in records], dtype=torch.float64).T
 
 
-# ---- both
+# ---- both datasets
 
 
 @pytest.mark.parametrize("name", ("rg", "finefs"))
@@ -45,7 +45,7 @@ def test_sizes_and_seeds(tmp_path, name, sizes):
         return {str(path.relative_to(folder)): path.read_bytes() for path in folder.rglob("*") if path.is_file()}
 
     first = files("a", 1)
-    assert first == files("b", 1) == files("a", 1) != files("c", 2)  # writing over an older set replaces it
+    assert first == files("b", 1) == files("a", 1) != files("c", 2)  # "a" is written twice
     parts = Counter(record.split for record in load_records(name, tmp_path / "a"))
     assert (parts["train"], parts["test"]) == sizes
     assert sorted(path.name for path in tmp_path.iterdir()) == ["a", "b", "c"]
@@ -169,7 +169,7 @@ def test_elements_are_those_of_the_rules(skated):
         assert sum(r.choreographic for r in read) == (not short)
         jumps = [(jump.kind, jump.turns) for r in read for jump in r.jumps]
         assert max(Counter(jump for jump in jumps if jump[1] >= 3).values(), default=0) <= 2, record.elements
-        assert "A" in {kind for kind, _ in jumps}  # an Axel is asked in every program
+        assert "A" in {kind for kind, _ in jumps}  # every program requires an Axel
         assert sum(len(r.jumps) > 1 for r in read) == (1 if short else 3)
         for element, r in zip(record.elements, read, strict=True):
             if r.kind == "jump" and not any(jump.missing or jump.edge for jump in r.jumps):
@@ -199,7 +199,7 @@ def test_tes_and_pcs_go_together_but_are_not_the_same(skated, action):
 @pytest.mark.parametrize(
     "mark, group, least, most",
     [
-        # the extremes that public code normalizes by: every real routine lies within
+        # the ranges by which public code normalizes; every official routine lies within them
         ("tes", "SP", 16.68, 65.98),
         ("tes", "FS", 30.37, 129.14),
         ("pcs", "SP", 18.74, 48.47),
@@ -217,6 +217,6 @@ def test_falls_cost_points_and_happen_as_seldom_as_they_do(skated):
     lost = -values(records, "deductions")[0]
     assert 0.2 < lost.mean() < 0.8
     for record in records:
-        if record.mark("deductions") < -1.5:  # one point may be for time
+        if record.mark("deductions") < -1.5:  # a single point may be a time deduction
             grades = [np.mean(e["judge_score"]) for e in entries[record.key]["executed_element"].values()]
             assert min(grades) < -4

@@ -1,4 +1,4 @@
-"""The runner: whole or kept, refused when misspelt, and nothing done twice."""
+"""The notebook runner: outputs are complete or unchanged, misspelled arguments are refused, and nothing runs twice."""
 
 import os
 import subprocess
@@ -24,7 +24,7 @@ print((figures() / f"fig99_{profile}.csv").write_text(f"{count}\\n"))"""
 
 @pytest.fixture
 def house(tmp_path, monkeypatch):
-    """Notebook folder, output folder and figure folder of an empty house."""
+    """Root of an empty project with figures/; the environment variables point into it."""
     monkeypatch.setenv("SAPNET_FIGURES", str(tmp_path / "figures"))
     monkeypatch.setenv("SAPNET_RUNS", str(tmp_path / "runs"))
     monkeypatch.setenv("PYTHONPATH", str(environment.root()))
@@ -75,7 +75,7 @@ def test_notebooks_side_by_side_know_what_each_made_and_a_failed_one_draws_nothi
     states = ["ran", "ran", "failed", "ran"]
     assert [(o.state, o.made) for o in outcomes] == list(zip(states, [*made[:2], (), made[3]], strict=True))
     assert {file.name for file in (house / "figures").iterdir()} == {made[0][0], made[1][0], made[3][0]}
-    assert said[-1].startswith("[4/4] a2_speed ran")  # by itself, when the others are through
+    assert said[-1].startswith("[4/4] a2_speed ran")  # it runs alone, after the others
     assert not list((house / "out").glob(".*"))
 
 
@@ -135,7 +135,7 @@ def test_only_what_is_missing_runs_again(house, monkeypatch):
     assert state() == "ran"
     assert state() == "up to date"
     change(notebook, lambda nb: nb.cells[2].outputs.append(nbformat.v4.new_output("stream", text="3\n")))
-    assert state() == "up to date"  # stored outputs are no input
+    assert state() == "up to date"  # stored outputs are not inputs
     figure.unlink()
     assert state() == "ran"
     figure.write_text("another run wrote this")
@@ -168,7 +168,7 @@ def test_other_weights_or_choices_ask_for_a_new_run(house, monkeypatch, variable
 
 
 def refused(capsys, *arguments) -> str:
-    """What the command says as it refuses, in one line and with exit code 2, what it was asked for."""
+    """The error message of `run` with these arguments; asserts that it is one line, with exit code 2."""
     capsys.readouterr()
     try:
         code = main(["run", *arguments])
@@ -263,7 +263,7 @@ def test_a_failed_notebook_fails_the_command(house, monkeypatch):
         "import sys\nfrom pathlib import Path\nfrom sapnet_core.runtime import environment\n"
         "from sapnet_core.__main__ import main\nfrom sapnet_core.reporting import run_notebooks\n"
         f"found = environment.find_notebooks(folder=Path({str(house / 'notebooks')!r}))\n"
-        "environment.find_notebooks, run_notebooks.KNOWN = lambda names=None: found, ()\n"  # a house without trials
+        "environment.find_notebooks, run_notebooks.KNOWN = lambda names=None: found, ()\n"  # a project without trials
         "sys.exit(main(['run', '--profile', 'quick']))"
     )
     environment = {**os.environ, "SAPNET_RUNS": str(house / "runs")}

@@ -1,4 +1,4 @@
-"""The wiring: every switch acts, gradients go where they should and nowhere else, no unlabeled score can enter."""
+"""The network and its losses: every setting acts, gradients go only where they should, no unlabeled score can enter."""
 
 import inspect
 import json
@@ -15,7 +15,7 @@ from sapnet_core.sapnet.parsing import interpolation_matrix
 from sapnet_core.sapnet.pseudo_labels import kmeans, pseudo_labels, select_states
 from sapnet_core.sapnet.settings import SAPNetSettings
 
-# groups by pseudo-label: the activations of a parser that has not learned give one label to all, and L_gc is 0
+# Groups are named by pseudo-labels, since an untrained parser's activations give all groups one label, and L_gc is 0.
 BASE = SAPNetSettings(channels=32, clips=18, hidden=(16, 8), projection=8, tau=0.0, group_by="pseudo")
 POSITIONS = torch.linspace(0.03, 0.97, 18)
 TARGETS = torch.rand(4, generator=torch.Generator().manual_seed(1))
@@ -169,12 +169,12 @@ def test_groups_are_named_by_activation_or_by_pseudo_label():
     for (branch, by_activation, labels), by_pseudo in zip(branches, pseudo.split(6), strict=True):
         for b in range(6):
             for k in range(3):
-                rows = branch.sampling[b].unflatten(0, (3, 5))[k]  # the five places at which subaction k is read
+                rows = branch.sampling[b].unflatten(0, (3, 5))[k]  # the five positions of subaction k
                 assert by_activation[b, k] == (rows @ branch.activations[b]).mean(0).argmax()
                 votes = rows @ torch.nn.functional.one_hot(labels[b], 3).float()
                 assert by_pseudo[b, k] == votes.mean(0).argmax()
-    assert torch.equal(groups(group_by="auto")[1], activation)  # the parser learns
-    assert torch.equal(groups(group_by="auto", lambda_ubc=0.0)[1], pseudo)  # it does not
+    assert torch.equal(groups(group_by="auto")[1], activation)  # the parser is trained
+    assert torch.equal(groups(group_by="auto", lambda_ubc=0.0)[1], pseudo)  # it is not
 
 
 def test_warm_up_leaves_consistency_out():
@@ -245,7 +245,7 @@ def test_prediction_is_the_student_in_evaluation_mode(decoder):
     score = net.predict(X_U, POSITIONS)
     assert net.training and not score.requires_grad
     assert all(torch.equal(value, before[name]) for name, value in net.state_dict().items())
-    assert torch.allclose(score[2:3], net.predict(X_U[2:3], POSITIONS), atol=1e-6)  # a video at a time, the same score
+    assert torch.allclose(score[2:3], net.predict(X_U[2:3], POSITIONS), atol=1e-6)  # the same score for a video alone
     net.eval()
     assert torch.allclose(score, net(X_L, X_U, X_A, POSITIONS).u.score, atol=1e-6)
 
@@ -255,7 +255,7 @@ def test_a_planted_score_is_learned():
     y = torch.rand(82, generator=generator)
     phases = torch.randn(3, 32, generator=generator).repeat_interleave(6, 0)
     x = phases + 0.3 * torch.randn(82, 18, 32, generator=generator)
-    x[:, 12:, :4] += 2 * y[:, None, None]  # quality shows late, in four channels
+    x[:, 12:, :4] += 2 * y[:, None, None]  # quality shows in the last clips, in four channels
     labeled, unlabeled, test = x.split((32, 16, 34))
     settings = replace(BASE, group_by="activation")
     net, curve = network(settings), []

@@ -1,4 +1,4 @@
-"""A file of tensors that is not what was written under its name is never read in silence."""
+"""Sealed files of tensors: a file that differs from what was written under its name is never read silently."""
 
 import errno
 import json
@@ -34,7 +34,7 @@ def test_what_was_written_comes_back(file):
     link = file.with_name("deep") / file.name
     link.parent.mkdir()
     link.symlink_to(file)
-    assert torch.equal(read_sealed(link)[0]["x"], tensors["x"])  # on another disk, under the same name
+    assert torch.equal(read_sealed(link)[0]["x"], tensors["x"])  # a link of the same name, as to another disk
 
 
 def test_every_bit_counts(file):
@@ -64,7 +64,7 @@ def longer(file):
 
 
 def huge(file):
-    """Long as a large disk, and empty: nothing of it is read."""
+    """A sparse file of 4 TiB, which must not be read."""
     file.write_bytes(b"")
     os.truncate(file, 1 << 42)
 
@@ -159,7 +159,7 @@ def test_what_is_not_there_and_what_cannot_be_read_is_no_damage(file, tmp_path):
     soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
     first = os.dup(0)
     os.close(first)
-    resource.setrlimit(resource.RLIMIT_NOFILE, (first, hard))  # not one file more
+    resource.setrlimit(resource.RLIMIT_NOFILE, (first, hard))  # no further file can be opened
     try:
         with pytest.raises(DiskFault, match="a.safetensors: .*ulimit") as error:
             read_sealed(file)

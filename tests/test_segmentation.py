@@ -1,4 +1,4 @@
-"""Scores of a segmentation against loops: temporal IoU, boundary error, the best partition, and the constant answer."""
+"""Segmentation against loops: the best partition, temporal IoU, boundary error, and the constant prediction."""
 
 import itertools
 from dataclasses import replace
@@ -43,7 +43,8 @@ def draw(*shape, seed=0):
 
 
 def naive_partition(value):
-    """Every choice of bounds, one video (T, K): highest sum, then earliest last bound, last but one, ..."""
+    """The best partition of one video (T, K) over all choices of bounds: the highest sum; ties take the earliest last
+    bound, then the earliest last but one, and so on."""
     frames, K = value.shape
     best = None
     for bounds in itertools.combinations(range(1, frames), K - 1):
@@ -62,7 +63,7 @@ def test_best_partition_equals_every_choice(frames, K):
 
 def test_ties_take_the_earliest_bounds():
     assert best_partition(torch.zeros(2, 8, 3)).tolist() == [[1, 2]] * 2
-    labels = torch.tensor([[0, 0, 1, 0, 1, 1]])  # after 2 and after 4 frames one label is wrong either way
+    labels = torch.tensor([[0, 0, 1, 0, 1, 1]])  # bounds 2 and 4 both leave one wrong label
     assert bounds_of_labels(labels, 2).tolist() == [[2]]
 
 
@@ -91,10 +92,10 @@ def test_a_missing_label_still_gives_k_segments():
 def test_activations_maximize_the_likelihood_of_eq_6():
     a = draw(6, 9, 3, seed=2)
     likelihood = torch.stack([a[..., k].log() - (1 - a[..., k]).log() for k in range(3)], 2)
-    likelihood = likelihood + (1 - a).log().sum(2, keepdim=True)  # Π_j of Bernoulli: the common part changes nothing
+    likelihood = likelihood + (1 - a).log().sum(2, keepdim=True)  # Π_j of Bernoulli: this factor is common to all k
     assert bounds_of_activations(a).tolist() == [naive_partition(one) for one in likelihood]
     sure = torch.nn.functional.one_hot((torch.arange(10) >= 3).long() + (torch.arange(10) >= 7), 3).float()
-    assert bounds_of_activations(sure[None]).tolist() == [[3, 7]]  # 0 and 1 have no finite logarithm
+    assert bounds_of_activations(sure[None]).tolist() == [[3, 7]]  # activations 0 and 1 have infinite logits
 
 
 def test_a_batch_is_its_videos_one_by_one():
@@ -129,7 +130,7 @@ def test_perfect_and_hopeless_bounds():
     true = torch.tensor([[30, 60]])
     assert tiou_accuracy(true, true, 90, 1.0).tolist() == [1.0] and boundary_error(true, true).tolist() == [0.0]
     assert tiou_accuracy(torch.tensor([[1, 2]]), true, 90, 0.5).tolist() == [0.0]
-    half = torch.tensor([[15, 60]])  # first subaction 15 of 30, second 30 of 45, third whole
+    half = torch.tensor([[15, 60]])  # temporal IoU 15/30, 30/45 and 1
     assert [float(tiou_accuracy(half, true, 90, th)) for th in (0.5, 0.6, 0.75)] == pytest.approx([1, 2 / 3, 1 / 3])
     none = torch.zeros(2, 0)
     assert tiou_accuracy(none, none, 50, 0.75).tolist() == [1, 1] and boundary_error(none, none).tolist() == [0, 0]
@@ -137,13 +138,14 @@ def test_perfect_and_hopeless_bounds():
 
 @pytest.mark.parametrize("length", [40, 96, 97, 191, 333])
 def test_sampled_bounds_lead_back_to_the_transitions(length):
-    """True subactions of the sampled frames, cut and led back, miss no transition by more than half a step."""
+    """Bounds from the true labels of the sampled frames, mapped back to the video, differ from the transitions by at
+    most half a sampling step and half a frame."""
     for first, last in ((1, 2), (3, length // 2), (length // 3, length - 1), (length // 2, length // 2 + 4)):
         record = replace(RECORD, end=RECORD.start + length, transitions=(first, last))
         offsets = sample_frames(record)
         labels = torch.searchsorted(torch.tensor(record.transitions), offsets, right=True)
         if len(labels.unique()) < 3:
-            continue  # a subaction between two sampled frames leaves no label
+            continue  # a subaction contains no sampled frame
         found = source_bounds(bounds_of_labels(labels[None], 3), 96, torch.tensor([length]))
         assert (found - torch.tensor([[first, last]])).abs().max() <= 0.5 * max(1, (length - 1) / 95) + 0.5
     assert source_bounds(torch.tensor([[0, 96]]), 96, torch.tensor([length])).clamp(0.3, length - 0.3).shape == (1, 2)
@@ -167,7 +169,7 @@ def test_only_records_with_k_subactions_are_kept():
     assert kept.tolist() == [True, False, False, True]
     assert bounds.tolist() == [[20, 60], [5, 70]] and frames.tolist() == [85, 100]
     assert [len(x) for x in transition_bounds(records, 5)] == [4, 0, 0]
-    assert not transition_bounds(records, 1)[0].any()  # no transition annotated is not one subaction
+    assert not transition_bounds(records, 1)[0].any()  # records without transitions never count
     assert mean_positions(bounds, frames).tolist() == pytest.approx([(20 / 85 + 5 / 100) / 2, (60 / 85 + 0.7) / 2])
     with pytest.raises(ValueError, match="01-001.*do not ascend"):
         transition_bounds([replace(RECORD, transitions=(60, 20))], 3)

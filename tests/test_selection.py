@@ -1,4 +1,4 @@
-"""Which step is scored: known best steps are found, the last changes nothing, and no score leaks into training."""
+"""Choice of the scored step: known best steps are found, snapshots change no training, and no score leaks into it."""
 
 from dataclasses import replace
 
@@ -35,7 +35,7 @@ SMALL = Trial(
     overrides=(("warmup", 0.0), ("tau", 0.1)),
 )
 ITERATIVE = [name for name in methods.METHODS if name not in ("coreg", "svr")]
-SCHEDULED = ("pseudo-labels", "s4aqa")  # their terms depend on how many steps there are
+SCHEDULED = ("pseudo-labels", "s4aqa")  # their terms depend on the total number of steps
 
 
 @pytest.fixture(scope="module", autouse=True)
@@ -49,14 +49,14 @@ def runs(tmp_path_factory):
 
 
 def small(method: str, select: str, **changes) -> Trial:
-    """Panels of judges are learned as the execution that they tell."""
+    """`SMALL` with another method and rule; musdl learns from panels of judges, so its target is the execution."""
     overrides = SMALL.overrides if method == "sap-net" else ()
     target = "execution" if method == "musdl" else "score"
     return replace(SMALL, method=method, select=select, overrides=overrides, target=target, **changes)
 
 
 class Slope(nn.Module):
-    """Scores w * x: one number learns."""
+    """Scores w * mean(x), with the one parameter w."""
 
     def __init__(self):
         super().__init__()
@@ -67,7 +67,7 @@ class Slope(nn.Module):
 
 
 def walk(steps: int, count: int) -> Fitted:
-    """A training that goes from w = 3 to below zero, past every slope between."""
+    """Train w from 3 to below zero, with `count` snapshots on the way."""
     net, checkpoint = Slope(), Checkpoint(snapshot_count=count)
     state = TrainingState(net.state_dict(keep_vars=True))
     curve = fit_steps(
@@ -81,11 +81,11 @@ def test_the_best_step_is_found():
     steps, slopes = [step for step, _ in fitted.snapshots], torch.tensor([s["w"] for _, s in fitted.snapshots])
     assert steps == list(range(3, 61, 3)) and slopes[0] > 2 and slopes[-1] < -1
     x, points = torch.rand(10, 2, 4), torch.full((10,), 10.0)
-    score = x.mean((1, 2)) * 10 * slopes[7]  # points of the slope after step 24
+    score = x.mean((1, 2)) * 10 * slopes[7]  # scores by the slope after step 24
     best = choose_step(fitted, x, points, score, ranked=False)
     assert best.step == 24 and best.network.w.item() == slopes[7] and torch.allclose(best.predict(x) * 10, score)
     rising = choose_step(fitted, x, points, x.mean((1, 2)), ranked=True)
-    assert rising.step == 3  # the first of all that rank alike
+    assert rising.step == 3  # the first of equal ranks
     falling = choose_step(fitted, x, points, -x.mean((1, 2)), ranked=True)
     assert falling.step == steps[int((slopes < 0).nonzero()[0])]
 
@@ -99,7 +99,7 @@ def test_snapshots_are_few_and_hold_the_last_step():
 
 @pytest.mark.parametrize("method", ITERATIVE)
 def test_snapshots_change_no_weight(method):
-    """The last step's weights are the same bits whether or not earlier ones were kept."""
+    """The last step's weights are bit-identical, whether or not snapshots are kept."""
     data = trial_data(SMALL)
     last = fit_trial(small(method, "last"), data)[0]
     task = fitting.training_task(small(method, "last"), data)
@@ -120,7 +120,7 @@ def test_the_best_step_on_the_test_videos_is_no_worse_than_the_last(method):
     assert torch.equal(data.score[scored], truth)
     assert spearman(best, truth) >= spearman(last, truth) and 1 <= chosen.step <= SMALL.steps
     assert torch.equal(predict_all(small(method, "test-best"), data)[scored], best)
-    # the same training, another step: its weights are those of a training that had stopped there
+    # The chosen weights are those of a training that stops at that step.
     if method not in SCHEDULED:
         stopped = fit_trial(small(method, "last", steps=chosen.step), data)[3]
         assert torch.equal(stopped, best)
@@ -148,7 +148,7 @@ def test_validation_videos_are_a_stratified_quarter_that_training_does_not_see()
     assert torch.equal(labeled, seen | kept) and torch.equal(train.labeled, torch.nonzero(seen).flatten())
     assert train.y[kept].isnan().all() and torch.isin(torch.nonzero(kept).flatten(), train.unlabeled).all()
     ranks = data.score[learn][labeled].sort().values
-    assert {int(r) // 4 for r in torch.searchsorted(ranks, data.score[judges])} == {0, 1, 2, 3, 4}  # one a stratum
+    assert {int(r) // 4 for r in torch.searchsorted(ranks, data.score[judges])} == {0, 1, 2, 3, 4}  # one per stratum
     assert not torch.equal(judges, fitting.video_roles(small("mlp", "validation", seed=1), data).choosing)
 
 
@@ -191,7 +191,7 @@ def test_a_stack_chooses_for_each_of_its_runs(select):
     data, table = trial_data(SMALL), results(several)
     for trial, step in zip(several, table.step, strict=True):
         alone = fit_trial(trial, data)[0].step
-        assert step == alone or abs(step - alone) <= 4  # rounding differs, and near steps are near in score
+        assert step == alone or abs(step - alone) <= 4  # rounding differs, and adjacent steps score alike
     assert fitting.stack_key(several[0], data) != fitting.stack_key(replace(several[0], select="last"), data)
 
 

@@ -1,4 +1,4 @@
-"""A gymnast's routine follows its difficulty, her faults follow the factors, and what she throws obeys gravity."""
+"""A gymnast's routine follows its difficulty, her faults follow the factors, and thrown apparatus obeys gravity."""
 
 import time
 from dataclasses import replace
@@ -81,7 +81,7 @@ def flexion(joints, upper, middle, lower):
 
 
 def high(routine):
-    """The throws that are elements, without tosses and bounces on the way."""
+    """The throws that are elements, longer than 0.9 s; tosses and bounces are shorter."""
     return [throw for throw in routine.throws if throw.end - throw.start > 0.9]
 
 
@@ -155,7 +155,7 @@ def test_subactions_number_the_elements_in_order(seconds):
 
 
 def measured(factor, rec, shown, seed):
-    """How far a fault shows: it grows as the factor falls."""
+    """Size of the fault of a factor in the motion: it grows as the factor falls."""
     routine, motion = plan(rec, shown, seed, nuisance=1.0), move(rec, shown, seed)
     joints = motion.joints
     if factor == "amplitude":
@@ -175,7 +175,7 @@ def measured(factor, rec, shown, seed):
         return -float(joints[ends, AT["right wrist"], 1].maximum(joints[ends, AT["left wrist"], 1]).mean())
     if factor == "drops":
         return sum(throw.pick is not None for throw in routine.throws)
-    return float(joints.diff(dim=0).diff(dim=0).norm(dim=-1).mean())  # flow: jolts
+    return float(joints.diff(dim=0).diff(dim=0).norm(dim=-1).mean())  # flow: jerky motion
 
 
 @pytest.mark.parametrize("factor", FACTORS)
@@ -221,7 +221,7 @@ def test_feet_are_on_the_floor_but_in_leaps_and_limbs_keep_their_lengths(level, 
 
 
 def held_apart(motion, routine, rec, group):
-    """Distance (T,) from the nearer wrist to the apparatus, and where it is in nobody's hand."""
+    """(Distance (T,) from the apparatus to the nearest wrist, mask (T,) of the frames in which no hand holds it)."""
     ends, wrists = motion.props.ends, motion.joints[:, [AT["left wrist"], AT["right wrist"]]]
     near = ends[:, :, 0] if group == "Hoop" else ends[:, :1, 0]
     apart = (near[:, :, None] - wrists[:, None]).norm(dim=-1).amin((1, 2))
@@ -245,7 +245,7 @@ def test_what_is_thrown_is_caught_unless_it_is_dropped(group):
         apart, free = held_apart(motion, dropped, rec, group)
         picks = [throw for throw in dropped.throws if throw.pick]
         assert len(picks) >= 3
-        for throw in picks:  # it lies on the floor, then it is in the hand again
+        for throw in picks:  # first it lies on the floor, then it is in the hand again
             lying, got = round((throw.pick - 0.1) * RATE), round((throw.pick + 0.4) * RATE)
             assert float(motion.props.ends[lying, :3, :, 1].amin()) < 0.12
             assert apart[got] < 0.5

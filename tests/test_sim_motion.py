@@ -1,4 +1,4 @@
-"""The figure does what the dive number says, when the record says, as well as the factors say."""
+"""The diver performs the dive of its number, with the record's timing and the quality of the factors."""
 
 import json
 import math
@@ -61,7 +61,7 @@ def middle(joints, part):
 
 
 def slow(action):
-    """A record of many frames, so that angles can be followed from frame to frame."""
+    """A record of 1000 frames, so that angles can be followed from frame to frame."""
     dive = parse_dive(action)
     inner = [] if not dive.half_twists else [400, 560] if action.startswith("51") else [460]
     return record(action, (300, *inner, 700), 1000)
@@ -80,12 +80,13 @@ def test_somersaults_and_twists_are_those_of_the_number(action, nuisance):
     somersault = unwrapped(trunk[:, 1], trunk[:, 0])
     clockwise = dive.direction in ("forward", "back") if not dive.armstand else dive.direction != "reverse"
     assert somersault == pytest.approx((-1 if clockwise else 1) * dive.half_somersaults * math.pi, abs=0.02)
-    # the shoulder axis turns about the trunk: angle between z and the direction in the picture across the trunk
+    # The shoulder axis turns about the trunk: its angle is measured from z toward the direction in the image plane that
+    # is perpendicular to the trunk.
     axis = joints[:, AT["left shoulder"]] - joints[:, AT["right shoulder"]]
     across = torch.stack([trunk[:, 1], -trunk[:, 0]], -1)
     across = (axis[:, :2] * across).sum(1) / across.norm(dim=1)
     assert abs(unwrapped(across, axis[:, 2])) == pytest.approx(dive.half_twists * math.pi, abs=0.02)
-    # at the entry the arms (or the feet) are lowest, the body is upright
+    # At the entry, the hands are lowest in head-first dives, else the feet.
     entry = math.ceil(move(slow(action), nuisance=nuisance).entry)
     low = joints[entry, :, 1].argmin().item()
     head_first = (dive.half_somersaults + dive.armstand) % 2 == 1
@@ -93,7 +94,7 @@ def test_somersaults_and_twists_are_those_of_the_number(action, nuisance):
 
 
 def test_facing_follows_the_group():
-    """Before take-off the toes point to the water in forward and reverse dives, to the board in back and inward."""
+    """Before take-off, toes point to the water in forward and reverse dives, to the board in back and inward dives."""
     for action, outward in {"107B": 1, "207B": -1, "307C": 1, "407C": -1, "5253B": -1, "5353B": 1}.items():
         joints = move(record(action, (30, 50, 67) if action[0] == "5" else (30, 67))).joints[5]
         assert outward * (joints[AT["left toe"], 0] - joints[AT["left ankle"], 0]) > 0.1, action
@@ -132,8 +133,8 @@ def test_transitions_are_kept(transitions):
     for frame, phase in zip(offsets.tolist(), motion.subactions.tolist(), strict=True):
         assert phase == sum(frame >= t for t in transitions)
     lowest = motion.joints[..., 1].amin(1)
-    take_off = transitions[0] + 10  # index of the frame
-    assert torch.allclose(lowest[: take_off + 1], lowest.new_tensor(motion.board), atol=0.2)  # a hop at most
+    take_off = transitions[0] + 10  # index in `offsets`
+    assert torch.allclose(lowest[: take_off + 1], lowest.new_tensor(motion.board), atol=0.2)  # a small hop is allowed
     assert torch.allclose(lowest[take_off - 3 : take_off + 1], lowest.new_tensor(motion.board), atol=1e-3)
     feet = motion.joints[:, 14:, 1].amin(1)
     assert feet[take_off + 2] > motion.board + 0.05
@@ -144,7 +145,7 @@ def test_transitions_are_kept(transitions):
 
 
 def test_official_subaction_ids_say_which_phase_twists():
-    """The phase marked with a twist's id turns the shoulders, wherever it stands."""
+    """The phase with a twist's id turns the shoulders, whatever its position in the dive."""
     for ids, phase in {(2, 31, 15, 36): 1, (2, 15, 31, 36): 2}.items():
         motion = move(record("5253B", (300, 500, 700), 1000, subactions=ids))
         axis = motion.joints[:, AT["left shoulder"], 2] - motion.joints[:, AT["right shoulder"], 2]
@@ -170,7 +171,7 @@ def test_the_centre_of_mass_flies_a_parabola():
     bend = height.diff().diff()
     assert torch.allclose(bend, bend.mean(), atol=2e-4) and bend.mean() < -0.01
     assert float(MASS.sum()) == pytest.approx(1)
-    # gravity in the clip's own time: the flight from 10 m takes 1.5 to 1.9 s
+    # With gravity in the clip's own time, the flight from 10 m takes 1.5 to 1.95 s.
     seconds = math.sqrt(-bend.mean() / 9.81) * (37 * 1.08)
     assert 1.5 < seconds < 1.95
 
@@ -183,11 +184,11 @@ def test_limbs_keep_their_lengths(action, level):
         length = (joints[:, AT[a]] - joints[:, AT[b]]).norm(dim=-1)
         assert float(length.max() - length.min()) < 1e-4, (a, b)
     assert float((joints[:, AT["neck"]] - middle(joints, "hip")).norm(dim=-1).std()) < 1e-4
-    assert float((joints[1:] - joints[:-1]).norm(dim=-1).max()) < 2.5  # and nothing jumps
+    assert float((joints[1:] - joints[:-1]).norm(dim=-1).max()) < 2.5  # no joint jumps
 
 
 def measured(factor, motion):
-    """What a judge would look at for a factor: larger is worse."""
+    """What a judge would measure for a factor: larger is worse."""
     joints = motion.joints
     last = round(motion.entry)
     flight = slice(31, last)
@@ -235,7 +236,7 @@ def test_a_failed_dive_looks_like_one():
         motion = move(record("407C"), 0 * PERFECT, seed)
         joints = motion.joints[round(motion.entry)]
         body = joints[AT["neck"]] - (joints[AT["left ankle"]] + joints[AT["right ankle"]]) / 2
-        assert abs(float(body[1])) < 0.75 * float(body.norm())  # over 40 degrees off the vertical
+        assert abs(float(body[1])) < 0.75 * float(body.norm())  # more than 40 degrees from the vertical
         assert motion.splash == 1
 
 

@@ -1,4 +1,4 @@
-"""The renderer: what it draws, where, and what it must not know."""
+"""The renderer: what it draws, where it draws it, and that the score does not show in the scene."""
 
 import time
 from dataclasses import fields, replace
@@ -50,7 +50,7 @@ def motion_of(action="107B", quality=0.7, seed=0, **changes):
 
 
 def same(a, b) -> bool:
-    """Whether two values of a scene are equal to the last bit."""
+    """Whether two values of a scene are bit-identical."""
     if isinstance(a, torch.Tensor):
         return torch.equal(a, b)
     return len(a) == len(b) and all(map(same, a, b)) if isinstance(a, tuple) else a == b
@@ -83,7 +83,7 @@ def test_same_key_and_seed_give_the_same_twin_bit_for_bit(twin):
 def test_the_score_changes_neither_scene_nor_start(twin):
     worse = simulate(record(score=20.0))
     assert not torch.equal(twin.factors, worse.factors) and not torch.equal(twin.video, worse.video)
-    # before take-off the same athlete stands at the same place, before the same wall, in the same noise
+    # Until take-off, the athlete, the position, the background and the noise are the same.
     assert torch.equal(twin.joints[:15], worse.joints[:15])
     assert torch.equal(twin.video[:15], worse.video[:15])
 
@@ -97,7 +97,7 @@ def test_scene_is_drawn_without_the_score():
 def test_background_is_the_same_for_two_qualities_where_the_camera_is():
     scene = replace(scene_of(SimSettings(camera=0.0)), sensor=0.0)
     good, bad = motion_of(quality=0.95), motion_of(quality=0.2)
-    bad = replace(bad, joints=good.joints, entry=good.entry)  # the splash alone differs
+    bad = replace(bad, joints=good.joints, entry=good.entry)  # only the splash differs
     a, b = (render_frames(m, scene, SIZE)[0] for m in (good, bad))
     before = int(good.entry)
     assert torch.equal(a[:before], b[:before]) and not torch.equal(a[before + 1 :], b[before + 1 :])
@@ -108,7 +108,7 @@ def test_pixels_of_the_figure_lie_in_its_box_and_fill_it(action):
     scene, motion = scene_of(seed=3), motion_of(action)
     with_actor, boxes, *_ = render_frames(motion, scene, SIZE)
     without, *_ = render_frames(motion, scene, SIZE, actor=False)
-    before = int(motion.entry)  # from then on the splash differs, too
+    before = int(motion.entry)  # from then on, the splash is drawn with the actor
     changed = (with_actor.int() - without.int()).abs().amax(1)[:before] > 4  # (t, H, W)
     rows, columns = changed.any(2), changed.any(1)
     first = torch.stack([columns.int().argmax(1), rows.int().argmax(1)], 1)
@@ -222,4 +222,4 @@ def test_rendering_is_quick():
     start = time.process_time()
     for seed in range(3):
         simulate(record(), seed=seed)
-    assert (time.process_time() - start) / 3 < 0.6  # of this process, whatever runs beside it; about 0.08 s
+    assert (time.process_time() - start) / 3 < 0.6  # processor time, which other processes do not change; about 0.08 s

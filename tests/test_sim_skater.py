@@ -1,4 +1,4 @@
-"""The skater skates what the sheet says, when it says so, as well as grades and components say."""
+"""The skater performs the elements of the score sheet, at their times, as well as grades and components say."""
 
 import math
 import time
@@ -100,7 +100,7 @@ def with_factors(**changes):
 
 
 def within(joints):
-    """Joints in the figure's own frame: from the hips, turned so that the hips lie along one axis."""
+    """Joints in the figure's own frame: relative to the hips, turned about the vertical so that the hips lie on x."""
     hips = joints[:, 8:10].mean(1, keepdim=True)
     across = joints[:, AT["left hip"]] - joints[:, AT["right hip"]]
     angle = torch.atan2(across[:, 2], across[:, 0])
@@ -171,7 +171,7 @@ def test_sequences_and_odd_names():
     for odd in ("", "3", "Lz3", "3Lz-3T", "XSp4", "StSq9", "6T"):
         with pytest.raises(ValueError, match="no skating element: they read as"):
             parse_element(odd)
-    assert read_element("3Lz", "spin").kind == "jump"  # a name that can be read counts more than the class
+    assert read_element("3Lz", "spin").kind == "jump"  # a valid name counts more than the class
     assert [jump.turns for jump in read_element("3 Lutz/2 Toe", "Jump").jumps] == [3, 2]
     assert read_element("?", "jump").jumps[0].turns == 2
     assert read_element("??4", "spin").level == 4 and read_element("step", "Step sequence").kind == "sequence"
@@ -184,11 +184,11 @@ def test_execution_is_a_share_of_the_base_value():
     assert worth(Element("3Lz", "jump", 0, 1, 5.9, 2.95)) == pytest.approx((5.9, 1.0))
     assert worth(Element("3Lz", "jump", 0, 1, 5.9, -2.95)) == pytest.approx((5.9, 0.0))
     span, quality = worth(Element("3Lz+3T", "jump", 0, 1, 10.1, 0.0))
-    assert quality == 0.5 and span == pytest.approx(5.9, abs=0.01)  # a combination is graded by its best jump
+    assert quality == 0.5 and span == pytest.approx(5.9, abs=0.01)  # a combination counts as its best jump
     assert worth(Element("3Lz*", "jump", 0, 1, 0.0, 0.0)) == (0.0, 0.5)
 
 
-# ---- when ------------------------------------------------------------------------------------------------------------
+# ---- times -----------------------------------------------------------------------------------------------------------
 
 
 def test_element_times_and_order_are_kept():
@@ -198,7 +198,7 @@ def test_element_times_and_order_are_kept():
         inside = [i for i, element in enumerate(PROGRAM, 1) if element.start <= frame < element.end]
         assert number == (inside or [0])[0]
     joints = move(record()).joints
-    for element in PROGRAM:  # who jumps is in the air inside a jump's time, and only there
+    for element in PROGRAM:  # the skater is in the air in jumps and flying spins only
         flown = (lowest(joints)[element.start : element.end] > SOLE + 0.1).sum()
         assert (flown > 6) == (element.kind == "jump" or element.name.startswith("F")), element
     on_ice = torch.ones(4000, dtype=torch.bool)
@@ -246,7 +246,7 @@ def test_a_combination_has_its_jumps_and_an_axel_starts_forward():
         assert (float(points @ moves) > 0) == forward, name
 
 
-# ---- how well --------------------------------------------------------------------------------------------------------
+# ---- quality ---------------------------------------------------------------------------------------------------------
 
 
 def height(rec, factors=PERFECT, **settings):
@@ -261,7 +261,7 @@ def test_height_follows_turns_and_factor():
     assert height(alone("3T"), 0 * PERFECT, visibility=0.0) == pytest.approx(rises[2], abs=1e-6)
 
 
-SHOWN = {  # frames of the program in which an element factor is looked at
+SHOWN = {  # element factor -> frames of the program in which it is measured
     "height": (400, 520),
     "rotation": (400, 520),
     "landing": (1476, 1490),
@@ -273,22 +273,22 @@ SHOWN = {  # frames of the program in which an element factor is looked at
 
 
 def measured(factor, joints):
-    """What a judge would look at for an element factor in its frames of the program: larger is worse."""
+    """What a judge would measure for an element factor in its frames of the program: larger is worse."""
     own, low = within(joints), lowest(joints)
     if factor == "height":
         return -float(low.max())
-    if factor == "rotation":  # how far the hands are from the chest in the air
+    if factor == "rotation":  # distance of the hands from the chest in the air
         flown = own[low > SOLE + 0.25]
         return float((flown[:, 6:8] - flown[:, 1:2]).norm(dim=-1).mean())
-    if factor == "landing":  # how low the free leg stays
+    if factor == "landing":  # the free leg stays low
         return -float((joints[:, AT["left ankle"], 1] - joints[:, AT["right ankle"], 1]).mean())
-    if factor == "position":  # a sit spin is higher
+    if factor == "position":  # the hips stay high in a sit spin
         return float(joints[:, 8:10, 1].mean())
-    if factor == "steps":  # less is moved
+    if factor == "steps":  # the body moves less
         return -float(own[:, 2:].std(0).mean())
     axis = joints[:, AT["left hip"]] - joints[:, AT["right hip"]]
     turned = np.diff(np.unwrap(torch.atan2(-axis[:, 2], axis[:, 0]).double().numpy()))
-    return -float(np.abs(turned).sum())  # spin, turns: slower, smaller
+    return -float(np.abs(turned).sum())  # spin, turns: a smaller total turn
 
 
 @pytest.mark.parametrize("factor", ELEMENT_FACTORS)
@@ -303,7 +303,7 @@ def test_each_element_factor_shows_and_more_of_it_shows_more(factor):
 
 
 def test_the_two_blocks_are_seen_in_different_places():
-    """Element factors change elements alone; component factors leave the pose in jumps and spins alone."""
+    """Element factors change the pose in elements only; component factors hardly change it in jumps and spins."""
     rec = record()
     best = move(rec)
     between = best.subactions == 0
@@ -317,25 +317,25 @@ def test_the_two_blocks_are_seen_in_different_places():
     moved = (within(best.joints) - within(looser.joints)).norm(dim=-1).amax(1)
     assert moved[between].mean() > 0.15
     for low, high in ((450, 500), (1010, 1190), (1445, 1500), (1760, 1940), (3370, 3640)):
-        # the curve's lean is another at another speed
+        # the lean into the curve depends on the speed
         assert moved[low:high].median() < 0.15, (low, high)
     flown = [lowest(motion.joints)[400:1500].max() for motion in (best, looser)]
     assert flown[0] == pytest.approx(float(flown[1]), abs=1e-3)
 
 
 def between_elements(factor, joints):
-    """What a judge would look at for a component factor: larger is worse."""
+    """What a judge would measure for a component factor: larger is worse."""
     own = within(joints)
     if factor == "speed":
         return -float(joints[:, 8:10].mean(1).diff(dim=0).norm(dim=-1).median())
-    if factor == "flow":  # coasting on two feet
+    if factor == "flow":  # the skater coasts on two feet
         return -float((own[:, 12] - own[:, 13]).norm(dim=-1).mean())
-    if factor == "posture":  # the neck is not over the hips
+    if factor == "posture":  # the neck is not above the hips
         return -float((own[:, 1, 1] / own[:, 1].norm(dim=-1)).mean())
-    if factor == "extension":  # bent elbows and knees bring hands and feet nearer
+    if factor == "extension":  # bent elbows and knees bring hands and feet closer to the body
         reach = (own[:, 6:8] - own[:, 2:4]).norm(dim=-1).mean() + (own[:, 12:14] - own[:, 8:10]).norm(dim=-1).mean()
         return -float(reach)
-    return -float(own[:, 6:8, 1].std(0).mean())  # gesture: the hands go up and down less
+    return -float(own[:, 6:8, 1].std(0).mean())  # gesture: the hands move less up and down
 
 
 @pytest.mark.parametrize("factor", COMPONENT_FACTORS)
@@ -353,7 +353,7 @@ def test_a_fall_is_seen_where_the_grade_says_so():
     fallen = move(record(spoiled, {"deductions": -1.0})).joints[..., 1].amax(1)
     assert upright[1400:1560].min() > 1.05 and fallen[1440:1530].min() < 0.85
     assert fallen[400:1400].min() == pytest.approx(float(upright[400:1400].min()), abs=0.3)
-    assert fallen[1560:1690].min() > 1.05  # up again
+    assert fallen[1560:1690].min() > 1.05  # the skater stands again
     assert move(record(spoiled), visibility=0.0).joints[1400:1560, :, 1].amax(1).min() > 1.05
 
 
@@ -366,7 +366,7 @@ def test_elements_differ_by_their_own_grade():
     assert lowest(joints)[400:500].max() > lowest(joints)[900:1000].max() + 0.04
 
 
-# ---- what the numbers say --------------------------------------------------------------------------------------------
+# ---- factors and scores ----------------------------------------------------------------------------------------------
 
 
 def test_factors_follow_grades_and_components():
@@ -396,7 +396,7 @@ def test_judge_noise_is_what_parts_shown_from_given():
         tes.append(shown["tes"])
         pcs.append(shown["pcs"])
     assert np.std(pcs) == pytest.approx(40 * 0.05, rel=0.2)
-    assert abs(np.corrcoef(tes, pcs)[0, 1]) < 0.25  # drawn apart
+    assert abs(np.corrcoef(tes, pcs)[0, 1]) < 0.25  # drawn independently
     assert 0.5 < np.std(tes) < 2.5
 
 
@@ -427,7 +427,7 @@ def test_limbs_keep_their_lengths_and_feet_the_ice(level):
         assert float(length.max() - length.min()) < 1e-4, (a, b)
     low = lowest(motion.joints)
     assert low.min() > SOLE - 1e-5 and (low < SOLE + 0.005).float().mean() > 0.95
-    step = motion.joints.diff(dim=0)[100:]  # nothing jumps: a loose hand in a jump moves some 25 m/s
+    step = motion.joints.diff(dim=0)[100:]  # no joint jumps; a loose hand in a jump moves at about 25 m/s
     assert float(step.norm(dim=-1).max()) < 1.2
 
 
@@ -445,11 +445,11 @@ def test_every_pose_stands_on_the_foot_that_carries():
 
 
 def test_the_path_is_the_same_whatever_the_quality():
-    """Who skates slower is behind on the same curve, and the curve goes all over the rink."""
+    """A slower skater is behind on the same curve, and the curve covers the whole rink."""
     offsets = torch.arange(0, 4000, 2)
     places = {level: move(record(), level * PERFECT, offsets=offsets).joints[:, 8:10].mean(1) for level in (1.0, 0.6)}
     fast, slow = places[1.0][:, [0, 2]], places[0.6][::10, [0, 2]]
-    assert torch.cdist(slow, fast).amin(1).max() < 1.0  # hips beside the foot that follows the curve
+    assert torch.cdist(slow, fast).amin(1).max() < 1.0  # the hips are beside the foot that follows the curve
     assert fast[:, 0].max() - fast[:, 0].min() > 30 and fast[:, 1].max() - fast[:, 1].min() > 15
     assert fast[:, 0].abs().max() < 28 and fast[:, 1].abs().max() < 13.5
     assert not torch.allclose(places[1.0], move(record(), offsets=offsets, seed=1).joints[:, 8:10].mean(1))
@@ -482,12 +482,12 @@ def test_who_turns_to_the_right_is_a_mirror_image():
 def test_men_and_women_wear_what_they_wear():
     woman, man = move(record()).props, move(record(action="men SP")).props
     assert woman.ends.shape[2:] == (2, 3) and len(woman.radii) == woman.ends.shape[1] == len(woman.colors)
-    assert woman.radii.max() > 0.18 and man.radii.max() < 0.1  # a skirt; trousers
+    assert woman.radii.max() > 0.18 and man.radii.max() < 0.1  # a skirt, trousers
     assert woman.colors[-1].mean() > 0.8 and man.colors[-1].mean() < 0.2  # white boots, black boots
 
 
 def test_odd_times_are_skated():
-    """Sheets have elements of no length, over each other, at the very start, or beyond the video."""
+    """Score sheets contain elements of zero length, overlapping ones, and ones at the start or beyond the video."""
     times = ((0, 0), (10, 12), (40, 300), (200, 260), (255, 256), (390, 900))
     odd = tuple(replace(e, start=a, end=b, goe=-3.0) for e, (a, b) in zip(PROGRAM, times, strict=False))
     motion = move(record(odd, end=400), 0.3 * PERFECT, offsets=torch.arange(-20, 450))
@@ -539,7 +539,7 @@ def test_the_rink_is_white_with_boards_and_stands():
         assert ice.min() > 0.6 and ice.max() - ice.min() < 0.2
     adverts = torch.stack([at(x, 0.55, -15).mean((1, 2)) for x in range(-20, 21, 2)])
     assert adverts.std(0).max() > 0.12  # of many colors
-    assert at(0, 3, -18).mean() < 0.6 and at(0, 3, -18).std() > 0.05  # dark stands, people in them
+    assert at(0, 3, -18).mean() < 0.6 and at(0, 3, -18).std() > 0.05  # dark stands with people
     other = draw_scene(SimSettings(), torch.Generator().manual_seed(2), frames=8, motion=motion)
     assert not torch.allclose(paint_rink(other, 24.0, "cpu")[0][:, :50, :50], canvas[:, :50, :50])
 

@@ -1,4 +1,4 @@
-"""Which source each dataset of a folder gives, and that videos on disk take the way of the twins."""
+"""Sources: which one each dataset of a folder gets, and that videos on disk are read like their twins."""
 
 from dataclasses import replace
 
@@ -21,7 +21,7 @@ SIZE = 48
 
 @pytest.fixture(scope="module")
 def disk(tmp_path_factory):
-    """A folder with annotations of all sets but one, and the videos of two of them."""
+    """A folder with the annotations of FineDiving, MTL-AQA and RG, and the videos of FineDiving and RG."""
     root = tmp_path_factory.mktemp("data")
     for name in ("finediving", "mtl-aqa", "rg"):
         write_annotations(name, root / name, 4, 4, seed=5)
@@ -70,7 +70,7 @@ def test_a_video_on_disk_is_its_twin_up_to_the_codec(disk):
 
 def test_a_routine_is_read_over_the_length_its_video_has(disk):
     record = load_records("rg", disk)[0]
-    assert record.frames > 1000  # the annotation says so, the file holds 300
+    assert record.frames > 1000  # as annotated; the file has 300
     clip = DiskSource(disk, SIZE, boxes="whole").load(record)
     assert len(clip.video) == SAMPLED["rg"]
     short = replace(record, end=record.start + 300)
@@ -78,7 +78,7 @@ def test_a_routine_is_read_over_the_length_its_video_has(disk):
     index = sample_frames(short)
     two = (twin.video[i].float() for i in (index, (index + 9).clamp(max=299)))
     off, later = ((clip.video.float() - video).abs().mean() for video in two)
-    assert off < 6 and off < later  # the right frames, up to the codec
+    assert off < 6 and off < later  # the right frames, up to the codec's errors
 
 
 def test_a_bad_video_stops_the_run_or_is_left_out_by_name(disk, tmp_path):
@@ -90,7 +90,7 @@ def test_a_bad_video_stops_the_run_or_is_left_out_by_name(disk, tmp_path):
     found = video_features(asked, DiskSource(disk, SIZE, boxes="whole", skip=True), folder=tmp_path, jobs=1)
     assert found.keys == (records[0].key, records[2].key) and set(found.skipped) == {missing.key}
     assert found.views["frame"].shape[0] == 2 and found.factors.shape == (2, 0)
-    with pytest.raises(VideoError, match="nowhere"):  # what was left out on request is missed without it
+    with pytest.raises(VideoError, match="nowhere"):  # without `skip`, the video is still missed
         video_features(asked, DiskSource(disk, SIZE, boxes="whole"), folder=tmp_path, jobs=1)
 
 

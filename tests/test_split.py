@@ -12,7 +12,7 @@ from sapnet_core.simulator.draw_annotations import write_annotations
 
 @pytest.mark.parametrize("total, share, count", [(1059, 0.1, 106), (2251, 0.05, 113), (7, 0.5, 4), (5, 0.01, 1)])
 def test_each_stratum_holds_one_labeled_sample(total, share, count):
-    scores = torch.randn(total, generator=torch.Generator().manual_seed(total))  # no ties: ranks are certain
+    scores = torch.randn(total, generator=torch.Generator().manual_seed(total))  # no ties, so the ranks are unique
     labeled = label_split(scores, share, seed=3)
     assert labeled.dtype == torch.bool and labeled.shape == (total,) and int(labeled.sum()) == count
     ranks = sorted(scores.argsort().argsort()[labeled].tolist())
@@ -29,7 +29,8 @@ def test_every_video_can_be_drawn_and_seeds_decide():
 
 def test_equal_scores_are_drawn_in_no_files_order():
     draws = torch.stack([label_split(torch.zeros(40), 0.5, seed) for seed in range(50)])
-    assert (draws[:, :2].sum(1) == 2).any() and (draws[:, :2].sum(1) == 0).any()  # else each pair would hold one
+    # in file order, each pair would hold one label
+    assert (draws[:, :2].sum(1) == 2).any() and (draws[:, :2].sum(1) == 0).any()
 
 
 def test_all_labels_and_bad_shares():

@@ -1,4 +1,4 @@
-"""Runs stacked into one program learn what each of them learns alone."""
+"""Runs that are stacked into one program learn what each of them learns alone."""
 
 from dataclasses import replace
 
@@ -47,9 +47,9 @@ def test_a_stack_equals_its_runs_one_by_one(method, settings):
         for row, expected in zip(fitted.curves, alone.curves, strict=True):
             assert row == pytest.approx(expected, rel=1e-3, abs=1e-4)
         near = (fitted.predict(unseen) - alone.predict(unseen)).abs() < 1e-3
-        assert near.float().mean() > 0.9  # a tie of two key frames may fall otherwise
+        assert near.float().mean() > 0.9  # a tie of two key frames may be decided differently
     spread = torch.stack([fitted.predict(unseen) for fitted in stacked]).std(0)
-    assert spread.min() > 1e-3  # three runs, not one three times
+    assert spread.min() > 1e-3  # the three runs differ
 
 
 @pytest.mark.parametrize("own", [{"norm": "batch"}, {"dropout": 0.1}, {"cluster_scope": "dataset"}])
@@ -102,12 +102,12 @@ def test_trials_of_one_shape_stand_together(small):
     mlp = replace(small, method="mlp", overrides=())
     asked = [small, mlp, replace(small, seed=1), replace(small, share=0.3), replace(small, steps=5), small]
     parted = run.stacks(asked[:5])
-    # 12 labeled videos fill a batch of 8 as 20 do; other steps or methods make another program
+    # 12 and 20 labeled videos both fill a batch of 8; another number of steps or method needs another program.
     assert parted == [[small, replace(small, seed=1), replace(small, share=0.3)], [mlp], [replace(small, steps=5)]]
     few = replace(small, share=0.15)  # 6 labeled videos: a smaller batch
     assert run.stacks([small, few]) == [[small], [few]]
     apart = [replace(small, seed=seed, overrides=(*small.overrides, ("dropout", 0.5))) for seed in (0, 1)]
-    assert run.stacks(apart) == [[apart[0]], [apart[1]]]  # one program would refuse them
+    assert run.stacks(apart) == [[apart[0]], [apart[1]]]  # dropout cannot be stacked
 
 
 def test_a_stack_writes_what_its_trials_would(small):
@@ -119,5 +119,5 @@ def test_a_stack_writes_what_its_trials_would(small):
     for trial, folder in zip(several, folders, strict=True):
         alone = fit_trial(trial, trial_data(trial))[3]
         stacked = pd.read_csv(folder / "predictions.csv").predicted
-        assert abs(stacked - alone.numpy()).median() < 1e-2  # points of 100
-    assert run.run_trials(several) == folders  # read, not run again
+        assert abs(stacked - alone.numpy()).median() < 1e-2  # in points
+    assert run.run_trials(several) == folders  # read from disk, not run again

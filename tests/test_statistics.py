@@ -1,5 +1,4 @@
-"""Intervals and differences against scipy and the loop over resamples, as often wrong as they say; and the rule for a
-verdict."""
+"""Intervals and differences against SciPy and loops over resamples, their coverage, and the rule for verdicts."""
 
 import matplotlib
 
@@ -76,7 +75,7 @@ def test_paired_difference_uses_the_same_videos_for_both():
     assert 0 < result.low < result.value < result.high
     back = paired_difference(worse, pred, true, resamples=500)
     assert (back.value, back.low, back.high) == pytest.approx((-result.value, -result.high, -result.low))
-    same = paired_difference(pred, pred * 2 + 1, true, resamples=500)  # unpaired draws would give it a width
+    same = paired_difference(pred, pred * 2 + 1, true, resamples=500)  # unpaired resamples would give a width
     assert same == (0, 0, 0)
 
 
@@ -92,12 +91,12 @@ def test_no_bound_of_a_correlation_lies_beyond_one():
     wide = [0.9, 0.2, -0.5]  # Student's interval reaches 1.94
     found = correlation_interval(wide)
     assert mean_interval(wide).high > 1 > found.high > found.value > found.low > -1
-    assert found.value == mean_interval(wide).value  # the mean itself stays
+    assert found.value == mean_interval(wide).value  # the mean is unchanged
     half = mean_interval(wide).high - found.value  # by the delta method, in z
     z, spread = math.atanh(found.value), half / (1 - found.value**2)
     assert (math.atanh(found.low), math.atanh(found.high)) == pytest.approx((z - spread, z + spread))
     near = [0.70, 0.74, 0.71]
-    assert correlation_interval(near) == mean_interval(near)  # inside the range Student's interval stands
+    assert correlation_interval(near) == mean_interval(near)  # inside [-1, 1], Student's interval is kept
     apart = mean_interval([1.9, 0.5, 1.5], limit=2)
     assert apart.low > -2 and apart.value < apart.high < 2
     assert within_range(0.5, 9.0, math.inf) == (-8.5, 9.5)
@@ -105,7 +104,7 @@ def test_no_bound_of_a_correlation_lies_beyond_one():
 
 
 def test_intervals_of_three_correlations_cover_more_often_than_students():
-    """Most of Student's reach beyond 1 here; in Fisher's z they come nearer to the coverage that they state."""
+    """Most of Student's intervals extend beyond 1 here; those in Fisher's z come closer to their stated coverage."""
     draws = np.random.default_rng(0)
     rhos = np.tanh(math.atanh(0.5) + 0.6 * draws.standard_normal((40_000, 3)))
     truth, cover, beyond = rhos.mean(), {correlation_interval: 0, mean_interval: 0}, 0
@@ -170,7 +169,7 @@ def test_difference_by_hand():
     assert found.low < found.value < found.high and found.p < 0.01
     back = compare([resampled(b)], [resampled(a)])
     assert (back.value, back.low, back.p) == pytest.approx((-found.value, -found.high, found.p))
-    # seeds agree exactly: what is left is the noise of the videos, which the bootstrap of one seed has as well
+    # The seeds agree exactly, so that only the noise of the videos is left, as in the bootstrap of one seed.
     same = [Cell(c.predicted[:1].expand(3, -1), c.true, "v") for c in (a, b)]
     bootstrap = (resampled(same[0]) - resampled(same[1]))[0, 1:]
     assert compare(*([resampled(c)] for c in same)).se == pytest.approx(bootstrap.std().item(), rel=1e-6)
@@ -189,8 +188,8 @@ def test_classes_are_averaged_as_correlations():
 
 @pytest.mark.parametrize("shared, own", [(0.0, 0.0), (1.0, 0.0), (0.3, 0.35)], ids=["chance", "videos", "seeds"])
 def test_false_alarms_come_about_as_often_as_they_say(shared, own):
-    """No difference between two ways of training, but noise that all seeds of a side share over the videos, or that a
-    seed's whole training has: five in a hundred are called significant."""
+    """Without a difference between two ways of training, 5 % of comparisons are significant, even if the seeds of a
+    side share noise over the videos, or the noise of a seed's training varies."""
     wrong, runs = 0, 400
     draw = torch.Generator().manual_seed(0)
     for run in range(runs):
@@ -214,7 +213,7 @@ def test_comparable_needs_a_narrow_interval_within_the_margin():
 
 
 def test_holm_by_hand():
-    # 0.01 x 4, 0.02 x 3, 0.03 x 2, 0.04 x 1 -> the last two are lifted to their predecessor; NaN does not count
+    # 0.01 x 4, 0.02 x 3, 0.03 x 2, 0.04 x 1, none below its predecessor; NaN does not count
     assert holm([0.04, 0.01, math.nan, 0.03, 0.02]) == pytest.approx([0.06, 0.04, math.nan, 0.06, 0.06], nan_ok=True)
     assert holm([0.6, 0.7]) == [1.0, 1.0] and holm([]) == []
 
@@ -239,12 +238,12 @@ def test_the_rule_by_hand():
     family = [
         Hypothesis(True, 0.001),  # times 4
         Hypothesis(False, 0.01),  # times 3
-        Hypothesis(True, 0.03, 0.9),  # times 2: no longer below 0.05
-        Hypothesis(False, 0.9, 0.02),  # not different, and shown to lie within the margin: 0.02 times 2
+        Hypothesis(True, 0.03, 0.9),  # times 2: above 0.05
+        Hypothesis(False, 0.9, 0.02),  # no difference found, and equivalence shown: 0.02 times 2
     ]
     assert [v.word for v in judge(family)] == ["supported", "contradicted", "undecided", "no difference"]
     assert [v.p_holm for v in judge(family)] == pytest.approx([0.004, 0.03, 0.06, 0.9])
-    alone = judge([Hypothesis(True, math.nan)])[0]  # one seed
+    alone = judge([Hypothesis(True, math.nan)])[0]  # one seed has no p value
     assert alone.word == "undecided" and math.isnan(alone.p_holm)
     assert judge([]) == []
 
@@ -260,8 +259,8 @@ def test_a_side_of_the_claim_and_its_margin():
 
 @pytest.mark.parametrize(("mean", "spread", "rest"), [(0.03, 0.04, 0.0), (0.05, 0.05, 0.012), (0.001, 0.03, 0.0)])
 def test_the_named_number_of_seeds_decides_four_times_in_five(mean, spread, rest):
-    """Experiments with that many seeds, drawn as this one was: about 80 % of them are decided."""
-    pilot = mean + spread * np.array([-1.0, 0.0, 1.0])  # mean and sd over seeds as given
+    """Of experiments with the named number of seeds, about 80 % are decided."""
+    pilot = mean + spread * np.array([-1.0, 0.0, 1.0])  # three seeds with this mean and standard deviation
     se = math.sqrt(rest**2 + spread**2 / 3)
     n = int(seeds_to_decide(evidence_of(pilot, se, 2 * se**4 / (spread**2 / 3) ** 2)))
     assert 3 < n < 200
@@ -278,16 +277,16 @@ def test_seeds_that_would_decide():
     vague = evidence_of([0.1, -0.1, 0.02])
     assert seeds_to_decide(vague) == math.inf or seeds_to_decide(vague) > 100
     near = evidence_of([0.01, 0.03, 0.05])
-    assert 3 < seeds_to_decide(near) < seeds_to_decide(near, claims=10)  # a correction costs seeds
+    assert 3 < seeds_to_decide(near) < seeds_to_decide(near, claims=10)  # correcting for ten claims costs seeds
     assert math.isnan(seeds_to_decide(evidence_of([0.3])))
-    # test videos that disagree are not outvoted by seeds
+    # More seeds do not help against the noise of the test videos.
     assert seeds_to_decide(evidence_of([0.01, 0.03, 0.05], se=0.05, df=50.0)) == math.inf
     assert in_words("undecided", 27) == "undecided (27 seeds would decide)"
     assert in_words("undecided", math.inf) == "undecided (more than 1000 seeds would decide)"
     assert "unknown" in in_words("undecided") and in_words("supported") == "supported"
 
 
-# ---- what figures draw ----------------------------------------------------------------------------------------------
+# ---- figures --------------------------------------------------------------------------------------------------------
 VIDEOS, SEEDS = 40, 3
 
 

@@ -1,4 +1,4 @@
-"""Ctrl-C and a request to end: one line, no process behind, nothing half written; and the next run goes on."""
+"""Ctrl-C and SIGTERM end a command with one line; no process and no partial file is left behind."""
 
 import os
 import shutil
@@ -13,13 +13,13 @@ from notebook_kit import build
 from sapnet_core.runtime import environment
 from sapnet_core.runtime.command_line import STOPPED
 
-ROOT, WAIT = environment.root(), 180  # seconds: other work may fill the machine
+ROOT, WAIT = environment.root(), 180  # seconds; generous, since the machine may be busy
 LONG = "import os\nimport time\n\n_ = open({file!r}, 'w').write(str(os.getpid()))\ntime.sleep(600)"
 
 
 @pytest.fixture
 def house(tmp_path):
-    """This project's commands and core with two notebooks and a test that take long."""
+    """A copy of this project's command and package, with two notebooks and a test that take long."""
     ignored = shutil.ignore_patterns("__pycache__")
     shutil.copytree(ROOT / "sapnet_core", tmp_path / "sapnet_core", ignore=ignored)
     for name in ("runall.sh", "pyproject.toml", "tests/constraints.txt", "notebooks/conftest.py"):
@@ -48,7 +48,11 @@ def start(house, *command):
 
 
 def stop(process, number, begun):
-    """Stop a command as soon as it has `begun`, Ctrl-C with all that it started; what it said."""
+    """Send a signal to a command once it has `begun`: SIGINT to its process group, as Ctrl-C does, else to it alone.
+
+    Returns:
+        Its standard output and standard error.
+    """
     end = time.monotonic() + WAIT
     while not begun():
         assert time.monotonic() < end and process.poll() is None, process.communicate()
@@ -76,7 +80,7 @@ def test_notebooks_that_are_stopped_leave_nothing_half_done(house, number):
     started = [house / "00_one.pid", house / "01_two.pid"]
     process = start(house, "bash", "runall.sh", "--only", "00", "--only", "01")
     _, err = stop(process, number, lambda: written(*started))
-    assert err.strip().endswith(STOPPED) and err.count(STOPPED) == 1  # behind what showed the progress
+    assert err.strip().endswith(STOPPED) and err.count(STOPPED) == 1  # after the progress
     end = time.monotonic() + WAIT
     while any(alive(int(file.read_text())) for file in started):
         assert time.monotonic() < end, "a kernel lives on"
@@ -114,4 +118,4 @@ def test_a_command_that_is_stopped_as_it_begins_says_so_too(house):
     )
     process = start(house, sys.executable, "-c", code)
     _, err = process.communicate(timeout=WAIT)
-    assert err.strip() == STOPPED and process.returncode == -signal.SIGINT  # 130 to a shell
+    assert err.strip() == STOPPED and process.returncode == -signal.SIGINT  # a shell reports 130

@@ -1,4 +1,4 @@
-"""Files are whole or absent, and come back as they were written."""
+"""Atomic writes: files are complete or absent, and are read back as they were written."""
 
 import os
 from concurrent.futures import ThreadPoolExecutor
@@ -14,7 +14,7 @@ def test_json_and_text_come_back(tmp_path):
     path = files.write_json(tmp_path / "deep" / "er" / "v.json", value)
     assert files.read_json(path) == value
     again = files.write_json(tmp_path / "w.json", dict(reversed(value.items())))
-    assert path.read_bytes() == again.read_bytes()  # order of insertion does not show
+    assert path.read_bytes() == again.read_bytes()  # insertion order does not matter
     assert files.write_text(tmp_path / "t", "ü\n").read_bytes() == "ü\n".encode()
 
 

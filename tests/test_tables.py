@@ -1,4 +1,4 @@
-"""What spreadsheets save instead of a table is refused in one line that says what was found, and where."""
+"""Tables that spreadsheets save in another form are refused in one line that says what was found, and where."""
 
 import csv
 import io
@@ -23,7 +23,7 @@ def written(rows, separator=",", **rest):
 
 @pytest.fixture
 def read(tmp_path):
-    """Reads a table of that content."""
+    """A function that writes records.csv with this content, and reads its rows."""
 
     def read(content, encoding="utf-8"):
         (tmp_path / "records.csv").write_bytes(content if isinstance(content, bytes) else content.encode(encoding))
@@ -158,7 +158,7 @@ def test_what_lies_in_the_place_of_the_table_is_named(tmp_path):
         ("records.xlsx", "with another ending"),
     ):
         (tmp_path / other).touch()
-        if file.exists():  # capitals mean nothing to this file system
+        if file.exists():  # this file system ignores case
             (tmp_path / other).unlink()
             continue
         assert f"no such file, but {other!r} ({word}) is there: write a table" in said()

@@ -1,4 +1,4 @@
-"""What a trial's teacher looks at and how I3D reads the frames: the fields `teacher` and `reading` of a trial."""
+"""The fields `teacher` and `reading` of a trial: the view that the teacher sees, and the clips that I3D reads."""
 
 from dataclasses import replace
 
@@ -40,14 +40,14 @@ def test_each_teacher_sees_what_it_is_named_after():
     other = views(replace(DIVES, teacher="photometric"))[1]
     assert other.shape == frame.shape
     train = trial_data(DIVES).train
-    for seen in (frame, crop):  # in every video, not in some
+    for seen in (frame, crop):  # they differ in every video
         assert bool(((other - seen).abs().amax((1, 2)) > 1e-3)[train].all())
-    assert bool(other[~train].isnan().all())  # no teacher looks at a test video
+    assert bool(other[~train].isnan().all())  # test videos have no teacher's view
     assert not torch.equal(crop, frame)
 
 
 def test_a_photometric_view_stays_near_its_frame():
-    """The same scene in other colors is nearer to its own frame than to other videos' frames, in most videos."""
+    """In most videos, the features of the recolored frames are closest to those of the video's own frames."""
     train = trial_data(DIVES).train
     seen = views(DIVES)[0], views(replace(DIVES, teacher="photometric"))[1]
     frame, other = (view[train].flatten(1) for view in seen)

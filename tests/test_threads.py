@@ -1,4 +1,4 @@
-"""What PyTorch computes with, as a command line names it."""
+"""Devices and numbers of threads, as command lines name them."""
 
 import pytest
 import torch

@@ -1,4 +1,4 @@
-"""Files of `torch.save` give the tensors that PyTorch reads; made to harm, they end as one line that names the file."""
+"""Files of `torch.save` give the tensors that PyTorch reads; hostile ones are refused in one line that names them."""
 
 import os
 import pickle
@@ -14,7 +14,7 @@ from torch import nn
 
 from sapnet_core.runtime.files import read_weights
 
-OLD = {"_use_new_zipfile_serialization": False}  # the format of 2017, in which published weights are
+OLD = {"_use_new_zipfile_serialization": False}  # the legacy format, which published weights of 2017 have
 
 
 def states() -> dict[str, torch.Tensor]:
@@ -110,7 +110,7 @@ def test_hostile_archives_are_refused(tmp_path, name):
 
 
 def test_an_archive_is_not_unpacked(tmp_path, monkeypatch):
-    """100 MB of zeros in 100 kB."""
+    """100 MB of zeros, compressed to 100 kB or less."""
     program = state(tensor(storage(25_000_000), pile(number(25_000_000)), ONE))
     files = [
         archive(tmp_path / f"{how}.pt", program, {"0": bytes(100_000_000)}, how)
@@ -122,7 +122,7 @@ def test_an_archive_is_not_unpacked(tmp_path, monkeypatch):
 
 
 def test_many_views_of_one_storage_are_refused(tmp_path):
-    """Each is small; copied, as a network does, they would be thousands of times the file."""
+    """Each view is small, but copies of all of them, as in a network, would take thousands of times the file's size."""
     many = state(*[tensor(storage(10_000), pile(number(10_000)), ONE)] * 2000)
     refused(read_weights, archive(tmp_path / "a.pt", many, {"0": bytes(40_000)}))
 

@@ -1,4 +1,4 @@
-"""From detections to the actor's box in every frame, where other people are near by."""
+"""From detections to the actor's box in every frame, among other people."""
 
 import pytest
 import torch
@@ -17,23 +17,23 @@ SIZE = (100, 120)  # height, width
 
 
 def box(x, y, w, h):
-    """A box (4,) by its center."""
+    """A box (4,) with center (x, y), width w and height h."""
     return torch.tensor([x - w / 2, y - h / 2, x + w / 2, y + h / 2])
 
 
 def diver(at: int) -> torch.Tensor:
-    """Near the middle, in changing shapes."""
+    """The box of a diver near the middle, whose shape changes."""
     width, height = ((12, 34), (20, 20), (34, 14), (18, 22))[at % 4]
     return box(60 + 3 * (at % 3), 48 + 2 * (at % 2), width, height)
 
 
 def judge(at: int) -> torch.Tensor:
-    """Sits at the side and trembles as detections do."""
+    """The box of a judge who sits at the side, with the jitter of detections."""
     return box(100 + 0.2 * (at % 2), 30, 13 + 0.2 * (at % 3), 27)
 
 
 def coach(at: int) -> torch.Tensor:
-    """Walks through the whole picture, past the diver."""
+    """The box of a coach who walks across the whole frame, past the diver."""
     return box(10 + 5 * at, 52, 13 + (at % 2), 34)
 
 
@@ -59,7 +59,7 @@ def test_two_who_pass_each_other_are_not_exchanged():
 
 
 def test_the_cheapest_pairing_as_a_whole_is_taken():
-    """The first track's nearest detection is the second one's only one."""
+    """The detection nearest to the first track is the only one within reach of the second."""
     found = [seen([box(20, 50, 20, 20), box(40, 50, 20, 20)]), seen([box(36, 50, 20, 20), box(54, 50, 20, 20)])]
     tracks = link_detections(found)
     assert [track.at for track in tracks] == [[0, 1], [0, 1]]
@@ -79,7 +79,7 @@ def test_the_actor_is_chosen_among_judge_coach_and_crowd():
     for i in range(24):
         crowd = box(*(torch.rand(2, generator=draw) * torch.tensor([120.0, 20.0])).tolist(), 6, 9)
         people = [diver(i), judge(i), coach(i), crowd]
-        found.append(seen(people, [0.6, 0.95, 0.95, 0.5]))  # the surest is not the actor
+        found.append(seen(people, [0.6, 0.95, 0.95, 0.5]))  # the most confident are not the actor
     chosen = choose_actor(link_detections(found), 24, SIZE)
     own = sum(torch.equal(b, diver(at)) for at, b in zip(chosen.at, chosen.boxes, strict=True))
     assert own >= 22
@@ -118,8 +118,8 @@ def test_gaps_are_filled_along_the_way_and_counted():
     )
     boxes, lost = fill_boxes(tracks[0], searched, 21, SIZE)
     center = (boxes[:, 0] + boxes[:, 2]) / 2
-    torch.testing.assert_close(center[:17], 20.0 + torch.arange(17))  # one pixel a frame, through the gap
-    torch.testing.assert_close(boxes[16:], boxes[16].expand(5, 4))  # then it stands
+    torch.testing.assert_close(center[:17], 20.0 + torch.arange(17))  # one pixel per frame, also in the gap
+    torch.testing.assert_close(boxes[16:], boxes[16].expand(5, 4))  # then it stands still
     assert lost.tolist() == [False] * 5 + [t > 4 for t in range(5, 16)] + [False] + [True] * 4
 
 

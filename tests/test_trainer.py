@@ -1,6 +1,6 @@
-"""The one trainer: whatever method it trains can be killed and resumed to the same bits, and has its steps kept.
+"""The trainer of all methods: a killed training resumes to the same bits, and snapshots change nothing.
 
-All tests run over `METHODS`, so that a new method is held to them by its line there.
+Both are tested for each of `METHODS`, so that a new method is covered as soon as it is listed there.
 """
 
 import pytest
@@ -14,8 +14,8 @@ from sapnet_core.methods.base import train as train_run
 from sapnet_core.training.batches import BatchSampler
 from sapnet_core.training.checkpoint import Checkpoint
 
-CLOSED = {"coreg", "svr"}  # no optimizer takes a step
-SETTINGS = {  # every term and every kind of random number is in use from early on
+CLOSED = {"coreg", "svr"}  # methods without optimizer steps
+SETTINGS = {  # so that every term and every kind of random number is used early
     "sap-net": {"warmup": 0.2, "tau": 0.1, "decoder_channels": 8, "dropout": 0.3},
     "pseudo-labels": {"warmup": 0.2, "tau": 0.3},
     "avg-mtl": {"dropout": 0.3},
@@ -36,7 +36,7 @@ def test_a_killed_training_resumes_to_the_same_bits(method, tmp_path):
     if method in CLOSED:
         return
     file = tmp_path / ".training-x.safetensors"
-    for dies in (3, 10, 11):  # killed again and again
+    for dies in (3, 10, 11):  # killed three times
         with pytest.raises(Killed):
             fit(method, Mortal(file, 5, dies))
     before = torch.get_rng_state()
@@ -59,12 +59,12 @@ def test_snapshots_change_nothing_and_end_with_the_last_step(method):
     if watched.snapshots:
         first, last = watched.snapshots[0][1], watched.snapshots[-1][1]
         assert all(torch.equal(value, last[name]) for name, value in watched.network.state_dict().items())
-        watched.network.load_state_dict(first)  # `predict` reads the weights that are there
+        watched.network.load_state_dict(first)  # `predict` uses the network's current weights
         assert not torch.equal(watched.predict(x), plain.predict(x))
 
 
 def own_random_numbers(train, settings, generator):
-    """A method that draws from everything it may draw from, and remembers what it saw."""
+    """A method that draws from its generator, from PyTorch's global RNG and in batches, and counts what it has seen."""
     net, seen = nn.Linear(train.frame.shape[2], 1), torch.zeros(len(train.y))
     draw = BatchSampler(train.labeled, 7, generator)
 

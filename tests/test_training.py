@@ -1,4 +1,4 @@
-"""The one training loop: as plain Adam, whatever form it keeps the weights in."""
+"""The training loop equals plain Adam, whatever form it stores the weights in."""
 
 import pytest
 import torch

@@ -1,4 +1,4 @@
-"""A trial that cannot be run is refused as it is made, before any video is touched; the line names the field."""
+"""A trial that cannot run is refused when created, before any video is touched, in one line that names the field."""
 
 from dataclasses import replace
 
@@ -61,7 +61,7 @@ def test_a_setting_that_its_method_cannot_use_is_refused_as_the_trial_is_made(me
 
 
 def test_what_was_made_before_is_still_a_trial():
-    """Whole numbers for shares and for sizes that are none: the fields of every declared trial keep their hashes."""
+    """A whole number is accepted as a share, None as a size, and a list of lists as overrides."""
     assert replace(SMALL, share=1, train=None, test=None).share == 1
     assert replace(SMALL, overrides=[["warmup", 0.0], ["tau", 0.1]]).overrides == (("tau", 0.1), ("warmup", 0.0))
 

@@ -1,4 +1,4 @@
-"""Trials: results on disk are whole, equal and read again; no score leaks into training."""
+"""Trials: results on disk are complete, reproducible and not computed twice; no score leaks into training."""
 
 from dataclasses import replace
 
@@ -45,7 +45,7 @@ def runs(tmp_path_factory):
 
 @pytest.fixture
 def elsewhere(tmp_path, monkeypatch):
-    """Empty caches: another runs folder, nothing remembered in this process."""
+    """Another, empty runs folder; nothing is cached in this process."""
     monkeypatch.setenv("SAPNET_RUNS", str(tmp_path))
     trials._data.cache_clear()
     trials._read_records.cache_clear()
@@ -71,7 +71,7 @@ def test_a_result_is_whole_and_read_again():
     assert len(table) == 1 and -1 <= table.rho[0] <= 1 and table.labeled[0] == 6
     predicted = pd.read_csv(folder / "predictions.csv")
     spearman = predicted.score.corr(predicted.predicted, method="spearman")
-    assert table.rho[0] == pytest.approx(spearman, abs=2e-3)  # the file holds six decimals
+    assert table.rho[0] == pytest.approx(spearman, abs=2e-3)  # the file has six decimals
 
 
 @pytest.mark.slow
@@ -169,7 +169,7 @@ def test_hidden_scores_change_nothing_bit_for_bit(method, backbone):
 
     assert torch.equal(predict(data), predict(other))
     one = next(i for i in learn.tolist() if i not in hidden.tolist())
-    scrambled[one] = replace(scrambled[one], score=scrambled[one].score / 2 + 1)  # a visible score does change it
+    scrambled[one] = replace(scrambled[one], score=scrambled[one].score / 2 + 1)  # a labeled score does change them
     assert not torch.equal(predict(data), predict(replace(other, records=tuple(scrambled))))
 
 

@@ -1,4 +1,4 @@
-"""Notebooks and ledger say the same: the verdicts in stored outputs are those of the tables in `figures/`."""
+"""Notebooks and ledger agree: the verdicts in stored outputs are those of the tables in `figures/`."""
 
 import csv
 import re
@@ -50,7 +50,7 @@ def texts(prefix):
 
 
 def table_rows(prefix, key, columns):
-    """Lines of a notebook's Markdown tables that have these columns: first cell of the column `key` -> verdict."""
+    """Rows of a notebook's Markdown tables that have these columns: cell of the column `key` -> verdict."""
     found = {}
     for text in texts(prefix):
         head, *lines = [
@@ -70,7 +70,7 @@ def test_notebook_says_what_the_ledger_says(prefix):
 
 def test_ledger_s_own_notebook_prints_it_whole():
     said = {}
-    for text in texts("20"):  # a title stands above each of its tables
+    for text in texts("20"):  # a title precedes each of its tables
         lines = [re.split(r"(?<!\\) ?\| ?", line.strip())[1:-1] for line in text.splitlines() if line[:1] == "|"]
         if lines and lines[0][1:2] == ["claim"]:
             said |= {line[1].strip("`"): line[-1] for line in lines[2:]}

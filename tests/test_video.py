@@ -1,4 +1,4 @@
-"""Frames come out of files and folders exact to the frame, upright, and every bad file is refused by name."""
+"""Frames are read from files and folders exactly and upright, and every bad file is refused by name."""
 
 import resource
 import sys
@@ -21,12 +21,12 @@ av = pytest.importorskip("av")
 
 @pytest.fixture(scope="module")
 def film(tmp_path_factory):
-    """Sixty frames with B-frames, a keyframe every twelve."""
+    """A video of sixty frames with B-frames, and a keyframe every twelve frames."""
     return write(tmp_path_factory.mktemp("film") / "film.mp4")
 
 
 def refused(path, *words, index=(0,), **options):
-    """That the file is refused in one line with its name and these words."""
+    """Assert that reading the file raises one line with its name and these words; returns the message."""
     with pytest.raises(VideoError) as caught:
         read_frames(path, list(index), **options)
     text = str(caught.value)
@@ -76,7 +76,7 @@ def test_containers_and_codecs_are_exact_with_jumps_and_without(tmp_path, monkey
 
 
 def test_a_trimmed_video_begins_where_it_is_shown_from(tmp_path, monkeypatch):
-    # seven frames lie before time 0: an edit list says that they are decoded, not shown
+    # Seven frames lie before time 0: the edit list says that they are decoded, but not shown.
     path = write(tmp_path / "trimmed.mp4", 40, first=-7, container={"avoid_negative_ts": "disabled"})
     with av.open(str(path)) as container:
         assert container.streams.video[0].frames == 40
@@ -124,7 +124,7 @@ def test_files_of_an_odd_size_in_half_color(tmp_path):
 
 
 STILL = 1 << 30
-TURNS = {  # display matrix -> what it makes of a picture (H, W, 3)
+TURNS = {  # name -> (a, b, c and d of the display matrix, its effect on an image (H, W, 3))
     "90": ((0, 1, -1, 0), lambda p: np.rot90(p, -1)),
     "180": ((-1, 0, 0, -1), lambda p: np.rot90(p, 2)),
     "270": ((0, -1, 1, 0), lambda p: np.rot90(p, 1)),
@@ -143,7 +143,7 @@ def test_rotation_flags_are_honored(tmp_path, turn):
     true = torch.from_numpy(shown(picture(2)).copy()).permute(2, 0, 1)
     assert frames.shape[1:] == true.shape and probe(path)[2:] == (true.shape[2], true.shape[1])
     assert (frames[0].float() - true.float()).abs().mean() < 6
-    with av.open(str(path)) as container:  # and FFmpeg's own word for the angle agrees
+    with av.open(str(path)) as container:  # FFmpeg reports the same angle
         angle = next(container.decode(video=0)).rotation
     assert turn not in ("90", "270", "180") or angle % 360 == {"90": 270, "270": 90, "180": 180}[turn]
 
@@ -167,7 +167,7 @@ def test_resizing_while_decoding_is_the_resize_of_the_suite(film):
     small = read_frames(film, range(60), size=32)
     assert small.shape == (60, 3, 32, 48)
     assert (small.int() - resize_video(whole, (32, 48)).int()).abs().max() <= 1
-    assert torch.equal(read_frames(film, range(60), size=130), whole)  # nothing is enlarged
+    assert torch.equal(read_frames(film, range(60), size=130), whole)  # frames are never enlarged
 
 
 def test_frames_beyond_the_ends_are_an_error_or_the_nearest(film, tmp_path):
@@ -214,7 +214,7 @@ def test_what_is_no_video_is_refused_by_name(tmp_path, film):
 def test_a_playlist_does_not_open_other_files(tmp_path, film):
     (tmp_path / "film.mp4").write_bytes(film.read_bytes())
     (tmp_path / "list.mp4").write_text("ffconcat version 1.0\nfile film.mp4\n")
-    with av.open(str(tmp_path / "list.mp4")) as container:  # FFmpeg by itself follows it
+    with av.open(str(tmp_path / "list.mp4")) as container:  # FFmpeg itself follows the playlist
         assert sum(1 for _ in container.decode(video=0)) == 60
     refused(tmp_path / "list.mp4", "no video")
 
@@ -227,7 +227,8 @@ def test_cut_files_are_refused(tmp_path, name, first, keep):
     assert not name.endswith("mp4") or first == (content.find(b"moov") < content.find(b"mdat"))
     path.write_bytes(content[: int(keep * len(content))])
     refused(path, index=[59])
-    if not name.endswith("ts") and keep < 0.9:  # even where the frames asked for are there; a stream has no end to miss
+    # even if the requested frames are intact; a transport stream has no declared end
+    if not name.endswith("ts") and keep < 0.9:
         refused(path, index=[0])
         with pytest.raises(VideoError, match=name):
             probe(path)
@@ -250,7 +251,7 @@ def test_a_broken_frame_is_named_not_skipped(tmp_path, name, fill):
     content = bytearray(path.read_bytes())
     at, size = content.index(packet), len(packet)
     noise = np.random.default_rng(0).integers(0, 256, size - 5, dtype=np.uint8).tobytes()
-    filler = (size - 4).to_bytes(4, "big") + b"\x0c" + b"\xff" * (size - 6) + b"\x80"  # a NAL unit that holds nothing
+    filler = (size - 4).to_bytes(4, "big") + b"\x0c" + b"\xff" * (size - 6) + b"\x80"  # a NAL unit of filler data
     content[at : at + size] = {
         "zeros": content[at : at + 5] + bytes(size - 5),
         "noise": content[at : at + 5] + noise,
@@ -259,7 +260,7 @@ def test_a_broken_frame_is_named_not_skipped(tmp_path, name, fill):
     path.write_bytes(content)
     text = refused(path, "encode it anew", index=range(60))
     assert "frame" in text
-    refused(path, index=[45])  # what is built upon it is no better
+    refused(path, index=[45])  # later frames depend on it
 
 
 def test_a_change_of_size_on_the_way_is_refused(tmp_path):
@@ -322,7 +323,8 @@ def test_records_are_read_as_their_dataset_counts(tmp_path):
     (tmp_path / "MTL-AQA").mkdir()
     place.rename(tmp_path / "MTL-AQA" / "01")
     dive = record("mtl-aqa", "01", 103, 108)
-    assert numbers(read_record(tmp_path, dive, torch.arange(-3, 5))) == list(range(8))  # it goes on before the dive
+    # also the frames before the dive
+    assert numbers(read_record(tmp_path, dive, torch.arange(-3, 5))) == list(range(8))
     trimmed = record("finediving", "01", 100, 110)
     assert numbers(read_record(tmp_path / "MTL-AQA", trimmed, torch.tensor([0, 9]))) == [0, 9]
     with pytest.raises(VideoError, match="elsewhere: frames of record k are not there"):
@@ -341,7 +343,7 @@ def test_images_in_any_mode_are_rgb_and_upright(tmp_path):
     Image.fromarray(np.asarray(image.convert("L")).astype(np.uint16) * 257).save(place / "4.png")
     image.convert("RGBA").save(place / "5.png")
     exif = Image.Exif()
-    exif[0x0112] = 6  # shown turned by 90 degrees clockwise
+    exif[0x0112] = 6  # to be shown rotated by 90 degrees clockwise
     image.rotate(90, expand=True).save(place / "6.jpg", exif=exif, quality=95)
     frames = read_frames(place, range(6))
     assert frames.shape == (6, 3, 64, 96) and numbers(frames) == [5] * 6
@@ -382,7 +384,7 @@ def test_a_long_video_is_read_in_bounded_memory(tmp_path):
     took = time.perf_counter() - start
     grown = (resource.getrusage(resource.RUSAGE_SELF).ru_maxrss - before) / 1024
     assert frames.shape == (1000, 3, 56, 112) and numbers(frames) == [i % 256 for i in range(1000)]
-    assert grown < frames.numel() / 2**20 + 60  # MiB; all frames at full size would be 72 more
+    assert grown < frames.numel() / 2**20 + 60  # MiB; all frames at full size would take 72 more
     assert took < 10  # about 1 s
 
 

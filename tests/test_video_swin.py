@@ -1,4 +1,4 @@
-"""Video Swin: torchvision's files give torchvision's features, no other file is taken for one, steps are two a clip."""
+"""Video Swin: torchvision's files give torchvision's features, other files are refused, and a clip has two steps."""
 
 import pytest
 import torch
@@ -24,7 +24,7 @@ def draw(net):
 
 @pytest.fixture(scope="module")
 def tiny():
-    """torchvision's smallest, with random weights."""
+    """torchvision's smallest Video Swin, with random weights."""
     return draw(swin3d_t(weights=None))
 
 
@@ -70,7 +70,7 @@ def test_features_are_maps_averaged_over_space_and_eight_frames(small, reading, 
         maps = small(clips_of(videos, starts, length).flatten(0, 1))  # (2*clips, C, T', H', W')
     means = maps.mean((3, 4))
     assert maps.shape[2] == -(-length // 4) and maps.shape[1] == small.channels == 128
-    steps = [part.mean(2) for part in means.split(2, 2)]  # a token is four frames, a step eight
+    steps = [part.mean(2) for part in means.split(2, 2)]  # a token covers four frames, a step eight
     reference = torch.stack(steps, 1).reshape(2, -1, 128)
     assert relative(FrozenSwin(small, torch.float32).features(videos, reading), reference) < 1e-4
     if fast_dtype("cpu") == torch.bfloat16:
@@ -98,7 +98,7 @@ def test_what_lacks_or_does_not_fit_is_named(tiny, tmp_path):
     refused(load_swin, file, "'fc.weight' belongs to no layer")
     torch.save({name: t for name, t in state.items() if not name.startswith("features.4.5.")}, file)
     refused(load_swin, file, "'features.4.5.", "more do not fit")
-    torch.save(draw(VideoSwin(**small_form(0.25))).state_dict(), file)  # without the record of what made it
+    torch.save(draw(VideoSwin(**small_form(0.25))).state_dict(), file)  # without metadata on its form
     refused(load_swin, file, "not (", "more do not fit")
     torch.save({"conv1.weight": torch.zeros(64)}, file)
     refused(load_swin, file, "'conv1.weight' belongs to no layer")

@@ -1,4 +1,4 @@
-"""Minimal filters against plain sums, and layers of them against the direct convolution."""
+"""Winograd's minimal filters equal plain sums, and layers of them equal the direct convolution."""
 
 import numpy as np
 import pytest
@@ -19,7 +19,7 @@ def test_a_minimal_filter_is_the_filter(m, r):
 
 
 def layer(stride, dtype=torch.float64, channels=3, seed=0):
-    """A direct layer and its minimal form: 3x3x3 of stride 1, or 7x7x7 of stride 2, which pads time alone."""
+    """(Direct layer, its Winograd form): 3x3x3 of stride 1, or 7x7x7 of stride 2, which pads time alone."""
     draw, kernel = torch.Generator().manual_seed(seed), 3 if stride == 1 else 7
     weight = torch.randn(5, channels, kernel, kernel, kernel, generator=draw, dtype=torch.float64) / kernel**2
     bias, padding = torch.randn(5, generator=draw, dtype=torch.float64), int(stride == 1)
@@ -41,7 +41,7 @@ def maps(frames, dtype=torch.float64, videos=2):
 @pytest.mark.parametrize("stride", [1, 2])
 def test_fewer_products_are_the_same_convolution(stride, frames):
     direct, fewer = layer(stride)
-    fewer.fused = False  # oneDNN knows no float64
+    fewer.fused = False  # oneDNN does not support float64
     x = maps(frames)
     assert fewer(x).shape == direct(x).shape and torch.allclose(fewer(x), direct(x), atol=1e-11)
 
@@ -63,4 +63,4 @@ def test_it_takes_fewer_products(monkeypatch):
     for stride, frames, expected in ((1, 8, 6 * 2), (2, 16, (7 + 6) * 2), (1, 4, 6), (1, 5, 6 * 2)):
         counted.clear()
         layer(stride, torch.float32)[1](maps(frames, torch.float32, 1))
-        assert sum(counted) == expected  # images convolved; directly: 3 * 8, 7 * 8, 3 * 4, 3 * 5
+        assert sum(counted) == expected  # 2D convolutions; direct layers need 3 * 8, 7 * 8, 3 * 4, 3 * 5

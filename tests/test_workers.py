@@ -1,4 +1,4 @@
-"""Worker processes leave Ctrl-C to the process that asked: they end with it, say nothing, leave nothing half done."""
+"""Worker processes leave Ctrl-C to their parent: they end with it, print nothing, and leave no partial file."""
 
 import os
 import signal
@@ -14,7 +14,7 @@ import torch
 from sapnet_core.runtime import environment
 from sapnet_core.runtime.workers import WorkerPool
 
-WAIT = 120  # seconds: other work may fill the machine
+WAIT = 120  # seconds; generous, since the machine may be busy
 
 
 def threads() -> int:
@@ -26,7 +26,7 @@ def fail() -> None:
 
 
 def wait_for_the_end(folder: str, index: int) -> None:
-    """Half writes a file, and takes it away when it is interrupted."""
+    """Write a partial file, and delete it when interrupted."""
     half = Path(folder) / f".{index}.{os.getpid()}.tmp"
     try:
         half.write_text("half")
@@ -40,7 +40,7 @@ def test_work_is_done_with_few_threads_and_errors_come_back():
         assert pool.submit(threads).result() == 1
         with pytest.raises(ValueError, match="no such dive"):
             pool.submit(fail).result()
-    assert signal.SIGINT not in signal.pthread_sigmask(signal.SIG_BLOCK, ())  # held back for the workers alone
+    assert signal.SIGINT not in signal.pthread_sigmask(signal.SIG_BLOCK, ())  # blocked only while workers start
 
 
 def alive(pid: int) -> bool:
@@ -81,7 +81,7 @@ STOPS = [
 
 @pytest.mark.parametrize("what, number, whole_group", STOPS)
 def test_a_command_that_is_stopped_ends_its_workers(tmp_path, what, number, whole_group):
-    """As a terminal does it, which interrupts every process at once, or by its number alone."""
+    """The signal goes to the whole process group, as Ctrl-C in a terminal does, or to the parent alone."""
     (tmp_path / "asks.py").write_text(textwrap.dedent(SCRIPT))
     work = tmp_path / "work"
     work.mkdir()

@@ -1,7 +1,7 @@
-"""Each hot path beside its alternative: equal numbers, and a ratio that a loaded machine does not take away.
+"""Each hot path against its alternative: equal results, and a speed ratio that holds even on a busy machine.
 
-Bounds are about half of what the slowest processor met so far gives when it is quiet;
-`python -m sapnet_core benchmark` measures.
+The bounds are about half of the ratios on the slowest processor measured, when idle; `python -m sapnet_core benchmark`
+measures them.
 """
 
 import pytest
@@ -48,7 +48,7 @@ def test_bfloat16_outruns_the_plain_form_within_its_bound():
 
 @pytest.mark.speed
 def test_a_training_step_computes_what_the_plain_form_does_and_takes_no_longer():
-    """On a CPU in float32 the goal is equality: which form is ahead depends on the processor (1.0 to 1.5 times)."""
+    """On a CPU in float32 the goal is equal speed: which form is faster depends on the processor (ratio 1.0 to 1.5)."""
     row = benchmark.training_step(rounds=3)
     assert row["difference"] < 1e-4 and row["ratio"] > 0.7
 
@@ -89,7 +89,7 @@ def test_stages_add_up_to_the_networks_operations():
 
 @pytest.fixture
 def rows(monkeypatch):
-    """Every comparison replaced by a row that says with what it was called."""
+    """Replace each comparison by a row with its name and the number of PyTorch's threads."""
     for name in ("inference", "training_step", "clustering", "selection"):
 
         def row(*args, name=name, **kwargs):
