@@ -23,26 +23,32 @@ SECONDS = 20.0  # maximum processor time for a file; the slowest takes 3 s
 
 
 def text(value: str) -> bytes:
+    """Instructions that push a string of up to 255 ASCII characters."""
     return b"\x8c" + bytes([len(value)]) + value.encode()
 
 
 def raw(content: bytes) -> bytes:
+    """Instructions that push a bytes object."""
     return b"B" + struct.pack("<I", len(content)) + content
 
 
 def number(value: int) -> bytes:
+    """Instructions that push an integer of 32 bits."""
     return b"J" + struct.pack("<i", value)
 
 
 def named(module: str, name: str) -> bytes:
+    """Instructions that push an object by its module and name."""
     return text(module) + text(name) + b"\x93"
 
 
 def pile(*parts: bytes) -> bytes:
+    """Instructions that push a tuple of the parts."""
     return b"(" + b"".join(parts) + b"t"
 
 
 def called(function: bytes, *arguments: bytes) -> bytes:
+    """Instructions that call a function and push its result."""
     return function + pile(*arguments) + b"R"
 
 
@@ -79,6 +85,7 @@ def is_refusal(found: dict, file: Path, kinds: tuple[str, ...] = ("AnnotationErr
 
 
 def is_bounded(found: dict) -> None:
+    """Assert that a file was read or refused within the limits of time and memory."""
     assert found["peak"] < MEMORY and found["seconds"] < SECONDS, found
 
 

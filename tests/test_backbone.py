@@ -55,6 +55,7 @@ def fill(net: nn.Module) -> nn.Module:
 
 
 def relative(mine: torch.Tensor, reference: torch.Tensor) -> float:
+    """The largest absolute difference, relative to the largest absolute value of the reference."""
     return float((mine - reference).abs().max() / reference.abs().max())
 
 
@@ -175,8 +176,9 @@ def test_a_processor_takes_the_form_that_pays(narrow, full):
 
 
 def clips_of(videos: torch.Tensor, starts, length: int) -> torch.Tensor:
+    """Clips (B, clips, 3, length, H, W), scaled to -1 ... 1, of uint8 videos (B, T, 3, H, W)."""
     x = videos.float() * (2 / 255) - 1
-    return torch.stack([x[:, s : s + length].transpose(1, 2) for s in starts], 1)  # (B, clips, 3, length, H, W)
+    return torch.stack([x[:, s : s + length].transpose(1, 2) for s in starts], 1)
 
 
 @pytest.mark.parametrize(

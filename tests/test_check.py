@@ -89,7 +89,7 @@ def test_drawn_sets_are_told_from_published_ones(drawn):
         table = check_dataset(name, drawn)
         row = table[table.item == "records"].iloc[0]
         assert row.state == "differs" and row.found == "12 train, 4 test" and row.remedy
-        assert (table.state == "missing").sum() == 1 and found(table, "videos").state == "missing"  # the videos alone
+        assert (table.state == "missing").sum() == 1 and found(table, "videos").state == "missing"  # only the videos
     assert found(check_dataset("mtl-aqa", drawn), "dives in both").found == "0"
     assert found(check_dataset("finediving", drawn), "edition").state == "differs"
     finefs = check_dataset("finefs", drawn)

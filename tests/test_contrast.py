@@ -18,6 +18,7 @@ def projections(seed=0, batch=6):
 
 
 def naive_groups(h, groups, divide_by=None):
+    """Group label -> mean of its projections (Eq. 7), or their sum divided by `divide_by`."""
     out = {}
     for p in range(K):
         members = [h[b, k] for b in range(len(h)) for k in range(K) if groups[b, k] == p]
@@ -27,6 +28,7 @@ def naive_groups(h, groups, divide_by=None):
 
 
 def naive_contrast(h_u, groups_u, h_a, groups_a, negatives="ua", keep_positive=True, exponential=True, sign=-1.0):
+    """Eq. 8 as a loop; each other value of an option is one error."""
     groups = {"u": naive_groups(h_u, groups_u), "a": naive_groups(h_a, groups_a)}
     common = sorted(set(groups["u"]) & set(groups["a"]))
     f = math.exp if exponential else (lambda v: v)

@@ -21,6 +21,7 @@ def drawn(tmp_path_factory):
 
 
 def rewrite(path, change):
+    """Apply `change` to the content of a pickle file, in place."""
     content = read_pickle(path)
     change(content)
     path.write_bytes(pickle.dumps(content))

@@ -43,6 +43,7 @@ def computed(tmp_path_factory):
 
 
 def contents(folder):
+    """File name -> content of a result's files that do not depend on time."""
     return {name: (folder / name).read_bytes() for name in SAME}
 
 
@@ -139,6 +140,7 @@ def rest(folder: str, index: int) -> None:
 
 
 def alive(pid: int) -> bool:
+    """Whether a process runs (a zombie does not)."""
     try:
         with open(f"/proc/{pid}/stat") as file:
             return file.read().rpartition(")")[2].split()[0] != "Z"
@@ -147,6 +149,7 @@ def alive(pid: int) -> bool:
 
 
 def wait_for(what):
+    """Poll until `what()` is true, and return its value; fails after `WAIT` seconds."""
     end = time.monotonic() + WAIT
     while not (value := what()):
         assert time.monotonic() < end, "waited in vain"

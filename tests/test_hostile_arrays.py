@@ -271,11 +271,13 @@ def many(entry: bytes, count: int = MANY) -> bytes:
 
 
 def safetensors_file(said: dict | bytes, content: bytes = b"") -> bytes:
+    """A safetensors file with the header `said`."""
     said = said if isinstance(said, bytes) else json.dumps(said).encode()
     return struct.pack("<Q", len(said)) + said + content
 
 
 def entry(shape: list, start: int, end: int, kind: str = "F32") -> dict:
+    """A tensor's entry in the header of a safetensors file."""
     return {"dtype": kind, "shape": shape, "data_offsets": [start, end]}
 
 

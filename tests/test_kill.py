@@ -67,6 +67,7 @@ def undisturbed(base):
 
 
 def contents(folder):
+    """File name -> content of a result's files that do not depend on time."""
     return {name: (folder / name).read_bytes() for name in SAME}
 
 

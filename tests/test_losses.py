@@ -22,6 +22,7 @@ def test_l_reg():
 
 
 def naive_un(tau, mean_over_all=True, above=True, sign=1.0):
+    """L_un as a loop; each other value of an option is one error."""
     total, sure = 0.0, 0
     for s, t, c in zip(STUDENT.tolist(), TEACHER.tolist(), CONFIDENCE.tolist(), strict=True):
         if (c >= tau) == above:
@@ -48,6 +49,7 @@ def test_l_un_teaches_the_student_alone():
 
 
 def naive_ubc(reduction, both_terms=True, sign=-1.0):
+    """L_ubc as a loop; each other value of `both_terms` or `sign` is one error."""
     total = 0.0
     for i in range(4):
         for t in range(10):

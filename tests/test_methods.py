@@ -7,7 +7,7 @@ from importlib import import_module
 import pandas as pd
 import pytest
 import torch
-from test_trials import SMALL, runs  # noqa: F401 - the fixture gives these tests their own store
+from test_trials import SMALL, runs  # noqa: F401 - the fixture gives these tests their own runs folder
 
 from sapnet_core.datasets.label_details import ATTRIBUTES, label_details
 from sapnet_core.datasets.label_split import label_split

@@ -88,6 +88,7 @@ def sequences(monkeypatch, tmp_path):
 
 
 def one(system="SAP-Net (Ours)", **rest):
+    """A trial of one system on the user's data, with whole frames as the actor's boxes unless `rest` says otherwise."""
     rest = {"boxes": "whole", **rest}
     return declare("folder", system, 1.0, 0, TINY, **rest)
 

@@ -9,6 +9,7 @@ from sapnet_core.backbones.max_pool import NEIGHBORS, max_of_neighbors, max_pool
 
 
 def padded_pool(x: torch.Tensor, kernel, stride) -> torch.Tensor:
+    """PyTorch's max pool after explicit padding by minus infinity."""
     pads = [n for axis in list(zip(x.shape[2:], kernel, stride, strict=True))[::-1] for n in same_padding(*axis)]
     return F.max_pool3d(F.pad(x, pads, value=-torch.inf), kernel, stride)
 

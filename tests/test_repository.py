@@ -117,6 +117,7 @@ def house(tmp_path):
 
 
 def run(house: Path, *arguments: str, **environment: str) -> subprocess.CompletedProcess:
+    """Run `runall.sh` in a copy of the project, offline and without the user's own settings."""
     drop = ("SAPNET", "CONDA", "VIRTUAL", "PYTEST", "PYTHONPATH")
     keep = {k: v for k, v in os.environ.items() if not k.startswith(drop)}
     return subprocess.run(

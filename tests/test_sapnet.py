@@ -35,6 +35,7 @@ def losses_of(settings=BASE, net=None, **options):
 
 
 def gradients(net, loss):
+    """Names of the parameters for which the loss has a nonzero gradient."""
     found = torch.autograd.grad(loss, list(net.parameters()), allow_unused=True)
     pairs = zip(net.named_parameters(), found, strict=True)
     return {name for (name, _), g in pairs if g is not None and g.abs().sum() > 0}

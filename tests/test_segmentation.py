@@ -57,7 +57,7 @@ def naive_partition(value):
 
 @pytest.mark.parametrize(("frames", "K"), [(9, 1), (9, 2), (10, 3), (11, 4), (4, 4), (5, 4)])
 def test_best_partition_equals_every_choice(frames, K):
-    for value in (draw(12, frames, K), draw(12, frames, K).logit(), (draw(12, frames, K) * 3).floor()):  # ties
+    for value in (draw(12, frames, K), draw(12, frames, K).logit(), (draw(12, frames, K) * 3).floor()):  # last: ties
         assert best_partition(value).tolist() == [naive_partition(one) for one in value]
 
 

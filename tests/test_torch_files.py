@@ -57,6 +57,7 @@ def test_the_state_of_a_network_comes_back(tmp_path, options):
 
 
 def archive(file: Path, program: bytes, numbers: dict[str, bytes], how: int = zipfile.ZIP_STORED) -> Path:
+    """Write a file as `torch.save` does: a zip archive of a pickle `program` and storages, name -> bytes."""
     with zipfile.ZipFile(file, "w", how) as out:
         out.writestr("a/data.pkl", program)
         out.writestr("a/byteorder", b"little")
@@ -66,15 +67,18 @@ def archive(file: Path, program: bytes, numbers: dict[str, bytes], how: int = zi
 
 
 def storage(count: int, name: str = "0", kind: str = "FloatStorage") -> bytes:
+    """Instructions for a storage of `count` elements, read from the archive's member of this name."""
     size = b"\x8a\x08" + count.to_bytes(8, "little", signed=True)
     return pile(text("storage"), named("torch", kind), text(name), text("cpu"), size) + b"Q"
 
 
 def tensor(stored: bytes, shape: bytes, strides: bytes, offset: int = 0) -> bytes:
+    """Instructions for a tensor that views a storage from an offset in elements."""
     return called(named("torch._utils", "_rebuild_tensor_v2"), stored, number(offset), shape, strides, b"\x89", b"N")
 
 
 def state(*values: bytes) -> bytes:
+    """A pickle of a state dict with the entries w0, w1, and so on."""
     return b"\x80\x02}(" + b"".join(text(f"w{i}") + value for i, value in enumerate(values)) + b"u."
 
 

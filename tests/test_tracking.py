@@ -38,6 +38,7 @@ def coach(at: int) -> torch.Tensor:
 
 
 def seen(frame: list[torch.Tensor], scores=None):
+    """Detections (boxes, scores) in a frame; each score is 0.9 unless given."""
     boxes = torch.stack(frame) if frame else torch.empty(0, 4)
     return boxes, torch.tensor(scores) if scores else torch.full((len(frame),), 0.9)
 

@@ -3,7 +3,7 @@
 from dataclasses import replace
 
 import pytest
-from test_trials import SMALL, runs  # noqa: F401 - the fixture gives these tests their own store
+from test_trials import SMALL, runs  # noqa: F401 - the fixture gives these tests their own runs folder
 
 from sapnet_core.experiments import fit as fitting
 from sapnet_core.experiments.fit import fit_trial
