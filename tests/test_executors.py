@@ -161,8 +161,8 @@ def wait_for(what):
 def cluster(tmp_path):
     """A Dask scheduler and two workers on this machine: (scheduler's address, {worker's address: its process})."""
     distributed = pytest.importorskip("distributed")
-    environment = {k: v for k, v in os.environ.items() if not k.startswith("SAPNET")}
-    environment |= {
+    variables = {k: v for k, v in os.environ.items() if not k.startswith("SAPNET")}
+    variables |= {
         "PYTHONPATH": str(environment.root()),
         "OMP_NUM_THREADS": "1",
         "SAPNET_RUNS": str(tmp_path / "unused"),
@@ -173,7 +173,7 @@ def cluster(tmp_path):
         log = open(tmp_path / f"{len(started)}.log", "w")
         started.append(
             subprocess.Popen(
-                [sys.executable, "-m", "dask", *arguments], env=environment, cwd=tmp_path, stdout=log, stderr=log
+                [sys.executable, "-m", "dask", *arguments], env=variables, cwd=tmp_path, stdout=log, stderr=log
             )
         )
 
