@@ -5,8 +5,8 @@ output of `conv5b` averaged over space: two steps per 16-frame clip, as with I3D
 and frames of exactly 112 x 112; it is left out, so that frames may have any size.
 
 The published network has no normalization, but training from scratch needs it. `C3D(width, norm=True)` has BatchNorm
-after every convolution, and `published()` folds it into them: stored weights and the inference form are convolutions
-with biases, under the names of the Sports-1M weights in circulation (conv1, conv2, conv3a ...).
+after every convolution, and `published()` folds it into the convolutions: stored weights and the inference form have
+only convolutions with biases, under the names of the Sports-1M weights in circulation (conv1, conv2, conv3a ...).
 """
 
 from copy import deepcopy
@@ -40,8 +40,8 @@ POOL_BEFORE = {"conv2": (1, 2, 2), "conv3a": (2, 2, 2), "conv4a": (2, 2, 2), "co
 
 
 def pooled(x: Tensor, layer: str) -> Tensor:
-    """The input of a layer: pooled maps where a pool precedes it. An odd last frame, row or column is pooled by itself,
-    as in Caffe."""
+    """The input of a layer: its maps `x`, max-pooled where a pool precedes the layer. An odd last frame, row or column
+    is pooled by itself, as in Caffe."""
     size = POOL_BEFORE.get(layer)
     return max_pool_same(x, size, size) if size else x
 
@@ -102,17 +102,18 @@ def load_c3d(path: Path | str = SHIPPED) -> C3D:
     """The C3D in a file, as published: float32, on the CPU, evaluation mode.
 
     Args:
-        path: written by `pretrain`, or Sports-1M weights under PyTorch's names (conv1.weight, conv1.bias, conv2.weight
-            ...; names may begin with "module."), in torch's format, from which no code is run, or safetensors. Entries
-            of fc6, fc7 and fc8 are ignored.
+        path: a file written by `pretrain`, or Sports-1M weights under PyTorch's names (conv1.weight, conv1.bias,
+            conv2.weight ...; names may begin with "module."), in torch's format (no code from it is run) or in
+            safetensors. Entries of fc6, fc7 and fc8 are ignored.
 
     Sports-1M weights were trained in Caffe on BGR pixels from 0 to 255 with the channel means subtracted. The PyTorch
-    files hold them unchanged, and code around them often ignores order and mean. Here the input channels of the first
-    kernel are reversed, so that the network takes RGB as all others do, and `scaling` is "sports-1m". (MTL-AQA's own
-    code feeds "imagenet" RGB pixels and fine-tunes; a frozen network needs the input that it was trained with.)
+    files hold them unchanged, and code that loads them often ignores channel order and mean. Here the input channels of
+    the first kernel are reversed, so that the network takes RGB like all others, and `scaling` is "sports-1m". (The
+    published MTL-AQA code feeds "imagenet" RGB pixels and fine-tunes; a frozen network needs the input that it was
+    trained with.)
 
     Raises:
-        ValueError: the file is none of these, or an entry is missing, unknown, of another shape or not finite; the
+        ValueError: the file has another format, or an entry is missing, unknown, of another shape or not finite; the
             message names file and entry. No weight keeps its random initial value.
         FileNotFoundError: no such file.
     """

@@ -1,4 +1,4 @@
-"""The first layer of I3D, 7x7x7 of stride 2 on 3 channels, as an equal convolution after space-to-depth folding."""
+"""The first layer of I3D, 7x7x7 of stride 2 on 3 channels, as an equivalent convolution on space-to-depth pixels."""
 
 import torch.nn.functional as F
 from torch import Tensor
@@ -9,7 +9,7 @@ __all__ = ["fold_kernel", "fold_space", "pad_space"]
 
 
 def pad_space(x: Tensor) -> Tensor:
-    """SAME padding of (..., H, W) for the first layer, to even sizes (the folded kernel has an eighth tap, zero)."""
+    """SAME padding of (..., H, W) for the first layer, to even sizes: `fold_kernel` adds an eighth tap, which is 0."""
     pads = []
     for size in x.shape[:-3:-1]:  # F.pad counts from the last axis
         front, back = same_padding(size, 7, 2)
@@ -20,8 +20,9 @@ def pad_space(x: Tensor) -> Tensor:
 def fold_space(x: Tensor) -> Tensor:
     """Space to depth: 2x2 pixels of (B, T, H, W, 3) become channels, (B, 12, T, H/2, W/2), channels-last in memory.
 
-    The first layer is 7x7 of stride 2 on 3 channels, a shape on which CPUs are slow. On folded pixels it is 4x4 of
-    stride 1 on 12 channels: the same sums (`fold_kernel`), three times as fast in bfloat16 on a CPU.
+    In space, the first layer is a 7x7 convolution of stride 2 on 3 channels, for which CPUs are slow. On folded pixels
+    it is a 4x4 convolution of stride 1 on 12 channels with the same sums (`fold_kernel`), which a CPU computes three
+    times as fast in bfloat16.
     """
     b, t, h, w, c = x.shape
     x = x.reshape(b, t, h // 2, 2, w // 2, 2 * c).transpose(3, 4).reshape(b, t, h // 2, w // 2, 4 * c)

@@ -1,8 +1,8 @@
-"""From uint8 videos to features, clip by clip: the part that all frozen backbones share.
+"""Feature extraction from uint8 videos, clip by clip: the part that all frozen backbones share.
 
-Clip sampling (`datasets.clips`) decides which frames form a clip; a network turns clips into feature maps. Whatever its
-strides, maps are averaged over space and over every 8 frames, so that all backbones give feature steps at the same
-times (`step_positions`).
+Clip sampling (`datasets.clips`) decides which frames form a clip; a network turns clips into feature maps. Whatever the
+network's strides, its maps are averaged over space and over every 8 frames, so that all backbones give feature steps at
+the same times (`step_positions`).
 """
 
 import torch
@@ -13,7 +13,7 @@ from sapnet_core.datasets.clips import CLIP, STEP, clip_starts
 
 __all__ = ["FUSED", "SCALINGS", "Clipwise", "conv_relu"]
 
-FUSED = hasattr(torch.ops.mkldnn, "_convolution_pointwise")  # present in builds of PyTorch with oneDNN
+FUSED = hasattr(torch.ops.mkldnn, "_convolution_pointwise")  # whether this build of PyTorch has oneDNN
 # pixel scaling: a value 0 … 255 becomes (value - mean) / standard deviation, for each of R, G, B
 SCALINGS = {
     "symmetric": ((127.5, 127.5, 127.5), (127.5, 127.5, 127.5)),
@@ -30,7 +30,7 @@ class Clipwise:
     grouped.
 
     Args:
-        device, dtype: where it computes, and in which number format.
+        device, dtype: device and number format of the computation.
         channels: C of the features.
         scaling: a key of `SCALINGS`.
 
@@ -47,17 +47,18 @@ class Clipwise:
         self.device, self.channels, self.dtype, self.scaling = device, channels, dtype, scaling
 
     def maps(self, clips: Tensor) -> Tensor:
-        """Scaled clips (n, 3, L, H, W), channels last in memory, to the network's maps (n, C, L', H', W')."""
+        """Compute the network's maps (n, C, L', H', W') of scaled clips (n, 3, L, H, W), channels last in memory."""
         raise NotImplementedError(f"{type(self).__name__} has no `maps`")
 
     @torch.inference_mode()
     def features(self, videos: Tensor, reading: str) -> Tensor:
         """Features (B, S, C) float32 of uint8 videos (B, T, 3, H, W), averaged over space (network step 2, E1).
 
-        S is two steps per clip, in the order of the clips, or T / 8 rounded up in "dense" clip sampling.
+        `reading` names the clip sampling (one of `datasets.clips.READINGS`). S counts two steps per clip, in the order
+        of the clips, or is T / 8 rounded up for "dense" clip sampling.
 
         Raises:
-            ValueError: not uint8, not of that shape, or too few frames for this clip sampling.
+            ValueError: the videos are not uint8, have another shape, or have too few frames for this clip sampling.
         """
         if videos.dtype != torch.uint8 or videos.ndim != 5 or videos.shape[2] != 3:
             raise ValueError(f"videos are {videos.dtype} {tuple(videos.shape)}: give uint8 (B, T, 3, H, W)")
@@ -98,7 +99,7 @@ class Clipwise:
 
 
 def conv_relu(x: Tensor, weight: Tensor, bias: Tensor, stride: tuple[int, ...], padding: tuple[int, ...]) -> Tensor:
-    """Convolution of (n, C, T, H, W) with bias and ReLU; on a CPU with oneDNN in one fused pass."""
+    """Convolution of (n, C, T, H, W) with bias and ReLU, in one fused pass on a CPU with oneDNN."""
     if FUSED and x.device.type == "cpu":  # F.conv3d has a slow path for a single clip, which this avoids
         return torch.ops.mkldnn._convolution_pointwise(x, weight, bias, padding, stride, (1, 1, 1), 1, "relu", [], "")
     return F.conv3d(x, weight, bias, stride, padding).relu_()

@@ -1,9 +1,10 @@
 """The backbone E_theta (Eq. 1): I3D, the inflated Inception-v1 of Carreira & Zisserman (CVPR 2017), of any width.
 
-Two forms of one network. `I3D` is the trainable form; its parameter names are those of the published Kinetics
+The network has two forms. `I3D` is the trainable form; its parameter names are those of the published Kinetics
 checkpoint `rgb_imagenet.pt`, so that file loads as it is. `FoldedI3D` is the inference form, which extracts features:
-batch normalization is folded into the convolutions, tensors are channels-last. In both, the first layer runs on folded
-pixels (`folded_stem`); in the inference form, wide layers can use Winograd convolution on a CPU (`winograd`).
+batch normalization is folded into the convolutions, and tensors are channels-last. The first layer runs on folded
+pixels (`folded_stem`), unless Winograd convolution (`winograd`) or float32 on a CPU makes plain pixels faster; wide
+layers of the inference form can use Winograd convolution as well.
 
 Both pad as TensorFlow's SAME does (more at the back than in front where the total is odd), as the published weights
 expect. A checkpoint records neither BatchNorm's eps (1e-3 as trained; forks run it with 1e-5) nor how pixels are scaled
@@ -31,7 +32,7 @@ FORMS = ("direct", "winograd")
 # than they save (measured).
 WIDE, LONG = 64, {torch.float32: 3, torch.bfloat16: 8}
 STEM = "Conv3d_1a_7x7"
-STEM_ZEROS = 2  # zero frames before a clip that the first layer's own padding supplies: oneDNN skips products with them
+STEM_ZEROS = 2  # zero frames on each side of a clip that the first layer itself pads: oneDNN skips products with them
 CLIPS_AT_ONCE = 9
 SHIPPED = Path(__file__).parent.parent / "weights" / "i3d_sim.safetensors"
 
@@ -57,7 +58,7 @@ POOL_BEFORE = {
 
 
 class Unit3D(nn.Module):
-    """Convolution of stride 1 (the first layer excepted), BatchNorm, ReLU."""
+    """A convolution of stride 1 (stride 2 where the kernel is 7x7x7), followed by BatchNorm and ReLU."""
 
     def __init__(self, cin: int, cout: int, kernel: int = 1, eps: float = EPS):
         super().__init__()
@@ -65,15 +66,16 @@ class Unit3D(nn.Module):
         self.bn = nn.BatchNorm3d(cout, eps=eps)
 
     def forward(self, x: Tensor) -> Tensor:
-        # with running statistics BatchNorm is one factor per channel: folded into the weights, it costs no extra pass
+        # with running statistics, BatchNorm is a scale and a shift per channel; folded into the convolution, it costs
+        # no extra pass over the maps
         weight, bias = (self.conv3d.weight, None) if self.bn.training else fold(self)
         stride, padding = (1, 1, 1), self.conv3d.padding
         if self.conv3d.kernel_size[0] == 7:
-            x = F.pad(pad_space(x), (0, 0, 0, 0, *same_padding(x.shape[2], 7, 2)))  # (B, 3, T, H, W), all padded
+            x = F.pad(pad_space(x), (0, 0, 0, 0, *same_padding(x.shape[2], 7, 2)))  # (B, 3, T, H, W), padded
             x, weight, stride = fold_space(x.movedim(1, -1)), fold_kernel(weight), (2, 1, 1)
         if x.device.type == "cpu" and self.conv3d.kernel_size[0] == 1:
-            # with one thread F.conv3d returns maps that are not channels-last, and all later layers run several times
-            # slower; F.linear keeps the layout
+            # with one thread, F.conv3d returns maps that are not channels-last, which makes all later layers several
+            # times slower; F.linear keeps the layout
             x = F.linear(x.movedim(1, -1), weight.flatten(1), bias).movedim(-1, 1)
         else:
             x = F.conv3d(x, weight, bias, stride, padding)
@@ -146,7 +148,8 @@ class I3D(nn.Module):
         return x
 
     def classify(self, x: Tensor) -> Tensor:
-        """Class scores (B, classes, T') of (B, 3, T, H, W): average over (2, H', W'), then a 1x1 convolution."""
+        """Class scores (B, classes, T') of clips (B, 3, T, H, W): the maps are averaged over windows of two time steps
+        and the whole image, then a 1x1x1 convolution is applied."""
         maps = self(x)
         return self.logits["conv3d"](F.avg_pool3d(maps, (min(2, maps.shape[2]), *maps.shape[3:]), 1)).flatten(2)
 
@@ -187,9 +190,10 @@ class FoldedI3D(Clipwise):
     largest), else float32. Results are bit-identical from call to call on one machine and dtype; on a CPU, where each
     video is a batch of its own, they do not depend on how videos are grouped. `scaling` is a key of `SCALINGS`.
 
-    `form` is the convolution algorithm, with the same result up to rounding: "direct", or "winograd", which computes
-    the first layer and those of at least `WIDE` channels with fewer multiplications (`ConvOverTime`). None takes
-    "winograd" on a CPU in float32 or at the published width, else "direct".
+    `form` is the convolution algorithm, which changes the result only by rounding: "direct", or "winograd", which
+    needs fewer multiplications (`ConvOverTime`) in the first layer and in 3x3x3 layers of at least `WIDE` channels on
+    at least `LONG` frames. None takes "winograd" on a CPU with oneDNN if the network runs in float32 or is at least as
+    wide as the published one, else "direct".
 
     Raises:
         ValueError: unknown `scaling` or `form`.
@@ -237,7 +241,8 @@ class FoldedI3D(Clipwise):
     def frames(self, videos: Tensor) -> Tensor:
         """Uint8 videos (B, T, 3, H, W) as input of the first layer, (B, T + 1, H', W', 3 or 12).
 
-        Scaled, padded in space, channels last, folded as by `fold_space`; frame T is all zeros, to pad clips in time.
+        Pixels are scaled, padded in space, and folded as by `fold_space` if `folds` is set; frame T is all zeros, which
+        pads clips in time.
         """
         b, t, _, h, w = videos.shape
         fold, ((above, below), (before, after)) = 2 if self.folds else 1, (same_padding(n, 7, 2) for n in (h, w))
@@ -253,8 +258,11 @@ class FoldedI3D(Clipwise):
         return x
 
     def clip_index(self, starts: Tensor, length: int, frames: int) -> Tensor:
-        """Frame numbers (clips, L) of the clips that begin at `starts` (clips,). The number `frames` stands for the
-        zero frame: it supplies the padding in time that the first layer does not."""
+        """Frame numbers (clips, L') of the clips of `length` frames that begin at `starts` (clips,).
+
+        The number `frames` stands for the zero frame, which supplies the padding in time that the first layer does not
+        add itself; L' counts it, and is `length` in the "winograd" form.
+        """
         index = starts[:, None] + torch.arange(length, device=self.device)
         if self.form == "winograd":  # `ConvOverTime` pads in time itself
             return index
@@ -262,7 +270,7 @@ class FoldedI3D(Clipwise):
         return F.pad(index, (front, back), value=frames)
 
     def clips(self, frames: Tensor, index: Tensor) -> Tensor:
-        """Clips (B*N, 3 or 12, L', H', W') of `frames` (B, T + 1, H', W', ...), chosen by frame numbers (N, L)."""
+        """Clips (B*N, 3 or 12, L', H', W') of `frames` (B, T + 1, H', W', ...), chosen by frame numbers (N, L')."""
         if self.form == "winograd" and len(index) == 1:  # consecutive frames: a view, without a copy
             clips = frames[:, None, index[0, 0] : index[0, -1] + 1]
         else:
@@ -270,13 +278,13 @@ class FoldedI3D(Clipwise):
         return clips.flatten(0, 1).movedim(-1, 1)
 
     def early(self, x: Tensor) -> Tensor:
-        """The first layers: input clips (see `clips`) to the input of Mixed_3b."""
+        """Apply the first layers: from clips (see `clips`) to the input of Mixed_3b."""
         for name in (STEM, "Conv3d_2b_1x1", "Conv3d_2c_3x3"):
             x = self.layer(max_pool(x, *POOL_BEFORE[name]) if name in POOL_BEFORE else x, name)
         return max_pool(x, *POOL_BEFORE["Mixed_3b"])
 
     def late(self, x: Tensor) -> Tensor:
-        """The other layers: the input of Mixed_3b to the output of Mixed_5c, (B, C, T/8, H/32, W/32)."""
+        """Apply the other layers: from the input of Mixed_3b to the output of Mixed_5c, (B, C, T/8, H/32, W/32)."""
         for name in MIXED:
             x = max_pool(x, *POOL_BEFORE[name]) if name in ("Mixed_4b", "Mixed_5b") else x
             x = self.mixed(x, name)
@@ -289,7 +297,7 @@ class FoldedI3D(Clipwise):
         return torch.cat([first, one, two, self.layer(max_pool(x, *NEIGHBORS), f"{name}.b3b")], 1)
 
     def steps(self, videos: Tensor, starts: Tensor, length: int) -> Tensor:
-        """As `Clipwise.steps`; on a CPU the first layers take clips one by one, the last layers several together."""
+        """Like `Clipwise.steps`; on a CPU, the first layers take one clip at a time, the others `CLIPS_AT_ONCE`."""
         index, x = self.clip_index(starts, length, videos.shape[1]), self.frames(videos)
         # a CPU's caches hold the large early maps of one clip, or the small late maps of several
         group, at_once = (CLIPS_AT_ONCE, 1) if self.device.type == "cpu" else (len(index), len(index))
@@ -320,5 +328,5 @@ def load_i3d(path: Path = SHIPPED) -> I3D:
 
 
 def load_shipped(device: torch.device | str = "cpu", dtype: torch.dtype | None = None) -> FoldedI3D:
-    """The backbone that comes with the package, pre-trained on simulated dives, in its inference form."""
+    """The I3D that comes with the package, pre-trained on simulated dives, in its inference form."""
     return load_i3d().to(device).folded(dtype)

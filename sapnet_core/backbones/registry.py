@@ -1,4 +1,4 @@
-"""The frozen backbones by name, each in its inference form, with the user's weights or with those in the package."""
+"""The frozen backbones by name, each in its inference form, with the user's weights or those shipped in the package."""
 
 from collections.abc import Callable
 from functools import cache
@@ -38,10 +38,11 @@ class Backbone(NamedTuple):
     """One frozen backbone.
 
     Attributes:
-        given: function that returns the path of the user's weights, or None.
-        shipped: name of the file of weights in the package.
-        build: function that loads the inference form, from a file (None: the one in the package), a device and a dtype.
-        modules: modules whose code computes its features, for the fingerprint.
+        given: function that returns the path of the user's weights, or None if the user gave none.
+        shipped: file name of the weights in the package.
+        build: function of a weights file (None: the one in the package), a device and a dtype that returns the
+            inference form.
+        modules: modules whose source code determines the features, for `backbone_digest`.
     """
 
     given: Callable[[], Path | None]
@@ -64,10 +65,11 @@ def _known(name: str) -> Backbone:
 
 
 def backbone_digest(name: str, device: str = "cpu", numbers: torch.dtype | None = None) -> str:
-    """Hash of everything that a backbone's features depend on: weights, source code, dtype. Nothing is loaded.
+    """Digest of everything that a backbone's features depend on: weights, dtype, whether convolutions are fused, and
+    source code. The network is not built. `numbers` None takes `fast_dtype`.
 
     Raises:
-        ValueError: no such name.
+        ValueError: the name is unknown.
     """
     one = _known(name)
     weights = one.given() or WEIGHTS / one.shipped
@@ -77,7 +79,7 @@ def backbone_digest(name: str, device: str = "cpu", numbers: torch.dtype | None 
 
 
 def load_backbone(name: str, device: str = "cpu", numbers: torch.dtype | None = None) -> Clipwise:
-    """The backbone of that name, from the user's file where one is given; cached per process and number format.
+    """The backbone of that name, with the user's weights if given; cached per process, weights file, device and dtype.
 
     `numbers` is one of `NUMBERS`; None takes `fast_dtype`.
 

@@ -5,10 +5,10 @@ windows of time and space, which are shifted from block to block; between four s
 feature is the normalized last map averaged over space, and over time to two steps per 16-frame clip.
 
 The package ships a small network (`small_form`) trained on simulated dives. It has BatchNorm where the published ones
-have LayerNorm: with LayerNorm it learned nothing in the training steps that the other backbones had, for any learning
-rate, window or first layer tried. (LayerNorm scales a token of flat water up to one of the diver; whether that is the
-reason was not tested.) Kinetics weights are torchvision's files (`swin3d_t`, `swin3d_s`, `swin3d_b`), which the user
-gives.
+have LayerNorm: with LayerNorm it learned nothing in as many optimizer steps as the other backbones had, for any
+learning rate, window or first layer tried. (LayerNorm scales a token of flat water up to the magnitude of a token of
+the diver; whether that is the reason was not tested.) Kinetics weights are torchvision's files (`swin3d_t`, `swin3d_s`,
+`swin3d_b`), which the user supplies.
 """
 
 from copy import deepcopy
@@ -25,7 +25,7 @@ from sapnet_core.runtime.files import check_weights, fill_weights, read_weights
 __all__ = ["FrozenSwin", "SHIPPED", "VideoSwin", "load_swin", "small_form"]
 
 SHIPPED = Path(__file__).parent.parent / "weights" / "swin_sim.safetensors"
-# entries without weights, which are not stored: an index that follows from the window size, and counts of batches
+# entries that need not be stored: an index that follows from the window size, and BatchNorm's counts of batches
 ASIDE = ("relative_position_index", "num_batches_tracked")
 
 
@@ -87,12 +87,12 @@ def load_swin(path: Path | str = SHIPPED) -> VideoSwin:
     """The Video Swin in a file: float32, on the CPU, evaluation mode.
 
     Args:
-        path: written by `pretrain`, or a state dict of torchvision's swin3d_t, swin3d_s or swin3d_b (names may begin
-            with "module."), in torch's format, from which no code is run, or safetensors. The head is ignored. The
-            published networks expect pixels scaled as "imagenet", and were trained on 224 x 224.
+        path: a file written by `pretrain`, or a state dict of torchvision's swin3d_t, swin3d_s or swin3d_b (names may
+            begin with "module."), in torch's format (no code from it is run) or in safetensors. The head is ignored.
+            The published networks expect "imagenet" pixel scaling, and were trained on frames of 224 x 224.
 
     Raises:
-        ValueError: the file is none of these, or an entry is missing, unknown, of another shape or not finite; the
+        ValueError: the file has another format, or an entry is missing, unknown, of another shape or not finite; the
             message names file and entry. No weight keeps its random initial value.
         FileNotFoundError: no such file.
     """
@@ -111,7 +111,7 @@ def load_swin(path: Path | str = SHIPPED) -> VideoSwin:
 
 
 def _embedding(state: dict[str, Tensor]) -> int:
-    """Channels of the first layer; Swin-T's 96 where the state dict has no entry of a plausible shape for it."""
+    """Channels of the first layer; 96, as in Swin-T, if the state dict has no entry of a plausible shape for it."""
     bias = state.get("patch_embed.proj.bias", torch.zeros(96))
     return len(bias) if bias.ndim == 1 and 8 <= len(bias) <= 2**16 else 96
 

@@ -1,7 +1,8 @@
 """Winograd convolution over time, for CPUs: minimal filtering with fewer multiplications (Lavin & Gray, CVPR 2016).
 
 Computed directly, m successive outputs of a filter with r taps take m r products; n = m + r - 1 are enough. Taps and
-inputs are read as polynomials in time: their values at n points are multiplied pointwise, and the outputs interpolated,
+inputs are taken as coefficients of polynomials: their values at n points are multiplied pointwise, and the outputs are
+interpolated,
 
     y = A ((G w) * (B x)),        y_i = sum_k w_k x_{i+k},  i < m, k < r.
 
@@ -20,11 +21,11 @@ from sapnet_core.backbones.max_pool import same_padding
 __all__ = ["ConvOverTime", "minimal_filter"]
 
 OUTPUTS = 4  # m, outputs per tile: a larger m saves little more and loses precision
-TILES = 2  # tiles of m outputs computed together: what a CPU's cache holds
+TILES = 2  # tiles of m outputs computed together, as many as a CPU's cache holds
 # Interpolation points of small, distinct magnitude keep A, B and G small: float32 then loses half a digit. An n-th
 # point, infinity, is added to these.
 POINTS = (0.0, 1.0, -1.0, 0.5, -2.0, 2.0)
-ONE = POINTS.index(1.0)
+ONE = POINTS.index(1.0)  # A's column for the point 1 is all ones: a bias added to its product reaches every output
 
 
 def minimal_filter(m: int, r: int) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
@@ -50,7 +51,7 @@ class ConvOverTime:
     whose products at each point are summed. Zero padding in time costs no computation.
 
     Args:
-        weight: (O, C, k, kh, kw), k at most 4 times the stride.
+        weight: (O, C, k, kh, kw) with k at most 4 times the stride.
         bias: (O,).
         dtype: number format of the computation.
         stride: over time, height and width.
@@ -68,8 +69,8 @@ class ConvOverTime:
             self.kernels.append([kernel.contiguous(memory_format=torch.channels_last) for kernel in kernels])
             tiles = [F.pad(B, (tile * OUTPUTS, (TILES - 1 - tile) * OUTPUTS)) for tile in range(TILES)]
             self.inputs.append(torch.stack(tiles, 1).to(dtype))  # (n, tiles, inputs of all tiles)
-            # phase 0 has the most taps; the points of the other phases are its first ones and infinity, so that its
-            # output transform serves all
+            # phase 0 has the most taps; the other phases use its first points and infinity, so that its output
+            # transform serves all phases
             if phase == 0:
                 # (outputs of all tiles, n, tiles)
                 self.outputs = torch.einsum("mn,st->smnt", A, torch.eye(TILES).to(A)).flatten(0, 1).to(dtype)
@@ -99,10 +100,10 @@ class ConvOverTime:
         return products
 
     def _values(self, x: Tensor, phase: int, start: int, tiles: int) -> Tensor:
-        """Values (n, tiles * b, C, H, W) at the points, of the polynomial whose coefficients are a phase's frames."""
+        """Values (n, tiles * b, C, H, W) of a phase's input polynomial at its n points: B times the phase's frames."""
         skipped, offset = divmod(phase - same_padding(x.shape[1], self.kernel[0], self.stride)[0], self.stride)
         frames, inputs = x[:, offset :: self.stride].flatten(2), self.inputs[phase]  # (b, frames of this phase, H*W*C)
-        # frames of this phase under the taps; those outside of the video are zero padding and are skipped
+        # numbers of this phase's frames that these tiles need; frames outside the clip are zero padding and are skipped
         first = start + skipped
         last = first + inputs.shape[2] - (TILES - tiles) * OUTPUTS
         used = slice(max(first, 0), min(last, frames.shape[1]))
@@ -113,7 +114,7 @@ class ConvOverTime:
         return values.view(len(inputs), -1, *x.shape[2:]).movedim(-1, 2)
 
     def _add_conv(self, maps: Tensor, x: Tensor, kernel: Tensor, bias: Tensor | None) -> None:
-        """Add a convolution to `maps` in place."""
+        """Add the 2D convolution of `x` with `kernel`, and the bias if given, to `maps` in place."""
         form = (self.padding,) * 2, (self.stride,) * 2, (1, 1)
         if self.fused:
             torch.ops.mkldnn._convolution_pointwise_.binary(maps, x, kernel, bias, *form, 1, "add", 1.0, None, [], None)
