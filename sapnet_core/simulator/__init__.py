@@ -25,9 +25,16 @@ SPORTS = {
 
 @dataclass(frozen=True)
 class Twin:
-    """A simulated performance and its ground truth: `video` (T, 3, H, W) uint8; `boxes` (T, 4) of the actor, xyxy, and
-    `joints` (T, 16, 2), both in continuous pixels; `subactions` (T,); quality `factors` (F,); frame of a dive's `entry`
-    (fractional, NaN for other sports); `people` (T, B, 4), boxes of bystanders, NaN where they are out of view.
+    """A simulated performance and its ground truth.
+
+    Attributes:
+        video: (T, 3, H, W) uint8.
+        boxes: (T, 4) boxes of the actor, xyxy in continuous pixels.
+        joints: (T, 16, 2) in continuous pixels, order `figure.JOINTS`.
+        subactions: (T,) int64, as in `Motion`.
+        factors: (F,) quality factors in [0, 1].
+        entry: fractional frame index of a dive's entry into the water; NaN for other sports.
+        people: (T, B, 4) boxes of bystanders, NaN where they are out of view.
     """
 
     video: Tensor
@@ -40,7 +47,7 @@ class Twin:
 
 
 def sport_name(dataset: str) -> str:
-    """Name of the module of the simulator that performs a dataset's records, such as "diving.diver".
+    """Name of the simulator's module that performs a dataset's records, such as "diving.diver".
 
     Raises:
         ValueError: the dataset has no twins; the message names those that have.
@@ -51,7 +58,8 @@ def sport_name(dataset: str) -> str:
 
 
 def sport_of(dataset: str):
-    """The module that simulates a dataset's records: `diver`, `gymnast` or `skater`. Raises as `sport_name`."""
+    """The module that simulates a dataset's records: `diver`, `gymnast` or `skater`. Raises ValueError as `sport_name`
+    does."""
     return import_module(f"sapnet_core.simulator.{sport_name(dataset)}")
 
 
@@ -64,11 +72,21 @@ def simulate(
     offsets: Tensor | None = None,
     device="cpu",
 ) -> Twin:
-    """Render the twin of a record: the same (dataset, key, seed, settings, size) gives the same twin on a device.
+    """Render the twin of a record. Equal arguments give an equal twin on the same device.
 
     Quality, athlete and scene are drawn from three separate generators, so that records that differ only in their score
-    have the same athlete and scene. `settings` default to those of the dataset, `offsets` (T,) to the dataset's sampled
-    frames, counted from the record's start.
+    have the same athlete and scene.
+
+    Args:
+        record: a record of a dataset in `SPORTS`.
+        seed: seed of the twin, hashed with the record's dataset and key.
+        size: height and width of the video in pixels.
+        settings: settings of the simulator; those of the dataset if None.
+        offsets: (T,) frames to render, counted from the record's start; the dataset's sampled frames if None.
+        device: device that renders.
+
+    Raises:
+        ValueError: the dataset has no twins, or the record or the offsets cannot be simulated.
     """
     sport = sport_of(record.dataset)
     settings = settings_for(record.dataset) if settings is None else settings

@@ -11,10 +11,11 @@ from sapnet_core.simulator.figure import BONES, WIDTHS
 
 __all__ = ["ANGLES", "body_joints", "oriented", "grounded"]
 
-# trunk: lean forward (+) or backward (-) relative to the pelvis; bend: to the left (+); neck: nod forward.
-# hip: flexion, the thigh forward (+) or backward (-); abduct: the thigh out to its own side; knee: flexion (heel back);
-# ankle: 0 is a stretched foot, pi / 2 a flat one. shoulder: elevation of the arm to the front (pi: overhead); spread:
-# the arm out to its own side; elbow: flexion. The arms follow half of the trunk's lean and all of its bend.
+# Pose angles in radians. trunk: lean forward (+) or backward (-) relative to the pelvis; bend: lean to the left (+);
+# neck: nod forward. hip: flexion, the thigh forward (+) or backward (-); abduct: the thigh out to its own side; knee:
+# flexion (heel back); ankle: 0 is a stretched foot, pi / 2 a flat one. shoulder: elevation of the arm to the front (pi:
+# overhead); spread: the arm out to its own side; elbow: flexion. The arms follow half of the trunk's lean and all of
+# its bend.
 ANGLES = (
     "trunk",
     "bend",
@@ -46,23 +47,23 @@ def body_joints(pose: Tensor, scale: float = 1.0) -> Tensor:
     size = {name: scale * length for name, length in BONES.items()}
     side = pose.new_tensor([1.0, -1.0])
 
-    def limb(angle: Tensor, out: Tensor, length: float) -> Tensor:  # (R, 2) angle from hanging down to the front
+    def limb(angle: Tensor, out: Tensor, length: float) -> Tensor:  # (R, 2) angles: 0 hangs down, + is to the front
         c = out.cos() * length
         return torch.stack([angle.sin() * c, -angle.cos() * c, side * out.sin() * length], -1)  # (R, 2, 3)
 
-    def tilted(arm: Tensor) -> Tensor:  # (R, 2, 3), with half of the trunk's lean and all of its bend
+    def tilted(arm: Tensor) -> Tensor:  # arms (R, 2, 3) turned by half of the trunk's lean and all of its bend
         front, up, left = arm.unbind(-1)
         c, s = (0.5 * trunk)[:, None].cos(), (0.5 * trunk)[:, None].sin()
         front, up = front * c + up * s, up * c - front * s
         c, s = bend[:, None].cos(), bend[:, None].sin()
         return torch.stack([front, up * c - left * s, left * c + up * s], -1)
 
-    def upward(lean: Tensor, length: float) -> Tensor:  # (R,) along the spine
+    def upward(lean: Tensor, length: float) -> Tensor:  # vectors (R, 3) along the spine for a lean (R,)
         return length * torch.stack([lean.sin() * bend.cos(), lean.cos() * bend.cos(), bend.sin()], -1)
 
     top = upward(trunk, size["trunk"])  # (R, 3) hips to neck
     head = top + upward(trunk + neck, size["head"])
-    across = torch.stack([torch.zeros_like(bend), -bend.sin(), bend.cos()], -1)  # (R, 3) to the left
+    across = torch.stack([torch.zeros_like(bend), -bend.sin(), bend.cos()], -1)  # (R, 3) toward the left shoulder
     shoulders = 0.92 * top[:, None] + WIDTHS["shoulders"] * scale * side[:, None] * across[:, None]
     elbows = shoulders + tilted(limb(shoulder, spread, size["upper arm"]))
     wrists = elbows + tilted(limb(shoulder + elbow, spread, size["forearm"]))
@@ -78,7 +79,7 @@ def oriented(joints: Tensor, heading: Tensor, pitch: Tensor | float = 0.0, roll:
 
     Args:
         heading: (R,) direction of the front: 0 to the right of the image, pi / 2 away from the camera.
-        pitch, roll: (R,) or a number; rotation of the whole body about the hips, forward and to its left.
+        pitch, roll: (R,) or a number; rotation of the whole body about the hips in radians, forward and to its left.
     """
     front, up, left = joints.unbind(-1)
     pitch, roll = (torch.as_tensor(angle).to(joints).expand(len(joints))[:, None] for angle in (pitch, roll))

@@ -1,9 +1,9 @@
 """Randomly drawn annotation sets, written under the official file names and in the official schema.
 
-For users without the published annotations. Dives are drawn here, routines in `simulator.draw_routines`. Dive numbers
-are as frequent as in competitions, difficulty degrees come from the published tables, executions and frame counts have
-the distributions of the real sets, judges agree as well as real ones, and scores follow from their marks by the rules
-of the sport. No real dive is in these sets.
+They serve users who do not have the published annotations. Dives are drawn here, routines in
+`simulator.draw_routines`. Dive numbers are as frequent as in competitions, degrees of difficulty come from the
+published tables, execution scores and frame counts have the distributions of the real sets, judges agree as well as
+real ones, and scores follow from their marks by the rules of the sport. No real dive is in these sets.
 """
 
 import contextlib
@@ -20,26 +20,27 @@ from sapnet_core.simulator.draw_routines import draw_finefs, draw_rhythmic
 
 __all__ = ["write_annotations"]
 
-# mean quality (execution / 30) by difficulty degree: highest for simple dives and for the hardest, lowest in between
+# mean quality (execution / 30) by degree of difficulty: highest for simple dives and for the hardest, lowest in between
 DEGREES = (1.6, 2.0, 2.4, 2.9, 3.05, 3.3, 3.6, 4.1)
 QUALITY = {
     "mtl-aqa": (0.73, 0.74, 0.66, 0.65, 0.715, 0.73, 0.74, 0.76),
     "finediving": (0.75, 0.79, 0.67, 0.67, 0.70, 0.71, 0.715, 0.70),
 }
-SPREAD = {"mtl-aqa": 0.145, "finediving": 0.118}
-SIMPLE = 2.1, 0.7  # up to this degree dives seldom fail: their quality's standard deviation is multiplied by 0.7
-# quantiles of the standardized execution: a long lower tail of failed dives, a short upper tail
+SPREAD = {"mtl-aqa": 0.145, "finediving": 0.118}  # sd of the quality around that mean
+SIMPLE = 2.1, 0.7  # up to degree 2.1, dives seldom fail: `SPREAD` is multiplied by 0.7
+# quantiles of the standardized quality at the probabilities `RANKS`: it has a long lower tail of failed dives and a
+# short upper tail
 RANKS = (0, 0.01, 0.05, 0.1, 0.25, 0.5, 0.75, 0.9, 0.95, 0.99, 1)
 TAIL = (-4, -2.9, -2, -1.4, -0.5, 0.2, 0.72, 1.05, 1.25, 1.5, 1.7)
 FAILED = 0.003  # fraction of dives with a score of 0
 JUDGE_NOISE = 0.33  # points; after rounding to halves, judges deviate from their mean by 0.32, as real ones do
 FRAMES = (4.64, 0.21, 54, 273)  # mean and standard deviation of the log frame count, minimum, maximum
 TRIMMED = 0.54, 101  # fraction of FineDiving's dives that are trimmed to the same length, and that length in frames
-# fraction of the dive that each subaction takes, for two, three and four transitions; and its variation
+# fraction of the dive that each subaction takes, for two, three and four transitions
 SHARES = {2: (0.29, 0.35, 0.36), 3: (0.28, 0.19, 0.17, 0.36), 4: (0.37, 0.1, 0.15, 0.1, 0.28)}
-WOBBLE = 0.3
-EVENTS = 16
-POSITIONS = {"D": 0, "B": 1, "C": 2, "A": 3}  # MTL-AQA's codes
+WOBBLE = 0.3  # relative sd of these fractions
+EVENTS = 16  # number of videos (MTL-AQA) or events (FineDiving) among which the dives are divided
+POSITIONS = {"D": 0, "B": 1, "C": 2, "A": 3}  # MTL-AQA's codes of positions, and below of rotation types
 ROTATIONS = {"back": 0, "forward": 1, "inward": 2, "reverse": 3}
 
 
@@ -49,15 +50,15 @@ def write_annotations(name: str, root: Path | str, n_train: int, n_test: int, se
     Args:
         name: "mtl-aqa", "finediving", "rg" or "finefs".
         root: the folder to give to `load_records(name, root)` afterwards.
-        n_train, n_test: dives or routines in the two splits; spread evenly over the apparatus for "rg", over short
-            programs and free skatings in the proportion of the real set for "finefs".
+        n_train, n_test: number of dives or routines in each split; "rg" spreads them evenly over the apparatus,
+            "finefs" divides them between short programs and free skatings in the proportion of the official set.
         seed: seed of all draws; equal seeds and sizes give equal files.
 
     Returns: the folder written, such as `root/MTL-AQA`.
 
     Raises:
         ValueError: the name is unknown, a size is below 1 or above the official one of "finefs", or the folder holds
-            another set with further files, which would be lost.
+            other annotations with further files, which would be lost.
     """
     if name not in DRAWN:
         raise ValueError(f"dataset {name!r} is unknown: choose one of {', '.join(DRAWN)}")
@@ -77,7 +78,7 @@ def write_annotations(name: str, root: Path | str, n_train: int, n_test: int, se
             (beside / folder.name / file).parent.mkdir(parents=True, exist_ok=True)
             (beside / folder.name / file).write_bytes(content)
         if not root.exists():  # rename the whole root at once: it appears with all its files
-            with contextlib.suppress(OSError):  # another process was first
+            with contextlib.suppress(OSError):  # another process may have created the root meanwhile
                 beside.rename(root)
         if beside.exists() and not _same_files(folder, files):
             shutil.rmtree(folder, ignore_errors=True)
@@ -116,7 +117,7 @@ def _pickled(rng: np.random.Generator, reader, files: dict, n_train: int) -> dic
 
 
 def _mtl_aqa(rng: np.random.Generator, count: int) -> dict:
-    """Content of the annotation file, (video, clip) -> dict; the clips of a video follow one another."""
+    """Content of the annotation file, (video, clip) -> dict; the clips of a video follow one another in time."""
     facts, quality = _dives(rng, "mtl-aqa", count)
     frames = _frame_counts(rng, count)
     gaps = rng.integers(800, 1800, count)

@@ -17,43 +17,45 @@ from sapnet_core.simulator.skating.elements import BASE, SPINS
 
 __all__ = ["draw_finefs", "draw_rhythmic"]
 
-# Rhythmic Gymnastics: mean and sd of difficulty and of execution, and their Spearman correlation
+# Rhythmic Gymnastics: mean and sd of difficulty, mean and sd of execution, Spearman correlation of the two
 POINTS = {
     "Ball": (8.75, 2.08, 6.46, 1.35, 0.77),
     "Clubs": (9.05, 2.39, 6.42, 1.30, 0.65),
     "Hoop": (8.76, 2.30, 6.48, 1.29, 0.80),
     "Ribbon": (7.65, 2.02, 6.24, 1.43, 0.77),
 }
-# quantiles of both, standardized: difficulty is nearly normal, execution has a lower tail of failed routines
+# quantiles of standardized difficulty and execution at the probabilities `RANKS`: difficulty is nearly normal, while
+# execution has a lower tail of failed routines
 RANKS = (0, 0.01, 0.05, 0.1, 0.25, 0.5, 0.75, 0.9, 0.95, 0.99, 1)
 DIFFICULTY = (-3.0, -2.2, -1.65, -1.27, -0.7, -0.03, 0.7, 1.36, 1.65, 2.2, 2.8)
 EXECUTION = (-3.8, -2.9, -1.7, -1.32, -0.6, 0.06, 0.7, 1.29, 1.52, 1.92, 2.2)
 PENALTIES = (0.05, 0.1, 0.3, 0.6), (0.48, 0.13, 0.28, 0.11)  # points, and their frequencies among penalized routines
-PENALIZED = 0.143, 0.55  # fraction of penalized routines, and its increase per sd of lower execution
-SECONDS = 92.3, 1.5
+PENALIZED = 0.143, 0.55  # mean fraction of penalized routines; increase of its logarithm per sd of lower execution
+SECONDS = 92.3, 1.5  # duration of a routine: mean and sd
 
 # FineFS
-WOMEN = {"SP": 379 / 729, "FS": 218 / 438}
+WOMEN = {"SP": 379 / 729, "FS": 218 / 438}  # fraction of women's programs
 SHARED = 0.7  # correlation of a skater's technique and presentation
-LENGTH = {"SP": (160, 4), "FS": (240, 5)}  # seconds: mean and sd
+LENGTH = {"SP": (160, 4), "FS": (240, 5)}  # duration in seconds: mean and sd
 COMPONENT = 7.35, 0.9  # mean and sd of component marks over skaters
 SHIFTS = (0.1, -0.3, 0.05, 0.1, 0.05)  # offset of each component from that mean
-GRADE = {"jump": (0.7, 1.5, 1.5), "spin": (1.7, 0.9, 0.9), "sequence": (1.8, 0.9, 0.8)}  # mean, slope in technique, sd
-STEP = {"ChSq1": 0.5 / 3}  # fraction of the base value per grade; a tenth for other elements
-SHORT = {"<": (0.8, -2.2), "<<": (0.45, -3.2), "e": (0.8, -1.8), "!": (1.0, -0.7), "q": (1.0, -1.0)}  # of value; grades
+GRADE = {"jump": (0.7, 1.5, 1.5), "spin": (1.7, 0.9, 0.9), "sequence": (1.8, 0.9, 0.8)}  # mean, slope in skill, sd
+STEP = {"ChSq1": 0.5 / 3}  # fraction of the base value that one grade is worth; a tenth for other elements
+# error marks of jumps: factor of the base value, change of the grade
+SHORT = {"<": (0.8, -2.2), "<<": (0.45, -3.2), "e": (0.8, -1.8), "!": (1.0, -0.7), "q": (1.0, -1.0)}
 TRIPLES = ("3T", "3S", "3Lo", "3F", "3Lz")
 QUADS = ("4T", "4S", "4Lz", "4F", "4Lo")
-# order of the elements: J jump, S spin, Q step sequence, C choreographic sequence; the last spin is the combination
+# order of the elements: J jump, S spin, Q step sequence, C choreographic sequence; the last spin is a combination spin
 ORDERS = {
     "SP": ("JJSJSQS", "JJSSJQS", "JSJJQSS", "JJSJQSS"),
     "FS": ("JJJSJQJJJSCS", "JJSJJQJJJCSS", "JJJJSQJJJSCS", "JJJSQJJJJCSS"),
 }
-TIMES = {"J": (3, 4), "+": (4, 6), "S": (9, 13), "Q": (26, 34), "C": (9, 14)}  # minimum and maximum duration in seconds
-JUDGES = 9
+TIMES = {"J": (3, 4), "+": (4, 6), "S": (9, 13), "Q": (26, 34), "C": (9, 14)}  # duration in s; +: jump combination
+JUDGES = 9  # judges in a panel
 
 
 def draw_rhythmic(rng: np.random.Generator, n_train: int, n_test: int) -> dict[str, bytes]:
-    """The two split lists, file name -> content; routines are spread evenly over the apparatus."""
+    """Draw the two split lists: file name -> content. Routines are spread evenly over the four apparatus."""
     parts = {part: [] for part in rhythmic_gymnastics.SPLITS}
     for i, name in enumerate(rhythmic_gymnastics.APPARATUS):
         counts = [(n + 3 - i) // 4 for n in (n_train, n_test)]
@@ -88,14 +90,15 @@ def _routines(rng: np.random.Generator, name: str, count: int) -> list[tuple[str
 
 
 def _rank(z: np.ndarray) -> np.ndarray:
-    """Standard normal values to ranks in [0, 1], by the normal distribution function."""
+    """Normal distribution function of standard normal values, in [0, 1], by its tanh approximation."""
     return 0.5 * (1 + np.tanh(z * (0.7978845608 + 0.0356774 * z * z)))
 
 
 def draw_finefs(rng: np.random.Generator, n_train: int, n_test: int) -> dict[str, bytes]:
-    """One JSON file per routine: path below the dataset's folder -> content. SP and FS in the real proportion.
+    """Draw one JSON file per routine: path below the dataset's folder -> content.
 
-    File numbers are chosen such that the default split rule gives `n_train` and `n_test` routines.
+    Short programs and free skatings have the proportion of the official set. File numbers are chosen such that the
+    default split rule gives `n_train` and `n_test` routines.
 
     Raises:
         ValueError: more routines are requested than the official split has numbers for.
@@ -166,7 +169,7 @@ def _elements(rng, program: str, sex: str, technique: float, presentation: float
     ranges = [TIMES["+" if "+" in name else kind] for name, kind in zip(names, order, strict=True)]
     lasts = [int(rng.integers(low, high + 1)) for low, high in ranges]
     times = _times(rng, program, lasts)
-    late = 1 if program == "SP" else 3  # the last jumps that get the 10 % bonus of the second half
+    late = 1 if program == "SP" else 3  # maximum number of jumps with the 10 % bonus: the last ones of the second half
     bonus = [i for i, kind in enumerate(order) if kind == "J" and times[i][0] > times[-1][1] / 2][-late:]
     elements, falls = [], 0
     for i, (name, kind) in enumerate(zip(names, order, strict=True)):
@@ -178,7 +181,7 @@ def _elements(rng, program: str, sex: str, technique: float, presentation: float
 
 
 def _times(rng, program: str, lasts: list[int]) -> list[tuple[int, int]]:
-    """Start and end of each element in whole seconds; the reader takes the last end as the end of the video."""
+    """Start and end of each element in whole seconds; the reader adds `finefs.TAIL` seconds after the last end."""
     mean, spread = LENGTH[program]
     length = round(mean + spread * min(max(rng.standard_normal(), -2), 2)) - finefs.TAIL
     shares = rng.dirichlet(np.full(len(lasts), 4.0))
@@ -202,7 +205,7 @@ def _jumps(rng, program: str, sex: str, technique: float) -> list[str]:
     """Jump passes in order, the hardest first, with combinations spread; no triple or quadruple appears three times."""
     able = technique + 0.5 * rng.standard_normal()
     quads = min(max(round(1.1 + 1.2 * able), 0), 5) if sex == "men" else min(max(round(1.5 * (able - 2)), 0), 2)
-    lost = min(max(round(-1.2 - 1.3 * able), 0), 4)  # triples that this skater does as doubles, the hardest first
+    lost = min(max(round(-1.2 - 1.3 * able), 0), 4)  # number of triples, from the hardest, jumped as doubles instead
     double = {name: "2" + name[1:] for name in TRIPLES[len(TRIPLES) - lost :]}
     solo = [*QUADS[:quads][::-1], *(double.get(name, name) for name in TRIPLES[::-1])]
     axel = "3A" if able > (-0.6 if sex == "men" else 2.2) else "2A"

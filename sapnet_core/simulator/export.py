@@ -1,8 +1,8 @@
-"""Write twins to disk in the layouts of the real datasets, so that both are decoded by the same code.
+"""Write twins to disk in the layouts of the real datasets, so that the same code decodes both.
 
-MTL-AQA: `new/new_total_frames_256s/{video:02d}/{frame + 1:08d}.jpg`, of each video the frames of its dives and of the
-sampling window before them. FineDiving: `FINADiving_MTL_256s/{event}/{id}/{frame + 1:05d}.jpg`. Rhythmic Gymnastics:
-`videos/{name}.mp4`. FineFS: `video/{id}.mp4` and `skeleton/{id}.npz`. Names and numbering: see `datasets.disk_layout`.
+MTL-AQA: `new/new_total_frames_256s/{video:02d}/{frame + 1:08d}.jpg`, with the frames of a video's dives and of the
+sampling windows before them. FineDiving: `FINADiving_MTL_256s/{event}/{id}/{frame + 1:05d}.jpg`. Rhythmic Gymnastics:
+`videos/{name}.mp4`. FineFS: `video/{id}.mp4` and `skeleton/{id}.npz`. `datasets.disk_layout` defines names and numbers.
 
 All frames are written, sampled or not. `truth/{key}.safetensors` beside the videos holds the ground truth of the twin
 (boxes, joints, subactions, factors, entry, people) and the frames' offsets from the record's start. It is written last,
@@ -41,8 +41,8 @@ from sapnet_core.simulator.settings import SimSettings, settings_for
 __all__ = ["frame_offsets", "write_layout", "write_video"]
 
 DIGITS = {"mtl-aqa": 8, "finediving": 5}  # digits of the frame number in a file name
-# the 17 joints of Human3.6M, each as the mean of these joints of the figure: pelvis, right leg, left leg, spine,
-# thorax, neck, head, left arm, right arm
+# the 17 joints of Human3.6M, each as the mean of these joints of the figure: pelvis, three joints of the right leg and
+# of the left leg, spine, thorax, neck, head, three joints of the left arm and of the right arm
 SKELETON = (
     (8, 9),
     (9,),
@@ -65,8 +65,8 @@ SKELETON = (
 
 
 def frame_offsets(record: Record) -> Tensor:
-    """Offsets (T,) int64 of the written frames from the record's start: all of its frames, and for an MTL-AQA dive also
-    the earlier ones within its sampling window."""
+    """Offsets (T,) int64 of the written frames from the record's start: all of the record's frames, and for an MTL-AQA
+    dive also the earlier frames in its sampling window."""
     first = 0
     if record.dataset == "mtl-aqa":
         first = max(min(0, int(sample_frames(record).min())), -record.start)
@@ -89,16 +89,17 @@ def write_layout(
     Records already written with the same arguments and simulator are kept, so that an interrupted run continues.
 
     Args:
-        records: of any datasets with twins; `load_records` finds them again where annotations lie in `root`, too.
+        records: records of any datasets with twins; `load_records` finds them if annotations are in `root`, too.
+        root: folder that contains the datasets' folders.
         seed, size, settings: arguments of `simulate`; settings are the dataset's own if None.
         jpeg_quality: JPEG quality of frame folders, 1 to 100.
         crf: constant rate factor of video files, 0 (lossless) to 51. Odd sizes are kept, with full chroma (4:4:4).
         progress: called with (records done, records in total).
 
     Raises:
-        ValueError: the folder holds videos that are not twins; two records share frames; or a key or path leads
-            out of the folder.
-        ImportError: a set of video files, and PyAV is not installed.
+        ValueError: a record's dataset has no twins; the folder holds videos that are not twins; two records share
+            frames; or a key or path leads out of the folder.
+        ImportError: the dataset consists of video files, and PyAV is not installed.
     """
     root = Path(root)
     _check(records, root)
@@ -111,7 +112,7 @@ def write_layout(
         truth = _truth_file(root, record)
         if not _whole(record, target, truth, digest):
             truth.unlink(missing_ok=True)
-            with torch_threads(1):  # as in the feature store: images then do not depend on the number
+            with torch_threads(1):  # as in the feature store: images do not depend on the number of threads
                 twin = simulate(record, seed=seed, size=size, settings=shown, offsets=frame_offsets(record))
             if record.dataset in DIGITS:
                 _write_images(record, target, twin, jpeg_quality)
@@ -130,7 +131,7 @@ def write_layout(
 
 
 def _source_digest() -> str:
-    """Hash of the source code that renders and writes twins: videos are written again when it changes."""
+    """Digest of the source code that renders and writes twins: videos are written again when it changes."""
     return code_digest(*modules_in("simulator"), "datasets.clips", "datasets.dive_numbers", "datasets.video")
 
 
@@ -158,7 +159,7 @@ def _check(records: Sequence[Record], root: Path) -> None:
 
 
 def _whole(record: Record, target: Path, truth: Path, digest: str) -> bool:
-    """Whether a record's frames and ground truth are on disk, complete and from the same arguments."""
+    """Whether a record's frames and ground truth are on disk, complete and written with the same arguments."""
     try:
         same = read_tensors(truth)[1].get("digest") == digest
     except (FileNotFoundError, ValueError):
@@ -179,7 +180,7 @@ def _beside(target: Path) -> Path:
 
 
 def _write_images(record: Record, target: Path, twin: Twin, quality: int) -> None:
-    """Write a folder of frames; dives of MTL-AQA share the folder of their video."""
+    """Write a folder of frames; the dives of an MTL-AQA video share the video's folder."""
     beside = _beside(target)
     try:
         beside.mkdir()
@@ -197,17 +198,27 @@ def _write_images(record: Record, target: Path, twin: Twin, quality: int) -> Non
 
 
 def write_video(path: Path, frames: Tensor, rate: float, crf: int = 12, threads: int = 0) -> None:
-    """Write frames (T, 3, H, W) uint8 as an MP4, whole or not at all: H.264, or MPEG-4 where this FFmpeg has no encoder
-    for it. Sizes are kept. The bytes depend on the encoder's `threads` (0: as many as torch has). Raises ImportError
-    where PyAV is not installed."""
+    """Write frames (T, 3, H, W) uint8 as an MP4 file of the same height and width, in an atomic write.
+
+    Args:
+        path: file to write; its folder is created.
+        frames: the video, RGB.
+        rate: frames per second.
+        crf: constant rate factor of H.264, 0 (lossless) to 51. MPEG-4, used where this FFmpeg has no H.264 encoder,
+            ignores it.
+        threads: number of encoder threads, on which the bytes depend; 0 takes as many as torch has.
+
+    Raises:
+        ImportError: PyAV is not installed.
+    """
     try:
         import av
     except ImportError as error:
         raise ImportError("video files are written by PyAV, which is not installed: pip install av") from error
     beside = _beside(path)
     height, width = frames.shape[2:]
-    odd = height % 2 or width % 2  # H.264 halves color for even sizes alone
-    # without mbtree: with it the bytes differ from one run to the next
+    odd = height % 2 or width % 2  # 4:2:0 chroma subsampling in H.264 needs even sizes
+    # mbtree is off, since the bytes would differ from run to run
     codec, options = "libx264", {"crf": str(crf), "preset": "veryfast", "mbtree": "0"}
     if codec not in av.codecs_available:
         codec, options = "mpeg4", {"qscale": "2"}

@@ -41,7 +41,7 @@ POSES = {
     "head first": (0.0, 0.0, 0.0, 0.0, -0.09, 0.0, -0.30, 3.14, 3.14, 0.0, 0.0),
     "feet first": (0.0, 0.0, 0.0, 0.0, -0.09, 0.0, 0.03, 0.05, 0.05, 0.05, 0.05),
 }
-# Lengths (m) of a figure 1.75 m tall, and fractions of the body mass at joints (both sides together).
+# Lengths in meters of a figure 1.75 m tall; `MASS` is the fraction of the body mass at each joint, in sum 1.
 BONES = {"trunk": 0.50, "head": 0.22, "upper arm": 0.29, "forearm": 0.34, "thigh": 0.43, "shank": 0.43, "foot": 0.22}
 WIDTHS = {"shoulders": 0.18, "hips": 0.09}
 MASS = torch.tensor([0.07, 0.10, 0.13, 0.13, 0.03, 0.03, 0.02, 0.02, 0.13, 0.13, 0.06, 0.06, 0.035, 0.035, 0.01, 0.01])
@@ -54,7 +54,7 @@ def smooth_step(u: Tensor, start: float, end: float) -> Tensor:
 
 
 def approach(dive: Dive, uniform: dict, nuisance: float) -> float:
-    """Meters walked along the board before a forward or reverse dive; other dives start from the edge."""
+    """Meters walked along the board before a forward or reverse dive; 0 for other dives, which start at its edge."""
     walks = not dive.armstand and dive.direction in ("forward", "reverse")
     return 2.5 * nuisance * max(uniform["approach"] - 0.3, 0.0) if walks else 0.0
 
@@ -65,10 +65,11 @@ def pose_track(
     """Pose angles (R, A), in the order of `ANGLES`, with the faults of line, tightness, legs and entry.
 
     Args:
-        u: (R,) times.
+        u: (R,) times, 0 at take-off and 1 at contact with the water.
         folds: intervals of tuck or pike: (start of folding, folded, start of opening, open) in u.
         twist: interval of the twists (start, end) in u, or None.
         opened: time u at which the opening for the entry begins.
+        dive: the parsed dive number.
         fault: size of each fault by quality factor, from 0 (none) to 1.6.
         uniform: random draws in [0, 1) by name.
         nuisance: scale of the individual differences that judges ignore.
@@ -93,7 +94,7 @@ def pose_track(
     folded[at["hip"]] += 0.08 * sway["reach"]
     wrapped = table["twist"].clone()
     if uniform["foremost"] < 0.5:
-        wrapped[[7, 8, 9, 10]] = wrapped[[8, 7, 10, 9]]  # the other arm in front
+        wrapped[[7, 8, 9, 10]] = wrapped[[8, 7, 10, 9]]  # exchange the arms: the other one is in front
     wrapped[at["hip"]] += 0.35 * fault["tightness"]
     wrapped[at["spread"]] += 0.7 * fault["tightness"]
     head_first = (dive.half_somersaults + dive.armstand) % 2 == 1

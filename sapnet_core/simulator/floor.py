@@ -2,7 +2,7 @@
 
 The camera looks down by `pitch` and is orthographic: a world point (x, y, z) appears at x' = x, y' = y cos pitch - z
 sin pitch, so that the floor y = 0 is a band of the image. Each sport paints its own background (`paint_hall`,
-`paint_rink`); lighting, camera, people and noise are drawn here, as for the pool (`simulator/diving/scene.py`).
+`paint_rink`); lighting, camera, people and noise are drawn here, as `simulator/diving/scene.py` does for the pool.
 """
 
 import math
@@ -26,25 +26,26 @@ class FloorScene:
     pitch: float  # downward angle of the camera, radians
     view: float  # height of the image, m
     mirrored: bool
-    lag: float  # of the camera behind the actor, in units of 0.16 s
+    lag: float  # delay of the camera behind the actor, in units of 0.16 s
     zoom: tuple[float, float, float]  # amplitude, frequency, phase of the slow zoom
-    shake: float  # of the camera, m
+    shake: float  # sd of the camera's shake, m
     jitter: Tensor  # (T, 2) noise that shakes the camera
     gain: Tensor  # (T, 3) brightness of each frame and color channel
     sensor: float  # sd of the sensor noise, as a fraction of full scale
     grain: Tensor  # (L,) bank of noise samples, read from a different position for each frame
-    starts: Tensor  # (T,) these positions, in [0, 1)
+    starts: Tensor  # (T,) relative position in `grain` at which each frame starts to read, in [0, 1)
     palette: Tensor  # (12, 3): eight colors for the painter, then skin, suit, hair, and one more for the painter
     whole_suit: bool  # the suit covers the trunk; otherwise only the hips
-    people: Tensor  # (B, 17): columns as for the pool, except that 4 is unused and 16 is the position z
+    people: Tensor  # (B, 17) bystanders: columns as for the pool, but 4 (y) is ignored and 16 is the position z
     texture: float  # contrast of crowd, floor and walls
-    nuisance: float
+    nuisance: float  # size of the differences between scenes
     draws: Tensor  # (64,) uniform numbers for the painter
     noise: Tensor  # (6, 40, 160) uniform grids for the painter's textures
-    yaw = 0.0  # the floor's edges stay level
+    yaw = 0.0  # the camera does not turn about the vertical, so that the floor's edges stay level
 
     def paint(self, scale: float, device) -> tuple[Tensor, tuple[float, float]]:
-        """The static background (3, Hc, Wc) in [0, 1] at `scale` pixels per meter, and (x', y') of its upper left."""
+        """The static background (3, Hc, Wc) in [0, 1] at `scale` pixels per meter, and (x', y') of its upper left
+        corner in meters."""
         return self.painter(self, scale, device)
 
     def standing(self, frames: int) -> Tensor:
@@ -71,9 +72,9 @@ def draw_floor(
     """Draw a scene from `settings` and a CPU `generator`, independently of the quality of the performance.
 
     Args:
-        frames: T.
+        frames: T, the number of sampled frames.
         painter: function that paints the background.
-        base, hue: (12, 3) colors, and (12,) how much each may vary.
+        base, hue: (12, 3) colors, and (12,) range over which each varies.
         view, pitch: image height in meters and downward angle in radians, both varied slightly.
         spots: (P, 2) possible positions (x, z) of bystanders; `settings.bystanders` of them are used.
     """

@@ -1,4 +1,4 @@
-"""The motion of a twin: joints, apparatus and subactions. Every sport gives this to the renderer."""
+"""The motion of a twin: joints, apparatus and subactions, as every sport passes them to the renderer."""
 
 import math
 from dataclasses import dataclass

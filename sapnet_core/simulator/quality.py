@@ -1,4 +1,4 @@
-"""Quality factors, the aspects that judges look at: their mean is the quality of a performance, up to judge noise."""
+"""Quality factors, the aspects that judges assess: their mean is the quality of a performance, up to judge noise."""
 
 import torch
 from torch import Tensor
@@ -20,7 +20,7 @@ def draw_factors(
     draws do not depend on the quality.
 
     Raises:
-        ValueError: `quality` outside [0, 1].
+        ValueError: `quality` is outside [0, 1].
     """
     if not 0.0 <= quality <= 1.0:
         raise ValueError(f"quality={quality!r}: give the execution score over its maximum, from 0 to 1")

@@ -1,8 +1,8 @@
-"""From joints to pixels: antialiased capsules over a static background that pans with the camera.
+"""Rendering: antialiased capsules along the bones, over a static background that pans with the camera.
 
-Every drawing step handles all frames at once, and only the pixels around the figure. Image coordinates are continuous
-pixels: (0, 0) is the upper left corner of the image, and pixel (i, j) covers [j, j + 1] x [i, i + 1], with its center
-at +0.5.
+Every drawing step handles many frames at once, and a capsule only the pixels around it. Image coordinates are
+continuous pixels: (0, 0) is the upper left corner of the image, and pixel (i, j) covers [j, j + 1] x [i, i + 1], with
+its center at +0.5.
 """
 
 import math
@@ -17,7 +17,7 @@ from sapnet_core.simulator.motion import Motion, Props
 __all__ = ["Camera", "Film", "follow", "render_frames"]
 
 SKIN, SUIT, HAIR = 8, 9, 10
-CHEST, WAIST, PELVIS = 16, 17, 18  # joints added to the 16: centers of the shoulders, of the trunk, of the hips
+CHEST, WAIST, PELVIS = 16, 17, 18  # three joints added to the 16: center of the shoulders, of the trunk, of the hips
 # Capsules: from joint, to joint, radius at both ends (m), color, depth bias (m, positive is nearer).
 PARTS = (
     (0, 0, 0.105, 0.105, SKIN, 0.00),
@@ -38,8 +38,8 @@ PARTS = (
     (12, 14, 0.042, 0.028, SKIN, 0.0),
     (13, 15, 0.042, 0.028, SKIN, 0.0),
 )
-TRUNK = (3, 4, 5)  # the parts that show skin where the suit covers only the hips
-CHUNK = 32  # frames of a routine drawn together, to fit a CPU's cache; a dive is drawn as a whole
+TRUNK = (3, 4, 5)  # indices in `PARTS` of the parts that show skin if the suit covers only the hips
+CHUNK = 32  # number of frames of a routine drawn together, to fit a CPU's cache; a dive is drawn as a whole
 SIGHT = 0.7  # depth in meters below which a body in clear water is invisible
 
 
@@ -74,7 +74,8 @@ class Camera(NamedTuple):
 
 def follow(joints: Tensor, scene, size: int, entry: float, clock: Tensor | None = None) -> Camera:
     """The camera's path: it follows the figure (T, J, 2) with lag, zoom and shake, always keeps it in view, and stays
-    at the point of entry from a diver's `entry` frame on. `clock` (T,) gives the times of unevenly spaced frames."""
+    at the point of entry from a diver's `entry` frame on. `clock` (T,) has the times of unevenly spaced frames in units
+    of 0.16 s; None counts frames."""
     device = joints.device
     t = torch.arange(len(joints), device=device) if clock is None else clock.to(device)
     amplitude, frequency, phase = scene.zoom
@@ -183,8 +184,8 @@ def _boxes(ends: Tensor, radii: Tensor, camera: Camera, depth: Tensor, place: Te
 def _splash(frames: Tensor, motion, scene, camera: Camera, place: Tensor, dt: float) -> None:
     """Draw spray, plume and foam over frames (T, 3, H, W) in place: sums of Gaussians, alpha = 1 - exp(-density).
 
-    Drops fly on parabolas from `place` (2,), the point of entry in meters; their number, speed and size grow with
-    `motion.splash`.
+    Drops fly on parabolas from `place` (2,), the point of entry in meters; their density, speed and size grow with
+    `motion.splash`. `dt` is the time between frames in seconds.
     """
     device, heavy = frames.device, float(motion.splash)
     first = max(math.floor(motion.entry), 0)
@@ -230,7 +231,7 @@ def _handled(props: Props, camera: Camera, scene, pelvis: Tensor) -> tuple[Tenso
 
 
 def _stand_by(frames: Tensor, person: Tensor, capsules: tuple[Tensor, ...], size: int, skin: Tensor) -> None:
-    """Draw one bystander of the scene, `person` (17,), where in view."""
+    """Draw one bystander of the scene, `person` (17,), over frames (T, 3, H, W) in place, where in view."""
     ends, radii, depth, lift = capsules
     shown = ((ends.amax((1, 2)) > -4) & (ends.amin((1, 2)) < size + 4)).all(1).nonzero()[:, 0].tolist()
     if shown:
@@ -250,7 +251,7 @@ def _people_boxes(ends: Tensor, radii: Tensor, size: int) -> Tensor:
 
 
 def _shade(frames: Tensor, feet: Tensor, camera: Camera, pitch: float) -> None:
-    """Draw a soft shadow on the floor around `feet` (T, 2), in place."""
+    """Draw a soft shadow on the floor around `feet` (T, 2), in meters in the image plane, over frames in place."""
     grid = torch.arange(camera.size, device=frames.device) + 0.5
     place = camera.project(feet)  # (T, 2)
     wide, tall = (length * camera.scale[:, None] for length in (0.3, 0.3 * max(math.sin(pitch), 0.2)))
@@ -276,10 +277,10 @@ def _background(painted: tuple, scene, camera: Camera) -> Tensor:
 def render_frames(
     motion: Motion, scene, size: int = 112, device="cpu", *, dt: float = 0.04, actor: bool = True
 ) -> Film:
-    """Render a motion in a scene (`diving.scene.Scene`, a pool, or `floor.FloorScene`).
+    """Render a motion of T frames in a scene (`diving.scene.Scene`, a pool, or `floor.FloorScene`).
 
-    `dt` is the time between two sampled frames in seconds; `actor=False` leaves out the figure, its props and its
-    splash.
+    `size` is the height and width of the video in pixels, `dt` the time between two sampled frames in seconds;
+    `actor=False` leaves out the figure, its shadow, its props and its splash.
     """
     joints = _turn(motion.joints.to(device=device, dtype=torch.float32), scene.yaw, scene.pitch)
     camera = follow(joints[..., :2], scene, size, motion.entry, motion.clock)
@@ -305,7 +306,7 @@ def render_frames(
         *held, dyes = _handled(motion.props, camera, scene, joints[:, 8:10, 2].mean(1))
         body = tuple(torch.cat(pair, 1) for pair in zip(body, held, strict=True))
         colors = torch.cat([colors, dyes])
-    if scene.pitch:  # the floor under the hips
+    if scene.pitch:  # scenes with a floor have a shadow under the hips
         hips = motion.joints.to(joints)[:, 8:10].mean(1)
         feet = _turn(hips * hips.new_tensor([1.0, 0.0, 1.0]), scene.yaw, scene.pitch)[:, :2]
     video = torch.empty(len(joints), 3, size, size, dtype=torch.uint8, device=device)
@@ -329,7 +330,7 @@ def render_frames(
 
 
 def _developed(frames: Tensor, scene, part: slice) -> Tensor:
-    """Frames (T, 3, H, W) in [0, 1], changed in place, to uint8 with the brightness of each frame and sensor noise."""
+    """Apply brightness and sensor noise to frames (T, 3, H, W) in [0, 1], which are overwritten; returns uint8."""
     device = frames.device
     frames.mul_(255 * scene.gain[part, :, None, None].to(device))
     if scene.sensor > 0:  # each frame reads the noise bank from a different position

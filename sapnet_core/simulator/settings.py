@@ -1,8 +1,8 @@
-"""Settings of the simulator: one immutable value, stored with everything that is computed from it.
+"""Settings of the simulator: an immutable value, stored with everything that is computed from it.
 
-The values per dataset are in `calibration.json` beside this file. They were chosen once, with the baseline I3D+MLP
-alone (`sapnet_core.recipes.calibrate_simulator`), such that it starts where the paper's does; tables then show what a
-method adds.
+`calibration.json` beside this file has the values of each dataset. Those of the diving datasets were chosen with the
+baseline I3D+MLP alone (`sapnet_core.recipes.calibrate_simulator`), such that it reaches about the paper's correlation;
+the tables then show what other methods add to it.
 """
 
 import hashlib
@@ -13,7 +13,7 @@ from pathlib import Path
 __all__ = ["SimSettings", "settings_for"]
 
 CALIBRATION = Path(__file__).with_name("calibration.json")
-LIMITS = {  # minimum and maximum of a field; all other fields have 0..10
+LIMITS = {  # minimum and maximum of a field; all other fields range from 0 to 10
     "factor_spread": (0.0, 1.0),
     "judge_noise": (0.0, 1.0),
     "bystanders": (0, 20),
@@ -32,17 +32,17 @@ class SimSettings:
         visibility: how strongly faults show in the motion; 0 makes every performance perfect.
         factor_spread: sd of the quality factors of one performance around their mean, in quality units (0..1).
         judge_noise: sd of the factors' mean around the judges' quality, in quality units.
-        nuisance: differences between athletes and scenes that judges ignore; 0 makes all alike.
+        nuisance: size of the differences between athletes and scenes that judges ignore; 0 makes all alike.
         bystanders: number of people who stand or walk nearby.
         sensor_noise: sd of the pixel noise; full scale is 1.
         texture: contrast of wall, crowd and water.
         camera: amount of camera shake, zoom and lag.
         lead_in, flight: typical fractions of the clip before take-off and in the air, for dives without annotated
             transitions.
-        timing: sd of both fractions from dive to dive.
+        timing: sd of `lead_in` from dive to dive; `flight` has half of it.
 
     Raises:
-        ValueError: a value out of range; the message names the field.
+        ValueError: a value has a wrong type or is out of range; the message names the field.
     """
 
     visibility: float = 1.0
@@ -84,7 +84,7 @@ class SimSettings:
         return cls(**values)
 
     def digest(self) -> str:
-        """Short hash (12 hex digits) of all values: equal settings, equal digest."""
+        """Digest of all values, 12 hexadecimal digits: equal settings have equal digests."""
         return hashlib.blake2b(self.to_json().encode(), digest_size=6).hexdigest()
 
 

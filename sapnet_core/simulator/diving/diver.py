@@ -1,4 +1,4 @@
-"""The diver: quality factors, motion and scene of a dive, for the front door `simulator.simulate`."""
+"""The diver: quality factors, motion and scene of a dive, as `simulator.simulate` calls them."""
 
 import torch
 from torch import Tensor
@@ -20,10 +20,13 @@ def quality_factors(record: Record, settings: SimSettings, generator: torch.Gene
 
 
 def shown_scores(record: Record, factors: Tensor) -> dict[str, float]:
-    """Points that the simulated quality is worth; the record's score differs from them by judge noise."""
+    """Score that the simulated quality is worth, in points: 30 * mean(factors) * difficulty.
+
+    The record's score differs from it by judge noise.
+    """
     return {"score": PERFECT * float(judged_quality(factors)) * record.difficulty}
 
 
 def draw_scene(settings: SimSettings, generator: torch.Generator, *, frames: int, motion: Motion) -> Scene:
-    """Draw the pool around a dive, with the board that the dive starts from."""
+    """Draw the pool around a dive of `frames` frames, with the board that the dive starts from."""
     return draw_pool(settings, generator, frames=frames, height=motion.board, springboard=motion.springboard)

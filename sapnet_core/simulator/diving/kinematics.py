@@ -1,4 +1,4 @@
-"""From a record to a moving figure: 16 joints per frame, all frames at once.
+"""The motion of a diver: 16 joints per frame for a record, computed for all frames at once.
 
 The figure (`simulator/figure.py`) takes its pose, is rotated about its long axis by the twist angle, then about the
 lateral axis of the dive by the somersault angle, and placed so that its center of mass flies a parabola. Time is u: 0
@@ -23,7 +23,9 @@ from sapnet_core.simulator.settings import SimSettings
 __all__ = ["JOINTS", "Motion", "dive_motion", "flight_times"]
 
 GRAVITY = 9.81  # m/s2
-CONTACT = 0.08  # fraction of the flight from the annotated start of the entry, which includes the reach, to the water
+# time from the annotated start of the entry, which includes the reach, to contact with the water, as a fraction of the
+# time from take-off to that start
+CONTACT = 0.08
 TWIST_IDS = {*range(29, 36), 41, 42}  # FineDiving's subaction ids of twists
 SPIN = {"A": 0.3, "B": 2.2, "C": 3.0, "D": 2.2}  # relative increase of the rotation speed when folded, by position
 # Names of the uniform draws, in this order: individual differences independent of the score, and directions of faults.
@@ -54,13 +56,13 @@ DRAWS = (
 
 
 def _step_integral(u: Tensor, start: float, end: float) -> Tensor:
-    """Integral of `smooth_step` up to u: (end - start)(x^3 - x^4/2) inside, with slope 1 beyond `end`."""
+    """Integral of `smooth_step` up to u: (end - start)(x^3 - x^4/2) from `start` to `end`, with slope 1 beyond."""
     x = ((u - start) / (end - start)).clamp(0, 1)
     return (end - start) * (x**3 - x**4 / 2) + (u - end).clamp(min=0)
 
 
 def _twist_phases(record: Record, dive: Dive, count: int) -> list[bool]:
-    """For each of `count` phases of flight, whether the figure twists in it."""
+    """Whether the figure twists, for each of the `count` phases of the flight."""
     if len(record.subactions) == count + 2:
         twists = [number in TWIST_IDS for number in record.subactions[1:-1]]
         if any(twists) and dive.half_twists:
@@ -72,8 +74,9 @@ def _twist_phases(record: Record, dive: Dive, count: int) -> list[bool]:
 def flight_times(record: Record, dive: Dive, settings: SimSettings, uniform: dict[str, float]) -> list[float]:
     """Frames from `record.start` at which the phases of flight and finally the entry begin, strictly increasing.
 
-    These are the record's transitions where it has them, else they are drawn around the typical fractions of the clip
-    (sd `settings.timing`). Frames beyond 110 count as approach: a longer clip does not make a longer dive.
+    These are the record's transitions if it has at least two; otherwise take-off and entry follow from fractions of the
+    clip around `settings.lead_in` (sd `settings.timing`) and `settings.flight` (half that sd). The fractions are of at
+    most 110 frames at the end of the clip: a longer clip does not make a longer dive.
     """
     if len(record.transitions) >= 2:
         times = [float(t) for t in record.transitions]
@@ -123,7 +126,8 @@ def _turn(joints: Tensor, somersault: Tensor, twist: Tensor, facing: float) -> T
 
 
 def _fly(joints: Tensor, u: Tensor, dive: Dive, board: float, fault: dict, uniform: dict, nuisance: float) -> Tensor:
-    """Place the rotated joints (R, 16, 3): on the board, on a parabola, in the water. The last rows are u = 0 and 1."""
+    """Place the rotated joints (R, 16, 3): on the board, on a parabola, in the water. The last two rows are the times
+    u = 0 and u = 1."""
     sway = {name: nuisance * (2 * value - 1) for name, value in uniform.items()}
     center = torch.einsum("rjk,j->rk", joints, MASS.to(joints))
     joints = joints - center[:, None]
@@ -156,7 +160,7 @@ def _fly(joints: Tensor, u: Tensor, dive: Dive, board: float, fault: dict, unifo
 
 
 def _entry_index(offsets: Tensor, frame: float) -> float:
-    """The fractional index at which the non-decreasing frame numbers `offsets` (T,) pass `frame`."""
+    """Fractional index at which the non-decreasing frame numbers `offsets` (T,) pass `frame`, extrapolated."""
     before = int((offsets <= frame).sum()) - 1
     low, high = max(before, 0), min(before + 1, len(offsets) - 1)
     if low < high and before >= 0:
@@ -172,15 +176,16 @@ def dive_motion(
     """The motion of a figure that performs a record.
 
     Args:
-        record: its dive number gives the elements, its transitions their times, its difficulty the board. Its score is
-            ignored.
+        record: its dive number gives the elements, its transitions their times, its dive number and difficulty the
+            height of the board. Its score is ignored.
         offsets: (T,) frames to show, counted from `record.start`, non-decreasing; negative ones show the approach.
         factors: (F,) quality factors in [0, 1], in the order of `FACTORS`.
         settings: `visibility` scales the faults, `nuisance` the individual differences that judges ignore.
-        generator: the number of draws from it is constant, so that equal factors give equal motions.
+        generator: generator of the individual differences; the number of draws is constant, so that they do not depend
+            on record or factors.
 
     Raises:
-        ValueError: the record has no dive number, or an argument has a wrong shape.
+        ValueError: the record has no valid dive number, or an argument has a wrong shape.
     """
     if factors.shape != (len(FACTORS),):
         raise ValueError(f"factors have shape {tuple(factors.shape)}: give one for each of {', '.join(FACTORS)}")

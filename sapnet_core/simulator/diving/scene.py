@@ -16,7 +16,7 @@ from sapnet_core.simulator.figure import BONES, pose_joints
 
 __all__ = ["Scene", "draw_scene", "paint_canvas", "bystander_joints"]
 
-LEFT, RIGHT, BOTTOM, HEADROOM = -7.0, 8.0, -4.0, 5.5  # extent of the background; the last is above the board
+LEFT, RIGHT, BOTTOM, HEADROOM = -7.0, 8.0, -4.0, 5.5  # extent of the background in meters; headroom is above the board
 
 # Postures of bystanders, in the pose angles of the figure: mean and amplitude of a slow oscillation.
 POSTURES = torch.tensor(
@@ -35,28 +35,30 @@ WALK = 1
 class Scene:
     """A pool with its lighting, camera and people. Colors are RGB in [0, 1]; unit-free noise is standard normal."""
 
-    height: float  # of the board above the water, m
-    springboard: bool
+    height: float  # height of the board above the water, m
+    springboard: bool  # True for a springboard, False for a platform
     view: float  # height of the image, m
-    yaw: float  # of the camera about the vertical, radians
+    yaw: float  # rotation of the camera about the vertical, radians
     mirrored: bool  # the dive goes to the left
-    lag: float  # of the camera behind the diver, in sampled frames
+    lag: float  # delay of the camera behind the diver, in sampled frames
     zoom: tuple[float, float, float]  # amplitude, frequency (1/frame), phase of the slow zoom
-    shake: float  # of the camera, m
+    shake: float  # sd of the camera's shake, m
     jitter: Tensor  # (T, 2) noise that shakes the camera
     gain: Tensor  # (T, 3) brightness of each frame and color channel
     sensor: float  # sd of the sensor noise, as a fraction of full scale
     grain: Tensor  # (L,) bank of noise samples, read from a different position for each frame
-    starts: Tensor  # (T,) these positions, in [0, 1)
+    starts: Tensor  # (T,) relative position in `grain` at which each frame starts to read, in [0, 1)
     palette: Tensor  # (12, 3): wall, wall above, seat, tower, deck, far and near water, foam, skin, suit, hair, board
     whole_suit: bool  # the suit covers the trunk; otherwise only the hips
     edge: float  # y of the pool's far edge in the image plane, m
     tiles: Tensor  # (4,): width and height of a tile in m, phase, darkness of the joint
     crowd: Tensor  # (3,): bottom and top of the stands in m, opacity
     panels: Tensor  # (P, 8): x, y, half width, half height in m, RGB, opacity
-    texture: float
+    texture: float  # contrast of wall, crowd and water
     noise: tuple[Tensor, ...]  # noise grids of the textures: clouds, grain, people on the stands, ripples
-    people: Tensor  # (B, 17): posture, frequency, phase, x, y, walk in m/frame, size, side, skin, suit, hair, balcony
+    # (B, 17) bystanders: posture, frequency, phase, x, y, walk in m/frame, size, side, skin tone, RGB of the suit, RGB
+    # of the hair, whether on a balcony, and the draw that chose the place
+    people: Tensor
     spray: Tensor  # (D, 4) noise of the droplets
     pitch = 0.0  # the camera looks level
 
@@ -70,7 +72,7 @@ class Scene:
 
 
 def draw_scene(settings, generator: torch.Generator, *, frames: int, height: float, springboard: bool) -> Scene:
-    """Draw the surroundings of one dive from `settings` and a CPU `generator`, independently of its quality.
+    """Draw the scene around one dive from `settings` and a CPU `generator`, independently of the dive's quality.
 
     `frames` is the number of sampled frames, `height` the height of the board in meters.
     """
@@ -106,7 +108,7 @@ def draw_scene(settings, generator: torch.Generator, *, frames: int, height: flo
     coarse = math.ceil(tall * 0.8), math.ceil(wide * 0.8)
     edge = 0.5 + 0.9 * u(()).item()
     people = u(settings.bystanders, 17)
-    tower, deck = people[:, 16] < 0.25, people[:, 16] > 0.6  # the others are on balconies
+    tower, deck = people[:, 16] < 0.25, people[:, 16] > 0.6  # the other bystanders are on balconies
     people[:, 4] = torch.where(tower, height, torch.where(deck, edge + 0.15, 1.5 + (height + 0.5) * people[:, 4]))
     people[:, 3] = torch.where(tower, -1.4 - 2.5 * people[:, 3], -3.0 + 7.0 * people[:, 3])
     people[:, 0] = (people[:, 0] * len(POSTURES)).floor()
@@ -153,7 +155,7 @@ def draw_scene(settings, generator: torch.Generator, *, frames: int, height: flo
 
 
 def paint_canvas(scene: Scene, scale: float, device) -> tuple[Tensor, tuple[float, float]]:
-    """Paint the static background once, larger than any view of it: wall, stands, tower, deck and water.
+    """Paint the static background, larger than any view of it: wall, stands, tower, deck and water.
 
     Returns (3, Hc, Wc) in [0, 1] at `scale` pixels per meter, and (x, y) of its upper left corner in meters.
     """
@@ -167,7 +169,7 @@ def paint_canvas(scene: Scene, scale: float, device) -> tuple[Tensor, tuple[floa
         F.interpolate(g, size=size, mode="bilinear", align_corners=False)[0] for g in (tint, grids[0], grids[2])
     )
 
-    def part(left, right, low, high):  # the rectangle between these coordinates in meters
+    def part(left, right, low, high):  # rows and columns of the rectangle between these coordinates in meters
         rows = slice(max(round((top - high) * scale), 0), max(round((top - low) * scale), 0))
         return rows, slice(max(round((left - LEFT) * scale), 0), max(round((right - LEFT) * scale), 0))
 

@@ -1,9 +1,9 @@
 """A gymnast's apparatus: motion of ball, clubs, hoop and ribbon, given the hands and the throws, as capsules.
 
-Held apparatus follows the hand; thrown, it flies a parabola from hand to hand; dropped, it falls, bounces and rolls to
-a place where it lies until it is picked up. Tracks are computed at full rate over the whole routine, so that a frame
-does not depend on which other frames are sampled. A ribbon follows the path of the tip of its stick with a delay that
-grows along it, carried on by its momentum and pulled down by its weight.
+Held apparatus follows the hand; thrown apparatus flies a parabola from hand to hand; dropped apparatus falls, bounces
+and rolls to a place where it lies until it is picked up. Tracks are computed at the full frame rate over the whole
+routine, so that a frame does not depend on which other frames are sampled. A ribbon follows the path of the tip of its
+stick with a delay that grows along it, carried on by its momentum and pulled down by its weight.
 """
 
 import math
@@ -65,9 +65,10 @@ def _parabola(start: Tensor, stop: Tensor, share: Tensor, seconds: float) -> Ten
 
 
 def _fly(place: Tensor, axis: Tensor, throw: Throw, rate: float, first: float, low: float, flat: float) -> None:
-    """Replace the held track by a thrown one, in place: `place` and `axis` (R, 3), row 0 at `first` seconds.
+    """Replace the held track by a thrown one, in place: positions `place` and unit vectors `axis`, both (R, 3), with
+    row 0 at `first` seconds and `rate` rows per second.
 
-    `low` is the height of the apparatus's center when it bounces, `flat` when it lies on the floor.
+    `low` is the height of the apparatus's center in meters when it bounces, `flat` when it lies on the floor.
     """
     a, b = (round((time - first) * rate) for time in (throw.start, throw.end))
     a, b = max(a, 0), min(b, len(place) - 1)
@@ -144,7 +145,8 @@ def _above(place: Tensor, room: Tensor) -> None:
 
 
 def _raised(axis: Tensor, grip: Tensor, length: float, front: Tensor) -> Tensor:
-    """Tilt unit axes (R, 3) up until an apparatus of this length, held at `grip` by one end, is above the floor."""
+    """Tilt unit vectors `axis` (R, 3) up until an apparatus of this length, held at `grip` by one end, is above the
+    floor."""
     up = torch.maximum(axis[:, 1:2], (0.04 - grip[:, 1:2]) / length).clamp(-1, 1)
     level = _unit((axis + 0.02 * front) * torch.tensor([1.0, 0.0, 1.0]))
     return level * (1 - up * up).sqrt() + up * UP
@@ -167,11 +169,12 @@ def carry(
 
     Args:
         apparatus: one of `APPARATUS`.
-        joints, heading: (R, 16, 3) and (R,), at `rate` per second from `first` seconds.
-        routine: gives the times at which it is thrown, bounced, spun or dropped.
+        joints, heading: joints (R, 16, 3) in meters and heading (R,) in radians of the gymnast.
+        routine: gives the times at which the apparatus is thrown, bounced, spun or dropped.
         at: (T,) fractional rows to show.
+        rate, first: rows per second, and time of row 0 in seconds.
         hand: the handling hand, 0 left or 1 right.
-        fault: fault "handling"; drops come from the routine.
+        fault: faults by quality factor, of which only "handling" is used; drops come from the routine.
         uniform: random draws "color", "second" and "phase".
     """
     loose = fault["handling"]
@@ -222,7 +225,8 @@ def carry(
 
     if apparatus == "Hoop":
         arm = forearm[hand]
-        # the hoop points away from the floor where the arm hangs; its plane contains the arm and faces left
+        # `away` points from the hand to the hoop's center: along the arm, or up from the floor where the arm hangs; the
+        # hoop's plane contains `away`, and its axis points to the left
         away = _unit(arm + 1.3 * (-arm[:, 1:2]).clamp(min=0) * UP + 0.02 * front)
         side = left + 0.3 * front + 0.5 * loose * torch.sin(2 * math.pi * 0.9 * t)[:, None] * UP
         axis = _unit(side - (side * away).sum(1, keepdim=True) * away)
@@ -256,7 +260,7 @@ def _ribbon(
     phase: float,
     thrown: dict,
 ) -> Props:
-    """The stick, whose tip draws spirals and snakes, and the ribbon that follows it."""
+    """The motion of the stick, whose tip draws spirals and snakes, and of the ribbon that follows it."""
     out = (grip - joints[:, 8:10].mean(1)) * torch.tensor([1.0, 0.0, 1.0])
     out = _unit(_unit(out) - 0.25 * front)
     main = _unit(forearm + 0.5 * out)
@@ -276,7 +280,7 @@ def _ribbon(
         _fly(place, axis, throw, low=0.05, flat=0.02, **thrown)
     _above(place, 0.7 * STICK * axis[:, 1].abs() + 0.02)
     tip = place + 0.7 * STICK * axis
-    rows = at[:, None] - thrown["rate"] * DELAY * torch.arange(POINTS + 1)  # (T, 29): when the tip was there
+    rows = at[:, None] - thrown["rate"] * DELAY * torch.arange(POINTS + 1)  # (T, 29) earlier rows of the tip
     age = DELAY * torch.arange(POINTS + 1)[:, None]
     drift = 1.5 * out + 0.25 * UP
     trail = sample(tip, rows) + sample(drift, rows) * (0.8 * (1 - torch.exp(-age / 0.8)))

@@ -22,13 +22,14 @@ SIDEWARD = 0.75  # form draws from this value on lift the leg to the side
 
 @dataclass(frozen=True)
 class Throw:
-    """The apparatus leaves the hand at `start` and returns at `end`, or lies at `place` (x, z) until time `pick`."""
+    """A throw: the apparatus leaves the hand at `start` and is caught at `end`. If `pick` is set, the catch is missed,
+    and the apparatus lies at `place` (x, z) until it is picked up at the time `pick`."""
 
     start: float
     end: float
-    spins: int = 1
+    spins: int = 1  # rotations of the apparatus in the air
     both: bool = False  # both clubs are thrown
-    bounced: bool = False  # it bounces off the floor
+    bounced: bool = False  # the apparatus bounces off the floor on its way
     pick: float | None = None
     place: tuple[float, float] = (0.0, 0.0)
 
@@ -43,8 +44,8 @@ class Routine:
     rolls: list = field(default_factory=list)  # (start, end, angle) forward
     leaps: list = field(default_factory=list)  # (take-off, landing)
     throws: list = field(default_factory=list)
-    plays: list = field(default_factory=list)  # (start, end) in which the apparatus is spun in the hand
-    unsteady: list = field(default_factory=list)  # (start, end, amount) in which balance may be lost
+    plays: list = field(default_factory=list)  # intervals (start, end) in which the apparatus is spun in the hand
+    unsteady: list = field(default_factory=list)  # intervals (start, end, amount) in which balance may be lost
     spans: list = field(default_factory=list)  # (start, end, kind) of the elements
     patterns: list = field(default_factory=list)  # (time, 0 spirals or 1 snakes) of a ribbon
 
@@ -70,7 +71,7 @@ class Routine:
         return near + x * x * ((3 - 2 * x) * stop[:, 1:3] - rest * last * stop[:, 3:])
 
     def sum_of(self, steps: list, t: Tensor) -> Tensor:
-        """The sum of smooth steps (start, end, amount) at t (R,)."""
+        """Sum of the smooth steps (start, end, amount) at times t (R,)."""
         if not steps:
             return torch.zeros_like(t)
         start, end, amount = t.new_tensor(steps).unbind(1)
@@ -79,7 +80,17 @@ class Routine:
 
 
 class Composer:
-    """Appends elements to a routine. The working leg is lifted, the supporting leg stands; one hand handles."""
+    """Appends elements to a routine. The working leg is lifted, the supporting leg stands; one hand handles the
+    apparatus.
+
+    The methods `leap`, `pivot`, `balance`, `wave` and `throw` add an element that begins at time t, with a level in
+    [0, 1] and a row of uniform draws, and return the time of its end.
+
+    Args:
+        routine: routine to which elements are appended.
+        hand: the handling hand, 0 left or 1 right.
+        fault: size of each fault by quality factor, from 0 (none) to 1.6.
+    """
 
     def __init__(self, routine: Routine, hand: int, fault: dict[str, float]):
         self.routine, self.hand, self.fault = routine, hand, fault
@@ -102,7 +113,7 @@ class Composer:
         handle=0.25,
     ) -> None:
         """Add a keyframe: hip, abduction, knee and ankle of the supporting (s) and the working leg (w); elevation,
-        spread and elbow of the handling (h) and the free arm (f). Without an ankle angle, the foot is flat."""
+        spread and elbow of the handling (h) and the free arm (f). A foot without an ankle angle is flat."""
         row = [0.0] * len(CHANNELS)
         side = 1.0 if self.work else -1.0  # away from the working leg
         row[:3] = trunk, side * bend, neck
@@ -142,7 +153,8 @@ class Composer:
         return down + 0.55
 
     def lifted(self, form: float, level: float) -> dict:
-        """Pose with a leg lifted for a pivot or a balance: low, backward, forward or sideward; higher by level."""
+        """Pose with a leg lifted for a pivot or a balance, backward, forward or sideward by `form`; the higher the
+        level, the higher the leg. Below level 0.3, the foot stays at the other knee."""
         high = (0.75 + 0.35 * level) * self.size
         if level < 0.3:
             return {"w": (1.45 * self.wide, 0.35, 2.3, 0.1), "trunk": 0.0}
@@ -155,7 +167,7 @@ class Composer:
         return {"w": (0.15, 2.3 * high, 0.0, 0.0), "trunk": 0.0, "bend": 0.35 * self.size}
 
     def pivot(self, t: float, level: float, row: dict) -> float:
-        """One to four turns on the ball of one foot; where they are incomplete, a hop and a step complete them."""
+        """One to four turns on the ball of one foot; steps complete the turns that a fault leaves incomplete."""
         turns, missed = round(1 + 2.6 * level), self.fault["turns"]
         up, end = t + 0.5, t + 0.75 + 0.4 * turns
         shape = self.lifted(row["form"], level - 0.15)
@@ -176,7 +188,7 @@ class Composer:
         return end + 0.55
 
     def balance(self, t: float, level: float, row: dict) -> float:
-        """A pose held on one foot: arabesque, attitude, leg forward or sideward, or a penché with the head down."""
+        """A pose held on one foot: leg low, arabesque, attitude, leg forward or sideward, or a penché, head down."""
         hold, shaky = 1.1 + 0.8 * level, self.fault["balance"]
         shape = self.lifted(row["form"], level + 0.1)
         arms = {"h": (1.9, 0.35, 0.05), "f": (0.0, 1.55, 0.05)}
@@ -300,7 +312,7 @@ class Composer:
         return back + 0.8
 
     def pose(self, t: float, form: float) -> None:
-        """Pose at the start and the end of a routine: kneeling, arched, or bowed over."""
+        """Pose at the start or the end of a routine, by `form`: kneeling, arched, or bent forward."""
         if form < 0.35:
             self.key(
                 t, trunk=-0.25, neck=-0.3, s=(0.0, 0.0, 1.6, 0.0), w=(1.5, 0.1, 1.5), h=(2.6, 0.5, 0.2), handle=0.1

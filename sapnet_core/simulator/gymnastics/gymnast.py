@@ -1,8 +1,8 @@
-"""A gymnast performs a Rhythmic Gymnastics record: routine and apparatus from its difficulty, faults from its quality.
+"""The gymnast: quality factors, motion and scene of a Rhythmic Gymnastics routine, as `simulator.simulate` calls them.
 
 The record's group gives the apparatus, its difficulty the number and level of elements
-(`simulator/gymnastics/routine.py`), its penalty whether she steps over the border. Each quality factor has its own
-fault, which grows with 1 - factor. The whole routine is computed at the video's frame rate, then sampled.
+(`simulator/gymnastics/routine.py`), its penalty whether the gymnast steps over the border. Each quality factor has its
+own fault, which grows with 1 - factor. The whole routine is computed at the video's frame rate, then sampled.
 """
 
 import math
@@ -25,13 +25,13 @@ from sapnet_core.simulator.settings import SimSettings
 
 __all__ = ["FACTORS", "quality_factors", "shown_scores", "perform", "draw_scene", "gymnast_routine"]
 
-# amplitude of splits, leaps and bends; knees, feet and back; free arm; balance and landings; complete turns; clean
-# handling and catches; no drop of the apparatus; fluent movement
+# The factors stand for: amplitude of splits, leaps and bends; knees, feet and back; free arm; balance and landings;
+# complete turns; clean handling and catches; no drop of the apparatus; fluent movement.
 FACTORS = ("amplitude", "posture", "arms", "balance", "turns", "handling", "drops", "flow")
 TEN = 10.0  # execution score of a perfect performance
 GRAVITY = 9.81  # m/s2
 SHORTEST = 10.0  # shortest routine in seconds that has room for an element
-PAD = 1.6  # seconds computed before the start, for motion that lags behind (a ribbon)
+PAD = 1.6  # seconds computed before the start, for motion that lags behind, such as a ribbon's
 STEP = 0.62  # length of a running step, m
 DRAWS = ("tall", "hand", "opening", "closing", "start", "outside", "color", "second", "phase", "gait", "swing")
 
@@ -43,7 +43,8 @@ def quality_factors(record: Record, settings: SimSettings, generator: torch.Gene
 
 
 def shown_scores(record: Record, factors: Tensor) -> dict[str, float]:
-    """Points that the simulated quality is worth: difficulty + 10 mean(factors) - penalty, and its two parts."""
+    """Scores that the simulated quality is worth, in points: "score", which is difficulty + 10 * mean(factors) -
+    penalty, and its parts "difficulty" and "execution"."""
     difficulty, execution = record.mark("difficulty"), TEN * float(factors.mean())
     return {
         "score": difficulty + execution - record.mark("penalty"),
@@ -53,7 +54,7 @@ def shown_scores(record: Record, factors: Tensor) -> dict[str, float]:
 
 
 def _read(record: Record, factors: Tensor, settings: SimSettings, generator: torch.Generator) -> tuple:
-    """Random draws by name, faults by factor, and the routine composed from them."""
+    """Random draws by name, faults by factor, and the routine composed from them. Raises as `perform`."""
     if record.group not in APPARATUS:
         raise ValueError(f"record {record.key} has group {record.group!r}: give one of {', '.join(APPARATUS)}")
     if factors.shape != (len(FACTORS),):
@@ -79,7 +80,7 @@ def gymnast_routine(record: Record, factors: Tensor, settings: SimSettings, gene
 
 
 def _smoothed(track: Tensor, sd: float) -> Tensor:
-    """A track (R, C) smoothed by a Gaussian of sd rows."""
+    """A track (R, C) smoothed along its rows by a Gaussian of `sd` rows."""
     reach = math.ceil(3 * sd)
     kernel = torch.exp(-0.5 * (torch.arange(-reach, reach + 1) / sd) ** 2)
     padded = F.pad(track.T[:, None], (reach, reach), mode="replicate")  # (C, 1, R + 2 reach)
@@ -159,7 +160,7 @@ def _posed(
 
 
 def _leapt(joints: Tensor, routine: Routine, rate: float) -> Tensor:
-    """Lift joints (R, 16, 3) that stand on the floor, in place, so that the hips fly a parabola in each leap."""
+    """Lift joints (R, 16, 3), which stand on the floor, so that the hips fly a parabola in each leap; in place."""
     for start, end in routine.leaps:
         a, b = (round((time + PAD) * rate) for time in (start, end))
         if b - a < 2 or b >= len(joints):
@@ -178,15 +179,16 @@ def perform(
     """The motion of a gymnast who performs a record.
 
     Args:
-        record: its group is the apparatus; its length and its sub-scores "difficulty" and "penalty" determine the
-            routine. Its score and its execution are ignored.
+        record: its group is the apparatus; its duration and its sub-scores "difficulty" and "penalty" determine the
+            routine. Its score and its sub-score "execution" are ignored.
         offsets: (T,) frames to show, counted from `record.start`, non-decreasing, gaps allowed.
         factors: (F,) quality factors in [0, 1], in the order of `FACTORS`.
         settings: `visibility` scales the faults, `nuisance` the differences between routines and gymnasts.
-        generator: the number of draws from it is constant.
+        generator: generator of the individual differences; the number of draws is constant.
 
     Raises:
-        ValueError: the apparatus is unknown, or an argument has a wrong shape.
+        ValueError: the apparatus is unknown, the record is shorter than `SHORTEST` seconds, or an argument has a wrong
+            shape.
     """
     if offsets.dim() != 1 or not len(offsets):
         raise ValueError(f"offsets have shape {tuple(offsets.shape)}: give the frames as one row")

@@ -1,4 +1,4 @@
-"""The hall of a Rhythmic Gymnastics competition: carpet, boards with adverts, the judges at their tables, the stands.
+"""The hall of a Rhythmic Gymnastics competition: carpet, boards with adverts, judges at their table, and stands.
 
 The camera looks down on the floor y = 0 by the scene's pitch: a point z meters nearer is z sin(pitch) lower in the
 image, and vertical lengths are shortened by cos(pitch).
@@ -104,7 +104,7 @@ def paint_hall(scene: FloorScene, scale: float, device) -> tuple[Tensor, tuple[f
     rows, _ = part(LEFT, RIGHT, foot + 0.7 * tall, TOP)
     canvas[:, rows] = _stands(x, y[rows] - foot - 0.7 * tall, scene, noise, seat, back)
     fill(LEFT, RIGHT, foot, foot + 0.7 * tall, 0.55 * seat + 0.2 * board)
-    low = -(BOARDS - 0.7) * deep  # the judges are behind their table, the boards in front of it
+    low = -(BOARDS - 0.7) * deep  # y' of the judges' table: the judges sit behind it, the boards are in front
     for judge in range(14):
         place = 1.15 * (judge - 6.5) + 0.25 * (draws[judge] - 0.5)
         if draws[judge + 14] > 0.12:

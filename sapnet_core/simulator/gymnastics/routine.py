@@ -1,7 +1,7 @@
-"""Composes a Rhythmic Gymnastics routine of a given difficulty.
+"""Composition of a Rhythmic Gymnastics routine with a given difficulty.
 
-Number and level of the elements follow the difficulty; their kinds, order and positions on the carpet come from uniform
-draws that do not depend on the quality. Times are in seconds, positions (x, z) in meters.
+The number and the level of the elements follow the difficulty; their order and their positions on the carpet come from
+uniform draws that do not depend on the quality. Times are in seconds, positions (x, z) in meters.
 """
 
 import math
@@ -10,17 +10,17 @@ from sapnet_core.simulator.gymnastics.elements import SIDEWARD, Composer, Routin
 
 __all__ = ["CARPET", "COLUMNS", "ELEMENTS", "KINDS", "compose", "element_count"]
 
-KINDS = ("leap", "throw", "pivot", "balance", "throw", "wave")  # shuffled anew for every six elements
-ELEMENTS = 20  # rows of random draws: at least the number of elements of any routine
+KINDS = ("leap", "throw", "pivot", "balance", "throw", "wave")  # kinds of six elements, shuffled for every six
+ELEMENTS = 20  # number of rows of random draws, enough for the elements of any routine
 COLUMNS = ("order", "level", "leg", "x", "z", "bow", "yaw", "form", "under", "drop", "aside", "play", "pattern")
-OPENING, CLOSING = 1.6, 2.6  # seconds in the opening and the closing pose
-SHORTEST = 4.3  # minimum seconds for an element and the way to it
-PACE = 2.2  # m/s between elements
-CARPET = 6.5  # half of its side, m
+OPENING, CLOSING = 1.6, 2.6  # duration of the opening and of the closing pose in seconds
+SHORTEST = 4.3  # minimum time for an element and the way to it, seconds
+PACE = 2.2  # maximum mean speed between elements, m/s
+CARPET = 6.5  # half of the carpet's side, m
 
 
 def element_count(difficulty: float, seconds: float) -> int:
-    """Number of elements: 8 at a difficulty of 2 points up to 18 at 14, limited by the available time."""
+    """Number of elements: from 8 at a difficulty of 2 points to 18 at 14 points, limited by the available time."""
     wanted = round(8 + 10 * _level(difficulty))
     return max(1, min(wanted, int((seconds - OPENING - CLOSING) / SHORTEST)))
 
@@ -37,7 +37,7 @@ def compose(
     """Compose the routine of a record.
 
     Args:
-        seconds: length of the video.
+        seconds: duration of the video.
         difficulty, penalty: points of the record; a penalty becomes a step over the border of the carpet.
         apparatus: "Ball", "Clubs", "Hoop" or "Ribbon".
         draws: `ELEMENTS` rows of uniform draws by the names of `COLUMNS`.
@@ -51,7 +51,7 @@ def compose(
     levels = [min(max(_level(difficulty) + 0.3 * (row["level"] - 0.5), 0.0), 1.0) for row in draws[:count]]
     starts = [OPENING + slot * (i + 1) - _seconds(kinds[i], levels[i]) for i in range(count)]
     throws = [i for i, kind in enumerate(kinds) if kind == "throw"]
-    ranks = sorted(throws, key=lambda i: (draws[i]["drop"], i))  # in the order in which they are dropped
+    ranks = sorted(throws, key=lambda i: (draws[i]["drop"], i))  # a growing fault drops the throws in this order
     outside = int(uniform["outside"] * count) if penalty > 0 else -1
 
     place = (4 * uniform["start"] - 2, 4 * uniform["closing"] - 2)
@@ -84,7 +84,7 @@ def _level(difficulty: float) -> float:
 
 
 def _kinds(draws: list[dict], count: int) -> list[str]:
-    """Kinds of the elements: each six contain all of `KINDS`, and the last is no throw."""
+    """Kinds of the elements: each group of six has all `KINDS` in random order, and the last element is no throw."""
     kinds = []
     for first in range(0, count, len(KINDS)):
         rows = [row["order"] for row in draws[first : first + len(KINDS)]]
@@ -119,13 +119,13 @@ def _facing(kind: str, place: tuple, goal: tuple, row: dict) -> tuple[float, flo
     """Cosine and sine of the heading in an element: leaps follow the path, other elements are seen from the side."""
     yaw = 1.1 * (row["yaw"] - 0.5)
     if kind in ("pivot", "balance") and row["form"] >= SIDEWARD:
-        yaw -= 0.5 * math.pi  # face the camera, from whose side view a sideward leg would be hidden
+        yaw -= 0.5 * math.pi  # face the camera, since a leg lifted sideward is hidden in a side view
     ahead = goal[0] > place[0] if kind == "leap" else row["aside"] < 0.5
     return (math.cos(yaw) if ahead else -math.cos(yaw), math.sin(yaw))
 
 
 def _perform(composer: Composer, kind: str, level: float, start: float, goal: tuple, row: dict) -> tuple:
-    """Add an element at `goal`; returns the time and position of its end. Leaps and lost balances move the gymnast."""
+    """Add an element at `goal` and return time and position of its end. Leaps and lost balances move the gymnast."""
     path, (x, z) = composer.routine.path, composer.facing
     z = -z  # a heading of 90 degrees points away from the camera
     run, fast, slow = (1.3, 2.9, 2.2) if kind == "leap" else (0.0, 0.0, 0.0)
@@ -141,7 +141,7 @@ def _perform(composer: Composer, kind: str, level: float, start: float, goal: tu
 
 
 def _travel(composer: Composer, apparatus: str, last: float, start: float, place, goal, row: dict) -> None:
-    """Add steps from one element to the next along a curve, with the apparatus in motion."""
+    """Add steps from one element to the next along a curve, during which the apparatus is bounced, tossed or spun."""
     routine, gap = composer.routine, start - last
     if gap > 0.7:
         for time in (last + 0.3, start - 0.3):
@@ -167,7 +167,7 @@ def _travel(composer: Composer, apparatus: str, last: float, start: float, place
 def _drop(composer: Composer, place: tuple, row: dict, after: float) -> tuple:
     """Add a missed catch: the apparatus falls and rolls, and the gymnast retrieves it before the time `after`.
 
-    Returns the time and position at which she has it again.
+    Returns the time and the gymnast's position at which she has it again.
     """
     routine, size = composer.routine, composer.fault["drops"]
     thrown = routine.throws.pop()

@@ -10,12 +10,15 @@ __all__ = ["costume"]
 
 
 def costume(joints: Tensor, woman: bool, drawn: list[float], nuisance: float) -> Props:
-    """Boots, blades and skirt, or trousers and sleeves, over the joints (T, 16, 3); `drawn` begins with the color."""
+    """Boots and blades with a woman's skirt or a man's trousers and sleeves, over the joints (T, 16, 3) in meters.
+
+    The first three values of `drawn`, uniform in [0, 1), give the color; `nuisance` scales how much it varies.
+    """
     knee, ankle, toe = joints[:, 10:12], joints[:, 12:14], joints[:, 14:16]  # (T, 2, 3)
     foot = F.normalize(toe - ankle, dim=-1)
     shank = F.normalize(ankle - knee, dim=-1)
     below = F.normalize(shank - (shank * foot).sum(-1, keepdim=True) * foot, dim=-1)
-    near = joints.new_tensor([0.0, 0.02, 0.06])  # in front of the leg that it covers
+    near = joints.new_tensor([0.0, 0.02, 0.06])  # offset that puts a capsule in front of the limb that it covers
     heel, tip = ankle - 0.05 * foot + 0.085 * below, toe + 0.02 * foot + 0.085 * below
     capsules = [(heel + near, tip + near, 0.016, 0.016, (0.35, 0.37, 0.42))]
     boot = (0.93, 0.91, 0.87) if woman else (0.08, 0.08, 0.09)

@@ -1,9 +1,9 @@
-"""Names of skating elements in score sheets: the notation of the ISU, and the base values of elements.
+"""Names of skating elements in score sheets: the notation of the International Skating Union (ISU), and base values.
 
 Jumps: turns and letters, joined by "+": 3Lz+3T, 2A, 3F+1Eu+3S. Spins: optional F (flying) and C (change of foot), then
-USp, LSp, CSp, SSp or CoSp, and a level: LSp4, CSSp3, CCoSp4, FCSp2. Sequences: StSq3, ChSq1. Marks after a jump: "<" a
-quarter to half a turn short, "<<" more, "q" a quarter, "e" and "!" a wrong or unclear edge; after an element "x" second
-half of the program, "V" a spin with a missing requirement, "*" invalid.
+USp, LSp, CSp, SSp or CoSp, and a level: LSp4, CSSp3, CCoSp4, FCSp2. Sequences: StSq3, ChSq1. Marks after a jump: "<" is
+a quarter to half a turn short, "<<" is more, "q" is a quarter; "e" and "!" are a wrong and an unclear edge. Marks after
+an element: "x" is the second half of the program, "V" a spin with a missing requirement, "*" an invalid element.
 """
 
 import re
@@ -21,7 +21,8 @@ JUMP = re.compile(r"(?P<turns>[1-5])?(?P<kind>A|Lz|F|Lo|S|T|Eu)(?P<marks>(?:<<|<
 SPIN = re.compile(r"(?P<flying>F)?(?P<change>C)?(?P<what>Co|U|L|C|S)Sp(?P<level>[0-4B])?(?:V[1-4]?|\*|x|b|p\d)*")
 SEQUENCE = re.compile(r"(?P<what>StSq|ChSq|ChSt|CiSt|SlSt|SeSt|SpSq|CoSt)(?P<level>[0-4B])?(?:V|\*|x|b)*")
 POSITIONS = {"U": ("upright",), "L": ("layback",), "C": ("camel",), "S": ("sit",), "Co": ("camel", "sit", "upright")}
-# Base values (ISU communication 2168 and similar), for drawn lists and for the weight of a jump in a combination.
+# Base values (ISU communication 2168 and similar), for drawn lists and for the weight of a jump in a combination: of
+# jumps by number of turns, 1 to 5; of spins and step sequences (`SPINS`) by level, base and 1 to 4.
 BASE = {
     "A": (1.1, 3.3, 8.0, 12.5, 14.0),
     "Lz": (0.6, 2.1, 5.9, 11.5, 14.0),
@@ -38,8 +39,8 @@ STEP = {"jump": 0.1, "spin": 0.1, "sequence": 0.14}  # fraction of the base valu
 
 @dataclass(frozen=True, slots=True)
 class Jump:
-    """One jump: `kind` of `JUMPS`, nominal `turns` (an Axel has half a turn more), `missing` turns, and whether the
-    sheet marks its take-off `edge`."""
+    """One jump: its `kind` (one of `JUMPS`), nominal number of `turns` (an Axel's includes its extra half turn),
+    `missing` turns, and whether the sheet marks the `edge` of its take-off."""
 
     kind: str
     turns: float
@@ -53,7 +54,7 @@ class SkatingElement:
 
     Attributes:
         kind: "jump", "spin" or "sequence".
-        jumps: one to four jumps; () for other kinds.
+        jumps: the jumps of a jump element, in order; () for other kinds.
         positions: positions of a spin, in order: "camel", "sit", "upright", "layback".
         level: 0 (base) to 4; 1 for a choreographic sequence.
         flying, change: whether a spin is entered by a jump, and whether it changes the foot.
@@ -91,7 +92,7 @@ def parse_element(name: str) -> SkatingElement:
     """Parse the name of an element.
 
     Raises:
-        ValueError: the text is no element's name.
+        ValueError: the text is not the name of an element.
     """
     text = re.sub(r"\s+", "", name)
     if jumps := _jumps(text.removesuffix("x")):
@@ -141,10 +142,10 @@ def read_element(name: str, kind: str) -> SkatingElement:
 
 
 def worth(element: Element) -> tuple[float, float]:
-    """Weight and quality of an element's execution: (points between worst and best grade, quality 0..1).
+    """Weight and quality of an element's execution: (points between worst and best grade, quality in [0, 1]).
 
-    Each grade from -5 to 5 is worth a tenth of the base value, for a combination of that of its best jump; an element
-    without a base value has no grade and gives (0, 0.5).
+    Each of the ten steps between grade -5 and grade 5 is worth a fraction `STEP` of the base value, for a combination
+    of that of its best jump. An element without a base value has no grade and gives (0, 0.5).
     """
     read = read_element(element.name, element.kind)
     base = element.base
@@ -158,10 +159,10 @@ def worth(element: Element) -> tuple[float, float]:
 
 
 def draw_elements(group: str, frames: int, rate: float, uniform: torch.Tensor) -> tuple[Element, ...]:
-    """Draw a typical list of elements for a program, spread over its duration, all with average execution.
+    """Draw a typical list of elements for a program, spread over its duration, all with a grade of execution of 0.
 
     Args:
-        group: "FS" for a free skating of twelve elements; anything else is a short program of seven.
+        group: "FS" for a free skating of twelve elements; any other group is a short program of seven.
         frames, rate: number of frames and frame rate of the program.
         uniform: (36,) random numbers in [0, 1).
     """

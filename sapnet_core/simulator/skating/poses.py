@@ -1,19 +1,20 @@
-"""The poses of a skater, which a program (`simulator/skating/program.py`) goes through, with blends and faulty forms.
+"""The poses of a skater, from which a program (`simulator/skating/program.py`) is made, with blends and faulty forms.
 
-Poses are those of a skater who turns to the left; each has a mirror image under the name "... right".
+The poses are those of a skater who turns to the left; each has a mirror image under its name with " right" appended.
 """
 
 from sapnet_core.simulator.body import ANGLES
 
 __all__ = ["CHANNELS", "POSES", "between", "worse_spin"]
 
-# Besides the angles: the weight on each foot (its blade is level, and the figure stands over it), pitch and roll of the
-# whole body, and an offset along the path in meters.
+# Channels besides the pose angles: the weight on each foot (a foot with weight has a level blade, and the figure stands
+# over it), pitch and roll of the whole body in radians, and an offset along the path in meters.
 CHANNELS = (*ANGLES, "left_down", "right_down", "pitch", "roll", "drift")
 
 
 def _pose(**angles: float) -> dict[str, float]:
-    """A pose from its nonzero angles; `arms=(elevation, out, elbow)` and `legs=(hip, out, knee)` set both sides."""
+    """A pose from its nonzero channels. `arms=(elevation, spread, elbow)` and `legs=(hip, abduct, knee)` set both
+    sides; `left_arm`, `right_leg` and so on set one limb, a single leg with an optional ankle angle."""
     pose = {}
     for part, names in (("arms", ("shoulder", "spread", "elbow")), ("legs", ("hip", "abduct", "knee"))):
         for name, value in zip(names, angles.pop(part, ()), strict=False):
@@ -278,7 +279,11 @@ def between(one: dict[str, float], other: dict[str, float], weight: float) -> di
 
 
 def worse_spin(pose: dict[str, float], name: str, foot: str, poor: float) -> dict[str, float]:
-    """A poor form of a spin position: a camel with a low, bent leg, a sit spin too high, a layback too upright."""
+    """A poor form of a spin position: a camel with a low, bent leg, a sit spin too high, a layback too upright.
+
+    `name` is the position, `foot` " right" for a spin on the right foot and "" for one on the left, `poor` the size of
+    the fault, from 0 (none) to 1.6.
+    """
     carries, free = ("right", "left") if foot else ("left", "right")
     changes = {
         "camel": {

@@ -1,11 +1,11 @@
 """A skating program as a script: poses, speeds, turns and flights with their times in seconds.
 
-The script is written once for a whole record, then evaluated at any times (`simulator/skating/skater.py`), so that a
-frame does not depend on which other frames are sampled. All skaters turn to the left here; the evaluation mirrors those
-who turn to the right.
+The script covers a whole record and is evaluated at the sampled times (`simulator/skating/skater.py`), so that a frame
+does not depend on which other frames are sampled. All skaters turn to the left here; the evaluation mirrors those who
+turn to the right.
 
-Faults, from 0 (none) to 1.6, of elements act only within elements, those of the program components only between them:
-the technical and the component score are visible at different times.
+Faults range from 0 (none) to 1.6. Faults of elements act only within elements, and faults of program components only
+between them: the technical and the component score are visible at different times.
 """
 
 import math
@@ -16,19 +16,33 @@ from sapnet_core.simulator.skating.poses import CHANNELS, POSES, between, worse_
 
 __all__ = ["GRAVITY", "STEPS", "Script", "write_script"]
 
-GRAVITY = 9.81
-HEIGHTS = (0.20, 0.33, 0.47, 0.56, 0.60)  # meters that a good jump of 1, 2, 3, ... turns rises
+GRAVITY = 9.81  # m/s2
+HEIGHTS = (0.20, 0.33, 0.47, 0.56, 0.60)  # rise of a good jump of 1, 2, 3, ... turns in meters
 RATES = {"upright": 2.9, "sit": 2.2, "camel": 1.7, "layback": 2.0}  # turns per second of a good spin
 
-
+# poses of a step sequence, drawn at random
 STEPS = ("twizzle", "lunge", "kick", "sway", "push right", "cross", "sway right", "kick right", "glide", "glide right")
 
 
 class Script:
-    """The script of a program. `fault` by factor, `u` (N,) uniform draws, `curve` the path's curvature at each meter.
+    """The script of a program.
 
-    `times` and `poses` are keyframes, connected by smooth steps; `speeds` (second, m/s) and `rates` (second, rad/s of a
-    spin) are interpolated linearly; `turns` are (start, end, radians), `flights` (take-off, landing).
+    Args:
+        fault: size of each fault by component factor, from 0 (none) to 1.6.
+        u: uniform draws.
+        curve: curvature (1/m) of the path at every meter.
+        cruise: speed between elements, m/s.
+        tall: scale of jump heights.
+
+    Attributes:
+        keys: keyframes (seconds, row of `CHANNELS`), connected by smooth steps.
+        speeds: (seconds, m/s), interpolated linearly.
+        rates: (seconds, rad/s of a spin), interpolated linearly.
+        turns: (start, end, radians), to the left where positive.
+        flights: (take-off, landing).
+        skated, speed: distance in meters and speed in m/s at the end of `speeds`.
+        count: number of strokes between elements.
+        back: whether the skater skates backward.
     """
 
     def __init__(self, fault: dict[str, float], u: list[float], curve: list[float], cruise: float, tall: float):
@@ -38,7 +52,7 @@ class Script:
         self.skated, self.speed, self.count, self.back = 0.0, 0.0, 0, False
 
     def key(self, time: float, pose: dict[str, float], **changes: float) -> None:
-        """Add a keyframe: a pose at a time, with `changes` added to its angles."""
+        """Add a keyframe: a pose at a time in seconds, with `changes` added to its channels."""
         if changes:
             pose = pose | {name: pose.get(name, 0.0) + value for name, value in changes.items()}
         self.keys.append((time, [pose.get(name, 0.0) for name in CHANNELS]))
@@ -55,7 +69,7 @@ class Script:
         self.turns.append((start, end, angle))
 
     def face(self, time: float, back: bool, duration: float = 0.35) -> None:
-        """Turn to skate backward (`back`) or forward, where the skater faces the other way."""
+        """Turn to skate backward (`back`) or forward, unless the skater already does."""
         if back != self.back:
             self.turn(time, time + duration, math.pi)
             self.back = back
@@ -87,7 +101,7 @@ class Script:
         self.key(time, changed)
 
     def skate(self, start: float, end: float) -> None:
-        """Skate from one time to another: pushes and glides, crossovers in curves, sometimes backward."""
+        """Skate from the time `start` to `end`: pushes and glides, crossovers in curves, sometimes backward."""
         time, flow = start, self.fault["flow"]
         while end - time > 0.5:
             period = min(0.85 + 0.35 * self.draw(0), end - time)
@@ -120,12 +134,12 @@ class Script:
     # ---- elements ---------------------------------------------------------------------------------------------------
 
     def jumps(self, start: float, end: float, jumps: tuple[Jump, ...], fault: dict[str, float], fallen: bool) -> float:
-        """Jumps one after another between two times. Returns the time at which the skater continues."""
-        # rise = height of a good jump, which decreases with the fault; in the air for 2 sqrt(2 rise / g)
+        """Perform a jump element, one jump after another. Returns the time at which the skater continues."""
+        # rise = height of a good jump, decreased by the fault; a jump is in the air for 2 sqrt(2 rise / g)
         rises = [self.tall * HEIGHTS[min(int(j.turns), 5) - 1] * (1 - 0.42 * fault["height"]) for j in jumps]
         rises = [rise * 0.85**i for i, rise in enumerate(rises)]
         best = [self.tall * HEIGHTS[min(int(j.turns), 5) - 1] * 0.85**i for i, j in enumerate(jumps)]
-        slots = [2 * math.sqrt(2 * rise / GRAVITY) for rise in best]  # timing as for good jumps, whatever the faults
+        slots = [2 * math.sqrt(2 * rise / GRAVITY) for rise in best]  # time slots of good jumps, whatever the faults
         core = sum(slots) + 0.55 * (len(jumps) - 1)
         room = max(end - start - core, 1.0)
         leave = min(0.45 * room, 1.7)
@@ -155,7 +169,7 @@ class Script:
         return max(end, down + 0.8)
 
     def skate_plainly(self, start: float, end: float) -> None:
-        """Glide through a long preparation, which is the same for every quality."""
+        """Glide through a long preparation, which does not depend on the quality."""
         self.face(start, True)
         count = max(int((end - start) / 0.9), 1)
         for i in range(count):
@@ -165,9 +179,9 @@ class Script:
         self.go(end, max(self.speed, 0.9 * self.cruise))
 
     def approach(self, start: float, off: float, jump: Jump) -> None:
-        """The entry of a jump by its kind, up to the moment before take-off."""
+        """Enter a jump by its kind, up to the moment before the take-off at the time `off`."""
         span = off - start
-        if jump.kind == "A":  # backward, then a step forward onto the left foot
+        if jump.kind == "A":  # glide backward, then step forward onto the left foot
             self.face(start, True, min(0.35, 0.4 * span))
             self.key(off - 0.62 * span, POSES["wait right"])
             self.key(off - min(0.7, 0.5 * span), POSES["back right"])
@@ -176,7 +190,7 @@ class Script:
             self.face(start, True, min(0.35, 0.3 * span))
             self.key(off - 0.6 * span, POSES["wait"])
             self.key(off - min(0.6, 0.5 * span), POSES["wait"], bend=-0.08)
-        elif jump.kind in ("F", "T"):  # forward, a turn just before the pick
+        elif jump.kind in ("F", "T"):  # glide forward, then turn just before the pick
             self.face(start, False, min(0.3, 0.2 * span))
             self.key(off - 0.7 * span, POSES["glide"])
             self.face(off - min(1.0, 0.6 * span), True, min(0.3, 0.25 * span))
@@ -190,9 +204,9 @@ class Script:
         self.go(off, max(0.92 * self.speed, 0.75 * self.cruise))
 
     def fly(self, off: float, down: float, jump: Jump, fault: dict[str, float], index: int) -> None:
-        """One flight: the turns of the jump minus the missing ones, which are completed on the ice."""
+        """Fly from `off` to `down` with the turns of the jump, less the missing ones, completed on the ice."""
         air, loose = down - off, fault["rotation"]
-        # turned in the air = turns - missing; the sheet's mark gives the minimum of what is missing
+        # turns in the air = turns - missing; the mark in the score sheet gives the minimum of the missing turns
         missing = min(max(jump.missing * min(fault["seen"], 1), 0.2 * loose), 0.45 * jump.turns)
         self.turn(off, down, 2 * math.pi * (jump.turns - missing))
         if missing:
@@ -207,10 +221,10 @@ class Script:
         self.key(off + 0.75 * air, POSES["air"], **loosened, roll=tilt, pitch=0.12 * loose)
 
     def land(self, down: float, end: float, fault: dict[str, float]) -> None:
-        """Land on the right foot, backward; with growing faults on two feet, then with a step out."""
+        """Land backward on the right foot; growing faults make it a landing on two feet, then a step out."""
         poor = fault["landing"]
-        two = min(max(poor - 0.15, 0) / 0.6, 1.0)  # the free foot touches down
-        out = min(max(poor - 0.8, 0) / 0.6, 1.0)  # and takes weight
+        two = min(max(poor - 0.15, 0) / 0.6, 1.0)  # how far the free foot touches down
+        out = min(max(poor - 0.8, 0) / 0.6, 1.0)  # how far the free foot takes weight in a step out
         self.key(down, POSES["check"], trunk=0.2 * poor)
         low = {"trunk": 0.45 * poor, "right_hip": 0.2 * poor, "right_knee": 0.3 * poor, "roll": 0.2 * poor}
         self.key(down + 0.16, POSES["touch"], **low)
@@ -228,7 +242,7 @@ class Script:
         self.go(end, 0.9 * self.speed)
 
     def fall(self, down: float, end: float) -> float:
-        """Fall after a jump, slide, kneel, get up. Returns the time at which the skater stands."""
+        """Fall after a jump, slide, kneel and get up. Returns the time at which the skater continues."""
         self.key(down, POSES["check"], trunk=0.1)
         self.key(down + 0.13, POSES["touch"], roll=-0.35, trunk=0.2)
         self.key(down + 0.34, POSES["tumble"])
@@ -260,7 +274,7 @@ class Script:
             self.flights.append((enter, enter + air * (1 - 0.25 * fault["position"])))
             enter += air
         self.go(enter, 0.0)
-        # the positions share the time; a change of foot halves them
+        # the positions share the time equally; the foot changes after half of them
         names = list(spin.positions)
         slots = [(enter + (leave - enter) * i / len(names), name) for i, name in enumerate(names)]
         wanders = 0.55 * fault["spin"]
@@ -283,10 +297,10 @@ class Script:
                     drift=wanders * (at - enter) / (leave - enter),
                 )
             rates += [(time + settle, rate), (until, rate * 1.08)]
-            if foot and i == (len(names) + 1) // 2:  # a push onto the other foot
+            if foot and i == (len(names) + 1) // 2:  # the push onto the other foot slows the spin
                 rates[-2] = (time + settle, 0.8 * rate)
         rates.append((leave + 0.25, 0.0))
-        # a whole number of turns plus a half, so that the skater exits backward
+        # scale the rates to a whole number of turns plus a half, so that the skater exits backward
         total = sum((b[0] - a[0]) * (a[1] + b[1]) / 2 for a, b in zip(rates, rates[1:], strict=False))
         wanted = 2 * math.pi * (round(total / (2 * math.pi) - 0.5) + 0.5)
         self.rates += [(time, rate * wanted / total) for time, rate in rates]
@@ -298,7 +312,7 @@ class Script:
         return end
 
     def sequence(self, start: float, end: float, sequence: SkatingElement, fault: dict[str, float]) -> float:
-        """Steps and turns with arms and trunk in motion, or spirals and spread eagles, across the ice."""
+        """Perform steps and turns with arms and trunk in motion, or a choreographic sequence (`choreography`)."""
         self.face(start, False, 0.3)
         pace = 0.72 if not sequence.choreographic else 0.95
         self.go(start + 0.2, self.speed)
@@ -331,7 +345,7 @@ class Script:
             late = 0.12 * turns
             if i % 2 == 0 and end - time > 2.5 * length and name == "twizzle":
                 self.turn(time + late, until + 0.6 * length + late, 2 * math.pi)
-            elif i % 2 == 0 and end - time > 2.5 * length:  # turned twice, so that the sequence ends forward
+            elif i % 2 == 0 and end - time > 2.5 * length:  # turn and turn back, so that the sequence ends forward
                 wide = (1 if u[2] < 0.5 else -1) * math.pi * (1 - 0.5 * turns)
                 self.turn(time + late, until + late, wide)
                 self.turn(until + 0.15 + late, until + 0.15 + late + 0.8 * length, -wide)
@@ -341,7 +355,8 @@ class Script:
         return end
 
     def choreography(self, start: float, end: float, steps: float, turns: float) -> float:
-        """A spiral, a lunge and a spread eagle, each held as long as the time allows."""
+        """Perform a spiral, a lunge, a spread eagle and a spiral on the other foot, each for the same time; in at most
+        6 s, only a spiral and a spread eagle."""
         shapes = ("spiral", "lunge", "eagle", "spiral right") if end - start > 6 else ("spiral", "eagle")
         span = (end - start) / len(shapes)
         for i, name in enumerate(shapes):
@@ -382,15 +397,15 @@ def write_script(
     """Write the script of a program.
 
     Args:
-        elements: each element with its parsed name, its faults by element factor ("seen" scales their visibility), and
-            whether the skater falls.
-        seconds: length of the record.
+        elements: each element with its parsed name, its faults by element factor (and under "seen" the visibility of
+            faults, which scales the turns that the score sheet marks as missing), and whether the skater falls.
+        seconds: duration of the record.
         rate: frames per second of the elements' times.
         fault: size of each fault by component factor.
         u: uniform draws.
         curve: curvature (1/m) of the path at every meter.
         cruise: speed between elements, m/s.
-        tall: scale of jump heights, 1 for the highest.
+        tall: scale of jump heights, 1 for a typical man.
     """
     script = Script(fault, u, curve, cruise, tall)
     first = min([element.start / rate for element, *_ in elements] + [seconds])

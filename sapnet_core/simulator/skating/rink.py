@@ -1,4 +1,4 @@
-"""The rink: white ice with its markings, boards with adverts, the judges' tables, and stands with spectators."""
+"""The rink: white ice with markings, boards with adverts, the judges' tables, and stands with spectators."""
 
 import math
 
@@ -12,12 +12,12 @@ from sapnet_core.simulator.settings import SimSettings
 __all__ = ["draw_rink", "paint_rink"]
 
 HALF = 30.0, 15.0  # meters from the middle to the boards, along and across
-CORNER = 8.0  # radius of the rink's corners
-BOARD = 1.05  # height of the boards
-AROUND = 1.6  # meters of floor between the boards and the stands
-TIERS, RISE, DEPTH = 6, 0.55, 0.45  # number of rows of the stands; height and depth of each, meters
+CORNER = 8.0  # radius of the rink's corners, meters
+BOARD = 1.05  # height of the boards, meters
+AROUND = 1.6  # distance from the boards to the stands, meters
+TIERS, RISE, DEPTH = 6, 0.55, 0.45  # number of tiers of the stands; height and depth of each, meters
 VIEW, PITCH = 3.5, math.radians(14)
-# ice far and near, stands dark and light, boards, two adverts, judges' table; skin, suit, hair; cuts in the ice
+# colors of: far and near ice, dark and light stands, boards, two adverts, judges' table, skin, suit, hair, cuts in ice
 BASE = torch.tensor(
     [
         [0.86, 0.91, 0.96],
@@ -39,8 +39,10 @@ YELLOW = (0.95, 0.85, 0.30)  # the kick plate of the boards
 
 
 def draw_rink(settings: SimSettings, generator: torch.Generator, *, frames: int) -> FloorScene:
-    """Draw a rink from `settings` and a CPU `generator`. Bystanders are behind the boards, which hide the floor up to
-    `BOARD / tan(pitch)` meters behind them."""
+    """Draw a rink around a program of `frames` frames from `settings` and a CPU `generator`.
+
+    Bystanders stand behind the boards, which hide the floor up to `BOARD / tan(PITCH)` meters behind them.
+    """
     behind = -HALF[1] - BOARD / math.tan(PITCH) - 0.3
     spots = torch.stack([torch.linspace(-21, 21, 15), torch.full((15,), behind)], 1)
     return draw_floor(
@@ -49,7 +51,7 @@ def draw_rink(settings: SimSettings, generator: torch.Generator, *, frames: int)
 
 
 def paint_rink(scene: FloorScene, scale: float, device) -> tuple[Tensor, tuple[float, float]]:
-    """Paint the static background once, the ice in the camera's view from above.
+    """Paint the static background as the camera sees it, looking down by the scene's pitch.
 
     Returns (3, Hc, Wc) in [0, 1] at `scale` pixels per meter, and (x', y') of its upper left corner in meters.
     """
@@ -79,8 +81,8 @@ def paint_rink(scene: FloorScene, scale: float, device) -> tuple[Tensor, tuple[f
         spot.add_(opacity * cover.clamp_(min=0) * (color - spot))
 
     depth = ((z + HALF[1]) / (2 * HALF[1])).clamp(0, 1)
-    lamps = torch.exp(-((((x - 14 * seed[0]) / 14) % 1 - 0.5) * 14 / 1.6).square())  # reflected in the ice
-    mirrored = torch.exp(-(z + HALF[1]).clamp(min=0) / 2.0)  # and so are the boards
+    lamps = torch.exp(-((((x - 14 * seed[0]) / 14) % 1 - 0.5) * 14 / 1.6).square())  # reflections of lamps in the ice
+    mirrored = torch.exp(-(z + HALF[1]).clamp(min=0) / 2.0)  # reflection of the far boards in the ice
     cloudy = F.interpolate(noise[:1, None], size=size, mode="bilinear", align_corners=False)[0]  # (1, Hc, Wc)
     canvas = (far + depth * (near - far) - 0.07 * mirrored).expand(-1, -1, size[1]) + cloudy.mul_(0.04 + 0.06 * texture)
     canvas.add_((0.05 * lamps * (0.5 + depth)) - (0.02 + 0.03 * texture))
@@ -93,7 +95,7 @@ def paint_rink(scene: FloorScene, scale: float, device) -> tuple[Tensor, tuple[f
         at = (seed[k] * 2 - 1) * 26, (seed[k + 14] * 2 - 1) * 12
         ring(*at, 0.6 + 4 * seed[k + 28], 0.02, mark, 0.25 + 0.25 * texture)
 
-    # stands: each row of people is above and behind the one in front
+    # stands: each tier of people is above and behind the tier in front
     stands = band(back * s, top)
     up = (rows[stands] - back * s)[:, None] / (RISE * c + DEPTH * s)  # tiers
     across = x / 0.5 + 0.5 * (up.floor() % 2)
@@ -107,7 +109,7 @@ def paint_rink(scene: FloorScene, scale: float, device) -> tuple[Tensor, tuple[f
     crowd = torch.where(head & taken, skin, torch.where(shirt & taken, cloth, dark + (light - dark) * high))
     canvas[:, stands] = (0.85 - 0.05 * up) * crowd  # the stands are dimmer than the ice
 
-    # rounded corners: how much closer the boards are at x; the floor is behind them
+    # rounded corners: `round_off` is how much closer the far boards are at x; the floor behind them is visible
     round_off = CORNER - (CORNER**2 - (x.abs() - (HALF[0] - CORNER)).clamp(0, CORNER).square()).sqrt()
     foot = (HALF[1] - round_off) * s  # (1, Wc) y' of the boards' foot
     low = band((HALF[1] - CORNER) * s, HALF[1] * s + (BOARD + 0.3) * c)
@@ -126,7 +128,7 @@ def paint_rink(scene: FloorScene, scale: float, device) -> tuple[Tensor, tuple[f
 def _boards(scene: FloorScene, x: Tensor, relative: Tensor, board: Tensor, advert: Tensor, other: Tensor) -> Tensor:
     """Color of the boards (3, R, W) at x (1, W) and relative heights (R, W), 0 at the foot and 1 at the top.
 
-    They show adverts 3.2 m long in different colors, with letters too small to read.
+    The boards show adverts 3.2 m long in different colors, with letters too small to read.
     """
     noise = scene.noise.to(x.device)
     along = (x[0] + 60) / 3.2

@@ -1,8 +1,8 @@
-"""The skater: motion and scene of a figure skating twin, from a record to a moving figure on skates.
+"""The skater: quality factors, motion and scene of a skating program, as `simulator.simulate` calls them.
 
 The record gives the elements and their times, the quality factors how well they are performed. Two blocks of factors
 are drawn separately: element factors follow the grades of execution (technical score, TES) and show within elements,
-component factors follow the five program components (PCS) and show between elements.
+component factors follow the five program components (component score, PCS) and show between elements.
 """
 
 import math
@@ -48,9 +48,9 @@ COMPONENT_FACTORS = tuple(COMPONENTS.values())
 FACTORS = ELEMENT_FACTORS + COMPONENT_FACTORS
 SWAPPED = {"left": "right", "right": "left"}
 MIRROR = [CHANNELS.index("_".join(SWAPPED.get(part, part) for part in name.split("_"))) for name in CHANNELS]
-TYPICAL = {"SP": 60.0, "FS": 110.0}  # technical score of average quality, for records without a list of elements
-DRAWS = 240  # uniform draws from a generator: 36 for a list of elements, 14 for the athlete, 190 for the program
-SOLE = 0.115  # meters from the ice to the joints of a foot: boot and blade
+TYPICAL = {"SP": 60.0, "FS": 110.0}  # technical score at a quality of 1/2, for records without a list of elements
+DRAWS = 240  # number of uniform draws: 36 for a list of elements, 14 for the athlete, 190 for the program
+SOLE = 0.115  # height of the lowest joint of a standing foot above the ice in meters: boot and blade
 FELL = 0.1  # quality of an element (grade -4) at or below which the skater falls
 
 
@@ -60,7 +60,8 @@ def _graded(record: Record, elements: tuple[Element, ...]) -> list[tuple[Element
 
 
 def _element_quality(record: Record) -> tuple[float, dict[str, float]]:
-    """Mean quality 0..1 over all elements, and by kind, weighted by the points between worst and best grade."""
+    """Mean quality in [0, 1] of all elements, and by kind, weighted by the points between worst and best grade; without
+    graded elements, the quality that the technical score implies, and {}."""
     graded = [(read.kind, span, q) for _, read, span, q in _graded(record, record.elements) if span > 0]
     if not graded:
         tes = dict(record.marks).get("tes", math.nan)
@@ -75,7 +76,8 @@ def _element_quality(record: Record) -> tuple[float, dict[str, float]]:
 
 
 def _components(record: Record) -> list[float]:
-    """The five components over ten, 0..1; where they are unknown, their common value from the component score."""
+    """The five program components over ten, in [0, 1]; an unknown one is the mean that the component score implies, or
+    0.7 without a component score."""
     marks = dict(record.marks)
     whole = marks.get("pcs", math.nan) / (50 * (marks.get("factor") or 1.0))
     whole = 0.7 if math.isnan(whole) else whole
@@ -84,8 +86,8 @@ def _components(record: Record) -> list[float]:
 
 
 def quality_factors(record: Record, settings: SimSettings, generator: torch.Generator) -> Tensor:
-    """Draw a program's factors (F,), order `FACTORS`, in [0, 1]: element factors around the mean quality of the grades
-    of their kind (0 is -5, 1 is +5), component factors around the components."""
+    """Draw a program's factors (F,) in [0, 1], order `FACTORS`: element factors around the mean quality of the elements
+    of their kind (0 is grade -5, 1 is grade 5), component factors around the components over ten."""
     whole, by_kind = _element_quality(record)
     blocks = [draw_factors(by_kind.get(kind, whole), settings, generator, len(names)) for kind, names in BLOCKS.items()]
     marks = torch.tensor(_components(record))
@@ -94,7 +96,7 @@ def quality_factors(record: Record, settings: SimSettings, generator: torch.Gene
 
 
 def shown_scores(record: Record, factors: Tensor) -> dict[str, float]:
-    """Points that the simulated quality is worth: "tes", "pcs", and "score", their sum minus deductions.
+    """Scores that the simulated quality is worth, in points: "tes", "pcs", and "score", their sum minus deductions.
 
     tes = sum over elements of base + span * (quality - 1/2), where an element's quality is the mean of the factors of
     its kind plus the element's deviation from its kind; pcs = factor * 50 * mean of the component factors.
@@ -122,7 +124,8 @@ def _faults(record: Record, factors: Tensor, settings: SimSettings, elements: tu
     graded = _graded(record, elements)
     jumps = sorted(q for _, read, span, q in graded if read.kind == "jump" and span > 0)
     falls = round(abs(dict(record.marks).get("deductions", 0.0)))
-    # a deduction counts as a fall where some jump was poor; a grade of -4 or less is always a fall
+    # jumps with a grade of -4 or less are falls; so are the poorest jumps, one for each point of deductions, if their
+    # grade is -3 or less
     limit = max(FELL, min(jumps[falls - 1], 2 * FELL)) if 0 < falls <= len(jumps) else FELL
     rows = []
     for element, read, span, q in graded:
@@ -137,10 +140,10 @@ def _faults(record: Record, factors: Tensor, settings: SimSettings, elements: tu
 
 
 class _Path:
-    """A smooth curve (x, z) over the whole rink by distance skated: a fast circle on a slow one, in the same direction.
+    """The skater's path: a smooth curve (x, z) over the whole rink, a fast circle on a slow one in the same direction.
 
     x = X (0.46 cos(f p + a) + 0.54 cos(g p + b)), z likewise with sines: the velocity is never zero, so that the
-    curvature is bounded, and the curve reaches from the center of the ice to the boards.
+    curvature is bounded, and the curve reaches from the center of the ice to the boards. `side` is the sign of Z.
     """
 
     SIZE = 21.5, 10.8  # X, Z in meters
@@ -170,7 +173,7 @@ class _Path:
         return place, step, bend
 
     def after(self, meters: Tensor) -> tuple[Tensor, Tensor, Tensor]:
-        """As `at`, for distances skated (R,) in meters."""
+        """Like `at`, for distances skated (R,) in meters."""
         i = torch.searchsorted(self.meters, meters.clamp(min=0)).clamp(1, len(self.meters) - 1)
         share = (meters - self.meters[i - 1]) / (self.meters[i] - self.meters[i - 1])
         return self.at(torch.lerp(self.parameter[i - 1], self.parameter[i], share))
@@ -186,7 +189,7 @@ def _keyed(keys: list[tuple[float, list[float]]], seconds: Tensor) -> Tensor:
 
 
 def _integrated(knots: list[tuple[float, float]], seconds: Tensor) -> tuple[Tensor, Tensor]:
-    """Linear interpolation between knots, and its integral, at times (R,)."""
+    """Linear interpolation between knots (time, value), and its integral from the first knot, at times (R,)."""
     if not knots:
         return torch.zeros_like(seconds), torch.zeros_like(seconds)
     times, values = torch.tensor(knots, dtype=torch.float64).T.contiguous()
@@ -209,7 +212,7 @@ def _turned(script, seconds: Tensor) -> Tensor:
 
 
 def _lifted(script, seconds: Tensor) -> Tensor:
-    """Meters above the ice, at times (R,): g / 2 * (t - off) (down - t) in a flight."""
+    """Height in meters gained in flights, at times (R,): g / 2 * (t - off) (down - t) from take-off to landing."""
     lift = torch.zeros_like(seconds)
     for off, down in script.flights:
         lift += (GRAVITY / 2 * (seconds - off) * (down - seconds)).clamp(min=0)
@@ -235,12 +238,12 @@ def perform(
     """The motion of a figure that skates a record.
 
     Args:
-        record: gives the elements and their times (a typical list is drawn where it has none), and the skater's sex by
-            its action; of its sub-scores only the falls are used.
+        record: gives the elements, their times and grades (a typical list is drawn if it has none), and the skater's
+            sex by its action; of its sub-scores only the deductions are used, which tell the falls.
         offsets: (T,) frames to show, counted from `record.start`, non-decreasing, gaps allowed.
         factors: (F,) quality factors in [0, 1], in the order of `FACTORS`.
         settings: `visibility` scales the faults, `nuisance` the individual differences that judges ignore.
-        generator: the number of draws from it is constant.
+        generator: generator of the individual differences; the number of draws is constant.
 
     Raises:
         ValueError: an argument has a wrong shape, or an element cannot be parsed.
@@ -260,7 +263,7 @@ def perform(
         for name, value in zip(FACTORS, factors.tolist(), strict=True)
         if name in COMPONENT_FACTORS
     }
-    lefty = nuisance > 0 and athlete[7] < 0.15  # jumps and spins to the right
+    lefty = nuisance > 0 and athlete[7] < 0.15  # whether the skater jumps and spins to the right
     path = _Path(athlete[1:4], 1.0 if lefty else -1.0)
     cruise = (5.2 + 0.4 * sway[5]) * (1 - 0.36 * fault["speed"])
     script = write_script(
@@ -317,7 +320,7 @@ def _standing(joints: Tensor, down: Tensor, lift: Tensor) -> Tensor:
 
 
 def draw_scene(settings: SimSettings, generator: torch.Generator, *, frames: int, motion: Motion) -> FloorScene:
-    """Draw the rink around a program; the suit has the color of the skirt or the trousers."""
+    """Draw the rink around a program of `frames` frames; the suit has the color of the skirt or the trousers."""
     scene = draw_rink(settings, generator, frames=frames)
     palette = scene.palette.clone()
     palette[9] = motion.props.colors[0] if motion.props is not None else palette[9]
