@@ -25,7 +25,7 @@ from sapnet_core.runtime.files import check_weights, fill_weights, read_weights
 __all__ = ["C3D", "FrozenC3D", "SHIPPED", "load_c3d"]
 
 SHIPPED = Path(__file__).parent.parent / "weights" / "c3d_sim.safetensors"
-CHANNELS = {
+CHANNELS = {  # output channels of each convolution at width 1
     "conv1": 64,
     "conv2": 128,
     "conv3a": 256,

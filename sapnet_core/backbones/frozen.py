@@ -39,7 +39,7 @@ class Clipwise:
     """
 
     at_once = 1  # clips per batch on a CPU
-    at_once_on_gpu = 144
+    at_once_on_gpu = 144  # clips of all videos together, per batch on a GPU
 
     def __init__(self, device: torch.device, channels: int, dtype: torch.dtype, scaling: str):
         if scaling not in SCALINGS:

@@ -14,8 +14,8 @@ from sapnet_core.runtime.files import check_weights, fill_weights, read_weights
 
 __all__ = ["load_kinetics", "published_names"]
 
-PARTS = {"weight", "bias", "running_mean", "running_var", "num_batches_tracked"}
-BRANCHES = {
+PARTS = {"weight", "bias", "running_mean", "running_var", "num_batches_tracked"}  # entries of a BatchNorm layer
+BRANCHES = {  # names of the branches of an Inception block: in `rgb_imagenet.pt`, in `model_rgb.pth`
     "b0": "branch_0",
     "b1a": "branch_1.0",
     "b1b": "branch_1.1",
@@ -23,6 +23,7 @@ BRANCHES = {
     "b2b": "branch_2.1",
     "b3b": "branch_3.1",
 }
+# entries of the classifier: in `rgb_imagenet.pt`, in `model_rgb.pth`
 HEAD = {"logits.conv3d.weight": "conv3d_0c_1x1.conv3d.weight", "logits.conv3d.bias": "conv3d_0c_1x1.conv3d.bias"}
 
 

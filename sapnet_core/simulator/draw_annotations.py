@@ -40,8 +40,8 @@ TRIMMED = 0.54, 101  # fraction of FineDiving's dives that are trimmed to the sa
 SHARES = {2: (0.29, 0.35, 0.36), 3: (0.28, 0.19, 0.17, 0.36), 4: (0.37, 0.1, 0.15, 0.1, 0.28)}
 WOBBLE = 0.3  # relative sd of these fractions
 EVENTS = 16  # number of videos (MTL-AQA) or events (FineDiving) among which the dives are divided
-POSITIONS = {"D": 0, "B": 1, "C": 2, "A": 3}  # MTL-AQA's codes of positions, and below of rotation types
-ROTATIONS = {"back": 0, "forward": 1, "inward": 2, "reverse": 3}
+POSITIONS = {"D": 0, "B": 1, "C": 2, "A": 3}  # MTL-AQA's codes of dive positions
+ROTATIONS = {"back": 0, "forward": 1, "inward": 2, "reverse": 3}  # MTL-AQA's codes of rotation types
 
 
 def write_annotations(name: str, root: Path | str, n_train: int, n_test: int, seed: int) -> Path:

@@ -26,7 +26,7 @@ def draw_factors(
         raise ValueError(f"quality={quality!r}: give the execution score over its maximum, from 0 to 1")
     normal = torch.randn(count + 1, generator=generator, device=generator.device).cpu()
     deviation = normal[1:] - normal[1:].mean()
-    deviation = deviation * (count / (count - 1)) ** 0.5  # subtracting the mean reduced the sd by sqrt(1 - 1/F)
+    deviation = deviation * (count / (count - 1)) ** 0.5  # subtracting the mean multiplied the sd by sqrt(1 - 1/F)
     # f_i = clip(q + judge noise + spread_i), sum_i spread_i = 0
     return (quality + settings.judge_noise * normal[0] + settings.factor_spread * deviation).clamp(0, 1)
 

@@ -48,7 +48,7 @@ class Scene:
     sensor: float  # sd of the sensor noise, as a fraction of full scale
     grain: Tensor  # (L,) bank of noise samples, read from a different position for each frame
     starts: Tensor  # (T,) relative position in `grain` at which each frame starts to read, in [0, 1)
-    palette: Tensor  # (12, 3): wall, wall above, seat, tower, deck, far and near water, foam, skin, suit, hair, board
+    palette: Tensor  # (12, 3): wall, upper wall, seat, tower, deck, far and near water, foam, skin, suit, hair, board
     whole_suit: bool  # the suit covers the trunk; otherwise only the hips
     edge: float  # y of the pool's far edge in the image plane, m
     tiles: Tensor  # (4,): width and height of a tile in m, phase, darkness of the joint

@@ -286,7 +286,7 @@ def perform(
     ahead = step / step.norm(dim=1, keepdim=True)
     if lefty:
         pose, turned = pose[:, MIRROR], -turned
-        pose[:, [1, 20]] *= -1  # bend, roll
+        pose[:, [1, 20]] *= -1  # a mirror image has the opposite bend and roll
     # lean = atan(v^2 * curvature / g) into the curve: toward the figure's front or left, depending on its rotation
     down = pose[:, 17:19].clamp(0, 1)
     lean = torch.atan(speed.square() * bend / GRAVITY).clamp(-0.32, 0.32).float() * down.sum(1).clamp(max=1)
