@@ -5,6 +5,8 @@ network's strides, its maps are averaged over space and over every 8 frames, so 
 the same times (`step_positions`).
 """
 
+from collections.abc import Callable
+
 import torch
 import torch.nn.functional as F
 from torch import Tensor
@@ -60,14 +62,21 @@ class Clipwise:
         Raises:
             ValueError: the videos are not uint8, have another shape, or have too few frames for this clip sampling.
         """
+        return self.of_clips(self.steps, videos, reading).flatten(1, 2)  # (B, clips, S', C) -> (B, S, C)
+
+    def of_clips(self, compute: Callable[[Tensor, Tensor, int], Tensor], videos: Tensor, reading: str) -> Tensor:
+        """What `compute`, with the arguments of `steps`, makes of uint8 videos; on a CPU it gets them one by one.
+
+        Raises:
+            ValueError: as `features`.
+        """
         if videos.dtype != torch.uint8 or videos.ndim != 5 or videos.shape[2] != 3:
             raise ValueError(f"videos are {videos.dtype} {tuple(videos.shape)}: give uint8 (B, T, 3, H, W)")
         if self.device.type == "cpu" and len(videos) > 1:
-            return torch.cat([self.features(video[None], reading) for video in videos])
+            return torch.cat([self.of_clips(compute, video[None], reading) for video in videos])
         frames = videos.shape[1]
         starts = clip_starts(reading, frames).to(self.device)
-        steps = self.steps(videos, starts, frames if reading == "dense" else CLIP)
-        return steps.flatten(1, 2)  # (B, clips, S', C) -> (B, S, C)
+        return compute(videos, starts, frames if reading == "dense" else CLIP)
 
     def steps(self, videos: Tensor, starts: Tensor, length: int) -> Tensor:
         """Feature steps (B, clips, S', C) of the clips of `length` frames that begin at `starts` (clips,); S' is

@@ -12,6 +12,7 @@ expect. A checkpoint records neither BatchNorm's eps (1e-3 as trained; forks run
 """
 
 import hashlib
+from collections.abc import Callable, Iterator
 from itertools import product
 from pathlib import Path
 
@@ -48,6 +49,7 @@ MIXED = {
     "Mixed_5b": (256, 160, 320, 32, 128, 128),
     "Mixed_5c": (384, 192, 384, 48, 128, 128),
 }
+LAST = ("Mixed_5b", "Mixed_5c")  # the blocks that can be trained from the maps before them
 # Max-pools before a layer: (kernel, stride) over (time, height, width).
 POOL_BEFORE = {
     "Conv3d_2b_1x1": ((1, 3, 3), (1, 2, 2)),
@@ -283,10 +285,19 @@ class FoldedI3D(Clipwise):
             x = self.layer(max_pool(x, *POOL_BEFORE[name]) if name in POOL_BEFORE else x, name)
         return max_pool(x, *POOL_BEFORE["Mixed_3b"])
 
-    def late(self, x: Tensor) -> Tensor:
-        """Apply the other layers: from the input of Mixed_3b to the output of Mixed_5c, (B, C, T/8, H/32, W/32)."""
+    def trunk(self, x: Tensor) -> Tensor:
+        """Apply the middle layers: from the input of Mixed_3b to the input of Mixed_5b, (B, C, T/8, H/32, W/32)."""
         for name in MIXED:
             x = max_pool(x, *POOL_BEFORE[name]) if name in ("Mixed_4b", "Mixed_5b") else x
+            if name in LAST:
+                break
+            x = self.mixed(x, name)
+        return x
+
+    def late(self, x: Tensor) -> Tensor:
+        """Apply the other layers: from the input of Mixed_3b to the output of Mixed_5c, (B, C, T/8, H/32, W/32)."""
+        x = self.trunk(x)
+        for name in LAST:
             x = self.mixed(x, name)
         return x
 
@@ -297,16 +308,38 @@ class FoldedI3D(Clipwise):
         return torch.cat([first, one, two, self.layer(max_pool(x, *NEIGHBORS), f"{name}.b3b")], 1)
 
     def steps(self, videos: Tensor, starts: Tensor, length: int) -> Tensor:
-        """Like `Clipwise.steps`; on a CPU, the first layers take one clip at a time, the others `CLIPS_AT_ONCE`."""
+        """Like `Clipwise.steps`."""
+        maps = self._by_clips(self.late, videos, starts, length)
+        steps = [part.float().mean((3, 4)).transpose(1, 2).unflatten(0, (len(videos), -1)) for part in maps]
+        return torch.cat(steps, 1)  # (B, clips, T', C)
+
+    @torch.inference_mode()
+    def trunk_maps(self, videos: Tensor, reading: str) -> Tensor:
+        """The inputs of Mixed_5b (B, clips, C', T', H/32, W/32) of uint8 videos (B, T, 3, H, W), for `LastBlocks`.
+
+        Raises:
+            ValueError: as `features`.
+        """
+
+        def compute(one: Tensor, starts: Tensor, length: int) -> Tensor:
+            maps = self._by_clips(self.trunk, one, starts, length)
+            return torch.cat([part.contiguous().unflatten(0, (len(one), -1)) for part in maps], 1)
+
+        return self.of_clips(compute, videos, reading)
+
+    def _by_clips(
+        self, last: Callable[[Tensor], Tensor], videos: Tensor, starts: Tensor, length: int
+    ) -> Iterator[Tensor]:
+        """Yield the outputs (B*some, C, T', H', W') of `last`, whose input is that of Mixed_3b, for groups of clips.
+
+        On a CPU, the first layers take one clip at a time, `last` takes `CLIPS_AT_ONCE`.
+        """
         index, x = self.clip_index(starts, length, videos.shape[1]), self.frames(videos)
         # a CPU's caches hold the large early maps of one clip, or the small late maps of several
         group, at_once = (CLIPS_AT_ONCE, 1) if self.device.type == "cpu" else (len(index), len(index))
-        steps = []
         for some in index.split(group):
             early = [self.early(self.clips(x, few)) for few in some.split(at_once)]
-            maps = self.late(torch.cat(early))  # (B*some, C, T', H/32, W/32)
-            steps.append(maps.float().mean((3, 4)).transpose(1, 2).unflatten(0, (len(videos), -1)))
-        return torch.cat(steps, 1)  # (B, clips, T', C)
+            yield last(torch.cat(early))
 
 
 def state_digest(state: dict[str, Tensor]) -> str:

@@ -9,12 +9,12 @@ import torch
 
 from sapnet_core.backbones import c3d
 from sapnet_core.backbones.frozen import FUSED, Clipwise
-from sapnet_core.backbones.i3d import fast_dtype, load_shipped
+from sapnet_core.backbones.i3d import I3D, fast_dtype, load_i3d, load_shipped
 from sapnet_core.backbones.kinetics_weights import load_kinetics
 from sapnet_core.runtime import environment
 from sapnet_core.runtime.fingerprint import code_digest, fingerprint, weights_digest
 
-__all__ = ["BACKBONES", "NUMBERS", "backbone_digest", "load_backbone"]
+__all__ = ["BACKBONES", "NUMBERS", "backbone_digest", "load_backbone", "trainable_i3d"]
 
 WEIGHTS = Path(__file__).parent.parent / "weights"
 NUMBERS = (torch.bfloat16, torch.float32)  # number formats that `fast_dtype` chooses from, by CPU or GPU
@@ -87,6 +87,12 @@ def load_backbone(name: str, device: str = "cpu", numbers: torch.dtype | None = 
         ValueError: the name is unknown.
     """
     return _load(name, _known(name).given(), device, numbers or fast_dtype(device))
+
+
+def trainable_i3d(device: str = "cpu") -> I3D:
+    """A fresh I3D in its trainable form, float32, with the weights that `load_backbone("i3d")` uses."""
+    path = environment.i3d()
+    return (load_kinetics(path) if path else load_i3d()).to(device)
 
 
 @cache

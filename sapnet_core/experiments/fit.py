@@ -9,6 +9,9 @@ from typing import NamedTuple
 import torch
 from torch import Tensor
 
+from sapnet_core.backbones.last_blocks import LastBlocks
+from sapnet_core.backbones.registry import trainable_i3d
+from sapnet_core.datasets.clips import default_reading
 from sapnet_core.datasets.label_details import label_details
 from sapnet_core.datasets.label_split import label_split, visible_scores
 from sapnet_core.datasets.records import PERFECT
@@ -18,6 +21,7 @@ from sapnet_core.experiments.trial import Trial, TrialData
 from sapnet_core.features.store import Features
 from sapnet_core.methods import Fitted, TrainSet, can_stack, get_method, get_stack
 from sapnet_core.training.checkpoint import Checkpoint
+from sapnet_core.training.trained_backbone import TrainedBackbone
 
 __all__ = [
     "FittedTrial",
@@ -120,14 +124,30 @@ def train_set(trial: Trial, data: TrialData, learn: Tensor, labeled: Tensor) -> 
     return _scaled(trial, data, learn, labeled).train
 
 
-def _scaled(trial: Trial, data: TrialData, learn: Tensor, labeled: Tensor) -> _Scaled:
-    frame, actor = _standardized(data.features, tuple(learn.tolist()))
+def _scaled(trial: Trial, data: TrialData, learn: Tensor, labeled: Tensor, device: str = "cpu") -> _Scaled:
+    backbone = trained_backbone(trial, data, learn, device)
+    if backbone is None:
+        frame, actor = _standardized(data.features, tuple(learn.tolist()))
+    else:
+        frame, actor = data.features.views["frame"], data.features.views["actor"]
     records = [data.records[i] for i in learn]
     visible = visible_scores(records, labeled, trial.mark)
     points = _target_scale(trial, data, visible)
     y = (visible / points[learn]).float()
     details = label_details(records, labeled)
-    return _Scaled(TrainSet(frame[learn], actor[learn], data.features.positions, y, **details), frame, points)
+    own = TrainSet(frame[learn], actor[learn], data.features.positions, y, **details, backbone=backbone)
+    return _Scaled(own, frame, points)
+
+
+def trained_backbone(trial: Trial, data: TrialData, learn: Tensor, device: str = "cpu") -> TrainedBackbone | None:
+    """A fresh backbone that the trial trains too, its features standardized over the videos `learn`; None if frozen."""
+    if trial.backbone_training == "frozen":
+        return None
+    net, sampling = trainable_i3d(device), trial.reading or default_reading(trial.dataset)
+    whole = trial.backbone_training == "all"
+    backbone = TrainedBackbone(net if whole else LastBlocks(net), sampling, checkpoint=whole, mixed=True).to(device)
+    backbone.standardize({view: x[learn].to(device) for view, x in data.features.views.items()})
+    return backbone
 
 
 @lru_cache(maxsize=1)  # consecutive trials mostly learn from the same videos
@@ -242,7 +262,7 @@ def training_task(trial: Trial, data: TrialData, device: str = "cpu", file: Path
         ValueError: too few videos are labeled.
     """
     roles = video_roles(trial, data)
-    scaled = _scaled(trial, data, roles.learn, roles.visible)
+    scaled = _scaled(trial, data, roles.learn, roles.visible, device)
     return TrainingTask(
         trial, roles, scaled.train.to(device), scaled.frame, data.score, scaled.points, device=device, file=file
     )
@@ -296,7 +316,7 @@ def predict_all(trial: Trial, data: TrialData, device: str = "cpu") -> Tensor:
 def stack_key(trial: Trial, data: TrialData) -> tuple | None:
     """Key that trials must share to be stacked: method, settings and shapes. None if a trial cannot be stacked."""
     settings = dict(trial.overrides)
-    if not can_stack(trial.method, settings):
+    if trial.backbone_training != "frozen" or not can_stack(trial.method, settings):
         return None
     roles = video_roles(trial, data)
     labeled, learn = int(roles.visible.sum()), len(roles.learn)

@@ -23,7 +23,7 @@ from sapnet_core.features.sequences import is_sequence, sequence_digest, sequenc
 from sapnet_core.features.source import SOURCES, drawn_digest, records_digest, source_records
 from sapnet_core.features.store import Features, features_digest, prepare_features, video_features
 from sapnet_core.features.video_source import BOXES, DiskSource, TwinSource
-from sapnet_core.methods import METHODS
+from sapnet_core.methods import METHODS, trains_backbone
 from sapnet_core.methods.settings import check_settings
 from sapnet_core.runtime import environment
 from sapnet_core.runtime.disk import in_runs
@@ -35,7 +35,15 @@ __all__ = ["Trial", "TrialData", "prepare_trials", "trial_data", "trial_hash", "
 
 FORMAT = 5  # raise it when a code change alters results, even by rounding: all trials are then run again
 TEACHERS = ("actor", "photometric", "frame")
-TRAINS = ("datasets.label_details", "datasets.label_split", "experiments.fit", "experiments.selection")
+TRAINS = (
+    "backbones.last_blocks",
+    "datasets.label_details",
+    "datasets.label_split",
+    "experiments.fit",
+    "experiments.selection",
+)
+# whether the backbone learns too -> what is stored of a video: with "last blocks", Mixed_5b and Mixed_5c of I3D learn
+STAGE_OF = {"frozen": "features", "last blocks": "maps", "all": "pixels"}
 MOST = 2**63 - 1  # largest seed that PyTorch accepts
 
 
@@ -68,6 +76,8 @@ class Trial:
             last is common in the field but biased: it reports the maximum of many evaluations on the test scores.
         overrides: settings of the method that differ from its defaults, as sorted pairs of name and value.
         backbone: the network whose features are learned from, a name in `backbones.registry.BACKBONES`.
+        backbone_training: "frozen": the backbone's features are fixed; "last blocks": I3D's Mixed_5b and Mixed_5c learn
+            too, from cached maps of the blocks before; "all": all of I3D learns, from pixels.
 
     Raises:
         ValueError: a field or a setting of the method has a value that cannot be used.
@@ -92,6 +102,7 @@ class Trial:
     select: str = "last"
     overrides: tuple[tuple[str, object], ...] = ()
     backbone: str = "i3d"
+    backbone_training: str = "frozen"
 
     def __post_init__(self):
         number("share", self.share, 0, 1, "least")
@@ -104,6 +115,7 @@ class Trial:
             ("reading", ("", *READINGS)),
             ("select", SELECT),
             ("backbone", tuple(BACKBONES)),
+            ("backbone_training", tuple(STAGE_OF)),
         ):
             choice(name, getattr(self, name), tuple(known))
         for name, least in (("seed", 0), ("twin_seed", 0), ("steps", 1), ("size", 2), ("train", 1), ("test", 1)):
@@ -112,6 +124,19 @@ class Trial:
         text("target", self.target), text("group", self.group)
         object.__setattr__(self, "overrides", tuple(sorted(_pairs(self.overrides), key=lambda pair: pair[0])))
         check_settings(self.method, dict(self.overrides))
+        if self.backbone_training != "frozen":
+            self._check_trained()
+
+    def _check_trained(self) -> None:
+        """Refuse a trial that cannot train its backbone. Raises ValueError."""
+        asked = f"backbone_training={self.backbone_training!r}"
+        if self.backbone != "i3d" or self.dataset == "folder":
+            raise ValueError(f"{asked}: only I3D on videos can be trained, not {self.backbone!r} on {self.dataset!r}")
+        if not trains_backbone(self.method):
+            known = ", ".join(name for name in METHODS if trains_backbone(name))
+            raise ValueError(f"{asked}: {self.method} learns from fixed features: choose one of {known}")
+        if self.teacher == "photometric":
+            raise ValueError(f"{asked}: the teacher's view must be 'actor' or 'frame', not {self.teacher!r}")
 
     @property
     def mark(self) -> str:
@@ -185,7 +210,7 @@ class _How:
 
 @lru_cache(maxsize=6)
 def _data(
-    dataset, source, train, test, twin_seed, video_source, teacher, reading, backbone, device, how: _How
+    dataset, source, train, test, twin_seed, video_source, teacher, reading, backbone, stage, device, how: _How
 ) -> tuple[tuple[Record, ...], Features]:
     """Records and features. `views["actor"]` holds the teacher's view; a view computed only for the teacher is NaN for
     test videos."""
@@ -199,10 +224,10 @@ def _data(
         )
         if not _nine(dataset, reading):
             return found
-        kept = {name: view[:, :18] for name, view in found.views.items()}
+        kept = {name: _first_nine(view, stage) for name, view in found.views.items()}
         return replace(found, views=kept, positions=found.positions[:18])
 
-    first, *other = _requests(records, video_source, teacher, reading, backbone)
+    first, *other = _requests(records, video_source, teacher, reading, backbone, stage)
     features = computed(first)
     if teacher != "actor":
         frame = features.views["frame"]
@@ -221,7 +246,8 @@ def _spread(found: Features, view: str, keys: tuple[str, ...], like: torch.Tenso
 
 def _sources(t: Trial) -> tuple:
     """Everything that determines a trial's records and features: trials with equal values share them."""
-    return t.dataset, t.source, t.train, t.test, t.twin_seed, trial_video_source(t), t.teacher, t.reading, t.backbone
+    made_of = t.dataset, t.source, t.train, t.test, t.twin_seed
+    return *made_of, trial_video_source(t), t.teacher, t.reading, t.backbone, STAGE_OF[t.backbone_training]
 
 
 def _nine(dataset: str, reading: str) -> bool:
@@ -229,8 +255,13 @@ def _nine(dataset: str, reading: str) -> bool:
     return reading == "9x16" and default_reading(dataset) == "10x16"
 
 
+def _first_nine(view: torch.Tensor, stage: str) -> torch.Tensor:
+    """A view of ten clips without the last; of pixels, nine clips are taken later."""
+    return view if stage == "pixels" else view[:, : 9 if stage == "maps" else 18]
+
+
 def _requests(
-    records: tuple[Record, ...], video_source, teacher: str, reading: str, backbone: str
+    records: tuple[Record, ...], video_source, teacher: str, reading: str, backbone: str, stage: str
 ) -> list[FeatureRequest]:
     """The feature requests of a trial: first the student's view, then, if it differs, the teacher's.
 
@@ -240,7 +271,7 @@ def _requests(
     """
     reading = None if _nine(records[0].dataset, reading) else reading or None
     first = ("frame", "actor") if backbone == "i3d" or teacher != "frame" else ("frame",)
-    passes = [FeatureRequest(records, video_source, reading, first, backbone)]
+    passes = [FeatureRequest(records, video_source, reading, first, backbone, stage)]
     if teacher not in first:
         learn = tuple(record for record in records if record.split == "train")
         passes.append(FeatureRequest(learn, video_source, reading, (teacher,), backbone))
@@ -255,10 +286,10 @@ def prepare_trials(
     `jobs`, `device` and `progress` are those of `prepare_features`.
     """
     passes = {}
-    for *made_of, video_source, teacher, reading, backbone in dict.fromkeys(map(_sources, trials)):
+    for *made_of, video_source, teacher, reading, backbone, stage in dict.fromkeys(map(_sources, trials)):
         records, _ = _digested_records(*made_of)
         if not is_sequence(records):
-            passes |= dict.fromkeys(_requests(records, video_source, teacher, reading, backbone))
+            passes |= dict.fromkeys(_requests(records, video_source, teacher, reading, backbone, stage))
     with in_runs():
         prepare_features(
             list(passes), jobs=jobs, folder=environment.runs() / "features", device=device, progress=progress
@@ -323,7 +354,12 @@ def trial_hash(trial: Trial, numbers: torch.dtype | None = None) -> str:
 
 def _features_digest(t: Trial, numbers: torch.dtype | None) -> str:
     return features_digest(
-        t.dataset, trial_video_source(t), reading=t.reading or None, backbone=t.backbone, numbers=numbers
+        t.dataset,
+        trial_video_source(t),
+        reading=t.reading or None,
+        backbone=t.backbone,
+        numbers=numbers,
+        stage=STAGE_OF[t.backbone_training],
     )
 
 

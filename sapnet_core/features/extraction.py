@@ -23,13 +23,16 @@ from sapnet_core.features.video_source import DiskSource, SampledVideo, TwinSour
 from sapnet_core.features.views import OTHER_VIEWS, VIEWS, view_of
 from sapnet_core.runtime.devices import torch_threads
 from sapnet_core.runtime.sealed import write_sealed
+from sapnet_core.runtime.values import choice
 from sapnet_core.runtime.workers import LOST, WorkerPool
 
-__all__ = ["VideoSource", "Job", "LABELS", "FeatureRequest", "TRUTH", "compute_all"]
+__all__ = ["STAGES", "VideoSource", "Job", "LABELS", "FeatureRequest", "TRUTH", "compute_all"]
 
 BATCH = 16  # videos per batch on a GPU
 LABELS = 96  # frames to which subaction labels are resampled
 TRUTH = ("subactions", "factors")
+# what is stored of a view: the backbone's features; the maps from which I3D's last two blocks go on; or the pixels
+STAGES = ("features", "maps", "pixels")
 VideoSource = TwinSource | DiskSource
 
 
@@ -38,7 +41,8 @@ class FeatureRequest:
     """A request for features of videos; its fields are arguments of `store.video_features`.
 
     Raises:
-        ValueError: there are no records, or records of several datasets; a key occurs twice; or a view is unknown.
+        ValueError: there are no records, or records of several datasets; a key occurs twice; or a view or the stage is
+            unknown.
     """
 
     records: tuple[Record, ...]
@@ -46,6 +50,7 @@ class FeatureRequest:
     reading: str | None = None
     views: tuple[str, ...] = VIEWS
     backbone: str = "i3d"
+    stage: str = "features"
 
     def __post_init__(self):
         datasets, keys = {r.dataset for r in self.records}, {r.key for r in self.records}
@@ -54,6 +59,7 @@ class FeatureRequest:
             raise ValueError(f"{many}: give records of one dataset, each key once")
         if not self.views or not set(self.views) <= {*VIEWS, *OTHER_VIEWS}:
             raise ValueError(f"views {self.views}: choose among {', '.join((*VIEWS, *OTHER_VIEWS))}")
+        choice("stage", self.stage, STAGES)
         object.__setattr__(self, "reading", self.reading or default_reading(self.records[0].dataset))
 
 
@@ -137,12 +143,18 @@ def _load(job: Job, record: Record) -> SampledVideo | str:
         return str(error)
 
 
-def _features(net: Clipwise, videos: list[Tensor], reading: str) -> Tensor:
-    """Features (B, S, C) of videos (T, 3, H, W), as one batch where all have the same shape."""
+def _stored(net: Clipwise, videos: list[Tensor], one: FeatureRequest) -> Tensor:
+    """What is stored of videos (T, 3, H, W), as one batch where all have the same shape: features (B, S, C), maps
+    (B, clips, C', T', h, w) or pixels (B, T, 3, H, W), by the request's stage."""
     if len({video.shape for video in videos}) > 1:
-        return torch.cat([_features(net, [video], reading) for video in videos])
-    steps = net.features(torch.stack(videos), reading).cpu()
-    return steps.unflatten(1, (-1, 2)).mean(2) if reading == "segments" else steps  # one step per segment
+        return torch.cat([_stored(net, [video], one) for video in videos])
+    batch = torch.stack(videos)
+    if one.stage == "pixels":
+        return batch.cpu()
+    if one.stage == "maps":
+        return net.trunk_maps(batch, one.reading).cpu()
+    steps = net.features(batch, one.reading).cpu()
+    return steps.unflatten(1, (-1, 2)).mean(2) if one.reading == "segments" else steps  # one step per segment
 
 
 def _compute(group: list[Job], loaded: Iterator[SampledVideo | str] | None = None) -> list[Job]:
@@ -166,7 +178,7 @@ def _compute(group: list[Job], loaded: Iterator[SampledVideo | str] | None = Non
             videos = [view_of(*one, view, first.of.video_source.size) for one in zip(clips, kept, strict=True)]
             for job, net, own in zip(group, nets, out, strict=True):
                 if view in own:
-                    own[view].append(_features(net, videos, job.of.reading))
+                    own[view].append(_stored(net, videos, job.of))
         labels = torch.stack([clip.subactions for clip in clips]).cpu()  # (B, T)
         index = torch.linspace(0, labels.shape[1] - 1, LABELS).round().long()
         truth["subactions"].append(labels[:, index].to(torch.int8))

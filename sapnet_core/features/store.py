@@ -60,7 +60,8 @@ class Features:
     Attributes:
         keys: keys of the records that could be read, in the order of the request.
         views: maps each requested view, "frame" (whole frame, the student's input), "actor" (crop, the teacher's) or
-            "photometric" (whole frame in other colors and lighting), to (N, S, C) float32.
+            "photometric" (whole frame in other colors and lighting), to (N, S, C) float32; at another stage to maps
+            (N, clips, C', T', h, w) or uint8 pixels (N, T, 3, H, W).
         positions: (S,) time of each step in [0, 1], see `step_positions`.
         subactions: (N, 96) int8, the subaction at 96 evenly spaced times over the sampled frames.
         factors: (N, F) float32, the simulator's quality factors; F = 0 for videos from disk.
@@ -86,6 +87,7 @@ def features_digest(
     device: str = "cpu",
     backbone: str = "i3d",
     numbers: torch.dtype | None = None,
+    stage: str = "features",
 ) -> str:
     """Hash of everything but records and files that a dataset's features depend on (16 hex digits).
 
@@ -98,6 +100,7 @@ def features_digest(
         video_source.digest(dataset),
         reading or default_reading(dataset),
         list(views),
+        stage,
         torch.device(device).type,
         registry.backbone_digest(backbone, str(device), numbers),
         code_digest("features.extraction", "features.photometric", "features.views"),
@@ -121,6 +124,7 @@ def video_features(
     jobs: int = 2,
     device: str = "cpu",
     backbone: str = "i3d",
+    stage: str = "features",
     progress: Callable[[int, int], None] | None = None,
 ) -> Features:
     """Features of the records' videos: read from `folder` where they are there, else computed and stored.
@@ -133,16 +137,17 @@ def video_features(
         jobs: worker processes on a CPU; the result is the same for any number. A GPU is used by this process, while
             `jobs` threads decode or simulate the next videos.
         backbone: a name in `BACKBONES`.
+        stage: a name in `extraction.STAGES`: what is stored of each view; "maps" needs I3D.
         progress: called with (videos done, videos in total) at the start and after each shard, where any is missing.
 
     Raises:
-        ValueError: there are no records, or records of several datasets; a key occurs twice; a view or the backbone is
-            unknown; or none of the videos can be read.
+        ValueError: there are no records, or records of several datasets; a key occurs twice; a view, the backbone or
+            the stage is unknown; or none of the videos can be read.
         VideoError: a video on disk cannot be read, and `video_source.skip` is off.
         OSError: `folder` cannot be written, or a file in it cannot be read; one line says which, and what to do.
         RuntimeError: a worker process was killed.
     """
-    one = FeatureRequest(tuple(records), video_source, reading, tuple(views), backbone)
+    one = FeatureRequest(tuple(records), video_source, reading, tuple(views), backbone, stage)
     found = {job.path: shard for job, shard in _shards([one], folder, jobs, str(device), progress)}
     whole, dataset = [found[path] for path in sorted(found)], records[0].dataset
     place = {key: i for i, key in enumerate(key for _, good, _ in whole for key in good)}
@@ -222,7 +227,13 @@ def _shards(
 def _cut(one: FeatureRequest, folder: Path, device: str) -> list[Job]:
     dataset = one.records[0].dataset
     common = features_digest(
-        dataset, one.video_source, reading=one.reading, views=one.views, device=device, backbone=one.backbone
+        dataset,
+        one.video_source,
+        reading=one.reading,
+        views=one.views,
+        device=device,
+        backbone=one.backbone,
+        stage=one.stage,
     )
     ordered = sorted(one.records, key=lambda record: record.key)
     jobs = []

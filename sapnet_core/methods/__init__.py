@@ -30,6 +30,7 @@ __all__ = [
     "can_stack",
     "get_method",
     "get_stack",
+    "trains_backbone",
 ]
 
 # name -> "module:function" in this package, or the function itself
@@ -56,6 +57,13 @@ STACKABLE: dict[str, Callable[[Mapping], bool] | str] = {
     "mlp-ordered": "mlp:can_stack",
     "sap-net": "sapnet:can_stack",
 }
+# methods that can train the backbone too: they take features from `TrainSet.features`
+TRAINS_BACKBONE = ("mlp", "mlp-ordered", "sap-net")
+
+
+def trains_backbone(name: str) -> bool:
+    """Whether a method can train the backbone together with its network."""
+    return name in TRAINS_BACKBONE
 
 
 def _found(entry: Callable | str) -> Callable:

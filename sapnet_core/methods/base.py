@@ -18,6 +18,7 @@ from sapnet_core.training.checkpoint import Checkpoint, Snapshot
 from sapnet_core.training.loop import Terms, fit_steps
 from sapnet_core.training.stacking import fit_stacked
 from sapnet_core.training.state import TrainingState
+from sapnet_core.training.trained_backbone import TrainedBackbone
 
 __all__ = ["Fitted", "Method", "Stackable", "Training", "train", "train_stack"]
 
@@ -75,6 +76,8 @@ class Training:
             method's `generator` or from PyTorch's global RNG, so that a checkpoint covers it.
         memory: tensors that `loss` changes in place, by name, such as pseudo-labels.
         stack: the same loss in parts, if runs can be stacked; else None.
+        backbone, lr_backbone: what is trained together with the network at a learning rate of its own; None if the
+            backbone is frozen.
     """
 
     network: nn.Module
@@ -85,16 +88,26 @@ class Training:
     samplers: Sequence[BatchSampler] = ()
     memory: Mapping[str, Tensor] = field(default_factory=dict)
     stack: Stackable | None = None
+    backbone: TrainedBackbone | None = None
+    lr_backbone: float = 1e-4
+
+    @property
+    def whole(self) -> nn.Module:
+        """All that learns as one module: the network, or network and backbone."""
+        if self.backbone is None:
+            return self.network
+        return nn.ModuleDict({"network": self.network, "backbone": self.backbone})
 
     def fitted(self, curves: list[dict[str, float]], snapshots: Sequence[Snapshot]) -> Fitted:
-        """The trained system with its curve and snapshots, its network in evaluation mode."""
+        """The trained system with its curve and snapshots, what was trained in evaluation mode."""
+        whole = self.whole.eval()
 
         @torch.no_grad()
         def predict(frame: Tensor) -> Tensor:
-            self.network.eval()
+            whole.eval()
             return self.score(frame)
 
-        return Fitted(predict, curves, self.network.eval(), snapshots=snapshots)
+        return Fitted(predict, curves, whole, snapshots=snapshots)
 
 
 Method = Callable[[TrainSet, Mapping, torch.Generator], Training | Fitted]
@@ -129,10 +142,17 @@ def train(
             return made
         if not isinstance(made, Training):
             raise TypeError(f"a method returned {type(made).__name__}: return a Training, or a Fitted in closed form")
-        weights = made.network.state_dict(keep_vars=True)
+        weights = made.whole.state_dict(keep_vars=True)
         state = TrainingState(weights, made.memory, (generator, *made.samplers))
+        slow = [] if made.backbone is None else [(made.backbone.parameters(), made.lr_backbone)]
         curves = fit_steps(
-            made.network.parameters(), made.loss, made.steps, made.lr, checkpoint=checkpoint, state=state
+            made.network.parameters(),
+            made.loss,
+            made.steps,
+            made.lr,
+            checkpoint=checkpoint,
+            state=state,
+            others=slow,
         )
     return made.fitted(curves, checkpoint.snapshots)
 

@@ -11,14 +11,14 @@ from torch import Tensor, nn
 
 from sapnet_core.methods.base import Stackable, Training
 from sapnet_core.methods.building_blocks import layers, reseed, views
-from sapnet_core.methods.settings import LABELED, options
+from sapnet_core.methods.settings import LABELED, LR_BACKBONE, options
 from sapnet_core.methods.train_set import TrainSet
 from sapnet_core.sapnet.losses import l_reg
 from sapnet_core.training.batches import BatchSampler
 
 __all__ = ["SETTINGS", "can_stack", "mean_training", "ordered_training"]
 
-SETTINGS = {**LABELED, "unit_targets": False}
+SETTINGS = {**LABELED, **LR_BACKBONE, "unit_targets": False}
 
 
 def can_stack(settings: Mapping) -> bool:
@@ -42,14 +42,15 @@ def ordered_training(train: TrainSet, settings: Mapping, generator: torch.Genera
 def _training(train: TrainSet, settings: Mapping, generator: torch.Generator, ordered: bool) -> Training:
     o = options("mlp", settings, SETTINGS)
     reseed(generator)
-    x = views(train.frame, ordered)
-    net = layers(x.shape[1], 256, 128, 1).append(nn.Flatten(0)).to(x.device)
+    device, fixed = train.frame.device, None if train.backbone else views(train.frame, ordered)
+    inputs = views(torch.empty(1, len(train.positions), train.channels), ordered).shape[1]
+    net = layers(inputs, 256, 128, 1).append(nn.Flatten(0)).to(device)
     y, shift, scale = train.unit_targets(o.unit_targets)
     draw = BatchSampler(train.labeled.cpu(), o.batch, generator)
 
     def batch() -> tuple[Tensor, Tensor]:
-        i = next(draw).to(x.device)
-        return x[i], y[i]
+        i = next(draw).to(device)
+        return views(train.features("frame", i), ordered) if fixed is None else fixed[i], y[i]
 
     def terms(step: int, net: nn.Module, x: Tensor, y: Tensor, look: bool = False) -> dict[str, Tensor]:
         return {"L_all": l_reg(net(x), y, look)}  # Eq. 10
@@ -58,6 +59,7 @@ def _training(train: TrainSet, settings: Mapping, generator: torch.Generator, or
         return terms(step, net, *batch(), look=True)
 
     def score(frame: Tensor) -> Tensor:
-        return net(views(frame, ordered)) * scale + shift
+        return net(views(train.encoded("frame", frame), ordered)) * scale + shift
 
-    return Training(net, loss, score, o.steps, o.lr, [draw], stack=Stackable(batch, terms))
+    slow = {"backbone": train.backbone, "lr_backbone": o.lr_backbone}
+    return Training(net, loss, score, o.steps, o.lr, [draw], stack=Stackable(batch, terms), **slow)

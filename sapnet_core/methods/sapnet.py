@@ -15,7 +15,7 @@ from torch.func import functional_call
 
 from sapnet_core.methods.base import Stackable, Training
 from sapnet_core.methods.building_blocks import reseed
-from sapnet_core.methods.settings import TRAINING, options
+from sapnet_core.methods.settings import LR_BACKBONE, TRAINING, options
 from sapnet_core.methods.train_set import TrainSet
 from sapnet_core.sapnet.losses import grade_edges, sapnet_losses
 from sapnet_core.sapnet.network import SAPNet
@@ -24,7 +24,11 @@ from sapnet_core.training.batches import BatchSampler
 
 __all__ = ["SETTINGS", "can_stack", "check", "training"]
 
-SETTINGS = {**TRAINING, "warmup": 1 / 3}  # of the training; here `steps` means optimizer steps, not the steps of F̄
+SETTINGS = {
+    **TRAINING,
+    **LR_BACKBONE,
+    "warmup": 1 / 3,
+}  # of the training; here `steps` means optimizer steps, not the steps of F̄
 NETWORK = {f.name for f in fields(SAPNetSettings)} - {"channels", "clips", "steps"}
 
 
@@ -72,8 +76,7 @@ def training(train: TrainSet, settings: Mapping, generator: torch.Generator) -> 
     Raises:
         ValueError: a setting does not exist, or its value cannot be used.
     """
-    _, clips, channels = train.frame.shape
-    s, o = check(settings, channels, clips)
+    s, o = check(settings, train.channels, len(train.positions))
     with torch.random.fork_rng(devices=[]):  # drawing weights must not advance the RNG that dropout uses in training
         reseed(generator)
         net = SAPNet(s).to(train.frame.device)
@@ -87,9 +90,8 @@ def training(train: TrainSet, settings: Mapping, generator: torch.Generator) -> 
     def batch() -> tuple[Tensor | None, ...]:
         """Draw the next batch: x_l, x_u, x_a, x_la, the targets and the edges of the grades."""
         l, u = next(labeled), next(unlabeled) if paired else None  # noqa: E741 - the paper's indices
-        frame, actor = train.frame, train.actor
-        x_u, x_a = (frame.index_select(0, u), actor.index_select(0, u)) if paired else (None, None)
-        return frame.index_select(0, l), x_u, x_a, actor.index_select(0, l), targets[l], edges
+        x_u, x_a = (train.features("frame", u), train.features("actor", u)) if paired else (None, None)
+        return train.features("frame", l), x_u, x_a, train.features("actor", l), targets[l], edges
 
     def terms(step: int, net, x_l, x_u, x_a, x_la, y, edges, labels=None, look: bool = False) -> dict[str, Tensor]:
         output = net(x_l, x_u, x_a, train.positions, x_la, labels)
@@ -112,7 +114,8 @@ def training(train: TrainSet, settings: Mapping, generator: torch.Generator) -> 
         return terms(step, net, *batch(), look=True)
 
     def score(frame: Tensor) -> Tensor:
-        return net.predict(frame, train.positions) * scale + shift
+        return net.predict(train.encoded("frame", frame), train.positions) * scale + shift
 
     stack = Stackable(batch, terms, with_labels) if can_stack(settings) else None
-    return Training(net, loss, score, o.steps, o.lr, [labeled, unlabeled], stack=stack)
+    slow = {"backbone": train.backbone, "lr_backbone": o.lr_backbone}
+    return Training(net, loss, score, o.steps, o.lr, [labeled, unlabeled], stack=stack, **slow)

@@ -9,8 +9,9 @@ from sapnet_core import methods
 from sapnet_core.methods import METHODS, get_method
 from sapnet_core.runtime.values import choice, number, switch, whole
 
-__all__ = ["TRAINING", "LABELED", "OWN_UNITS", "check_settings", "options"]
+__all__ = ["LR_BACKBONE", "TRAINING", "LABELED", "OWN_UNITS", "check_settings", "options"]
 
+LR_BACKBONE = {"lr_backbone": 1e-4}  # of the backbone where it is trained too, as in the paper
 TRAINING = {"lr": 1e-3, "batch": 16, "batch_unlabeled": 16, "unit_targets": True}  # Adam as in the paper
 LABELED = {name: value for name, value in TRAINING.items() if name != "batch_unlabeled"}  # of supervised methods
 OWN_UNITS = {name: value for name, value in LABELED.items() if name != "unit_targets"}  # with their own target scale
@@ -23,7 +24,7 @@ LIMITS: dict[str, tuple] = {
     "tau": (0, 1),
     "warmup": (0, 1),
     "dropout": (0, 1, "most"),
-    **dict.fromkeys(("lr", "sigma", "xi", "C", "orders"), (0, math.inf, "least")),
+    **dict.fromkeys(("lr", "lr_backbone", "sigma", "xi", "C", "orders"), (0, math.inf, "least")),
 }
 CHOICES = {"read": ("mean", "mode"), "kernel": ("linear", "rbf")}
 

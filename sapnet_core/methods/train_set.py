@@ -5,6 +5,8 @@ from dataclasses import dataclass, fields
 import torch
 from torch import Tensor
 
+from sapnet_core.training.trained_backbone import TrainedBackbone
+
 __all__ = ["TrainSet"]
 
 
@@ -13,12 +15,14 @@ class TrainSet:
     """All data that a method may learn from.
 
     Attributes:
-        frame: (N, S, C) features of the whole frames (the student's input X_u and X_l), standardized.
-        actor: (N, S, C) features of the actor crops (the teacher's input X_a), standardized.
+        frame: (N, S, C) features of the whole frames (the student's input X_u and X_l), standardized; where a backbone
+            is trained, the inputs (N, ...) of its trained part.
+        actor: the same of the actor crops (the teacher's input X_a).
         positions: (S,) times of the steps in the video, in [0, 1].
         y: (N,) scaled scores, about [0, 1]; NaN where unlabeled.
         judges, transitions, attributes: annotations of the labeled videos from `datasets.label_details.label_details`,
             hidden for all other videos; None where the dataset has none.
+        backbone: what turns inputs into features where it is trained with the method, else None.
 
     Raises:
         ValueError: the shapes do not fit each other, or no video has a score.
@@ -31,9 +35,12 @@ class TrainSet:
     judges: Tensor | None = None
     transitions: Tensor | None = None
     attributes: Tensor | None = None
+    backbone: TrainedBackbone | None = None
 
     def __post_init__(self):
         frame, actor, videos = tuple(self.frame.shape), tuple(self.actor.shape), len(self.y)
+        if self.backbone is not None:  # of each video and view the same number of frames or clips
+            frame, actor = ((*shape[:1], len(self.positions), self.backbone.channels) for shape in (frame, actor))
         if len(frame) != 3 or frame != actor or frame[0] != videos or frame[1] != len(self.positions):
             raise ValueError(
                 f"a training set of {videos} scores and {len(self.positions)} positions needs features "
@@ -44,8 +51,24 @@ class TrainSet:
 
     def to(self, device: str | torch.device) -> "TrainSet":
         """The same training set on another device."""
-        parts = {part.name: getattr(self, part.name) for part in fields(self)}
+        parts = {part.name: getattr(self, part.name) for part in fields(self)}  # a module moves in place
         return TrainSet(**{name: x if x is None else x.to(device) for name, x in parts.items()})
+
+    @property
+    def channels(self) -> int:
+        """C of the features."""
+        return self.frame.shape[2] if self.backbone is None else self.backbone.channels
+
+    def features(self, view: str, rows: Tensor) -> Tensor:
+        """Features (n, S, C) of the videos `rows` (n,), with gradient into the backbone where it is trained.
+
+        `view` is "frame" or "actor".
+        """
+        return self.encoded(view, getattr(self, view).index_select(0, rows))
+
+    def encoded(self, view: str, x: Tensor) -> Tensor:
+        """Features (n, S, C) of what is stored of some videos, as in `frame`, for training or prediction."""
+        return x if self.backbone is None else self.backbone(view, x)
 
     @property
     def labeled(self) -> Tensor:

@@ -8,9 +8,10 @@ import torch
 from torch import Tensor, nn
 
 from sapnet_core.backbones.i3d import I3D, training_dtype
-from sapnet_core.datasets.clips import CLIP, clip_starts, step_positions, steps_per_clip
+from sapnet_core.datasets.clips import step_positions
 from sapnet_core.sapnet.network import SAPNet
 from sapnet_core.sapnet.settings import Output
+from sapnet_core.training.trained_backbone import clips_of, steps_of
 
 __all__ = ["EndToEnd"]
 
@@ -53,19 +54,10 @@ class EndToEnd(nn.Module):
 
     def features(self, videos: Tensor) -> Tensor:
         """Standardized features F = E_θ(X), with gradient (Eq. 1): (B, T, 3, H, W) uint8 -> (B, S, C)."""
-        frames = videos.shape[1]
-        starts = clip_starts(self.reading, frames).to(videos.device)
-        length = frames if self.reading == "dense" else CLIP
-        clips = videos[:, starts[:, None] + torch.arange(length, device=videos.device)]  # (B, clips, length, 3, H, W)
-        x = clips.flatten(0, 1).transpose(1, 2).float() * (2 / 255) - 1  # (B*clips, 3, length, H, W)
-        mixed = self.mixed and training_dtype(x.device) == torch.bfloat16
-        with torch.autocast(x.device.type, torch.bfloat16, enabled=mixed):
-            maps = self.backbone(x, self.checkpoint)
-        steps = maps.float().mean((3, 4)).transpose(1, 2)  # (B*clips, C, T', h, w) -> (B*clips, T', C)
-        if self.reading == "segments":
-            steps = steps.mean(1, keepdim=True)  # a segment is one step
-        standard = (steps.unflatten(1, (-1, steps_per_clip(self.reading))) - self.mean) / self.std
-        return standard.reshape(len(videos), -1, self.backbone.channels)  # (B, S, C)
+        mixed = self.mixed and training_dtype(videos.device) == torch.bfloat16
+        with torch.autocast(videos.device.type, torch.bfloat16, enabled=mixed):
+            maps = self.backbone(clips_of(videos, self.reading), self.checkpoint)
+        return steps_of(maps, len(videos), self.reading, self.mean, self.std)
 
     def forward(self, x_l: Tensor, x_u: Tensor | None, x_a: Tensor | None, x_la: Tensor | None = None) -> Output:
         """`SAPNet.forward` on videos: labeled and unlabeled whole frames, unlabeled and labeled actor crops."""

@@ -37,6 +37,7 @@ def fit_steps(
     log_every: int = 10,
     checkpoint: Checkpoint | None = None,
     state: TrainingState | None = None,
+    others: Iterable[tuple[Iterable[Tensor], float]] = (),
 ) -> list[dict[str, float]]:
     """Minimize `loss(step)["L_all"]` by Adam without weight decay (the paper's setting).
 
@@ -49,6 +50,7 @@ def fit_steps(
         log_every: interval, in steps, between rows of the curve; the last step always has a row.
         checkpoint: takes snapshots of the weights, and resumes from its file after a kill.
         state: all tensors and generators that change during the training; required with a `checkpoint`.
+        others: further weights that learn at another rate, as pairs (weights, learning rate).
 
     Returns:
         One dict per recorded step: "step" and the terms (lists with one entry per run where the terms are vectors).
@@ -57,12 +59,14 @@ def fit_steps(
         FloatingPointError: the loss of a recorded step is not finite; the message gives the step and the terms.
         OSError: the checkpoint's file cannot be read at present.
     """
-    weights = _as_one(parameters)
-    optimizer = torch.optim.Adam([weights], lr=lr, weight_decay=0.0, fused=True)
+    parts = [{"params": [_as_one(some)], "lr": rate} for some, rate in ((parameters, lr), *others)]
+    weights = [part["params"][0] for part in parts]
+    optimizer = torch.optim.Adam(parts, weight_decay=0.0, fused=True)
     done, curve = checkpoint.resume(state, optimizer) if checkpoint else (0, [])
     for step in range(done, steps):
         terms = loss(step)
-        weights.grad.zero_()
+        for part in weights:
+            part.grad.zero_()
         terms["L_all"].sum().backward()  # stacked runs share no weights: each gets the gradient of its own loss
         optimizer.step()
         if step % log_every == 0 or step == steps - 1:

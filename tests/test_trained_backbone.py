@@ -1,0 +1,135 @@
+"""A backbone that learns with the method: equal to training from pixels, resumable, and refused where it cannot be."""
+
+from dataclasses import replace
+
+import pytest
+import torch
+from interruption import Killed, Mortal
+
+from sapnet_core.backbones.i3d import LAST, load_i3d
+from sapnet_core.backbones.last_blocks import LastBlocks
+from sapnet_core.experiments import trial as trials
+from sapnet_core.experiments.fit import fit_trial, stack_key, trained_backbone, training_task, view_scale
+from sapnet_core.experiments.results import results
+from sapnet_core.experiments.run import run_trial
+from sapnet_core.experiments.trial import Trial, trial_data
+from sapnet_core.methods import get_method
+from sapnet_core.training.checkpoint import Checkpoint
+from sapnet_core.training.trained_backbone import TrainedBackbone
+
+FROZEN = Trial("finediving", "drawn", "sap-net", 0.5, 0, "score", 12, 6, steps=8, size=48)
+LATE = replace(FROZEN, backbone_training="last blocks", overrides=(("batch", 4), ("batch_unlabeled", 4)))
+ALL = replace(FROZEN, method="mlp", train=6, test=4, steps=3, backbone_training="all", overrides=(("batch", 1),))
+
+
+@pytest.fixture(scope="module", autouse=True)
+def runs(tmp_path_factory):
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setenv("SAPNET_RUNS", str(tmp_path_factory.mktemp("runs")))
+        patch.delenv("SAPNET_DATA", raising=False)
+        trials._data.cache_clear()
+        yield
+    trials._data.cache_clear()
+
+
+@pytest.fixture
+def videos():
+    return torch.randint(256, (2, 96, 3, 40, 56), dtype=torch.uint8, generator=torch.Generator().manual_seed(0))
+
+
+def relative(found, expected):
+    return float((found - expected).detach().norm() / expected.detach().norm())
+
+
+@pytest.mark.parametrize("reading", ["9x16", "dense", "segments"])
+def test_last_blocks_from_maps_are_trained_as_from_pixels(videos, reading):
+    """The features, and the gradient of every weight of the two blocks, with all other weights frozen."""
+    net = load_i3d()
+    maps = net.folded(torch.float32).trunk_maps(videos, reading)
+    assert maps.shape[:3] == (2, {"9x16": 9, "dense": 1, "segments": 6}[reading], 208)
+    pixels, cached = TrainedBackbone(net, reading), TrainedBackbone(LastBlocks(load_i3d()), reading)
+    own = {name for name, _ in cached.net.named_parameters()}
+    for name, weight in net.named_parameters():
+        weight.requires_grad_(name in own)
+    assert {name.partition(".")[0] for name in own} == set(LAST) and len(own) == 36
+    expected, found = pixels("frame", videos), cached("frame", maps)
+    assert expected.shape == found.shape and relative(found, expected) < 1e-5
+    for output in (expected, found):
+        output.square().mean().backward()
+    weights = dict(cached.net.named_parameters())
+    for name, weight in net.named_parameters():
+        if name in own:
+            assert relative(weights[name].grad, weight.grad) < 1e-4, name
+
+
+def test_it_begins_as_the_frozen_backbone():
+    data, maps = trial_data(FROZEN), trial_data(LATE)
+    learn = torch.nonzero(data.train).flatten()
+    backbone = trained_backbone(LATE, maps, learn)
+    for view in ("frame", "actor"):
+        mean, std = view_scale(data.features, learn, view)
+        expected = ((data.features.views[view].unflatten(1, (-1, 2)) - mean) / std).flatten(1, 2)
+        with torch.no_grad():
+            found = backbone(view, maps.features.views[view])
+        assert relative(found, expected) < 0.03  # bfloat16 features where the processor has it, else about 1e-5
+
+
+@pytest.mark.parametrize("trial", [LATE, ALL, replace(LATE, method="mlp-ordered", overrides=(("batch", 4),))])
+def test_it_learns(trial):
+    """Weights of the backbone move, BatchNorm's statistics stay, and the result is stored as any other."""
+    data = trial_data(trial)
+    task = training_task(replace(trial, steps=1, overrides=(*trial.overrides, ("lr_backbone", 1e-12))), data)
+    start = task.fit().network.state_dict()
+    fitted = fit_trial(trial, data).fitted
+    after = fitted.network.state_dict()
+    kept = [name for name in after if ".running_" in name]
+    moved = [name for name in after if name.startswith("backbone.") and name.endswith("conv3d.weight")]
+    assert len(moved) == (12 if trial.backbone_training == "last blocks" else 57)
+    assert all((after[name] - start[name]).abs().max() > 1e-5 for name in moved)
+    assert all(torch.equal(after[name], start[name]) for name in kept)
+    run_trial(trial)
+    assert -1 <= results([trial]).rho[0] <= 1
+    assert stack_key(trial, data) is None
+
+
+def test_the_loss_falls_if_the_backbone_alone_learns():
+    trial = replace(LATE, method="mlp", steps=40, overrides=(("batch", 6), ("lr", 1e-12), ("lr_backbone", 1e-3)))
+    curve = [row["L_all"] for row in fit_trial(trial, trial_data(trial)).fitted.curves]
+    assert curve[-1] < 0.3 * curve[0]
+
+
+@pytest.mark.parametrize("trial", [LATE, pytest.param(ALL, marks=pytest.mark.slow)])
+def test_a_killed_training_goes_on_to_the_same_bits(trial, tmp_path):
+    data = trial_data(trial)
+
+    def train(checkpoint):
+        task = training_task(trial, data)
+        return get_method(trial.method)(task.train, task.settings, task.generator(), checkpoint)
+
+    alone, file = train(Checkpoint()), tmp_path / ".training-x.safetensors"
+    with pytest.raises(Killed):
+        train(Mortal(file, 1, 2))
+    resumed = train(Mortal(file, 1))
+    assert resumed.curves[-1] == alone.curves[-1]
+    weights = alone.network.state_dict()
+    assert all(torch.equal(value, weights[name]) for name, value in resumed.network.state_dict().items())
+
+
+def test_a_step_can_be_chosen():
+    best = fit_trial(replace(LATE, select="test-best"), trial_data(LATE))
+    assert 1 <= best.fitted.step <= LATE.steps
+
+
+@pytest.mark.parametrize(
+    "changes, word",
+    [
+        ({"backbone_training": "some"}, "last blocks"),
+        ({"method": "gdlt", "overrides": ()}, "mlp, mlp-ordered, sap-net"),
+        ({"backbone": "c3d", "teacher": "frame"}, "c3d"),
+        ({"teacher": "photometric"}, "photometric"),
+        ({"overrides": (("lr_backbone", 0.0),)}, "lr_backbone"),
+    ],
+)
+def test_what_cannot_be_trained_is_refused(changes, word):
+    with pytest.raises(ValueError, match=word):
+        replace(LATE, **changes)
