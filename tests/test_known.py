@@ -64,7 +64,7 @@ def test_what_lies_there_is_known(drawn, place):
         ("records.tsv", "save records.tsv as records.csv"),
         ("FineDiving.zip", "unpack FineDiving.zip"),
         ("mtl.tar.gz", "unpack mtl.tar.gz"),
-        ("labels.csv", "give the folder that holds one of these"),
+        ("labels.csv", "give the folder that holds one of the known"),
     ],
 )
 def test_a_file_that_looks_near_is_named(place, name, remedy):
@@ -98,22 +98,24 @@ def test_a_folder_too_high_or_too_deep_is_named(place, drawn):
     refused(place.data, f"; it holds sets: give {place.data / 'sets'}")
     assert known_datasets(place.data / "sets") == ["finediving"]
     (place.data / "films").mkdir()
-    refused(place.data / "films", "holds no dataset")
+    refused(place.data / "films", "holds no known dataset")
     (place.data / "records.csv").write_text(TABLE)
-    refused(place.data / "films", f"the folder above it does: give {place.data}")
+    refused(place.data / "films", f"a folder above it does: give {place.data}")
     (place.data / "sets" / "FineDiving" / "FINADiving_MTL_256s").mkdir()
     refused(place.data / "sets" / "FineDiving" / "FINADiving_MTL_256s", f"give {place.data / 'sets'}")
     whole = place.data / "sets" / "MTL-AQA"
     shutil.copytree(drawn / "MTL-AQA", whole / "info")
     assert known_datasets(whole.parent) == ["mtl-aqa", "finediving"]
-    refused(whole / "info", f"lies within mtl-aqa, of which it is but a part: give {whole.parent}")
+    refused(whole / "info", f"only a part of dataset mtl-aqa: give {whole.parent}")
 
 
 def test_a_dataset_twice_in_itself_is_named(place):
     place("finediving", "FineDiving", place.data / "FineDiving")  # nested, as some archives unpack
     refused(place.data, "; it holds FineDiving: ", f"give {place.data / 'FineDiving'}")
     place("rg", "RG")
-    refused(place.data, "FineDiving is not used, it holds no fine-grained_annotation_aqa.pkl but FineDiving: ")
+    refused(
+        place.data, "FineDiving is not used, since it has no fine-grained_annotation_aqa.pkl (it holds FineDiving): "
+    )
 
 
 def test_part_of_a_dataset_is_no_dataset(place):
@@ -121,7 +123,9 @@ def test_part_of_a_dataset_is_no_dataset(place):
     assert known_datasets(place.data) == ["mtl-aqa"]
     for folder in ("FineDiving", "RG"):
         (place.data / folder).mkdir()
-        refused(place.data, f"{folder} is not used, it holds no ", "but nothing: put the annotation files into")
+        refused(
+            place.data, f"{folder} is not used, since it has no ", "(it holds nothing): put the annotation files into"
+        )
         (place.data / folder).rmdir()
     (place.data / "records.csv.txt").write_text(TABLE)
     refused(place.data, "records.csv.txt is not used: rename it to records.csv")

@@ -39,15 +39,15 @@ def test_a_little_is_enough(own):
 @pytest.mark.parametrize(
     "train, test, words",
     [
-        ((1,), (1, 2), ("two different train scores", "one row has one")),
-        ((1, "", ""), (1, 2), ("two different train scores", "one row has one")),
-        ((1, 2), (1,), ("two different test scores", "one row has one")),
+        ((1,), (1, 2), ("two different train scores", "only one row has")),
+        ((1, "", ""), (1, 2), ("two different train scores", "only one row has")),
+        ((1, 2), (1,), ("two different test scores", "only one row has")),
         ((5, 5, 5), (1, 2), ("two different train scores", "all are 5")),
         ((1, 2), (5, 5), ("two different test scores", "all are 5")),
         ((1, 2), (), ("no test row has a score",)),
         (("", ""), (1, 2), ("no train row has a score",)),
         ((), (1, 2), ("no train row has a score",)),
-        ((), (), ("has no rows",)),
+        ((), (), ("no rows",)),
     ],
 )
 def test_too_few_different_scores(own, train, test, words):
@@ -77,17 +77,17 @@ def test_scores_over_difficulty_are_learned_where_there_is_one(own):
 
 def test_groups_are_learned_by_themselves(own):
     rows = "x,a.npy,1,train,beam,\ny,a.npy,2,train,beam,\nz,a.npy,2,test,beam,\n"
-    refused(lambda: own((1, 2), more=rows), "row 'r0' has no group, others have")
-    refused(lambda: own((), (), more=rows), "two different test scores of group 'beam'", "one row has one")
+    refused(lambda: own((1, 2), more=rows), "row 'r0' has no group, but others have")
+    refused(lambda: own((), (), more=rows), "two different test scores of group 'beam'", "only one row has")
     refused(
         lambda: own((), (), more=rows + "w,b.npy,3,test,beam,\nv,b.npy,3,test,floor,\nu,b.npy,4,test,floor,\n"),
         "two different train scores of group 'floor'",
-        "no row has one",
+        "no row has a score",
     )
 
 
 def test_all_are_of_one_kind(own, tmp_path):
-    refused(lambda: own((1, 2), more="x,wide.npy,1,train,,\n"), "wide.npy has 5 columns, a.npy has 4")
+    refused(lambda: own((1, 2), more="x,wide.npy,1,train,,\n"), "wide.npy has 5 columns, but a.npy has 4")
     (tmp_path / "records.csv").write_text("id,path,score,split,end_frame\na,a.npy,1,train,\nb,b.mp4,2,test,5\n")
     (tmp_path / "b.mp4").touch()
     assert len(load_records("folder", tmp_path)) == 2

@@ -150,7 +150,7 @@ def test_what_pandas_adds_is_no_step_and_no_feature(table):
         ("x;y;z;a;b;c\n" + ROWS.replace(",", ";"), ("line 1", "';'")),
         ("inf,x,y,z,a,b\n" + ROWS, ("line 1", "'inf'")),
         ("# made by hand\n" + ROWS, ("line 2", "6 cells")),
-        ('x\n0.5\n""\n', ("line 3", "no number")),
+        ('x\n0.5\n""\n', ("line 3", "missing value")),
         ('"x\ny",z\n1,2\n', ("line 1", "quotation mark")),
         ("0.5,1.5\n \n0.5,1.5\n", ("line 2", "empty")),
         (ROWS + "# end\n", ("line 31",)),

@@ -62,37 +62,40 @@ def test_one_dialect_is_read(read, content):
 @pytest.mark.parametrize("quoting", [csv.QUOTE_MINIMAL, csv.QUOTE_ALL])
 def test_other_separators_are_named(read, separator, name, quoting):
     said = fault(read, written(ROWS, separator, quoting=quoting))
-    assert said.startswith(f"cells are parted by {name}, expected ','") and "spreadsheet" in said
+    assert said.startswith(f"cells are separated by {name}, not by ','") and "spreadsheet" in said
     said = fault(read, f"sep={separator}\r\n" + written(ROWS, separator))
-    assert said.startswith(f"line 1 is {f'sep={separator}'.strip()!r}") and f"parted by {name}" in said
+    assert said.startswith(f"line 1 is {f'sep={separator}'.strip()!r}") and f"separated by {name}" in said
 
 
 def test_a_row_parted_otherwise_is_named_by_its_line(read):
     said = fault(read, written(ROWS) + "c;c.npy;7;train\r\n")
-    assert said.startswith("line 4: 1 cells, the first line has 4, since its cells are parted by ';'")
+    assert said.startswith("line 4: 1 cells, but the first line has 4, since its cells are separated by ';'")
     assert "write numbers with a point" in fault(read, written(ROWS) + "c,c.npy,7,5,train\r\n")
 
 
 def test_what_stands_above_the_names_is_shown(read):
     said = fault(read, "Scores of spring\r\n\r\n" + written(ROWS))
-    assert said.startswith("line 1 is 'Scores of spring', the names of the columns stand in line 3: remove")
-    assert fault(read, "\r\n" + written(ROWS)).startswith("line 1 is empty, the names of the columns stand in line 2")
+    assert said.startswith("line 1 is 'Scores of spring', but the column names are in line 3: remove")
+    assert fault(read, "\r\n" + written(ROWS)).startswith("line 1 is empty, but the column names are in line 2")
     said = fault(read, written(ROWS[1:]))
-    assert "line 1 is a row ('a', 'a.npy', '7.5', 'train'): put a line of names above it, id, path, score" in said
+    assert "line 1 is a row ('a', 'a.npy', '7.5', 'train'): add a line of column names, id, path, score" in said
 
 
 @pytest.mark.parametrize(
     "head, said",
     [
-        ("ID,Path,Score,Split", "line 1 says 'ID', 'Path', 'Score', 'Split': write id, path, score, split"),
-        ("id,path,SCORE,split", "line 1 says 'SCORE': write score"),
-        ("“id”,path,score,split", "line 1 says '“id”': write id"),
-        ("i\u200bd,path,score,split", r"line 1 says 'i\u200bd': write id"),
-        ("id,path,score,split,Start Frame", "line 1 says 'Start Frame': write start_frame"),
-        ("name,video,label,set", "no column 'id', line 1 says 'name', 'video', 'label', 'set': name id, path, score"),
-        ("id,path,score", "no column 'split', line 1 says 'id', 'path', 'score': name"),
+        ("ID,Path,Score,Split", "line 1 has 'ID', 'Path', 'Score', 'Split': write id, path, score, split"),
+        ("id,path,SCORE,split", "line 1 has 'SCORE': write score"),
+        ("“id”,path,score,split", "line 1 has '“id”': write id"),
+        ("i\u200bd,path,score,split", r"line 1 has 'i\u200bd': write id"),
+        ("id,path,score,split,Start Frame", "line 1 has 'Start Frame': write start_frame"),
+        (
+            "name,video,label,set",
+            "no column 'id', line 1 has 'name', 'video', 'label', 'set': name the columns id, path, score",
+        ),
+        ("id,path,score", "no column 'split', line 1 has 'id', 'path', 'score': name"),
         ("id,path,score,split,rater", "column 'rater' is unknown: use id, path, "),
-        ("id,path,score,split,id", "column 'id' stands twice"),
+        ("id,path,score,split,id", "column 'id' appears twice"),
     ],
 )
 def test_names_of_columns_are_shown_as_they_stand(read, head, said):
@@ -113,7 +116,7 @@ def test_wide_characters_are_named(read, encoding, separator):
 
 def test_a_code_page_is_named_with_the_line(read):
     said = fault(read, written([*ROWS, ("c", "Zoë.npy", "1", "train")]), "cp1252")
-    assert said.startswith("no table of UTF-8 text in line 4 (byte 0xEB") and "'c,Zoë.npy,1,train'" in said
+    assert said.startswith("not a table of UTF-8 text in line 4 (byte 0xEB") and "'c,Zoë.npy,1,train'" in said
 
 
 def test_files_of_another_kind_are_named(read, tmp_path):
@@ -133,7 +136,7 @@ def test_files_of_another_kind_are_named(read, tmp_path):
     }
     for content, kind in cases.items():
         said = fault(read, content)
-        assert said.startswith("no table of UTF-8 text") and kind in said
+        assert said.startswith("not a table of UTF-8 text") and kind in said
 
 
 def test_quotes_that_stay_open_are_named_by_line(read):
@@ -141,7 +144,7 @@ def test_quotes_that_stay_open_are_named_by_line(read):
     assert "line 2 (" in fault(read, written(ROWS[:1]) + '"a"x,a.npy,1,train\r\n')
     assert "line 1 is one cell" in fault(read, '"id,path,score,split\r\na,a.npy,1,train\r\n')
     lines = "".join(f'"{line}"\r\n' for line in written(ROWS).split())  # a CSV file that was read as one column
-    assert "line 1 is one cell, 'id,path,score,split': take away the quotes" in fault(read, lines)
+    assert "line 1 is one cell, 'id,path,score,split': remove the quotes" in fault(read, lines)
 
 
 def test_what_lies_in_the_place_of_the_table_is_named(tmp_path):
@@ -153,9 +156,9 @@ def test_what_lies_in_the_place_of_the_table_is_named(tmp_path):
     file = tmp_path / "records.csv"
     assert "no such file: write a table with the columns id, path" in said()
     for other, word in (
-        ("records.csv.txt", "with another ending"),
-        ("Records.CSV", "in other capitals"),
-        ("records.xlsx", "with another ending"),
+        ("records.csv.txt", "with another extension"),
+        ("Records.CSV", "capitalized differently"),
+        ("records.xlsx", "with another extension"),
     ):
         (tmp_path / other).touch()
         if file.exists():  # this file system ignores case

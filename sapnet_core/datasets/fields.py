@@ -57,7 +57,7 @@ def number_of(value: object, name: str, positive: bool = False) -> float:
     if isinstance(value, int | float) and not isinstance(value, bool) and abs(value) < LARGEST:
         number = float(value)
     if not number >= 0 or (positive and number == 0):
-        raise Fault(f"{name} is {shown(value)}, not a number {'above' if positive else 'of points from'} 0")
+        raise Fault(f"{name} is {shown(value)}, not a number {'above' if positive else 'of at least'} 0")
     return number
 
 
@@ -81,7 +81,7 @@ def name_of(value: object, name: str) -> str:
     """A text that is safe as the name of a file or folder on any system. Raises Fault."""
     text = text_of(value, name)
     if text in (".", "..") or any(c in text for c in "/\\:") or len(text.encode()) > LENGTH:
-        raise Fault(f"{name} {shown(text)} is no name of a folder, and could lead out of the data")
+        raise Fault(f"{name} {shown(text)} is not a safe name of a folder")
     return text
 
 

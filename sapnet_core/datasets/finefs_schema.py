@@ -37,7 +37,7 @@ def _points(value: object) -> float:
 def _score(value: object) -> float:
     number = _points(value)
     if number < 0:
-        raise _refused(value, "a number of points from 0 on")
+        raise _refused(value, "a number of points of at least 0")
     return number
 
 
@@ -124,4 +124,4 @@ def _told(error: Mapping[str, Any]) -> str:
         return kind.format(path)
     is_ours = error["type"] == "value_error"
     text = error["ctx"]["error"] if is_ours else f"is {shown(error['input'])}, not an object"
-    return f"key {path!r} {text}" if path else "the file is no object"
+    return f"key {path!r} {text}" if path else "the file is not a JSON object"

@@ -45,13 +45,15 @@ def unused(data: Path) -> list[str]:
         if not name or holds(name, data):
             continue
         if entry != CALLED[name]:
-            faults.append(f"{entry} is not used: rename it to {CALLED[name]}, or take it out of the folder")
+            faults.append(f"{entry} is not used: rename it to {CALLED[name]}, or move it out of the folder")
         elif name == "folder":
-            faults.append(f"{entry} is {found_at(data / entry)}: write the table, or take it out of the folder")
+            faults.append(
+                f"{entry} is {found_at(data / entry)}, not a table: write the table, or move it out of the folder"
+            )
         else:
             inside = listed(_entries(data / entry)) or "nothing"
-            remedy = f"put the annotation files into {entry}, or take it out of the folder"
-            faults.append(f"{entry} is not used, it holds no {MARKS[name]} but {inside}: {remedy}")
+            remedy = f"put the annotation files into {entry}, or move it out of the folder"
+            faults.append(f"{entry} is not used, since it has no {MARKS[name]} (it holds {inside}): {remedy}")
     return faults
 
 
@@ -69,21 +71,21 @@ def too_deep(name: str, data: Path) -> Path | None:
 
 def unknown_folder(data: Path) -> str:
     """One line about a folder without a known dataset: the fault, what is in the folder, and the remedy."""
-    fault = f"{data} holds no dataset that is known ({', '.join(CALLED.values())})"
+    fault = f"{data} holds no known dataset ({', '.join(CALLED.values())})"
     if above := next(filter(None, (too_deep(name, data) for name in CALLED)), None):
-        return f"{fault}, the folder above it does: give {above}"
+        return f"{fault}, but a folder above it does: give {above}"
     try:
         os.listdir(data)
     except OSError as error:
-        return f"{fault}, and cannot be looked into ({error.strerror}): check its permissions"
+        return f"{fault}, and cannot be listed ({error.strerror}): check its permissions"
     entries = _entries(data)
     near = [(entry, remedy) for entry in entries if (remedy := _remedy(data, entry))]
     if not entries:
-        return f"{fault}; it is empty: give the folder that holds one"
+        return f"{fault}; it is empty: give the folder that holds a dataset"
     if near:
         remedies = " or ".join(dict.fromkeys(remedy for _, remedy in near[:3]))
         return f"{fault}; it holds {listed([entry for entry, _ in near])}: {remedies}"
-    return f"{fault}; it holds {listed(entries)}: give the folder that holds one of these by its name"
+    return f"{fault}; it holds {listed(entries)}: give the folder that holds one of the known datasets by its name"
 
 
 def _entries(folder: Path) -> list[str]:
@@ -109,7 +111,7 @@ def _remedy(data: Path, entry: str) -> str:
     if path.is_dir() and any(holds(inner, path) for inner in CALLED):
         return f"give {path}"
     if name == "folder":
-        return f"{entry} is {found_at(path)}, write the table"
+        return f"{entry} is {found_at(path)}, replace it by a table"
     if name:
         return f"put {MARKS[name]} into {entry}"
     if entry.lower().endswith(ARCHIVES):

@@ -31,7 +31,7 @@ def check_learnable(file: Path, records: Sequence[Record]) -> None:
     groups = sorted({record.group for record in records})
     if len(groups) > 1 and not groups[0]:
         key = next(record.key for record in records if not record.group)
-        raise AnnotationError(f"{file}: row {key!r} has no group, others have: give each row one, or none any")
+        raise AnnotationError(f"{file}: row {key!r} has no group, but others have one: give every row a group, or none")
     for group in groups:
         where = f" of group {group!r}" if group else ""
         known = [r for r in records if r.group == group and not math.isnan(r.score)]
@@ -49,22 +49,30 @@ def _check_kinds(file: Path, records: Sequence[Record]) -> None:
     videos = [record for record in records if not record.path.lower().endswith(SEQUENCES)]
     if videos and sequences:
         rows = f"row {videos[0].key!r} and row {sequences[0].key!r}"
-        raise AnnotationError(f"{file}: some paths are videos and others sequences ({rows}): make two folders of them")
+        raise AnnotationError(f"{file}: some paths are videos and others sequences ({rows}): put them into two folders")
     first: tuple[str, int] | None = None
     for path in dict.fromkeys(record.path for record in sequences):
         columns = sequence_shape(file.parent / path)[1]
         first = first or (path, columns)
         if columns != first[1]:
-            raise AnnotationError(f"{file}: {path} has {columns} columns, {first[0]} has {first[1]}: give equally many")
+            raise AnnotationError(
+                f"{file}: {path} has {columns} columns, but {first[0]} has {first[1]}: give all the same columns"
+            )
 
 
 def _check_scores(file: Path, scores: list[float], which: str) -> None:
     """Check that at least two scores are different in float32. Raises AnnotationError."""
     if len(set(scores)) < 2:
-        has = "no row has one" if not scores else "one row has one" if len(scores) == 1 else f"all are {scores[0]:g}"
-        raise AnnotationError(f"{file}: fewer than two different {which} ({has}): give more")
+        has = (
+            "no row has a score"
+            if not scores
+            else "only one row has a score"
+            if len(scores) == 1
+            else f"all are {scores[0]:g}"
+        )
+        raise AnnotationError(f"{file}: fewer than two different {which} ({has}): give at least two")
     if len(set(np.float32(scores).tolist())) < 2:
-        has = f"all become {np.float32(scores[0]):g} in float32, in which they are learned"
+        has = f"all become {np.float32(scores[0]):g} in float32, the number format of training"
         raise AnnotationError(f"{file}: fewer than two different {which} ({has}): subtract a constant, or rescale them")
 
 

@@ -68,18 +68,18 @@ class Names:
         return self._walk(parts, nfc)
 
     def near(self, parts: Sequence[str]) -> str:
-        """The most similar path on disk and its difference, such as "'films/Anna.mp4' (in other capitals)"; "" where
-        nothing is similar."""
+        """The most similar path on disk and its difference, such as "'films/Anna.mp4' (capitalized differently)"; ""
+        where nothing is similar."""
         *folders, name = parts
         for key in (nfc, str.casefold, look, loose):
             if len(several := self._alike(self._walk(folders, key), name, key)) > 1:
-                return f"each of {len(several)} names of that look ({', '.join(map(ascii, several[:3]))})"
+                return f"each of {len(several)} names that look the same ({', '.join(map(ascii, several[:3]))})"
             if found := self._walk(parts, key):
                 return _told("/".join(parts), "/".join(found))
         above = self._walk(folders, loose)
         ends = self._names("/".join(above), _stem) if above is not None else {}
         if others := ends.get(_stem(name)) or ends.get(loose(name)):
-            return f"{'/'.join([*above, others[0]])!r} (with another ending)"
+            return f"{'/'.join([*above, others[0]])!r} (with another extension)"
         if len(parts) > 1 and (found := self._walk(parts[1:], loose) or self._walk(parts[-1:], loose)):
             return repr("/".join(found))
         for folder in self._names("", str).values():
@@ -124,7 +124,7 @@ def _stem(name: str) -> str:
 
 def _told(asked: str, found: str) -> str:
     if asked.casefold() == found.casefold():
-        return f"{found!r} (in other capitals)"
+        return f"{found!r} (capitalized differently)"
     if look(asked) == look(found):
-        return f"a name of the same look ({ascii(found)})"
+        return f"a name that looks the same ({ascii(found)})"
     return repr(found)

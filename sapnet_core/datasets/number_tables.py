@@ -62,7 +62,7 @@ NAMELESS = re.compile(r"unnamed: [\d.]+(?:_level_\d+)?|index|level_\d+|row[._]?n
 SEPARATORS = {";": "';'", "\t": "tabs", "|": "'|'"}
 FLOAT32 = float(np.finfo(np.float32).max)
 STEADY = 8  # number of steps from which a first column of equally spaced whole numbers counts as row numbers
-REMEDY = "fill it, or cut such steps before saving"
+REMEDY = "fill it in, or remove such time steps before saving"
 
 
 def read_numbers(path: Path) -> np.ndarray:
@@ -76,13 +76,13 @@ def read_numbers(path: Path) -> np.ndarray:
     size = path.stat().st_size
     if size > LARGEST:
         fault = f"has {size >> 20} MiB of text, the limit is {LARGEST >> 20}"
-        raise AnnotationError(f"{path}: {fault}: save it by numpy.save")
+        raise AnnotationError(f"{path}: {fault}: save it with numpy.save")
     with path.open("rb") as file:
         head = file.read(4096)
     if size and (kind := content_kind(head)):
-        raise AnnotationError(f"{path}: is {kind}, and no table of numbers: save it as CSV in UTF-8")
+        raise AnnotationError(f"{path}: is {kind}, not a table of numbers: save it as CSV in UTF-8")
     if head.startswith((b"\xff\xfe", b"\xfe\xff")) or b"\0" in head:
-        raise AnnotationError(f"{path}: is no UTF-8 text, but UTF-16 or binary: save it as CSV in UTF-8")
+        raise AnnotationError(f"{path}: is not UTF-8 text, but UTF-16 or binary: save it as CSV in UTF-8")
     values, steps, columns, names, numbered, alone = array("d"), 0, 0, [], True, False
     for number, cells in _lines(path):
         columns = columns or len(cells)
@@ -94,8 +94,8 @@ def read_numbers(path: Path) -> np.ndarray:
             _check_first(path, cells)
         if len(cells) != columns:
             _check_separator(path, number, cells)
-            has = f"{len(cells)} cells, and the lines before it {columns}"
-            raise AnnotationError(f"{path}: line {number}: has {has}: write equally many numbers a line")
+            has = f"{len(cells)} cells, but the lines before it have {columns}"
+            raise AnnotationError(f"{path}: line {number}: has {has}: write the same number of cells in every line")
         values.extend(_number(path, number, column, cell) for column, cell in enumerate(cells, 1))
         numbered = numbered and COUNT.fullmatch(cells[0]) is not None
         if not steps:
@@ -104,7 +104,7 @@ def read_numbers(path: Path) -> np.ndarray:
             alone = not any(map(COUNT.fullmatch, cells))
         steps += 1
     if not steps:
-        raise AnnotationError(f"{path}: has no numbers: write one time step a line")
+        raise AnnotationError(f"{path}: has no numbers: write one time step per line")
     table = np.frombuffer(values).reshape(steps, columns)
     if not names:
         _check_counts(path, table, alone, numbered)
@@ -119,23 +119,23 @@ def _lines(path: Path) -> Iterator[tuple[int, list[str]]]:
             while line := file.readline(LINE + 1):
                 number += 1
                 if len(line) > LINE:
-                    fault = f"line {number}: has more than {LINE:,} signs"
-                    raise AnnotationError(f"{path}: {fault}: write one time step a line, or save it by numpy.save")
+                    fault = f"line {number}: has more than {LINE:,} characters"
+                    raise AnnotationError(f"{path}: {fault}: write one time step per line, or save it with numpy.save")
                 if not line.strip():
                     empty = empty or number
                     continue
                 if empty:
-                    raise AnnotationError(f"{path}: line {empty}: is empty, and no step: {REMEDY}")
+                    raise AnnotationError(f"{path}: line {empty}: is empty, but a line is a time step: {REMEDY}")
                 if line.count('"') % 2:
-                    fault = f"line {number}: has a quotation mark that no other follows"
-                    raise AnnotationError(f"{path}: {fault}: write numbers without such marks")
+                    fault = f"line {number}: has an unclosed quotation mark"
+                    raise AnnotationError(f"{path}: {fault}: write numbers without quotation marks")
                 cells = next(csv.reader([line], strict=True))
                 yield number, [cell.strip() for cell in cells]
         except csv.Error as error:
-            fault = f"line {number}: no cells with commas between them ({error})"
-            raise AnnotationError(f"{path}: {fault}: write numbers with commas between them") from None
+            fault = f"line {number}: cannot be split into cells at commas ({error})"
+            raise AnnotationError(f"{path}: {fault}: write numbers separated by commas") from None
         except UnicodeDecodeError as error:
-            raise AnnotationError(f"{path}: is no UTF-8 text (byte {error.start}): save it as CSV in UTF-8") from None
+            raise AnnotationError(f"{path}: is not UTF-8 text (byte {error.start}): save it as CSV in UTF-8") from None
 
 
 def _is_name(cell: str) -> bool:
@@ -164,8 +164,8 @@ def _separator(cells: list[str]) -> str:
 
 def _check_separator(path: Path, line: int, cells: list[str]) -> None:
     if found := _separator(cells):
-        fault = f"line {line}: cells are parted by {found}, expected ','"
-        raise AnnotationError(f"{path}: {fault}: write numbers with points and commas between them")
+        fault = f"line {line}: cells are separated by {found}, not by ','"
+        raise AnnotationError(f"{path}: {fault}: write numbers with decimal points, separated by commas")
 
 
 def _check_names(path: Path, names: list[str]) -> None:
@@ -174,8 +174,8 @@ def _check_names(path: Path, names: list[str]) -> None:
     for column, name in enumerate(names, 1):
         where = f"{path}: line 1: column {column}"
         if not name or NAMELESS.fullmatch(name.lower()):
-            fault = f"{where} has the name {name[:40]!r}, as row numbers have that a program adds"
-            raise AnnotationError(f"{fault}: save the table without them (index=False), or name what it measures")
+            fault = f"{where} has the name {name[:40]!r}, which programs give to row numbers"
+            raise AnnotationError(f"{fault}: save the table without them (index=False), or name the column")
         if not _is_name(name):
             raise AnnotationError(f"{where} is {name[:40]!r}, neither a name nor a number: write one of them")
 
@@ -193,14 +193,14 @@ def _check_counts(path: Path, table: np.ndarray, alone: bool, numbered: bool) ->
     """
     (first, *_), (steps, columns) = table, table.shape
     if alone and steps > 1 and ((columns > 2 and (np.diff(first) > 0).all()) or (first == np.arange(columns)).all()):
-        fault = "line 1: has whole numbers that rise, as no other line has, as if they named the columns"
-        remedy = "save the table without them (header=False), or write 2.0 where 2 was measured"
+        fault = "line 1 looks like numeric column names: only it has whole numbers, and they increase"
+        remedy = "save the table without them (header=False), or write a measured 2 as 2.0"
         raise AnnotationError(f"{path}: {fault}: {remedy}")
     by = np.diff(table[:, 0])
     steady = steps > 2 and columns > 1 and by[0] > 0 and (by == by[0]).all()
     if numbered and steady and (steps >= STEADY or (by[0] == 1 and table[0, 0] in (0, 1))):
-        fault = "column 1 counts the lines and measures nothing"
-        remedy = "save the table without its row numbers (index=False), or name the columns in line 1"
+        fault = "column 1 looks like row numbers"
+        remedy = "save the table without row numbers (index=False), or name the columns in line 1"
         raise AnnotationError(f"{path}: {fault}: {remedy}")
 
 
@@ -213,21 +213,23 @@ def _check_first(path: Path, cells: list[str]) -> None:
     _check_separator(path, 1, cells)
     named = cells[1:] if not cells[0] else cells
     if len(named) > 1 and named == [str(i) for i in range(len(named))]:
-        fault = f"line 1: counts from 0 to {len(named) - 1}, as the names of columns do that pandas adds"
-        remedy = "save the table without them (header=False, index=False); write 0.0 where 0 was measured"
+        fault = f"line 1: counts from 0 to {len(named) - 1}, like the column names that pandas adds"
+        remedy = "save the table without them (header=False, index=False), or write a measured 0 as 0.0"
         raise AnnotationError(f"{path}: {fault}: {remedy}")
 
 
 def _number(path: Path, line: int, column: int, cell: str) -> float:
     where = f"{path}: line {line}: column {column}"
     if cell.lower() in MISSING:
-        raise AnnotationError(f"{where} holds no number ({cell[:40]!r}): {REMEDY}")
+        raise AnnotationError(f"{where} has a missing value ({cell[:40]!r}): {REMEDY}")
     if not NUMBER.fullmatch(cell):
         _check_separator(path, line, [cell])
         infinite = cell.lower().lstrip("+-") in ("inf", "infinity")
-        fault, remedy = ("is not finite", REMEDY) if infinite else ("is no number", "write it with digits and a point")
+        fault, remedy = (
+            ("is not finite", REMEDY) if infinite else ("is not a number", "write it with digits and a decimal point")
+        )
         raise AnnotationError(f"{where} is {cell[:40]!r}, which {fault}: {remedy}")
     value = float(cell)
     if abs(value) > FLOAT32:
-        raise AnnotationError(f"{where} is {cell[:40]!r}, beyond what float32 holds: rescale the column")
+        raise AnnotationError(f"{where} is {cell[:40]!r}, beyond the range of float32: rescale the column")
     return value

@@ -89,10 +89,10 @@ def _read(root: Path, skip: bool) -> tuple[list[Record], list[ValueError]]:
         except ValueError as error:  # a fault of the video or sequence, whose message names the file
             faults.append(error)
     if not records and not faults:
-        faults.append(AnnotationError(f"{file}: has no rows, only the names of columns: write one for each video"))
+        faults.append(AnnotationError(f"{file}: has only column names and no rows: write one row for each video"))
     for part in ("train", "test"):
         if not faults and not any(record.split == part and not math.isnan(record.score) for record in records):
-            remedy = "give one to some (a few is enough to begin)"
+            remedy = "give a score to some of them (a few are enough to start)"
             faults.append(AnnotationError(f"{file}: no {part} row has a score: {remedy}"))
     return records, faults
 
@@ -138,7 +138,9 @@ class _Reader:
         if split == "test" and math.isnan(score):
             raise _Fault(f"score is empty, and test row {key!r} has no score: give it one, or make it a train row")
         if not math.isnan(score) and not _single(score / difficulty):
-            raise _Fault(f"score {score:g} over difficulty {difficulty:g} is beyond float32: rescale one of them")
+            raise _Fault(
+                f"score {score:g} over difficulty {difficulty:g} is beyond the range of float32: rescale one of them"
+            )
         length = self._length(path, start or 0, end is not None)
         start, end = start or 0, length if end is None else end
         if end <= start or (length is not None and end > length):
@@ -165,8 +167,8 @@ class _Reader:
 
     def _check_id(self, number: int, key: str) -> None:
         if not look(key) or not key.isprintable() or hidden(key):
-            sign = f" ({hidden(key)} cannot be seen)" if hidden(key) else ""
-            raise _Fault(f"id {ascii(key[:40])} is empty or not printable{sign}: name each row")
+            sign = f" ({hidden(key)} is invisible)" if hidden(key) else ""
+            raise _Fault(f"id {ascii(key[:40])} is empty or not printable{sign}: give each row a printable id")
         before, line = self.ids.setdefault(look(key), (key, number))
         if line != number:
             same = "" if before == key else f", there as {ascii(before[:40])}, here as {ascii(key[:40])}"
@@ -174,11 +176,11 @@ class _Reader:
 
     def _check_group(self, number: int, group: str) -> None:
         if not group.isprintable() or hidden(group):
-            raise _Fault(f"group {ascii(group[:40])} is not printable ({hidden(group)} cannot be seen): type it anew")
+            raise _Fault(f"group {ascii(group[:40])} is not printable ({hidden(group)} is invisible): type it again")
         before, line = self.groups.setdefault(look(group), (group, number))
         if before != group:
             spelled = f"{ascii(before[:40])} there, {ascii(group[:40])} here"
-            raise _Fault(f"group {group[:40]!r} looks as that of line {line} ({spelled}): write both the same")
+            raise _Fault(f"group {group[:40]!r} looks like that of line {line} ({spelled}): spell both the same")
 
     def _path(self, text: str) -> str:
         """`_inside`, cached by path."""
@@ -192,10 +194,12 @@ class _Reader:
         """
         path, windows = PurePosixPath(text), PureWindowsPath(text)
         if not text or not all(c.isprintable() or unicodedata.category(c) == "Zs" for c in text):
-            sign = f" ({hidden(text)} cannot be seen: rename the file)" if text else ""
+            sign = f" ({hidden(text)} is invisible: rename the file)" if text else ""
             raise _Fault(f"path is empty or not printable{sign}: name a video, a frame folder or a sequence")
         if ADDRESS.match(text):
-            raise _Fault(f"path {text[:80]!r} is an address: download the file into the folder, and name it there")
+            raise _Fault(
+                f"path {text[:80]!r} is a web address: download the file into the folder, and give its path there"
+            )
         outside = path.is_absolute() or windows.drive or windows.root or text.startswith("~/")
         if outside or ".." in path.parts or ".." in windows.parts:
             raise _Fault(f"path {text[:80]!r} leads out of the folder: give it relative to {NAME}, without ..")
@@ -204,7 +208,7 @@ class _Reader:
             real = self.names.real(path.parts) or self.names.real(windows.parts)
             if real is None:
                 near = self.names.near(path.parts) or self.names.near(windows.parts)
-                remedy = "write it so, or remove the row" if near else "check its name, or remove the row"
+                remedy = "write that path, or remove the row" if near else "check its name, or remove the row"
                 raise _Fault(f"path {text[:80]!r} is not there{near and f', but {near} is'}: {remedy}")
             name = "/".join(real)
         target = Path(os.path.realpath(self.root / name))
@@ -213,7 +217,9 @@ class _Reader:
             raise _Fault(f"path {text[:80]!r} leads out of the folder{way}: copy the file into it")
         if not _is_file_or_folder(target):
             found = found_at(self.root / name)
-            raise _Fault(f"path {text[:80]!r} is not there, but {found}: put a file in its place, or remove the row")
+            raise _Fault(
+                f"path {text[:80]!r} is not a file or folder, but {found}: put a file in its place, or remove the row"
+            )
         return name
 
     def _length(self, name: str, start: int, known: bool) -> int | None:
@@ -233,7 +239,7 @@ class _Reader:
         path = self.root / name
         sequence, folder = name.lower().endswith(SEQUENCES), path.is_dir()
         if sequence and folder:
-            raise _Fault(f"path {name[:80]!r} is a folder, and named as a sequence is: rename the folder")
+            raise _Fault(f"path {name[:80]!r} is a folder with the extension of a sequence file: rename the folder")
         if sequence:
             return sequence_shape(path)[0]
         try:
@@ -245,7 +251,7 @@ class _Reader:
             if any(entry.lower().endswith(IMAGES) for entry in inside):
                 raise
             fault = f"path {name[:80]!r} is a folder without frames ({', '.join(IMAGES)})"
-            remedy = "name the video in it, or extract its frames"
+            remedy = "give the path of the video in it, or extract its frames"
             raise _Fault(f"{fault}, it holds {listed(inside) or 'nothing'}: {remedy}") from None
 
 
@@ -272,7 +278,7 @@ def _number(row: dict[str, str], column: str, empty: float = math.nan) -> float:
     if not NUMBER.fullmatch(text):
         raise _Fault(f"{column} {text[:40]!r} is no number: write one with a point, or leave it empty")
     if not _single(float(text)):
-        raise _Fault(f"{column} {text[:40]!r} is beyond float32, in which it is learned: rescale the column")
+        raise _Fault(f"{column} {text[:40]!r} is beyond the range of float32: rescale the column")
     return float(text)
 
 
@@ -295,7 +301,7 @@ def _transitions(row: dict[str, str]) -> tuple[int, ...]:
 
 def _whole(text: str, column: str) -> int:
     if not (text.isascii() and text.isdigit() and len(text) < 10):
-        raise _Fault(f"{column} {text[:40]!r} is no frame number: write whole numbers from 0 on")
+        raise _Fault(f"{column} {text[:40]!r} is not a frame number: write whole numbers of at least 0")
     return int(text)
 
 

@@ -60,10 +60,10 @@ def read_sequence(path: Path | str) -> Tensor:
             try:
                 content = file.read(size + 1)
             except Exception as error:  # a damaged archive can raise any exception
-                raise AnnotationError(f"{path}: damaged ({_reason(error)}): save the array anew") from None
+                raise AnnotationError(f"{path}: damaged ({_reason(error)}): save the array again") from None
         if len(content) != size:
             fault = "cut short" if len(content) < size else "longer than its header says"
-            raise AnnotationError(f"{path}: {fault}: save the array anew")
+            raise AnnotationError(f"{path}: {fault}: save the array again")
         values = np.frombuffer(content, kind).reshape(shape, order=order).reshape(shape[0], -1)
     with np.errstate(over="ignore"):
         values = np.array(values, dtype=np.float32, order="C")
@@ -71,7 +71,7 @@ def read_sequence(path: Path | str) -> Tensor:
     if not finite.all():
         step, column = np.unravel_index(finite.argmin(), finite.shape)
         fault = f"value {column} of step {step} is not finite"
-        raise AnnotationError(f"{path}: {fault}: fill or cut such steps before saving")
+        raise AnnotationError(f"{path}: {fault}: fill in or remove such time steps before saving")
     return torch.from_numpy(values)
 
 
@@ -106,7 +106,7 @@ def _opened(path: Path) -> Iterator[BinaryIO]:
     except AnnotationError:
         raise
     except Exception as error:
-        raise AnnotationError(f"{path}: no whole npz file ({_reason(error)}): save it anew") from None
+        raise AnnotationError(f"{path}: incomplete or damaged npz file ({_reason(error)}): save it again") from None
 
 
 def _array_entry(path: Path, archive: zipfile.ZipFile) -> zipfile.ZipInfo:
@@ -127,7 +127,9 @@ def _array_entry(path: Path, archive: zipfile.ZipFile) -> zipfile.ZipInfo:
         names = ", ".join(ascii(entry.filename[:40])[1:-1] for entry in entries[:5]) or "none"
         raise AnnotationError(f"{path}: holds {len(entries)} arrays ({names}): keep one, or name one 'features'")
     if named[0].compress_type not in (zipfile.ZIP_STORED, zipfile.ZIP_DEFLATED):
-        raise AnnotationError(f"{path}: packed as numpy does not: save it by numpy.savez or numpy.savez_compressed")
+        raise AnnotationError(
+            f"{path}: compressed by another method than NumPy's: save it with numpy.savez or numpy.savez_compressed"
+        )
     return named[0]
 
 
@@ -146,14 +148,14 @@ def _header(path: Path, file: BinaryIO) -> tuple[tuple[int, ...], str, np.dtype]
     try:
         shape, fortran, kind = read[np.lib.format.read_magic(file)](file)
     except Exception as error:  # a damaged header can raise any exception
-        raise AnnotationError(f"{path}: no NumPy array ({_reason(error)}): save it by numpy.save") from None
+        raise AnnotationError(f"{path}: not a NumPy array ({_reason(error)}): save it with numpy.save") from None
     if kind.kind not in "fiub":
         what = "objects, which could run code," if kind.hasobject else f"{f'{kind}'[:SHOWN]} values"
         raise AnnotationError(f"{path}: refused, it holds {what} instead of numbers: save an array of floats")
     joints = len(shape) == 3 and shape[2] in (2, 3)
     if not (joints or len(shape) == 2) or not all(shape) or min(shape) < 0:
         sizes = " x ".join(map(str, shape))[:SHOWN] or "a single number"
-        raise AnnotationError(f"{path}: its shape is {sizes}: save (time, features) or (time, joints, 2 or 3)")
+        raise AnnotationError(f"{path}: its shape is {sizes}: save an array (time, features) or (time, joints, 2 or 3)")
     turned = kind.itemsize if joints and fortran else 0
     taken = math.prod(shape) * (kind.itemsize + turned + 5)  # bytes of content, reordered copy, float32 and bool mask
     if taken > LIMIT:

@@ -65,10 +65,10 @@ def read_table(file: Path, required: Sequence[str], known: Sequence[str]) -> lis
     try:
         lines = [(reader.line_num, [cell.strip() for cell in cells]) for cells in reader]
         if not set(required) <= set(lines[0][1]):
-            raise csv.Error("a quote is opened and not closed")
+            raise csv.Error("an opening quote is not closed")
     except csv.Error as error:
-        where = f"no table of UTF-8 text with commas, line {reader.line_num} ({error})"
-        raise AnnotationError(f"{file}: {where}: close every quote, and double those inside a cell") from None
+        where = f"not a table of UTF-8 text with commas, line {reader.line_num} ({error})"
+        raise AnnotationError(f"{file}: {where}: close every quote, and double the quotes inside a cell") from None
     head = lines[0][1]
     rows = [(number, cells) for number, cells in lines[1:] if any(cells)]
     wrong = [(number, cells) for number, cells in rows if len(cells) != len(head)]
@@ -78,7 +78,9 @@ def read_table(file: Path, required: Sequence[str], known: Sequence[str]) -> lis
     kept = [i for i, name in enumerate(head) if name or any(cells[i] for _, cells in rows)]
     nameless = next((i for i in kept if not head[i]), None)
     if nameless is not None:
-        raise AnnotationError(f"{file}: column {nameless + 1} has no name: remove it, or let its name begin with #")
+        raise AnnotationError(
+            f"{file}: column {nameless + 1} has no name: remove it, or give it a name that begins with #"
+        )
     return [(number, {head[i]: cells[i] for i in kept}) for number, cells in rows]
 
 
@@ -91,7 +93,7 @@ def _text(file: Path, required: Sequence[str]) -> str:
         raise AnnotationError(f"{file}: no such file{near and f', but {near} is there'}: {remedy}")
     try:
         if not file.is_file():
-            raise AnnotationError(f"{file}: is {found}, and no table of UTF-8 text: write one in its place")
+            raise AnnotationError(f"{file}: is {found}, not a table of UTF-8 text: write one in its place")
         if (size := file.stat().st_size) > LARGEST:
             raise AnnotationError(f"{file}: has {size >> 20} MiB, the limit is {LARGEST >> 20}: split it")
         content = file.read_bytes()
@@ -99,16 +101,18 @@ def _text(file: Path, required: Sequence[str]) -> str:
         raise AnnotationError(f"{file}: cannot be read ({error.strerror}): check its permissions") from None
     kind = content_kind(content) or _wide(content)
     if kind:
-        raise AnnotationError(f"{file}: no table of UTF-8 text, but {kind}: {ANEW}")
+        raise AnnotationError(f"{file}: not a table of UTF-8 text, but {kind}: {ANEW}")
     try:
         text = content.decode("utf-8-sig")
     except UnicodeDecodeError as error:
         line = content.count(b"\n", 0, error.start) + 1
         around = content[content.rfind(b"\n", 0, error.start) + 1 :].split(b"\n")[0].decode("cp1252", "replace")
         meant = f"byte 0x{content[error.start]:02X}; in code page 1252 the line is {around.strip()[:60]!r}"
-        raise AnnotationError(f"{file}: no table of UTF-8 text in line {line} ({meant}): {ANEW}") from None
+        raise AnnotationError(f"{file}: not a table of UTF-8 text in line {line} ({meant}): {ANEW}") from None
     if not text.strip("\0 \t\r\n,;"):
-        raise AnnotationError(f"{file}: no table of UTF-8 text, it is empty: write the names of the columns and rows")
+        raise AnnotationError(
+            f"{file}: not a table of UTF-8 text, but empty: write a line of column names, and the rows"
+        )
     return text
 
 
@@ -117,7 +121,7 @@ def _wide(content: bytes) -> str:
     if content.startswith((b"\xff\xfe\0\0", b"\0\0\xfe\xff")):
         return "UTF-32"
     zeros = content[:1000].count(0) > len(content[:1000]) // 3 and content.strip(b"\0")
-    return 'UTF-16, as Excel\'s "Unicode Text" is' if content.startswith((b"\xff\xfe", b"\xfe\xff")) or zeros else ""
+    return 'UTF-16, like Excel\'s "Unicode Text"' if content.startswith((b"\xff\xfe", b"\xfe\xff")) or zeros else ""
 
 
 def _head_fault(text: str, required: Sequence[str], known: Sequence[str]) -> str:
@@ -136,32 +140,32 @@ def _head_fault(text: str, required: Sequence[str], known: Sequence[str]) -> str
     faults, remedies = [], []
     if most and place:
         shown = f"is {first[0].strip()[:60]!r}" if first[0].strip() else "is empty"
-        faults.append(f"line 1 {shown}, the names of the columns stand in line {place + 1}")
-        remedies.append("remove what stands above them")
+        faults.append(f"line 1 {shown}, but the column names are in line {place + 1}")
+        remedies.append("remove the lines above them")
     if most and separator != ",":
-        faults.append(f"cells are parted by {SEPARATORS[separator]}, expected ','")
-        remedies.append("write ',' in their place, or save it from a spreadsheet whose region is English")
+        faults.append(f"cells are separated by {SEPARATORS[separator]}, not by ','")
+        remedies.append("replace them by ',', or save it from a spreadsheet with an English region")
     if faults:
         return f"{' and '.join(faults)}: {', and '.join(remedies)}"
     missing = next(name for name in required if name not in head)
     if len(head) == 1 and not set(required).isdisjoint(_cells(head[0], ",")):
-        return f"line 1 is one cell, {head[0][:60]!r}: take away the quotes around whole lines"
+        return f"line 1 is one cell, {head[0][:60]!r}: remove the quotes around whole lines"
     if most and (fault := _other_spelling(head, required)):
         return fault
     says = ", ".join(map(repr, head))[:120] or "nothing"
     if {"train", "test"} & {cell.casefold() for cell in head}:
-        return f"no column {missing!r}, line 1 is a row ({says}): put a line of names above it, {', '.join(required)}"
-    return f"no column {missing!r}, line 1 says {says}: name {', '.join(required)} there"
+        return f"no column {missing!r}, line 1 is a row ({says}): add a line of column names, {', '.join(required)}"
+    return f"no column {missing!r}, line 1 has {says}: name the columns {', '.join(required)}"
 
 
 def _names_fault(head: list[str], known: Sequence[str]) -> str:
     """Fault and remedy of a first line that names all required columns; "" where there is no fault."""
     for i, column in enumerate(head):
         if column and column in head[:i]:
-            return f"column {column[:40]!r} stands twice: remove one"
+            return f"column {column[:40]!r} appears twice: remove one"
     for column in head:
         if column and column not in known and not column.startswith("#"):
-            remedy = f"use {', '.join(known)}, or begin it with # to have it ignored"
+            remedy = f"use {', '.join(known)}, or begin its name with # to ignore it"
             return _other_spelling(head, known) or f"column {column[:40]!r} is unknown: {remedy}"
     return ""
 
@@ -172,7 +176,7 @@ def _other_spelling(head: list[str], names: Sequence[str]) -> str:
     meant = {loose(name): name for name in names if name not in head}
     pairs = [(cell, meant[loose(cell)]) for cell in head if loose(cell) in meant]
     said = ", ".join(repr(cell[:40]) if cell.isprintable() else ascii(cell[:40]) for cell, _ in pairs)
-    return f"line 1 says {said}: write {', '.join(name for _, name in pairs)}" if pairs else ""
+    return f"line 1 has {said}: write {', '.join(name for _, name in pairs)}" if pairs else ""
 
 
 def _cells(line: str, separator: str) -> list[str]:
@@ -183,8 +187,8 @@ def _cells(line: str, separator: str) -> list[str]:
 
 
 def _cells_fault(cells: list[str], columns: int) -> str:
-    fault = f"{len(cells)} cells, the first line has {columns}"
+    fault = f"{len(cells)} cells, but the first line has {columns}"
     for sign, name in SEPARATORS.items():
         if sign != " " and ",".join(cells).count(sign) == columns - 1:
-            return f"{fault}, since its cells are parted by {name}: part them by commas"
+            return f"{fault}, since its cells are separated by {name}: separate them by commas"
     return f"{fault}: add or remove commas, write numbers with a point, and put text with commas in quotes"
