@@ -211,11 +211,11 @@ def test_every_fault_of_a_table_is_told_or_counted(own):
     table = own([*GOOD, *bad])
     faults = [row for row in table.itertuples() if row.item == "annotations"]
     assert {row.state for row in faults} == {"differs"} and len(faults) == 6
-    assert "line 7: path 'x0.npy'" in faults[0].found and faults[-1].found == "4 faults more"
+    assert "line 7: path 'x0.npy'" in faults[0].found and faults[-1].found == "4 more faults"
 
 
 def test_frames_of_the_other_part_are_named(own):
-    item = "rows with frames of the other part"
+    item = "rows with frames of the other split"
     assert found(own(GOOD), item).remedy.endswith("d (test, 3, d.npy [0, 120)) and e (train, 2, d.npy [0, 120))")
     apart = ["a,a.npy,1,train,0,60", "b,a.npy,2,train,50,80", "c,a.npy,3,test,80,120", "d,b.npy,4,test,,"]
     assert found(own(apart, SPANS), item).state == "ok"
@@ -228,7 +228,7 @@ def test_frames_of_the_other_part_are_named(own):
 def test_one_file_of_two_names_is_one(own, make):
     first, second = own.root / "a.npy", own.root / "again.npy"
     {"copy": shutil.copy, "link": os.symlink, "hardlink": os.link}[make](first, second)
-    row = found(own([*GOOD[:2], "e,again.npy,2,test", *GOOD[3:]]), "rows with frames of the other part")
+    row = found(own([*GOOD[:2], "e,again.npy,2,test", *GOOD[3:]]), "rows with frames of the other split")
     assert row.found == "1" and "a.npy" in row.remedy and "again.npy" in row.remedy
 
 
@@ -238,7 +238,7 @@ def test_folders_of_equal_frames_are_one(own):
         for i in range(3):
             Image.new("L", (4, 4), gray + i).save(own.root / name / f"{i}.bmp")
     rows = ["a,one,1,train", "b,three,2,train", "c,two,1,test", "d,a.npy,2,test"]
-    row = found(own(rows), "rows with frames of the other part")
+    row = found(own(rows), "rows with frames of the other split")
     assert row.found == "1" and "one [0, 3)" in row.remedy and "two [0, 3)" in row.remedy
 
 
@@ -246,7 +246,7 @@ def test_frames_that_several_raters_scored_are_named(own):
     rows = ["a,a.npy,1,train", "a2,a.npy,1.5,train", "b,b.npy,1,train", "b2,b.npy,1,train", "b3,b.npy,,train"]
     rows += ["c,c.npy,1,test", "d,d.npy,3,test", "d2,d.npy,3.5,test"]
     table = own(rows)
-    row = found(table, "rows with frames of another score")
+    row = found(table, "rows with the same frames but another score")
     assert row.state == "warning" and row.found == "2" and found(table, "rows with frames of the other").state == "ok"
     assert "a (train, 1," in row.remedy and "a2 (train, 1.5," in row.remedy and "d2 (test" in row.remedy
 
@@ -287,8 +287,8 @@ def test_the_command_prints_and_says_by_its_status(drawn, own, capsys):
     (own.root / "plain").touch()
     (own.root / "films").mkdir()
     for arguments, word in (
-        (["absent"], "is no folder"),
-        (["plain"], "is no folder, but an empty file"),
+        (["absent"], "is not a folder"),
+        (["plain"], "is not a folder, but an empty file"),
         (["", "aqa-7"], "is unknown"),
         (["films"], f"give {own.root}"),
     ):
@@ -307,7 +307,7 @@ def test_what_a_run_would_not_use_is_said(drawn, tmp_path, capsys):
     assert "fine_diving is not used: rename it to FineDiving" in capsys.readouterr().out
     shutil.copytree(drawn / "MTL-AQA", tmp_path / "MTL-AQA" / "info")
     assert main(["check", str(tmp_path / "MTL-AQA" / "info")]) == 1
-    assert f"lies within mtl-aqa, of which it is but a part: give {tmp_path}" in capsys.readouterr().out
+    assert f"only a part of dataset mtl-aqa: give {tmp_path}" in capsys.readouterr().out
 
 
 @pytest.mark.parametrize("damage", ["pipe", "link", "folder", "absent", "links", "text", "long"])

@@ -40,7 +40,7 @@ def load_records(name: str, root: Path | str, **options) -> list[Record]:
     known = list(inspect.signature(READERS[name]).parameters)[1:]
     for option in options:
         if option not in known:
-            raise ValueError(f"{name} has no option {option!r}: its options are {', '.join(known) or 'none'}")
+            raise ValueError(f"{name} has no option {option!r}: it has {', '.join(known) or 'none'}")
     try:
         os.stat(root)
     except (FileNotFoundError, NotADirectoryError):

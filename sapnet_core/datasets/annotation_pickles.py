@@ -47,7 +47,7 @@ class _Type:
 def _plain_type(name: object, align: object = False, copy: object = True) -> _Type:
     """Replaces `numpy.dtype(name, align, copy)`; allows numbers, text of fixed width, and objects."""
     if not (isinstance(name, str) and PLAIN_TYPE.fullmatch(name)):
-        raise Refused(f"holds a numpy type {word(name)}, and labels need numbers and text")
+        raise Refused(f"holds the NumPy type {word(name)}, but labels need only numbers and text")
     return _Type(name)
 
 
@@ -55,34 +55,34 @@ def _set_type(kind: _Type, state: object) -> None:
     """Set the state of a NumPy type. Only the byte order is used; NumPy itself would accept more."""
     order = state[1] if isinstance(state, tuple) and len(state) >= 2 else None
     if not (isinstance(order, str) and order in ("<", ">", "|", "=")):
-        raise Refused("holds a numpy type with a state that is none")
+        raise Refused("holds a NumPy type with an invalid state")
     if any(part is not None for part in state[2:5]):
-        raise Refused("holds a numpy type with fields or parts, and labels need numbers and text")
+        raise Refused("holds a NumPy type with fields, but labels need only numbers and text")
     kind.order = "" if order in "|=" else order
 
 
 def _empty_array(kind: object, shape: object, code: object) -> np.ndarray:
     """Replaces NumPy's `_reconstruct`: an empty array, which `_set_array` fills later."""
     if kind is not NDARRAY:
-        raise Refused("wants an array of another class than numpy's own")
+        raise Refused("asks for an array class other than NumPy's own")
     return np.empty(0, np.int8)
 
 
 def _sized(shape: object, kind: object) -> tuple[np.dtype, int]:
     """The type of an array, and the number of values that an array of this shape has."""
     if not (isinstance(kind, _Type) and isinstance(shape, tuple) and len(shape) <= 32):
-        raise Refused("holds an array without a type or a shape")
+        raise Refused("holds an array without a valid type or shape")
     if not all(type(size) is int and 0 <= size < 2**40 for size in shape):
-        raise Refused("holds an array whose shape is none")
+        raise Refused("holds an array with an invalid shape")
     return kind.dtype(), math.prod(shape)
 
 
 def _check_content(dtype: np.dtype, count: int, content: object) -> None:
     """Check that bytes have the size of `count` values of a type, and that each of them is a valid value."""
     if not isinstance(content, bytes | bytearray) or dtype.hasobject or len(content) != count * dtype.itemsize:
-        raise Refused("holds an array with content of another size")
+        raise Refused("holds an array whose content does not have the size of its shape")
     if dtype.kind == "b" and content.strip(b"\0\1"):
-        raise Refused("holds truth values that are neither true nor false")
+        raise Refused("holds boolean values other than true and false")
     if dtype.kind == "U":
         code = "utf-32-be" if dtype.str.startswith(">") else "utf-32-le"
         str(content, code, "surrogatepass")  # raises where a number is no valid code point
@@ -97,7 +97,7 @@ def _set_array(array: np.ndarray, state: object) -> None:
     if dtype.hasobject:  # containers are refused, since freeing deeply nested arrays is recursive
         plain = isinstance(content, list) and all(isinstance(value, PLAIN) for value in content)
         if not plain or len(content) != count:
-            raise Refused("holds an array of objects that are no text and numbers, or of another size")
+            raise Refused("holds an array of objects with values other than text and numbers, or too few or too many")
         content = list(content)
     else:
         _check_content(dtype, count, content)
@@ -115,13 +115,13 @@ def _from_buffer(content: object, kind: object, shape: object, order: object) ->
     dtype, count = _sized(shape, kind)
     _check_content(dtype, count, content)
     if not (isinstance(order, str) and order in ("C", "F")):
-        raise Refused("holds an array of no known order")
+        raise Refused("holds an array with an unknown memory order")
     return np.frombuffer(content, dtype).reshape(shape, order=order).copy(order)
 
 
 def _set(members: object = ()) -> set:
     if not isinstance(members, list | tuple):
-        raise Refused("makes a set of something else than a list")
+        raise Refused("makes a set from something other than a list")
     return {key(member) for member in members}
 
 
@@ -153,19 +153,21 @@ def read_pickle(path: Path | str, source: str = "where it was published"):
     path = Path(path)
     try:
         if not stat.S_ISREG(path.stat().st_mode):
-            raise AnnotationError(f"{path}: no regular file: download it from {source}")
+            raise AnnotationError(f"{path}: not a regular file: download it from {source}")
         with path.open("rb") as file:
             content = file.read(LARGEST + 1)
         if len(content) > LARGEST:
-            raise AnnotationError(f"{path}: larger than {LARGEST >> 20} MiB: download the file anew from {source}")
+            raise AnnotationError(f"{path}: larger than {LARGEST >> 20} MiB: download the file again from {source}")
     except FileNotFoundError:
         raise AnnotationError(f"{path}: no such file: download it from {source}") from None
     except OSError as error:
-        raise AnnotationError(f"{path}: cannot be read ({error.strerror}): download it anew from {source}") from None
+        raise AnnotationError(f"{path}: cannot be read ({error.strerror}): download it again from {source}") from None
     try:
         return Machine(content, FUNCTIONS, STATES).run()
     except Refused as error:
         raise AnnotationError(f"{path}: refused, it {error}: download the file anew from {source}") from None
     except Exception as error:  # a damaged pickle can raise any exception
         reason = f"{type(error).__name__}: {error}".splitlines()[0][:120]
-        raise AnnotationError(f"{path}: no whole pickle ({reason}): download it anew from {source}") from None
+        raise AnnotationError(
+            f"{path}: incomplete or damaged pickle ({reason}): download it again from {source}"
+        ) from None

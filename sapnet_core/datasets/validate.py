@@ -126,7 +126,7 @@ def _unreadable(name: str, root: Path, error: str) -> list[tuple]:
         fault, _, remedy = text.rpartition(": ")
         rows.append(("annotations", "differs", fault, "readable", remedy))
     if len(faults) > TOLD:
-        rows.append(("annotations", "differs", f"{len(faults) - TOLD} faults more", "readable", ""))
+        rows.append(("annotations", "differs", f"{len(faults) - TOLD} more faults", "readable", ""))
     return rows
 
 
@@ -142,14 +142,14 @@ def _files(name: str, root: Path) -> list[tuple]:
                 state,
                 f"{found} in {folder.name}/",
                 f"{all_of} (sums not published)",
-                "" if state == "ok" else f"get them from {finefs.SOURCE}",
+                "" if state == "ok" else f"download them from {finefs.SOURCE}",
             )
         ]
     if name == "folder":
         if os.path.isfile(root / NAME):
             return [(NAME, "ok", "there", "there", "")]
         near = found_at(root / NAME) or Names(root).near([NAME])
-        return [(NAME, "missing", near, "there", "write one")]
+        return [(NAME, "missing", near, "there", "write this table")]
     folders = [root / place for place in PLACES[name]]
     first = next(iter(SUMS[name]))
     folder = next((folder for folder in folders if os.path.isfile(folder / first)), folders[0])
@@ -158,17 +158,21 @@ def _files(name: str, root: Path) -> list[tuple]:
         path = folder / file
         if not os.path.isfile(path):
             state = "warning" if file in OPTIONAL else "missing"
-            remedy = "optional" if file in OPTIONAL else f"get it from {PUBLISHERS[name]}"
+            remedy = "optional" if file in OPTIONAL else f"download it from {PUBLISHERS[name]}"
             rows.append((file, state, "not there", f"SHA-256 {known[:12]}", remedy))
             continue
         try:
             with path.open("rb") as content:
                 mine = hashlib.file_digest(content, "sha256").hexdigest()
         except OSError as error:
-            rows.append((file, "differs", error.strerror, "readable", "check its permissions, or get it anew"))
+            rows.append((file, "differs", error.strerror, "readable", "check its permissions, or download it again"))
             continue
         same = mine == known
-        remedy = "" if same else f"another edition, or drawn: the published one is at {PUBLISHERS[name]}"
+        remedy = (
+            ""
+            if same
+            else f"the file is another edition or was simulated; download the published one from {PUBLISHERS[name]}"
+        )
         rows.append((file, "ok" if same else "differs", f"SHA-256 {mine[:12]}", f"SHA-256 {known[:12]}", remedy))
     return rows
 
@@ -214,7 +218,7 @@ def _videos(
     places = {path: place for path, record in needs.items() if (place := _place(root, record))}
     there, absent = sorted(places), sorted(set(needs) - set(places))
     state = "ok" if not absent else "missing"
-    remedy = f"without them twins are filmed; missing: {listed(absent)}" if absent else ""
+    remedy = f"runs use simulated twins instead of the missing videos; missing: {listed(absent)}" if absent else ""
     rows = [(what, state, f"{len(there)} of {len(needs)}", f"{len(needs)}, as {next(iter(needs))}", remedy)]
     if name == "finefs" and there:
         skeletons = [path.replace("video", "skeleton").removesuffix(".mp4") + ".npz" for path in there]
@@ -268,7 +272,7 @@ def _fault(name: str, root: Path, record: Record, decode: bool) -> str:
     needed = record.frames if name in ("finediving",) else record.end
     if name in ("rg", "finefs"):  # the length is inexact: it is in whole seconds, or ends after the last element
         needed = min(needed, record.frames) - 10 * round(record.rate)
-    fault = f"{place.name}: {found} frames, record {record.key} needs {needed}: copy or download it anew"
+    fault = f"{place.name}: {found} frames, but record {record.key} needs {needed}: copy or download it again"
     return fault if found < needed else ""
 
 
@@ -306,7 +310,7 @@ def _overlap(root: Path, records: list[Record]) -> list[tuple]:
             "dives in both MTL-AQA and FineDiving",
             len(pairs),
             1369,
-            "never pretrain on the one and test on the other with them in",
+            "remove them before pretraining on one dataset and testing on the other",
         )
     ]
     leaks = (
@@ -334,7 +338,7 @@ def _finediving(root: Path, records: list[Record]) -> list[tuple]:
             "ok" if published else "differs",
             edition,
             "the corrected edition",
-            "" if published else f"two editions go round; the corrected one is at {finediving.SOURCE}",
+            "" if published else f"two editions exist; download the corrected one from {finediving.SOURCE}",
         )
     ]
     length = sum(spans[k]["end_frame"] - spans[k]["start_frame"] + 1 != len(fine[k][4]) for k in fine if k in spans)
@@ -343,7 +347,7 @@ def _finediving(root: Path, records: list[Record]) -> list[tuple]:
     # `steps_transit_frames` holds the last frame before each change
     steps = [k for k, entry in fine.items() if not np.array_equal(entry[3], np.flatnonzero(np.diff(entry[4])))]
     found = f"{len(steps)} of {len(fine)}"
-    remedy = "the frame labels decide, the field is not read" if steps else ""
+    remedy = "the frame labels are used and the field is ignored" if steps else ""
     rows.append(("transitions other than the labels'", "warning" if steps else "ok", found, "", remedy))
     if (folder / NAMED_TYPES).is_file():
         other = read_pickle(folder / NAMED_TYPES, finediving.SOURCE)
@@ -372,7 +376,7 @@ def _rg(root: Path, records: list[Record]) -> list[tuple]:
         state = "warning" if gaps else "ok"
         found = f"{len(numbers)} up to {max(numbers, default=0)}" + (f", no {gaps[0]}" if gaps else "")
         known = "250 up to 251, no 134" if apparatus == "Ball" else "250 up to 250"
-        remedy = "do not count videos up: read their names" if gaps else ""
+        remedy = "do not number the videos consecutively: use their names" if gaps else ""
         rows.append((f"numbers of {apparatus}", state, found, known, remedy))
     return rows
 
@@ -385,13 +389,13 @@ def _finefs(root: Path, records: list[Record]) -> list[tuple]:
             "warning",
             "drawn: random, seed 42",
             "no list is published",
-            f"say which rule you use: {', '.join(finefs.SPLIT_RULES)}",
+            f"report the split rule that you use: {', '.join(finefs.SPLIT_RULES)}",
         )
     ]
     total = sum(abs(r.mark("tes") + r.mark("pcs") + r.mark("deductions") - r.score) > 0.02 for r in records)
-    rows.append(_counted("totals other than TES + PCS + deductions", total, 0, "the total is read as it stands"))
+    rows.append(_counted("totals other than TES + PCS + deductions", total, 0, "the total is used as published"))
     tes = sum(abs(sum(e.base + e.goe for e in r.elements) - r.mark("tes")) > 0.06 for r in records)
-    rows.append(_counted("TES other than the sum of its elements", tes, 0, "TES is read as it stands"))
+    rows.append(_counted("TES other than the sum of its elements", tes, 0, "TES is used as published"))
     wanted = {"SP": 7, "FS": 12}
     odd = sum(len(r.elements) != wanted[r.group] for r in records)
     rows.append(_counted("programs without 7 or 12 elements", odd, 0))
@@ -410,11 +414,17 @@ def _folder(root: Path, records: list[Record]) -> list[tuple]:
         fault, _, remedy = str(error).rpartition(": ")
         rows.append(("kinds, groups and scores", "differs", fault, "", remedy))
     rows += [
-        _repeated("rows with frames of the other part", leaks(root, records), "leave one of each pair out"),
-        _repeated("rows with frames of another score", scored_twice(root, records), "give raters' mean in one row"),
+        _repeated("rows with frames of the other split", leaks(root, records), "remove one row of each pair"),
+        _repeated(
+            "rows with the same frames but another score",
+            scored_twice(root, records),
+            "write one row with the mean score",
+        ),
     ]
     if others := [FOLDERS[name] for name in FOLDERS if holds(name, root) and (root / FOLDERS[name]).is_dir()]:
-        rows.append(("datasets beside it", "warning", ", ".join(others), "", f"a run uses {NAME} alone: move one away"))
+        rows.append(
+            ("datasets beside it", "warning", ", ".join(others), "", f"a run uses only {NAME}: move one of them away")
+        )
     return rows
 
 
@@ -442,7 +452,7 @@ def print_findings(folder: Path, names: Sequence[str] = (), decode_all: bool = F
         raise ValueError(printable(unknown_folder(folder)))
     faults = unused(folder)
     faults += [
-        f"lies within {name}, of which it is but a part: give {above}"
+        f"the folder is only a part of dataset {name}: give {above}"
         for name in names
         if name != "folder" and holds(name, folder) and (above := too_deep(name, folder))
     ]
