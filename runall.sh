@@ -19,20 +19,20 @@ usage() {
 
 options:
   --profile quick|paper  size of the run (default quick)
-  --only 03              only notebooks whose name starts so; may be repeated
+  --only 03              only notebooks whose name starts with 03; may be repeated
   --data DIR             folder of datasets, or of own videos with a records.csv (same as SAPNET_DATA=DIR)
   --split RULE           how FineFS is split: random (default), ordered, interleaved, files (same as SAPNET_SPLIT)
   --skip-bad             leave out videos that cannot be read (same as SAPNET_SKIP_BAD=1)
-  --jobs N               worker processes (default: one for each core that may be used)
-  --dask ADDRESS         trials run on the workers of a Dask cluster, as tcp://host:8786 (same as SAPNET_DASK=ADDRESS)
+  --jobs N               worker processes (default: one per available core)
+  --dask ADDRESS         run trials on the workers of a Dask cluster, such as tcp://host:8786 (same as SAPNET_DASK=ADDRESS)
   --help                 this text
 
 An active conda or virtual environment that has the packages is used; else .venv is made here.
-Run again, it does only what is missing. SAPNET_RUNS moves runs/, SAPNET_FIGURES moves figures/.
+When run again, it does only what is missing. SAPNET_RUNS moves runs/, SAPNET_FIGURES moves figures/.
 TEXT
 }
 
-refuse() { echo "runall.sh: $1 (--help lists what can be asked for)" >&2; exit 2; }
+refuse() { echo "runall.sh: $1 (see --help)" >&2; exit 2; }
 
 stopped() { # handles Ctrl-C during setup; later the Python commands handle it
     printf '\nstopped; run the same command again to go on\n' >&2
@@ -41,9 +41,9 @@ stopped() { # handles Ctrl-C during setup; later the Python commands handle it
 
 case " $* " in *" --help "* | *" -h "*) usage; exit 0 ;; esac
 case "${1:-}" in
-    test) case "$#,${2:-}" in 1, | 2,--all) ;; *) refuse "'test' takes no option but --all, and got: ${*:2}" ;; esac ;;
+    test) case "$#,${2:-}" in 1, | 2,--all) ;; *) refuse "'test' takes only the option --all, but got: ${*:2}" ;; esac ;;
     "" | -*) ;;
-    *) refuse "'$1' is no command: give options, or test" ;;
+    *) refuse "unknown command '$1': the only command is test" ;;
 esac
 trap stopped INT TERM
 trap '[ -z "${ticker:-}" ] || kill "$ticker" 2>/dev/null' EXIT

@@ -75,7 +75,7 @@ REFUSED = [
     (calibrate_simulator, ["rg"], "finediving"),
     (calibrate_simulator, ["finediving", "zz=1"], "visibility"),
     (calibrate_simulator, ["finediving", "visibility"], "field=value"),
-    (calibrate_simulator, ["finediving", "visibility=x"], "no number"),
+    (calibrate_simulator, ["finediving", "visibility=x"], "not a number"),
     (calibrate_simulator, ["finediving", "visibility=nan"], "visibility"),
     (calibrate_simulator, ["finediving", "bystanders=1.5"], "whole"),
     (calibrate_simulator, ["finediving", "camera=1", "camera=2"], "twice"),

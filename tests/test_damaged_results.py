@@ -202,7 +202,7 @@ def test_a_result_that_comes_damaged_from_elsewhere_is_named(runs, monkeypatch):
     monkeypatch.setattr(run.time, "sleep", lambda seconds: None)
     monkeypatch.setattr(run, "_run", hide)
     trial = replace(ONE, seed=13)
-    with pytest.raises(FileNotFoundError, match="is not here whole .*another trial.*workers must share"):
+    with pytest.raises(FileNotFoundError, match="incomplete .*another trial.*workers must share"):
         run_trials([trial])
     shutil.rmtree(trial_folder(trial))
 

@@ -123,7 +123,7 @@ def test_a_rename_onto_something_else_names_the_target(tmp_path):
     for one, other in (("folder", "file"), ("file", "folder"), ("folder", "full")):
         with pytest.raises(DiskFault) as error, one_line_faults(tmp_path, "SAPNET_RUNS"):
             os.replace(tmp_path / one, tmp_path / other)
-        assert str(error.value).startswith(f"{tmp_path / other}: ") and "move away" in str(error.value)
+        assert str(error.value).startswith(f"{tmp_path / other}: ") and "move it away" in str(error.value)
 
 
 def test_errors_that_are_none_of_this_folder_pass(tmp_path):

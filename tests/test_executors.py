@@ -222,7 +222,9 @@ def test_a_cluster_that_does_not_share_the_folder_is_named(runs, monkeypatch):
     """A worker that writes to a folder of its own is simulated by a result path that does not exist here."""
     monkeypatch.setattr(run.time, "sleep", lambda seconds: None)
     monkeypatch.setattr(run, "_run", hide)
-    with pytest.raises(FileNotFoundError, match="process .* wrote .*elsewhere, and .* is not here: workers must share"):
+    with pytest.raises(
+        FileNotFoundError, match="process .* wrote .*elsewhere, but .* is missing here: workers must share"
+    ):
         run_trials(SWEEP[:1])
 
 

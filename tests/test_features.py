@@ -228,7 +228,7 @@ def test_what_is_damaged_is_named_and_made_again_and_the_rest_read(records, tmp_
     capsys.readouterr()
     assert same(twin_features(records[:4], size=SIZE, folder=tmp_path, jobs=1), kept)
     said = capsys.readouterr().err
-    assert said.startswith(f"{file}: ") and said.count("\n") == 1 and said.endswith("made again\n")
+    assert said.startswith(f"{file}: ") and said.count("\n") == 1 and said.endswith("computed again\n")
     assert len(rendered) == 2 and file.read_bytes() == before and len([*tmp_path.rglob("*")]) == 3
 
 

@@ -50,17 +50,17 @@ def test_what_is_no_folder_is_named_with_what_it_is(tmp_path, monkeypatch):
         "records.csv": "but a file: ",
         "mtl-aqa.zip": "unpack it",
         "pipe": "a pipe",
-        "gone": "is no folder: ",
+        "gone": "is not a folder: ",
         "link": "leads nowhere",
         "round": "leads nowhere",
-        "records.csv/x": "is no folder",
-        "x" * 300: "is no folder, but out of reach",
+        "records.csv/x": "is not a folder",
+        "x" * 300: "is not a folder, but not accessible",
     }
     for name, word in cases.items():
         monkeypatch.setenv("SAPNET_DATA", str(tmp_path / name))
-        refused(environment.data_root, "SAPNET_DATA=", name, "is no folder", word)
+        refused(environment.data_root, "SAPNET_DATA=", name, "is not a folder", word)
     monkeypatch.setenv("SAPNET_DATA", "~nobody-of-this-name/own")
-    refused(environment.data_root, "SAPNET_DATA='~nobody-of-this-name/own' is no folder")
+    refused(environment.data_root, "SAPNET_DATA='~nobody-of-this-name/own' is not a folder")
 
 
 @pytest.mark.parametrize("variable", WEIGHTS)
@@ -78,7 +78,7 @@ def test_weights_are_a_file_with_something_in_it(tmp_path, monkeypatch, variable
         "lfs.pt": "git lfs pull",
         "pipe.pt": "a pipe",
         "folder": "which holds rgb.pt",
-        "gone.pt": "is no file: ",
+        "gone.pt": "is not a file: ",
         "link.pt": "leads nowhere",
     }
     for name, word in cases.items():
@@ -96,7 +96,7 @@ def test_a_folder_to_write_to_may_be_absent_and_is_no_file(tmp_path, monkeypatch
     monkeypatch.setenv(variable, "~/later")
     assert call() == tmp_path / "later"
     (tmp_path / "later").write_text("mine")
-    refused(call, variable, "~/later", "is no folder, but a file")
+    refused(call, variable, "~/later", "is not a folder, but a file")
 
 
 def test_kinds_of_files_are_told_by_how_they_begin(tmp_path):

@@ -74,11 +74,11 @@ def test_every_kind_of_file_holds_all_hashes(figures, declared, capsys):
         "commit",
         "torch",
         "./runall.sh --only 12",
-        "0 of 3 lie in runs/trials",
+        "0 of 3 are in runs/trials",
     ):
         assert part in printed.out
     (figures.parent / "runs" / "trials" / f"finediving-sap-net-{hashes[0]}").mkdir(parents=True)
-    assert "1 of 3 lie in runs/trials" in answer(figures, capsys)[1].out
+    assert "1 of 3 are in runs/trials" in answer(figures, capsys)[1].out
 
 
 def test_notebooks_show_number_and_digest_alone(figures, declared):
@@ -164,7 +164,7 @@ def test_where_nothing_can_be_compared_it_says_so(figures, declared, capsys, tmp
     reasons = {
         "own_scatter": "no trials are declared for 'own_scatter'",
         "fig08": "its record lists no trials",
-        "fig07": "made from videos, in use are twins",
+        "fig07": "made from videos, but this machine uses twins",
         "fig07_more": "made with other weights",
     }
     for name, why in reasons.items():
@@ -226,7 +226,7 @@ PARAMETER = '<!DOCTYPE svg [<!ENTITY % a SYSTEM "file:///etc/passwd"> %a;]>'
         ("a.png", b"GIF89a", "cannot be read"),
         ("a.png", png((b"zTXt", b"Description\0\0" + zlib.compress(b"x" * 3_000_000))), "cannot be read"),
         ("a.png", png((b"tEXt", b"Description\0{not json")), "cannot be read"),
-        ("a.png", png((b"tEXt", b'Description\0["a list"]')), "no record"),
+        ("a.png", png((b"tEXt", b'Description\0["a list"]')), "the record has no source"),
         ("a.svg", b"<svg></svg>", "holds no provenance"),
         ("a.svg", b"<svg>", "cannot be read"),
         ("a.svg", svg("&b;", BOMB), "declares entities"),
@@ -239,9 +239,9 @@ PARAMETER = '<!DOCTYPE svg [<!ENTITY % a SYSTEM "file:///etc/passwd"> %a;]>'
         ("a.svg", b"\xff\xfe<\x00s", "cannot be read"),
         ("a.md", b"# A page\n", "holds no provenance"),
         ("a.md", b"\xff\xfe", "cannot be read"),
-        ("a.md", comment({**GOOD, "hashes": [["x"]]}).encode(), "hashes is no list"),
-        ("a.csv", b"x\n1\n", "none of .png, .svg, .md stands beside it"),
-        ("a.txt", b"", "no .png, .svg, .md or .csv"),
+        ("a.md", comment({**GOOD, "hashes": [["x"]]}).encode(), "hashes is not a list"),
+        ("a.csv", b"x\n1\n", "(.png, .svg, .md)"),
+        ("a.txt", b"", "not a .png, .svg, .md or .csv"),
         ("missing/a.png", None, "no such file"),
     ],
 )

@@ -172,7 +172,7 @@ def test_what_is_no_regular_file_is_refused(tmp_path):
     os.mkfifo(tmp_path / "pipe.pt")
     (tmp_path / "folder.pt").mkdir()
     for name in ("pipe.pt", "folder.pt"):
-        refused(read_weights, tmp_path / name, "no regular file")
+        refused(read_weights, tmp_path / name, "not a regular file")
     for name in ("a.safetensors", "a.pt"):
         for content in (
             b"",

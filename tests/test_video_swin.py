@@ -95,13 +95,13 @@ def test_what_lacks_or_does_not_fit_is_named(tiny, tmp_path):
     torch.save(state | {key: state[key][:5]}, file)
     refused(load_swin, file, f"{key!r} is (5, 384), not (1152, 384)")
     torch.save(state | {"fc.weight": torch.zeros(2)}, file)
-    refused(load_swin, file, "'fc.weight' belongs to no layer")
+    refused(load_swin, file, "'fc.weight' does not belong")
     torch.save({name: t for name, t in state.items() if not name.startswith("features.4.5.")}, file)
     refused(load_swin, file, "'features.4.5.", "more do not fit")
     torch.save(draw(VideoSwin(**small_form(0.25))).state_dict(), file)  # without metadata on its form
     refused(load_swin, file, "not (", "more do not fit")
     torch.save({"conv1.weight": torch.zeros(64)}, file)
-    refused(load_swin, file, "'conv1.weight' belongs to no layer")
+    refused(load_swin, file, "'conv1.weight' does not belong")
 
 
 def test_the_users_weights_take_the_place_of_the_shipped(tiny, tmp_path, monkeypatch):

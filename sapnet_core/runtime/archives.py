@@ -19,12 +19,12 @@ class _File(io.BufferedReader):
 
     def read(self, size: int | None = -1) -> bytes:
         if self.listing and size is not None and size > LIST:
-            raise zipfile.BadZipFile("lists more entries than such a file has")
+            raise zipfile.BadZipFile("lists too many entries")
         return super().read(size)
 
     def seek(self, place: int, whence: int = io.SEEK_SET) -> int:
         if whence == io.SEEK_SET and place < 0:
-            raise zipfile.BadZipFile("lists an entry before its start")
+            raise zipfile.BadZipFile("lists an entry before the start of the file")
         return super().seek(place, whence)
 
 

@@ -54,7 +54,7 @@ class Parser(argparse.ArgumentParser):
 
     def error(self, message: str) -> None:
         line = printable(" ".join(message.split()))
-        self.exit(2, f"{self.prog}: {line} (--help lists what can be asked for)\n")
+        self.exit(2, f"{self.prog}: {line} (see --help)\n")
 
     def parse_known_args(self, args=None, namespace=None):
         """Parse as `argparse` does, but report unknown arguments here, from the parser of the sub-command that received
@@ -97,28 +97,30 @@ def one_of(value: object, known: Iterable[object]) -> None:
 def count(text: str) -> int:
     """A whole number of at least 1: a `type` for `argparse`."""
     if not (text.isascii() and text.isdecimal() and int(text)):
-        raise argparse.ArgumentTypeError(f"{text!r} is no whole number from 1 on")
+        raise argparse.ArgumentTypeError(f"{text!r} is not a whole number of at least 1")
     return int(text)
 
 
 def given(text: str) -> str:
     """A text that is not blank, for options whose value may be an unset shell variable: a `type` for `argparse`."""
     if not text.strip():
-        raise argparse.ArgumentTypeError("nothing is given: leave the option out, or give it something")
+        raise argparse.ArgumentTypeError("the value is empty: give one, or leave the option out")
     return text
 
 
 def cluster_address(text: str) -> str:
     """The address of a Dask scheduler: a `type` for `argparse`."""
     if not re.fullmatch(r"([a-z]+://)?[^\s/]+:\d+", text):
-        raise argparse.ArgumentTypeError(f"{text!r} is no address of a Dask scheduler: give it as tcp://host:8786")
+        raise argparse.ArgumentTypeError(
+            f"{text!r} is not the address of a Dask scheduler: write it like tcp://host:8786"
+        )
     return text
 
 
 def device_name(text: str) -> str:
     """The name of a supported device, whether or not this machine has it: a `type` for `argparse`."""
     if not re.fullmatch(r"cpu|cuda(:\d+)?", text):
-        raise argparse.ArgumentTypeError(f"{text!r} is no device: choose cpu or cuda")
+        raise argparse.ArgumentTypeError(f"{text!r} is not a supported device: choose cpu or cuda")
     return text
 
 
@@ -126,7 +128,7 @@ def existing_folder(text: str) -> Path:
     """An existing folder, as an absolute path: a `type` for `argparse`."""
     if not os.path.isdir(text):
         found = found_at(Path(text))
-        raise argparse.ArgumentTypeError(f"{text} is no folder{found and f', but {found}'}")
+        raise argparse.ArgumentTypeError(f"{text} is not a folder{found and f', but {found}'}: give an existing folder")
     return Path(text).resolve()
 
 
@@ -134,7 +136,7 @@ def output_file(text: str) -> Path:
     """The path of a file that can be written, whether or not it exists: a `type` for `argparse`."""
     path = Path(text)
     if not text or path.is_dir():
-        raise argparse.ArgumentTypeError(f"{text!r} is no name of a file but of a folder: give the file to write")
+        raise argparse.ArgumentTypeError(f"{text!r} is empty or names a folder: give the name of a file to write")
     if fault := unwritable(path.absolute().parent):
         raise argparse.ArgumentTypeError(f"{text!r} cannot be written: {fault}")
     return path
@@ -145,13 +147,13 @@ def unwritable(folder: Path) -> str:
     for place in (folder, *folder.parents):
         try:
             if not stat.S_ISDIR(os.stat(place).st_mode):
-                return f"{place} is no folder"
+                return f"{place} is not a folder"
             os.rmdir(tempfile.mkdtemp(prefix=".sapnet-", dir=place))  # permission bits alone do not decide
             return ""
         except OSError as error:  # also where a name is too long, a parent is a file, or a link leads to itself
             if os.path.isdir(place) or not isinstance(error, FileNotFoundError):
-                return f"nothing can be written into {place} ({error.strerror})"
-    return f"{folder} is in no folder"
+                return f"folder {place} is not writable ({error.strerror})"
+    return f"no parent folder of {folder} exists"
 
 
 def check_environment() -> None:
@@ -164,17 +166,19 @@ def check_environment() -> None:
     for name in sorted(os.environ):
         if name.startswith("SAPNET_") and name not in VARIABLES and not name.startswith(OURS):
             near = difflib.get_close_matches(name, VARIABLES, 1)
-            meant = f"did you mean {near[0]}?" if near else f"there are {', '.join(VARIABLES)}"
-            print(f"{name} is set and means nothing here: {meant}", file=sys.stderr, flush=True)
+            meant = f"did you mean {near[0]}?" if near else f"choose one of {', '.join(VARIABLES)}"
+            print(f"environment variable {name} is unknown and has no effect: {meant}", file=sys.stderr, flush=True)
     environment.jobs(), environment.finefs_split()
     environment.data_root(), environment.detector(), environment.i3d(), environment.c3d(), environment.swin()
     for name, folder in (("SAPNET_RUNS", environment.runs()), ("SAPNET_FIGURES", environment.figures())):
         if fault := unwritable(folder.absolute()):
-            raise ValueError(f"{name}: {fault}: set {name} to a folder that can be written")
+            raise ValueError(f"{name}: {fault}: set {name} to a writable folder")
     if (choice := os.environ.get("SAPNET_SKIP_BAD", "")) not in ("", "0", "1"):
-        raise ValueError(f"SAPNET_SKIP_BAD={choice!r} says neither yes nor no: give 1 or 0")
+        raise ValueError(f"SAPNET_SKIP_BAD={choice!r} is invalid: give 1 or 0")
     if (seconds := os.environ.get("SAPNET_CHECKPOINT")) and not re.fullmatch(r"\d+\.?\d*|\.\d+", seconds, re.ASCII):
-        raise ValueError(f"SAPNET_CHECKPOINT={seconds!r} is no number of seconds: unset it, or give one, as 60")
+        raise ValueError(
+            f"SAPNET_CHECKPOINT={seconds!r} is not a number of seconds: unset it, or give a number such as 60"
+        )
     if address := os.environ.get("SAPNET_DASK"):
         try:
             cluster_address(address)

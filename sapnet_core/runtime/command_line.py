@@ -67,7 +67,7 @@ def first_line(error: BaseException) -> str:
     """
     text = str(error)
     if isinstance(error, MemoryError):
-        text = f"the memory is too small ({text or 'nothing is left'}): use fewer --jobs, or ask for less at once"
+        text = f"out of memory ({text or 'no more could be allocated'}): use fewer --jobs, or smaller inputs"
     elif isinstance(error, OSError) and isinstance(error.filename, (str, bytes, os.PathLike)):
         fault = told(error, os.fsdecode(error.filename))
         text = str(fault) if isinstance(fault, DiskFault) else f"{os.fsdecode(error.filename)}: {error.strerror}"

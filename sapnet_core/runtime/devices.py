@@ -38,8 +38,8 @@ def usable_device(name: str) -> str:
     """
     try:
         if torch.device(name).type not in ("cpu", "cuda"):
-            raise ValueError(f"nothing here computes on {name!r}: choose cpu or cuda")
+            raise ValueError(f"device {name!r} is not supported: choose cpu or cuda")
         torch.empty(1, device=name)
     except (RuntimeError, AssertionError) as error:  # builds without CUDA raise AssertionError
-        raise ValueError(f"no device {name!r} here, choose cpu: {str(error).partition('. ')[0]}") from None
+        raise ValueError(f"device {name!r} is not available ({str(error).partition('. ')[0]}): choose cpu") from None
     return name

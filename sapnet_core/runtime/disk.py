@@ -27,7 +27,7 @@ __all__ = [
 ]
 
 HOUR = 3600.0  # seconds
-IN_THE_WAY = "move away what lies there in place of a folder or a file"
+IN_THE_WAY = "move it away, since another file or folder must be written there"
 REMEDIES = {
     errno.ENOSPC: "make room on its disk",
     errno.EDQUOT: "make room within your quota",
@@ -45,7 +45,7 @@ REMEDIES = {
     errno.EMFILE: "raise the limit of open files (ulimit -n), or use fewer --jobs",
     errno.ENFILE: "raise the limit of open files, or use fewer --jobs",
     errno.EIO: "check the disk",
-    errno.ESTALE: "mount the network folder anew",
+    errno.ESTALE: "mount the network folder again",
 }
 NO_PLACE = (errno.EMFILE, errno.ENFILE)  # too many open files: moving to another folder does not help
 
@@ -75,7 +75,7 @@ def told(error: OSError, place: Path | str, setting: str = "") -> OSError:
         at_, place_ = Path(os.path.realpath(at)), Path(os.path.realpath(place))
         if not (at_.is_relative_to(place_) or place_.is_relative_to(at_)):  # below it, or in its way
             return error
-        remedy += f", or set {setting} to another folder; run again, and what is whole stays"
+        remedy += f", or set {setting} to another folder; then run the same command again, finished work is kept"
     if taken:
         with suppress(OSError):  # the nearest parent that is not a folder
             at = next((p for p in (at, *at.parents) if os.path.lexists(p) and not os.path.isdir(p)), at)

@@ -36,7 +36,9 @@ def root() -> Path:
         for folder in (start, *start.parents):
             if (folder / "runall.sh").is_file() and (folder / "sapnet_core").is_dir():
                 return folder
-    raise FileNotFoundError("no repository root above the package or the working folder: run from inside the clone")
+    raise FileNotFoundError(
+        "no repository root found above the package or the working folder: run from inside the clone"
+    )
 
 
 def runs() -> Path:
@@ -61,7 +63,7 @@ def find_notebooks(names: list[str] | None = None, folder: Path | None = None) -
     for start in starts:
         if not start or not any(path.stem.startswith(start) for path in every):
             known = ", ".join(path.stem for path in every) or "none"
-            raise ValueError(f"no notebook starts with {start!r}: there are {known}")
+            raise ValueError(f"no notebook has a name that starts with {start!r}: choose among {known}")
     return [path for path in every if not starts or path.stem.startswith(starts)]
 
 
@@ -71,7 +73,7 @@ def _target(variable: str, usual: str) -> Path:
     folder = _expanded(name) if name else root() / usual
     if os.path.lexists(folder) and not os.path.isdir(folder):
         told = f"{variable}={name!r}" if name else str(folder)
-        raise ValueError(f"{told} is no folder, but {found_at(folder)}: name a folder, which need not be there yet")
+        raise ValueError(f"{told} is not a folder, but {found_at(folder)}: give a folder, which need not exist yet")
     return folder
 
 
@@ -88,12 +90,12 @@ def data_root() -> Path | None:
     if not os.path.isdir(folder) and not folder.is_absolute():
         folder = root() / folder  # notebooks run in their own folder, but the user's path is relative to the root
     if not os.path.isdir(folder):
-        found, remedy = found_at(folder), "unset it, or point it at the folder that holds the datasets or records.csv"
+        found, remedy = found_at(folder), "unset it, or set it to the folder that holds the datasets or records.csv"
         if found and folder.name.lower().endswith(ARCHIVES):
-            remedy = "unpack it, and point it at the folder that this makes"
-        raise FileNotFoundError(f"SAPNET_DATA={name!r} is no folder{found and f', but {found}'}: {remedy}")
+            remedy = "unpack it, and set the variable to the unpacked folder"
+        raise FileNotFoundError(f"SAPNET_DATA={name!r} is not a folder{found and f', but {found}'}: {remedy}")
     if not os.access(folder, os.R_OK | os.X_OK):
-        raise FileNotFoundError(f"SAPNET_DATA={name!r} is a folder that you may not look into: change its permissions")
+        raise FileNotFoundError(f"SAPNET_DATA={name!r} is a folder that cannot be read: change its permissions")
     return folder.resolve()
 
 
@@ -129,16 +131,16 @@ def _file(variable: str) -> Path | None:
     file = _expanded(name)
     if not os.path.isfile(file) and not file.is_absolute():
         file = root() / file
-    found, remedy = found_at(file), "unset it, or point it at a file of weights"
+    found, remedy = found_at(file), "unset it, or set it to a file of weights"
     if found == "a folder":
         try:
             found += f", which holds {listed(sorted(os.listdir(file))) or 'nothing'}"
         except OSError as error:
             found += f", and cannot be opened ({error.strerror})"
     if not os.path.isfile(file):
-        raise FileNotFoundError(f"{variable}={name!r} is no file{found and f', but {found}'}: {remedy}")
+        raise FileNotFoundError(f"{variable}={name!r} is not a file{found and f', but {found}'}: {remedy}")
     if found not in ("a file", "a zip archive"):  # torch.save writes zip archives
-        raise ValueError(f"{variable}={name!r} is {found}: download the weights anew, or unset it")
+        raise ValueError(f"{variable}={name!r} is {found}: download the weights again, or unset it")
     return file.resolve()
 
 
@@ -165,7 +167,9 @@ def jobs() -> int:
     if not asked:
         return allowed_cores()
     if not (asked.isascii() and asked.isdecimal() and int(asked)):
-        raise ValueError(f"SAPNET_JOBS={asked!r} is no whole number from 1 on: unset it, or give a number of processes")
+        raise ValueError(
+            f"SAPNET_JOBS={asked!r} is not a whole number of at least 1: unset it, or give a number of processes"
+        )
     return int(asked)
 
 

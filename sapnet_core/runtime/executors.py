@@ -84,7 +84,8 @@ def _on(executor: Executor, work: Callable, tasks: dict[int, tuple]) -> Iterator
             yield futures[future], *future.result()
     except CancelledError as error:  # canceled by the cluster
         raise ConnectionError(
-            "the place where work runs went away: start it and run again, it goes on from here"
+            "the Dask cluster canceled the tasks or stopped: start it again and repeat the command; finished work is "
+            "kept"
         ) from error
     finally:
         for future in futures if not isinstance(executor, WorkerPool) else ():  # a WorkerPool cancels its own
@@ -160,6 +161,7 @@ def _cluster(address: str) -> Iterator[Executor]:
     with client:
         if not client.scheduler_info(n_workers=-1)["workers"]:
             warnings.warn(
-                f"the Dask cluster at {address} has no worker yet: waiting for `dask worker {address}`", stacklevel=2
+                f"the Dask cluster at {address} has no worker yet: waiting, start one with `dask worker {address}`",
+                stacklevel=2,
             )
         yield client.get_executor(pure=False)

@@ -55,7 +55,7 @@ def found_at(path: Path | str) -> str:
         if os.path.islink(path):
             return "a link that leads nowhere"
         absent = isinstance(error, FileNotFoundError | NotADirectoryError)
-        return "" if absent else f"out of reach ({getattr(error, 'strerror', None) or error})"
+        return "" if absent else f"not accessible ({getattr(error, 'strerror', None) or error})"
     if stat.S_ISDIR(mode):
         return "a folder"
     if not stat.S_ISREG(mode):

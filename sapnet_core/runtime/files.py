@@ -76,7 +76,7 @@ def read_json(path: Path | str):
     try:
         return json.loads(Path(path).read_text(encoding="utf-8"))
     except (ValueError, RecursionError) as error:
-        raise ValueError(f"{path}: no readable JSON ({error}): delete it, so that it is made again") from error
+        raise ValueError(f"{path}: not valid JSON ({error}): delete it, so that it is made again") from error
 
 
 def read_tensors(path: Path | str) -> tuple[dict[str, torch.Tensor], dict]:
@@ -84,7 +84,9 @@ def read_tensors(path: Path | str) -> tuple[dict[str, torch.Tensor], dict]:
     try:
         return _read_safetensors(Path(path))
     except ValueError as error:
-        raise ValueError(f"{path}: no whole safetensors file ({error}): delete it, so that it is made again") from error
+        raise ValueError(
+            f"{path}: incomplete or damaged safetensors file ({error}): delete it, so that it is made again"
+        ) from error
 
 
 def _read_safetensors(path: Path) -> tuple[dict[str, torch.Tensor], dict]:
@@ -111,9 +113,9 @@ def read_weights(path: Path | str) -> tuple[dict[str, Tensor], dict]:
             numbers; the message names file and entry.
         FileNotFoundError: no such file.
     """
-    path, metadata, remedy = Path(path), {}, "fetch it anew, or save the model's state_dict()"
+    path, metadata, remedy = Path(path), {}, "download it again, or save the model's state_dict()"
     if path.exists() and not path.is_file():
-        raise ValueError(f"{path}: is no regular file: give a file of weights")
+        raise ValueError(f"{path}: not a regular file: give a file of weights")
     try:
         if path.suffix == ".safetensors":
             state, metadata = _read_safetensors(path)
@@ -123,19 +125,19 @@ def read_weights(path: Path | str) -> tuple[dict[str, Tensor], dict]:
     except OSError:
         raise
     except Refused as error:
-        raise ValueError(f"{path}: no plain file of tensors, or torn (it {error}): {remedy}") from None
+        raise ValueError(f"{path}: not a plain file of tensors, or damaged (it {error}): {remedy}") from None
     except Exception as error:  # a damaged file fails in many ways: struct.error, IndexError, AssertionError ...
         reason = f"{type(error).__name__}: {error}".splitlines()[0][:SHOWN]
-        raise ValueError(f"{path}: no plain file of tensors, or torn ({reason}): {remedy}") from None
+        raise ValueError(f"{path}: not a plain file of tensors, or damaged ({reason}): {remedy}") from None
     for inner in ("state_dict", "model"):
         if isinstance(state, dict) and isinstance(state.get(inner), dict):
             state = state[inner]
     if not isinstance(state, dict) or not all(isinstance(t, Tensor) for t in state.values()):
-        raise ValueError(f"{path}: holds {type(state).__name__}, not named tensors: save the model's state_dict()")
+        raise ValueError(f"{path}: holds a {type(state).__name__}, not named tensors: save the model's state_dict()")
     for name, tensor in state.items():
         if not isinstance(name, str) or not _finite(tensor):
-            fault = f"entry {repr(name)[:SHOWN]} is no named tensor of finite real numbers"
-            raise ValueError(f"{path}: {fault}: fetch or save it anew")
+            fault = f"entry {repr(name)[:SHOWN]} is not a named tensor of finite real numbers"
+            raise ValueError(f"{path}: {fault}: download or save the file again")
     if state and all(name.startswith("module.") for name in state):
         state = {name.removeprefix("module."): tensor for name, tensor in state.items()}
     return dict(state), metadata
@@ -175,12 +177,12 @@ def check_weights(
         if key not in state:
             wrong.append(f"{entry} is missing")
         elif key not in own:
-            wrong.append(f"{entry} belongs to no layer")
+            wrong.append(f"{entry} does not belong to any layer")
         elif own[key].shape != state[key].shape:
             wrong.append(f"{entry} is {tuple(state[key].shape)}, not {tuple(own[key].shape)}")
     if wrong:
         more = f" ({len(wrong) - 1} more do not fit)" * (len(wrong) > 1)
-        raise ValueError(f"{path}: {wrong[0]}{more}: give a file with the whole weights of this network and no others")
+        raise ValueError(f"{path}: {wrong[0]}{more}: give a file with all weights of this network and no others")
 
 
 def fill_weights(

@@ -99,7 +99,7 @@ def _source(name: str) -> str:
     for file in (place.with_name(f"{place.name}.py"), place / "__init__.py"):
         if file.is_file():
             return file.read_text(encoding="utf-8")
-    raise ValueError(f"{PACKAGE} has no module {name!r}: a fingerprint names modules that are there")
+    raise ValueError(f"{PACKAGE} has no module {name!r}: give the name of an existing module")
 
 
 def _is_module(name: str) -> bool:

@@ -37,13 +37,13 @@ def key(value: object) -> object:
     """Check a dict key or a set member: only plain values, whose hashes are cheap and cannot be made to collide."""
     parts, bits = (value, PART_BITS) if isinstance(value, tuple) else ((value,), KEY_BITS)
     if len(parts) > KEY_PARTS:
-        raise Refused(f"has a key of {len(parts)} parts, and keys have at most {KEY_PARTS}")
+        raise Refused(f"has a key of {len(parts)} parts, but at most {KEY_PARTS} are allowed")
     for part in parts:
         if isinstance(part, int | np.integer):
             if int(part).bit_length() > bits:
-                raise Refused("has a number of too many digits as a key")
+                raise Refused("has a number with too many digits as a key")
         elif not (isinstance(part, str | bytes | None) or (bits == KEY_BITS and isinstance(part, NUMBERS))):
-            raise Refused(f"has a {type(part).__name__} as a key, and keys are text and numbers")
+            raise Refused(f"has a {type(part).__name__} as a key, but keys must be text or numbers")
     return value
 
 
@@ -81,7 +81,7 @@ class Machine:
             if code == pickle.STOP:
                 return self.checked(self.pop())
             if code not in CODES:
-                raise Refused(f"has the instruction {code!r}, which such files do not need")
+                raise Refused(f"has the pickle instruction {code!r}, which such files do not need")
             steps += 1
             if steps > STEPS:
                 raise Refused(f"takes more than {STEPS:,} steps to read")
@@ -115,7 +115,7 @@ class Machine:
         """Count memory that exceeds the size of the content itself."""
         self.room -= max(size, 0)
         if self.room < 0:
-            raise Refused("makes more of its content than the content is")
+            raise Refused("needs more memory than a file of its size may")
 
     def push(self, value: object) -> None:
         self.stack.append(value)
@@ -127,7 +127,7 @@ class Machine:
 
     def top(self, kind: type) -> object:
         if not self.stack or type(self.stack[-1]) is not kind:
-            raise Refused(f"fills a {kind.__name__} that is none")
+            raise Refused(f"adds items to something that is not a {kind.__name__}")
         return self.stack[-1]
 
     def since_mark(self) -> list:
@@ -170,7 +170,7 @@ class Machine:
     def call(self) -> None:
         function, arguments = self.last(2)
         if not any(function is known for known in self.callable) or not isinstance(arguments, tuple):
-            raise Refused("calls something that is no function of such files")
+            raise Refused("calls something other than the functions that such files need")
         # the length of the arguments bounds the time of the call
         self.spend(len(arguments) + sum(len(part) for part in arguments if isinstance(part, list | tuple)))
         self.push(self.account(function(*arguments)))
@@ -178,14 +178,14 @@ class Machine:
     def build(self) -> None:
         target, state = self.last(2)
         if type(target) not in self.states:
-            raise Refused(f"gives a state to a {type(target).__name__}")
+            raise Refused(f"sets the state of a {type(target).__name__}, which such files do not need")
         self.states[type(target)](target, state)
         self.push(self.account(target))
 
     def from_outside(self, name: object) -> object:
         """The value of a persistent id."""
         if self.persistent is None:
-            raise Refused("refers to something outside of it")
+            raise Refused("refers to an object outside of the file")
         return self.persistent(name)
 
     def account(self, made: object) -> object:
@@ -198,7 +198,7 @@ class Machine:
 
     def remember(self, number: int) -> None:
         if not self.stack or not 0 <= number < 2**32:
-            raise EOFError("nothing to remember")
+            raise EOFError("nothing to store in the memo")
         self.memo[number] = self.stack[-1]
 
     def checked(self, result: object) -> object:
@@ -223,9 +223,9 @@ class Machine:
                 else:
                     missing.append(part)
             if missing and id(value) in open_:
-                raise Refused("holds a container inside itself")
+                raise Refused("has a container that contains itself")
             if size > STEPS or depth > DEPTH:
-                raise Refused("holds containers that share their parts endlessly, or lie too deep in each other")
+                raise Refused("has containers that are nested too deeply, or become too large when expanded")
             if missing:
                 open_.add(id(value))
                 todo += missing
@@ -313,4 +313,4 @@ def parts_of(value: object) -> list:
         return list(value)
     if has_objects(value):
         return list(value.flat)
-    raise Refused(f"leaves a {type(value).__name__}, which is no plain value")
+    raise Refused(f"holds a {type(value).__name__}, which is not a plain value")

@@ -48,7 +48,7 @@ def run_tests(every: bool = False) -> int:
     if every:
         parts["coverage"] = ["tests/coverage_by_room.py"]
     parts |= {
-        "pytest, what is timed, alone": ["-m", "pytest", "-q", "-n", "0", "-m", "speed", "tests"],
+        "pytest, speed tests alone": ["-m", "pytest", "-q", "-n", "0", "-m", "speed", "tests"],
         "notebooks": ["-m", "sapnet_core.reporting.check_notebooks", *whole],
     }
     failed = False

@@ -44,20 +44,20 @@ def read_sealed(path: Path | str) -> tuple[dict[str, Tensor], dict]:
         if not path.is_file():
             if found := found_at(path):
                 raise Damaged(f"{path}: is {found}")
-            raise FileNotFoundError(f"{path}: is not there")
+            raise FileNotFoundError(f"{path}: no such file")
         try:
             if not _as_long_as_it_says(path):
-                raise Damaged(f"{path}: was torn or damaged")
+                raise Damaged(f"{path}: was truncated or damaged")
             tensors, metadata = read_tensors(path)
             seal = metadata.pop(SEAL, None)
         except Damaged:
             raise
         except (ValueError, TypeError, AttributeError, KeyError, RecursionError):
-            raise Damaged(f"{path}: was torn or damaged") from None
+            raise Damaged(f"{path}: was truncated or damaged") from None
     if seal is None:
-        raise Unsealed(f"{path}: has no seal, as files of earlier versions")
+        raise Unsealed(f"{path}: has no seal, like files of earlier versions")
     if seal != _seal(path.name, tensors, metadata):
-        raise Damaged(f"{path}: was damaged or edited, or belongs elsewhere: it does not fit its seal")
+        raise Damaged(f"{path}: was damaged, edited or renamed: its content does not match its seal")
     return tensors, metadata
 
 

@@ -86,10 +86,10 @@ class _Reader:
         known = isinstance(told, tuple) and len(told) in (5, 6) and told[0] == "storage"
         known = known and isinstance(told[1], torch.dtype) and isinstance(told[2], str)
         if not known or any(part is not None for part in told[5:]):
-            raise Refused("refers to something that is no storage of numbers")
+            raise Refused("refers to something that is not a storage of numbers")
         _, dtype, name, _, count = told[:5]
         if type(count) is not int or count < 0:
-            raise Refused("has a storage of no size")
+            raise Refused("has a storage with an invalid size")
         if name not in self.storages:
             self.stored -= count * dtype.itemsize
             if self.stored < 0:
@@ -97,7 +97,7 @@ class _Reader:
             self.storages[name] = _Numbers(name, dtype, count)
         found = self.storages[name]
         if (found.dtype, found.count) != (dtype, count):
-            raise Refused(f"gives the storage {name[:20]!r} two sizes")
+            raise Refused(f"gives two different types or sizes for the storage {name[:20]!r}")
         return found
 
     def view(self, numbers: object, offset: object, shape: object, strides: object, *_: object) -> _View:
@@ -106,10 +106,10 @@ class _Reader:
         sizes = (offset, *shape, *strides) if fits else ()
         fits = fits and len(shape) == len(strides) <= AXES
         if not fits or not all(type(n) is int and 0 <= n < 2**40 for n in sizes):
-            raise Refused("has a tensor without a shape")
+            raise Refused("has a tensor with an invalid shape")
         last = offset + sum((n - 1) * step for n, step in zip(shape, strides, strict=True))
         if math.prod(shape) and last >= numbers.count:
-            raise Refused("has a tensor of more numbers than are stored")
+            raise Refused("has a tensor with more numbers than its storage holds")
         return _View(numbers, offset, shape, strides)
 
     def filled(self, value: object) -> object:
@@ -118,7 +118,7 @@ class _Reader:
         if isinstance(value, _View):
             self.viewed -= math.prod(value.shape)
             if self.viewed < 0:
-                raise Refused("has tensors of more numbers than are stored")
+                raise Refused("has tensors with more numbers than the file holds")
             return value.tensor()
         if isinstance(value, dict):
             return {name: self.filled(part) for name, part in value.items()}
@@ -130,13 +130,13 @@ class _Reader:
 def _ordered(pairs: object = ()) -> dict:
     """An OrderedDict as a dict: its content follows later, or is given in pairs where Python 2 wrote the file."""
     if not isinstance(pairs, list | tuple) or not all(isinstance(pair, list) and len(pair) == 2 for pair in pairs):
-        raise Refused("makes a dict of something else than pairs")
+        raise Refused("makes a dict from something other than pairs")
     return {key(name): value for name, value in pairs}
 
 
 def _sizes(sizes: object = ()) -> tuple:
     if not isinstance(sizes, tuple):
-        raise Refused("makes a shape of something else than a tuple")
+        raise Refused("makes a shape from something other than a tuple")
     return sizes
 
 
@@ -165,10 +165,10 @@ def _read_archive(path: Path, reader: _Reader) -> object:
             raise Refused("is a compressed archive, which torch.save never writes")
         program = [name for name in entries if name == "data.pkl" or name.endswith("/data.pkl")]
         if len(program) != 1:
-            raise Refused("is an archive without one data.pkl")
+            raise Refused("is an archive without exactly one data.pkl")
         folder = program[0].removesuffix("data.pkl")
         if folder + "byteorder" in entries and archive.read(folder + "byteorder") != sys.byteorder.encode():
-            raise Refused("was written on a machine of another byte order")
+            raise Refused("was written on a machine with another byte order")
         found, _ = reader.load(archive.read(program[0]))
         for numbers in reader.storages.values():
             name = f"{folder}data/{numbers.name}"
@@ -184,11 +184,11 @@ def _read_2017(content: bytes, reader: _Reader) -> object:
         part, place = reader.load(content, place)
         parts.append(part)
         if len(parts) == 1 and part != MAGIC:
-            raise Refused("is no file of torch.save")
+            raise Refused("was not written by torch.save")
     _, protocol, system, found, names = parts
     little = isinstance(system, dict) and system.get("little_endian", True) == (sys.byteorder == "little")
     if protocol != PROTOCOL or not little or not isinstance(names, list) or set(names) != set(reader.storages):
-        raise Refused("is of a version of torch.save that is not known")
+        raise Refused("was written by an unknown version of torch.save")
     for name in names:
         numbers = reader.storages[name]
         (count,) = struct.unpack_from("<q", content, place)
@@ -202,6 +202,6 @@ def _read_2017(content: bytes, reader: _Reader) -> object:
 
 def _fill(numbers: _Numbers, content: bytes) -> None:
     if len(content) != numbers.count * numbers.dtype.itemsize:
-        raise Refused(f"has a storage {numbers.name[:20]!r} of another size than it says")
+        raise Refused(f"has a storage {numbers.name[:20]!r} whose size is not the stated one")
     whole = bytearray(content)  # PyTorch needs writable memory
     numbers.content = torch.frombuffer(whole, dtype=numbers.dtype) if content else torch.empty(0, dtype=numbers.dtype)

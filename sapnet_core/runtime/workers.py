@@ -14,7 +14,7 @@ import torch
 
 __all__ = ["LOST", "WorkerPool"]
 
-LOST = "memory may be too small for --jobs so many; run again with fewer, it goes on from here"
+LOST = "the machine may be out of memory: run the same command with fewer --jobs; finished work is kept"
 GRACE = 5.0  # seconds for an interrupted worker to remove half-written files
 
 
@@ -29,7 +29,7 @@ class WorkerPool(ProcessPoolExecutor):
         try:
             super().__init__(jobs, get_context("spawn"), _begin, (threads,))
         except OSError as error:  # shared memory is missing or full
-            text = f"no processes can work side by side here ({error.strerror or error}): use --jobs 1"
+            text = f"worker processes cannot be started ({error.strerror or error}): use --jobs 1"
             raise RuntimeError(text) from error
 
     def submit(self, work: Callable, /, *args, **kwargs) -> Future:
