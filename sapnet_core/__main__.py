@@ -64,7 +64,11 @@ def parse(arguments: list[str] | None = None) -> Namespace:
     run = command("run", _run, "Run the notebooks in order; only what is missing.", "runall.sh")
     run.add_argument("--profile", default="quick", choices=sorted(PROFILES), help="size of the run")
     run.add_argument(
-        "--only", action="append", metavar="NAME", type=given, help="notebooks whose name starts so, such as 03"
+        "--only",
+        action="append",
+        metavar="NAME",
+        type=given,
+        help="only notebooks whose name starts with NAME, such as 03",
     )
     run.add_argument("--data", metavar="DIR", type=given, help="folder of datasets, or of own videos (as SAPNET_DATA)")
     run.add_argument("--split", choices=environment.SPLITS, help="how FineFS is split (as SAPNET_SPLIT)")
@@ -72,42 +76,50 @@ def parse(arguments: list[str] | None = None) -> Namespace:
     _add_workers(run)
 
     test = command("test", _test, "Run ruff, pytest, and the notebooks.", "runall.sh test")
-    test.add_argument("--all", action="store_true", help="slow tests too, coverage, every notebook compared")
+    test.add_argument(
+        "--all", action="store_true", help="also run slow tests, measure coverage, and compare every notebook"
+    )
 
-    check = command("check", _check, "Say what of a dataset is there, and whether it is the published one.")
-    check.add_argument("folder", type=existing_folder, help="holds MTL-AQA, FineDiving, RG, FineFS or records.csv")
-    check.add_argument("names", nargs="*", metavar="name", type=_checked, help=f"of {', '.join(CHECKED)}; those found")
+    check = command(
+        "check", _check, "Check which files of a dataset are present, and whether they are the published ones."
+    )
+    check.add_argument(
+        "folder", type=existing_folder, help="folder that holds MTL-AQA, FineDiving, RG, FineFS or records.csv"
+    )
+    check.add_argument(
+        "names", nargs="*", metavar="name", type=_checked, help=f"some of {', '.join(CHECKED)} (default: those found)"
+    )
     check.add_argument("--all", action="store_true", help="decode every frame, instead of opening eight videos")
 
     trials = command("trials", _trials, "Run the trials that tables and figures declare; resumes where it stopped.")
     trials.add_argument("--profile", default="quick", choices=PROFILES)
-    trials.add_argument("--tables", nargs="+", default=KNOWN, choices=KNOWN, help="tables and figures, as I fig07")
+    trials.add_argument("--tables", nargs="+", default=KNOWN, choices=KNOWN, help="tables and figures, such as I fig07")
     _add_workers(trials)
     trials.add_argument("--device", default="cpu", type=device_name, help="cpu or cuda")
 
     claims = command("claims", _claims, "Count the verdicts on the paper's claims; runs what they need.")
     claims.add_argument("--profile", default="quick", choices=PROFILES)
-    claims.add_argument("--jobs", type=count, help="worker processes (default: one a core)")
+    claims.add_argument("--jobs", type=count, help="worker processes (default: one per core)")
 
     provenance = command(
         "provenance", _provenance, "Say where a figure or table comes from, and whether it is current."
     )
     provenance.add_argument("files", nargs="+", type=Path, help=".png, .svg, .md or .csv in figures/")
 
-    benchmark = command("benchmark", _benchmark, "Time the hot paths beside their alternatives.")
+    benchmark = command("benchmark", _benchmark, "Time the performance-critical code and its alternatives.")
     benchmark.add_argument("--device", default="cpu", type=device_name, help="cpu or cuda")
     benchmark.add_argument("--rounds", type=count, default=5)
-    benchmark.add_argument("--threads", type=count, help="PyTorch's threads on the CPU (default: as they are)")
+    benchmark.add_argument("--threads", type=count, help="PyTorch's threads on the CPU (default: PyTorch's own number)")
     return parser.parse_args(arguments)
 
 
 def _add_workers(parser: Parser) -> None:
-    parser.add_argument("--jobs", type=count, help="worker processes (default: one for each core that may be used)")
+    parser.add_argument("--jobs", type=count, help="worker processes (default: one per available core)")
     parser.add_argument(
         "--dask",
         metavar="ADDRESS",
         type=cluster_address,
-        help="scheduler of a Dask cluster whose workers run the trials, as tcp://host:8786; they share the folder "
+        help="scheduler of a Dask cluster whose workers run the trials, such as tcp://host:8786; they share the folder "
         "SAPNET_RUNS (as SAPNET_DASK)",
     )
 

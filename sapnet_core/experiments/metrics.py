@@ -32,7 +32,7 @@ def spearman(pred: Tensor, true: Tensor) -> Tensor:
 def _ranks(values: Tensor) -> Tensor:
     values = torch.as_tensor(values).double()
     if values.shape[-1] < 2 or values.isnan().any():
-        raise ValueError(f"ranks need two or more numbers and no NaN, got {tuple(values.shape)} with NaN or too few")
+        raise ValueError(f"ranks need two or more numbers and no NaN: got {tuple(values.shape)} with NaN or too few")
     return torch.from_numpy(rankdata(values.cpu().numpy(), axis=-1)).to(values.device)
 
 
@@ -49,7 +49,7 @@ def relative_l2(pred: Tensor, true: Tensor, low: float | None = None, high: floa
     low = true.amin(-1, keepdim=True) if low is None else torch.tensor(low, dtype=torch.float64)
     high = true.amax(-1, keepdim=True) if high is None else torch.tensor(high, dtype=torch.float64)
     if (high <= low).any():
-        raise ValueError("relative L2 needs a range of true scores: all are equal, so give low and high")
+        raise ValueError("relative L2 needs a range of true scores, but all are equal: give low and high")
     return (((true - pred) / (high - low)) ** 2).mean(-1)
 
 

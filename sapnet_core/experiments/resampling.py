@@ -97,5 +97,5 @@ def resampled(cell: Cell, metric: str = "rho", resamples: int = 1000) -> Tensor:
     """
     predicted, true = cell.predicted.double(), cell.true.double()
     if predicted.isnan().any() or true.isnan().any():
-        raise ValueError(f"{cell.videos}: predictions and scores must be numbers, some are NaN")
+        raise ValueError(f"{cell.videos}: predictions and scores must be numbers, but some are NaN")
     return METRICS[metric](predicted, true, _counts(cell.videos, len(true), resamples))

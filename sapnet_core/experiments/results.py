@@ -41,7 +41,7 @@ __all__ = [
 
 FILES = ("config.json", "metrics.json", "predictions.csv", "curves.csv", "run.json")
 DIGEST = "digest"
-UNSIGNED = f"has no file {DIGEST!r}, as results of earlier versions"
+UNSIGNED = f"has no file {DIGEST!r}, like results of earlier versions"
 
 
 def trial_folder(trial: Trial) -> Path:
@@ -60,7 +60,7 @@ def damage(folder: Path) -> str:
             or because the disk fails; the result may be intact.
     """
     if not folder.is_dir():
-        return f"is no folder, but {found_at(folder) or 'absent'}"
+        return f"is not a folder, but {found_at(folder) or 'absent'}"
     sums = []
     for name in (*FILES, DIGEST):
         try:
@@ -81,7 +81,7 @@ def damage(folder: Path) -> str:
     return (
         f"{changed[0]} was damaged or edited"
         if 0 < len(changed) < len(FILES)
-        else ("its files are of another trial, or were damaged: they do not fit their digest")
+        else ("its files belong to another trial or were damaged: they do not match their digest")
     )
 
 
@@ -107,7 +107,7 @@ def _read(trial: Trial) -> Path:
         if not os.path.lexists(folder):
             raise FileNotFoundError(f"{folder.name} was not run: call run_trials first")
         if fault := damage(folder):
-            raise ValueError(f"{folder}: {fault}: call run_trials, which makes it again")
+            raise ValueError(f"{folder}: {fault}: call run_trials to compute it again")
     return folder
 
 
@@ -125,11 +125,11 @@ def without_result(trials: Iterable[Trial]) -> list[Trial]:
             missing.append(trial)
             unsigned += fault == UNSIGNED
             if fault != UNSIGNED:
-                print(f"{folder}: {fault}: it is made again", file=sys.stderr, flush=True)
+                print(f"{folder}: {fault}: it is computed again", file=sys.stderr, flush=True)
             discard(folder)
     if unsigned:
         many = "1 result of an earlier version has" if unsigned == 1 else f"{unsigned} results of earlier versions have"
-        print(f"{many} no digest in {folder.parent}: made again", file=sys.stderr, flush=True)
+        print(f"{many} no digest in {folder.parent}: computed again", file=sys.stderr, flush=True)
     if missing:
         must_be_writable(folder.parent)
     return missing

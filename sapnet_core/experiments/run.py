@@ -154,9 +154,9 @@ def _arrived(folder: Path, who: str, said: str) -> None:
         with suppress(OSError):
             os.listdir(folder.parent)  # makes a network file system refresh its cache
         time.sleep(0.5)
-    found = f"is not here whole ({fault})" if os.path.lexists(folder) else "is not here"
+    found = f"is incomplete or damaged here ({fault})" if os.path.lexists(folder) else "is missing here"
     raise FileNotFoundError(
-        f"{who} wrote {said}, and {folder} {found}: workers must share the folder SAPNET_RUNS with this process, "
+        f"{who} wrote {said}, but {folder} {found}: workers must share the folder SAPNET_RUNS with this process, "
         "and have the same code and data"
     )
 

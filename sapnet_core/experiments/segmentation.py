@@ -144,7 +144,7 @@ def bounds_of_labels(labels: Tensor, K: int) -> Tensor:
     if labels.dim() != 2 or labels.is_floating_point():
         raise ValueError(f"labels are {labels.dtype} {tuple(labels.shape)}: give whole numbers (B, T)")
     if labels.numel() and not (0 <= int(labels.min()) and int(labels.max()) < K):
-        raise ValueError(f"labels reach from {int(labels.min())} to {int(labels.max())}: with K = {K} give 0 … {K - 1}")
+        raise ValueError(f"labels range from {int(labels.min())} to {int(labels.max())}: with K = {K} give 0 … {K - 1}")
     return best_partition(F.one_hot(labels.long(), K))
 
 
@@ -165,7 +165,7 @@ def bounds_of_activations(activations: Tensor) -> Tensor:
     """
     a = activations.double()
     if not ((a >= 0) & (a <= 1)).all():
-        raise ValueError("activations lie outside [0, 1]: give probabilities, the sigmoid of the logits")
+        raise ValueError("activations are outside of [0, 1]: give probabilities, the sigmoid of the logits")
     return best_partition(a.logit(eps=1e-9))
 
 

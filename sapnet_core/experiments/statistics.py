@@ -228,11 +228,15 @@ def seed_scores(tables: Mapping[tuple, pd.DataFrame], resamples: int = 1000) -> 
     for key, table in tables.items():
         first = table if first is None else first
         if not table[["key", "score"]].equals(first[["key", "score"]]):
-            raise ValueError(f"{key}: other test videos than the first trial's: their differences are not paired")
+            raise ValueError(
+                f"{key}: its test videos differ from the first trial's: give trials with the same test videos"
+            )
         cell = key[0] if len(key) == 2 else key[:-1]
         found.setdefault(cell, []).append(torch.tensor(table["predicted"].to_numpy()))
     if len({len(seeds) for seeds in found.values()}) > 1:
-        raise ValueError(f"cells have {sorted({len(seeds) for seeds in found.values()})} seeds: pairs need the same")
+        raise ValueError(
+            f"cells have {sorted({len(seeds) for seeds in found.values()})} seeds: give every cell the same number"
+        )
     true = torch.tensor(first["score"].to_numpy())  # (N,)
     draws = torch.randint(len(true), (resamples, len(true)), generator=torch.Generator().manual_seed(0))  # (R, N)
     stacked = {cell: torch.stack(seeds) for cell, seeds in found.items()}  # (S, N)
@@ -288,7 +292,9 @@ def compare(
         ValueError: a side is empty, or cells differ in their numbers of seeds.
     """
     if not a or not b or len({len(cell) for cell in (*a, *b)}) != 1:
-        raise ValueError("both sides need cells, all with the same seeds")
+        raise ValueError(
+            "a side has no cells, or cells differ in their number of seeds: give both sides cells with the same seeds"
+        )
     sides = [torch.stack(list(side)) for side in (a, b)]  # (C, S, 1 + R)
     means = [_average(side, fisher) for side in sides]  # (S, 1 + R)
     difference = means[0] - means[1]

@@ -410,7 +410,7 @@ def check_data() -> None:
     data = environment.data_root()
     if data and "folder" in known_datasets(data):
         raise ValueError(
-            f"SAPNET_DATA={str(data)!r} holds own videos, of which no table is made: unset it, or run "
+            f"SAPNET_DATA={str(data)!r} holds own videos, for which there are no tables: unset it, or run "
             f"./runall.sh --data {data}"
         )
 

@@ -148,8 +148,8 @@ def _pairs(overrides: object) -> list[tuple[str, object]]:
     every = list(overrides) if isinstance(overrides, (tuple, list)) else [None]
     pairs = [tuple(pair) for pair in every if isinstance(pair, (tuple, list)) and len(pair) == 2]
     if len(pairs) < len(every) or len({str(name) for name, _ in pairs}) < len(pairs):
-        wanted = "give pairs of a setting's name, each once, and its value"
-        raise ValueError(f"overrides={overrides!r} are no settings: {wanted}")
+        wanted = "give pairs of a setting's name and its value, each name once"
+        raise ValueError(f"overrides={overrides!r} are not settings: {wanted}")
     return [(str(name), value) for name, value in pairs]
 
 

@@ -23,7 +23,7 @@ def is_sequence(records: Sequence[Record]) -> bool:
     """Whether the records' files hold sequences. Raises ValueError where some do and others do not."""
     kinds = {record.path.lower().endswith(SEQUENCES) for record in records}
     if len(kinds) > 1:
-        raise ValueError("records.csv: some paths are videos and others sequences: make two folders of them")
+        raise ValueError("records.csv: some paths are videos and others sequences: put them into two folders")
     return kinds == {True}
 
 
@@ -44,7 +44,9 @@ def sequence_features(records: Sequence[Record], root: Path) -> Features:
         x = read_sequence(root / record.path)[record.start : record.end]  # (T, C)
         if views and x.shape[1] != views[0].shape[1]:
             first = records[0].path
-            raise ValueError(f"{record.path}: {x.shape[1]} columns, {first} has {views[0].shape[1]}: give equally many")
+            raise ValueError(
+                f"{record.path}: {x.shape[1]} columns, but {first} has {views[0].shape[1]}: give all the same columns"
+            )
         views.append(_resampled(x, STEPS))
         at = torch.linspace(0, max(len(x) - 1, 0), LABELS)
         labels.append(torch.searchsorted(torch.tensor(record.transitions, dtype=torch.float32), at, right=True))

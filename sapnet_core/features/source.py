@@ -64,7 +64,7 @@ def known_datasets(data: Path) -> list[str]:
         raise ValueError(printable(f"--data {data}: {faults[0]}"))
     for name in names:
         if above := too_deep(name, data):
-            raise ValueError(printable(f"--data {data}: lies within {name}, of which it is but a part: give {above}"))
+            raise ValueError(printable(f"--data {data}: the folder is only a part of dataset {name}: give {above}"))
         _records(name, data)
     return names
 
@@ -153,7 +153,7 @@ def source_records(
     for split, count in (("train", train), ("test", test)):
         part = [record for record in records if record.split == split]
         if count is not None and count > len(part):
-            raise ValueError(f"{dataset}: {count} {split} records asked, {data} has {len(part)}: ask for fewer")
+            raise ValueError(f"{dataset}: {count} {split} records requested, but {data} has {len(part)}: request fewer")
         draw = torch.randperm(len(part), generator=torch.Generator().manual_seed(seed))[:count]
         kept += [part[i] for i in sorted(draw.tolist())]
     return sorted(kept, key=lambda record: record.key)

@@ -200,7 +200,7 @@ def _shards(
         except Damaged as error:
             unsealed += (old := isinstance(error, Unsealed))
             if not old:
-                print(f"{error}: it is made again", file=sys.stderr, flush=True)
+                print(f"{error}: it is computed again", file=sys.stderr, flush=True)
             discard(job.path)
             shard = None
         if shard is None:
@@ -209,7 +209,9 @@ def _shards(
             done += len(job.of.records)
             yield job, shard
     if unsealed:
-        print(f"{folder}: {unsealed} files of earlier versions have no seal: made again", file=sys.stderr, flush=True)
+        print(
+            f"{folder}: {unsealed} files of earlier versions have no seal: computed again", file=sys.stderr, flush=True
+        )
     for place in {job.path.parent for job in missing}:
         must_be_writable(place)
         tidy(place)
@@ -263,4 +265,4 @@ def _read_back(job: Job) -> tuple[dict[str, Tensor], list[str], dict[str, str]]:
             return shard
     except Damaged:
         pass
-    raise OSError(f"{job.path}: written, but not read back whole: check the disk, then run again")
+    raise OSError(f"{job.path}: was written, but cannot be read back completely: check the disk, then run again")

@@ -203,7 +203,7 @@ def clustering(M: int = 10, iterations: int = 10, rounds: int = 5, device: str =
         import faiss
         from sklearn.cluster import KMeans
     except ImportError as error:
-        raise ImportError(f"{error}: the alternatives come with `pip install faiss-cpu scikit-learn`") from error
+        raise ImportError(f"{error}: install the alternatives with `pip install faiss-cpu scikit-learn`") from error
     x = some_videos(device=device)
     arrays, found = x.cpu().numpy(), {}
 

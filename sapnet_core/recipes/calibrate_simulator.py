@@ -97,7 +97,7 @@ def main(arguments: list[str] | None = None) -> None:
     args = command_lines.calibrate_simulator().parse_args(arguments)
     change = dict(args.change)
     if len(change) < len(args.change):
-        raise ValueError("a field is given twice: give each once")
+        raise ValueError("a field is given twice: give each field once")
     twin_seed = TWIN_SEED if args.twin_seed is None else args.twin_seed
     check_environment()
     if fault := unwritable(SEARCH.parent):

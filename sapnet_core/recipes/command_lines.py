@@ -61,15 +61,17 @@ def pretrain_backbones() -> Parser:
     )
     parser.add_argument("backbone", choices=BACKBONES)
     parser.add_argument("out", type=output_file, help="file to write")
-    parser.add_argument("--jobs", type=count, help="processes that render (default: one a core)")
+    parser.add_argument("--jobs", type=count, help="processes that render (default: one per core)")
     return parser
 
 
 def train_detector() -> Parser:
     parser = Parser("python -m sapnet_core.recipes.train_detector", description="Train the detector.")
     parser.add_argument("--out", type=output_file, help="file to write (default: the weights in the package)")
-    parser.add_argument("--epochs", type=count, help="passes over the frames (default: as those weights had)")
-    parser.add_argument("--jobs", type=count, help="processes that render (default: one a core)")
+    parser.add_argument(
+        "--epochs", type=count, help="passes over the frames (default: as for the weights in the package)"
+    )
+    parser.add_argument("--jobs", type=count, help="processes that render (default: one per core)")
     return parser
 
 
@@ -81,8 +83,8 @@ def calibrate_simulator() -> Parser:
     parser.add_argument("change", nargs="*", type=_change, help="field=value, on top of the values in calibration.json")
     parser.add_argument("--train", type=count, help="training videos (default: the official number)")
     parser.add_argument("--test", type=count, help="test videos (default: the official number)")
-    parser.add_argument("--twin-seed", type=_seed, help="seed of the twins (default: one that nothing else has)")
-    parser.add_argument("--jobs", type=count, help="worker processes (default: one a core)")
+    parser.add_argument("--twin-seed", type=_seed, help="seed of the twins (default: one that nothing else uses)")
+    parser.add_argument("--jobs", type=count, help="worker processes (default: one per core)")
     return parser
 
 
@@ -95,7 +97,7 @@ def tune_methods() -> Parser:
     parser.add_argument(
         "--search", nargs="+", metavar="SYSTEM", choices=SPACES, help="all candidates of these compared systems"
     )
-    parser.add_argument("--jobs", type=count, help="worker processes (default: one a core)")
+    parser.add_argument("--jobs", type=count, help="worker processes (default: one per core)")
     return parser
 
 
@@ -105,9 +107,13 @@ def export_twins() -> Parser:
         description="Write simulated twins and their drawn annotations in a dataset's official layout.",
     )
     parser.add_argument("dataset", choices=DATASETS)
-    parser.add_argument("dir", type=Path, help="folder that shall hold the dataset's folder")
-    parser.add_argument("--count", type=_pair, default=8, help="records in all, a quarter of them for the test (8)")
-    parser.add_argument("--size", type=count, default=112, help="height and width of the frames in pixels (112)")
+    parser.add_argument("dir", type=Path, help="folder in which the dataset's folder is created")
+    parser.add_argument(
+        "--count", type=_pair, default=8, help="number of records, a quarter of them for testing (default: 8)"
+    )
+    parser.add_argument(
+        "--size", type=count, default=112, help="height and width of the frames in pixels (default: 112)"
+    )
     parser.add_argument("--seed", type=_seed, default=0)
     return parser
 
@@ -120,7 +126,7 @@ def gallery() -> Parser:
 
 def notebooks() -> Parser:
     parser = Parser("python -m sapnet_core.reporting.notebooks", description="Refresh stored outputs.")
-    parser.add_argument("names", nargs="*", type=given, help="starts of notebook names, such as 03")
+    parser.add_argument("names", nargs="*", type=given, help="beginnings of notebook names, such as 03 (default: all)")
     return parser
 
 
@@ -128,25 +134,25 @@ def _change(text: str) -> tuple[str, float]:
     """Parse a field of `SimSettings` and its value, such as "visibility=0.6": a `type` for `argparse`."""
     name, equals, value = text.partition("=")
     if not equals:
-        raise ArgumentTypeError(f"{text!r} is no field=value: the fields are {', '.join(SETTINGS)}")
+        raise ArgumentTypeError(f"{text!r} is not of the form field=value: the fields are {', '.join(SETTINGS)}")
     one_of(name, SETTINGS)
     try:
         return name, SETTINGS[name](value)
     except ValueError:
         kind = "whole number" if SETTINGS[name] is int else "number"
-        raise ArgumentTypeError(f"{text!r}: {value!r} is no {kind}") from None
+        raise ArgumentTypeError(f"{text!r}: {value!r} is not a {kind}") from None
 
 
 def _seed(text: str) -> int:
     if not (text.isascii() and text.isdecimal()):
-        raise ArgumentTypeError(f"{text!r} is no seed: give a whole number from 0 on")
+        raise ArgumentTypeError(f"{text!r} is not a seed: give a whole number of at least 0")
     return int(text)
 
 
 def _pair(text: str) -> int:
     number = count(text)
     if number < 2:
-        raise ArgumentTypeError("at least 2, one to train and one to test")
+        raise ArgumentTypeError(f"{text!r} is too small: give at least 2 records, one for training and one for testing")
     return number
 
 

@@ -61,7 +61,7 @@ def write_example(
         ImportError: PyAV is not installed.
     """
     if count < 9 or width % 8:
-        raise ValueError(f"count={count}, width={width}: give 9 videos at least, and a width that 8 divides")
+        raise ValueError(f"count={count}, width={width}: give at least 9 videos, and a width divisible by 8")
     root = Path(root).resolve()
     try:
         return _written(root, count, seed, width, progress)
@@ -73,7 +73,7 @@ def write_example(
 def _written(root: Path, count: int, seed: int, width: int, progress: Callable[[int, int], None] | None) -> Path:
     """`write_example` for arguments that are checked already."""
     if root.exists() and any(root.iterdir()) and not (root / SIGN).is_file():
-        raise ValueError(f"{root}: holds something else than an example: choose another folder")
+        raise ValueError(f"{root}: holds something other than an example: choose another folder")
     dives = _dives(count, seed)
     source = [simulator_digest("finediving"), settings_for("finediving").digest()]
     made_of = {"digest": fingerprint(_table(dives), records_digest(list(dives.values())), width, source)}

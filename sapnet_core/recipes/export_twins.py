@@ -33,7 +33,7 @@ def main(arguments: list[str] | None = None) -> None:
         size=given.size,
         progress=lambda done, total: print(f"{done} of {total}: {records[done - 1].path}", flush=True),
     )
-    print(f"{len(records)} twins with annotations lie in {folder}: load_records({given.dataset!r}, {str(given.dir)!r})")
+    print(f"{len(records)} twins with annotations are in {folder}: load_records({given.dataset!r}, {str(given.dir)!r})")
 
 
 if __name__ == "__main__":

@@ -257,7 +257,7 @@ def pretrain(
         raise ValueError(f"backbone {recipe.backbone!r} is unknown: choose one of {', '.join(RECIPES)}")
     n_train = recipe.videos - math.ceil(recipe.videos * recipe.held_out)
     if not 0 < n_train < recipe.videos:
-        raise ValueError(f"{recipe}: hold at least one video out and train on at least one")
+        raise ValueError(f"{recipe}: no video is held out, or none is left to train on: change videos or held_out")
     folder = Path(folder or environment.runs() / "pretrain")
     folder /= f"{recipe.videos}-{recipe.seed}-{recipe.size}-{simulator_digest('finediving')}"
     dives = pretrain_records(recipe, folder)

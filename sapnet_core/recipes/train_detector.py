@@ -129,7 +129,9 @@ def recipe_records(recipe: Recipe, folder: Path | None = None) -> dict[str, tupl
         count = recipe.twins(sport)
         held = round(count * recipe.held_out)
         if not 0 < held < count:
-            raise ValueError(f"{sport}, {count} twins: hold at least one twin out and train on at least one")
+            raise ValueError(
+                f"{sport}, {count} twins: no twin is held out, or none is left to train on: change twins or held_out"
+            )
         path = folder / f"{sport}-{count}-{recipe.seed}"
         root = write_annotations(sport, path, count, 4, ANNOTATION_SEED + recipe.seed).parent
         records = list(enumerate(load_records(sport, root)[:count], 100_003 * place))

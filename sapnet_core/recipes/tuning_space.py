@@ -61,7 +61,7 @@ def search_candidates(system: str) -> dict[str, tuple[str, dict]]:
         ValueError: the system has no search space; the message lists the systems that have one.
     """
     if system not in SPACES:
-        raise ValueError(f"system {system!r} is not searched: choose one of {', '.join(SPACES)}")
+        raise ValueError(f"system {system!r} has no search space: choose one of {', '.join(SPACES)}")
     method, space = {**SYSTEMS, **CONTROLS, **RIVALS}[system][0], SPACES[system]
     grid = [dict(zip(space, values, strict=True)) for values in product(*space.values())]
     drawn = [{}, *random.Random(system).sample(grid, BUDGET - 1)]

@@ -85,7 +85,7 @@ def _smoke(notebooks: list[Path], jobs: int) -> bool:
     _say("\n" + summary(outcomes))
     absent = missing_figures(outcomes)
     if absent:
-        _say(f"no notebook wrote what lies in figures/: {', '.join(absent)}")
+        _say(f"no notebook wrote these files of figures/: {', '.join(absent)}")
     return not absent and all(outcome.state != "failed" for outcome in outcomes)
 
 

@@ -385,7 +385,7 @@ def verdict_of(claim: str, profile: Profile) -> str:
     """
     families = {c.id: c.family for c in ledger()}
     if claim not in families:
-        raise ValueError(f"claim {claim!r} is not in the ledger: its ids stand in reporting/claims.toml")
+        raise ValueError(f"claim {claim!r} is not in the ledger: give one of the ids in reporting/claims.toml")
     return verdict_text(_run(profile, [families[claim]]).set_index("claim").loc[claim])
 
 

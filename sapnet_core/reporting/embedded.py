@@ -46,15 +46,17 @@ def read_record(path: Path | str) -> dict[str, object]:
         if not path.is_file():
             raise RecordError(f"{path}: no such file")
         if path.stat().st_size > LARGEST:
-            raise RecordError(f"{path}: larger than {LARGEST // 1_000_000} MB: no figure or table of this suite")
+            raise RecordError(f"{path}: larger than {LARGEST // 1_000_000} MB: not a figure or table of this suite")
         if path.suffix == ".csv":
             beside = [path.with_suffix(kind) for kind in SIBLINGS if path.with_suffix(kind).is_file()]
             if not beside:
                 kinds = ", ".join(SIBLINGS)
-                raise RecordError(f"{path}: a .csv carries no provenance, and none of {kinds} stands beside it")
+                raise RecordError(
+                    f"{path}: a .csv stores no provenance, and no file of the same name ({kinds}) is beside it"
+                )
             return read_record(beside[0])
         if path.suffix not in READERS:
-            raise RecordError(f"{path}: no .png, .svg, .md or .csv")
+            raise RecordError(f"{path}: not a .png, .svg, .md or .csv")
         found = READERS[path.suffix](path)
         if found is None:
             raise RecordError(f"{path}: holds no provenance: it was not saved by this suite")
@@ -79,7 +81,7 @@ def _svg(path: Path) -> str | None:
                 if element.tag == DESCRIPTION:
                     return "".join(element.itertext())
         except DefusedXmlException:
-            text = "its document type declares entities, which no figure of this suite does: make the figure anew"
+            text = "its document type declares entities, unlike the figures of this suite: make the figure again"
             raise RecordError(f"{path}: {text}") from None
     return None
 
@@ -98,9 +100,9 @@ READERS = {".png": _png, ".svg": _svg, ".md": _markdown}
 def _checked(found: str | dict) -> dict[str, object]:
     record = json.loads(found) if isinstance(found, str) else found
     if not isinstance(record, dict) or not all(isinstance(record.get(k), str) for k in ("source", "profile")):
-        raise ValueError("no record with a source and a profile")
+        raise ValueError("the record has no source or no profile")
     for name in LISTS:
         part = record.get(name, [])
         if not isinstance(part, list) or not all(isinstance(h, str) and h.isalnum() for h in part):
-            raise ValueError(f"{name} is no list of hashes")
+            raise ValueError(f"{name} is not a list of hashes")
     return record

@@ -75,7 +75,7 @@ def heat_on_pixels(heat: Tensor, layer: str, frames: int, height: int, width: in
     for axis, size in enumerate((frames, height, width)):
         centers, cells = cell_centers(layer, size, axis), heat.shape[axis + 1]
         if len(centers) != cells:
-            raise ValueError(f"{layer} has {len(centers)} cells over {size} along axis {axis}, not {cells}")
+            raise ValueError(f"{layer} has {len(centers)} cells over {size} along axis {axis}, but the map has {cells}")
         weights = interpolation_matrix(centers / (size - 1), size, size) if len(centers) > 1 else torch.ones(size, 1)
         heat = torch.tensordot(heat, weights.to(heat), ([axis + 1], [1])).movedim(-1, axis + 1)
     return heat

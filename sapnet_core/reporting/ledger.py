@@ -89,7 +89,9 @@ def ledger() -> tuple[Claim, ...]:
     for entry in entries:
         own = {name: value for name, value in entry.items() if name not in ("a", "b", "rising", "pairs")}
         if unknown := set(own) - known:
-            raise ValueError(f"reporting/claims.toml, {entry.get('id')}: unknown {', '.join(sorted(unknown))}")
+            raise ValueError(
+                f"reporting/claims.toml, claim {entry.get('id')}: unknown field {', '.join(sorted(unknown))}"
+            )
         own.setdefault("family", own.get("place", ""))
         claim = Claim(**{**own, "pairs": _pairs(entry), "numbers": tuple(entry.get("numbers", ()))})
         claims += [claim, *_in_order(claim)]

@@ -32,7 +32,9 @@ def load(path: Path) -> NotebookNode:
         return nbformat.read(path, as_version=4)
     except (ValueError, AttributeError, KeyError, TypeError, nbformat.ValidationError) as error:
         fault = f"{type(error).__name__}: {error}".partition("\n")[0][:200]
-        raise ValueError(f"{path}: no readable notebook ({fault}): fetch it anew, or delete it") from error
+        raise ValueError(
+            f"{path}: not a readable notebook ({fault}): restore it from the repository, or delete it"
+        ) from error
 
 
 def normalize(notebook: NotebookNode) -> NotebookNode:

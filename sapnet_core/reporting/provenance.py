@@ -157,7 +157,7 @@ def _compare(record: dict, declared: set[str], numbers: torch.dtype) -> Status:
     if lost or added:
         text = f"{changed} of {len(checked)} trials changed, {added - changed} new, {len(lost) - changed} gone"
         return Status("stale", text)
-    more = f"; {len(undeclared)} more are declared nowhere and not checked" * bool(undeclared)
+    more = f"; {len(undeclared)} more are not declared anywhere and not checked" * bool(undeclared)
     made = f"features in {str(numbers).removeprefix('torch.')}"
     return Status("current", f"{len(checked)} trials are as declared, {made}{more}")
 
@@ -184,7 +184,7 @@ def status(record: dict[str, object], stem: str, hashed: Callable[[Trial, torch.
     trials, data = _declared(stem, record["profile"]), environment.data_root()
     today = [source_name(data), source_name(data, *sorted({t.dataset for t in trials}))]
     if record["source"] not in today:
-        return Status("not decided", f"made from {record['source']}, in use are {today[1]}")
+        return Status("not decided", f"made from {record['source']}, but this machine uses {today[1]}")
     hashed = hashed or trial_hash
     own = fast_dtype("cpu")
     for numbers in sorted(NUMBERS, key=lambda numbers: numbers != own):  # this machine's format first, as the likeliest
@@ -201,7 +201,7 @@ def _report(path: Path, record: dict, verdict: Status) -> str:
     if hashes:
         done = {place.name.rpartition("-")[2] for place in folder.glob("*-*")}
         rows.append(("hashes", " ".join(hashes)))
-        rows.append(("results", f"{len(done & set(hashes))} of {len(hashes)} lie in runs/trials"))
+        rows.append(("results", f"{len(done & set(hashes))} of {len(hashes)} are in runs/trials"))
     lines = [path.name]
     for key, text in [*rows, ("status", str(verdict))]:
         text = "".join(c for c in f"{key:<9} {text}" if c.isprintable())

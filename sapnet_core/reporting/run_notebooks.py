@@ -79,7 +79,9 @@ def check_parameters(notebook: Path, parameters: dict[str, object]) -> None:
             raise ValueError(f"{notebook.name} has no parameter {name!r}: it has {', '.join(known) or 'none'}")
         declared = known[name]["inferred_type_name"]
         if declared in ("str", "int", "float", "bool") and type(value).__name__ != declared:
-            raise ValueError(f"{notebook.name}: {name}={value!r} is no {declared}")
+            raise ValueError(
+                f"{notebook.name}: parameter {name}={value!r} has the wrong type: give a value of type {declared}"
+            )
 
 
 def _tidy(folder: Path, name: str) -> None:
@@ -307,13 +309,17 @@ def run_suite(profile: str, notebooks: list[Path], only: list[str] | None = None
     data = environment.data_root()
     known = known_datasets(data) if data else []
     if split and "finefs" not in known:
-        raise ValueError(f"--split {split}: it splits FineFS, which {data or 'no folder of --data'} does not hold")
+        raise ValueError(
+            f"--split {split}: only FineFS is split, which is not in {data or 'use'}: give its folder with --data"
+        )
     if "folder" in known:  # own videos: only the notebooks made for them
         source_records("folder", None, None, 0, data, folder)  # raises an error before any run if they are unusable
         notebooks = [notebook for notebook in notebooks if "_own_" in notebook.stem]
         folder /= "own"
         if not notebooks:
-            raise ValueError(f"--only {' '.join(only or ())}: {data} holds own videos, which 07 and 08 are for")
+            raise ValueError(
+                f"--only {' '.join(only or ())}: {data} holds own videos, which only 07 and 08 use: choose these"
+            )
     reach_cluster()
 
     if not only and folder.name != "own":
@@ -327,6 +333,6 @@ def run_suite(profile: str, notebooks: list[Path], only: list[str] | None = None
             page = write_gallery(profile)
         print(f"All of it on one page: {page.relative_to(environment.figures().parent).as_posix()}", flush=True)
     except ValueError as error:  # a file that a notebook wrote is damaged
-        print(f"no gallery: {error}", file=sys.stderr)
+        print(f"the gallery was not written: {error}", file=sys.stderr)
         return 1
     return int(any(outcome.state == "failed" for outcome in outcomes))

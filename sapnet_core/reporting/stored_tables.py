@@ -26,7 +26,7 @@ def read_cells(file: Path) -> tuple[list[str], list[list[str]]]:
         try:
             head, *rows = [[from_cell(text) for text in line] for line in csv.reader(stream) if line] or [[]]
         except csv.Error as error:
-            raise ValueError(f"{file}: no table of commas ({error}): make it anew") from None
+            raise ValueError(f"{file}: not a valid CSV table ({error}): make it again") from None
     return head, [(row + [""] * len(head))[: len(head)] for row in rows]
 
 
@@ -54,10 +54,10 @@ def _comparison(head: list[str], columns: list[list[str]]) -> pd.DataFrame:
     """
     parts = [name.rpartition(" ") for name in head[1:]]
     if not parts or [part for _, _, part in parts] != [*PARTS] * (len(parts) // len(PARTS)):
-        raise ValueError("no comparison")
+        raise ValueError("not a comparison")
     names = [(column, part) for column, _, part in parts]
     if len(set(names)) < len(names):
-        raise ValueError("two columns of one name")
+        raise ValueError("two columns have the same name")
     read = {"seeds": int, "best": "True".__eq__}
     cells = [
         [read.get(part, _float)(text) for text in texts] for (_, part), texts in zip(names, columns[1:], strict=True)

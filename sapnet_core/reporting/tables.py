@@ -49,10 +49,10 @@ def comparison_table(
         ValueError: two results for one cell and seed, or a column that the paper's table lacks.
     """
     if results.duplicated(["system", "column", "seed"]).any():
-        raise ValueError("results hold a system, column and seed twice: pass one table's trials")
+        raise ValueError("results have two rows for one system, column and seed: pass the trials of one table")
     columns = list(dict.fromkeys(paper["column"]))
     if unknown := sorted(set(results["column"]) - set(columns)):
-        raise ValueError(f"results hold columns {unknown} that the paper's table lacks: it has {columns}")
+        raise ValueError(f"results have columns {unknown} that the paper's table lacks: choose among {columns}")
     floors = pd.DataFrame(columns=["system", value]) if floors is None else floors
     systems = list(dict.fromkeys([*paper["system"], *results["system"]]))
     interval, rows = correlation_interval if value == "rho" else mean_interval, {}

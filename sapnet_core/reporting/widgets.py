@@ -65,7 +65,9 @@ def explore(
         ValueError: a slider moves a setting that the static panels do not show.
     """
     if unknown := sorted(set(sliders) - {name for values in static for name in values}):
-        raise ValueError(f"sliders {unknown} move nothing that the static panels show")
+        raise ValueError(
+            f"sliders {unknown} change no setting of the static panels: name settings that the panels show"
+        )
     fig, axes = plt.subplots(1, len(static), figsize=(PAGE, height), squeeze=False)
     for ax, values in zip(axes[0], static, strict=True):
         draw(ax, **values)
