@@ -252,7 +252,7 @@ def test_a_list_of_entries_is_bounded(tmp_path, monkeypatch):
     (tmp_path / "a.npz").write_bytes(packed())
     assert torch.equal(read_sequence(tmp_path / "a.npz"), torch.from_numpy(READABLE))
     monkeypatch.setattr(archives, "LIST", 20)
-    refused(read_sequence, tmp_path / "a.npz", "more entries")
+    refused(read_sequence, tmp_path / "a.npz", "too many entries")
     torch.save({"a": torch.ones(3)}, tmp_path / "a.pt")
     refused(read_weights, tmp_path / "a.pt")
 

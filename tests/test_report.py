@@ -89,7 +89,7 @@ def test_bold_only_where_the_paired_interval_allows(runs, bold):
 
 def test_table_refuses_what_it_cannot_place():
     runs = trials(mlp=[0.6, 0.6])
-    with pytest.raises(ValueError, match="twice"):
+    with pytest.raises(ValueError, match="two rows for one system"):
         reporting.comparison_table(pd.concat([runs, runs]), PAPER)
     with pytest.raises(ValueError, match="15%"):
         reporting.comparison_table(runs.assign(column="15%"), PAPER)
