@@ -123,8 +123,8 @@ def test_first_layer_on_folded_pixels_is_the_plain_convolution(size):
     assert torch.allclose(unit(x), reference, atol=1e-12)
 
 
-each_reading = pytest.mark.parametrize(
-    "reading,frames,size",
+each_sampling = pytest.mark.parametrize(
+    "clip_sampling,frames,size",
     [
         ("9x16", 96, (49, 64)),
         ("10x16", 103, (33, 46)),
@@ -138,10 +138,10 @@ each_reading = pytest.mark.parametrize(
 )
 
 
-@each_reading
+@each_sampling
 @pytest.mark.parametrize("dtype", [torch.float32, torch.bfloat16])
 @pytest.mark.parametrize("wide", [1, 64])
-def test_fewer_products_give_the_same_features(narrow, monkeypatch, reading, frames, size, dtype, wide):
+def test_fewer_products_give_the_same_features(narrow, monkeypatch, clip_sampling, frames, size, dtype, wide):
     if dtype == torch.bfloat16 and fast_dtype("cpu") != dtype:
         pytest.skip("no bfloat16 in this processor")
     monkeypatch.setattr(i3d, "WIDE", wide)
@@ -150,9 +150,11 @@ def test_fewer_products_give_the_same_features(narrow, monkeypatch, reading, fra
     videos = torch.randint(0, 256, (2, frames, 3, *size), dtype=torch.uint8, generator=draw)
     direct, fewer = (FoldedI3D(narrow, dtype, form=form) for form in ("direct", "winograd"))
     assert len(fewer.fewer) == (20 if wide == 1 else 1) and not direct.fewer  # all temporal kernels, or the stem's
-    ours, reference = fewer.features(videos, reading), direct.features(videos, reading)
+    ours, reference = fewer.features(videos, clip_sampling), direct.features(videos, clip_sampling)
     assert ours.shape == reference.shape and relative(ours, reference) < (1e-5 if dtype == torch.float32 else 3e-2)
-    assert torch.equal(fewer.features(videos[1:], reading), ours[1:])  # bit-identical, whatever was computed before
+    assert torch.equal(
+        fewer.features(videos[1:], clip_sampling), ours[1:]
+    )  # bit-identical, whatever was computed before
 
 
 def test_a_processor_takes_the_form_that_pays(narrow, full):
@@ -182,7 +184,7 @@ def clips_of(videos: torch.Tensor, starts, length: int) -> torch.Tensor:
 
 
 @pytest.mark.parametrize(
-    "reading,frames,starts,length",
+    "clip_sampling,frames,starts,length",
     [
         ("9x16", 96, range(0, 81, 10), 16),
         ("10x16", 103, [*range(0, 81, 10), 86], 16),
@@ -190,18 +192,18 @@ def clips_of(videos: torch.Tensor, starts, length: int) -> torch.Tensor:
         ("dense", 103, [0], 103),
     ],
 )
-def test_inference_form_gives_the_features_of_the_trainable_form(narrow, reading, frames, starts, length):
+def test_inference_form_gives_the_features_of_the_trainable_form(narrow, clip_sampling, frames, starts, length):
     draw = torch.Generator().manual_seed(3)
     videos = torch.randint(0, 256, (2, frames, 3, 49, 64), dtype=torch.uint8, generator=draw)
     with torch.inference_mode():
         clips = clips_of(videos, starts, length)
         maps = narrow(clips.flatten(0, 1)).mean((3, 4)).transpose(1, 2)  # (B*clips, T', C)
     reference = maps.reshape(2, -1, 128)
-    assert relative(narrow.folded(torch.float32).features(videos, reading), reference) < 1e-5
+    assert relative(narrow.folded(torch.float32).features(videos, clip_sampling), reference) < 1e-5
     if fast_dtype("cpu") == torch.bfloat16:  # a processor without bfloat16 refuses these convolutions
-        assert relative(narrow.folded(torch.bfloat16).features(videos, reading), reference) < 3e-2
-    both = narrow.folded().features(videos, reading)
-    alone = torch.cat([narrow.folded().features(video[None], reading) for video in videos])
+        assert relative(narrow.folded(torch.bfloat16).features(videos, clip_sampling), reference) < 3e-2
+    both = narrow.folded().features(videos, clip_sampling)
+    alone = torch.cat([narrow.folded().features(video[None], clip_sampling) for video in videos])
     assert torch.equal(both, alone)
 
 

@@ -79,7 +79,7 @@ def test_the_published_form_is_the_trained_one():
 
 
 @pytest.mark.parametrize(
-    "reading,frames,starts,length",
+    "clip_sampling,frames,starts,length",
     [
         ("9x16", 96, range(0, 81, 10), 16),
         ("10x16", 103, [*range(0, 81, 10), 86], 16),
@@ -87,17 +87,17 @@ def test_the_published_form_is_the_trained_one():
         ("segments", 32, [0, 16], 16),
     ],
 )
-def test_features_are_maps_averaged_over_space(narrow, reading, frames, starts, length):
+def test_features_are_maps_averaged_over_space(narrow, clip_sampling, frames, starts, length):
     draw = torch.Generator().manual_seed(3)
     videos = torch.randint(0, 256, (2, frames, 3, 35, 48), dtype=torch.uint8, generator=draw)
     with torch.inference_mode():
         maps = narrow(clips_of(videos, starts, length).flatten(0, 1)).mean((3, 4)).transpose(1, 2)
     reference = maps.reshape(2, -1, 64)
-    assert relative(FrozenC3D(narrow, torch.float32).features(videos, reading), reference) < 1e-5
+    assert relative(FrozenC3D(narrow, torch.float32).features(videos, clip_sampling), reference) < 1e-5
     if fast_dtype("cpu") == torch.bfloat16:
-        assert relative(FrozenC3D(narrow, torch.bfloat16).features(videos, reading), reference) < 3e-2
-    both = FrozenC3D(narrow).features(videos, reading)
-    assert torch.equal(both, torch.cat([FrozenC3D(narrow).features(video[None], reading) for video in videos]))
+        assert relative(FrozenC3D(narrow, torch.bfloat16).features(videos, clip_sampling), reference) < 3e-2
+    both = FrozenC3D(narrow).features(videos, clip_sampling)
+    assert torch.equal(both, torch.cat([FrozenC3D(narrow).features(video[None], clip_sampling) for video in videos]))
 
 
 def test_sports_1m_weights_see_blue_first_and_means_taken_off(narrow, port, tmp_path):

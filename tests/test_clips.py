@@ -5,7 +5,7 @@ import pytest
 import torch
 
 from sapnet_core.datasets import Record
-from sapnet_core.datasets.clips import clip_starts, default_reading, sample_frames, step_positions
+from sapnet_core.datasets.clips import clip_starts, default_sampling, sample_frames, step_positions
 
 
 def record(dataset, frames):
@@ -30,13 +30,13 @@ def test_clips_stand_where_the_protocols_put_them():
     assert clip_starts("9x16", 96).tolist() == [0, 10, 20, 30, 40, 50, 60, 70, 80]
     assert clip_starts("10x16", 103).tolist() == [0, 10, 20, 30, 40, 50, 60, 70, 80, 86]
     assert clip_starts("dense", 96).tolist() == [0]
-    assert (default_reading("finediving"), default_reading("mtl-aqa")) == ("9x16", "10x16")
-    for reading, frames in (("9x16", 95), ("10x16", 96), ("8x16", 96)):
-        with pytest.raises(ValueError, match=repr(reading)):
-            clip_starts(reading, frames)
+    assert (default_sampling("finediving"), default_sampling("mtl-aqa")) == ("9x16", "10x16")
+    for clip_sampling, frames in (("9x16", 95), ("10x16", 96), ("8x16", 96)):
+        with pytest.raises(ValueError, match=repr(clip_sampling)):
+            clip_starts(clip_sampling, frames)
     with pytest.raises(ValueError, match="unknown"):
-        default_reading("golf")
-    assert default_reading("rg") == default_reading("finefs") == "segments"
+        default_sampling("golf")
+    assert default_sampling("rg") == default_sampling("finefs") == "segments"
     assert clip_starts("segments", 48).tolist() == [0, 16, 32]
     with pytest.raises(ValueError, match="multiple of 16"):
         clip_starts("segments", 40)
@@ -55,12 +55,12 @@ def test_routines_are_read_as_segments_evenly_over_the_video(dataset, frames, se
     assert middles.shape == (segments,) and middles[0] == pytest.approx(7.5 / (segments * 16 - 1))
 
 
-@pytest.mark.parametrize("reading, frames, steps", [("9x16", 96, 18), ("10x16", 103, 20), ("dense", 96, 12)])
-def test_steps_lie_at_the_middle_of_their_eight_frames(reading, frames, steps):
-    positions = step_positions(reading, frames)
+@pytest.mark.parametrize("clip_sampling, frames, steps", [("9x16", 96, 18), ("10x16", 103, 20), ("dense", 96, 12)])
+def test_steps_lie_at_the_middle_of_their_eight_frames(clip_sampling, frames, steps):
+    positions = step_positions(clip_sampling, frames)
     assert positions.dtype == torch.float32 and positions.shape == (steps,)
-    clips = [(start, start + 8) for start in clip_starts(reading, frames).tolist()]
-    firsts = range(0, frames, 8) if reading == "dense" else [first for clip in clips for first in clip]
+    clips = [(start, start + 8) for start in clip_starts(clip_sampling, frames).tolist()]
+    firsts = range(0, frames, 8) if clip_sampling == "dense" else [first for clip in clips for first in clip]
     middles = [np.mean(range(first, first + 8)) for first in firsts]
     assert positions.tolist() == pytest.approx([middle / (frames - 1) for middle in middles])
     assert positions.min() > 0 and positions.max() < 1

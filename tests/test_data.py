@@ -221,7 +221,7 @@ def test_a_coarse_file_of_other_dives_is_refused(drawn, tmp_path):
     coarse = root / "FineDiving" / finediving.COARSE
     key = next(iter(read_pickle(coarse)))
     rewrite(coarse, lambda content: content[key].update(end_frame=content[key]["end_frame"] + 3))
-    with pytest.raises(AnnotationError, match="says another span or score"):
+    with pytest.raises(AnnotationError, match="another span or score"):
         load_records("finediving", root)
 
 
@@ -229,7 +229,7 @@ def test_a_key_in_both_splits_is_refused(drawn, tmp_path):
     root = broken_copy(drawn, tmp_path)
     train = read_pickle(root / "MTL-AQA" / mtl_aqa.SPLITS["train"])
     rewrite(root / "MTL-AQA" / mtl_aqa.SPLITS["test"], lambda content: content.append(train[0]))
-    with pytest.raises(AnnotationError, match="stands twice in the splits"):
+    with pytest.raises(AnnotationError, match="appears twice in the splits"):
         load_records("mtl-aqa", root)
 
 

@@ -58,7 +58,7 @@ def test_numbers_are_taken_apart(number, expected):
     ],
 )
 def test_other_text_is_refused(number):
-    with pytest.raises(ValueError, match="is no dive number"):
+    with pytest.raises(ValueError, match="is not a dive number"):
         parse_dive(number)
 
 

@@ -79,5 +79,5 @@ def test_unlike_widths_are_refused(model):
         EndToEnd(model.backbone, SAPNet(SAPNetSettings(channels=64)), "9x16")
 
 
-def test_positions_follow_the_reading(model, videos):
+def test_positions_follow_the_clip_sampling(model, videos):
     assert len(step_positions("9x16", 96)) == model.features(videos[:1]).shape[1]

@@ -108,9 +108,9 @@ def test_videos_loaded_ahead_give_the_same_and_few_wait(records, stored, tmp_pat
     class Net:
         device, channels = backbone.device, backbone.channels
 
-        def features(self, videos, reading):
+        def features(self, videos, clip_sampling):
             waiting.clear()
-            return backbone.features(videos, reading)
+            return backbone.features(videos, clip_sampling)
 
     monkeypatch.setattr(extraction, "_load", counted)
     monkeypatch.setattr(registry, "load_backbone", lambda name, device="cpu": Net())
@@ -298,15 +298,15 @@ def test_the_name_of_a_shard_depends_on_what_the_video_depends_on(records, store
     for change in ({"score": 1.0}, {"action": "107B"}, {"transitions": (1, 2)}, {"end": record.end + 1}):
         assert name_of(replace(record, **change)) != name
 
-    def digest(dataset="finediving", reading=None, views=("frame", "actor"), **video_source):
-        return features_digest(dataset, TwinSource(**video_source), reading=reading, views=views)
+    def digest(dataset="finediving", clip_sampling=None, views=("frame", "actor"), **video_source):
+        return features_digest(dataset, TwinSource(**video_source), clip_sampling=clip_sampling, views=views)
 
     digests = {
         digest(),
         digest("mtl-aqa"),
         digest(seed=1),
         digest(size=64),
-        digest(reading="dense"),
+        digest(clip_sampling="dense"),
         digest(boxes="whole"),
         digest(settings=SimSettings(nuisance=7.5)),
         digest(views=("frame",)),

@@ -74,8 +74,12 @@ def test_a_file_as_published(tmp_path):
     write(tmp_path)
     (record,) = load_records("finefs", tmp_path)
     assert (record.key, record.path, record.group, record.action) == ("0729", "data/video/729.mp4", "FS", "men FS")
-    assert [record.mark(name) for name in ("score", "tes", "pcs", "deductions")] == [189.43, 101.79, 88.64, -1]
-    assert record.mark("factor") == 2 and record.mark("skating_skills") == 9.04 and record.event == "fs_gpf_2018_men"
+    assert [record.sub_score(name) for name in ("score", "tes", "pcs", "deductions")] == [189.43, 101.79, 88.64, -1]
+    assert (
+        record.sub_score("factor") == 2
+        and record.sub_score("skating_skills") == 9.04
+        and record.event == "fs_gpf_2018_men"
+    )
     jump, spin = record.elements  # sorted by time, whatever the order in the file
     assert jump == Element("3F+1Eu+3S<", "jump", 625, 725, 11.11, 0.45)
     assert (spin.name, spin.kind, spin.start, spin.end) == ("CCoSp4", "spin", 150 * 25, 151 * 25)  # at least one second
@@ -102,7 +106,7 @@ def test_both_spellings_and_files_without_marks(tmp_path):
     components = {name: {"score_of_panel": 8.5} for name in finefs.COMPONENTS}
     write(tmp_path, executed_element={"element1": plain}, program_component=components)
     (record,) = read_finefs(tmp_path)
-    assert record.mark("interpretation") == 8.5 and record.elements[0].name == "3F+1Eu+3S"
+    assert record.sub_score("interpretation") == 8.5 and record.elements[0].name == "3F+1Eu+3S"
 
 
 @pytest.mark.parametrize(
@@ -189,8 +193,8 @@ def test_splits_of_ones_own(drawn, tmp_path):
         assert "\n" not in str(error.value)
         file.write_text(kept)
 
-    refused("test.txt", str(numbers[0]), f"test.txt: id {numbers[0]} stands twice")
-    refused("test.txt", "1 two", "test.txt: lists something else than ids")
+    refused("test.txt", str(numbers[0]), f"test.txt: id {numbers[0]} appears twice")
+    refused("test.txt", "1 two", "test.txt: .*ids")
     refused("test.txt", "", f"{numbers[35]}.json: id {numbers[35]} is in no split list")
     (tmp_path / "FineFS" / "test.txt").unlink()
     with pytest.raises(AnnotationError, match="test.txt: no such file: list the test ids"):
@@ -240,7 +244,7 @@ def test_torn_and_foreign_files_are_one_line_errors(tmp_path, fault):
     file = write(tmp_path)
     for content in HOSTILE[fault]:
         file.write_text(content)
-        with pytest.raises(AnnotationError, match=f"729.json: {fault}.*: download the file anew from") as error:
+        with pytest.raises(AnnotationError, match=f"729.json: {fault}.*: download the file again from") as error:
             read_finefs(tmp_path)
         assert "\n" not in str(error.value) and len(str(error.value)) < 400
 
@@ -275,7 +279,7 @@ def test_torn_and_foreign_files_are_one_line_errors(tmp_path, fault):
 )
 def test_values_of_another_kind_are_named(tmp_path, changes, fault):
     write(tmp_path, **changes)
-    with pytest.raises(AnnotationError, match=f"729.json: .*{fault}.*: download the file anew") as error:
+    with pytest.raises(AnnotationError, match=f"729.json: .*{fault}.*: download the file again") as error:
         read_finefs(tmp_path)
     assert str(error.value).isprintable() and len(str(error.value)) < 600
 

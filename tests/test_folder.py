@@ -96,13 +96,13 @@ def test_frame_folders_and_videos_are_asked_for_their_length(own):
         ("d,,1,train", "path is empty"),
         ("d,absent.mp4,1,train", "path 'absent.mp4' is not there"),
         ("d,pipe.npy,1,train", "path 'pipe.npy' is not a file or folder"),
-        ("a,b.npy,1,train", "id 'a' stands twice"),
+        ("a,b.npy,1,train", "id 'a' appears twice"),
         (",b.npy,1,train", "id '' .*is empty"),
         ("d,a.npy,1,val", "split 'val' is unknown"),
         ("d,a.npy,1,", "split '' is unknown"),
-        ("d,a.npy,good,train", "score 'good' is no number"),
-        ("d,a.npy,inf,train", "score 'inf' is no number"),
-        ('d,a.npy,"7,5",train', "score '7,5' is no number"),
+        ("d,a.npy,good,train", "score 'good' is not a number"),
+        ("d,a.npy,inf,train", "score 'inf' is not a number"),
+        ('d,a.npy,"7,5",train', "score '7,5' is not a number"),
         ("d,a.npy,,test", "test row 'd' has no score"),
         ("d,a.npy,nan,test", "test row 'd' has no score"),
         ("d,a.npy,1", "3 cells, but the first line has 4"),
@@ -252,7 +252,7 @@ def test_ids_of_one_look_are_one_id(own, first, second):
 
     for one, two in ((first, first), (first, second), (second, first)):
         table = rows((one, "train"), ("other", "train"), (two, "test"))
-        refused(lambda table=table: own(table), "line 4: id .* stands twice, first in line 2")
+        refused(lambda table=table: own(table), "line 4: id .* appears twice, first in line 2")
     assert [r.key for r in own(rows(("a", "train"), ("A", "train"), ("=1+1", "train"), (second, "test")))][3] == second
 
 
@@ -293,7 +293,7 @@ def test_numbers_are_read(own, text, value):
 
 @pytest.mark.parametrize("text", ["1_000", "0x10", "infinity", "-inf", "1e", "7 5", "٣", "7,5", "−1", "1e999", "80%"])
 def test_what_is_no_number_is_named(own, text):
-    fault = f"line 2: score {re.escape(repr(text))} is (no number|beyond the range of float32)"
+    fault = f"line 2: score {re.escape(repr(text))} is (not a number|beyond the range of float32)"
     refused(lambda: own(HEAD + f'a,a.npy,"{text}",train\nb,b.npy,1,test\n'), fault)
 
 

@@ -151,7 +151,9 @@ def test_a_damaged_or_foreign_file_is_named_and_not_used(harm, tmp_path, monkeyp
     begin = Checkpoint(file).resume(state, torch.optim.Adam(net.parameters(), fused=True))
     assert begin == (0, [])
     said = capsys.readouterr().err
-    assert said.startswith(f"{file}: ") and said.count("\n") == 1 and said.endswith("the training begins anew\n")
+    assert (
+        said.startswith(f"{file}: ") and said.count("\n") == 1 and said.endswith("training starts from the beginning\n")
+    )
     weights, rest = trained("mlp", {}, None, 0)[0], trained("mlp", {}, file, 0)[0]
     assert all(torch.equal(rest[name], value) for name, value in weights.items())
 

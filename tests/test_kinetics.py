@@ -123,7 +123,7 @@ def test_other_networks_and_foreign_files_are_refused(published, tmp_path):
         torch.save({k: v for k, v in published.items() if k != f"logits.conv3d.{one}"}, file)
         refused(load_kinetics, file, f"'logits.conv3d.{one}' is missing")
     torch.save(published | in_layout({"logits.conv3d.bias": torch.zeros(400)}, "model_rgb"), file)
-    refused(load_kinetics, file, "'conv3d_0c_1x1.conv3d.bias' is there as 'logits.conv3d.bias' too")
+    refused(load_kinetics, file, "'conv3d_0c_1x1.conv3d.bias' is also present as 'logits.conv3d.bias' too")
     torch.save([1, 2], file)
     refused(load_kinetics, file, "not named tensors")
     torch.save({}, file)

@@ -41,7 +41,7 @@ def routine(**changes):
         subactions=(),
         split="train",
         group="Ball",
-        marks=marks,
+        sub_scores=marks,
     )
     return Record(**(values | changes))
 
@@ -50,7 +50,7 @@ def program(**changes):
     marks = (("tes", 45.0), ("pcs", 36.0), ("factor", 1.0), ("deductions", 0.0), *COMPONENTS)
     elements = (Element("3Lz", "jump", 10, 30, 5.9, 1.0), Element("LSp4", "spin", 40, 65, 2.7, 0.5))
     changes = dict(key="0007", path="video/7.mp4", score=81.0, action="men SP", group="SP", elements=elements) | changes
-    return routine(dataset="finefs", marks=marks, **changes)
+    return routine(dataset="finefs", sub_scores=marks, **changes)
 
 
 def dives(name, root):
@@ -227,7 +227,7 @@ def test_a_run_that_breaks_off_leaves_nothing_half(tmp_path, monkeypatch, name):
             write_layout(records, tmp_path, size=32)
     media = [path for path in tmp_path.rglob("*") if path.suffix in (".jpg", ".mp4", ".tmp", ".safetensors")]
     assert not media
-    with pytest.raises(VideoError, match="not there"):
+    with pytest.raises(VideoError, match="missing"):
         read_record(tmp_path, records[0], torch.arange(3))
     write_layout(records, tmp_path, size=32)
     assert read_record(tmp_path, records[0], torch.arange(3)).shape == (3, 3, 32, 32)

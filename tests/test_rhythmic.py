@@ -35,14 +35,14 @@ def test_official_lists(official):
     }
     first = records[0]
     assert (first.key, first.path, first.start, first.end) == ("Ball_001", "videos/Ball_001.mp4", 0, 92 * 25)
-    assert [first.mark(name) for name in ("score", "difficulty", "execution", "penalty")] == [18.8, 10.5, 8.3, 0]
+    assert [first.sub_score(name) for name in ("score", "difficulty", "execution", "penalty")] == [18.8, 10.5, 8.3, 0]
     assert first.action == first.group == "Ball" and first.rate == 25 and first.difficulty == 1
     numbers = {int(record.key[5:]) for record in records if record.group == "Ball"}
     assert numbers == set(range(1, 252)) - {134}
     for record in records:
-        points = record.mark("difficulty") + record.mark("execution") - record.mark("penalty")
+        points = record.sub_score("difficulty") + record.sub_score("execution") - record.sub_score("penalty")
         assert record.score == pytest.approx(points, abs=0.0101)  # the penalty is subtracted
-    assert any(record.mark("penalty") for record in records)
+    assert any(record.sub_score("penalty") for record in records)
 
 
 def test_the_same_from_every_place(official, tmp_path):
@@ -66,15 +66,15 @@ def test_columns_are_found_by_name_and_split_at_any_white_space(lists):
     [
         ("Ball_900 10.0 8.0 18.5 0.0 92", "Total_Score 18.5 is not 10 . 8 - 0"),
         ("Ball_900 10.0 8.0 18.0 0.3 92", "Total_Score 18 is not 10 . 8 - 0.3"),
-        ("Rope_001 10.0 8.0 18.0 0.0 92", "'Rope_001' is no apparatus"),
-        ("Ball_../x 10.0 8.0 18.0 0.0 92", "no apparatus and number"),
-        ("Ball_900 ten 8.0 18.0 0.0 92", "Difficulty_Score 'ten' is no number"),
-        ("Ball_900 nan 8.0 18.0 0.0 92", "Difficulty_Score 'nan' is no number"),
-        ("Ball_900 10.0 8.0 18.0 0.0 inf", "Video_length 'inf' is no number"),
-        ("Ball_900 10.0 8.0 18.0 0.0 -5", "Video_length '-5' is no number"),
-        ("Ball_900 10.0 8.0 18.0 0.0 0", "Video_length 0 is no length"),
+        ("Rope_001 10.0 8.0 18.0 0.0 92", "'Rope_001' .*apparatus"),
+        ("Ball_../x 10.0 8.0 18.0 0.0 92", "apparatus and a number"),
+        ("Ball_900 ten 8.0 18.0 0.0 92", "Difficulty_Score 'ten' is not a number"),
+        ("Ball_900 nan 8.0 18.0 0.0 92", "Difficulty_Score 'nan' is not a number"),
+        ("Ball_900 10.0 8.0 18.0 0.0 inf", "Video_length 'inf' is not a number"),
+        ("Ball_900 10.0 8.0 18.0 0.0 -5", "Video_length '-5' is not a number"),
+        ("Ball_900 10.0 8.0 18.0 0.0 0", "Video_length 0 .*length"),
         ("Ball_900 10.0 8.0 18.0 0.0", "5 columns, the header has 6"),
-        ("Ball_001 10.0 8.0 18.0 0.0 92", "stands twice"),
+        ("Ball_001 10.0 8.0 18.0 0.0 92", "appears twice"),
     ],
 )
 def test_a_bad_line_is_named(lists, line, fault):
@@ -88,8 +88,8 @@ def test_bad_files_are_named(lists, tmp_path):
         (HEAD.replace("Penalty", "Fine"), "line 1 names no column Penalty"),
         ("", "line 1 names no column Video_Name"),
         ("\n\n", "line 1 names no column Video_Name"),
-        (b"\x80\x04\x95" + bytes(range(128, 256)), "is no text"),
-        (HEAD.encode("utf-16"), "is no text"),
+        (b"\x80\x04\x95" + bytes(range(128, 256)), "text"),
+        (HEAD.encode("utf-16"), "text"),
     ):
         with pytest.raises(AnnotationError, match=f"train.txt: {fault}") as error:
             lists(lambda _, content=content: content)

@@ -31,7 +31,7 @@ def skated(roots):
 
 
 def values(records, *marks):
-    return torch.tensor([[record.mark(mark) for mark in marks] for record in records], dtype=torch.float64).T
+    return torch.tensor([[record.sub_score(mark) for mark in marks] for record in records], dtype=torch.float64).T
 
 
 # ---- both datasets
@@ -107,7 +107,7 @@ def test_points_are_distributed_as_in_the_real_set(official, tmp_path, apparatus
 
 def test_no_real_routine_is_among_them(official, roots):
     def rows(root):
-        return {(record.key, record.frames, record.marks) for record in load_records("rg", root)}
+        return {(record.key, record.frames, record.sub_scores) for record in load_records("rg", root)}
 
     assert not rows(official) & rows(roots["rg"])
 
@@ -140,12 +140,12 @@ def test_scores_follow_from_judges_by_the_sports_rules(skated):
         entry = entries[record.key]
         scores = [element["score_of_pannel"] for element in entry["executed_element"].values()]
         assert entry["element_score"] == scores
-        assert record.mark("tes") == pytest.approx(sum(scores), abs=0.006)
-        plain = sum(record.mark(name) for name in finefs.COMPONENTS)
+        assert record.sub_score("tes") == pytest.approx(sum(scores), abs=0.006)
+        plain = sum(record.sub_score(name) for name in finefs.COMPONENTS)
         assert entry["total_program_component_score_not_factored"] == pytest.approx(plain, abs=0.006)
-        assert record.mark("pcs") == pytest.approx(plain * record.mark("factor"), abs=0.006)
-        total = record.mark("tes") + record.mark("pcs") + record.mark("deductions")
-        assert record.score == pytest.approx(total, abs=0.006) and record.mark("deductions") <= 0
+        assert record.sub_score("pcs") == pytest.approx(plain * record.sub_score("factor"), abs=0.006)
+        total = record.sub_score("tes") + record.sub_score("pcs") + record.sub_score("deductions")
+        assert record.score == pytest.approx(total, abs=0.006) and record.sub_score("deductions") <= 0
         for element in entry["executed_element"].values():
             judges = sorted(element["judge_score"])
             assert len(judges) == 9 and -5 <= judges[0] and judges[-1] <= 5
@@ -217,6 +217,6 @@ def test_falls_cost_points_and_happen_as_seldom_as_they_do(skated):
     lost = -values(records, "deductions")[0]
     assert 0.2 < lost.mean() < 0.8
     for record in records:
-        if record.mark("deductions") < -1.5:  # a single point may be a time deduction
+        if record.sub_score("deductions") < -1.5:  # a single point may be a time deduction
             grades = [np.mean(e["judge_score"]) for e in entries[record.key]["executed_element"].values()]
             assert min(grades) < -4

@@ -44,7 +44,7 @@ def record(group="Ball", difficulty=9.0, execution=7.0, penalty=0.0, seconds=88,
         "split": "train",
         "group": group,
         "rate": RATE,
-        "marks": (("difficulty", difficulty), ("execution", execution), ("penalty", penalty)),
+        "sub_scores": (("difficulty", difficulty), ("execution", execution), ("penalty", penalty)),
     }
     return Record(**(values | changes))
 
@@ -108,7 +108,7 @@ def test_quality_changes_neither_elements_nor_their_times(group):
     assert plan(rec, seed=1).spans != plan(rec, seed=2).spans
     unseen = move(rec, 0 * PERFECT, visibility=0.0)
     assert torch.equal(unseen.joints, perfect(rec).joints) and torch.equal(unseen.props.ends, perfect(rec).props.ends)
-    judged = replace(rec, score=3.0, marks=(("difficulty", 9.0), ("execution", 1.0), ("penalty", 0.0)))
+    judged = replace(rec, score=3.0, sub_scores=(("difficulty", 9.0), ("execution", 1.0), ("penalty", 0.0)))
     assert torch.equal(move(judged).joints, perfect(rec).joints)
     alike = [move(rec, seed=seed, offsets=torch.arange(0, 2000, 40), nuisance=0.0).joints for seed in (1, 2)]
     assert torch.equal(*alike)

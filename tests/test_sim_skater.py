@@ -77,7 +77,7 @@ def record(elements=PROGRAM, marks=None, **changes):
         "subactions": (),
         "split": "train",
         "group": "SP",
-        "marks": tuple((MARKS | (marks or {})).items()),
+        "sub_scores": tuple((MARKS | (marks or {})).items()),
         "elements": elements,
     }
     return Record(**(values | changes))
@@ -169,7 +169,7 @@ def test_sequences_and_odd_names():
     assert parse_element("StSq3") == parse_element("StSq3V") and parse_element("StSq3").level == 3
     assert parse_element("ChSq1").choreographic and not parse_element("StSqB").choreographic
     for odd in ("", "3", "Lz3", "3Lz-3T", "XSp4", "StSq9", "6T"):
-        with pytest.raises(ValueError, match="no skating element: they read as"):
+        with pytest.raises(ValueError, match="not a skating element"):
             parse_element(odd)
     assert read_element("3Lz", "spin").kind == "jump"  # a valid name counts more than the class
     assert [jump.turns for jump in read_element("3 Lutz/2 Toe", "Jump").jumps] == [3, 2]
@@ -384,7 +384,7 @@ def test_factors_follow_grades_and_components():
     assert shown["tes"] == pytest.approx(sum(e.base + e.goe for e in PROGRAM), abs=1e-3)
     assert shown["pcs"] == pytest.approx(0.8 * 40.0, abs=1e-3)
     assert shown["score"] == pytest.approx(shown["tes"] + shown["pcs"])
-    fell = replace(rec, marks=tuple((dict(rec.marks) | {"deductions": -2.0}).items()))
+    fell = replace(rec, sub_scores=tuple((dict(rec.sub_scores) | {"deductions": -2.0}).items()))
     assert shown_scores(fell, drawn)["score"] == pytest.approx(shown["score"] - 2)
 
 
@@ -402,7 +402,7 @@ def test_judge_noise_is_what_parts_shown_from_given():
 
 def test_records_without_marks_or_elements_are_skated():
     rec = record((), marks={}, group="FS", action="men FS", end=6000)
-    rec = replace(rec, marks=())
+    rec = replace(rec, sub_scores=())
     factors = quality_factors(rec, SimSettings(), torch.Generator().manual_seed(0))
     motion = move(rec, factors, offsets=torch.arange(0, 6000, 5))
     assert motion.subactions.max() == 12 and torch.isfinite(motion.joints).all()
@@ -500,7 +500,7 @@ def test_wrong_arguments_are_named():
         move(record(), torch.ones(3))
     with pytest.raises(ValueError, match="offsets"):
         move(record(), offsets=torch.zeros(2, 2))
-    with pytest.raises(ValueError, match="no skating element"):
+    with pytest.raises(ValueError, match="not a skating element"):
         move(record((Element("??", "?", 100, 200, 1.0, 0.0),)))
 
 

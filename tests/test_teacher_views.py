@@ -1,4 +1,4 @@
-"""The fields `teacher` and `reading` of a trial: the view that the teacher sees, and the clips that I3D reads."""
+"""The fields `teacher` and `clip_sampling` of a trial: the view that the teacher sees, and the clips that I3D reads."""
 
 from dataclasses import replace
 
@@ -55,25 +55,25 @@ def test_a_photometric_view_stays_near_its_frame():
 
 
 def test_nine_clips_of_mtl_aqa_are_the_first_nine_of_its_ten():
-    ten, nine = trial_data(DIVES).features, trial_data(replace(DIVES, reading="9x16")).features
+    ten, nine = trial_data(DIVES).features, trial_data(replace(DIVES, clip_sampling="9x16")).features
     assert ten.views["frame"].shape[1] == 20 and nine.views["frame"].shape[1] == 18
     assert torch.equal(nine.positions, ten.positions[:18])
     for view in ("frame", "actor"):
         assert torch.equal(nine.views[view], ten.views[view][:, :18])
 
 
-def test_a_reading_that_is_the_protocol_gives_the_protocols_features():
+def test_a_clip_sampling_that_is_the_protocol_gives_the_protocols_features():
     for trial, own in ((DIVES, "10x16"), (FINE, "9x16")):
-        named, default = views(replace(trial, reading=own)), views(trial)
+        named, default = views(replace(trial, clip_sampling=own)), views(trial)
         assert all(torch.equal(a, b) for a, b in zip(named, default, strict=True))
 
 
 def test_one_dense_pass_has_its_own_steps():
-    dense = trial_data(replace(FINE, reading="dense")).features
+    dense = trial_data(replace(FINE, clip_sampling="dense")).features
     assert dense.views["frame"].shape[1] == 12 == len(dense.positions) and dense.period == 1
 
 
-UNKNOWN = [("teacher", "crop"), ("teacher", ""), ("reading", "9"), ("select", "best"), ("select", "")]
+UNKNOWN = [("teacher", "crop"), ("teacher", ""), ("clip_sampling", "9"), ("select", "best"), ("select", "")]
 
 
 @pytest.mark.parametrize(("field", "value"), UNKNOWN)
@@ -86,8 +86,8 @@ def test_each_choice_is_a_trial_of_its_own():
     changes = [
         {"teacher": "photometric"},
         {"teacher": "frame"},
-        {"reading": "9x16"},
-        {"reading": "dense"},
+        {"clip_sampling": "9x16"},
+        {"clip_sampling": "dense"},
         {"select": "validation"},
         {"select": "test-best"},
     ]

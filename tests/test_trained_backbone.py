@@ -41,13 +41,13 @@ def relative(found, expected):
     return float((found - expected).detach().norm() / expected.detach().norm())
 
 
-@pytest.mark.parametrize("reading", ["9x16", "dense", "segments"])
-def test_last_blocks_from_maps_are_trained_as_from_pixels(videos, reading):
+@pytest.mark.parametrize("clip_sampling", ["9x16", "dense", "segments"])
+def test_last_blocks_from_maps_are_trained_as_from_pixels(videos, clip_sampling):
     """The features, and the gradient of every weight of the two blocks, with all other weights frozen."""
     net = load_i3d()
-    maps = net.folded(torch.float32).trunk_maps(videos, reading)
-    assert maps.shape[:3] == (2, {"9x16": 9, "dense": 1, "segments": 6}[reading], 208)
-    pixels, cached = TrainedBackbone(net, reading), TrainedBackbone(LastBlocks(load_i3d()), reading)
+    maps = net.folded(torch.float32).trunk_maps(videos, clip_sampling)
+    assert maps.shape[:3] == (2, {"9x16": 9, "dense": 1, "segments": 6}[clip_sampling], 208)
+    pixels, cached = TrainedBackbone(net, clip_sampling), TrainedBackbone(LastBlocks(load_i3d()), clip_sampling)
     own = {name for name, _ in cached.net.named_parameters()}
     for name, weight in net.named_parameters():
         weight.requires_grad_(name in own)

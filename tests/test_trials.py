@@ -221,7 +221,7 @@ def test_classes_are_learned_apart_and_averaged_by_fisher():
     assert data.features.views["frame"].shape[:2] == (6, 26) and data.features.period == 1
     assert data.score.tolist() == pytest.approx([r.score for r in data.records])
     difficulty = trial_data(replace(ball, target="difficulty"))
-    assert difficulty.score.tolist() == pytest.approx([r.mark("difficulty") for r in data.records])
+    assert difficulty.score.tolist() == pytest.approx([r.sub_score("difficulty") for r in data.records])
     for wrong, named in (({"group": "Rope"}, "Ball, Clubs, Hoop, Ribbon"), ({"target": "tes"}, "no mark 'tes'")):
         with pytest.raises(ValueError, match=named):
             trial_data(replace(ball, **wrong))

@@ -327,7 +327,7 @@ def test_records_are_read_as_their_dataset_counts(tmp_path):
     assert numbers(read_record(tmp_path, dive, torch.arange(-3, 5))) == list(range(8))
     trimmed = record("finediving", "01", 100, 110)
     assert numbers(read_record(tmp_path / "MTL-AQA", trimmed, torch.tensor([0, 9]))) == [0, 9]
-    with pytest.raises(VideoError, match="elsewhere: frames of record k are not there"):
+    with pytest.raises(VideoError, match="elsewhere: frames of record k are missing"):
         read_record(tmp_path, record("rg", "elsewhere", 0, 5), torch.arange(2))
     for path in ("../x", str(tmp_path)):
         with pytest.raises(VideoError, match="leads out of the data folder"):

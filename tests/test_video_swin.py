@@ -60,10 +60,10 @@ def test_the_three_published_networks_are_told_apart(build):
 
 
 @pytest.mark.parametrize(
-    "reading,frames,starts,length",
+    "clip_sampling,frames,starts,length",
     [("10x16", 103, [*range(0, 81, 10), 86], 16), ("dense", 103, [0], 103), ("segments", 32, [0, 16], 16)],
 )
-def test_features_are_maps_averaged_over_space_and_eight_frames(small, reading, frames, starts, length):
+def test_features_are_maps_averaged_over_space_and_eight_frames(small, clip_sampling, frames, starts, length):
     chance = torch.Generator().manual_seed(3)
     videos = torch.randint(0, 256, (2, frames, 3, 33, 40), dtype=torch.uint8, generator=chance)
     with torch.inference_mode():
@@ -72,11 +72,11 @@ def test_features_are_maps_averaged_over_space_and_eight_frames(small, reading, 
     assert maps.shape[2] == -(-length // 4) and maps.shape[1] == small.channels == 128
     steps = [part.mean(2) for part in means.split(2, 2)]  # a token covers four frames, a step eight
     reference = torch.stack(steps, 1).reshape(2, -1, 128)
-    assert relative(FrozenSwin(small, torch.float32).features(videos, reading), reference) < 1e-4
+    assert relative(FrozenSwin(small, torch.float32).features(videos, clip_sampling), reference) < 1e-4
     if fast_dtype("cpu") == torch.bfloat16:
-        assert relative(FrozenSwin(small, torch.bfloat16).features(videos, reading), reference) < 6e-2
-    both = FrozenSwin(small).features(videos, reading)
-    assert torch.equal(both, torch.cat([FrozenSwin(small).features(video[None], reading) for video in videos]))
+        assert relative(FrozenSwin(small, torch.bfloat16).features(videos, clip_sampling), reference) < 6e-2
+    both = FrozenSwin(small).features(videos, clip_sampling)
+    assert torch.equal(both, torch.cat([FrozenSwin(small).features(video[None], clip_sampling) for video in videos]))
 
 
 def test_frames_of_any_size_have_features(small):

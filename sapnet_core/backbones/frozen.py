@@ -53,18 +53,18 @@ class Clipwise:
         raise NotImplementedError(f"{type(self).__name__} has no `maps`")
 
     @torch.inference_mode()
-    def features(self, videos: Tensor, reading: str) -> Tensor:
+    def features(self, videos: Tensor, clip_sampling: str) -> Tensor:
         """Features (B, S, C) float32 of uint8 videos (B, T, 3, H, W), averaged over space (network step 2, E1).
 
-        `reading` names the clip sampling (one of `datasets.clips.READINGS`). S counts two steps per clip, in the order
-        of the clips, or is T / 8 rounded up for "dense" clip sampling.
+        `clip_sampling` is one of `datasets.clips.CLIP_SAMPLINGS`. S counts two steps per clip, in order of the clips,
+        or is T / 8 rounded up for "dense".
 
         Raises:
             ValueError: the videos are not uint8, have another shape, or have too few frames for this clip sampling.
         """
-        return self.of_clips(self.steps, videos, reading).flatten(1, 2)  # (B, clips, S', C) -> (B, S, C)
+        return self.of_clips(self.steps, videos, clip_sampling).flatten(1, 2)  # (B, clips, S', C) -> (B, S, C)
 
-    def of_clips(self, compute: Callable[[Tensor, Tensor, int], Tensor], videos: Tensor, reading: str) -> Tensor:
+    def of_clips(self, compute: Callable[[Tensor, Tensor, int], Tensor], videos: Tensor, clip_sampling: str) -> Tensor:
         """What `compute`, with the arguments of `steps`, makes of uint8 videos; on a CPU it gets them one by one.
 
         Raises:
@@ -73,10 +73,10 @@ class Clipwise:
         if videos.dtype != torch.uint8 or videos.ndim != 5 or videos.shape[2] != 3:
             raise ValueError(f"videos are {videos.dtype} {tuple(videos.shape)}: give uint8 (B, T, 3, H, W)")
         if self.device.type == "cpu" and len(videos) > 1:
-            return torch.cat([self.of_clips(compute, video[None], reading) for video in videos])
+            return torch.cat([self.of_clips(compute, video[None], clip_sampling) for video in videos])
         frames = videos.shape[1]
-        starts = clip_starts(reading, frames).to(self.device)
-        return compute(videos, starts, frames if reading == "dense" else CLIP)
+        starts = clip_starts(clip_sampling, frames).to(self.device)
+        return compute(videos, starts, frames if clip_sampling == "dense" else CLIP)
 
     def steps(self, videos: Tensor, starts: Tensor, length: int) -> Tensor:
         """Feature steps (B, clips, S', C) of the clips of `length` frames that begin at `starts` (clips,); S' is

@@ -314,7 +314,7 @@ class FoldedI3D(Clipwise):
         return torch.cat(steps, 1)  # (B, clips, T', C)
 
     @torch.inference_mode()
-    def trunk_maps(self, videos: Tensor, reading: str) -> Tensor:
+    def trunk_maps(self, videos: Tensor, clip_sampling: str) -> Tensor:
         """The inputs of Mixed_5b (B, clips, C', T', H/32, W/32) of uint8 videos (B, T, 3, H, W), for `LastBlocks`.
 
         Raises:
@@ -325,7 +325,7 @@ class FoldedI3D(Clipwise):
             maps = self._by_clips(self.trunk, one, starts, length)
             return torch.cat([part.contiguous().unflatten(0, (len(one), -1)) for part in maps], 1)
 
-        return self.of_clips(compute, videos, reading)
+        return self.of_clips(compute, videos, clip_sampling)
 
     def _by_clips(
         self, last: Callable[[Tensor], Tensor], videos: Tensor, starts: Tensor, length: int

@@ -58,7 +58,7 @@ def load_kinetics(path: Path | str, *, eps: float = EPS) -> I3D:
     other = any(name in ours for name in state)
     for name in sorted(state.keys() & ours.keys()):
         if ours[name] in state:
-            raise ValueError(f"{path}: entry {name!r} is there as {ours[name]!r} too: give a file of one layout")
+            raise ValueError(f"{path}: entry {name!r} is also present as {ours[name]!r} too: give a file of one layout")
     state = {ours.get(name, name): tensor for name, tensor in state.items()}
     head = next((state[name] for name in HEAD if name in state), torch.zeros(0))
     classes = head.shape[0] if head.numel() and head.ndim else None

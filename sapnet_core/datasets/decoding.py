@@ -268,7 +268,7 @@ def decoded(path: Path, container, stream, table: FrameTable | None = None, at: 
                     raise fault(f"frame {number} is damaged or missing")
                 stamps = []  # every packet is a frame, and only their time stamps are out of order
             if at == number and at and not frame.key_frame:
-                raise fault(f"frame {number} is no keyframe")
+                raise fault(f"frame {number} is not a keyframe")
             if frame.is_corrupt:
                 raise fault(f"frame {number} is damaged")
             if number >= MAX_FRAMES:

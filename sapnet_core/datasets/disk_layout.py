@@ -56,10 +56,10 @@ def record_path(root: Path | str, record: Record) -> Path:
     try:
         found = next((place for place in places if place.exists()), None)
     except (OSError, ValueError) as error:  # the name is too long, or no permission
-        fault = f"frames of record {record.key} cannot be looked for ({reason(error)})"
+        fault = f"frames of record {record.key} cannot be searched ({reason(error)})"
         raise VideoError(f"{places[0]}: {fault}: check names and permissions") from None
     if found is None:
-        raise VideoError(f"{places[0]}: frames of record {record.key} are not there: see the table of datasets")
+        raise VideoError(f"{places[0]}: frames of record {record.key} are missing: see the table of datasets")
     return found
 
 

@@ -51,7 +51,7 @@ def parse_dive(number: str) -> Dive:
     """
     match = GRAMMAR.fullmatch(number.strip().upper())
     if not match:
-        raise ValueError(f"{number!r} is no dive number: they read as '107B', '5253B', '626C' or '6243D'")
+        raise ValueError(f"{number!r} is not a dive number: write it like '107B', '5253B', '626C' or '6243D'")
     part = match.groupdict()
     group = 5 if part["twisting"] else 6 if part["armstand"] else int(part["plain"])
     return Dive(

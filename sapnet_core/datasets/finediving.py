@@ -109,6 +109,6 @@ def _with_coarse(record: Record, entry: object) -> Record:
     start = whole_of(field(entry, "start_frame"), "start_frame", least=1) - 1
     end = whole_of(field(entry, "end_frame"), "end_frame")
     if end - start != record.frames or number_of(field(entry, "dive_score"), "dive_score") != record.score:
-        raise Fault(f"says another span or score than {ANNOTATIONS}")
+        raise Fault(f"has another span or score than {ANNOTATIONS}")
     judges = tuple(number_of(v, "a judge's score") for v in items(field(entry, "judge_scores"), "judge_scores"))
     return replace(record, start=start, end=end, judges=judges)

@@ -146,7 +146,7 @@ def split_of(numbers: list[int], split: str, seed: int = SEED, folder: Path | No
             raise AnnotationError(f"{folder / part}.txt: no such file: list the {part} ids in it, or use another split")
         for number in _ids(file):
             if number in parts:
-                raise AnnotationError(f"{file}: id {number} stands twice in the splits: leave one of them")
+                raise AnnotationError(f"{file}: id {number} appears twice in the splits: leave one of them")
             parts[number] = part
     left = next((number for number in numbers if number not in parts), None)
     if left is not None:
@@ -165,7 +165,7 @@ def _ids(file: Path) -> list[int]:
     wrong = next((i for i in ids if not (i.isascii() and i.isdigit() and len(i) < 5)), None)
     if large or wrong is not None:
         fault = f"has {file.stat().st_size} bytes" if large else ascii(wrong[:40])
-        raise AnnotationError(f"{file}: lists something else than ids ({fault}): write one id a line")
+        raise AnnotationError(f"{file}: holds something other than ids ({fault}): write one id a line")
     return [int(i) for i in ids]
 
 
@@ -175,13 +175,13 @@ def _record(file: Path, number: int, part: str, videos: str) -> Record:
     try:
         return _build(parse_annotation(_load(file)), number, part, videos)
     except Fault as error:
-        raise AnnotationError(f"{file}: {error}: download the file anew from {SOURCE}") from None
+        raise AnnotationError(f"{file}: {error}: download the file again from {SOURCE}") from None
 
 
 def _load(file: Path) -> object:
     """The content of a JSON file. Raises Fault."""
     if not file.is_file():
-        raise Fault("is no file")
+        raise Fault("is not a file")
     if file.stat().st_size > LARGEST:
         raise Fault(f"has {file.stat().st_size / 2**20:.1f} MiB, too many for the annotation of one video")
     try:
@@ -202,7 +202,7 @@ def _object(pairs: list[tuple[str, object]]) -> dict:
     if len(entry) < len(pairs):
         twice = next((key for key, value in pairs if entry[key] != value), None)
         if twice is not None:
-            raise Fault(f"key {ascii(twice[:40])} stands twice")
+            raise Fault(f"key {ascii(twice[:40])} appears twice")
     return entry
 
 
@@ -229,7 +229,7 @@ def _build(entry: Annotation, number: int, part: str, videos: str) -> Record:
         subactions=(),
         split=part,
         group=program,
-        marks=(
+        sub_scores=(
             ("tes", entry.total_element_score),
             ("pcs", entry.total_program_component_score),
             ("factor", factor),

@@ -49,10 +49,10 @@ def label_split(scores: Tensor, share: float, seed: int) -> Tensor:
     return labeled
 
 
-def visible_scores(records: list[Record], labeled: Tensor, mark: str = "score") -> Tensor:
-    """Scores of the labeled records, or their sub-scores of the name `mark`, (N,) float32; NaN for all others.
+def visible_scores(records: list[Record], labeled: Tensor, name: str = "score") -> Tensor:
+    """Scores of the labeled records, or their sub-scores called `name`, (N,) float32; NaN for all others.
 
     The NaN spread through any computation that uses a hidden score, so that such a leak shows at once.
     """
-    scores = torch.tensor([record.mark(mark) for record in records])
+    scores = torch.tensor([record.sub_score(name) for record in records])
     return torch.where(labeled, scores, torch.nan)

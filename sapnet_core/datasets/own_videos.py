@@ -172,7 +172,7 @@ class _Reader:
         before, line = self.ids.setdefault(look(key), (key, number))
         if line != number:
             same = "" if before == key else f", there as {ascii(before[:40])}, here as {ascii(key[:40])}"
-            raise _Fault(f"id {key[:40]!r} stands twice, first in line {line}{same}: give each row its own")
+            raise _Fault(f"id {key[:40]!r} appears twice, first in line {line}{same}: give each row its own")
 
     def _check_group(self, number: int, group: str) -> None:
         if not group.isprintable() or hidden(group):
@@ -276,7 +276,7 @@ def _number(row: dict[str, str], column: str, empty: float = math.nan) -> float:
     if text.lower() in ("", "nan"):
         return empty
     if not NUMBER.fullmatch(text):
-        raise _Fault(f"{column} {text[:40]!r} is no number: write one with a point, or leave it empty")
+        raise _Fault(f"{column} {text[:40]!r} is not a number: write one with a point, or leave it empty")
     if not _single(float(text)):
         raise _Fault(f"{column} {text[:40]!r} is beyond the range of float32: rescale the column")
     return float(text)

@@ -53,7 +53,7 @@ class Record:
         subactions: official subaction ids in order, one more than transitions, () where not annotated.
         split: "train" or "test".
         group: class that is trained and evaluated separately ("Ball", "SP", ...), "" where a dataset is a single class.
-        marks: sub-scores by name, such as (("difficulty", 10.5), ("execution", 8.3)).
+        sub_scores: by name, such as (("difficulty", 10.5), ("execution", 8.3)).
         elements: executed elements in order, () where none are annotated.
         rate: frame rate of the source video, in frames per second.
     """
@@ -72,16 +72,16 @@ class Record:
     subactions: tuple[int, ...]
     split: str
     group: str = ""
-    marks: tuple[tuple[str, float], ...] = ()
+    sub_scores: tuple[tuple[str, float], ...] = ()
     elements: tuple[Element, ...] = ()
     rate: float = 25.0
 
-    def mark(self, name: str) -> float:
+    def sub_score(self, name: str) -> float:
         """The sub-score of that name, or `score` for "score". Raises ValueError, which lists the known names."""
-        marks = {"score": self.score, **dict(self.marks)}
-        if name not in marks:
-            raise ValueError(f"{self.dataset} record {self.key} has no mark {name!r}: it has {', '.join(marks)}")
-        return marks[name]
+        known = {"score": self.score, **dict(self.sub_scores)}
+        if name not in known:
+            raise ValueError(f"{self.dataset} record {self.key} has no sub-score {name!r}: it has {', '.join(known)}")
+        return known[name]
 
     @property
     def frames(self) -> int:
@@ -132,7 +132,7 @@ def official_records(
     for part, name in splits.items():
         for key in _listed(read_pickle(folder / name, source), folder / name, source, checked):
             if key not in known or key in records:
-                fault = "stands twice in the splits" if key in records else "has no annotation"
+                fault = "appears twice in the splits" if key in records else "has no annotation"
                 raise AnnotationError(f"{folder / name}: key {key} {fault}: download both files anew from {source}")
             try:
                 records[key] = build(folder, key, known[key], part)

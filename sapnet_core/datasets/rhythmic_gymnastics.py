@@ -61,7 +61,7 @@ def read_rhythmic(root: Path | str) -> list[Record]:
             except ValueError as error:
                 raise AnnotationError(f"{file}: line {number}: {error}: use the file of {SOURCE}") from None
             if record.key in records:
-                fault = f"line {number}: video {record.key} stands twice"
+                fault = f"line {number}: video {record.key} appears twice"
                 raise AnnotationError(f"{file}: {fault}: download both files anew from {SOURCE}")
             records[record.key] = record
     return list(records.values())
@@ -76,7 +76,7 @@ def _lines(file: Path) -> list[list[str]]:
     try:
         return [line.split() for line in file.read_text(encoding="utf-8-sig").split("\n")]
     except UnicodeDecodeError:
-        raise AnnotationError(f"{file}: is no text: download it anew from {SOURCE}") from None
+        raise AnnotationError(f"{file}: is not UTF-8 text: download it again from {SOURCE}") from None
     except OSError as error:
         raise AnnotationError(f"{file}: cannot be opened ({error.strerror}): check its permissions") from None
 
@@ -87,19 +87,19 @@ def _record(cells: list[str], places: dict[str, int], columns: int, part: str) -
     key, *texts = (cells[places[column]] for column in COLUMNS)
     apparatus, _, number = key.partition("_")
     if apparatus not in APPARATUS or not (number.isascii() and number.isdigit() and len(number) <= DIGITS):
-        raise ValueError(f"video {key[:40]!r} is no apparatus and number, as {APPARATUS[0]}_001 is")
+        raise ValueError(f"video {key[:40]!r} is not an apparatus and a number, such as {APPARATUS[0]}_001")
     values = []
     for column, text in zip(COLUMNS[1:], texts, strict=True):
         values.append(float(text) if NUMBER.fullmatch(text) else math.nan)
         if not 0 <= values[-1] < 1e4:
-            raise ValueError(f"video {key}: {column} {text[:40]!r} is no number of points or seconds")
+            raise ValueError(f"video {key}: {column} {text[:40]!r} is not a number of points or seconds")
     difficulty, execution, total, penalty, seconds = values
     # total = difficulty + execution - penalty
     if abs(difficulty + execution - penalty - total) > ROUNDING:
         sum_ = f"{difficulty:g} + {execution:g} - {penalty:g}"
         raise ValueError(f"video {key}: Total_Score {total:g} is not {sum_}")
     if round(seconds * RATE) < 1:
-        raise ValueError(f"video {key}: Video_length {seconds:g} is no length")
+        raise ValueError(f"video {key}: Video_length {seconds:g} is not a valid length")
     return Record(
         dataset="rg",
         key=key,
@@ -115,6 +115,6 @@ def _record(cells: list[str], places: dict[str, int], columns: int, part: str) -
         subactions=(),
         split=part,
         group=apparatus,
-        marks=(("difficulty", difficulty), ("execution", execution), ("penalty", penalty)),
+        sub_scores=(("difficulty", difficulty), ("execution", execution), ("penalty", penalty)),
         rate=RATE,
     )

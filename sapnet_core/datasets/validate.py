@@ -392,9 +392,11 @@ def _finefs(root: Path, records: list[Record]) -> list[tuple]:
             f"report the split rule that you use: {', '.join(finefs.SPLIT_RULES)}",
         )
     ]
-    total = sum(abs(r.mark("tes") + r.mark("pcs") + r.mark("deductions") - r.score) > 0.02 for r in records)
+    total = sum(
+        abs(r.sub_score("tes") + r.sub_score("pcs") + r.sub_score("deductions") - r.score) > 0.02 for r in records
+    )
     rows.append(_counted("totals other than TES + PCS + deductions", total, 0, "the total is used as published"))
-    tes = sum(abs(sum(e.base + e.goe for e in r.elements) - r.mark("tes")) > 0.06 for r in records)
+    tes = sum(abs(sum(e.base + e.goe for e in r.elements) - r.sub_score("tes")) > 0.06 for r in records)
     rows.append(_counted("TES other than the sum of its elements", tes, 0, "TES is used as published"))
     wanted = {"SP": 7, "FS": 12}
     odd = sum(len(r.elements) != wanted[r.group] for r in records)

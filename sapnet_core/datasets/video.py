@@ -247,7 +247,7 @@ def _check_image(folder: Path, entry: os.DirEntry) -> None:
         if not inside:
             raise VideoError(f"{folder / entry.name}: is a link that leads out of {above}: put the image there itself")
         if not there:
-            raise VideoError(f"{folder / entry.name}: is a link that leads to no image: extract the frames anew")
+            raise VideoError(f"{folder / entry.name}: is a broken link: extract the frames again")
     elif not entry.is_file(follow_symlinks=False):
         fault = "is a folder, a pipe, a device or a socket, and no image"
         raise VideoError(f"{folder / entry.name}: {fault}: take it out of the data")

@@ -11,7 +11,7 @@ from torch import Tensor
 
 from sapnet_core.backbones.last_blocks import LastBlocks
 from sapnet_core.backbones.registry import trainable_i3d
-from sapnet_core.datasets.clips import default_reading
+from sapnet_core.datasets.clips import default_sampling
 from sapnet_core.datasets.label_details import label_details
 from sapnet_core.datasets.label_split import label_split, visible_scores
 from sapnet_core.datasets.records import PERFECT
@@ -131,7 +131,7 @@ def _scaled(trial: Trial, data: TrialData, learn: Tensor, labeled: Tensor, devic
     else:
         frame, actor = data.features.views["frame"], data.features.views["actor"]
     records = [data.records[i] for i in learn]
-    visible = visible_scores(records, labeled, trial.mark)
+    visible = visible_scores(records, labeled, trial.sub_score)
     points = _target_scale(trial, data, visible)
     y = (visible / points[learn]).float()
     details = label_details(records, labeled)
@@ -143,7 +143,7 @@ def trained_backbone(trial: Trial, data: TrialData, learn: Tensor, device: str =
     """A fresh backbone that the trial trains too, its features standardized over the videos `learn`; None if frozen."""
     if trial.backbone_training == "frozen":
         return None
-    net, sampling = trainable_i3d(device), trial.reading or default_reading(trial.dataset)
+    net, sampling = trainable_i3d(device), trial.clip_sampling or default_sampling(trial.dataset)
     whole = trial.backbone_training == "all"
     backbone = TrainedBackbone(net if whole else LastBlocks(net), sampling, checkpoint=whole, mixed=True).to(device)
     backbone.standardize({view: x[learn].to(device) for view, x in data.features.views.items()})

@@ -10,7 +10,7 @@ from dataclasses import fields, replace
 import pandas as pd
 import torch
 
-from sapnet_core.datasets.clips import default_reading
+from sapnet_core.datasets.clips import default_sampling
 from sapnet_core.experiments.metrics import fisher_mean, spearman
 from sapnet_core.experiments.names import KNOWN
 from sapnet_core.experiments.profiles import Profile, get_profile
@@ -76,8 +76,8 @@ TEACHERS = {"actor region": "actor", "photometric augmentation": "photometric", 
 # Errata decided by a setting: (erratum, alternative) -> (fields of the trial, overrides of the method).
 DECISIONS: dict[tuple[str, str], tuple[dict, dict]] = {
     ("E1", "decoder = psnet"): ({}, {"decoder": "psnet"}),
-    ("E1", "nine clips"): ({"reading": "9x16"}, {}),
-    ("E1", "dense reading"): ({"reading": "dense"}, {}),
+    ("E1", "nine clips"): ({"clip_sampling": "9x16"}, {}),
+    ("E1", "dense reading"): ({"clip_sampling": "dense"}, {}),
     ("E2", "tau = 0: every teacher is trusted"): ({}, {"tau": 0.0}),
     ("E3", "confidence = agreement"): ({}, {"confidence": "agreement"}),
     ("E3", "grades = 3"): ({}, {"grades": 3}),
@@ -112,7 +112,7 @@ CLASS_TABLES = {
     "VII": (
         "finefs",
         0.5,
-        {f"{group} {mark.upper()}": (group, mark) for group in EPOCHS["finefs"] for mark in ("pcs", "tes")},
+        {f"{group} {name.upper()}": (group, name) for group in EPOCHS["finefs"] for name in ("pcs", "tes")},
     ),
 }
 
@@ -132,7 +132,7 @@ def declare(
     target: str | None = None,
     boxes: str | None = None,
     teacher: str = "",
-    reading: str = "",
+    clip_sampling: str = "",
     select: str = "last",
     backbone: str = "",
     **overrides,
@@ -148,7 +148,7 @@ def declare(
         boxes: None takes "detected" for videos on disk, and "true" for twins.
         teacher: "" takes the actor crop, or the whole frame for systems on another backbone than I3D: these have no
             teacher, so that no crops are computed for them.
-        reading: "" takes the dataset's protocol.
+        clip_sampling: "" takes the dataset's protocol.
         backbone: "" takes the system's own (`BACKBONE_OF`), I3D for most.
         overrides: further settings of the method. For SAP-Net, those that equal the defaults are dropped, so that the
             default point of a sweep is the same trial as in the tables.
@@ -165,7 +165,7 @@ def declare(
         overrides = {name: value for name, value in overrides.items() if default.get(name, ...) != value}
     backbone = backbone or BACKBONE_OF.get(system, "i3d")
     teacher = teacher or ("frame" if system in BACKBONE_OF else "actor")
-    reading = "" if reading == default_reading(dataset) else reading
+    clip_sampling = "" if clip_sampling == default_sampling(dataset) else clip_sampling
     source, (train, test) = source_kind(dataset, environment.data_root()), profile.sizes(dataset)
     epochs = EPOCHS.get(dataset, {})
     pace = epochs[group] * len(epochs) / sum(epochs.values()) if group in epochs else 1.0
@@ -182,7 +182,7 @@ def declare(
         size=profile.size,
         group=group,
         teacher=teacher,
-        reading=reading,
+        clip_sampling=clip_sampling,
         select=select,
         boxes=boxes or ("detected" if source == "videos" else "true"),
         overrides=tuple({**own, **overrides}.items()),
@@ -395,8 +395,8 @@ def floors(trial: Trial) -> pd.DataFrame:
     if len(difficulty.unique()) > 1:
         guess["difficulty alone"] = difficulty
     if trial.source != "videos":
-        mark, sport = "score" if trial.target == "execution" else trial.target, sport_of(trial.dataset)
-        shown = [sport.shown_scores(r, f)[mark] for r, f in zip(data.records, data.features.factors, strict=True)]
+        name, sport = "score" if trial.target == "execution" else trial.target, sport_of(trial.dataset)
+        shown = [sport.shown_scores(r, f)[name] for r, f in zip(data.records, data.features.factors, strict=True)]
         guess["ceiling: true quality"] = torch.tensor(shown)[test]
     return pd.DataFrame([{"system": k, "rho": round(float(spearman(v, score)), 4)} for k, v in guess.items()])
 

@@ -14,7 +14,7 @@ from pathlib import Path
 import torch
 
 from sapnet_core.backbones.registry import BACKBONES
-from sapnet_core.datasets.clips import READINGS, default_reading
+from sapnet_core.datasets.clips import CLIP_SAMPLINGS, default_sampling
 from sapnet_core.datasets.records import Record
 from sapnet_core.experiments.profiles import DATASETS
 from sapnet_core.experiments.selection import SELECT
@@ -59,7 +59,7 @@ class Trial:
         share: labeled share of the training videos, in (0, 1]; 1 is the supervised column.
         seed: seed of labeled samples, weights and batches; equal seeds share labeled samples across methods.
         target: "execution" (learn score / difficulty, multiply the prediction by difficulty), "score", or the name of a
-            record's mark, such as "tes".
+            record's sub-score, such as "tes".
         train, test: numbers of videos in each split, None for the official sizes.
         steps: number of optimizer steps.
         size: height and width of frames in pixels.
@@ -70,7 +70,7 @@ class Trial:
             `features.video_source`.
         teacher: the teacher's view: the "actor" crop, the whole "frame", or "photometric", whole frames with changed
             colors, light and sharpness.
-        reading: the clip sampling, a name in `datasets.clips.READINGS` (E1); "" is the dataset's protocol.
+        clip_sampling: a name in `datasets.clips.CLIP_SAMPLINGS` (E1); "" is the dataset's protocol.
         select: the step whose weights are scored: "last"; "validation", the best step on a quarter of the labeled
             videos, which L_reg then does not see; or "test-best", the best step on the scored videos themselves. The
             last is common in the field but biased: it reports the maximum of many evaluations on the test scores.
@@ -98,7 +98,7 @@ class Trial:
     group: str = ""
     boxes: str = "true"
     teacher: str = "actor"
-    reading: str = ""
+    clip_sampling: str = ""
     select: str = "last"
     overrides: tuple[tuple[str, object], ...] = ()
     backbone: str = "i3d"
@@ -112,7 +112,7 @@ class Trial:
             ("part", ("test", "validation")),
             ("boxes", BOXES),
             ("teacher", TEACHERS),
-            ("reading", ("", *READINGS)),
+            ("clip_sampling", ("", *CLIP_SAMPLINGS)),
             ("select", SELECT),
             ("backbone", tuple(BACKBONES)),
             ("backbone_training", tuple(STAGE_OF)),
@@ -139,8 +139,8 @@ class Trial:
             raise ValueError(f"{asked}: the teacher's view must be 'actor' or 'frame', not {self.teacher!r}")
 
     @property
-    def mark(self) -> str:
-        """The record's mark that serves as the true score: "score", also if the target is execution."""
+    def sub_score(self) -> str:
+        """The record's sub-score that serves as the true score: "score", also if the target is execution."""
         return "score" if self.target == "execution" else self.target
 
 
@@ -159,7 +159,7 @@ class TrialData:
 
     records: tuple[Record, ...]
     features: Features
-    score: torch.Tensor  # (N,) the trial's `mark`, in points
+    score: torch.Tensor  # (N,) the trial's `sub_score`, in points
     difficulty: torch.Tensor  # (N,) degree of difficulty
     train: torch.Tensor  # (N,) bool, whether the record is in the training split
 
@@ -210,7 +210,7 @@ class _How:
 
 @lru_cache(maxsize=6)
 def _data(
-    dataset, source, train, test, twin_seed, video_source, teacher, reading, backbone, stage, device, how: _How
+    dataset, source, train, test, twin_seed, video_source, teacher, clip_sampling, backbone, stage, device, how: _How
 ) -> tuple[tuple[Record, ...], Features]:
     """Records and features. `views["actor"]` holds the teacher's view; a view computed only for the teacher is NaN for
     test videos."""
@@ -222,12 +222,12 @@ def _data(
         found = video_features(
             **vars(one), jobs=how.jobs, folder=environment.runs() / "features", device=device, progress=how.progress
         )
-        if not _nine(dataset, reading):
+        if not _nine(dataset, clip_sampling):
             return found
         kept = {name: _first_nine(view, stage) for name, view in found.views.items()}
         return replace(found, views=kept, positions=found.positions[:18])
 
-    first, *other = _requests(records, video_source, teacher, reading, backbone, stage)
+    first, *other = _requests(records, video_source, teacher, clip_sampling, backbone, stage)
     features = computed(first)
     if teacher != "actor":
         frame = features.views["frame"]
@@ -247,12 +247,12 @@ def _spread(found: Features, view: str, keys: tuple[str, ...], like: torch.Tenso
 def _sources(t: Trial) -> tuple:
     """Everything that determines a trial's records and features: trials with equal values share them."""
     made_of = t.dataset, t.source, t.train, t.test, t.twin_seed
-    return *made_of, trial_video_source(t), t.teacher, t.reading, t.backbone, STAGE_OF[t.backbone_training]
+    return *made_of, trial_video_source(t), t.teacher, t.clip_sampling, t.backbone, STAGE_OF[t.backbone_training]
 
 
-def _nine(dataset: str, reading: str) -> bool:
+def _nine(dataset: str, clip_sampling: str) -> bool:
     """Whether nine clips are requested of a dataset whose protocol has ten: the nine are the first of these."""
-    return reading == "9x16" and default_reading(dataset) == "10x16"
+    return clip_sampling == "9x16" and default_sampling(dataset) == "10x16"
 
 
 def _first_nine(view: torch.Tensor, stage: str) -> torch.Tensor:
@@ -261,7 +261,7 @@ def _first_nine(view: torch.Tensor, stage: str) -> torch.Tensor:
 
 
 def _requests(
-    records: tuple[Record, ...], video_source, teacher: str, reading: str, backbone: str, stage: str
+    records: tuple[Record, ...], video_source, teacher: str, clip_sampling: str, backbone: str, stage: str
 ) -> list[FeatureRequest]:
     """The feature requests of a trial: first the student's view, then, if it differs, the teacher's.
 
@@ -269,12 +269,12 @@ def _requests(
     unless the teacher sees whole frames. A separate teacher's view is requested only for the training videos, because
     only the student is tested.
     """
-    reading = None if _nine(records[0].dataset, reading) else reading or None
+    clip_sampling = None if _nine(records[0].dataset, clip_sampling) else clip_sampling or None
     first = ("frame", "actor") if backbone == "i3d" or teacher != "frame" else ("frame",)
-    passes = [FeatureRequest(records, video_source, reading, first, backbone, stage)]
+    passes = [FeatureRequest(records, video_source, clip_sampling, first, backbone, stage)]
     if teacher not in first:
         learn = tuple(record for record in records if record.split == "train")
-        passes.append(FeatureRequest(learn, video_source, reading, (teacher,), backbone))
+        passes.append(FeatureRequest(learn, video_source, clip_sampling, (teacher,), backbone))
     return passes
 
 
@@ -286,10 +286,10 @@ def prepare_trials(
     `jobs`, `device` and `progress` are those of `prepare_features`.
     """
     passes = {}
-    for *made_of, video_source, teacher, reading, backbone, stage in dict.fromkeys(map(_sources, trials)):
+    for *made_of, video_source, teacher, clip_sampling, backbone, stage in dict.fromkeys(map(_sources, trials)):
         records, _ = _digested_records(*made_of)
         if not is_sequence(records):
-            passes |= dict.fromkeys(_requests(records, video_source, teacher, reading, backbone, stage))
+            passes |= dict.fromkeys(_requests(records, video_source, teacher, clip_sampling, backbone, stage))
     with in_runs():
         prepare_features(
             list(passes), jobs=jobs, folder=environment.runs() / "features", device=device, progress=progress
@@ -322,7 +322,7 @@ def trial_data(
     return TrialData(
         records,
         features,
-        torch.tensor([r.mark(t.mark) for r in records]),
+        torch.tensor([r.sub_score(t.sub_score) for r in records]),
         torch.tensor([r.difficulty for r in records]),
         torch.tensor([r.split == "train" for r in records]),
     )
@@ -356,7 +356,7 @@ def _features_digest(t: Trial, numbers: torch.dtype | None) -> str:
     return features_digest(
         t.dataset,
         trial_video_source(t),
-        reading=t.reading or None,
+        clip_sampling=t.clip_sampling or None,
         backbone=t.backbone,
         numbers=numbers,
         stage=STAGE_OF[t.backbone_training],

@@ -17,7 +17,7 @@ from torch import Tensor
 
 from sapnet_core.backbones import registry
 from sapnet_core.backbones.frozen import Clipwise
-from sapnet_core.datasets.clips import SAMPLED, default_reading
+from sapnet_core.datasets.clips import SAMPLED, default_sampling
 from sapnet_core.datasets.records import Record
 from sapnet_core.features.video_source import DiskSource, SampledVideo, TwinSource
 from sapnet_core.features.views import OTHER_VIEWS, VIEWS, view_of
@@ -47,7 +47,7 @@ class FeatureRequest:
 
     records: tuple[Record, ...]
     video_source: VideoSource
-    reading: str | None = None
+    clip_sampling: str | None = None
     views: tuple[str, ...] = VIEWS
     backbone: str = "i3d"
     stage: str = "features"
@@ -60,7 +60,7 @@ class FeatureRequest:
         if not self.views or not set(self.views) <= {*VIEWS, *OTHER_VIEWS}:
             raise ValueError(f"views {self.views}: choose among {', '.join((*VIEWS, *OTHER_VIEWS))}")
         choice("stage", self.stage, STAGES)
-        object.__setattr__(self, "reading", self.reading or default_reading(self.records[0].dataset))
+        object.__setattr__(self, "clip_sampling", self.clip_sampling or default_sampling(self.records[0].dataset))
 
 
 @dataclass(frozen=True)
@@ -152,9 +152,9 @@ def _stored(net: Clipwise, videos: list[Tensor], one: FeatureRequest) -> Tensor:
     if one.stage == "pixels":
         return batch.cpu()
     if one.stage == "maps":
-        return net.trunk_maps(batch, one.reading).cpu()
-    steps = net.features(batch, one.reading).cpu()
-    return steps.unflatten(1, (-1, 2)).mean(2) if one.reading == "segments" else steps  # one step per segment
+        return net.trunk_maps(batch, one.clip_sampling).cpu()
+    steps = net.features(batch, one.clip_sampling).cpu()
+    return steps.unflatten(1, (-1, 2)).mean(2) if one.clip_sampling == "segments" else steps  # one step per segment
 
 
 def _compute(group: list[Job], loaded: Iterator[SampledVideo | str] | None = None) -> list[Job]:

@@ -17,7 +17,7 @@ import torch
 from torch import Tensor
 
 from sapnet_core.backbones import registry
-from sapnet_core.datasets.clips import SAMPLED, default_reading, step_positions, steps_per_clip
+from sapnet_core.datasets.clips import SAMPLED, default_sampling, step_positions, steps_per_clip
 from sapnet_core.datasets.records import Record
 from sapnet_core.features import extraction
 from sapnet_core.features.extraction import TRUTH, FeatureRequest, Job, VideoSource
@@ -47,7 +47,7 @@ SEEN = (
     "transitions",
     "subactions",
     "group",
-    "marks",
+    "sub_scores",
     "elements",
     "rate",
 )
@@ -82,7 +82,7 @@ def features_digest(
     dataset: str,
     video_source: VideoSource,
     *,
-    reading: str | None = None,
+    clip_sampling: str | None = None,
     views: Sequence[str] = VIEWS,
     device: str = "cpu",
     backbone: str = "i3d",
@@ -98,7 +98,7 @@ def features_digest(
         FORMAT,
         dataset,
         video_source.digest(dataset),
-        reading or default_reading(dataset),
+        clip_sampling or default_sampling(dataset),
         list(views),
         stage,
         torch.device(device).type,
@@ -118,7 +118,7 @@ def video_features(
     records: Sequence[Record],
     video_source: VideoSource,
     *,
-    reading: str | None = None,
+    clip_sampling: str | None = None,
     views: Sequence[str] = VIEWS,
     folder: Path,
     jobs: int = 2,
@@ -132,7 +132,7 @@ def video_features(
     Args:
         records: records of one dataset with distinct keys.
         video_source: where frames and boxes come from. Crops have `crop_size(video_source.size)` pixels.
-        reading: clip sampling, "9x16", "10x16", "dense" or "segments"; the dataset's protocol if None.
+        clip_sampling: clip sampling, "9x16", "10x16", "dense" or "segments"; the dataset's protocol if None.
         views: any of `VIEWS` and `OTHER_VIEWS`; each video is simulated or read once for all of them.
         jobs: worker processes on a CPU; the result is the same for any number. A GPU is used by this process, while
             `jobs` threads decode or simulate the next videos.
@@ -147,7 +147,7 @@ def video_features(
         OSError: `folder` cannot be written, or a file in it cannot be read; one line says which, and what to do.
         RuntimeError: a worker process was killed.
     """
-    one = FeatureRequest(tuple(records), video_source, reading, tuple(views), backbone, stage)
+    one = FeatureRequest(tuple(records), video_source, clip_sampling, tuple(views), backbone, stage)
     found = {job.path: shard for job, shard in _shards([one], folder, jobs, str(device), progress)}
     whole, dataset = [found[path] for path in sorted(found)], records[0].dataset
     place = {key: i for i, key in enumerate(key for _, good, _ in whole for key in good)}
@@ -162,10 +162,10 @@ def video_features(
     return Features(
         tuple(kept),
         {v: joined[v] for v in views},
-        step_positions(one.reading, SAMPLED[dataset]),
+        step_positions(one.clip_sampling, SAMPLED[dataset]),
         joined["subactions"],
         joined["factors"],
-        steps_per_clip(one.reading),
+        steps_per_clip(one.clip_sampling),
         skipped,
     )
 
@@ -231,7 +231,7 @@ def _cut(one: FeatureRequest, folder: Path, device: str) -> list[Job]:
     common = features_digest(
         dataset,
         one.video_source,
-        reading=one.reading,
+        clip_sampling=one.clip_sampling,
         views=one.views,
         device=device,
         backbone=one.backbone,

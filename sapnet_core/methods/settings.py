@@ -56,7 +56,7 @@ def _check(label: str, name: str, value: object, default: object) -> None:
         for one, usual in zip(value, default, strict=True):
             _check(label, name, one, usual)
     else:
-        raise ValueError(f"{label}={value!r} is no {len(default)} numbers: give them as {default}")
+        raise ValueError(f"{label}={value!r} is not a sequence of {len(default)} numbers: give one such as {default}")
 
 
 def check_settings(name: str, settings: Mapping) -> None:

@@ -60,7 +60,7 @@ def l_un(student: Tensor, teacher: Tensor, confidence: Tensor, tau: float = 0.7)
         ValueError: tau is NaN.
     """
     if math.isnan(tau):
-        raise ValueError("tau = nan is no threshold: give a number in [0, 1]")
+        raise ValueError("tau = nan is not a threshold: give a number in [0, 1]")
     sure = (confidence.detach() >= tau).to(student.dtype)
     return (sure * (student - teacher.detach()).square()).sum() / max(len(student), 1)
 

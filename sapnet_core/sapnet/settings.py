@@ -130,7 +130,7 @@ class SAPNetSettings:
         if not self.K <= self.M <= self.frames:
             raise ValueError(f"needs 1 <= K <= M <= frames, got K = {self.K}, M = {self.M}, frames = {self.frames}")
         if not isinstance(self.hidden, (tuple, list)) or len(self.hidden) != 2:
-            raise ValueError(f"hidden={self.hidden!r} is no pair: give the widths of two layers, as (128, 64)")
+            raise ValueError(f"hidden={self.hidden!r} is not a pair: give the widths of two layers, as (128, 64)")
         for width in self.hidden:
             whole("hidden", width)
         object.__setattr__(self, "hidden", tuple(self.hidden))  # JSON gives a list

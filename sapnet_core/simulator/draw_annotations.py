@@ -71,7 +71,9 @@ def write_annotations(name: str, root: Path | str, n_train: int, n_test: int, se
     folder = root / reader.FOLDER
     kept = [path for path in folder.rglob("*") if path.is_file() and str(path.relative_to(folder)) not in files]
     if kept and not _same_files(folder, files):
-        raise ValueError(f"{folder}: holds {kept[0].name}, which is no drawn annotation: choose another folder")
+        raise ValueError(
+            f"{folder}: holds {kept[0].name}, which is not a simulated annotation file: choose another folder"
+        )
     beside = root.with_name(f".{root.name}.{uuid.uuid4().hex[:8]}.tmp")
     try:
         for file, content in files.items():

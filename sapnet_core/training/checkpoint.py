@@ -61,12 +61,13 @@ class Checkpoint:
         except FileNotFoundError:
             return 0, []
         except Damaged as error:
-            print(f"{error}: the training begins anew", file=sys.stderr, flush=True)
+            print(f"{error}: training starts from the beginning", file=sys.stderr, flush=True)
             discard(self.file)
             return 0, []
         if meta["written by"] != self._stamp(state):
             print(
-                f"{self.file}: was left by other code, another torch or another device: the training begins anew",
+                f"{self.file}: was left by other code, another torch or another device: "
+                "training starts from the beginning",
                 file=sys.stderr,
                 flush=True,
             )

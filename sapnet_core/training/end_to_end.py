@@ -22,10 +22,9 @@ class EndToEnd(nn.Module):
     Args:
         backbone: I3D; its BatchNorm statistics are frozen (`I3D.freeze_norm`).
         network: a SAP-Net with as many `channels` as the backbone.
-        reading: the clip sampling: "9x16", "10x16" or "dense" (E1), or "segments", where the two steps of a clip are
-            averaged.
+        clip_sampling: "9x16", "10x16" or "dense" (E1), or "segments", where the two steps of a clip are averaged.
         mean, std: mean and standard deviation of the features, to standardize them: (2, C) for the first and second
-            step of a clip, (1, C) with the readings "segments" and "dense", or scalars.
+            step of a clip, (1, C) for "segments" and "dense", or scalars.
         mixed: compute the backbone in bfloat16 where that is safe (autocast, and `i3d.training_dtype`); weights and
             the network stay float32.
         checkpoint: recompute the backbone's activations in the backward pass to save memory.
@@ -38,7 +37,7 @@ class EndToEnd(nn.Module):
         self,
         backbone: I3D,
         network: SAPNet,
-        reading: str,
+        clip_sampling: str,
         mean: Tensor | float = 0.0,
         std: Tensor | float = 1.0,
         mixed: bool = False,
@@ -47,7 +46,7 @@ class EndToEnd(nn.Module):
         super().__init__()
         if network.settings.channels != backbone.channels:
             raise ValueError(f"the network takes {network.settings.channels} channels, I3D gives {backbone.channels}")
-        self.backbone, self.network, self.reading = backbone.freeze_norm(), network, reading
+        self.backbone, self.network, self.clip_sampling = backbone.freeze_norm(), network, clip_sampling
         self.mixed, self.checkpoint = mixed, checkpoint
         self.register_buffer("mean", torch.as_tensor(mean))
         self.register_buffer("std", torch.as_tensor(std))
@@ -56,13 +55,13 @@ class EndToEnd(nn.Module):
         """Standardized features F = E_θ(X), with gradient (Eq. 1): (B, T, 3, H, W) uint8 -> (B, S, C)."""
         mixed = self.mixed and training_dtype(videos.device) == torch.bfloat16
         with torch.autocast(videos.device.type, torch.bfloat16, enabled=mixed):
-            maps = self.backbone(clips_of(videos, self.reading), self.checkpoint)
-        return steps_of(maps, len(videos), self.reading, self.mean, self.std)
+            maps = self.backbone(clips_of(videos, self.clip_sampling), self.checkpoint)
+        return steps_of(maps, len(videos), self.clip_sampling, self.mean, self.std)
 
     def forward(self, x_l: Tensor, x_u: Tensor | None, x_a: Tensor | None, x_la: Tensor | None = None) -> Output:
         """`SAPNet.forward` on videos: labeled and unlabeled whole frames, unlabeled and labeled actor crops."""
         f_l, f_u, f_a, f_la = (None if x is None else self.features(x) for x in (x_l, x_u, x_a, x_la))
-        positions = step_positions(self.reading, x_l.shape[1]).to(x_l.device)
+        positions = step_positions(self.clip_sampling, x_l.shape[1]).to(x_l.device)
         return self.network(f_l, f_u, f_a, positions, f_la)
 
     def parameter_groups(self, lr: float = 1e-3, lr_backbone: float = 1e-4) -> list[dict]:

@@ -38,16 +38,16 @@ DRAWS = ("tall", "hand", "opening", "closing", "start", "outside", "color", "sec
 
 def quality_factors(record: Record, settings: SimSettings, generator: torch.Generator) -> Tensor:
     """Draw the quality factors (F,) of a record in the order of `FACTORS`, around its execution score over ten."""
-    quality = min(max(record.mark("execution") / TEN, 0.0), 1.0)
+    quality = min(max(record.sub_score("execution") / TEN, 0.0), 1.0)
     return draw_factors(quality, settings, generator, len(FACTORS))
 
 
 def shown_scores(record: Record, factors: Tensor) -> dict[str, float]:
     """Scores that the simulated quality is worth, in points: "score", which is difficulty + 10 * mean(factors) -
     penalty, and its parts "difficulty" and "execution"."""
-    difficulty, execution = record.mark("difficulty"), TEN * float(factors.mean())
+    difficulty, execution = record.sub_score("difficulty"), TEN * float(factors.mean())
     return {
-        "score": difficulty + execution - record.mark("penalty"),
+        "score": difficulty + execution - record.sub_score("penalty"),
         "difficulty": difficulty,
         "execution": execution,
     }
@@ -70,7 +70,7 @@ def _read(record: Record, factors: Tensor, settings: SimSettings, generator: tor
         for first in range(len(DRAWS), len(drawn), len(COLUMNS))
     ]
     fault = {k: min(settings.visibility * (1 - f), 1.6) for k, f in zip(FACTORS, factors.tolist(), strict=True)}
-    marks = record.mark("difficulty"), record.mark("penalty")
+    marks = record.sub_score("difficulty"), record.sub_score("penalty")
     return uniform, fault, compose(record.frames / record.rate, *marks, record.group, rows, uniform, fault)
 
 

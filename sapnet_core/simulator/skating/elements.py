@@ -113,7 +113,7 @@ def parse_element(name: str) -> SkatingElement:
     if match := SEQUENCE.fullmatch(text):
         free = match["what"] in ("ChSq", "ChSt", "SpSq")
         return SkatingElement("sequence", level=1 if free else _level(match["level"]), choreographic=free)
-    raise ValueError(f"{name!r} is no skating element: they read as '3Lz+3T', '2A', 'CCoSp4', 'StSq3' or 'ChSq1'")
+    raise ValueError(f"{name!r} is not a skating element: write it like '3Lz+3T', '2A', 'CCoSp4', 'StSq3' or 'ChSq1'")
 
 
 def read_element(name: str, kind: str) -> SkatingElement:
@@ -138,7 +138,7 @@ def read_element(name: str, kind: str) -> SkatingElement:
             return SkatingElement("spin", positions=POSITIONS["Co"], level=level)
         if any(word in coarse for word in ("seq", "step", "choreo")):
             return SkatingElement("sequence", level=level, choreographic="choreo" in coarse)
-        raise ValueError(f"{error}; its class {kind!r} is none of jump, spin and sequence either") from None
+        raise ValueError(f"{error}; its class {kind!r} is unknown: use jump, spin or sequence") from None
 
 
 def worth(element: Element) -> tuple[float, float]:

@@ -64,7 +64,7 @@ def _element_quality(record: Record) -> tuple[float, dict[str, float]]:
     graded elements, the quality that the technical score implies, and {}."""
     graded = [(read.kind, span, q) for _, read, span, q in _graded(record, record.elements) if span > 0]
     if not graded:
-        tes = dict(record.marks).get("tes", math.nan)
+        tes = dict(record.sub_scores).get("tes", math.nan)
         whole = tes / (2 * TYPICAL.get(record.group, 80.0)) if not math.isnan(tes) else 0.5
         return min(max(whole, 0.0), 1.0), {}
     by_kind = {
@@ -78,7 +78,7 @@ def _element_quality(record: Record) -> tuple[float, dict[str, float]]:
 def _components(record: Record) -> list[float]:
     """The five program components over ten, in [0, 1]; an unknown one is the mean that the component score implies, or
     0.7 without a component score."""
-    marks = dict(record.marks)
+    marks = dict(record.sub_scores)
     whole = marks.get("pcs", math.nan) / (50 * (marks.get("factor") or 1.0))
     whole = 0.7 if math.isnan(whole) else whole
     known = [marks.get(name, math.nan) / 10 for name in COMPONENTS]
@@ -111,7 +111,7 @@ def shown_scores(record: Record, factors: Tensor) -> dict[str, float]:
         )
     else:
         tes = 2 * TYPICAL.get(record.group, 80.0) * sum(shown[name] for name in ELEMENT_FACTORS) / len(ELEMENT_FACTORS)
-    marks = dict(record.marks)
+    marks = dict(record.sub_scores)
     factor = marks.get("factor") or 1.0
     pcs = factor * 50 * sum(shown[name] for name in COMPONENT_FACTORS) / len(COMPONENT_FACTORS)
     return {"score": tes + pcs - abs(marks.get("deductions", 0.0)), "tes": tes, "pcs": pcs}
@@ -123,7 +123,7 @@ def _faults(record: Record, factors: Tensor, settings: SimSettings, elements: tu
     whole, by_kind = _element_quality(record)
     graded = _graded(record, elements)
     jumps = sorted(q for _, read, span, q in graded if read.kind == "jump" and span > 0)
-    falls = round(abs(dict(record.marks).get("deductions", 0.0)))
+    falls = round(abs(dict(record.sub_scores).get("deductions", 0.0)))
     # jumps with a grade of -4 or less are falls; so are the poorest jumps, one for each point of deductions, if their
     # grade is -3 or less
     limit = max(FELL, min(jumps[falls - 1], 2 * FELL)) if 0 < falls <= len(jumps) else FELL
