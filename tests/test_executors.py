@@ -95,6 +95,7 @@ def test_a_dead_process_of_a_pool_costs_no_task(tmp_path):
     assert sorted((index, value) for index, _, value in done) == [(i, i * i) for i in range(6)]
 
 
+@pytest.mark.slow
 def test_processes_that_keep_dying_are_one_clear_error():
     with pytest.raises(RuntimeError, match="killed 2 times in a row, with 3 tasks left: .* --jobs"):
         list(run_tasks(die, [(1,), (2,), (3,)], jobs=2))

@@ -95,6 +95,7 @@ def test_stopped_tests_do_not_go_on_with_the_next_part(house):
     )
 
 
+@pytest.mark.slow
 def test_a_command_with_workers_is_stopped(house):
     process = start(
         house,
