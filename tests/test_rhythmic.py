@@ -88,8 +88,8 @@ def test_bad_files_are_named(lists, tmp_path):
         (HEAD.replace("Penalty", "Fine"), "line 1 names no column Penalty"),
         ("", "line 1 names no column Video_Name"),
         ("\n\n", "line 1 names no column Video_Name"),
-        (b"\x80\x04\x95" + bytes(range(128, 256)), "text"),
-        (HEAD.encode("utf-16"), "text"),
+        (b"\x80\x04\x95" + bytes(range(128, 256)), ".*text"),
+        (HEAD.encode("utf-16"), ".*text"),
     ):
         with pytest.raises(AnnotationError, match=f"train.txt: {fault}") as error:
             lists(lambda _, content=content: content)

@@ -176,7 +176,7 @@ def test_sequences_and_odd_names():
     assert read_element("?", "jump").jumps[0].turns == 2
     assert read_element("??4", "spin").level == 4 and read_element("step", "Step sequence").kind == "sequence"
     assert read_element("?", "choreographic sequence").choreographic
-    with pytest.raises(ValueError, match="class 'pose' is none"):
+    with pytest.raises(ValueError, match="class 'pose' is unknown"):
         read_element("?", "pose")
 
 
