@@ -31,6 +31,7 @@ WHOLE = {  # containers that declare their content, so that a truncated file is 
 STREAMS = {  # containers and streams that do not
     "a.ts": {"options": H264},
     "a.flv": {"options": H264},
+    "sorenson.flv": {"codec": "flv", "options": {"qscale": "2"}},
     "a.h264": {"options": H264},
     "a.mpg": {"codec": "mpeg2video", "options": {"qscale": "2"}},
     "four.avi": {"codec": "mpeg4", "options": {"qscale": "2"}},
@@ -135,7 +136,7 @@ def forged(content, name, at, form, *values):
 
 
 def enormous():
-    """A small raw H.264 stream whose frames claim 16,000 x 16,000 pixels."""
+    """The units of a small H.264 stream whose frames claim 16,000 x 16,000 pixels: both parameter sets, and a frame."""
     head = (
         Bits()
         .put(
@@ -158,8 +159,26 @@ def enormous():
     )
     coding = Bits().put((0, 0), (0, 0), (0, 2), (0, 0), (0, 0), (0, 0), (0, 3), *[(0, 0)] * 3, (0, 3)).packed()
     first = Bits().put((0, 0), (7, 0), (0, 0), (0, 4), (0, 0), (0, 2), (0, 0), (25, 0)).packed(stop=False)
-    parts = [(0x67, head), (0x68, coding), (0x65, first + b"\x80" * 385)]  # the first macroblock alone
-    return 3 * b"".join(b"\0\0\0\1" + bytes([kind]) + content for kind, content in parts)
+    return b"\x67" + head, b"\x68" + coding, b"\x65" + first + b"\x80" * 385  # of the frame the first macroblock alone
+
+
+def enormous_raw():
+    """These units as a raw stream, three times."""
+    return 3 * b"".join(b"\0\0\0\1" + unit for unit in enormous())
+
+
+def enormous_flv():
+    """These units in FLV, which does not say in its head which streams it has; the frame stands in it eight times."""
+    head, coding, frame = enormous()
+
+    def tag(body, time):
+        start = b"\x09" + struct.pack(">I", len(body))[1:] + struct.pack(">I", time)[1:] + bytes(4)
+        return start + body + struct.pack(">I", len(start + body))
+
+    sets = b"\xe1" + struct.pack(">H", len(head)) + head + b"\1" + struct.pack(">H", len(coding)) + coding
+    tags = [tag(b"\x17\0\0\0\0\1" + head[1:4] + b"\xff" + sets, 0)]
+    tags += [tag(b"\x17\1\0\0\0" + struct.pack(">I", len(frame)) + frame, 40 * i) for i in range(8)]
+    return b"FLV\1\1\0\0\0\x09" + bytes(4) + b"".join(tags)
 
 
 def test_forged_videos(tmp_path):
@@ -188,7 +207,8 @@ def test_forged_videos(tmp_path):
         "piece.mp4": forged(pieces, b"trun", 0, ">II", 1, 2**31 - 1),
         "smaller piece.mp4": forged(pieces, b"trun", 0, ">II", 1, 2**24),
         "packed.mp4": bytes(packed),
-        "enormous.h264": enormous(),
+        "enormous.h264": enormous_raw(),
+        "enormous.flv": enormous_flv(),
         "streams.mp4": bytes(crowd),
         "picture.avi": bytes(wide),
         "frame.webm": eight.replace(b"\x9d\x01\x2a" + struct.pack("<HH", 96, 64), b"\x9d\x01\x2a\xff\x3f\xff\x3f"),
