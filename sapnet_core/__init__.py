@@ -148,8 +148,14 @@ PUBLIC = {
         "boundary_error",
         "bounds_of_labels",
     ),
-    "experiments.statistics": (
+    "experiments.intervals": (
         "bootstrap_interval",
+        "mean_interval",
+        "Paired",
+        "paired_difference",
+        "seed_scores",
+    ),
+    "experiments.statistics": (
         "evidence_of",
         "holm",
         "Hypothesis",
@@ -157,10 +163,6 @@ PUBLIC = {
         "in_words",
         "judge",
         "LEVEL",
-        "mean_interval",
-        "Paired",
-        "paired_difference",
-        "seed_scores",
         "seeds_in_words",
         "seeds_to_decide",
         "SUPPORTED",

@@ -14,28 +14,30 @@ import pytest
 import torch
 from scipy import stats
 
-from sapnet_core.experiments import statistics
+from sapnet_core.experiments.intervals import (
+    Paired,
+    SeedScores,
+    bootstrap_interval,
+    correlation_interval,
+    mean_interval,
+    paired_difference,
+    seed_scores,
+    within_range,
+)
 from sapnet_core.experiments.metrics import fisher_mean, relative_l2, spearman
 from sapnet_core.experiments.resampling import Cell, resampled
 from sapnet_core.experiments.statistics import (
     Evidence,
     Hypothesis,
-    Paired,
-    bootstrap_interval,
     compare,
-    correlation_interval,
     equivalence,
     evidence_of,
     holm,
     hypothesis_of,
     in_words,
     judge,
-    mean_interval,
-    paired_difference,
-    seed_scores,
     seeds_to_decide,
     weakest,
-    within_range,
 )
 from sapnet_core.reporting import plots
 
@@ -313,7 +315,7 @@ def test_differences_are_those_of_the_metrics(stored):
     found = scores.difference([("A", "10%")], [("B", "10%")])
     by_seed = [float(spearman(a, true) - spearman(b, true)) for a, b in zip(A, B, strict=True)]
     assert found[:3] == pytest.approx(mean_interval(by_seed))
-    one = statistics.SeedScores({k: v[:1] for k, v in scores.rho.items()}, {k: v[:1] for k, v in scores.again.items()})
+    one = SeedScores({k: v[:1] for k, v in scores.rho.items()}, {k: v[:1] for k, v in scores.again.items()})
     core = paired_difference(A[0], B[0], true, resamples=300)
     assert one.difference([("A", "10%")], [("B", "10%")])[3:] == pytest.approx((core.low, core.high))
 

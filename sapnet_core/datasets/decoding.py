@@ -114,8 +114,8 @@ def _container(path: Path):
     except ValueError as error:
         if isinstance(error, av.FFmpegError):
             raise
-        # In FLV and MPEG program streams only the packets show which streams there are, so no limit can be set ahead. As
-        # long as no decoder is allowed, FFmpeg takes sizes from the headers in the packets and decodes nothing.
+        # In FLV and MPEG program streams only the packets show which streams there are, so no limit can be set ahead.
+        # Where no decoder is allowed, FFmpeg takes the sizes from the headers in the packets and decodes nothing.
         return av.open(**given | {"options": options | {"codec_whitelist": "none"}})
 
 

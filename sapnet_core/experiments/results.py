@@ -20,8 +20,8 @@ import pandas as pd
 import torch
 
 from sapnet_core.experiments.fit import FittedTrial, label_count
+from sapnet_core.experiments.intervals import bootstrap_interval
 from sapnet_core.experiments.metrics import relative_l2, spearman
-from sapnet_core.experiments.statistics import bootstrap_interval
 from sapnet_core.experiments.trial import Trial, TrialData, trial_hash
 from sapnet_core.runtime import environment
 from sapnet_core.runtime.disk import discard, in_runs, must_be_writable

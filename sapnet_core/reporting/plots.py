@@ -5,7 +5,7 @@ from collections.abc import Sequence
 import numpy as np
 from matplotlib.axes import Axes
 
-from sapnet_core.experiments.statistics import Paired, correlation_interval
+from sapnet_core.experiments.intervals import Paired, correlation_interval
 from sapnet_core.reporting.style import COLORS
 
 __all__ = ["seed_curve", "seed_marks", "forest", "stems"]

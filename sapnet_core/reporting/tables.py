@@ -7,7 +7,7 @@ from typing import NamedTuple
 import numpy as np
 import pandas as pd
 
-from sapnet_core.experiments.statistics import correlation_interval, mean_interval
+from sapnet_core.experiments.intervals import correlation_interval, mean_interval
 from sapnet_core.reporting.literal import in_markdown
 
 __all__ = ["PARTS", "Cell", "comparison_table", "flat", "markdown", "show", "shown_cells"]
