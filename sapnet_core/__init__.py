@@ -102,7 +102,7 @@ PUBLIC = {
     "features.views": ("crop_size",),
     "training.batches": ("BatchSampler",),
     "training.checkpoint": ("Checkpoint",),
-    "training.end_to_end": ("EndToEnd",),
+    "training.trainable_backbone": ("TrainableBackbone",),
     "methods": (
         "Fitted",
         "gdlt",

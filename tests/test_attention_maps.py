@@ -5,12 +5,9 @@ import torch
 import torch.nn.functional as F
 from torch import nn
 
-from sapnet_core.backbones.i3d import I3D, load_i3d
+from sapnet_core.backbones.i3d import I3D
 from sapnet_core.detection.crops import crop_track, points_to_crop
 from sapnet_core.reporting.grad_cam import cell_centers, grad_cam, heat_from_crop, heat_on_pixels, share_inside
-from sapnet_core.sapnet.network import SAPNet
-from sapnet_core.sapnet.settings import SAPNetSettings
-from sapnet_core.training.end_to_end import EndToEnd
 
 SMALL = dict(channels=256, decoder_channels=32, frames=32, M=4)
 
@@ -117,21 +114,3 @@ def test_heat_comes_back_from_the_crop():
         one = share_inside(crop[t : t + 1], there[t : t + 1]), share_inside(back[t : t + 1], boxes[t : t + 1])
         # The second crop extends beyond the frame, where it repeats the border: its share is less exact.
         assert abs(one[0] - one[1]) < (0.01 if t == 0 else 0.1)
-
-
-def test_segments_end_to_end_are_those_of_the_store():
-    torch.manual_seed(0)
-    net = load_i3d()
-    model = EndToEnd(
-        net,
-        SAPNet(SAPNetSettings(**SMALL | {"channels": net.channels})),
-        "segments",
-        torch.full((1, net.channels), 0.5),
-        torch.full((1, net.channels), 2.0),
-    )
-    videos = torch.randint(256, (1, 48, 3, 32, 32), dtype=torch.uint8)
-    stored = net.folded(torch.float32).features(videos, "segments").unflatten(1, (-1, 2)).mean(2)
-    with torch.no_grad():
-        own = model.features(videos)
-    assert own.shape == (1, 3, net.channels)
-    torch.testing.assert_close(own, (stored - 0.5) / 2, atol=1e-3, rtol=1e-3)

@@ -15,6 +15,7 @@ import hashlib
 from collections.abc import Callable, Iterator
 from itertools import product
 from pathlib import Path
+from typing import TypeVar
 
 import torch
 import torch.nn.functional as F
@@ -59,6 +60,9 @@ POOL_BEFORE = {
 }
 
 
+Net = TypeVar("Net", bound=nn.Module)
+
+
 class Unit3D(nn.Module):
     """A convolution of stride 1 (stride 2 where the kernel is 7x7x7), followed by BatchNorm and ReLU."""
 
@@ -101,6 +105,14 @@ class Mixed(nn.Module):
         return torch.cat([self.b0(x), self.b1b(self.b1a(x)), self.b2b(self.b2a(x)), self.b3b(pooled)], 1)
 
 
+def use_running_statistics(net: Net) -> Net:
+    """Put the BatchNorm of a network into evaluation mode; its scale and shift stay trainable. Returns the network."""
+    for module in net.modules():
+        if isinstance(module, nn.BatchNorm3d):
+            module.eval()
+    return net
+
+
 class I3D(nn.Module):
     """I3D up to Mixed_5c, and its classifier where `classes` is given.
 
@@ -134,11 +146,7 @@ class I3D(nn.Module):
 
     def train(self, mode: bool = True) -> "I3D":
         super().train(mode)
-        if self.norm_frozen:
-            for module in self.modules():
-                if isinstance(module, nn.BatchNorm3d):
-                    module.eval()
-        return self
+        return use_running_statistics(self) if self.norm_frozen else self
 
     def forward(self, x: Tensor, checkpoint: bool = False) -> Tensor:
         """Feature maps of clips. `checkpoint` stores only the inputs of layers for the backward pass and recomputes the

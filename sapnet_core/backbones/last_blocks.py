@@ -8,7 +8,7 @@ them from pixels.
 from torch import Tensor, nn
 from torch.utils.checkpoint import checkpoint as recomputed
 
-from sapnet_core.backbones.i3d import I3D, LAST
+from sapnet_core.backbones.i3d import I3D, LAST, use_running_statistics
 
 __all__ = ["LastBlocks"]
 
@@ -28,11 +28,7 @@ class LastBlocks(nn.Module):
         self.train(net.training)
 
     def train(self, mode: bool = True) -> "LastBlocks":
-        super().train(mode)
-        for module in self.modules():
-            if isinstance(module, nn.BatchNorm3d):
-                module.eval()
-        return self
+        return use_running_statistics(super().train(mode))
 
     def forward(self, x: Tensor, checkpoint: bool = False) -> Tensor:
         """`checkpoint` as in `I3D.forward`."""

@@ -21,7 +21,7 @@ from sapnet_core.experiments.trial import Trial, TrialData
 from sapnet_core.features.store import Features
 from sapnet_core.methods import Fitted, TrainSet, can_stack, get_method, get_stack
 from sapnet_core.training.checkpoint import Checkpoint
-from sapnet_core.training.trained_backbone import TrainedBackbone
+from sapnet_core.training.trainable_backbone import TrainableBackbone, standardized, step_scale
 
 __all__ = [
     "FittedTrial",
@@ -125,7 +125,7 @@ def train_set(trial: Trial, data: TrialData, learn: Tensor, labeled: Tensor) -> 
 
 
 def _scaled(trial: Trial, data: TrialData, learn: Tensor, labeled: Tensor, device: str = "cpu") -> _Scaled:
-    backbone = trained_backbone(trial, data, learn, device)
+    backbone = trainable_backbone(trial, data, learn, device)
     if backbone is None:
         frame, actor = _standardized(data.features, tuple(learn.tolist()))
     else:
@@ -139,13 +139,13 @@ def _scaled(trial: Trial, data: TrialData, learn: Tensor, labeled: Tensor, devic
     return _Scaled(own, frame, points)
 
 
-def trained_backbone(trial: Trial, data: TrialData, learn: Tensor, device: str = "cpu") -> TrainedBackbone | None:
+def trainable_backbone(trial: Trial, data: TrialData, learn: Tensor, device: str = "cpu") -> TrainableBackbone | None:
     """A fresh backbone that the trial trains too, its features standardized over the videos `learn`; None if frozen."""
     if trial.backbone_training == "frozen":
         return None
     net, sampling = trainable_i3d(device), trial.clip_sampling or default_sampling(trial.dataset)
     whole = trial.backbone_training == "all"
-    backbone = TrainedBackbone(net if whole else LastBlocks(net), sampling, checkpoint=whole, mixed=True).to(device)
+    backbone = TrainableBackbone(net if whole else LastBlocks(net), sampling, checkpoint=whole, mixed=True).to(device)
     backbone.standardize({view: x[learn].to(device) for view, x in data.features.views.items()})
     return backbone
 
@@ -157,18 +157,13 @@ def _standardized(features: Features, learn: tuple[int, ...]) -> tuple[Tensor, T
     The views are scaled separately, and so are the two steps of a 16-frame clip (`period`), because their zero-padded
     borders differ: otherwise k-means would separate first from second halves of clips instead of subactions.
     """
-    scaled = []
-    for name in ("frame", "actor"):
-        mean, std = view_scale(features, torch.tensor(learn), name)
-        x = features.views[name].unflatten(1, (-1, features.period))  # (N, S/2, 2, C)
-        scaled.append(((x - mean) / std).flatten(1, 2))
-    return tuple(scaled)
+    rows = torch.tensor(learn)
+    return tuple(standardized(features.views[name], *view_scale(features, rows, name)) for name in ("frame", "actor"))
 
 
 def view_scale(features: Features, learn: Tensor, view: str) -> tuple[Tensor, Tensor]:
     """Mean and standard deviation, each (period, C), of a view's steps over the videos `learn` (n,)."""
-    x = features.views[view][learn].unflatten(1, (-1, features.period))  # (n, S/2, 2, C)
-    return x.mean((0, 1)), x.std((0, 1)) + 1e-4
+    return step_scale(features.views[view][learn], features.period)
 
 
 def _target_scale(trial: Trial, data: TrialData, visible: Tensor) -> Tensor:

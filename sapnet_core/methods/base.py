@@ -18,7 +18,7 @@ from sapnet_core.training.checkpoint import Checkpoint, Snapshot
 from sapnet_core.training.loop import Terms, fit_steps
 from sapnet_core.training.stacking import fit_stacked
 from sapnet_core.training.state import TrainingState
-from sapnet_core.training.trained_backbone import TrainedBackbone
+from sapnet_core.training.trainable_backbone import TrainableBackbone
 
 __all__ = ["Fitted", "Method", "Stackable", "Training", "train", "train_stack"]
 
@@ -88,8 +88,8 @@ class Training:
     samplers: Sequence[BatchSampler] = ()
     memory: Mapping[str, Tensor] = field(default_factory=dict)
     stack: Stackable | None = None
-    backbone: TrainedBackbone | None = None
-    lr_backbone: float = 1e-4
+    backbone: TrainableBackbone | None = None
+    lr_backbone: float = 0.0
 
     @property
     def whole(self) -> nn.Module:

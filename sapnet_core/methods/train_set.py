@@ -5,7 +5,7 @@ from dataclasses import dataclass, fields
 import torch
 from torch import Tensor
 
-from sapnet_core.training.trained_backbone import TrainedBackbone
+from sapnet_core.training.trainable_backbone import TrainableBackbone
 
 __all__ = ["TrainSet"]
 
@@ -35,7 +35,7 @@ class TrainSet:
     judges: Tensor | None = None
     transitions: Tensor | None = None
     attributes: Tensor | None = None
-    backbone: TrainedBackbone | None = None
+    backbone: TrainableBackbone | None = None
 
     def __post_init__(self):
         frame, actor, videos = tuple(self.frame.shape), tuple(self.actor.shape), len(self.y)
