@@ -27,3 +27,20 @@ def official() -> Path:
     if not (OFFICIAL / "MTL-AQA").is_dir():
         pytest.skip("official label files are not at ../shared/datasets beside the repository")
     return OFFICIAL
+
+
+@pytest.fixture(scope="module")
+def own_runs(tmp_path_factory):
+    """An empty runs folder for the tests of one module, no data folder, and nothing cached in this process."""
+    from sapnet_core.experiments import trial
+
+    def forget():
+        trial._data.cache_clear()
+        trial._read_records.cache_clear()
+
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setenv("SAPNET_RUNS", str(tmp_path_factory.mktemp("runs")))
+        patch.delenv("SAPNET_DATA", raising=False)
+        forget()
+        yield
+        forget()

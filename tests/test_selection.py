@@ -9,7 +9,6 @@ from torch import nn
 
 from sapnet_core import methods
 from sapnet_core.experiments import fit as fitting
-from sapnet_core.experiments import trial as trials
 from sapnet_core.experiments.fit import fit_trial, predict_all
 from sapnet_core.experiments.metrics import spearman
 from sapnet_core.experiments.results import results, trial_folder
@@ -20,6 +19,8 @@ from sapnet_core.methods import Fitted
 from sapnet_core.training.checkpoint import Checkpoint
 from sapnet_core.training.loop import fit_steps
 from sapnet_core.training.state import TrainingState
+
+pytestmark = pytest.mark.usefixtures("own_runs")
 
 SMALL = Trial(
     "finediving",
@@ -36,16 +37,6 @@ SMALL = Trial(
 )
 ITERATIVE = [name for name in methods.METHODS if name not in ("coreg", "svr")]
 SCHEDULED = ("pseudo-labels", "s4aqa")  # their terms depend on the total number of steps
-
-
-@pytest.fixture(scope="module", autouse=True)
-def runs(tmp_path_factory):
-    with pytest.MonkeyPatch.context() as patch:
-        patch.setenv("SAPNET_RUNS", str(tmp_path_factory.mktemp("runs")))
-        patch.delenv("SAPNET_DATA", raising=False)
-        trials._data.cache_clear()
-        yield
-        trials._data.cache_clear()
 
 
 def small(method: str, select: str, **changes) -> Trial:

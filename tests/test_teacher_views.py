@@ -5,22 +5,13 @@ from dataclasses import replace
 import pytest
 import torch
 
-from sapnet_core.experiments import trial as trials
 from sapnet_core.experiments.profiles import PROFILES
 from sapnet_core.experiments.trial import TEACHERS, Trial, trial_data, trial_hash
 
+pytestmark = pytest.mark.usefixtures("own_runs")
+
 DIVES = Trial("mtl-aqa", "drawn", "sap-net", 0.5, 0, "execution", 6, 3, steps=2, size=48)
 FINE = replace(DIVES, dataset="finediving")
-
-
-@pytest.fixture(scope="module", autouse=True)
-def runs(tmp_path_factory):
-    with pytest.MonkeyPatch.context() as patch:
-        patch.setenv("SAPNET_RUNS", str(tmp_path_factory.mktemp("runs")))
-        patch.delenv("SAPNET_DATA", raising=False)
-        trials._data.cache_clear()
-        trials._read_records.cache_clear()
-        yield
 
 
 def views(trial: Trial) -> tuple[torch.Tensor, torch.Tensor]:

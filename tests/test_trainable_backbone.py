@@ -8,7 +8,6 @@ from interruption import Killed, Mortal
 
 from sapnet_core.backbones.i3d import LAST, load_i3d, training_dtype
 from sapnet_core.backbones.last_blocks import LastBlocks
-from sapnet_core.experiments import trial as trials
 from sapnet_core.experiments.fit import fit_trial, stack_key, trainable_backbone, training_task, view_scale
 from sapnet_core.experiments.results import results
 from sapnet_core.experiments.run import run_trial
@@ -17,19 +16,11 @@ from sapnet_core.methods import get_method
 from sapnet_core.training.checkpoint import Checkpoint
 from sapnet_core.training.trainable_backbone import TrainableBackbone
 
+pytestmark = pytest.mark.usefixtures("own_runs")
+
 FROZEN = Trial("finediving", "drawn", "sap-net", 0.5, 0, "score", 12, 6, steps=8, size=48)
 LATE = replace(FROZEN, backbone_training="last blocks", overrides=(("batch", 4), ("batch_unlabeled", 4)))
 ALL = replace(FROZEN, method="mlp", train=6, test=4, steps=3, backbone_training="all", overrides=(("batch", 1),))
-
-
-@pytest.fixture(scope="module", autouse=True)
-def runs(tmp_path_factory):
-    with pytest.MonkeyPatch.context() as patch:
-        patch.setenv("SAPNET_RUNS", str(tmp_path_factory.mktemp("runs")))
-        patch.delenv("SAPNET_DATA", raising=False)
-        trials._data.cache_clear()
-        yield
-    trials._data.cache_clear()
 
 
 @pytest.fixture

@@ -20,6 +20,8 @@ from sapnet_core.methods import METHODS, get_method
 from sapnet_core.runtime import environment
 from sapnet_core.runtime.files import read_json, read_tensors
 
+pytestmark = pytest.mark.usefixtures("own_runs")
+
 SMALL = Trial(
     "finediving",
     "drawn",
@@ -33,14 +35,6 @@ SMALL = Trial(
     size=64,
     overrides=(("warmup", 0.0), ("tau", 0.1)),
 )
-
-
-@pytest.fixture(scope="module", autouse=True)
-def runs(tmp_path_factory):
-    with pytest.MonkeyPatch.context() as patch:
-        patch.setenv("SAPNET_RUNS", str(tmp_path_factory.mktemp("runs")))
-        patch.delenv("SAPNET_DATA", raising=False)
-        yield
 
 
 @pytest.fixture
