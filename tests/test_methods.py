@@ -7,7 +7,7 @@ from importlib import import_module
 import pandas as pd
 import pytest
 import torch
-from test_trials import SMALL, runs  # noqa: F401 - the fixture gives these tests their own runs folder
+from test_trials import SMALL
 
 from sapnet_core.datasets.label_details import ATTRIBUTES, label_details
 from sapnet_core.datasets.label_split import label_split
@@ -22,6 +22,8 @@ from sapnet_core.methods import METHODS, Fitted, TrainSet, coreg, gdlt, get_meth
 from sapnet_core.methods.settings import check_settings
 from sapnet_core.recipes.tune_methods import TUNING, best_of
 from sapnet_core.recipes.tuning_space import BUDGET, CANDIDATES, SPACES, search_candidates
+
+pytestmark = pytest.mark.usefixtures("own_runs")
 
 # method -> settings that disable its defining term
 TERMS = {
