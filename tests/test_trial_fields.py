@@ -3,11 +3,13 @@
 from dataclasses import replace
 
 import pytest
-from test_trials import SMALL, runs  # noqa: F401 - the fixture gives these tests their own runs folder
+from test_trials import SMALL
 
 from sapnet_core.experiments import fit as fitting
 from sapnet_core.experiments.fit import fit_trial
 from sapnet_core.experiments.trial import trial_data
+
+pytestmark = pytest.mark.usefixtures("own_runs")
 
 REFUSED = [
     *(("share", value) for value in ("0.5", True, None, float("nan"), -0.1, 1.01)),
