@@ -11,10 +11,12 @@ import torch
 
 from sapnet_core.datasets.dive_numbers import DIVES, parse_dive
 from sapnet_core.datasets.records import Record
+from sapnet_core.experiments.metrics import spearman
+from sapnet_core.features.source import source_records
 from sapnet_core.runtime.seeds import seed_of
 from sapnet_core.simulator.diving.kinematics import dive_motion
 from sapnet_core.simulator.figure import JOINTS, MASS
-from sapnet_core.simulator.quality import FACTORS, draw_factors, judged_quality
+from sapnet_core.simulator.quality import FACTORS, PARTS, draw_factors, judged_quality
 from sapnet_core.simulator.settings import SimSettings, settings_for
 
 NUMBERS = sorted({fact.number for fact in DIVES})
@@ -292,19 +294,42 @@ def test_a_dive_takes_milliseconds():
 
 def test_factors_have_the_stated_mean_and_spread():
     generator = torch.Generator().manual_seed(0)
-    settings = SimSettings(factor_spread=0.06, judge_noise=0.04)
+    settings = SimSettings(part_spread=0.05, factor_spread=0.03, judge_noise=0.04)
     factors = torch.stack([draw_factors(0.5, settings, generator) for _ in range(3000)])
     judged = judged_quality(factors)
     assert float(judged.mean()) == pytest.approx(0.5, abs=0.005)
     assert float(judged.std()) == pytest.approx(0.04, rel=0.06)
-    assert float((factors - judged[:, None]).square().mean().sqrt()) == pytest.approx(0.06, rel=0.03)
-    quiet = draw_factors(0.5, SimSettings(judge_noise=0.0, factor_spread=0.1), generator)
-    assert float(judged_quality(quiet)) == pytest.approx(0.5, abs=1e-6) and float(quiet.std()) > 0.02
-    for q in (0.0, 1.0):
-        edge = draw_factors(q, SimSettings(), generator)
-        assert edge.shape == (len(FACTORS),) and edge.min() >= 0 and edge.max() <= 1
+    # a part's deviation loses the mean over all factors: parts hold 2, 4 and 2 of the 8
+    share = torch.tensor([2.0, 4, 2]) / 8
+    part = 0.05**2 * (1 - float((share**2).sum()))
+    assert float((factors - judged[:, None]).square().mean()) == pytest.approx(part + 0.03**2 * 7 / 8, rel=0.05)
     with pytest.raises(ValueError, match="quality"):
         draw_factors(1.2, settings, generator)
+
+
+@pytest.mark.parametrize("quality", [0.0, 0.03, 0.5, 0.96, 1.0])
+def test_factors_stay_within_bounds_and_keep_their_mean(quality):
+    generator = torch.Generator().manual_seed(1)
+    for _ in range(50):
+        factors = draw_factors(quality, SimSettings(judge_noise=0.0, part_spread=0.2), generator)
+        assert factors.shape == (len(FACTORS),) and factors.min() >= 0 and factors.max() <= 1
+        assert float(judged_quality(factors)) == pytest.approx(quality, abs=1e-6)
+        assert quality in (0.0, 1.0) or float(factors.std()) > 0.01
+
+
+@pytest.mark.parametrize("dataset", ["mtl-aqa", "finediving"])
+def test_no_single_factor_tells_the_score(dataset, tmp_path):
+    """Parts succeed partly independently; all factors together are worth the score up to the judges' noise."""
+    records = source_records(dataset, 600, 400, 5, None, tmp_path)
+    execution, score = (torch.tensor([getattr(r, name) for r in records]) for name in ("execution", "score"))
+    settings, generator = settings_for(dataset), torch.Generator().manual_seed(0)
+    factors = torch.stack([draw_factors(record.quality, settings, generator) for record in records])
+    assert max(float(spearman(one, score)) for one in factors.T) <= 0.75
+    assert max(float(spearman(one, execution)) for one in factors.T) <= 0.8
+    assert float(spearman(judged_quality(factors), execution)) > 0.96
+    parts = torch.stack([factors[:, [FACTORS.index(n) for n in names]].mean(1) for names in PARTS.values()])
+    between = torch.corrcoef(parts)[*torch.triu_indices(3, 3, 1)]
+    assert 0.2 < float(between.min()) and float(between.max()) < 0.6
 
 
 def test_seeds_are_stable_and_apart():

@@ -31,6 +31,7 @@ BACKBONES = ("i3d", "c3d", "swin")  # the keys of `pretrain_backbones.RECIPES`
 SETTINGS = dict.fromkeys(
     (
         "visibility",
+        "part_spread",
         "factor_spread",
         "judge_noise",
         "nuisance",

@@ -14,6 +14,7 @@ __all__ = ["SimSettings", "settings_for"]
 
 CALIBRATION = Path(__file__).with_name("calibration.json")
 LIMITS = {  # minimum and maximum of a field; all other fields range from 0 to 10
+    "part_spread": (0.0, 1.0),
     "factor_spread": (0.0, 1.0),
     "judge_noise": (0.0, 1.0),
     "bystanders": (0, 20),
@@ -30,7 +31,8 @@ class SimSettings:
 
     Attributes:
         visibility: how strongly faults show in the motion; 0 makes every performance perfect.
-        factor_spread: sd of the quality factors of one performance around their mean, in quality units (0..1).
+        part_spread: sd of the parts of one performance around its quality, in quality units (0..1).
+        factor_spread: sd of the quality factors around their part, in quality units.
         judge_noise: sd of the factors' mean around the judges' quality, in quality units.
         nuisance: size of the differences between athletes and scenes that judges ignore; 0 makes all alike.
         bystanders: number of people who stand or walk nearby.
@@ -46,8 +48,9 @@ class SimSettings:
     """
 
     visibility: float = 1.0
-    factor_spread: float = 0.12
-    judge_noise: float = 0.05
+    part_spread: float = 0.15
+    factor_spread: float = 0.08
+    judge_noise: float = 0.016
     nuisance: float = 1.0
     bystanders: int = 2
     sensor_noise: float = 0.03

@@ -28,6 +28,7 @@ __all__ = ["FACTORS", "quality_factors", "shown_scores", "perform", "draw_scene"
 # The factors stand for: amplitude of splits, leaps and bends; knees, feet and back; free arm; balance and landings;
 # complete turns; clean handling and catches; no drop of the apparatus; fluent movement.
 FACTORS = ("amplitude", "posture", "arms", "balance", "turns", "handling", "drops", "flow")
+PART_OF = (0, 0, 0, 1, 1, 2, 2, 0)  # of each factor: lines and movement; balance and turns; apparatus
 TEN = 10.0  # execution score of a perfect performance
 GRAVITY = 9.81  # m/s2
 SHORTEST = 10.0  # shortest routine in seconds that has room for an element
@@ -39,7 +40,7 @@ DRAWS = ("tall", "hand", "opening", "closing", "start", "outside", "color", "sec
 def quality_factors(record: Record, settings: SimSettings, generator: torch.Generator) -> Tensor:
     """Draw the quality factors (F,) of a record in the order of `FACTORS`, around its execution score over ten."""
     quality = min(max(record.sub_score("execution") / TEN, 0.0), 1.0)
-    return draw_factors(quality, settings, generator, len(FACTORS))
+    return draw_factors(quality, settings, generator, PART_OF)
 
 
 def shown_scores(record: Record, factors: Tensor) -> dict[str, float]:

@@ -89,9 +89,11 @@ def quality_factors(record: Record, settings: SimSettings, generator: torch.Gene
     """Draw a program's factors (F,) in [0, 1], order `FACTORS`: element factors around the mean quality of the elements
     of their kind (0 is grade -5, 1 is grade 5), component factors around the components over ten."""
     whole, by_kind = _element_quality(record)
-    blocks = [draw_factors(by_kind.get(kind, whole), settings, generator, len(names)) for kind, names in BLOCKS.items()]
+    blocks = [
+        draw_factors(by_kind.get(kind, whole), settings, generator, (0,) * len(names)) for kind, names in BLOCKS.items()
+    ]
     marks = torch.tensor(_components(record))
-    components = draw_factors(float(marks.mean()), settings, generator, len(marks))
+    components = draw_factors(float(marks.mean()), settings, generator, (0,) * len(marks))
     return torch.cat([*blocks, (components + marks - marks.mean()).clamp(0, 1)])
 
 
