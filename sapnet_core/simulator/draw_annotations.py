@@ -32,7 +32,7 @@ SIMPLE = 2.1, 0.7  # up to degree 2.1, dives seldom fail: `SPREAD` is multiplied
 # short upper tail
 RANKS = (0, 0.01, 0.05, 0.1, 0.25, 0.5, 0.75, 0.9, 0.95, 0.99, 1)
 TAIL = (-4, -2.9, -2, -1.4, -0.5, 0.2, 0.72, 1.05, 1.25, 1.5, 1.7)
-FAILED = 0.003  # fraction of dives with a score of 0
+FAILED = {"mtl-aqa": 2 / 1412, "finediving": 2 / 3000}  # fraction of dives with a score of 0, as in the official sets
 JUDGE_NOISE = 0.33  # points; after rounding to halves, judges deviate from their mean by 0.32, as real ones do
 FRAMES = (4.64, 0.21, 54, 273)  # mean and standard deviation of the log frame count, minimum, maximum
 TRIMMED = 0.54, 101  # fraction of FineDiving's dives that are trimmed to the same length, and that length in frames
@@ -179,7 +179,7 @@ def _dives(rng: np.random.Generator, name: str, count: int) -> tuple[list, np.nd
     degree = np.array([fact.difficulty for fact in facts])
     spread = SPREAD[name] * np.where(degree <= SIMPLE[0], SIMPLE[1], 1.0)
     quality = np.interp(degree, DEGREES, QUALITY[name]) + spread * np.interp(rng.random(count), RANKS, TAIL)
-    return facts, np.where(rng.random(count) < FAILED, 0.0, quality.clip(0.05, 0.97))
+    return facts, np.where(rng.random(count) < FAILED[name], 0.0, quality.clip(0.05, 0.97))
 
 
 def _judges(rng: np.random.Generator, quality: np.ndarray, panel: int) -> np.ndarray:
