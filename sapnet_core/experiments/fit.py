@@ -1,5 +1,6 @@
 """Training of a trial: which videos and scores its method may see, how both are scaled, and how it predicts."""
 
+import math
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from functools import lru_cache
@@ -33,10 +34,12 @@ __all__ = [
     "predict_all",
     "stack_key",
     "train_set",
+    "training_steps",
     "training_task",
     "view_scale",
 ]
 
+BATCH = 16  # labeled videos in a batch unless a method's settings say otherwise
 SNAPSHOTS = 20  # maximum number of snapshots of a training from which a step is chosen
 RANKED = 8  # minimum number of videos for choosing a step by rank correlation
 
@@ -203,9 +206,14 @@ class TrainingTask:
     file: Path | None
 
     @property
+    def steps(self) -> int:
+        """Optimizer steps of the training: at least the trial's `steps`, and enough for its `epochs`."""
+        return training_steps(self.trial, int(self.roles.visible.sum()))
+
+    @property
     def settings(self) -> Mapping[str, object]:
         """Settings of the method: the trial's steps and overrides."""
-        return {"steps": self.trial.steps, **dict(self.trial.overrides)}
+        return {"steps": self.steps, **dict(self.trial.overrides)}
 
     def generator(self) -> torch.Generator:
         """A fresh random generator for the training, seeded with the trial's seed."""
@@ -248,6 +256,12 @@ class TrainingTask:
         """The trained system at its selected step, and its predictions for the scored videos."""
         chosen, scored = self.selected(fitted, select), self.roles.scored
         return FittedTrial(chosen, self.frame[scored].to(self.device), scored, self.predict(chosen, scored))
+
+
+def training_steps(trial: Trial, labeled: int) -> int:
+    """Optimizer steps of a trial that learns from this number of labeled videos."""
+    batch = min(dict(trial.overrides).get("batch", BATCH), labeled)
+    return max(trial.steps, math.ceil(trial.epochs * labeled / batch))
 
 
 def training_task(trial: Trial, data: TrialData, device: str = "cpu", file: Path | None = None) -> TrainingTask:
@@ -315,12 +329,12 @@ def stack_key(trial: Trial, data: TrialData) -> tuple | None:
         return None
     roles = video_roles(trial, data)
     labeled, learn = int(roles.visible.sum()), len(roles.learn)
-    most = settings.get("batch", 16), settings.get("batch_unlabeled", 16)
+    most = settings.get("batch", BATCH), settings.get("batch_unlabeled", BATCH)
     batches = min(most[0], labeled), min(most[1], (learn - labeled) or learn)
     positions = tuple(data.features.positions.tolist())
     snapshots = trial.select != "last"
     channels = data.features.views["frame"].shape[2]
-    return trial.method, trial.overrides, trial.steps, snapshots, batches, channels, positions
+    return trial.method, trial.overrides, training_steps(trial, labeled), snapshots, batches, channels, positions
 
 
 def fit_stack(

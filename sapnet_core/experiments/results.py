@@ -23,6 +23,7 @@ from sapnet_core.experiments.fit import FittedTrial, label_count
 from sapnet_core.experiments.intervals import bootstrap_interval
 from sapnet_core.experiments.metrics import relative_l2, spearman
 from sapnet_core.experiments.trial import Trial, TrialData, trial_hash
+from sapnet_core.methods import Fitted
 from sapnet_core.runtime import environment
 from sapnet_core.runtime.disk import discard, in_runs, must_be_writable
 from sapnet_core.runtime.file_kinds import found_at
@@ -158,7 +159,7 @@ def write_result(trial: Trial, data: TrialData, trained: FittedTrial, seconds: f
         "n": len(scored),
         "labeled": label_count(trial, data),
         **{k: round(v, 6) for k, v in last.items() if k.startswith("share_")},
-        **({} if fitted.step is None else {"step": fitted.step}),
+        **({} if (step := _step(fitted)) is None else {"step": step}),
     }
     table = pd.DataFrame({"key": [data.records[i].key for i in scored], "score": true, "predicted": predicted})
     run = {"seconds": seconds, "torch": torch.__version__, "device": device}
@@ -180,6 +181,13 @@ def write_result(trial: Trial, data: TrialData, trained: FittedTrial, seconds: f
     finally:
         shutil.rmtree(beside, ignore_errors=True)
     return folder
+
+
+def _step(fitted: Fitted) -> int | None:
+    """The number of optimizer steps behind the weights of a trained system; None for a closed form."""
+    if fitted.network is None:
+        return None
+    return fitted.step or int(fitted.curves[-1]["step"]) + 1
 
 
 def results(trials: Sequence[Trial]) -> pd.DataFrame:

@@ -61,7 +61,9 @@ class Trial:
         target: "execution" (learn score / difficulty, multiply the prediction by difficulty), "score", or the name of a
             record's sub-score, such as "tes".
         train, test: numbers of videos in each split, None for the official sizes.
-        steps: number of optimizer steps.
+        steps: number of optimizer steps; with `epochs`, their minimum.
+        epochs: passes over the labeled videos, 0 to take `steps` alone. One rule for all methods: more labels mean more
+            steps, so that a trial with all labels is trained as thoroughly as one with few.
         size: height and width of frames in pixels.
         twin_seed: seed of the drawn annotations and of the rendered twins.
         part: "test", or "validation", which holds out a quarter of the training videos and scores these (for tuning).
@@ -103,9 +105,11 @@ class Trial:
     overrides: tuple[tuple[str, object], ...] = ()
     backbone: str = "i3d"
     backbone_training: str = "frozen"
+    epochs: float = 0.0
 
     def __post_init__(self):
         number("share", self.share, 0, 1, "least")
+        number("epochs", self.epochs, 0)
         for name, known in (
             ("dataset", (*DATASETS, "folder")),
             ("source", SOURCES),
