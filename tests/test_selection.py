@@ -35,7 +35,7 @@ SMALL = Trial(
     size=64,
     overrides=(("warmup", 0.0), ("tau", 0.1)),
 )
-ITERATIVE = [name for name in methods.METHODS if name not in ("coreg", "svr")]
+ITERATIVE = [name for name in methods.METHODS if name not in ("coreg", "ridge", "svr")]
 SCHEDULED = ("pseudo-labels", "s4aqa")  # their terms depend on the total number of steps
 
 
@@ -186,7 +186,7 @@ def test_a_stack_chooses_for_each_of_its_runs(select):
     assert fitting.stack_key(several[0], data) != fitting.stack_key(replace(several[0], select="last"), data)
 
 
-@pytest.mark.parametrize("method", ["svr", "coreg"])
+@pytest.mark.parametrize("method", ["svr", "ridge", "coreg"])
 def test_a_closed_form_has_no_step_to_choose(method):
     data = trial_data(SMALL)
     assert len(fit_trial(small(method, "last"), data).predicted) == 12

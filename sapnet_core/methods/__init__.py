@@ -47,6 +47,7 @@ METHODS: dict[str, Method | str] = {
     "usdl": "usdl:training",
     "musdl": "musdl:training",
     "tsa": "tsa:training",
+    "ridge": "ridge:fit",
     "svr": "svr:fit",
     "action-net": "action_net:training",
     "gdlt": "gdlt:training",
