@@ -58,7 +58,7 @@ def declared_rows(name):
 
 @pytest.mark.parametrize("claim", ledger(), ids=lambda claim: claim.id)
 def test_claim_is_well_formed(claim):
-    assert claim.statement and re.fullmatch(r"[a-z0-9-]+( \(in order\))?", claim.id)
+    assert claim.statement and re.fullmatch(r"[a-z0-9-]+( \((in order|ridge)\))?", claim.id)
     assert bool(claim.pairs) == (claim.kind not in ("arithmetic", "untested"))
     assert bool(claim.reason) == (claim.kind == "untested")
     assert (claim.margin > 0) == (claim.kind == "comparable")
@@ -94,13 +94,15 @@ def test_no_statement_is_a_sentence_of_the_paper():
         assert not any(" ".join(mine[i : i + 8]) in words for i in range(len(mine) - 7)), claim.id
 
 
-def test_comparisons_with_the_mlp_have_a_control_in_order():
+def test_comparisons_with_the_mlp_have_controls_in_order_and_against_ridge():
     rivals = {c.id: {row for _, low in c.pairs for _, row, _ in low} for c in OWN}
     beaten = [c for c in OWN if c.kind == "greater" and rivals[c.id] == {"I3D+MLP"}]
     assert len(beaten) > 10
     for claim in beaten:
-        control = CLAIMS[f"{claim.id} (in order)"]
-        assert control.control and math.isnan(control.paper) and "I3D+MLP" not in {row for _, row, _ in control.names}
+        for short, row in (("in order", "I3D+MLP (clips in order)"), ("ridge", "Ridge on the mean feature")):
+            control = CLAIMS[f"{claim.id} ({short})"]
+            assert control.control and math.isnan(control.paper)
+            assert {r for _, low in control.pairs for _, r, _ in low} == {row}
 
 
 def test_needed_trials_are_those_of_testable_claims():

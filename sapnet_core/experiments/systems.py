@@ -4,6 +4,7 @@ __all__ = [
     "OURS",
     "SYSTEMS",
     "CONTROLS",
+    "RIDGE",
     "REFINED",
     "REMOVED",
     "RIVALS",
@@ -22,13 +23,17 @@ SYSTEMS: dict[str, tuple[str, dict]] = {
     "I3D+GCL": ("sap-net", {"lambda_un": 0.0, "lambda_ubc": 0.0}),
     OURS: ("sap-net", {}),
 }
-# Rows missing from the paper, which show what each part of SAP-Net contributes (E17, E18).
+# Rows missing from the paper: a floor, and what each part of SAP-Net contributes (E17, E18).
+RIDGE = "Ridge on the mean feature"
 CONTROLS: dict[str, tuple[str, dict]] = {
+    RIDGE: ("ridge", {}),
     "I3D+MLP (clips in order)": ("mlp-ordered", {}),
     "SAP-Net, L_reg alone": ("sap-net", {"lambda_un": 0.0, "lambda_ubc": 0.0, "lambda_gc": 0.0}),
 }
 
-# Rows of Table III: SAP-Net without attention refinement in one or both of its uses (E4).
+# Rows of Table III: SAP-Net without attention refinement in one or both of its uses (E4). In "subaction parsing w/o", no
+# loss has a gradient with respect to the attention weights, so that they keep their random initial values, by which the
+# features are multiplied before clustering.
 REFINED: dict[str, tuple[str, dict]] = {
     "Pseudo-label w/o": ("sap-net", {"attention_in_pseudo_labels": False}),
     "subaction parsing w/o": ("sap-net", {"attention_in_parsing": False}),

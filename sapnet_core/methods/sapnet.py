@@ -47,8 +47,7 @@ def check(settings: Mapping, channels: int = 256, clips: int = 18) -> tuple[SAPN
         raise ValueError(f"sap-net has no setting {', '.join(unknown)}: choose from {known}")
     network = {name: value for name, value in settings.items() if name in NETWORK}
     training = {name: value for name, value in settings.items() if name not in NETWORK}
-    chosen = {"decoder_channels": channels // 4, **network}
-    return SAPNetSettings(channels=channels, clips=clips, **chosen), options("sap-net", training, SETTINGS)
+    return SAPNetSettings(channels=channels, clips=clips, **network), options("sap-net", training, SETTINGS)
 
 
 def can_stack(settings: Mapping) -> bool:
@@ -66,11 +65,11 @@ def training(train: TrainSet, settings: Mapping, generator: torch.Generator) -> 
 
     Args:
         train: features of both views and the labeled scores.
-        settings: any field of `SAPNetSettings` except `channels`, `clips` and `steps` (`decoder_channels` defaults to a
-            quarter of C), and the training settings `steps` (optimizer steps), `lr` (1e-3), `batch` (labeled videos per
-            step, 16), `batch_unlabeled` (16), `warmup` (share of the steps before L_un starts, 1/3) and `unit_targets`
-            (True: targets have mean 0 and sd 1 over the labeled videos, so that L_reg and L_un have the magnitude of
-            the other terms when all λ are 1; the paper gives no target scale).
+        settings: any field of `SAPNetSettings` except `channels`, `clips` and `steps`, and the training settings
+            `steps` (optimizer steps), `lr` (1e-3), `batch` (labeled videos per step, 16), `batch_unlabeled` (16),
+            `warmup` (share of the steps before L_un starts, 1/3) and `unit_targets` (True: targets have mean 0 and sd 1
+            over the labeled videos, so that L_reg and L_un have the magnitude of the other terms when all λ are 1; the
+            paper gives no target scale).
         generator: draws weights and batches.
 
     Raises:

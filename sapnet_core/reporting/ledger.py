@@ -15,6 +15,7 @@ import numpy as np
 
 from sapnet_core.experiments.metrics import fisher_mean
 from sapnet_core.experiments.paper import TABLES, paper_table
+from sapnet_core.experiments.systems import RIDGE
 from sapnet_core.experiments.tables import CLASS_TABLES
 
 __all__ = ["Claim", "Name", "Side", "ledger", "by_classes", "printed_effect"]
@@ -79,7 +80,7 @@ def _pairs(entry: dict) -> tuple[tuple[Side, Side], ...]:
 
 @cache
 def ledger() -> tuple[Claim, ...]:
-    """All claims in the order of the file, each followed by its control if it compares with I3D+MLP.
+    """All claims in the order of the file, each followed by its controls if it compares with I3D+MLP.
 
     Raises:
         ValueError: an entry of the file has an unknown field.
@@ -94,21 +95,33 @@ def ledger() -> tuple[Claim, ...]:
             )
         own.setdefault("family", own.get("place", ""))
         claim = Claim(**{**own, "pairs": _pairs(entry), "numbers": tuple(entry.get("numbers", ()))})
-        claims += [claim, *_in_order(claim)]
+        claims += [claim, *_controls(claim)]
     return tuple(claims)
 
 
-def _in_order(claim: Claim) -> list[Claim]:
-    """The control of a claim against I3D+MLP: the same claim against the MLP that keeps the order of clips (E18).
+def _controls(claim: Claim) -> list[Claim]:
+    """The controls of a claim against I3D+MLP: the same claim against the MLP that keeps the order of clips (E18), and
+    against ridge regression, which learns in closed form.
 
     Other claims have none.
     """
     beaten = {row for _, low in claim.pairs for _, row, _ in low}
     if claim.control or claim.kind != "greater" or beaten != {MLP}:
         return []
-    pairs = tuple((high, tuple((t, {MLP: ORDERED}.get(row, row), c) for t, row, c in low)) for high, low in claim.pairs)
-    text = f"{claim.statement}; asked of the MLP that sees the clips in order"
-    return [replace(claim, id=f"{claim.id} (in order)", statement=text, control=True, pairs=pairs, paper=math.nan)]
+    return [
+        replace(
+            claim,
+            id=f"{claim.id} ({short})",
+            statement=f"{claim.statement}; asked of {text}",
+            control=True,
+            pairs=tuple((high, tuple((t, {MLP: row}.get(r, r), c) for t, r, c in low)) for high, low in claim.pairs),
+            paper=math.nan,
+        )
+        for short, row, text in (
+            ("in order", ORDERED, "the MLP that sees the clips in order"),
+            ("ridge", RIDGE, "ridge regression on the mean feature"),
+        )
+    ]
 
 
 def by_classes(side: Side) -> bool:

@@ -19,6 +19,7 @@ from sapnet_core.sapnet.parsing import (
     PSNetDecoder,
     SubactionParser,
     TemporalDecoder,
+    even_frames,
     kept_matrix,
     key_frames,
     resampling_matrix,
@@ -41,7 +42,7 @@ class SAPNet(nn.Module):
             decoder = TemporalDecoder(s.channels, s.frames, norm, s.decoder_channels)
         else:
             decoder = PSNetDecoder(s.channels, s.frames, s.clips, "batch" if s.norm == "auto" else s.norm)
-        self.attention = AttentionRefinement(s.channels)
+        self.attention = AttentionRefinement(s.channels, s.attention_per_step)
         self.parser = SubactionParser(decoder, s.K)
         inputs = s.K * s.steps * decoder.width
         self.regressor = Regressor(inputs, s.hidden, s.dropout)
@@ -53,7 +54,7 @@ class SAPNet(nn.Module):
         s = self.settings
         weights = self.attention.weights(x)
         features, logits = self.parser(x, positions, weights if s.attention_in_parsing else None)
-        times = key_frames(logits)
+        times = even_frames(*logits.shape, logits.device) if s.cuts_evenly else key_frames(logits)
         sampling = resampling_matrix(times, s.frames, s.steps)
         parsed = (sampling @ features).unflatten(1, (s.K, s.steps))  # (B, K·steps, D) -> (B, K, steps, D)
         score, grade_logits = self.regressor(parsed), self.grade_head(parsed)

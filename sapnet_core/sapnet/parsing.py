@@ -17,6 +17,7 @@ __all__ = [
     "PSNetDecoder",
     "SubactionParser",
     "doubling",
+    "even_frames",
     "interpolation_matrix",
     "kept_matrix",
     "key_frames",
@@ -56,15 +57,21 @@ def kept_matrix(positions: Tensor, steps: int, frames: int) -> Tensor:
 
 
 class AttentionRefinement(nn.Module):
-    """Attention F̂ = F ⊗ σ(conv₁ₓ₁(GAP(F))): one weight in (0, 1) per channel and video; (B, S, C) -> (B, S, C)."""
+    """Attention F̂ = F ⊗ σ(conv₁ₓ₁(GAP(F))): weights in (0, 1) per channel; (B, S, C) -> (B, S, C).
 
-    def __init__(self, channels: int):
+    GAP, the global average pooling, is over the whole video, so that a video has one weight per channel (E4). With
+    `per_step` it is over space alone, as "F_w^t" can be read too: each step then has weights of its own.
+    """
+
+    def __init__(self, channels: int, per_step: bool = False):
         super().__init__()
+        self.per_step = per_step
         self.conv = nn.Conv1d(channels, channels, 1)
 
     def weights(self, x: Tensor) -> Tensor:
-        """Attention weights σ(conv₁ₓ₁(GAP(F))): (B, S, C) -> (B, 1, C)."""
-        return torch.sigmoid(F.linear(x.mean(1), self.conv.weight.squeeze(2), self.conv.bias)).unsqueeze(1)
+        """Attention weights σ(conv₁ₓ₁(GAP(F))): (B, S, C) -> (B, 1, C), or (B, S, C) with `per_step`."""
+        pooled = x if self.per_step else x.mean(1, keepdim=True)
+        return torch.sigmoid(F.linear(pooled, self.conv.weight.squeeze(2), self.conv.bias))
 
     def forward(self, x: Tensor) -> Tensor:
         return x * self.weights(x)
@@ -104,8 +111,8 @@ class TemporalDecoder(nn.Module):
     halve the channels and double the time by linear interpolation. The convolution comes before the doubling, which
     halves the cost. `base` replaces C after the first convolution, for a narrower decoder. (B, S, C) -> (B, T, base/8).
 
-    Given the attention weights (B, 1, C), the decoder decodes F̂ instead of F. It applies them after the interpolation,
-    which commutes with them and leaves fewer steps to multiply.
+    Given the attention weights (B, 1 or S, C), the decoder decodes F̂ instead of F. It applies weights of a whole video
+    after the interpolation, which commutes with them and leaves fewer steps to multiply.
     """
 
     def __init__(self, channels: int, frames: int, norm: str = "group", base: int | None = None):
@@ -117,8 +124,12 @@ class TemporalDecoder(nn.Module):
         self.norms = nn.ModuleList(_norm(norm, b) for b in widths[1:])
 
     def forward(self, x: Tensor, positions: Tensor, weights: Tensor | None = None) -> Tensor:
-        x = kept_matrix(positions, self.frames // 8, self.frames).to(x) @ x  # (B, S, C) -> (B, T/8, C)
-        x = (x if weights is None else x * weights).transpose(1, 2)  # (B, C, T/8)
+        steps = kept_matrix(positions, self.frames // 8, self.frames).to(x)  # (T/8, S)
+        if weights is None:
+            x = steps @ x  # (B, S, C) -> (B, T/8, C)
+        else:
+            x = (steps @ x) * weights if weights.shape[1] == 1 else steps @ (x * weights)
+        x = x.transpose(1, 2)  # (B, C, T/8)
         for block, (conv, norm) in enumerate(zip(self.convs, self.norms, strict=True)):
             x = torch.relu(norm(conv(x)))
             if block:
@@ -131,13 +142,14 @@ class PSNetDecoder(nn.Module):
 
     The convolutions run along the C feature values. Four blocks widen time S -> T/8 -> T/4 -> T/2 -> T; each block but
     the first starts with a max-pool that halves the feature axis C -> C/2 -> C/4 -> C/8, then convolves twice (k = 3,
-    norm, ReLU). (B, S, C) -> (B, T, C/8). Given the attention weights (B, 1, C), it decodes F̂ instead of F.
+    norm, ReLU). As in PSNet, a channel is a clip of 16 frames: the two steps that I3D gives of a clip are averaged.
+    (B, S, C) -> (B, T, C/8). Given the attention weights (B, 1 or S, C), it decodes F̂ instead of F.
     """
 
-    def __init__(self, channels: int, frames: int, clips: int, norm: str = "batch"):
+    def __init__(self, channels: int, frames: int, steps: int, norm: str = "batch"):
         super().__init__()
-        self.width = channels // 8
-        times = (clips, frames // 8, frames // 4, frames // 2, frames)
+        self.width, self.per_clip = channels // 8, 1 if steps % 2 else 2
+        times = (steps // self.per_clip, frames // 8, frames // 4, frames // 2, frames)
         blocks = []
         for block, (a, b) in enumerate(zip(times[:-1], times[1:], strict=True)):
             layers = [nn.MaxPool1d(2)] if block else []
@@ -147,20 +159,23 @@ class PSNetDecoder(nn.Module):
         self.blocks = nn.Sequential(*blocks)
 
     def forward(self, x: Tensor, positions: Tensor, weights: Tensor | None = None) -> Tensor:
-        return self.blocks(x if weights is None else x * weights)
+        x = x if weights is None else x * weights
+        return self.blocks(x if self.per_clip == 1 else x.unflatten(1, (-1, 2)).mean(2))  # (B, S, C) -> (B, S/2, C)
 
 
 class SubactionParser(nn.Module):
     """Parser 𝔽_φ of Eq. 4: a decoder, then an MLP per frame; (B, S, C) -> features (B, T, D), logits (B, T, K).
 
-    It decodes F, or F̂ where the weights (B, 1, C) of `AttentionRefinement` are given. The sigmoid of the logits is the
-    probability a_k(t); the parser returns logits because the cross-entropy is numerically stable on them.
+    It decodes F, or F̂ where the weights (B, 1 or S, C) of `AttentionRefinement` are given. The MLP has three layers, as
+    in FSPN by the same authors; the paper does not give their number. The sigmoid of the logits is the probability
+    a_k(t); the parser returns logits because the cross-entropy is numerically stable on them.
     """
 
     def __init__(self, decoder: nn.Module, K: int):
         super().__init__()
         self.decoder = decoder
-        self.mlp = nn.Sequential(nn.Linear(decoder.width, decoder.width), nn.ReLU(), nn.Linear(decoder.width, K))
+        hidden = [layer for _ in range(2) for layer in (nn.Linear(decoder.width, decoder.width), nn.ReLU())]
+        self.mlp = nn.Sequential(*hidden, nn.Linear(decoder.width, K))
 
     def forward(self, x: Tensor, positions: Tensor, weights: Tensor | None = None) -> tuple[Tensor, Tensor]:
         features = self.decoder(x, positions, weights)
@@ -186,6 +201,12 @@ def key_frames(activations: Tensor) -> Tensor:
     """
     # t̄_k = argmax a_k(t) over T/K (k-1) <= t < T/K k                                                           (Eq. 5)
     return activations.masked_fill(_outside(*activations.shape[1:], activations.device), -torch.inf).max(1).indices
+
+
+def even_frames(count: int, frames: int, K: int, device: torch.device) -> Tensor:
+    """Key frames (count, K), int64, that cut each of `count` videos into K equal parts: the middle of each part."""
+    middles = ((torch.arange(K, device=device) + 0.5) * frames / K).long()  # (K,)
+    return middles.expand(count, K)
 
 
 def resampling_matrix(times: Tensor, frames: int, steps: int) -> Tensor:

@@ -19,6 +19,7 @@ _CHOICES = {
     "norm": ("auto", "batch", "group", "none"),
     "cluster_scope": ("video", "dataset"),
     "group_by": ("auto", "activation", "pseudo"),
+    "cut_by": ("auto", "activation", "equal"),
     "confidence": ("grade", "agreement"),
     "ubc_reduction": ("mean", "sum"),
 }
@@ -59,10 +60,14 @@ class SAPNetSettings:
         decoder_channels: width of the temporal decoder's first sub-block, a multiple of 8; None is C, as printed.
         attention_in_pseudo_labels, attention_in_parsing: whether clustering, and parsing, use F̂ instead of F (E4,
             Table III).
+        attention_per_step: whether each step has attention weights of its own, or one set serves the whole video (E4).
         cluster_scope: k-means per "video", or over all videos given at once, "dataset" (E6).
         kmeans_iterations: number of Lloyd steps.
         group_by: labels of groups from the parser's "activation" (III-D), or from the "pseudo"-labels; "auto" takes
             the activation unless lambda_ubc is 0: an untrained parser gives one label to all, so that L_gc would be 0.
+        cut_by: what cuts a video into subactions, the parser's "activation" (Eq. 5) or "equal" parts of its length;
+            "auto" takes the activation unless lambda_ubc is 0: nothing then trains the parser, and its key frames would
+            be random.
         parse_labeled: L_ubc on the labeled videos too; the paper names only the unlabeled, w in {u, a}.
         confidence: measure of the teacher's confidence (E3), the "grade" head's probability or the "agreement" of both
             views.
@@ -92,9 +97,11 @@ class SAPNetSettings:
     decoder_channels: int | None = None
     attention_in_pseudo_labels: bool = True
     attention_in_parsing: bool = True
+    attention_per_step: bool = False
     cluster_scope: str = "video"
     kmeans_iterations: int = 10
     group_by: str = "auto"
+    cut_by: str = "auto"
     parse_labeled: bool = False
     confidence: str = "grade"
     grades: int = 5
@@ -134,6 +141,11 @@ class SAPNetSettings:
         for width in self.hidden:
             whole("hidden", width)
         object.__setattr__(self, "hidden", tuple(self.hidden))  # JSON gives a list
+
+    @property
+    def cuts_evenly(self) -> bool:
+        """Whether videos are cut into equal parts, instead of at the parser's key frames (`cut_by`)."""
+        return self.cut_by == "equal" or (self.cut_by == "auto" and not self.lambda_ubc)
 
     @property
     def groups_by_labels(self) -> bool:
