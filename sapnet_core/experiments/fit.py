@@ -21,6 +21,8 @@ from sapnet_core.experiments.selection import choose_step, validation_part
 from sapnet_core.experiments.trial import Trial, TrialData
 from sapnet_core.features.store import Features
 from sapnet_core.methods import Fitted, TrainSet, can_stack, get_method, get_stack
+from sapnet_core.methods.settings import TRAINING
+from sapnet_core.training.batches import batch_size
 from sapnet_core.training.checkpoint import Checkpoint
 from sapnet_core.training.trainable_backbone import TrainableBackbone, standardized, step_scale
 
@@ -39,7 +41,6 @@ __all__ = [
     "view_scale",
 ]
 
-BATCH = 16  # labeled videos in a batch unless a method's settings say otherwise
 SNAPSHOTS = 20  # maximum number of snapshots of a training from which a step is chosen
 RANKED = 8  # minimum number of videos for choosing a step by rank correlation
 
@@ -260,7 +261,7 @@ class TrainingTask:
 
 def training_steps(trial: Trial, labeled: int) -> int:
     """Optimizer steps of a trial that learns from this number of labeled videos."""
-    batch = min(dict(trial.overrides).get("batch", BATCH), labeled)
+    batch = batch_size(dict(trial.overrides).get("batch", 0), labeled)
     return max(trial.steps, math.ceil(trial.epochs * labeled / batch))
 
 
@@ -329,8 +330,8 @@ def stack_key(trial: Trial, data: TrialData) -> tuple | None:
         return None
     roles = video_roles(trial, data)
     labeled, learn = int(roles.visible.sum()), len(roles.learn)
-    most = settings.get("batch", BATCH), settings.get("batch_unlabeled", BATCH)
-    batches = min(most[0], labeled), min(most[1], (learn - labeled) or learn)
+    unlabeled = settings.get("batch_unlabeled", TRAINING["batch_unlabeled"])
+    batches = batch_size(settings.get("batch", 0), labeled), batch_size(unlabeled, (learn - labeled) or learn)
     positions = tuple(data.features.positions.tolist())
     snapshots = trial.select != "last"
     channels = data.features.views["frame"].shape[2]

@@ -18,7 +18,8 @@ class Profile:
         dives, routines: numbers of training and test videos of a dataset of dives, and of one of routines; None takes
             the official size.
         seeds: seeds of the trials; each draws its own labeled samples, weights and batches.
-        steps: optimizer steps of one trial.
+        steps: minimum of optimizer steps of one trial.
+        epochs: passes over the labeled videos, from which more steps may follow (`Trial.epochs`).
         size: height and width of frames and crops, in pixels.
         resamples: number of bootstrap resamples for an interval.
     """
@@ -28,6 +29,7 @@ class Profile:
     routines: tuple[int | None, int | None]
     seeds: tuple[int, ...]
     steps: int
+    epochs: float = 40.0
     size: int = 112
     resamples: int = 1000
 
@@ -38,9 +40,11 @@ class Profile:
 
 PROFILES = {
     # the smallest size at which every trial is defined: 5 % of 80 videos are the 4 labels that a validation part needs
-    "smoke": Profile("smoke", dives=(80, 16), routines=(20, 12), seeds=(0, 1), steps=12, size=64, resamples=50),
-    "quick": Profile("quick", dives=(480, 240), routines=(80, 60), seeds=(0, 1, 2), steps=200),
-    "paper": Profile("paper", dives=(None, None), routines=(None, None), seeds=(0, 1, 2, 3, 4), steps=4000),
+    "smoke": Profile(
+        "smoke", dives=(80, 16), routines=(20, 12), seeds=(0, 1), steps=12, epochs=0, size=64, resamples=50
+    ),
+    "quick": Profile("quick", dives=(480, 240), routines=(80, 60), seeds=(0, 1, 2), steps=400),
+    "paper": Profile("paper", dives=(None, None), routines=(None, None), seeds=(0, 1, 2, 3, 4), steps=1000),
 }
 
 

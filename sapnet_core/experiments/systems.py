@@ -31,9 +31,8 @@ CONTROLS: dict[str, tuple[str, dict]] = {
     "SAP-Net, L_reg alone": ("sap-net", {"lambda_un": 0.0, "lambda_ubc": 0.0, "lambda_gc": 0.0}),
 }
 
-# Rows of Table III: SAP-Net without attention refinement in one or both of its uses (E4). In "subaction parsing w/o", no
-# loss has a gradient with respect to the attention weights, so that they keep their random initial values, by which the
-# features are multiplied before clustering.
+# Rows of Table III: SAP-Net without attention refinement in one or both of its uses (E4). In "subaction parsing w/o" no
+# loss has a gradient with respect to the attention: features are multiplied by random weights before the clustering.
 REFINED: dict[str, tuple[str, dict]] = {
     "Pseudo-label w/o": ("sap-net", {"attention_in_pseudo_labels": False}),
     "subaction parsing w/o": ("sap-net", {"attention_in_parsing": False}),

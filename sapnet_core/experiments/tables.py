@@ -16,7 +16,17 @@ from sapnet_core.experiments.names import KNOWN
 from sapnet_core.experiments.profiles import Profile, get_profile
 from sapnet_core.experiments.run import run_trials
 from sapnet_core.experiments.selection import SELECT
-from sapnet_core.experiments.systems import BACKBONE_OF, CONTROLS, OURS, REFINED, REMOVED, RIDGE, SEARCHED, SYSTEMS, get_system
+from sapnet_core.experiments.systems import (
+    BACKBONE_OF,
+    CONTROLS,
+    OURS,
+    REFINED,
+    REMOVED,
+    RIDGE,
+    SEARCHED,
+    SYSTEMS,
+    get_system,
+)
 from sapnet_core.experiments.trial import Trial, trial_data, trial_records
 from sapnet_core.features.source import known_datasets, source_kind
 from sapnet_core.features.video_source import BOXES
@@ -57,12 +67,10 @@ __all__ = [
 ]
 
 # The regression target of each dataset. "execution" is score / difficulty; predictions are multiplied by the known
-# degree of difficulty. The paper states this for MTL-AQA only; on FineDiving, methods regress the score, as FSPN and TSA
-# do.
+# degree of difficulty. The paper states this for MTL-AQA only; on FineDiving, FSPN and TSA regress the score itself.
 TARGET = {"mtl-aqa": "execution", "finediving": "score", "rg": "score", "finefs": "score", "folder": "score"}
 
-# The paper's epochs for each class. A class trains for steps x epochs / (mean epochs of its dataset) steps, where steps
-# are those of the profile.
+# The paper's epochs for each class of routines; of all other trainings, the profile gives the epochs.
 EPOCHS = {
     "rg": {"Ball": 300, "Clubs": 400, "Hoop": 500, "Ribbon": 300},
     "finefs": {"SP": 400, "FS": 500},
@@ -77,6 +85,7 @@ TEACHERS = {"actor region": "actor", "photometric augmentation": "photometric", 
 # Errata decided by a setting: (erratum, alternative) -> (fields of the trial, overrides of the method).
 DECISIONS: dict[tuple[str, str], tuple[dict, dict]] = {
     ("E1", "decoder = psnet"): ({}, {"decoder": "psnet"}),
+    ("E1", "decoder of C / 4"): ({}, {"decoder_channels": 64}),
     ("E1", "nine clips"): ({"clip_sampling": "9x16"}, {}),
     ("E1", "dense reading"): ({"clip_sampling": "dense"}, {}),
     ("E2", "tau = 0: every teacher is trusted"): ({}, {"tau": 0.0}),
@@ -84,6 +93,7 @@ DECISIONS: dict[tuple[str, str], tuple[dict, dict]] = {
     ("E3", "grades = 3"): ({}, {"grades": 3}),
     ("E3", "L_grade shapes the features"): ({}, {"grade_shapes_features": True}),
     ("E4", "clusters of F, not of F̂"): ({}, {"attention_in_pseudo_labels": False}),
+    ("E4", "attention of each step"): ({}, {"attention_per_step": True}),
     ("E5", "M = 4"): ({}, {"M": 4}),
     ("E5", "M = 16"): ({}, {"M": 16}),
     ("E6", "clusters over the batch"): ({}, {"cluster_scope": "dataset"}),
@@ -95,7 +105,8 @@ DECISIONS: dict[tuple[str, str], tuple[dict, dict]] = {
     ("E17", "teacher without labels"): ({}, {"supervise_teacher": False}),
     ("E17", "no warm-up"): ({}, {"warmup": 0.0}),
     ("E17", "as printed: neither"): ({}, {"supervise_teacher": False, "warmup": 0.0}),
-    ("units", "targets in [0, 1]"): ({}, {"unit_targets": False}),
+    ("training", "targets in [0, 1]"): ({}, {"unit_targets": False}),
+    ("training", "constant learning rate"): ({}, {"anneal": False}),
 }
 
 # The default rows of Tables VI and VII.
@@ -143,7 +154,7 @@ def declare(
     Args:
         dataset, share, seed: fields of the trial.
         system: a row's name, as in `systems.EVERY`.
-        profile: gives the numbers of videos, the steps and the frame size.
+        profile: gives the numbers of videos, the length of the training and the frame size.
         group, select: fields of the trial.
         target: None takes the dataset's own (`TARGET`).
         boxes: None takes "detected" for videos on disk, and "true" for twins.
@@ -162,14 +173,16 @@ def declare(
     if group and dataset != "folder":  # the groups of own videos are known only from their annotations
         choice("group", group, ("", *EPOCHS.get(dataset, ())))
     if method == "sap-net":
-        default = {f.name: f.default for f in fields(SAPNetSettings)} | {"warmup": 1 / 3, "unit_targets": True}
+        default = {f.name: f.default for f in fields(SAPNetSettings)} | {
+            "warmup": 1 / 3,
+            "unit_targets": True,
+            "anneal": True,
+        }
         overrides = {name: value for name, value in overrides.items() if default.get(name, ...) != value}
     backbone = backbone or BACKBONE_OF.get(system, "i3d")
     teacher = teacher or ("frame" if system in BACKBONE_OF else "actor")
     clip_sampling = "" if clip_sampling == default_sampling(dataset) else clip_sampling
     source, (train, test) = source_kind(dataset, environment.data_root()), profile.sizes(dataset)
-    epochs = EPOCHS.get(dataset, {})
-    pace = epochs[group] * len(epochs) / sum(epochs.values()) if group in epochs else 1.0
     return Trial(
         dataset=dataset,
         source=source,
@@ -179,7 +192,8 @@ def declare(
         target=target or TARGET[dataset],
         train=train,
         test=test,
-        steps=round(profile.steps * pace),
+        steps=profile.steps,
+        epochs=profile.epochs and EPOCHS.get(dataset, {}).get(group, profile.epochs),
         size=profile.size,
         group=group,
         teacher=teacher,

@@ -31,7 +31,16 @@ from sapnet_core.runtime.environment import finefs_split
 from sapnet_core.runtime.fingerprint import code_digest, fingerprint, syntax
 from sapnet_core.runtime.values import choice, number, text, whole
 
-__all__ = ["Trial", "TrialData", "prepare_trials", "trial_data", "trial_hash", "trial_video_source", "trial_records"]
+__all__ = [
+    "Trial",
+    "TrialData",
+    "group_data",
+    "prepare_trials",
+    "trial_data",
+    "trial_hash",
+    "trial_video_source",
+    "trial_records",
+]
 
 FORMAT = 5  # raise it when a code change alters results, even by rounding: all trials are then run again
 TEACHERS = ("actor", "photometric", "frame")
@@ -311,9 +320,18 @@ def trial_data(
         ValueError: the dataset has no such group, or its records have no such target.
         FileNotFoundError: the trial needs the user's data, and `SAPNET_DATA` is not set.
     """
-    t = trial
     with in_runs():
-        records, features = _data(*_sources(t), device, _How(jobs, progress))
+        records, features = _data(*_sources(trial), device, _How(jobs, progress))
+    return group_data(trial, records, features)
+
+
+def group_data(trial: Trial, records: tuple[Record, ...], features: Features) -> TrialData:
+    """The part of a dataset's records and features that belongs to the trial's group, with its scores.
+
+    Raises:
+        ValueError: the dataset has no such group, or its records have no such target.
+    """
+    t = trial
     if t.group:
         index = torch.tensor([i for i, r in enumerate(records) if r.group == t.group])
         if not len(index):

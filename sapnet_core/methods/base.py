@@ -76,6 +76,7 @@ class Training:
             method's `generator` or from PyTorch's global RNG, so that a checkpoint covers it.
         memory: tensors that `loss` changes in place, by name, such as pseudo-labels.
         stack: the same loss in parts, if runs can be stacked; else None.
+        anneal: whether the learning rates fall to 0 over the steps, the rule of all methods here.
         backbone, lr_backbone: what is trained together with the network at a learning rate of its own; None if the
             backbone is frozen.
     """
@@ -88,6 +89,7 @@ class Training:
     samplers: Sequence[BatchSampler] = ()
     memory: Mapping[str, Tensor] = field(default_factory=dict)
     stack: Stackable | None = None
+    anneal: bool = True
     backbone: TrainableBackbone | None = None
     lr_backbone: float = 0.0
 
@@ -153,6 +155,7 @@ def train(
             checkpoint=checkpoint,
             state=state,
             others=slow,
+            anneal=made.anneal,
         )
     return made.fitted(curves, checkpoint.snapshots)
 
@@ -194,6 +197,7 @@ def train_stack(
             first.steps,
             first.lr,
             checkpoint=checkpoint,
+            anneal=first.anneal,
             draws=[*generators, *(sampler for run in runs for sampler in run.samplers)],
         )
     return [

@@ -28,6 +28,7 @@ SETTINGS = {
     **TRAINING,
     **LR_BACKBONE,
     "warmup": 1 / 3,
+    "anneal": True,
 }  # of the training; here `steps` means optimizer steps, not the steps of F̄
 NETWORK = {f.name for f in fields(SAPNetSettings)} - {"channels", "clips", "steps"}
 
@@ -66,10 +67,11 @@ def training(train: TrainSet, settings: Mapping, generator: torch.Generator) -> 
     Args:
         train: features of both views and the labeled scores.
         settings: any field of `SAPNetSettings` except `channels`, `clips` and `steps`, and the training settings
-            `steps` (optimizer steps), `lr` (1e-3), `batch` (labeled videos per step, 16), `batch_unlabeled` (16),
-            `warmup` (share of the steps before L_un starts, 1/3) and `unit_targets` (True: targets have mean 0 and sd 1
-            over the labeled videos, so that L_reg and L_un have the magnitude of the other terms when all λ are 1; the
-            paper gives no target scale).
+            `steps` (optimizer steps), `lr` (1e-3), `batch` (labeled videos per step, by their number),
+            `batch_unlabeled` (16), `warmup` (share of the steps before L_un starts, 1/3), `anneal` (True: the learning
+            rate falls to 0 over the steps; the paper names no schedule) and `unit_targets` (True: targets have mean 0
+            and sd 1 over the labeled videos, so that L_reg and L_un have the magnitude of the other terms when all λ
+            are 1; the paper gives no target scale).
         generator: draws weights and batches.
 
     Raises:
@@ -117,4 +119,4 @@ def training(train: TrainSet, settings: Mapping, generator: torch.Generator) -> 
 
     stack = Stackable(batch, terms, with_labels) if can_stack(settings) else None
     slow = {"backbone": train.backbone, "lr_backbone": o.lr_backbone}
-    return Training(net, loss, score, o.steps, o.lr, [labeled, unlabeled], stack=stack, **slow)
+    return Training(net, loss, score, o.steps, o.lr, [labeled, unlabeled], stack=stack, anneal=o.anneal, **slow)

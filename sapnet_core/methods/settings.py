@@ -12,13 +12,15 @@ from sapnet_core.runtime.values import choice, number, switch, whole
 __all__ = ["LR_BACKBONE", "TRAINING", "LABELED", "OWN_UNITS", "check_settings", "options"]
 
 LR_BACKBONE = {"lr_backbone": 1e-4}  # of the backbone where it is trained too, as in the paper
-TRAINING = {"lr": 1e-3, "batch": 16, "batch_unlabeled": 16, "unit_targets": True}  # Adam as in the paper
+# Adam as in the paper; a batch of 0 is as large as `training.batches.batch_size` says
+TRAINING = {"lr": 1e-3, "batch": 0, "batch_unlabeled": 16, "unit_targets": True}
 LABELED = {name: value for name, value in TRAINING.items() if name != "batch_unlabeled"}  # of supervised methods
 OWN_UNITS = {name: value for name, value in LABELED.items() if name != "unit_targets"}  # with their own target scale
 
 # limits where the defaults do not apply (whole numbers from 1, real numbers from 0): minimum, maximum, excluded end
 LIMITS: dict[str, tuple] = {
     "iterations": (0,),
+    "batch": (0,),
     "grades": (1,),
     "bins": (2,),
     "tau": (0, 1),

@@ -8,7 +8,7 @@ from argparse import ArgumentTypeError
 from collections.abc import Callable
 from pathlib import Path
 
-from sapnet_core.experiments.profiles import DATASETS, DIVES, PROFILES
+from sapnet_core.experiments.profiles import DATASETS, PROFILES
 from sapnet_core.recipes.tuning_space import CANDIDATES, SPACES
 from sapnet_core.runtime.arguments import Parser, count, given, one_of, output_file
 
@@ -80,7 +80,7 @@ def calibrate_simulator() -> Parser:
     parser = Parser(
         "python -m sapnet_core.recipes.calibrate_simulator", description="Measure I3D+MLP on twins of one difficulty."
     )
-    parser.add_argument("dataset", choices=DIVES)
+    parser.add_argument("dataset", choices=DATASETS)
     parser.add_argument("change", nargs="*", type=_change, help="field=value, on top of the values in calibration.json")
     parser.add_argument("--train", type=count, help="training videos (default: the official number)")
     parser.add_argument("--test", type=count, help="test videos (default: the official number)")

@@ -1,23 +1,38 @@
-"""Batches of indices in a seeded random order, with a state that can be saved and restored."""
+"""Batches of indices in a seeded random order, with a state that can be saved and restored; and how large they are."""
 
 from typing import Self
 
 import torch
 from torch import Tensor
 
-__all__ = ["BatchSampler"]
+__all__ = ["BatchSampler", "batch_size"]
+
+SMALLEST, LARGEST, PER_PASS = 16, 64, 32  # labeled videos in a batch, and batches in a pass over them
+
+
+def batch_size(asked: int, count: int) -> int:
+    """Number of videos in a batch, of `count` videos: as many as `asked`, at most all.
+
+    Where 0 is asked, the batch grows with the number of videos: it is the largest of 16, 32 and 64 with which a pass
+    over all videos still has 32 batches, and 16 if none has. So a training with many labels takes about as many steps
+    as one with few.
+    """
+    size = asked or SMALLEST
+    while not asked and size < LARGEST and 2 * size * PER_PASS <= count:
+        size *= 2
+    return min(size, count)
 
 
 class BatchSampler:
-    """Endless iterator over batches of `size` of the given indices (n,); each epoch has a new seeded order.
+    """Endless iterator over batches of the given indices (n,); each epoch has a new seeded order.
 
-    The last batch of an epoch is filled up from the next epoch, so that all batches have the same size. If there are
-    fewer than `size` indices, every batch holds all of them.
+    A batch has `batch_size(size, n)` indices. The last batch of an epoch is filled up from the next epoch, so that all
+    batches have the same size.
     """
 
     def __init__(self, indices: Tensor, size: int, generator: torch.Generator):
         self._indices, self._generator = indices, generator
-        self._size, self._left = min(size, len(indices)), indices[:0]
+        self._size, self._left = batch_size(size, len(indices)), indices[:0]
 
     def __iter__(self) -> Self:
         return self

@@ -1,5 +1,6 @@
 """The training loop: Adam on named loss terms, with a curve of every term."""
 
+import math
 from collections.abc import Callable, Iterable
 
 import torch
@@ -38,6 +39,7 @@ def fit_steps(
     checkpoint: Checkpoint | None = None,
     state: TrainingState | None = None,
     others: Iterable[tuple[Iterable[Tensor], float]] = (),
+    anneal: bool = True,
 ) -> list[dict[str, float]]:
     """Minimize `loss(step)["L_all"]` by Adam without weight decay (the paper's setting).
 
@@ -46,11 +48,12 @@ def fit_steps(
         loss: maps the step to named scalars, or vectors with one entry per stacked run; all of them are recorded,
             "L_all" is minimized.
         steps: number of optimizer steps.
-        lr: learning rate.
+        lr: learning rate, of the first step with `anneal`.
         log_every: interval, in steps, between rows of the curve; the last step always has a row.
         checkpoint: takes snapshots of the weights, and resumes from its file after a kill.
         state: all tensors and generators that change during the training; required with a `checkpoint`.
         others: further weights that learn at another rate, as pairs (weights, learning rate).
+        anneal: whether the learning rates fall to 0 over the steps, along half a cosine.
 
     Returns:
         One dict per recorded step: "step" and the terms (lists with one entry per run where the terms are vectors).
@@ -59,11 +62,14 @@ def fit_steps(
         FloatingPointError: the loss of a recorded step is not finite; the message gives the step and the terms.
         OSError: the checkpoint's file cannot be read at present.
     """
-    parts = [{"params": [_as_one(some)], "lr": rate} for some, rate in ((parameters, lr), *others)]
+    given = [(parameters, lr), *others]
+    parts = [{"params": [_as_one(some)], "lr": rate} for some, rate in given]
     weights = [part["params"][0] for part in parts]
     optimizer = torch.optim.Adam(parts, weight_decay=0.0, fused=True)
     done, curve = checkpoint.resume(state, optimizer) if checkpoint else (0, [])
     for step in range(done, steps):
+        for group, (_, rate) in zip(optimizer.param_groups, given, strict=True):
+            group["lr"] = rate * (1 + math.cos(math.pi * step / steps)) / 2 if anneal else rate
         terms = loss(step)
         for part in weights:
             part.grad.zero_()

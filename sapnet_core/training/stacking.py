@@ -23,6 +23,7 @@ def fit_stacked(
     log_every: int = 10,
     checkpoint: Checkpoint | None = None,
     draws: Sequence[torch.Generator | BatchSampler] = (),
+    anneal: bool = True,
 ) -> list[list[dict[str, float]]]:
     """Train networks of one shape as one program (`torch.vmap`), each as `fit_steps` would train it alone.
 
@@ -33,7 +34,7 @@ def fit_stacked(
         networks: R modules of equal shapes, without buffers; their weights are replaced by the trained ones.
         terms: `terms(step, network, *inputs)`, the loss terms of one run, without control flow that depends on values.
         batch: maps all runs' weights (name -> (R, ...)) and the step to `inputs`, each (R, ...) or None.
-        steps, lr, log_every: as in `fit_steps`.
+        steps, lr, log_every, anneal: as in `fit_steps`.
         checkpoint: as in `fit_steps`, for all runs together.
         draws: the generators and batch samplers that `batch` draws from, for the checkpoint.
 
@@ -57,7 +58,8 @@ def fit_stacked(
 
         return torch.vmap(one, in_dims=(0, *(None if x is None else 0 for x in inputs)))(weights, *inputs)
 
-    rows = fit_steps(weights.values(), loss, steps, lr, log_every, checkpoint, TrainingState(weights, draws=draws))
+    state = TrainingState(weights, draws=draws)
+    rows = fit_steps(weights.values(), loss, steps, lr, log_every, checkpoint, state, anneal=anneal)
     with torch.no_grad():
         for run, network in enumerate(networks):
             for name, parameter in network.named_parameters():
