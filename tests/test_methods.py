@@ -290,10 +290,10 @@ def test_a_distribution_sits_on_its_score():
     assert float(usdl.divergence(p[0], p[0].clamp(min=1e-30).log())) == pytest.approx(0, abs=1e-5)
 
 
-def test_smaller_panels_are_the_middle_of_seven():
+def test_smaller_panels_are_the_middle_of_the_largest():
     nan = torch.nan
     panels = torch.tensor([[7.0, 1, 2, 6, 5, 4, 3], [3.0, 1, 2, nan, nan, nan, nan], [nan] * 7])
-    seats = musdl.panel_of_seven(panels)
+    seats = musdl.sorted_panels(panels)
     assert seats[0].tolist() == [1, 2, 3, 4, 5, 6, 7]
     assert seats[1, 2:5].tolist() == [1, 2, 3] and seats[1].isnan().sum() == 4 and seats[2].isnan().all()
 
@@ -302,7 +302,7 @@ def test_stages_are_read_in_order():
     x = torch.arange(21.0).reshape(1, 21, 1)
     found = tsa.stages(x, torch.tensor([[5.0, 15.0]])).squeeze()
     assert torch.allclose(
-        found, torch.tensor([[0.5, 1.5, 2.5, 3.5, 4.5], [6.0, 8, 10, 12, 14], [15.5, 16.5, 17.5, 18.5, 19.5]])
+        found, torch.tensor([[0.0, 1, 2, 3, 4], [5.0, 7.25, 9.5, 11.75, 14], [15.0, 16.25, 17.5, 18.75, 20]])
     )
 
 
