@@ -1,111 +1,200 @@
 """TSA: segment a dive into its stages, then compare it stage by stage with exemplars whose scores are known.
 
-Source: Xu et al., "FineDiving", CVPR 2022.
+Source: Xu et al., "FineDiving", CVPR 2022, and its public code.
 
     L = BCE(a_k(t), transition k at t) + (y_e + R(q, e) - y_q)^2 + (y_q + R(e, q) - y_e)^2
 
-for a query q and an exemplar e. a_k are two transition activations over time, each with its maximum taken in one of two
-equal windows; each of the three stages is resampled to five steps; per stage, the steps of the first video attend to
-those of the second, softmax(Q K^T / sqrt(D)) V; R predicts the relative score. The score of q is the mean over the
-exemplars, y = mean_e (y_e + R(q, e)).
-Published: ten exemplars of the same dive number. It learns from labeled videos only, and needs their annotated
-transitions, so it rejects a dataset without them. Deviations: any labeled video can be an exemplar, because methods
-receive no dive numbers here; one attention layer; transitions lie at feature steps.
+for a query q and an exemplar e. PSNet turns the clips into features and two transition activations a_k of 96 frames;
+each has its maximum taken in one of two equal windows. The three stages are resampled to five steps each. Per stage,
+the steps of the first video attend to those of the second in three blocks, x <- x + attention(x, e),
+x <- x + MLP(x), both on layer-normalized inputs, with eight heads and a fourfold MLP. R, the relative score, is an MLP
+(256, 64, 1) on each step, averaged over the 15 steps. The score of q is the mean over the exemplars,
+y = mean_e (y_e + R(q, e)). Stages begin at the annotated transitions in the first quarter of training, and at the
+predicted ones afterwards and in prediction, also those of the exemplars.
+Published: clip features of 1024 channels, which the max-pools of PSNet halve four times, to 64; ten exemplars of the
+same dive number; Adam at 1e-3, batches of 8, 200 epochs. It learns from labeled videos only, and needs their annotated
+transitions, so it rejects a dataset without them.
+Deviations: the max-pools halve the channels as often as `width` allows, which is twice for 256 channels. The features
+are averages over space, so a step attends to five steps of the exemplar, not to the cells of their feature maps. A
+dive is known to be of the same number as another if the number's parts agree (`TrainSet.attributes`). A prediction is
+not given the dive number, so the video takes that of the labeled video nearest to it; the nearest videos of this
+number are the exemplars, where the published ones are drawn among them. Where a number has too few labeled videos, the
+nearest of other numbers fill up. Nearness is the distance of time-averaged features.
 """
 
 from collections.abc import Mapping
+from math import gcd
 
 import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
 from sapnet_core.methods.base import Training
-from sapnet_core.methods.building_blocks import Batches, layers, reseed
+from sapnet_core.methods.building_blocks import Batches, clips, layers, reseed
 from sapnet_core.methods.settings import LABELED, options
 from sapnet_core.methods.train_set import TrainSet
 from sapnet_core.sapnet.losses import l_reg
 from sapnet_core.sapnet.parsing import key_frames
 
-__all__ = ["SETTINGS", "training", "stages"]
+__all__ = ["SETTINGS", "training", "PSNet", "CrossAttention", "TSA", "exemplar_order", "same_action", "stages"]
 
 SETTINGS = {"exemplars": 10, "width": 64, "attend": True, "procedure": True, **LABELED}
-STEPS = 5  # of each of three stages
+FRAMES, STEPS = 96, 5  # of the video, and of each of its three stages
+TRUE_TRANSITIONS = 0.25  # share of the training in which stages begin at the annotated transitions
+BLOCKS, HEADS = 3, 8
 
 
 def stages(x: Tensor, at: Tensor) -> Tensor:
-    """Cut S steps (B, S, D) into three stages at two transitions (B, 2), given in steps, and resample each stage
-    linearly: (B, 3, 5, D)."""
-    last = x.shape[1] - 1
-    edges = torch.cat([torch.zeros_like(at[:, :1]), at, torch.full_like(at[:, :1], last)], 1)  # (B, 4)
-    share = (torch.arange(STEPS, device=x.device) + 0.5) / STEPS
-    place = edges[:, :-1, None] + share * edges.diff(dim=1).unsqueeze(2)  # (B, 3, 5)
-    weight = (1 - (place.flatten(1).unsqueeze(2) - torch.arange(last + 1, device=x.device)).abs()).clamp(min=0)
-    return (weight @ x).unflatten(1, (3, STEPS))  # (B, 15, S) @ (B, S, D)
+    """Cut frames (B, T, D) into three stages and resample each linearly, from its first frame to its last.
+
+    `at` (B, 2) are the first frames of the second and the third stage, as whole numbers in ascending order. They move
+    just so far that no stage is empty. Returns (B, 3, 5, D).
+    """
+    frames = x.shape[1]
+    second = at[:, :1].clamp(1, frames - 2)
+    third = at[:, 1:].clamp(max=frames - 1).maximum(second + 1)
+    edges = torch.cat([torch.zeros_like(second), second, third, torch.full_like(third, frames)], 1)  # (B, 4)
+    share = torch.linspace(0, 1, STEPS, device=x.device)
+    place = edges[:, :-1, None] + share * (edges.diff(dim=1).unsqueeze(2) - 1)  # (B, 3, 5)
+    weight = (1 - (place.flatten(1).unsqueeze(2) - torch.arange(frames, device=x.device)).abs()).clamp(min=0)
+    return (weight @ x).unflatten(1, (3, STEPS))  # (B, 15, T) @ (B, T, D)
 
 
-class _TSA(nn.Module):
-    def __init__(self, channels: int, width: int):
+class PSNet(nn.Module):
+    """Procedure segmentation: clips (B, S, C) -> features of frames (B, 96, D), logits of transitions (B, 96, 2).
+
+    Time is the channel axis of convolutions along the features, S -> 12 -> 24 -> 48 -> 96 -> 96. Each of the last four
+    blocks begins with a max-pool that halves the features, unless fewer than `width` would be left; D is the rest.
+    """
+
+    def __init__(self, count: int, channels: int, width: int):
         super().__init__()
-        self.embed = nn.Linear(channels, width)
-        self.parser = layers(3 * width, width, 2)  # its input is a step and its two neighbors
-        self.query, self.key, self.value = (nn.Linear(width, width) for _ in range(3))
-        self.relative = layers(2 * width, width, 1)
+        made: list[nn.Module] = []
+        times = (count, FRAMES // 8, FRAMES // 4, FRAMES // 2, FRAMES, FRAMES)
+        for block, (a, b) in enumerate(zip(times[:-1], times[1:], strict=True)):
+            if block and channels // 2 >= width:
+                channels //= 2
+                made.append(nn.MaxPool1d(2))
+            for inputs in (a, b):
+                made += [nn.Conv1d(inputs, b, 3, padding=1), nn.BatchNorm1d(b), nn.ReLU()]
+        self.width = channels
+        self.frames = nn.Sequential(*made)
+        self.transitions = layers(channels, 128, 64, 2)
 
-    def transitions(self, z: Tensor) -> Tensor:
-        """Logits of both transitions at every step: embedded steps (B, S, D) -> (B, S, 2)."""
-        padded = F.pad(z, (0, 0, 1, 1))
-        return self.parser(torch.cat([padded[:, :-2], z, padded[:, 2:]], 2))
+    def forward(self, x: Tensor) -> tuple[Tensor, Tensor]:
+        z = self.frames(x)
+        return z, self.transitions(z)
 
-    def forward(self, q: Tensor, e: Tensor, attend: bool) -> Tensor:
+
+class CrossAttention(nn.Module):
+    """A block of procedure-aware cross-attention: queries (B, S, D) and an exemplar's steps (B, S', D) -> (B, S, D).
+
+    It has eight heads, or the largest number of heads that divides both eight and D.
+    """
+
+    def __init__(self, width: int):
+        super().__init__()
+        self.norms = nn.ModuleList(nn.LayerNorm(width) for _ in range(3))
+        self.attention = nn.MultiheadAttention(width, gcd(HEADS, width), bias=False, batch_first=True)
+        self.mlp = nn.Sequential(nn.Linear(width, 4 * width), nn.GELU(), nn.Linear(4 * width, width))
+
+    def forward(self, q: Tensor, e: Tensor) -> Tensor:
+        e = self.norms[1](e)
+        q = q + self.attention(self.norms[0](q), e, e, need_weights=False)[0]
+        return q + self.mlp(self.norms[2](q))
+
+
+class TSA(nn.Module):
+    """Network of TSA: PSNet, the attention blocks and the regressor of relative scores."""
+
+    def __init__(self, count: int, channels: int, width: int):
+        super().__init__()
+        self.psnet = PSNet(count, channels, width)
+        self.blocks = nn.ModuleList(CrossAttention(self.psnet.width) for _ in range(BLOCKS))
+        self.regressor = layers(self.psnet.width, 256, 64, 1)
+
+    def relative(self, q: Tensor, e: Tensor) -> Tensor:
         """Relative score R(q, e), the query's score minus the exemplar's: stages (B, 3, 5, D) each -> (B,)."""
-        weights = torch.softmax(self.query(q) @ self.key(e).transpose(-1, -2) / q.shape[-1] ** 0.5, -1)
-        heard = weights @ self.value(e) if attend else torch.zeros_like(q)
-        return self.relative(torch.cat([q, heard], -1)).mean((1, 2, 3))
+        z, e = q.flatten(0, 1), e.flatten(0, 1)  # (3 B, 5, D): a stage attends to the same stage alone
+        for block in self.blocks:
+            z = block(z, e)
+        return self.regressor(z).unflatten(0, (-1, 3)).mean((1, 2, 3))
+
+    def vote(self, q: Tensor, e: Tensor, y: Tensor) -> Tensor:
+        """Mean over M exemplars of y_e + R(q, e): stages (B, 3, 5, D) and (B, M, 3, 5, D), scores (B, M) -> (B,)."""
+        return torch.stack([y[:, m] + self.relative(q, e[:, m]) for m in range(y.shape[1])]).mean(0)
+
+
+def same_action(train: TrainSet) -> Tensor:
+    """Whether two labeled videos show the same dive number, (N_l, N_l) bool; all do where the set names no numbers."""
+    if train.attributes is None:
+        return torch.ones(len(train.labeled), len(train.labeled), dtype=torch.bool, device=train.y.device)
+    parts = train.attributes[train.labeled]
+    return (parts[:, None] == parts).all(2)
+
+
+def exemplar_order(far: Tensor, same: Tensor) -> Tensor:
+    """Order in which labeled videos become exemplars: those of the same action first, each group from near to far.
+
+    `far` (B, N_l) are distances from the queries, `same` (B, N_l) tells which labeled videos share the query's action.
+    Returns positions among the labeled videos, (B, N_l).
+    """
+    near = far.argsort(dim=1, stable=True)
+    return near.gather(1, (~same).gather(1, near).to(torch.uint8).argsort(dim=1, stable=True))
 
 
 def training(train: TrainSet, settings: Mapping, generator: torch.Generator) -> Training:
-    """Settings: `exemplars` (their number), `width`, `attend` (False: the exemplar's features are ignored), `procedure`
-    (False: three equal stages), and the training settings.
+    """Settings: `exemplars` (their number), `width` (the least number of features of a frame), `attend` (False: a video
+    attends to itself, not to its exemplar), `procedure` (False: three equal stages), and the training settings.
 
     Raises:
         ValueError: the dataset has no transitions, or a labeled video lacks them.
     """
     o = options("tsa", settings, SETTINGS)
     o.batch_unlabeled = 1
-    labeled, last = train.labeled, train.frame.shape[1] - 1
+    labeled = train.labeled
     if train.transitions is None or train.transitions[labeled].isnan().any():
         raise ValueError("tsa learns from annotated transitions, which this set does not give for every labeled video")
-    order = train.positions.argsort()
-    x = train.frame[:, order]
-    near = (train.transitions[labeled].unsqueeze(2) - train.positions[order]).abs().argmin(2)  # (N_l, 2) steps
-    at = torch.zeros(len(x), 2, device=x.device).index_copy(0, labeled, near.float())
-    equal = torch.tensor([last / 3, 2 * last / 3], device=x.device)
+    x = clips(train.frame)
+    true = torch.zeros(len(x), 2, dtype=torch.int64, device=x.device)
+    true[labeled] = (train.transitions[labeled] * (FRAMES - 1)).round().long()
+    equal = torch.tensor([FRAMES // 3, 2 * FRAMES // 3], device=x.device)
     reseed(generator)
-    net = _TSA(x.shape[2], o.width).to(x.device)
+    net = TSA(x.shape[1], x.shape[2], o.width).to(x.device)
     draw = Batches(train, o, generator)
+
+    # the partners of a labeled video: every other one of its action, or else the nearest
+    mean, same = x[labeled].mean(1), same_action(train)
+    other = ~torch.eye(len(labeled), dtype=torch.bool, device=x.device)
+    nearest = torch.cdist(mean, mean).masked_fill(~other, torch.inf).argmin(1)
+    alone = F.one_hot(nearest, len(labeled)).bool() & ~(same & other).any(1, keepdim=True)
+    partners = ((same & other) | alone).float().cpu()
+    row = torch.full((len(x),), -1).index_copy(0, labeled.cpu(), torch.arange(len(labeled)))  # among the labeled
+
+    def partner(i: Tensor) -> Tensor:
+        return labeled[torch.multinomial(partners[row[i.cpu()]], 1, generator=generator).squeeze(1).to(x.device)]
 
     def cut(z: Tensor, at: Tensor) -> Tensor:
         return stages(z, at if o.procedure else equal.expand(len(z), 2))
 
     def loss(step: int) -> dict[str, Tensor]:
-        i = torch.cat([draw.labeled(), draw.labeled()])
+        i = draw.labeled()
+        i = torch.cat([i, partner(i)])
         e = i.roll(len(i) // 2)  # each video is both a query and an exemplar
-        z = net.embed(x[i])
-        logits = net.transitions(z)
-        target = F.one_hot(at[i].long(), last + 1).transpose(1, 2).to(logits)  # (2 B, S, 2)
-        q = cut(z, at[i])
-        score = draw.y[e] + net(q, q.roll(len(i) // 2, 0), o.attend)
-        terms = {"L_reg": 2 * l_reg(score, draw.y[i])}
+        z, logits = net.psnet(x[i])
+        q = cut(z, true[i] if step < TRUE_TRANSITIONS * o.steps else key_frames(logits))
+        paired = q.roll(len(i) // 2, 0) if o.attend else q
+        terms = {"L_reg": 2 * l_reg(draw.y[e] + net.relative(q, paired), draw.y[i])}
+        target = F.one_hot(true[i], FRAMES).transpose(1, 2).to(logits)  # (2 B, 96, 2)
         terms["L_parse"] = F.binary_cross_entropy_with_logits(logits, target)
         return {**terms, "L_all": terms["L_reg"] + terms["L_parse"]}
 
     def score(frame: Tensor) -> Tensor:
-        z, few = net.embed(frame[:, order]), labeled[spread]
-        q, r = cut(z, key_frames(net.transitions(z)).float()), cut(net.embed(x[few]), at[few])
-        each = [draw.y[k] + net(q, r[j : j + 1].expand_as(q), o.attend) for j, k in enumerate(few)]
-        return torch.stack(each).mean(0) * draw.scale + draw.shift
+        seen = clips(frame)
+        far = torch.cdist(seen.mean(1), mean)
+        few = exemplar_order(far, same[far.argmin(1)])[:, : o.exemplars]  # (B, M), among the labeled
+        q, e = (cut(z, key_frames(logits)) for z, logits in (net.psnet(seen), net.psnet(x[labeled])))
+        paired = e[few] if o.attend else q.unsqueeze(1).expand(-1, few.shape[1], -1, -1, -1)
+        return net.vote(q, paired, draw.y[labeled][few]) * draw.scale + draw.shift
 
-    # exemplars, spread evenly over the ranks of the labeled scores
-    ranks = torch.linspace(0, len(labeled) - 1, min(o.exemplars, len(labeled))).round().long()
-    spread = train.y[labeled].argsort()[ranks.to(x.device)]
     return Training(net, loss, score, o.steps, o.lr, draw.samplers)
