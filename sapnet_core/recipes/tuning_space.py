@@ -39,7 +39,7 @@ SPACES: dict[str, dict[str, tuple]] = {
     "I3D+MLP (clips in order)": {"lr": RATES, "unit_targets": (False, True), "batch": (8, 16, 32)},
     "C3D-AVG-MTL": {"weight": (0.1, 0.3, 1.0), "dropout": (0.0, 0.3), "lr": RATES},
     "COREG": {"k": (3, 5, 9), "pool": (100, 400), "iterations": (30, 100, 200), "orders": ((2.0, 5.0), (1.0, 2.0))},
-    "Pseudo-labels": {"tau": (0.5, 0.7, 0.95), "weight": (0.3, 1.0), "ordered": (False, True), "lr": RATES},
+    "Pseudo-labels": {"sigma": (2.0, 5.0, 10.0), "neighbors": (3, 5, 10), "read": ("mean", "mode"), "lr": RATES},
     "VAT": {"eps": (0.1, 0.3, 1.0), "weight": (0.3, 1.0, 3.0), "ordered": (False, True), "lr": RATES},
     "S4L": {"weight": (0.1, 0.3, 1.0), "lr": RATES},
     "S4AQA": {"recovery": (0.1, 1.0), "adversarial": (0.1, 1.0), "lr": RATES},
