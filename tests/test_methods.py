@@ -18,7 +18,21 @@ from sapnet_core.experiments.profiles import PROFILES
 from sapnet_core.experiments.systems import RIVALS, SEARCHED
 from sapnet_core.experiments.tables import COMPARISONS, NOT_HERE, comparison_trials, declared_trials
 from sapnet_core.experiments.trial import trial_data
-from sapnet_core.methods import METHODS, Fitted, TrainSet, coreg, gdlt, get_method, musdl, s4aqa, s4l, tsa, usdl, vat
+from sapnet_core.methods import (
+    METHODS,
+    Fitted,
+    TrainSet,
+    coreg,
+    gdlt,
+    get_method,
+    musdl,
+    pseudo,
+    s4aqa,
+    s4l,
+    tsa,
+    usdl,
+    vat,
+)
 from sapnet_core.methods.settings import check_settings
 from sapnet_core.recipes.tune_methods import TUNING, best_of
 from sapnet_core.recipes.tuning_space import BUDGET, CANDIDATES, SPACES, search_candidates
@@ -41,8 +55,12 @@ TERMS = {
     "gdlt": {"alpha": 0.0},
 }
 ON = {"avg-mtl": {"backbone": "c3d", "teacher": "frame"}}  # needs the features of this backbone
-EAGER = {"pseudo-labels": {"tau": 0.3}}  # low enough that some videos are confident after few steps
-MORE = {"s4aqa": {"adversarial": 0.0}, "tsa": {"attend": False}, "action-net": {"static": False}}
+MORE = {
+    "pseudo-labels": {"adaptive": False},
+    "s4aqa": {"adversarial": 0.0},
+    "tsa": {"attend": False},
+    "action-net": {"static": False},
+}
 COUNT, STEPS, CHANNELS = 90, 12, 16
 
 
@@ -88,8 +106,7 @@ def test_each_learns_an_easy_set_the_same_way_every_time(method):
 @pytest.mark.parametrize("method, off", [*TERMS.items(), *MORE.items()])
 def test_the_defining_term_matters(method, off):
     train, x, _ = easy_set()
-    given = EAGER.get(method, {})
-    assert not torch.allclose(predict(method, train, x, **given), predict(method, train, x, **given | off), atol=1e-4)
+    assert not torch.allclose(predict(method, train, x), predict(method, train, x, **off), atol=1e-4)
 
 
 EVERY = (*TERMS, "mlp", "mlp-ordered", "sap-net")
@@ -112,6 +129,8 @@ WRONG = {
     "tau": (1.5, -0.1),
     "warmup": (1.1, -1),
     "rounds": (0,),
+    "neighbors": (0,),
+    "adaptive": (1,),
     "grades": (0, 2.5),
     "ordered": (None,),
     "k": (0,),
@@ -184,9 +203,8 @@ def test_unlabeled_videos_are_learned_from(method):
     train, x, _ = easy_set()
     other = train.frame.clone()
     other[train.unlabeled] = other[train.unlabeled].flip(2)
-    given = EAGER.get(method, {})
-    first = predict(method, train, x, **given)
-    assert not torch.equal(first, predict(method, replace(train, frame=other), x, **given))
+    first = predict(method, train, x)
+    assert not torch.equal(first, predict(method, replace(train, frame=other), x))
 
 
 @pytest.mark.parametrize("method", ["avg-mtl", "usdl", "musdl", "tsa", "action-net", "gdlt"])
@@ -288,6 +306,50 @@ def test_a_distribution_sits_on_its_score():
     assert float(p[0].sum()) == pytest.approx(1) and float(p[0] @ centers) == pytest.approx(0.3, abs=1e-4)
     assert p[1].isnan().all()
     assert float(usdl.divergence(p[0], p[0].clamp(min=1e-30).log())) == pytest.approx(0, abs=1e-5)
+
+
+def test_a_pseudo_score_is_the_mean_of_the_nearest_labeled_scores():
+    x = torch.tensor([[0.0], [1.0], [4.0], [0.4], [3.8]])
+    y = torch.tensor([0.1, 0.3, 0.9, torch.nan, torch.nan])
+    flat = torch.zeros(5, 11)
+    found = pseudo.pseudo_scores(x, flat, y, neighbors=2, alpha=1.0)
+    assert torch.allclose(found, torch.tensor([0.1, 0.3, 0.9, 0.2, 0.6]))
+    like = flat.index_put((torch.tensor([2, 3]), torch.tensor([7, 7])), torch.tensor(9.0))  # 3 is predicted like 2
+    by_features, by_prediction = (pseudo.pseudo_scores(x, like, y, 1, alpha)[3] for alpha in (0.0, 100.0))
+    assert float(by_features) == pytest.approx(0.1) and float(by_prediction) == pytest.approx(0.9)
+    assert float(pseudo.pseudo_scores(x, flat, y, neighbors=50, alpha=0.0)[4]) == pytest.approx(1.3 / 3)
+
+
+def test_widths_become_those_of_the_trusted_predictions():
+    centers = torch.linspace(0, 1, 101)
+    scores = torch.tensor([0.3, 0.3, 0.7, 0.7, 0.5])
+    spread = torch.tensor([0.02, 0.02, 0.08, 0.2, 0.1])
+    logits = torch.stack([usdl.normal_bins(y, centers, s) for y, s in zip(scores, spread, strict=True)])
+    logits = logits.clamp(min=1e-30).log()
+    trusted = torch.tensor([True, True, True, False, False])
+    found = pseudo.adapted_widths(scores, logits, trusted, centers, torch.full((101,), 0.05))
+    assert float(found[30]) == pytest.approx(0.02, rel=0.1) and float(found[70]) == pytest.approx(0.08, rel=0.1)
+    rest = torch.ones(101, dtype=torch.bool).index_fill(0, torch.tensor([30, 70]), False)
+    assert (found[rest] == 0.05).all()
+
+
+def test_the_recovered_clip_is_the_masked_one_without_its_index():
+    """Every clip has a feature of its own, so that the right one can be told from all others."""
+    train, _, _ = easy_set()
+    own = 2 * torch.randn(STEPS // 2, CHANNELS, generator=torch.Generator().manual_seed(1)).repeat_interleave(2, 0)
+    seen = own + 0.1 * train.frame
+    fitted = get_method("s4aqa")(
+        replace(train, frame=seen), {"steps": 300, "lr": 3e-3, "adversarial": 0.0}, torch.Generator().manual_seed(0)
+    )
+    x = s4aqa.clips(seen)
+    right = []
+    with torch.no_grad():
+        for k in range(x.shape[1]):
+            masked = x.clone()
+            masked[:, k] = 0
+            found = fitted.network["decoder"](fitted.network["encoder"](masked))
+            right.append((torch.cdist(found, own[::2]).argmin(1) == k).float().mean())
+    assert float(torch.stack(right).mean()) > 0.9
 
 
 def test_smaller_panels_are_the_middle_of_the_largest():

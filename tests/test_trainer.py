@@ -17,7 +17,7 @@ from sapnet_core.training.checkpoint import Checkpoint
 CLOSED = {"coreg", "ridge", "svr"}  # methods without optimizer steps
 SETTINGS = {  # so that every term and every kind of random number is used early
     "sap-net": {"warmup": 0.2, "tau": 0.1, "decoder_channels": 8, "dropout": 0.3},
-    "pseudo-labels": {"warmup": 0.2, "tau": 0.3},
+    "pseudo-labels": {"warmup": 0.2},
     "avg-mtl": {"dropout": 0.3},
 }
 STEPS = 20
