@@ -82,7 +82,8 @@ def easy_set(labeled: int = 40) -> tuple[TrainSet, torch.Tensor, torch.Tensor]:
     hidden = torch.arange(COUNT) >= labeled
     seen = [part[:COUNT].masked_fill(hidden[:, None], torch.nan) for part in (y[:, None], judges, turn)]
     seen = [seen[0].squeeze(1), *seen[1:], what[:COUNT].masked_fill(hidden[:, None], -1)]
-    train = TrainSet(x[:COUNT], x[:COUNT], torch.linspace(0, 1, STEPS), *seen)
+    turned = x[:COUNT, None] + 2 * torch.eye(CHANNELS)[2:5, None]  # each rotation shifts a channel of its own
+    train = TrainSet(x[:COUNT], x[:COUNT], torch.linspace(0, 1, STEPS), *seen, rotated=turned)
     return train, x[COUNT:], y[COUNT:]
 
 
@@ -196,6 +197,8 @@ def test_features_that_do_not_fit_are_refused():
     ):
         with pytest.raises(ValueError, match="both views"):
             replace(train, **wrong)
+    with pytest.raises(ValueError, match="rotated frames .*give"):
+        replace(train, rotated=train.rotated[:, :2])
 
 
 @pytest.mark.parametrize("method", ["coreg", "pseudo-labels", "vat", "s4l", "s4aqa"])
@@ -239,6 +242,8 @@ def test_what_a_set_does_not_annotate_is_refused():
         predict("musdl", replace(train, judges=None), x)
     with pytest.raises(ValueError, match="target='execution'"):
         predict("musdl", replace(train, y=train.y / 3), x)
+    with pytest.raises(ValueError, match="s4l learns from rotated frames.*give videos"):
+        predict("s4l", replace(train, rotated=None), x)
     with pytest.raises(ValueError, match="tsa learns from annotated transitions"):
         predict("tsa", replace(train, transitions=None), x)
     for method, wrong in (("usdl", {"read": "median"}), ("svr", {"kernel": "poly"})):
@@ -283,15 +288,22 @@ def test_the_adversary_goes_where_the_score_changes_most():
     assert torch.allclose((r @ weight).abs(), torch.full((5,), 2.5), atol=1e-4)  # the score changes by eps ||w||
 
 
-def test_four_arrangements_are_a_group():
-    x = torch.arange(6.0).reshape(1, 6, 1)
-    every = s4l.rearranged(x.expand(4, -1, -1), torch.arange(4))
-    assert [row.flatten().tolist() for row in every] == [
-        [0, 1, 2, 3, 4, 5],
-        [5, 4, 3, 2, 1, 0],
-        [3, 4, 5, 0, 1, 2],
-        [2, 1, 0, 5, 4, 3],
-    ]
+def test_rotations_are_told_apart_with_the_rotation_loss_alone():
+    train, _, _ = easy_set()
+    right = {}
+    for weight in (0.0, 1.0):
+        fitted = get_method("s4l")(train, {"steps": 60, "weight": weight}, torch.Generator().manual_seed(0))
+        with torch.no_grad():
+            h = torch.relu(fitted.network["trunk"](s4l.four_rotations(train, ordered=False)))
+            told = fitted.network["rotation"](h).argmax(2)
+        right[weight] = float((told == torch.arange(4)).float().mean())
+    assert right[1.0] > 0.95 and right[0.0] < 0.6
+
+
+def test_rotations_change_what_is_predicted():
+    train, x, _ = easy_set()
+    still = replace(train, rotated=train.frame.unsqueeze(1).expand(-1, 3, -1, -1))
+    assert not torch.allclose(predict("s4l", train, x), predict("s4l", still, x), atol=1e-4)
 
 
 def test_the_gradient_is_reversed():

@@ -1,12 +1,15 @@
-"""The fields `teacher` and `clip_sampling` of a trial: the view that the teacher sees, and the clips that I3D reads."""
+"""The views of a trial: what the teacher sees, the clips that I3D reads, and the rotated frames of S4L."""
 
 from dataclasses import replace
 
 import pytest
 import torch
 
+from sapnet_core.experiments.fit import train_set, view_scale
 from sapnet_core.experiments.profiles import PROFILES
 from sapnet_core.experiments.trial import TEACHERS, Trial, trial_data, trial_hash
+from sapnet_core.features.rotated import ROTATED, rotated
+from sapnet_core.training.trainable_backbone import standardized
 
 pytestmark = pytest.mark.usefixtures("own_runs")
 
@@ -43,6 +46,37 @@ def test_a_photometric_view_stays_near_its_frame():
     seen = views(DIVES)[0], views(replace(DIVES, teacher="photometric"))[1]
     frame, other = (view[train].flatten(1) for view in seen)
     assert float((torch.cdist(other, frame).argmin(1) == torch.arange(len(frame))).float().mean()) > 0.5
+
+
+def test_only_s4l_learns_from_rotated_frames():
+    """For every other trial, `views` asserts that there is no rotated view."""
+    trial = replace(DIVES, method="s4l")
+    data, plain = trial_data(trial), trial_data(DIVES)
+    found, train = data.features.views, data.train
+    assert set(found) == {"frame", "actor", *ROTATED} and set(plain.features.views) == {"frame", "actor"}
+    assert all(torch.equal(found[view], plain.features.views[view]) for view in ("frame", "actor"))
+    for view in ROTATED:
+        assert bool(found[view][~train].isnan().all())  # only training videos are rotated
+        assert bool(((found[view] - found["frame"]).abs().amax((1, 2)) > 1e-3)[train].all())
+    learn = torch.nonzero(train).flatten()
+    labeled = torch.ones(len(learn), dtype=torch.bool)
+    given, other = (train_set(t, trial_data(t), learn, labeled) for t in (trial, DIVES))
+    assert given.rotated.shape == (len(learn), 3, *given.frame.shape[1:]) and other.rotated is None
+    scale = view_scale(data.features, learn, "frame")  # that of the whole frames, so that a rotation stays visible
+    assert torch.equal(given.rotated[:, 0], standardized(found["rotated90"][learn], *scale))
+
+
+@pytest.mark.parametrize(("view", "turns"), ROTATED.items())
+def test_a_rotated_view_is_the_turned_frame(view, turns):
+    video = torch.arange(2 * 3 * 4 * 6, dtype=torch.uint8).reshape(2, 3, 4, 6)
+    found = rotated(video, view)
+    assert found.shape == ((2, 3, 4, 6) if turns == 2 else (2, 3, 6, 4))
+    corner = {1: video[..., 0, -1], 2: video[..., -1, -1], 3: video[..., -1, 0]}[turns]  # that becomes the first one
+    assert torch.equal(found[..., 0, 0], corner)
+    again = found
+    for _ in range(3):
+        again = rotated(again, view)
+    assert torch.equal(again, video)
 
 
 def test_nine_clips_of_mtl_aqa_are_the_first_nine_of_its_ten():

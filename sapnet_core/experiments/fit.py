@@ -19,6 +19,7 @@ from sapnet_core.datasets.records import PERFECT
 from sapnet_core.experiments.profiles import DIVES
 from sapnet_core.experiments.selection import choose_step, validation_part
 from sapnet_core.experiments.trial import Trial, TrialData
+from sapnet_core.features.rotated import ROTATED
 from sapnet_core.features.store import Features
 from sapnet_core.methods import Fitted, TrainSet, can_stack, get_method, get_stack
 from sapnet_core.methods.settings import TRAINING
@@ -139,7 +140,8 @@ def _scaled(trial: Trial, data: TrialData, learn: Tensor, labeled: Tensor, devic
     points = _target_scale(trial, data, visible)
     y = (visible / points[learn]).float()
     details = label_details(records, labeled)
-    own = TrainSet(frame[learn], actor[learn], data.features.positions, y, **details, backbone=backbone)
+    turned = _rotated(data.features, learn)
+    own = TrainSet(frame[learn], actor[learn], data.features.positions, y, **details, rotated=turned, backbone=backbone)
     return _Scaled(own, frame, points)
 
 
@@ -163,6 +165,15 @@ def _standardized(features: Features, learn: tuple[int, ...]) -> tuple[Tensor, T
     """
     rows = torch.tensor(learn)
     return tuple(standardized(features.views[name], *view_scale(features, rows, name)) for name in ("frame", "actor"))
+
+
+def _rotated(features: Features, learn: Tensor) -> Tensor | None:
+    """The rotated views (n, 3, S, C) of the videos `learn` (n,), on the scale of the whole frames, so that a rotation
+    stays visible; None where the trial's method does not learn from them."""
+    if not set(ROTATED) <= set(features.views):
+        return None
+    scale = view_scale(features, learn, "frame")
+    return torch.stack([standardized(features.views[view][learn], *scale) for view in ROTATED], 1)
 
 
 def view_scale(features: Features, learn: Tensor, view: str) -> tuple[Tensor, Tensor]:

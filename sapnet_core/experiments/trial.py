@@ -23,7 +23,7 @@ from sapnet_core.features.sequences import is_sequence, sequence_digest, sequenc
 from sapnet_core.features.source import SOURCES, drawn_digest, records_digest, source_records
 from sapnet_core.features.store import Features, features_digest, prepare_features, video_features
 from sapnet_core.features.video_source import BOXES, DiskSource, TwinSource
-from sapnet_core.methods import METHODS, trains_backbone
+from sapnet_core.methods import METHODS, extra_views, trains_backbone
 from sapnet_core.methods.settings import check_settings
 from sapnet_core.runtime import environment
 from sapnet_core.runtime.disk import in_runs
@@ -223,10 +223,22 @@ class _How:
 
 @lru_cache(maxsize=6)
 def _data(
-    dataset, source, train, test, twin_seed, video_source, teacher, clip_sampling, backbone, stage, device, how: _How
+    dataset,
+    source,
+    train,
+    test,
+    twin_seed,
+    video_source,
+    teacher,
+    extra,
+    clip_sampling,
+    backbone,
+    stage,
+    device,
+    how: _How,
 ) -> tuple[tuple[Record, ...], Features]:
-    """Records and features. `views["actor"]` holds the teacher's view; a view computed only for the teacher is NaN for
-    test videos."""
+    """Records and features. `views["actor"]` holds the teacher's view. A view computed only for the teacher, or only
+    for the method (`extra`), is NaN for test videos."""
     records, _ = _digested_records(dataset, source, train, test, twin_seed)
     if is_sequence(records):
         return records, sequence_features(records, video_source.root)
@@ -240,12 +252,14 @@ def _data(
         kept = {name: _first_nine(view, stage) for name, view in found.views.items()}
         return replace(found, views=kept, positions=found.positions[:18])
 
-    first, *other = _requests(records, video_source, teacher, clip_sampling, backbone, stage)
+    first, *others = _requests(records, video_source, teacher, extra, clip_sampling, backbone, stage)
     features = computed(first)
-    if teacher != "actor":
-        frame = features.views["frame"]
-        seen = _spread(computed(other[0]), teacher, features.keys, frame) if other else features.views[teacher]
-        features = replace(features, views={"frame": frame, "actor": seen})
+    views = dict(features.views)
+    for one in others:
+        found = computed(one)
+        views |= {view: _spread(found, view, features.keys, views["frame"]) for view in one.views}
+    kept_views = {"frame": views["frame"], "actor": views[teacher], **{view: views[view] for view in extra}}
+    features = replace(features, views=kept_views)
     kept = set(features.keys)
     return tuple(r for r in records if r.key in kept), features
 
@@ -260,7 +274,8 @@ def _spread(found: Features, view: str, keys: tuple[str, ...], like: torch.Tenso
 def _sources(t: Trial) -> tuple:
     """Everything that determines a trial's records and features: trials with equal values share them."""
     made_of = t.dataset, t.source, t.train, t.test, t.twin_seed
-    return *made_of, trial_video_source(t), t.teacher, t.clip_sampling, t.backbone, STAGE_OF[t.backbone_training]
+    seen = t.teacher, extra_views(t.method)
+    return *made_of, trial_video_source(t), *seen, t.clip_sampling, t.backbone, STAGE_OF[t.backbone_training]
 
 
 def _nine(dataset: str, clip_sampling: str) -> bool:
@@ -274,20 +289,27 @@ def _first_nine(view: torch.Tensor, stage: str) -> torch.Tensor:
 
 
 def _requests(
-    records: tuple[Record, ...], video_source, teacher: str, clip_sampling: str, backbone: str, stage: str
+    records: tuple[Record, ...],
+    video_source,
+    teacher: str,
+    extra: tuple[str, ...],
+    clip_sampling: str,
+    backbone: str,
+    stage: str,
 ) -> list[FeatureRequest]:
-    """The feature requests of a trial: first the student's view, then, if it differs, the teacher's.
+    """The feature requests of a trial: first the student's view, then, if it differs, the teacher's, then the method's.
 
     The first request includes the actor crops: with I3D always, because other trials need them anyway, and otherwise
-    unless the teacher sees whole frames. A separate teacher's view is requested only for the training videos, because
-    only the student is tested.
+    unless the teacher sees whole frames. A separate teacher's view and the method's own views (`extra`) are requested
+    only for the training videos, because only the student is tested.
     """
     clip_sampling = None if _nine(records[0].dataset, clip_sampling) else clip_sampling or None
     first = ("frame", "actor") if backbone == "i3d" or teacher != "frame" else ("frame",)
     passes = [FeatureRequest(records, video_source, clip_sampling, first, backbone, stage)]
-    if teacher not in first:
-        learn = tuple(record for record in records if record.split == "train")
-        passes.append(FeatureRequest(learn, video_source, clip_sampling, (teacher,), backbone))
+    learn = tuple(record for record in records if record.split == "train")
+    for views in (() if teacher in first else (teacher,), extra):
+        if views:
+            passes.append(FeatureRequest(learn, video_source, clip_sampling, views, backbone))
     return passes
 
 
@@ -299,10 +321,10 @@ def prepare_trials(
     `jobs`, `device` and `progress` are those of `prepare_features`.
     """
     passes = {}
-    for *made_of, video_source, teacher, clip_sampling, backbone, stage in dict.fromkeys(map(_sources, trials)):
-        records, _ = _digested_records(*made_of)
+    for source in dict.fromkeys(map(_sources, trials)):
+        records, _ = _digested_records(*source[:5])
         if not is_sequence(records):
-            passes |= dict.fromkeys(_requests(records, video_source, teacher, clip_sampling, backbone, stage))
+            passes |= dict.fromkeys(_requests(records, *source[5:]))
     with in_runs():
         prepare_features(
             list(passes), jobs=jobs, folder=environment.runs() / "features", device=device, progress=progress

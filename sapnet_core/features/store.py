@@ -59,9 +59,9 @@ class Features:
 
     Attributes:
         keys: keys of the records that could be read, in the order of the request.
-        views: maps each requested view, "frame" (whole frame, the student's input), "actor" (crop, the teacher's) or
-            "photometric" (whole frame in other colors and lighting), to (N, S, C) float32; at another stage to maps
-            (N, clips, C', T', h, w) or uint8 pixels (N, T, 3, H, W).
+        views: maps each requested view, "frame" (whole frame, the student's input), "actor" (crop, the teacher's),
+            "photometric" (whole frame in other colors and lighting) or one of `rotated.ROTATED` (whole frame, turned),
+            to (N, S, C) float32; at another stage to maps (N, clips, C', T', h, w) or uint8 pixels (N, T, 3, H, W).
         positions: (S,) time of each step in [0, 1], see `step_positions`.
         subactions: (N, 96) int8, the subaction at 96 evenly spaced times over the sampled frames.
         factors: (N, F) float32, the simulator's quality factors; F = 0 for videos from disk.
@@ -103,7 +103,7 @@ def features_digest(
         stage,
         torch.device(device).type,
         registry.backbone_digest(backbone, str(device), numbers),
-        code_digest("features.extraction", "features.photometric", "features.views"),
+        code_digest("features.extraction", "features.photometric", "features.rotated", "features.views"),
     )
 
 

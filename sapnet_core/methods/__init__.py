@@ -17,6 +17,7 @@ from collections.abc import Callable, Mapping
 from functools import partial
 from importlib import import_module
 
+from sapnet_core.features.rotated import ROTATED
 from sapnet_core.methods.base import Fitted, Method, Stackable, Training, train, train_stack
 from sapnet_core.methods.train_set import TrainSet
 
@@ -28,6 +29,7 @@ __all__ = [
     "TrainSet",
     "Training",
     "can_stack",
+    "extra_views",
     "get_method",
     "get_stack",
     "trains_backbone",
@@ -60,6 +62,14 @@ STACKABLE: dict[str, Callable[[Mapping], bool] | str] = {
 }
 # methods that can train the backbone too: they take features from `TrainSet.features`
 TRAINS_BACKBONE = ("mlp", "mlp-ordered", "sap-net")
+
+# methods that learn from more views than student and teacher see -> these views, see `TrainSet.rotated`
+EXTRA_VIEWS = {"s4l": tuple(ROTATED)}
+
+
+def extra_views(name: str) -> tuple[str, ...]:
+    """Views of the training videos that a method learns from beside those of student and teacher."""
+    return EXTRA_VIEWS.get(name, ())
 
 
 def trains_backbone(name: str) -> bool:

@@ -9,7 +9,7 @@ classifies the dive:
 Attributes are position, armstand, direction, somersaults and twists. The table row uses features of C3D
 (`backbones/c3d.py`); the method itself accepts those of any backbone.
 Published: fine-tuned C3D, consecutive clips of 16 frames, fc6 of 4096 units with ReLU on the 8192 values of pool5,
-final scores with difficulty over s = 17, which is their standard deviation on MTL-AQA, 3, 2, 4, 10 and 8 classes, w = 1,
+final scores with difficulty over s = 17, their standard deviation on MTL-AQA, 3, 2, 4, 10 and 8 classes, w = 1,
 a caption GRU at weight 0.01, Adam at 1e-4 in batches of 3.
 Here s is the standard deviation of the labeled scores, so that the method fits any dataset; as published, the scores
 are not centered. Whether they contain the difficulty is the trial's `target`.

@@ -1,15 +1,15 @@
-"""S4L: the layers that score labeled videos also classify how the clips of any video were rearranged.
+"""S4L: the layers that score labeled videos also tell by how far the frames of any video were rotated.
 
-Source: Zhai et al., "S4L: Self-Supervised Semi-Supervised Learning", ICCV 2019.
+Source: Zhai et al., "S4L: Self-Supervised Semi-Supervised Learning", ICCV 2019, and its public code.
 
-    L = 1/N_l sum_i (f(x_i) - y_i)^2 + w mean CE(g(r(x)), r)     over labeled and unlabeled videos
+    L = 1/(4 N_l) sum_i sum_r (f(r(x_i)) - y_i)^2 + w/2 (L_rot(labeled) + L_rot(unlabeled))
+    L_rot = 1/(4 N) sum_i sum_r CE(g(r(x_i)), r),    r turns whole frames by 0, 90, 180 or 270 degrees
 
-Published: r are the four rotations of an image, w = 1, and a batch has as many unlabeled as labeled samples.
-Deviations: features cannot be rotated. Instead, r rearranges the clips of a video: original order, reversed, halves
-swapped, or both. Like the rotations, these form a group of four, and telling them apart requires knowing how the action
-proceeds. An average over time would hide the order, so the layers see the clips in order, and the baseline to beat is
-`I3D+MLP (clips in order)` (E18). Each video of a batch gets one random arrangement instead of all four: the expected
-loss is the same at a quarter of the cost.
+Published: w = 1; all four rotations of every image are in a batch, the labeled ones learn their label in each, and a
+batch has as many unlabeled as labeled images; prediction is from the image that was not rotated. Kept here.
+Deviations: the backbone is frozen, so rotations are learned by the layers behind it, from features of rotated frames
+that are computed once (`features.rotated`); f and g share the layers of I3D+MLP and end in one linear layer each; the
+task is a regression; Adam replaces SGD at 0.03 with weight decay 1e-3.
 """
 
 from collections.abc import Mapping
@@ -19,49 +19,60 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from sapnet_core.methods.base import Training
-from sapnet_core.methods.building_blocks import Batches, clips, layers, reseed
+from sapnet_core.methods.building_blocks import Batches, layers, reseed, views
 from sapnet_core.methods.settings import TRAINING, options
 from sapnet_core.methods.train_set import TrainSet
 from sapnet_core.sapnet.losses import l_reg
 
-__all__ = ["SETTINGS", "training", "rearranged"]
+__all__ = ["SETTINGS", "training", "four_rotations"]
 
-SETTINGS = {"weight": 1.0, **TRAINING}
+SETTINGS = {"weight": 1.0, "ordered": False, **TRAINING}
 
 
-def rearranged(x: Tensor, which: Tensor) -> Tensor:
-    """Rearrange the clips of videos (B, T, C) by `which` (B,): 0 original, 1 reversed, 2 halves swapped, 3 both."""
-    place = torch.arange(x.shape[1], device=x.device)
-    swapped = place.roll(len(place) // 2)
-    order = torch.stack([place, place.flip(0), swapped, swapped.flip(0)])[which]  # (B, T)
-    return x.gather(1, order.unsqueeze(2).expand_as(x))
+def four_rotations(train: TrainSet, ordered: bool) -> Tensor:
+    """Inputs (N, 4, D) of all rotations of the training videos, 0 degrees first; D as in `building_blocks.views`.
+
+    Raises:
+        ValueError: the training set has no rotated views.
+    """
+    if train.rotated is None:
+        raise ValueError(
+            "s4l learns from rotated frames, and this training set has none: give videos instead of sequences, "
+            "or TrainSet.rotated"
+        )
+    every = torch.cat([train.frame.unsqueeze(1), train.rotated], 1)  # (N, 4, S, C)
+    return views(every.flatten(0, 1), ordered).unflatten(0, (-1, 4))
 
 
 def training(train: TrainSet, settings: Mapping, generator: torch.Generator) -> Training:
-    """Settings: `weight` (w, 0: I3D+MLP on clips in order), and the training settings."""
+    """Settings: `weight` (w, 0: scores of rotated labeled videos alone), `ordered` (E18), and the training settings."""
     o = options("s4l", settings, SETTINGS)
     reseed(generator)
-    x = clips(train.frame)  # (N, T, C)
+    x = four_rotations(train, o.ordered)
     net = nn.ModuleDict(
-        {"trunk": layers(x[0].numel(), 256, 128), "score": nn.Linear(128, 1), "order": nn.Linear(128, 4)}
+        {"trunk": layers(x.shape[2], 256, 128), "score": nn.Linear(128, 1), "rotation": nn.Linear(128, 4)}
     ).to(x.device)
     draw = Batches(train, o, generator)
 
     def head(name: str, x: Tensor) -> Tensor:
-        return net[name](torch.relu(net["trunk"](x.flatten(1))))
+        return net[name](torch.relu(net["trunk"](x)))
+
+    def told(h: Tensor) -> Tensor:
+        """L_rot of the logits (B, 4, 4) of all rotations."""
+        return F.cross_entropy(h.flatten(0, 1), torch.arange(4, device=h.device).repeat(len(h)))
 
     def loss(step: int) -> dict[str, Tensor]:
         i = draw.labeled()
-        terms = {"L_reg": l_reg(head("score", x[i]).squeeze(1), draw.y[i])}
+        guess, y = head("score", x[i]).flatten(), draw.y[i].repeat_interleave(4)
+        terms = {"L_reg": l_reg(guess, y)}
         terms["L_all"] = terms["L_reg"]
         if o.weight:
-            every = x[torch.cat([i, draw.unlabeled()])]
-            which = torch.randint(4, (len(every),)).to(x.device)
-            terms["L_order"] = F.cross_entropy(head("order", rearranged(every, which)), which)
-            terms["L_all"] = terms["L_all"] + o.weight * terms["L_order"]
+            known, hidden = head("rotation", x[torch.cat([i, draw.unlabeled()])]).tensor_split([len(i)])
+            terms["L_rot"] = (told(known) + told(hidden)) / 2
+            terms["L_all"] = terms["L_all"] + o.weight * terms["L_rot"]
         return terms
 
     def score(frame: Tensor) -> Tensor:
-        return head("score", clips(frame)).squeeze(1) * draw.scale + draw.shift
+        return head("score", views(frame, o.ordered)).squeeze(1) * draw.scale + draw.shift
 
     return Training(net, loss, score, o.steps, o.lr, draw.samplers)

@@ -22,6 +22,8 @@ class TrainSet:
         y: (N,) scaled scores, about [0, 1]; NaN where unlabeled.
         judges, transitions, attributes: annotations of the labeled videos from `datasets.label_details.label_details`,
             hidden for all other videos; None where the dataset has none.
+        rotated: (N, 3, S, C) features of the whole frames turned by 90, 180 and 270 degrees, on the scale of `frame`;
+            None unless the method is among `methods.EXTRA_VIEWS`.
         backbone: what turns inputs into features where it is trained with the method, else None.
 
     Raises:
@@ -35,6 +37,7 @@ class TrainSet:
     judges: Tensor | None = None
     transitions: Tensor | None = None
     attributes: Tensor | None = None
+    rotated: Tensor | None = None
     backbone: TrainableBackbone | None = None
 
     def __post_init__(self):
@@ -45,6 +48,11 @@ class TrainSet:
             raise ValueError(
                 f"a training set of {videos} scores and {len(self.positions)} positions needs features "
                 f"(videos, steps, channels) of both views, got {frame} and {actor}"
+            )
+        if self.rotated is not None and tuple(self.rotated.shape) != (videos, 3, *frame[1:]):
+            raise ValueError(
+                f"features of rotated frames have the shape {tuple(self.rotated.shape)}: give "
+                f"{(videos, 3, *frame[1:])} (videos, rotations, steps, channels)"
             )
         if self.y.isnan().all():
             raise ValueError(f"none of {videos} training videos has a score: give scores to some")
