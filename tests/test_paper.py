@@ -9,7 +9,7 @@ CELLS = {"I": 20, "II": 20, "III": 20, "IV": 28, "V": 17, "VI": 40, "VII": 20}
 
 def test_all_165_cells_are_there_once():
     numbers = paper_numbers()
-    assert list(numbers.columns) == ["table", "system", "column", "rho"]
+    assert list(numbers.columns) == ["table", "block", "system", "year", "column", "rho"]
     assert numbers.groupby("table").size().to_dict() == CELLS and len(numbers) == 165
     assert not numbers.duplicated(["table", "system", "column"]).any()
     assert numbers["rho"].between(0.1, 1).all()
@@ -24,6 +24,23 @@ def test_tables_have_the_printed_shape():
         with pytest.raises(ValueError, match="I, II, III"):
             paper_table(unknown)
     assert TABLES == tuple(CELLS)
+
+
+def test_blocks_and_years_are_those_printed():
+    numbers = paper_numbers()
+    assert set(numbers.loc[numbers["block"] != "", "table"]) == {"IV", "V"}
+    blocked = numbers[numbers["block"] != ""]
+    assert ((blocked["block"] == "Supervised") == (blocked["column"] == "supervised")).all()
+    assert (blocked.groupby(["table", "block"])["system"].last() == "SAP-Net (Ours)").all()
+    assert numbers.groupby(["table", "block", "system"])["year"].nunique().max() == 1
+    years = {key: part.drop_duplicates("system")["year"] for key, part in numbers.groupby(["table", "block"])}
+    assert not any(years[number, ""].notna().any() for number in ("I", "II", "III"))
+    assert years["IV", "Supervised"].dropna().tolist() == [2020, 2020, 2021, 2021, 2022, 2022, *[2023] * 5]
+    assert years["IV", "Semi-supervised"].dropna().tolist() == [2020, 2018, 2019, 2017, 2017, 2019, 2022]
+    assert years["V", "Supervised"].dropna().tolist() == [2020, 2020, 2021, 2022, 2023, 2023]
+    assert years["V", "Semi-supervised"].dropna().tolist() == [2022, 2020, 2020, 2022]
+    assert years["VI", ""].dropna().tolist() == [2005, 2014, 2020, 2017, 2019, 2019, 2022]
+    assert years["VII", ""].dropna().tolist() == [2022, 2022]
 
 
 def test_a_change_to_a_returned_frame_stays_there():

@@ -2,6 +2,7 @@
 
 import json
 import math
+import re
 
 import matplotlib
 
@@ -15,8 +16,10 @@ from PIL import Image
 from scipy import stats
 
 from sapnet_core import reporting
+from sapnet_core.experiments.paper import paper_numbers
 from sapnet_core.reporting import widgets
-from sapnet_core.reporting.tables import flat
+from sapnet_core.reporting.stored_tables import read_stored_table
+from sapnet_core.reporting.tables import as_printed, flat, shown_cells
 from sapnet_core.reporting.widgets import is_live
 
 PAPER = pd.DataFrame(
@@ -105,6 +108,78 @@ def test_saved_table_has_numbers_and_provenance(figures):
     assert text.startswith("**Table I**\n\n| system |") and "- command: ./runall.sh\n" in text
     reporting.save_table("table01", table, record("paper"))
     assert (figures / "paper" / "table01.csv").read_bytes() == (figures / "table01.csv").read_bytes()
+
+
+def comparison_of(number: str, *systems: str) -> pd.DataFrame:
+    """A comparison with all columns of a table of the paper, two seeds of each system, and the floors."""
+    paper = paper_numbers().query("table == @number")
+    columns = dict.fromkeys(paper["column"])
+    rows = [(s, c, seed, 0.5 + 0.1 * seed) for s in systems for c in columns for seed in (0, 1)]
+    runs = pd.DataFrame(rows, columns=["system", "column", "seed", "rho"])
+    return reporting.comparison_table(runs, paper, FLOORS)
+
+
+@pytest.mark.parametrize(("number", "supervised"), [("IV", 12), ("V", 7)])
+def test_two_blocks_with_years_each_end_in_sap_net(number, supervised):
+    table = as_printed(comparison_of(number, "I3D+MLP", "control", "SAP-Net (Ours)"), number)
+    keys = {block: part.index.droplevel("block") for block, part in table.groupby(level="block", sort=False)}
+    assert list(keys) == ["Supervised", "Semi-supervised", "Floors and ceiling"]
+    assert keys["Supervised"][supervised - 1 :].tolist() == [
+        ("I3D+MLP", ""),
+        ("control", ""),
+        ("SAP-Net (Ours)", ""),
+    ]
+    assert keys["Supervised"][0] == ("USDL", "2020")
+    assert keys["Semi-supervised"][0] == ("I3D+MLP", "2020" if number == "IV" else "2022")
+    assert keys["Semi-supervised"][-2:].tolist() == [("control", ""), ("SAP-Net (Ours)", "")]
+    assert keys["Floors and ceiling"].tolist() == [(name, "") for name in FLOORS["system"]]
+    # each cell of the paper stands in its own block and nowhere else
+    paper = paper_numbers().query("table == @number").set_index(["block", "system", "column"])["rho"]
+    printed = table.xs("paper", axis=1, level=1).droplevel("year").stack().dropna()
+    assert printed.to_dict() == paper.to_dict()
+    seeds = table.xs("seeds", axis=1, level=1)
+    assert seeds.loc[["Supervised"]].sum().to_dict() == {"supervised": 6, "10%": 0, list(seeds)[-1]: 0}
+
+
+def test_blocks_years_and_note_are_shown(figures):
+    table = as_printed(comparison_of("IV", "I3D+MLP", "SAP-Net (Ours)"), "IV")
+    table = table.rename(index={"TSA-Net": "TSA-Net (not here)"}, level="system")
+    text = reporting.markdown(table)
+    assert text.startswith("| system | Year | supervised paper | supervised this run (n=2) | 10% paper |")
+    assert "| **Supervised** |  |  |  |  |  |  |  |\n| USDL | 2020 | 0.9066 | — |  |  |  |  |" in text
+    assert "| TSA-Net (not here) | 2021 | 0.9422 | — |  |  |  |  |" in text
+    assert "\n\nAs printed, with its errors (E15)." in text and "NL-Net" in text.rpartition("|")[2]
+    reporting.save_table("table04", table, record(), title="Table IV")
+    assert "NL-Net" in (figures / "table04.md").read_text(encoding="utf-8")
+    assert pd.read_csv(figures / "table04.csv").columns[:4].tolist() == ["block", "system", "year", "supervised paper"]
+    assert shown_cells(read_stored_table(figures / "table04.csv")) == shown_cells(table)
+
+
+def test_skating_has_a_header_of_two_levels():
+    table = as_printed(comparison_of("VII", "I3D+MLP", "SAP-Net (Ours)"), "VII")
+    assert table.index.names == ["system", "year"] and table.index[-4] == ("SAP-Net (Ours)", "")
+    page = reporting.show(table)._repr_html_()
+    header = [
+        re.findall(r'<th colspan="(\d)" rowspan="(\d)"[^>]*>([^<]*)</th>', row)
+        for row in re.search("<thead>(.*)</thead>", page)[1].split("</tr>")[:-1]
+    ]
+    assert header[0] == [("1", "3", "system"), ("1", "3", "Year"), ("4", "1", "SP"), ("4", "1", "FS")]
+    assert header[1] == [("2", "1", name) for name in ("PCS", "TES", "PCS", "TES")]
+    assert header[2] == [("1", "1", name) for name in ("paper", "this run (n=2)")] * 4
+    assert "| SP PCS paper | SP PCS this run (n=2) | SP TES paper |" in reporting.show(table)._repr_markdown_()
+
+
+def test_html_of_a_comparison_shows_names_literally():
+    runs = trials(mlp=[0.6, 0.61]).replace("I3D+MLP", "<b>a|b</b> $x$")
+    page = reporting.show(reporting.comparison_table(runs, PAPER))._repr_html_()
+    assert "&lt;b&gt;a|b&lt;/b&gt; <span>&#36;</span>x" in page and "<b>" not in page
+
+
+def test_printed_form_refuses_another_table():
+    with pytest.raises(ValueError, match="IV, V, VI, VII"):
+        as_printed(comparison_of("I", "I3D+MLP"), "I")
+    with pytest.raises(ValueError, match="column.*Table V"):
+        as_printed(comparison_of("V").drop(columns="20%", level=0), "V")
 
 
 def test_plain_frame_is_a_table_too():

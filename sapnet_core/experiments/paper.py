@@ -1,9 +1,10 @@
 """The numbers the paper prints, and the averages and improvements it states about them.
 
-`experiments/paper.csv` holds all 165 cells of Tables I-VII as printed, one per row: `table,system,column,rho`. Systems
-have their printed names without citation numbers and footnote marks (S4L and S4AQA are printed with a raised 4).
-Tables IV and V have a supervised half, column "supervised", and a semi-supervised half, columns "10%" and "40%" or
-"20%".
+`experiments/paper.csv` holds all 165 cells of Tables I-VII as printed, one per row:
+`table,block,system,year,column,rho`. Systems have their printed names without citation numbers and footnote marks (S4L
+and S4AQA are printed with a raised 4). Tables IV and V have two blocks: "Supervised", with the column "supervised", and
+"Semi-supervised", with the columns "10%" and "40%" or "20%". Tables IV-VII have a column of years, which is empty where
+the paper prints a dash.
 """
 
 from functools import cache
@@ -14,19 +15,39 @@ import pandas as pd
 
 from sapnet_core.experiments.metrics import fisher_mean
 
-__all__ = ["TABLES", "paper_numbers", "paper_table", "paper_arithmetic"]
+__all__ = ["TABLES", "NOTES", "paper_numbers", "paper_table", "paper_arithmetic"]
 
 TABLES = ("I", "II", "III", "IV", "V", "VI", "VII")
 OURS = "SAP-Net (Ours)"
 
+# What a reader of a printed table must know (errata E13 to E15); the cells themselves stay as the paper prints them.
+# TAP (ECCV 2022, Table 1), HGCN (TCSVT 2023, Table I) and SGN (TMM 2023, Table IV) list results on MTL-AQA with and
+# without the degree of difficulty apart, which shows the protocol of a number.
+NOTES = {
+    "IV": "As printed, with its errors (E15). The supervised rows mix two protocols: USDL and MUSDL were measured "
+    "without the degree of difficulty, CoRe, TAP, HGCN and SGN with it. The 0.9422 of TSA-Net is the result of NL-Net, "
+    "without difficulty; TSA-Net's own paper reports 0.9393 for TSA-Net. The reference given for DAE-CoRe, [42], is "
+    "another method, UD-AQA. Table VI has other years for COREG and VAT: 2005 and 2019.",
+    "V": "As printed: MUSDL and TSA have the same two semi-supervised values (E13). Table IV has another year for "
+    "I3D+MLP: 2020.",
+    "VI": "As printed: Table IV has other years for COREG and VAT, 2019 and 2017, and Table VII for Action-Net, 2022 "
+    "(E15). The averages are Fisher-z means (E14).",
+    "VII": "As printed: the paper cites ViViT for VST, which is the Video Swin Transformer; Table VI has another year "
+    "for Action-Net, 2020 (E15).",
+}
+
 
 @cache
 def _numbers() -> pd.DataFrame:
-    return pd.read_csv(Path(__file__).with_name("paper.csv"))
+    return pd.read_csv(Path(__file__).with_name("paper.csv"), dtype={"year": "Int64"}).fillna({"block": ""})
 
 
 def paper_numbers() -> pd.DataFrame:
-    """All printed cells: columns table ("I" ... "VII"), system, column, rho; 165 rows in printed order."""
+    """All printed cells in printed order, 165 rows.
+
+    Columns: table ("I" ... "VII"); block ("Supervised" or "Semi-supervised" in Tables IV and V, else ""); system; year
+    (integer, missing where none is printed); column; rho.
+    """
     return _numbers().copy()
 
 

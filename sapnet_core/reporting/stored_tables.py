@@ -10,7 +10,7 @@ from pathlib import Path
 import pandas as pd
 
 from sapnet_core.reporting.literal import from_cell
-from sapnet_core.reporting.tables import PARTS
+from sapnet_core.reporting.tables import LEVELS, PARTS
 
 __all__ = ["read_cells", "read_stored_table"]
 
@@ -31,8 +31,8 @@ def read_cells(file: Path) -> tuple[list[str], list[list[str]]]:
 
 
 def read_stored_table(file: Path) -> pd.DataFrame:
-    """Read a stored table in a form that `tables.shown_cells` takes: a comparison as `tables.comparison_table` returned
-    it, any other table as a plain data frame whose columns hold text or numbers.
+    """Read a stored table in a form that `tables.shown_cells` takes: a comparison as `tables.comparison_table` or
+    `tables.as_printed` returned it, any other table as a plain data frame whose columns hold text or numbers.
 
     Raises:
         OSError, ValueError: as `read_cells`.
@@ -47,12 +47,13 @@ def read_stored_table(file: Path) -> pd.DataFrame:
 
 
 def _comparison(head: list[str], columns: list[list[str]]) -> pd.DataFrame:
-    """Rebuild a comparison, which has a first column for systems and all of `PARTS` for every further column.
+    """Rebuild a comparison: one column for systems, or those of `LEVELS`, then all of `PARTS` for every column.
 
     Raises:
         ValueError: the table is not a comparison.
     """
-    parts = [name.rpartition(" ") for name in head[1:]]
+    levels = next((len(k) for k in (LEVELS, LEVELS[1:]) if tuple(head[: len(k)]) == k), 1)
+    parts = [name.rpartition(" ") for name in head[levels:]]
     if not parts or [part for _, _, part in parts] != [*PARTS] * (len(parts) // len(PARTS)):
         raise ValueError("not a comparison")
     names = [(column, part) for column, _, part in parts]
@@ -60,9 +61,11 @@ def _comparison(head: list[str], columns: list[list[str]]) -> pd.DataFrame:
         raise ValueError("two columns have the same name")
     read = {"seeds": int, "best": "True".__eq__}
     cells = [
-        [read.get(part, _float)(text) for text in texts] for (_, part), texts in zip(names, columns[1:], strict=True)
+        [read.get(part, _float)(text) for text in texts]
+        for (_, part), texts in zip(names, columns[levels:], strict=True)
     ]
-    table = pd.DataFrame(dict(enumerate(cells)), index=pd.Index(columns[0], name=head[0]))
+    named = pd.MultiIndex.from_arrays(columns[:levels], names=head[:levels])
+    table = pd.DataFrame(dict(enumerate(cells)), index=named if levels > 1 else named.get_level_values(0))
     return table.set_axis(pd.MultiIndex.from_tuples(names, names=["column", "part"]), axis=1)
 
 

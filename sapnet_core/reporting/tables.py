@@ -2,17 +2,23 @@
 
 import math
 from collections.abc import Collection
+from itertools import groupby
+from operator import itemgetter
 from typing import NamedTuple
 
 import numpy as np
 import pandas as pd
 
 from sapnet_core.experiments.intervals import correlation_interval, mean_interval
+from sapnet_core.experiments.paper import NOTES, paper_numbers
 from sapnet_core.reporting.literal import in_markdown
 
-__all__ = ["PARTS", "Cell", "comparison_table", "flat", "markdown", "show", "shown_cells"]
+__all__ = ["LEVELS", "PARTS", "Cell", "as_printed", "comparison_table", "flat", "markdown", "show", "shown_cells"]
 
 PARTS = ("paper", "mean", "low", "high", "seeds", "best")
+EMPTY = dict(zip(PARTS, (math.nan, math.nan, math.nan, math.nan, 0, False), strict=True))  # a cell without any result
+LEVELS = ("block", "system", "year")  # names of the index levels of `as_printed`
+REFERENCES = "Floors and ceiling"  # the block of rows that no system was trained for
 
 
 def _best(cell: pd.DataFrame, value: str, floors: dict[str, float]) -> str | None:
@@ -73,8 +79,49 @@ def comparison_table(
     return table.rename_axis("system")
 
 
+def as_printed(table: pd.DataFrame, number: str) -> pd.DataFrame:
+    """Arrange the rows of a comparison as one of the paper's Tables IV to VII prints them.
+
+    Args:
+        table: from `comparison_table`, with all rows and columns of that table of the paper.
+        number: "IV", "V", "VI" or "VII".
+
+    Returns:
+        The cells of `table` with the index levels system and year (text, "" where none is printed); for a table of two
+        blocks also block, in front. A block holds the printed rows in printed order, so that it ends in SAP-Net, and
+        before that last one the rows that this run adds to the columns of the block; its other columns are empty. Rows
+        that were not trained form a block of their own at the end. `attrs["note"]` holds what `experiments.paper.NOTES`
+        says about the table, which `markdown` and `show` print below it.
+
+    Raises:
+        ValueError: the paper prints no years in that table, or `table` lacks a row or column of it.
+    """
+    paper = paper_numbers().query("table == @number")
+    if not paper["year"].notna().any():
+        raise ValueError(f"table {number!r} has no printed form with years: choose one of IV, V, VI, VII")
+    for kind, axis in (("system", table.index), ("column", table.columns.get_level_values(0))):
+        if missing := sorted(set(paper[kind]) - set(axis)):
+            raise ValueError(f"the comparison lacks {kind} {missing} of Table {number}: pass `comparison_table` of it")
+    trained, keys, rows = table.xs("seeds", axis=1, level=1) > 0, [], []
+    for block, cells in paper.groupby("block", sort=False):
+        own, years = set(cells["column"]), cells.drop_duplicates("system").set_index("system")["year"]
+        *printed, last = years.index
+        added = [system for system in table.index[trained[[*own]].any(axis=1)] if system not in years.index]
+        for system in (*printed, *added, last):
+            year = years.get(system, pd.NA)
+            keys.append((block, system, "" if pd.isna(year) else str(year)))
+            values = table.loc[system]
+            rows.append([x if column in own else EMPTY[part] for (column, part), x in values.items()])
+    for system in table.index.difference([system for _, system, _ in keys], sort=False):
+        keys.append((REFERENCES, system, ""))
+        rows.append(table.loc[system].tolist())
+    arranged = pd.DataFrame(rows, columns=table.columns, index=pd.MultiIndex.from_tuples(keys, names=LEVELS))
+    arranged.attrs["note"] = NOTES.get(number, "")
+    return arranged.droplevel("block") if paper["block"].nunique() == 1 else arranged
+
+
 def flat(table: pd.DataFrame) -> pd.DataFrame:
-    """Return the table with one header row and the system as a column, for CSV."""
+    """Return the table with one header row and the levels of the index as columns, for CSV."""
     if not isinstance(table.columns, pd.MultiIndex):
         return table if isinstance(table.index, pd.RangeIndex) else table.reset_index()
     names = [f"{column} {part}" for column, part in table.columns]
@@ -110,7 +157,10 @@ def shown_cells(table: pd.DataFrame, decimals: int = 3) -> tuple[list[tuple[str,
 
     A comparison has two columns in each group, "paper" and "this run"; a cell of the latter is `mean ± half width`, or
     `mean [low, high]` if the interval is asymmetric. The number of seeds stands in the column's name, and in each cell
-    where it differs. Any other data frame is shown as it is, with "" as the group of its columns.
+    where it differs; the paper's number keeps a fourth decimal if it has one. The years of `as_printed` are a column in
+    a group of its own, "Year". Each of its blocks begins with a row that holds the block's name in bold; a column for
+    which a block has no number is blank there. Any other data frame is shown as it is, with "" as the group of its
+    columns.
     """
     if not isinstance(table.columns, pd.MultiIndex):
         plain = flat(table)
@@ -120,20 +170,43 @@ def shown_cells(table: pd.DataFrame, decimals: int = 3) -> tuple[list[tuple[str,
     usual = int(table.xs("seeds", axis=1, level=1).to_numpy().max(initial=0))
     this_run = "this run" + (f" (n={usual})" if usual else "")
     names = [("", "system"), *((_text(c, decimals), part) for c in columns for part in ("paper", this_run))]
+    levels = table.index.names
+    if "year" in levels:
+        names.insert(1, ("Year", ""))
+    if "block" not in levels:
+        return names, _rows(table, columns, usual, decimals)
     rows = []
-    for system, values in zip(table.index, table.to_numpy(object), strict=True):
-        row, values = [Cell(_text(system, decimals))], dict(zip(table.columns, values, strict=True))
-        for column in columns:
-            paper, mean, low, high, seeds, best = (values[column, part] for part in PARTS)
-            run = _number(mean, decimals) + _interval(mean, low, high, decimals)
-            row.append(Cell(_number(paper, decimals)))
-            row.append(Cell(run, bool(best), "" if seeds in (0, usual) else f" (n={seeds})"))
-        rows.append(row)
+    for block, part in table.groupby(level="block", sort=False):
+        rows.append([Cell(block, bold=True), *[Cell("")] * (len(names) - 1)])
+        used = [c for c in columns if part[[(c, "paper"), (c, "mean")]].notna().to_numpy().any()]
+        rows += _rows(part, columns, usual, decimals, blank=set(columns) - set(used))
     return names, rows
 
 
+def _rows(
+    table: pd.DataFrame, columns: list, usual: int, decimals: int, blank: Collection[str] = ()
+) -> list[list[Cell]]:
+    """The rows of a comparison as `shown_cells` shows them; `usual` is the number of seeds that its header names."""
+    systems, rows = table.index.get_level_values("system" if "year" in table.index.names else 0), []
+    years = table.index.get_level_values("year") if "year" in table.index.names else None
+    for i, (system, cells) in enumerate(zip(systems, table.to_numpy(object), strict=True)):
+        row, values = [Cell(_text(system, decimals))], dict(zip(table.columns, cells, strict=True))
+        if years is not None:
+            row.append(Cell(years[i] or "—"))
+        for column in columns:
+            if column in blank:
+                row += [Cell(""), Cell("")]
+                continue
+            paper, mean, low, high, seeds, best = (values[column, part] for part in PARTS)
+            run = _number(mean, decimals) + _interval(mean, low, high, decimals)
+            row.append(Cell(_number(paper, decimals if round(paper, decimals) == paper else decimals + 1)))
+            row.append(Cell(run, bool(best), "" if seeds in (0, usual) else f" (n={seeds})"))
+        rows.append(row)
+    return rows
+
+
 def markdown(table: pd.DataFrame, decimals: int = 3, ours: Collection[str] = ()) -> str:
-    """Format the cells of `shown_cells` as a Markdown table.
+    """Format the cells of `shown_cells` as a Markdown table, with the note of `as_printed`, if any, below.
 
     Names and texts are escaped, since they may come from users; `ours` names the columns of a plain data frame that
     hold Markdown of our own.
@@ -145,14 +218,79 @@ def markdown(table: pd.DataFrame, decimals: int = 3, ours: Collection[str] = ())
         text = cell.text.replace("|", "\\|") if mine else in_markdown(cell.text)
         return (f"**{text}**" if cell.bold else text) + cell.note
 
-    header = [in_markdown(f"{group} {name}" if group else name) for group, name in names]
+    header = [in_markdown(f"{group} {name}".strip()) for group, name in names]
     rule = ["---"] + ["---:"] * (len(header) - 1)
     lines = (header, rule, *([written(c, mine) for c, mine in zip(row, own, strict=True)] for row in rows))
-    return "\n".join("| " + " | ".join(line) + " |" for line in lines)
+    note = table.attrs.get("note")
+    return "\n".join("| " + " | ".join(line) + " |" for line in lines) + (f"\n\n{in_markdown(note)}" if note else "")
+
+
+def _header(names: list[tuple[str, str]]) -> str:
+    """The header of a comparison as rows of HTML: equal neighbors share a cell, names without a group span all rows.
+
+    Groups of two words, such as "SP PCS" and "SP TES", make two levels if all are so.
+    """
+    groups = [group for group, name in names if group and name]
+    levels = 2 if all(len(group.split()) == 2 for group in groups) else 1
+    paths = [(*group.split(maxsplit=levels - 1), name) if group and name else (group or name,) for group, name in names]
+    depth, rows = max(map(len, paths)), []
+    for level in range(1, depth + 1):
+        row = ""
+        for start, same in groupby(paths, itemgetter(slice(level))):
+            whole = [path == start for path in same]  # a path that ends here: its cell reaches down to the body
+            if len(start) == level:
+                down = depth - level + 1 if all(whole) else 1
+                side = "left" if start == paths[0] else "center"
+                size = f'colspan="{len(whole)}" rowspan="{down}"'
+                row += f'<th {size} style="text-align: {side}">{_in_html(start[-1])}</th>'
+        rows.append(f"<tr>{row}</tr>")
+    return "".join(rows)
+
+
+def _in_html(text: str) -> str:
+    return in_markdown(text).replace("\\|", "|")  # of the escapes of `in_markdown`, this one alone is no HTML
+
+
+def _html(table: pd.DataFrame, decimals: int) -> str:
+    """Format a comparison as an HTML table, whose header can have several levels, with its note, if any, below."""
+    names, rows = shown_cells(table, decimals)
+
+    def written(cell: Cell) -> str:
+        text = _in_html(cell.text)
+        return (f"<strong>{text}</strong>" if cell.bold else text) + cell.note
+
+    body = "".join(
+        f'<tr><th class="name" style="text-align: left">{written(first)}</th>'
+        + "".join(f"<td>{written(cell)}</td>" for cell in rest)
+        + "</tr>"
+        for first, *rest in rows
+    )
+    note = table.attrs.get("note")
+    below = f"<p>{_in_html(note)}</p>" if note else ""
+    return f"<table><thead>{_header(names)}</thead><tbody>{body}</tbody></table>{below}"
+
+
+class _Comparison:
+    """A comparison that notebooks display: as HTML, and as Markdown where they cannot."""
+
+    def __init__(self, table: pd.DataFrame, decimals: int):
+        self.html, self.text = _html(table, decimals), markdown(table, decimals)
+
+    def _repr_html_(self) -> str:
+        return self.html
+
+    def _repr_markdown_(self) -> str:
+        return self.text
+
+    def __repr__(self) -> str:
+        return "a comparison of systems"  # without an address in memory, which would change stored notebooks
 
 
 def show(table: pd.DataFrame, decimals: int = 3, ours: Collection[str] = ()):
-    """Return the table of `markdown` as an object that a notebook displays."""
+    """Return an object that a notebook displays: a comparison with a header of several levels, any other data frame as
+    the table of `markdown`."""
     from IPython.display import Markdown
 
+    if isinstance(table.columns, pd.MultiIndex):
+        return _Comparison(table, decimals)
     return Markdown(markdown(table, decimals, ours))
