@@ -4,7 +4,7 @@ from sapnet_core.reporting.checks import check, digest_line, verify
 from sapnet_core.reporting.provenance_table import provenance, provenance_table
 from sapnet_core.reporting.save import save_figure, save_table
 from sapnet_core.reporting.style import COLORS, COLUMN, PAGE, use_style
-from sapnet_core.reporting.tables import comparison_table, markdown, show
+from sapnet_core.reporting.tables import as_printed, comparison_table, markdown, show
 from sapnet_core.reporting.widgets import explore
 
 __all__ = [
@@ -18,6 +18,7 @@ __all__ = [
     "COLUMN",
     "PAGE",
     "use_style",
+    "as_printed",
     "comparison_table",
     "markdown",
     "show",
