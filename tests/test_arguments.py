@@ -171,7 +171,7 @@ def test_a_file_where_nobody_can_write_is_refused(capsys):
         (lambda: figure_trials("fig99", QUICK), ("fig99", "fig05")),
         (lambda: comparison_trials("I", QUICK), ("'I'", "IV")),
         (lambda: class_trials("VI", QUICK, ("zz",)), ("zz", "I3D+MLP")),
-        (lambda: tune_methods.tuning_trials("zz"), ("zz", "tau = 0")),
+        (lambda: tune_methods.tuning_trials("zz"), ("zz", "COREG: defaults")),
         (lambda: tuning_space.search_candidates("zz"), ("zz", "COREG")),
         (lambda: calibrate_simulator.baseline_rho("rg", None), ("rg", "mtl-aqa")),
         (lambda: notebooks.find(["", "00"]), ("00_start_here",)),

@@ -1,15 +1,11 @@
 """Tune the free settings of SAP-Net and of the compared systems, on validation parts of twins that no table uses.
 
-The paper leaves capacity, batch sizes, warm-up and more unspecified. Each candidate is scored on a quarter of the
-training videos, kept out of training, of twins with a seed of their own; no test video is involved. All results are in
-`methods/tuning.csv`; the chosen values are the defaults of `methods/sapnet.py`. The column `format` is the trials'
-format: 3 scales both views by the statistics of whole frames, which made pseudo-labels of crops follow clip halves; 4
-scales each view by its own; 5 takes the same sums in another order, so that rows of format 4 remain valid.
-
-    python -m sapnet_core.recipes.tune_methods --only "SAP-Net (Ours)" "dropout = 0.5"
-
-Every compared system gets the same budget on validation parts of the same twins: its defaults and five seeded draws
-from its search space. The candidate with the best mean over the cells goes into `systems.RIVALS`.
+The papers leave learning rates, widths and more unspecified for features such as these. Every system gets the same
+budget: its defaults and five seeded draws from its search space (`tuning_space`), trained by the rule of the quick
+profile. A candidate is scored on a quarter of the training videos, kept out of training, of twins with a seed of their
+own; no test video is involved. The candidate with the best mean over the cells goes into `experiments.systems`, for
+SAP-Net into the defaults of `methods/sapnet.py`. All results are in `methods/tuning.csv`; the column `format` is the
+trials' format.
 
     python -m sapnet_core.recipes.tune_methods --search VAT COREG
 """
@@ -19,10 +15,11 @@ from pathlib import Path
 
 import pandas as pd
 
+from sapnet_core.experiments.profiles import get_profile
 from sapnet_core.experiments.results import results
 from sapnet_core.experiments.run import run_trials
 from sapnet_core.experiments.systems import BACKBONE_OF
-from sapnet_core.experiments.tables import TABLES, TARGET
+from sapnet_core.experiments.tables import TARGET
 from sapnet_core.experiments.trial import FORMAT, Trial
 from sapnet_core.recipes import command_lines
 from sapnet_core.recipes.tuning_space import CANDIDATES, SPACES, search_candidates
@@ -35,28 +32,22 @@ from sapnet_core.runtime.progress import trial_bars
 __all__ = ["TUNING", "best_of", "tuning_trials"]
 
 TUNING = Path(__file__).parent.parent / "methods" / "tuning.csv"
-VALID = (4, FORMAT)  # formats of trials whose results agree up to rounding
 TWIN_SEED = 1  # the tables use 0, the calibration 7
-TRAIN = 640  # training videos; three quarters are trained on, as many as in the quick profile
-STEPS = 300
-# The cells on which compared systems are searched: training videos, of which three quarters are trained on, and label
-# shares. They have as many labels as the quick profile's columns of 10 % and 40 % (MTL-AQA) and of 10 % and 20 %
+SEEDS = (0, 1)
+# The cells on which systems are searched: training videos, of which three quarters are trained on, and label shares.
+# They have about as many labels as the quick profile's columns of 10 % and 40 % (MTL-AQA) and of 10 % and 20 %
 # (FineDiving). TSA needs phase transitions, which FineDiving alone annotates.
-SEARCH = {"mtl-aqa": (640, (0.1, 0.4)), "finediving": (320, (0.2, 0.4))}
-SEARCH_STEPS = 200
+CELLS = {"mtl-aqa": (640, (0.1, 0.4)), "finediving": (320, (0.2, 0.4))}
 
 
 def best_of(system: str, table: pd.DataFrame) -> str:
     """The candidate of a system with the highest mean over all cells, in a table such as `TUNING` holds."""
-    tried = table[table.setting.isin(search_candidates(system)) & table.format.isin(VALID)]
+    tried = table[table.setting.isin(search_candidates(system)) & (table.format == FORMAT)]
     return tried.groupby("setting", sort=False).rho_mean.mean().idxmax()
 
 
-def tuning_trials(name: str, seeds: tuple[int, ...] = (0, 1, 2)) -> list[Trial]:
-    """The trials of one candidate: both diving datasets, at the smallest and the second-largest label share.
-
-    Candidates of a search have the cells of `SEARCH` on MTL-AQA (TSA: on FineDiving), one seed, and the quick
-    profile's steps.
+def tuning_trials(name: str) -> list[Trial]:
+    """The trials of one candidate, on the cells of `CELLS` for MTL-AQA (TSA: for FineDiving).
 
     Raises:
         ValueError: the candidate is unknown.
@@ -64,12 +55,10 @@ def tuning_trials(name: str, seeds: tuple[int, ...] = (0, 1, 2)) -> list[Trial]:
     if name not in CANDIDATES:
         raise ValueError(f"candidate {name!r} is unknown: choose one of {', '.join(CANDIDATES)}")
     method, overrides = CANDIDATES[name]
-    cells = {dataset: (TRAIN, (shares[0], shares[-2])) for dataset, shares in TABLES.values()}
-    steps, system = STEPS, name.partition(": ")[0]
+    system, rule = name.partition(": ")[0], get_profile("quick")
     own = {"backbone": BACKBONE_OF[system], "teacher": "frame"} if system in BACKBONE_OF else {}
-    if ": " in name:
-        dataset = "finediving" if method == "tsa" else "mtl-aqa"
-        cells, seeds, steps = {dataset: SEARCH[dataset]}, seeds[:1], SEARCH_STEPS
+    dataset = "finediving" if method == "tsa" else "mtl-aqa"
+    train, shares = CELLS[dataset]
     return [
         Trial(
             dataset,
@@ -80,15 +69,15 @@ def tuning_trials(name: str, seeds: tuple[int, ...] = (0, 1, 2)) -> list[Trial]:
             TARGET[dataset],
             train,
             8,
-            steps,
+            rule.steps,
             twin_seed=TWIN_SEED,
             part="validation",
+            epochs=rule.epochs,
             overrides=tuple(overrides.items()),
             **own,
         )
-        for dataset, (train, shares) in cells.items()
         for share in shares
-        for seed in seeds
+        for seed in SEEDS
     ]
 
 
@@ -120,13 +109,11 @@ def main(arguments: list[str] | None = None) -> None:
     table = pd.DataFrame(rows).assign(format=FORMAT)
     if TUNING.exists():
         old = pd.read_csv(TUNING)
-        table = pd.concat([old[~(old.setting.isin(args.only) & old.format.isin(VALID))], table])
-    tried = {name.partition(": ")[0] for name in table.setting if name in CANDIDATES and ": " in name}
-    chosen = {"SAP-Net (Ours)", *(best_of(system, table) for system in SPACES if system in tried)}
-    table["chosen"] = table.setting.isin(chosen) & table.format.isin(VALID)
+        table = pd.concat([old[~old.setting.isin(args.only) & (old.format == FORMAT)], table])
+    tried = {name.partition(": ")[0] for name in table.setting}
+    table["chosen"] = table.setting.isin([best_of(system, table) for system in SPACES if system in tried])
     table.to_csv(TUNING, index=False)
-    own = table[table.format.isin(VALID)]
-    print(own.pivot(index="setting", columns=["dataset", "share"], values="rho_mean").to_string())
+    print(table.pivot(index="setting", columns=["dataset", "share"], values="rho_mean").to_string())
 
 
 if __name__ == "__main__":
