@@ -17,6 +17,8 @@ __all__ = [
     "BACKBONES",
     "SETTINGS",
     "calibrate_simulator",
+    "choose_confidence",
+    "choose_training_length",
     "export_twins",
     "gallery",
     "notebooks",
@@ -85,6 +87,24 @@ def calibrate_simulator() -> Parser:
     parser.add_argument("--train", type=count, help="training videos (default: the official number)")
     parser.add_argument("--test", type=count, help="test videos (default: the official number)")
     parser.add_argument("--twin-seed", type=_seed, help="seed of the twins (default: one that nothing else uses)")
+    parser.add_argument("--jobs", type=count, help="worker processes (default: one per core)")
+    return parser
+
+
+def choose_training_length() -> Parser:
+    parser = Parser(
+        "python -m sapnet_core.recipes.choose_training_length",
+        description="Train the simplest systems for several numbers of steps, on validation parts of other twins.",
+    )
+    parser.add_argument("--jobs", type=count, help="worker processes (default: one per core)")
+    return parser
+
+
+def choose_confidence() -> Parser:
+    parser = Parser(
+        "python -m sapnet_core.recipes.choose_confidence",
+        description="Compare measures of the teacher's confidence with its errors, on unlabeled videos of other twins.",
+    )
     parser.add_argument("--jobs", type=count, help="worker processes (default: one per core)")
     return parser
 
@@ -161,6 +181,8 @@ PARSERS: dict[str, Callable[[], Parser]] = {
     "sapnet_core.recipes.pretrain_backbones": pretrain_backbones,
     "sapnet_core.recipes.train_detector": train_detector,
     "sapnet_core.recipes.calibrate_simulator": calibrate_simulator,
+    "sapnet_core.recipes.choose_training_length": choose_training_length,
+    "sapnet_core.recipes.choose_confidence": choose_confidence,
     "sapnet_core.recipes.tune_methods": tune_methods,
     "sapnet_core.recipes.export_twins": export_twins,
     "sapnet_core.reporting.gallery": gallery,

@@ -1,0 +1,122 @@
+"""Choose the measure of the teacher's confidence (E3), on unlabeled training videos of twins that no table uses.
+
+SAP-Net is trained as in the study. A measure is good if the videos of which the teacher is surer are those whose score
+it tells better: the rank correlation of confidence with the teacher's absolute error must be negative. Scores of
+unlabeled videos are read here, to judge the measures, and nowhere in the training. The results are in
+`sapnet/confidence.csv`.
+
+    python -m sapnet_core.recipes.choose_confidence
+"""
+
+import sys
+from pathlib import Path
+
+import pandas as pd
+import torch
+
+from sapnet_core.experiments.fit import training_task
+from sapnet_core.experiments.metrics import spearman
+from sapnet_core.experiments.profiles import PROFILES
+from sapnet_core.experiments.tables import TARGET
+from sapnet_core.experiments.trial import Trial, prepare_trials, trial_data
+from sapnet_core.recipes import command_lines
+from sapnet_core.recipes.tune_methods import TWIN_SEED
+from sapnet_core.runtime import environment
+from sapnet_core.runtime.arguments import check_environment, unwritable
+from sapnet_core.runtime.command_line import one_line_errors
+from sapnet_core.runtime.devices import torch_threads
+from sapnet_core.runtime.executors import reach_cluster, run_tasks
+from sapnet_core.runtime.progress import trial_bars
+from sapnet_core.sapnet.losses import agreement_confidence, grade_confidence
+
+__all__ = ["CONFIDENCE", "confidence_rows", "confidence_trials"]
+
+CONFIDENCE = Path(__file__).parent.parent / "sapnet" / "confidence.csv"
+CELLS = {"mtl-aqa": (0.1, 0.4), "finediving": (0.05, 0.2)}
+SEEDS = (0, 1, 2, 3, 4)
+SURE = 0.2  # share of the videos that count as the surest
+
+
+def confidence_trials() -> list[Trial]:
+    """The trials of SAP-Net, at official sizes: two label shares of both diving datasets, five seeds each."""
+    rule = PROFILES["paper"]
+    return [
+        Trial(
+            dataset,
+            "drawn",
+            "sap-net",
+            share,
+            seed,
+            TARGET[dataset],
+            *rule.sizes(dataset),
+            rule.steps,
+            twin_seed=TWIN_SEED,
+            epochs=rule.epochs,
+        )
+        for dataset, shares in CELLS.items()
+        for share in shares
+        for seed in SEEDS
+    ]
+
+
+def confidence_rows(trial: Trial) -> list[dict]:
+    """Train a trial of SAP-Net, and judge each measure of confidence on its unlabeled training videos.
+
+    Returns:
+        One row per measure: rho_error, the rank correlation of confidence with the teacher's absolute error;
+        surest_error, the mean error of the surest fifth over the mean error of all; and share_sure, the share of the
+        videos whose confidence reaches τ.
+    """
+    with torch_threads(1), torch.no_grad():
+        task = training_task(trial, trial_data(trial))
+        with torch.enable_grad():
+            network = task.fit().network
+        train, settings = task.train, network.settings
+        unlabeled = train.y.isnan()
+        true = (task.score / task.points)[task.roles.learn][unlabeled]
+        _, shift, scale = train.unit_targets(True)
+        student, teacher = (network.branch(view[unlabeled], train.positions) for view in (train.frame, train.actor))
+        error = (teacher.score * scale + shift - true).abs()
+        measures = {
+            "grade": grade_confidence(teacher.grade_logits),
+            "agreement": agreement_confidence(student.score, teacher.score, settings.agreement_sigma),
+        }
+    rows = []
+    for name, confidence in measures.items():
+        surest = confidence.argsort(descending=True)[: max(int(SURE * len(confidence)), 1)]
+        rows.append(
+            {
+                "dataset": trial.dataset,
+                "share": trial.share,
+                "seed": trial.seed,
+                "confidence": name,
+                "rho_error": round(float(spearman(confidence, error)), 4),
+                "surest_error": round(float(error[surest].mean() / error.mean()), 4),
+                "share_sure": round(float((confidence >= settings.tau).float().mean()), 4),
+            }
+        )
+    return rows
+
+
+@one_line_errors
+def main(arguments: list[str] | None = None) -> None:
+    """Command line: train, judge and write the table."""
+    args = command_lines.choose_confidence().parse_args(arguments)
+    check_environment()
+    reach_cluster()
+    if fault := unwritable(CONFIDENCE.parent):
+        raise ValueError(f"{CONFIDENCE} cannot be written: {fault}")
+    trials, jobs, rows = confidence_trials(), args.jobs or environment.jobs(), {}
+    with trial_bars() as bars:
+        prepare_trials(trials, jobs, progress=bars["videos"])
+        bars["progress"](0, len(trials))
+        for index, _, found in run_tasks(confidence_rows, [(trial,) for trial in trials], jobs):
+            rows[index] = found
+            bars["progress"](len(rows), len(trials))
+    table = pd.DataFrame([row for index in sorted(rows) for row in rows[index]])
+    table.to_csv(CONFIDENCE, index=False)
+    print(table.groupby(["dataset", "share", "confidence"]).mean(numeric_only=True).drop(columns="seed").to_string())
+
+
+if __name__ == "__main__":
+    sys.exit(main())
