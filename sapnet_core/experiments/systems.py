@@ -11,6 +11,7 @@ __all__ = [
     "SEARCHED",
     "EVERY",
     "BACKBONE_OF",
+    "TARGET_OF",
     "get_system",
 ]
 
@@ -68,6 +69,7 @@ SEARCHED: dict[str, tuple[str, dict]] = {
 }
 
 EVERY = {**SYSTEMS, **CONTROLS, **REFINED, **REMOVED, **RIVALS, **SEARCHED}
+TARGET_OF = {"C3D-AVG-MTL": "score"}  # what a system learns of dives, where its source says another than the dataset's
 BACKBONE_OF = {"C3D-AVG-MTL": "c3d", "VST+MLP": "swin"}  # of the systems that do not use I3D
 
 

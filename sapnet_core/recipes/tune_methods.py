@@ -18,7 +18,7 @@ import pandas as pd
 from sapnet_core.experiments.profiles import get_profile
 from sapnet_core.experiments.results import results
 from sapnet_core.experiments.run import run_trials
-from sapnet_core.experiments.systems import BACKBONE_OF
+from sapnet_core.experiments.systems import BACKBONE_OF, TARGET_OF
 from sapnet_core.experiments.tables import TARGET
 from sapnet_core.experiments.trial import FORMAT, Trial
 from sapnet_core.recipes import command_lines
@@ -66,7 +66,7 @@ def tuning_trials(name: str) -> list[Trial]:
             method,
             share,
             seed,
-            TARGET[dataset],
+            TARGET_OF.get(system, TARGET[dataset]),
             train,
             8,
             rule.steps,
