@@ -11,6 +11,7 @@ import pandas as pd
 
 from sapnet_core.experiments.intervals import correlation_interval, mean_interval
 from sapnet_core.experiments.paper import NOTES, paper_numbers
+from sapnet_core.experiments.systems import RIDGE
 from sapnet_core.reporting.literal import in_markdown
 
 __all__ = ["LEVELS", "PARTS", "Cell", "as_printed", "comparison_table", "flat", "markdown", "show", "shown_cells"]
@@ -18,6 +19,7 @@ __all__ = ["LEVELS", "PARTS", "Cell", "as_printed", "comparison_table", "flat", 
 PARTS = ("paper", "mean", "low", "high", "seeds", "best")
 EMPTY = dict(zip(PARTS, (math.nan, math.nan, math.nan, math.nan, 0, False), strict=True))  # a cell without any result
 LEVELS = ("block", "system", "year")  # names of the index levels of `as_printed`
+GREY = "#999999"
 REFERENCES = "Floors and ceiling"  # the block of rows that no system was trained for
 
 
@@ -145,11 +147,13 @@ def _text(x: object, decimals: int) -> str:
 
 
 class Cell(NamedTuple):
-    """A cell as it is shown: text without markup, whether the text is bold, and a note that follows and never is."""
+    """A cell as it is shown: text without markup, whether the text is bold, a note that follows and never is, and
+    whether it is grey, because what needs no training reaches more."""
 
     text: str
     bold: bool = False
     note: str = ""
+    grey: bool = False
 
 
 def shown_cells(table: pd.DataFrame, decimals: int = 3) -> tuple[list[tuple[str, str]], list[list[Cell]]]:
@@ -157,16 +161,16 @@ def shown_cells(table: pd.DataFrame, decimals: int = 3) -> tuple[list[tuple[str,
 
     A comparison has two columns in each group, "paper" and "this run"; a cell of the latter is `mean ± half width`, or
     `mean [low, high]` if the interval is asymmetric. The number of seeds stands in the column's name, and in each cell
-    where it differs; the paper's number keeps a fourth decimal if it has one. The years of `as_printed` are a column in
-    a group of its own, "Year". Each of its blocks begins with a row that holds the block's name in bold; a column for
-    which a block has no number is blank there. Any other data frame is shown as it is, with "" as the group of its
-    columns.
+    where it differs; a trained system's cell below a floor, or below ridge regression, is grey; the paper's number
+    keeps a fourth decimal if it has one. The years of `as_printed` are a column in a group of its own, "Year". Each of
+    its blocks begins with a row that holds the block's name in bold; a column for which a block has no number is blank
+    there. Any other data frame is shown as it is, with "" as the group of its columns.
     """
     if not isinstance(table.columns, pd.MultiIndex):
         plain = flat(table)
         rows = [[Cell(_text(x, decimals)) for x in row] for row in plain.to_numpy(object)]
         return [("", _text(x, 0)) for x in plain.columns], rows
-    columns = list(dict.fromkeys(table.columns.get_level_values(0)))
+    columns, least = list(dict.fromkeys(table.columns.get_level_values(0))), _floors(table)
     usual = int(table.xs("seeds", axis=1, level=1).to_numpy().max(initial=0))
     this_run = "this run" + (f" (n={usual})" if usual else "")
     names = [("", "system"), *((_text(c, decimals), part) for c in columns for part in ("paper", this_run))]
@@ -174,19 +178,29 @@ def shown_cells(table: pd.DataFrame, decimals: int = 3) -> tuple[list[tuple[str,
     if "year" in levels:
         names.insert(1, ("Year", ""))
     if "block" not in levels:
-        return names, _rows(table, columns, usual, decimals)
+        return names, _rows(table, columns, usual, decimals, least)
     rows = []
     for block, part in table.groupby(level="block", sort=False):
         rows.append([Cell(block, bold=True), *[Cell("")] * (len(names) - 1)])
         used = [c for c in columns if part[[(c, "paper"), (c, "mean")]].notna().to_numpy().any()]
-        rows += _rows(part, columns, usual, decimals, blank=set(columns) - set(used))
+        rows += _rows(part, columns, usual, decimals, least, blank=set(columns) - set(used))
     return names, rows
 
 
+def _floors(table: pd.DataFrame) -> dict[str, float]:
+    """The largest mean, in each column of a comparison, of the rows that a trained system must pass: those without
+    seeds but a ceiling, and ridge regression. NaN where there are none."""
+    systems = table.index.get_level_values("system" if "year" in table.index.names else 0).astype(str)
+    mean, seeds = (table.xs(part, axis=1, level=1) for part in ("mean", "seeds"))
+    untrained = (seeds == 0) & ~systems.str.startswith("ceiling")[:, None] | (systems == RIDGE)[:, None]
+    return mean.where(untrained).max().to_dict()
+
+
 def _rows(
-    table: pd.DataFrame, columns: list, usual: int, decimals: int, blank: Collection[str] = ()
+    table: pd.DataFrame, columns: list, usual: int, decimals: int, least: dict[str, float], blank: Collection[str] = ()
 ) -> list[list[Cell]]:
-    """The rows of a comparison as `shown_cells` shows them; `usual` is the number of seeds that its header names."""
+    """The rows of a comparison as `shown_cells` shows them; `usual` is the number of seeds that its header names, and
+    `least` the floor of each column."""
     systems, rows = table.index.get_level_values("system" if "year" in table.index.names else 0), []
     years = table.index.get_level_values("year") if "year" in table.index.names else None
     for i, (system, cells) in enumerate(zip(systems, table.to_numpy(object), strict=True)):
@@ -200,7 +214,11 @@ def _rows(
             paper, mean, low, high, seeds, best = (values[column, part] for part in PARTS)
             run = _number(mean, decimals) + _interval(mean, low, high, decimals)
             row.append(Cell(_number(paper, decimals if round(paper, decimals) == paper else decimals + 1)))
-            row.append(Cell(run, bool(best), "" if seeds in (0, usual) else f" (n={seeds})"))
+            row.append(
+                Cell(
+                    run, bool(best), "" if seeds in (0, usual) else f" (n={seeds})", seeds > 0 and mean < least[column]
+                )
+            )
         rows.append(row)
     return rows
 
@@ -256,8 +274,8 @@ def _html(table: pd.DataFrame, decimals: int) -> str:
     names, rows = shown_cells(table, decimals)
 
     def written(cell: Cell) -> str:
-        text = _in_html(cell.text)
-        return (f"<strong>{text}</strong>" if cell.bold else text) + cell.note
+        text = f"<strong>{_in_html(cell.text)}</strong>" if cell.bold else _in_html(cell.text)
+        return (f'<span style="color: {GREY}">{text}</span>' if cell.grey else text) + cell.note
 
     body = "".join(
         f'<tr><th class="name" style="text-align: left">{written(first)}</th>'
@@ -265,8 +283,8 @@ def _html(table: pd.DataFrame, decimals: int) -> str:
         + "</tr>"
         for first, *rest in rows
     )
-    note = table.attrs.get("note")
-    below = f"<p>{_in_html(note)}</p>" if note else ""
+    grey = "Grey: below a floor, or below ridge regression." if any(c.grey for row in rows for c in row) else ""
+    below = "".join(f"<p>{_in_html(note)}</p>" for note in (grey, table.attrs.get("note")) if note)
     return f"<table><thead>{_header(names)}</thead><tbody>{body}</tbody></table>{below}"
 
 
