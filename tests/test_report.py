@@ -19,7 +19,7 @@ from sapnet_core import reporting
 from sapnet_core.experiments.paper import paper_numbers
 from sapnet_core.reporting import widgets
 from sapnet_core.reporting.stored_tables import read_stored_table
-from sapnet_core.reporting.tables import as_printed, flat, shown_cells
+from sapnet_core.reporting.tables import as_printed, comparison_table, flat, show, shown_cells
 from sapnet_core.reporting.widgets import is_live
 
 PAPER = pd.DataFrame(
