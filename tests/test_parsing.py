@@ -79,6 +79,25 @@ def test_the_temporal_decoder_keeps_time_and_psnet_keeps_the_order_of_clips():
     assert not torch.allclose(psnet(x, positions), psnet(x.flip(1), positions))
 
 
+def test_psnet_sees_clips_and_not_their_halves():
+    x = torch.randn(2, 20, 64)
+    swapped = x.unflatten(1, (10, 2)).flip(2).flatten(1, 2)  # both halves of every clip exchanged
+    psnet = PSNetDecoder(64, 96, 20).eval()
+    assert psnet.blocks[0][0].in_channels == 10
+    positions = torch.linspace(0, 1, 20)
+    assert torch.allclose(psnet(x, positions), psnet(swapped, positions), atol=1e-6)
+
+
+def test_attention_can_differ_between_steps():
+    attention, x = AttentionRefinement(6, per_step=True), torch.randn(2, 5, 6)
+    alone = torch.stack([attention(x[:, s : s + 1])[:, 0] for s in range(5)], 1)  # every step as a video of its own
+    assert torch.allclose(attention(x), alone, atol=1e-6)
+    decoder = TemporalDecoder(64, 96)
+    x, positions = torch.randn(2, 18, 64), torch.linspace(0, 1, 18)
+    weights = torch.rand(2, 18, 64)
+    assert torch.allclose(decoder(x, positions, weights), decoder(x * weights, positions), atol=1e-5)
+
+
 def test_time_is_doubled_as_torch_interpolates():
     x = torch.randn(2, 5, 12)
     expected = torch.nn.functional.interpolate(x, scale_factor=2, mode="linear", align_corners=False)

@@ -16,7 +16,9 @@ from sapnet_core.sapnet.pseudo_labels import kmeans, pseudo_labels, select_state
 from sapnet_core.sapnet.settings import SAPNetSettings
 
 # Groups are named by pseudo-labels, since an untrained parser's activations give all groups one label, and L_gc is 0.
-BASE = SAPNetSettings(channels=32, clips=18, hidden=(16, 8), projection=8, tau=0.0, group_by="pseudo")
+BASE = SAPNetSettings(
+    channels=32, clips=18, hidden=(16, 8), projection=8, tau=0.0, group_by="pseudo", confidence="grade"
+)
 POSITIONS = torch.linspace(0.03, 0.97, 18)
 TARGETS = torch.rand(4, generator=torch.Generator().manual_seed(1))
 EDGES = grade_edges(torch.linspace(0, 1, 50), 5)
@@ -111,6 +113,9 @@ def test_precomputed_labels_are_taken():
         ({"norm": "none"}, "L_reg"),
         ({"decoder": "psnet", "norm": "group"}, "L_reg"),
         ({"attention_in_parsing": False}, "L_reg"),
+        ({"attention_per_step": True}, "L_reg"),
+        ({"attention_per_step": True, "decoder": "psnet"}, "L_reg"),
+        ({"cut_by": "equal"}, "L_reg"),
         ({"attention_in_pseudo_labels": False}, "L_ubc"),
         ({"cluster_scope": "dataset"}, "L_ubc"),
         ({"M": 4}, "L_ubc"),
@@ -148,7 +153,7 @@ def test_every_switch_changes_something(change, term):
 def test_agreement_confidence_compares_the_two_scores():
     settings = replace(BASE, confidence="agreement")
     _, o, terms = losses_of(settings)
-    assert torch.allclose(terms["confidence"], agreement_confidence(o.u.score, o.a.score, 0.1).mean())
+    assert torch.allclose(terms["confidence"], agreement_confidence(o.u.score, o.a.score, 0.5).mean())
     assert terms["L_grade"] == 0
 
 
@@ -175,7 +180,11 @@ def test_groups_are_named_by_activation_or_by_pseudo_label():
                 votes = rows @ torch.nn.functional.one_hot(labels[b], 3).float()
                 assert by_pseudo[b, k] == votes.mean(0).argmax()
     assert torch.equal(groups(group_by="auto")[1], activation)  # the parser is trained
-    assert torch.equal(groups(group_by="auto", lambda_ubc=0.0)[1], pseudo)  # it is not
+    untrained, found = groups(group_by="auto", lambda_ubc=0.0)
+    assert torch.equal(found, groups(group_by="pseudo", cut_by="equal")[1])
+    # no loss trains the parser then, and a video is cut in three: the middles of 96 frames in thirds
+    assert untrained.u.times.tolist() == [[16, 48, 80]] * 6
+    assert torch.equal(groups(cut_by="activation", lambda_ubc=0.0)[0].u.times, output.u.times)
 
 
 def test_warm_up_leaves_consistency_out():
@@ -261,7 +270,7 @@ def test_a_planted_score_is_learned():
     settings = replace(BASE, group_by="activation")
     net, curve = network(settings), []
     optimizer = torch.optim.Adam(net.parameters(), 3e-3)
-    for _ in range(60):
+    for _ in range(120):
         output = net(labeled, unlabeled, unlabeled + 0.1, POSITIONS, labeled)
         curve.append(sapnet_losses(settings, output, y[:32], grade_edges(y[:32], 5)))
         optimizer.zero_grad()

@@ -50,7 +50,6 @@ __all__ = [
     "EPOCHS",
     "DECISIONS",
     "TAUS",
-    "as_decided",
     "STATES",
     "CENTERS",
     "TEACHERS",
@@ -93,9 +92,13 @@ DECISIONS: dict[tuple[str, str], tuple[dict, dict]] = {
     ("E1", "nine clips"): ({"clip_sampling": "9x16"}, {}),
     ("E1", "dense reading"): ({"clip_sampling": "dense"}, {}),
     ("E2", "tau = 0: every teacher is trusted"): ({}, {"tau": 0.0}),
-    ("E3", "confidence = agreement"): ({}, {"confidence": "agreement"}),
-    ("E3", "grades = 3"): ({}, {"grades": 3}),
-    ("E3", "L_grade shapes the features"): ({}, {"grade_shapes_features": True}),
+    ("E3", "agreement with σ = 1"): ({}, {"agreement_sigma": 1.0}),
+    ("E3", "confidence = grade"): ({}, {"confidence": "grade"}),
+    ("E3", "confidence = grade, of 3"): ({}, {"confidence": "grade", "grades": 3}),
+    ("E3", "confidence = grade, L_grade shapes the features"): (
+        {},
+        {"confidence": "grade", "grade_shapes_features": True},
+    ),
     ("E4", "clusters of F, not of F̂"): ({}, {"attention_in_pseudo_labels": False}),
     ("E4", "attention of each step"): ({}, {"attention_per_step": True}),
     ("E5", "M = 4"): ({}, {"M": 4}),
@@ -280,13 +283,8 @@ def _sweep(dataset: str, share: float, settings: dict[str, tuple]):
     return trials
 
 
-def as_decided(decision: tuple[str, str]) -> tuple[str, str]:
-    """The row of the trials "decisions" that an alternative, a key of `DECISIONS`, is compared with."""
-    return "", "as decided, FineDiving" if DECISIONS[decision][0].get("dataset") == OTHER["dataset"] else "as decided"
-
-
 def _decisions(profile: Profile) -> dict[tuple, Trial]:
-    """The trials (erratum, alternative, seed) -> Trial; the decisions themselves are the rows of `as_decided`."""
+    """The trials (erratum, alternative, seed) -> Trial; the decisions themselves have the erratum ""."""
     rows = {("", "as decided"): ({}, {}), ("", "as decided, FineDiving"): (OTHER, {}), **DECISIONS}
     usual = {"dataset": "mtl-aqa", "share": 0.1}
     return {

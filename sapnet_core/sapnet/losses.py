@@ -107,7 +107,7 @@ def grade_confidence(grade_logits: Tensor) -> Tensor:
     return grade_logits.softmax(1).amax(1)
 
 
-def agreement_confidence(student: Tensor, teacher: Tensor, sigma: float = 0.1) -> Tensor:
+def agreement_confidence(student: Tensor, teacher: Tensor, sigma: float = 0.5) -> Tensor:
     """Confidence exp(-|R(F̄_a) - R(F̄_u)| / σ), without gradient: scores (N,), (N,) -> (N,) (E3, "agreement").
 
     Raises ValueError where σ is not a positive number.

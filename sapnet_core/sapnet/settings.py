@@ -69,9 +69,9 @@ class SAPNetSettings:
             "auto" takes the activation unless lambda_ubc is 0: nothing then trains the parser, and its key frames would
             be random.
         parse_labeled: L_ubc on the labeled videos too; the paper names only the unlabeled, w in {u, a}.
-        confidence: measure of the teacher's confidence (E3), the "grade" head's probability or the "agreement" of both
-            views.
-        grades, agreement_sigma: number of grades G, and σ of the agreement (E3).
+        confidence: measure of the teacher's confidence (E3), the "agreement" of both views, or the probability of a
+            "grade" head, which is nearer to the paper's words but does not tell good scores from bad ones.
+        grades, agreement_sigma: number of grades G, and σ of the agreement on the target scale (E3).
         grade_shapes_features: whether the gradient of L_grade reaches the features.
         tau: threshold τ of the confidence (E2).
         iota, detach_teacher_groups: temperature ι of the group contrast, and whether the teacher's groups are constant
@@ -103,9 +103,9 @@ class SAPNetSettings:
     group_by: str = "auto"
     cut_by: str = "auto"
     parse_labeled: bool = False
-    confidence: str = "grade"
+    confidence: str = "agreement"
     grades: int = 5
-    agreement_sigma: float = 0.1
+    agreement_sigma: float = 0.5
     grade_shapes_features: bool = False
     tau: float = 0.7
     iota: float = 0.5

@@ -62,7 +62,7 @@ def approach(dive: Dive, uniform: dict, nuisance: float) -> float:
 def pose_track(
     u: Tensor, folds: list, twist: tuple | None, opened: float, dive: Dive, fault: dict, uniform: dict, nuisance: float
 ) -> Tensor:
-    """Pose angles (R, A), in the order of `ANGLES`, with the faults of line, tightness, legs and entry.
+    """Pose angles (R, A), in the order of `ANGLES`, with the faults of height, line, tightness, legs and entry.
 
     Args:
         u: (R,) times, 0 at take-off and 1 at contact with the water.
@@ -109,11 +109,12 @@ def pose_track(
     if not dive.armstand:
         low = smooth_step(u, -0.34 * tempo, -0.15 * tempo) - smooth_step(u, -0.15 * tempo, -0.01)
         swing = smooth_step(u, -0.6 * tempo, -0.4 * tempo) - smooth_step(u, -0.34 * tempo, -0.17 * tempo)
-        depth = 1 + 0.25 * sway["reach"]
+        drive = math.exp(-0.6 * fault["height"])  # legs and arms that drive little lift the diver little
+        depth = (1 + 0.25 * sway["reach"]) * drive
         pose[:, at["knee"]] += 1.3 * depth * low
         pose[:, at["hip"]] += 1.1 * depth * low
         pose[:, at["ankle"]] += 0.75 * depth * low
-        raised = (2.2 + 0.7 * sway["arm_style"]) * swing - 0.6 * low
+        raised = (2.2 + 0.7 * sway["arm_style"]) * drive * swing - 0.6 * low
         pose[:, at["left_shoulder"] : at["left_elbow"]] += raised[:, None]
         pose[:, at["spread"]] += 0.6 * swing
         walking = smooth_step(u, -1.4, -1.2) - smooth_step(u, -0.55, -0.42)
@@ -122,7 +123,10 @@ def pose_track(
         pose[:, at["scissor"]] += 0.4 * stride
         pose[:, at["knee"]] += 0.5 * stride.abs()
         pose[:, at["left_shoulder"] : at["left_elbow"]] += 0.4 * stride[:, None] * u.new_tensor([-1.0, 1.0])
-        pose = torch.lerp(pose, table["reach"], smooth_step(u, -0.15 * tempo, 0.0)[:, None])
+        reach = table["reach"].clone()
+        reach[at["left_shoulder"] : at["left_elbow"]] -= 0.6 * fault["height"]
+        reach[at["left_elbow"] :] += 0.5 * fault["height"]
+        pose = torch.lerp(pose, reach, smooth_step(u, -0.15 * tempo, 0.0)[:, None])
         pose[:, at["left_shoulder"] : at["left_elbow"]] += (0.25 * sway["reach"] * air)[:, None]
     if twist:
         weight = smooth_step(u, twist[0], twist[0] + 0.1) - smooth_step(u, twist[1] - 0.08, twist[1] + 0.02)
