@@ -18,7 +18,7 @@ from sapnet_core.training.batches import BatchSampler
 
 __all__ = ["SETTINGS", "can_stack", "mean_training", "ordered_training"]
 
-SETTINGS = {**LABELED, **LR_BACKBONE, "unit_targets": False}
+SETTINGS = {**LABELED, **LR_BACKBONE}
 
 
 def can_stack(settings: Mapping) -> bool:
