@@ -91,7 +91,7 @@ def baseline_rho(
 
     Returns:
         column -> rho, the columns being those of `paper_rho`, averaged by Fisher's z over seeds and classes; and the
-        largest rho of one quality factor with the score (of a dive: with its execution).
+        largest rho of one quality factor with the score.
 
     Raises:
         ValueError: there is no such dataset.
@@ -120,9 +120,9 @@ def baseline_rho(
 
 
 def largest_factor_rho(records: Sequence[Record], factors: Tensor) -> float:
-    """The largest rank correlation of one quality factor (N, F) with the score, or with execution where dives differ in
-    difficulty; where the records have classes, the largest within any of them."""
-    score = torch.tensor([r.score / r.difficulty for r in records])
+    """The largest rank correlation of one quality factor (N, F) with the score; where the records have classes, the
+    largest within any of them."""
+    score = torch.tensor([r.score for r in records])
     groups = torch.tensor([sorted({r.group for r in records}).index(r.group) for r in records])
     found = []
     for group in groups.unique():
