@@ -69,7 +69,10 @@ SEARCHED: dict[str, tuple[str, dict]] = {
 }
 
 EVERY = {**SYSTEMS, **CONTROLS, **REFINED, **REMOVED, **RIVALS, **SEARCHED}
-TARGET_OF = {"C3D-AVG-MTL": "score"}  # what a system learns of dives, where its source says another than the dataset's
+TARGET_OF = {
+    "C3D-AVG-MTL": "score",
+    "MUSDL": "execution",
+}  # what a system learns of dives, where its source says another than the dataset's
 BACKBONE_OF = {"C3D-AVG-MTL": "c3d", "VST+MLP": "swin"}  # of the systems that do not use I3D
 
 
