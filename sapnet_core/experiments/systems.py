@@ -71,9 +71,6 @@ SEARCHED: dict[str, tuple[str, dict]] = {
 EVERY = {**SYSTEMS, **CONTROLS, **REFINED, **REMOVED, **RIVALS, **SEARCHED}
 # what a system learns of dives where its source says so: the score itself, or execution, which judges award
 TARGET_OF = {"C3D-AVG-MTL": "score", "MUSDL": "execution"}
-    "C3D-AVG-MTL": "score",
-    "MUSDL": "execution",
-}  # what a system learns of dives, where its source says another than the dataset's
 BACKBONE_OF = {"C3D-AVG-MTL": "c3d", "VST+MLP": "swin"}  # of the systems that do not use I3D
 
 
