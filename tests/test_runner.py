@@ -75,11 +75,22 @@ def test_a_figure_that_cannot_be_written_fails_its_notebook_in_one_line(house):
     assert [file.name for file in (house / "out").iterdir()] == ["00_draw.failed.ipynb"]
 
 
-NAP = "import time\nbegan = time.time()\ntime.sleep(1.5)\nopen(f'../{name}', 'w').write(f'{began} {time.time()}')"
+# A notebook that writes when it began and ended. Where it has a partner, it ends only after the partner has begun, so
+# both must run at the same time; otherwise it gives up after a minute.
+TIMED = """import time
+from pathlib import Path
+began = time.time()
+Path(f"../{name}.began").touch()
+while partner and not Path(f"../{partner}.began").exists() and time.time() < began + 60:
+    time.sleep(0.02)
+time.sleep(0.2)
+Path(f"../{name}").write_text(f"{began} {time.time()}")"""
 
 
-def naps(house, *names):
-    return [build(house / "notebooks" / f"{name}.ipynb", f"name = '{name}'\n{NAP}") for name in names]
+def timed(house, *names, partners=None):
+    """Notebooks of these names from `TIMED`; `partners` maps a name to its partner."""
+    heads = {name: f"name, partner = {name!r}, {(partners or {}).get(name, '')!r}" for name in names}
+    return [build(house / "notebooks" / f"{name}.ipynb", f"{head}\n{TIMED}") for name, head in heads.items()]
 
 
 @pytest.fixture(scope="module")
@@ -88,7 +99,8 @@ def together(tmp_path_factory):
     said = []
     with pytest.MonkeyPatch.context() as patch:
         house = enter(tmp_path_factory.mktemp("together"), patch)
-        naps(house, "00_free", "07_own_first", "08_own_second", "a1_long")
+        pair = {"07_own_first": "a1_long", "a1_long": "07_own_first"}
+        timed(house, "00_free", "07_own_first", "08_own_second", "a1_long", partners=pair)
         for name in ("01_first", "02_second", "03_bad", "a2_speed"):
             draw = DRAW.replace("fig99", f"fig_{name}")
             build(house / "notebooks" / f"{name}.ipynb", draw, *["1 / 0"] * ("bad" in name))
@@ -125,7 +137,7 @@ def test_long_notebooks_begin_and_each_run_leaves_its_page(together):
 @pytest.mark.slow
 def test_notebooks_on_own_videos_wait_for_one_another(house):
     names = ("00_free", "07_own_first", "08_own_second", "09_own_third")
-    books = naps(house, *names)
+    books = timed(house, *names)
     said = []
     outcomes = run_notebooks.run_all(books, {"profile": "quick"}, house / "out", said.append, jobs=3)
     assert [o.state for o in outcomes] == ["ran"] * 4 and len(said) == 4
