@@ -1,6 +1,8 @@
-"""Settings and fixtures that all tests share: one thread per process, and the folder of the official label files."""
+"""Settings and fixtures that all tests share: one thread per process, the official label files, and runs folders."""
 
+import os
 import signal
+from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
@@ -29,18 +31,37 @@ def official() -> Path:
     return OFFICIAL
 
 
+@pytest.fixture(scope="session")
+def shared_features(tmp_path_factory) -> Path:
+    """Folder of the features that all modules and all pytest workers of this test run share.
+
+    Features depend on no test: the first test that needs those of a set of videos computes them, and all others read
+    them. No test changes a file in it.
+    """
+    base = tmp_path_factory.getbasetemp()
+    folder = (base.parent if "PYTEST_XDIST_WORKER" in os.environ else base) / "features"
+    folder.mkdir(exist_ok=True)
+    return folder
+
+
 @pytest.fixture(scope="module")
-def own_runs(tmp_path_factory):
-    """An empty runs folder for the tests of one module, no data folder, and nothing cached in this process."""
+def own_runs(tmp_path_factory, shared_features) -> Iterator[Path]:
+    """A runs folder for the tests of one module, no data folder, and nothing cached in this process.
+
+    The folder holds no trial, and `features` in it is a link to the features that all modules share.
+    """
     from sapnet_core.experiments import trial
 
     def forget():
         trial._data.cache_clear()
         trial._read_records.cache_clear()
 
+    runs = tmp_path_factory.mktemp("runs")
+    (runs / "features").symlink_to(shared_features)
     with pytest.MonkeyPatch.context() as patch:
-        patch.setenv("SAPNET_RUNS", str(tmp_path_factory.mktemp("runs")))
-        patch.delenv("SAPNET_DATA", raising=False)
+        patch.setenv("SAPNET_RUNS", str(runs))
+        for name in ("SAPNET_DATA", "SAPNET_DASK", "SAPNET_CHECKPOINT"):
+            patch.delenv(name, raising=False)
         forget()
-        yield
+        yield runs
         forget()

@@ -64,13 +64,18 @@ def shared(levels: int, close: bytes = b"t") -> bytes:
 
 
 def outcomes(reader: str, files: Iterable[Path]) -> list[dict]:
-    """Read files in a separate process with a reader of `READERS`.
+    """Read files in a separate process with a reader of `READERS`; see `outcomes_of`."""
+    return outcomes_of([(reader, file) for file in files])
+
+
+def outcomes_of(asked: Iterable[tuple[str, Path]]) -> list[dict]:
+    """Read files in a separate process, each with the reader of `READERS` that stands before it.
 
     Returns:
         A dict for each file: "kind" and "said" are the type and the message of the error, or "read" and the type of the
         result; "peak" is the peak growth of memory in MiB, "seconds" the processor time.
     """
-    command = [sys.executable, __file__, reader, *map(str, files)]
+    command = [sys.executable, __file__, *(f"{reader}={file}" for reader, file in asked)]
     done = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, check=False, timeout=600)
     what = f"{done.stdout[-500:]} {done.stderr[-500:]}"
     assert done.returncode == 0, f"the reader ended with {done.returncode} after {what}"
@@ -121,16 +126,18 @@ class _Memory:
         return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / (2**20 if sys.platform == "darwin" else 2**10)
 
 
-def _read_all(reader: str, files: list[str]) -> None:
-    module, name = READERS[reader]
-    read = getattr(importlib.import_module(module), name)
+def _read_all(asked: list[tuple[str, str]]) -> None:
+    read = {}
+    for reader in dict(asked):  # all modules are loaded before memory is measured
+        module, name = READERS[reader]
+        read[reader] = getattr(importlib.import_module(module), name)
     if (sizes := Path("/proc/self/statm")).is_file():  # untouched memory is in no peak: limit the address space as well
         limit = int(sizes.read_text().split()[0]) * resource.getpagesize() + 2 * MEMORY * 2**20
         resource.setrlimit(resource.RLIMIT_AS, (limit, limit))
-    for file in files:
+    for reader, file in asked:
         memory, began = _Memory(), time.process_time()
         try:
-            found = {"kind": "read", "said": type(read(file)).__name__}
+            found = {"kind": "read", "said": type(read[reader](file)).__name__}
         except BaseException as error:
             found = {"kind": type(error).__name__, "said": str(error)}
         found |= {"peak": memory.grown(), "seconds": time.process_time() - began}
@@ -139,4 +146,4 @@ def _read_all(reader: str, files: list[str]) -> None:
 
 if __name__ == "__main__":
     sys.path.insert(0, str(ROOT))
-    _read_all(sys.argv[1], sys.argv[2:])
+    _read_all([tuple(word.split("=", 1)) for word in sys.argv[1:]])

@@ -16,9 +16,10 @@ from PIL import Image
 from sapnet_core.__main__ import main
 from sapnet_core.datasets import finediving, load_records, mtl_aqa
 from sapnet_core.datasets.annotation_pickles import read_pickle
+from sapnet_core.datasets.known_problems import shared_dives
 from sapnet_core.datasets.records import OFFICIAL_SIZES, Record
 from sapnet_core.datasets.repeats import leaks
-from sapnet_core.datasets.validate import COLUMNS, SOURCES, check_dataset, shared_dives
+from sapnet_core.datasets.validate import COLUMNS, SOURCES, check_dataset
 from sapnet_core.features.source import source_records
 from sapnet_core.simulator.draw_annotations import write_annotations
 

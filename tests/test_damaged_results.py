@@ -19,21 +19,15 @@ from sapnet_core.experiments.trial import Trial
 from sapnet_core.features.source import source_records
 from sapnet_core.runtime.sealed import write_sealed
 
-ONE = Trial("finediving", "drawn", "mlp", 0.5, 0, "score", 40, 12, steps=3, size=48)
+ONE = Trial("finediving", "drawn", "mlp", 0.5, 0, "score", 40, 12, steps=3, size=64)
 OTHER = replace(ONE, seed=1)
 SAME = ("config.json", "metrics.json", "predictions.csv", "curves.csv")  # run.json holds the duration
 
 
 @pytest.fixture(scope="module")
-def runs(tmp_path_factory):
-    folder = tmp_path_factory.mktemp("runs")
-    with pytest.MonkeyPatch.context() as patch:
-        patch.setenv("SAPNET_RUNS", str(folder))
-        patch.delenv("SAPNET_DATA", raising=False)
-        trials._data.cache_clear()
-        run_trials([ONE, OTHER])
-        yield folder
-        trials._data.cache_clear()
+def runs(own_runs):
+    run_trials([ONE, OTHER])
+    return own_runs
 
 
 def edit(name: str, change):
@@ -154,7 +148,7 @@ def test_a_result_on_another_disk_is_taken_through_a_link(runs, tmp_path, monkey
     trial_folder(ONE).symlink_to(there / trial_folder(ONE).name)
     assert run_trials([ONE]) == [trial_folder(ONE)] and trial_folder(ONE).is_symlink()
     edit("metrics.json", lambda c: b"")(trial_folder(ONE))
-    shutil.copytree(runs / "features", tmp_path / "runs" / "features")
+    (tmp_path / "runs" / "features").symlink_to(runs / "features")
     run_trials([ONE])
     assert not trial_folder(ONE).is_symlink() and len([*there.iterdir()]) == 2  # the link's target is left alone
 

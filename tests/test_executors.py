@@ -12,6 +12,7 @@ from dataclasses import replace
 from threading import Thread
 
 import pytest
+from tasks import die, fail_at_two, square_after_one_death
 
 from sapnet_core.__main__ import main
 from sapnet_core.experiments import run, tables
@@ -22,24 +23,19 @@ from sapnet_core.experiments.trial import Trial
 from sapnet_core.runtime import environment, executors
 from sapnet_core.runtime.executors import run_tasks
 
-SMALL = Trial("finediving", "drawn", "sap-net", 0.5, 0, "score", 24, 12, steps=5, size=48)
+SMALL = Trial("finediving", "drawn", "sap-net", 0.5, 0, "score", 24, 12, steps=5, size=64)
 SWEEP = [replace(SMALL, seed=seed, method=method) for method in ("sap-net", "mlp") for seed in (0, 1, 2)]
 WAIT = 180  # seconds; generous, since the machine may be busy
 SAME = ("config.json", "metrics.json", "predictions.csv", "curves.csv")
 
 
 @pytest.fixture(scope="module")
-def computed(tmp_path_factory):
+def computed(own_runs):
     """(runs folder with the features alone, {trial: files}) after the sweep has run in this process."""
-    base = tmp_path_factory.mktemp("alone")
-    with pytest.MonkeyPatch.context() as patch:
-        patch.setenv("SAPNET_RUNS", str(base))
-        patch.delenv("SAPNET_DATA", raising=False)
-        trials._data.cache_clear()
-        alone = {folder.name: contents(folder) for folder in run_trials(SWEEP)}
+    alone = {folder.name: contents(folder) for folder in run_trials(SWEEP)}
     trials._data.cache_clear()
-    shutil.rmtree(base / "trials")
-    return base, alone
+    shutil.rmtree(own_runs / "trials")
+    return own_runs, alone
 
 
 def contents(folder):
@@ -52,7 +48,7 @@ def runs(computed, tmp_path, monkeypatch):
     """A fresh runs folder with the features; a cluster's workers know its path only from the settings sent to them."""
     for name in ("SAPNET_DATA", "SAPNET_DASK"):
         monkeypatch.delenv(name, raising=False)
-    shutil.copytree(computed[0], tmp_path / "runs")
+    shutil.copytree(computed[0], tmp_path / "runs", symlinks=True)
     monkeypatch.setenv("SAPNET_RUNS", str(tmp_path / "runs"))
     trials._data.cache_clear()
     yield tmp_path / "runs"
@@ -76,22 +72,9 @@ def test_threads_of_one_process_do_not_mix_their_random_numbers(runs, computed):
         assert all_as_alone(run_trials(SWEEP, executor=pool), computed[1], runs)
 
 
-def die_once(flag: str, index: int) -> int:
-    """The square of `index`; kills its process when task 1 runs for the first time, which the file `flag` records."""
-    if index == 1 and not os.path.exists(flag):
-        open(flag, "w").close()
-        os.kill(os.getpid(), signal.SIGKILL)
-    time.sleep(0.05)
-    return index * index
-
-
-def die(index: int) -> None:
-    os.kill(os.getpid(), signal.SIGKILL)
-
-
 def test_a_dead_process_of_a_pool_costs_no_task(tmp_path):
     tasks = [(str(tmp_path / "flag"), index) for index in range(6)]
-    done = list(run_tasks(die_once, tasks, jobs=2))
+    done = list(run_tasks(square_after_one_death, tasks, jobs=2))
     assert sorted((index, value) for index, _, value in done) == [(i, i * i) for i in range(6)]
 
 
@@ -101,22 +84,16 @@ def test_processes_that_keep_dying_are_one_clear_error():
         list(run_tasks(die, [(1,), (2,), (3,)], jobs=2))
 
 
-def fail(index: int) -> int:
-    if index == 2:
-        raise ValueError("no such dive")
-    return index
-
-
 @pytest.mark.parametrize("jobs", [0, -1, 1.5, "2", None, True])
 def test_a_wrong_number_of_processes_is_refused(jobs):
     with pytest.raises(ValueError, match="jobs"):
-        list(run_tasks(fail, [(1,), (3,)], jobs=jobs))
+        list(run_tasks(fail_at_two, [(1,), (3,)], jobs=jobs))
 
 
 @pytest.mark.parametrize("jobs", [1, 2])
 def test_an_error_names_its_task(jobs):
     with pytest.raises(ValueError, match="no such dive") as caught:
-        list(run_tasks(fail, [(1,), (2,)], jobs=jobs))
+        list(run_tasks(fail_at_two, [(1,), (2,)], jobs=jobs))
     assert any("while working on (2,) in process" in note for note in caught.value.__notes__)
 
 
@@ -124,7 +101,7 @@ def test_a_pool_ends_with_the_process_that_asked(tmp_path):
     """When a run is killed, its worker processes end as well."""
     script = tmp_path / "asks.py"
     script.write_text(
-        "import sys\nfrom test_executors import rest\nfrom sapnet_core.runtime.executors import run_tasks\n"
+        "import sys\nfrom tasks import rest\nfrom sapnet_core.runtime.executors import run_tasks\n"
         "if __name__ == '__main__':\n    list(run_tasks(rest, [(sys.argv[1], i) for i in (0, 1)], jobs=2))\n"
     )
     variables = {**os.environ, "PYTHONPATH": f"{environment.root()}{os.pathsep}{environment.root() / 'tests'}"}
@@ -133,11 +110,6 @@ def test_a_pool_ends_with_the_process_that_asked(tmp_path):
     asks.kill()
     asks.wait()
     wait_for(lambda: not any(alive(pid) for pid in pids))
-
-
-def rest(folder: str, index: int) -> None:
-    open(f"{folder}/{os.getpid()}.pid", "w").close()
-    time.sleep(300)
 
 
 def alive(pid: int) -> bool:

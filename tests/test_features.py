@@ -1,6 +1,7 @@
 """The feature store: stored features are correct, identical however they are computed, and never partial."""
 
 import os
+import shutil
 import time
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
@@ -45,6 +46,21 @@ def stored(records, tmp_path_factory):
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(store, "SHARD", 2)
         return folder, twin_features(records, size=SIZE, folder=folder, jobs=1)
+
+
+@pytest.fixture(scope="module")
+def stored_four(records, tmp_path_factory):
+    folder = tmp_path_factory.mktemp("four")
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(store, "SHARD", 2)
+        return folder, twin_features(records[:4], size=SIZE, folder=folder, jobs=1)
+
+
+@pytest.fixture
+def four(stored_four, tmp_path):
+    """The features of the first four videos, of which `tmp_path` holds a copy in two shards that a test may damage."""
+    shutil.copytree(stored_four[0], tmp_path, dirs_exist_ok=True)
+    return stored_four[1]
 
 
 def same(a, b) -> bool:
@@ -218,15 +234,16 @@ DAMAGE = {
 
 
 @pytest.mark.parametrize("damage", DAMAGE)
-def test_what_is_damaged_is_named_and_made_again_and_the_rest_read(records, tmp_path, monkeypatch, damage, capsys):
-    kept = twin_features(records[:4], size=SIZE, folder=tmp_path, jobs=1)
+def test_what_is_damaged_is_named_and_made_again_and_the_rest_read(
+    records, four, tmp_path, monkeypatch, damage, capsys
+):
     file, other = sorted(tmp_path.rglob("*.safetensors"))
     before = file.read_bytes()
     DAMAGE[damage](file, other)
     rendered = []
     monkeypatch.setattr(video_source, "simulate", lambda r, **rest: rendered.append(r) or simulate(r, **rest))
     capsys.readouterr()
-    assert same(twin_features(records[:4], size=SIZE, folder=tmp_path, jobs=1), kept)
+    assert same(twin_features(records[:4], size=SIZE, folder=tmp_path, jobs=1), four)
     said = capsys.readouterr().err
     assert said.startswith(f"{file}: ") and said.count("\n") == 1 and said.endswith("computed again\n")
     assert len(rendered) == 2 and file.read_bytes() == before and len([*tmp_path.rglob("*")]) == 3
@@ -243,12 +260,11 @@ def test_a_shard_of_other_videos_under_its_name_is_not_used(records, tmp_path, c
     assert capsys.readouterr().err.startswith(f"{file}: ")
 
 
-def test_shards_of_earlier_versions_are_counted_and_made_again(records, tmp_path, capsys):
-    kept = twin_features(records[:4], size=SIZE, folder=tmp_path, jobs=1)
+def test_shards_of_earlier_versions_are_counted_and_made_again(records, four, tmp_path, capsys):
     for file in tmp_path.rglob("*.safetensors"):
         tensors, metadata = read_tensors(file)
         write_tensors(file, tensors, {name: value for name, value in metadata.items() if name != "seal"})
-    assert same(twin_features(records[:4], size=SIZE, folder=tmp_path, jobs=1), kept)
+    assert same(twin_features(records[:4], size=SIZE, folder=tmp_path, jobs=1), four)
     said = capsys.readouterr().err
     assert said.count("\n") == 1 and "2 files of earlier versions" in said
 

@@ -92,18 +92,31 @@ def checked(file: Path, absent: str = "") -> Page:
     return page
 
 
-@pytest.fixture
-def house(tmp_path, monkeypatch):
-    """A project folder with one executed notebook, and figures/ with tables, curves, claims, the paper's and other
-    figures, one of them without provenance and one damaged."""
+def enter(folder: Path, patch: pytest.MonkeyPatch) -> None:
+    """Make `folder` the project whose figures and runs are read and written."""
     for name in ("SAPNET_DATA", "SAPNET_I3D", "SAPNET_C3D", "SAPNET_SWIN", "SAPNET_DETECTOR"):
-        monkeypatch.delenv(name, raising=False)
-    monkeypatch.setenv("SAPNET_FIGURES", str(tmp_path / "figures"))
-    monkeypatch.setenv("SAPNET_RUNS", str(tmp_path / "runs"))
+        patch.delenv(name, raising=False)
+    patch.setenv("SAPNET_FIGURES", str(folder / "figures"))
+    patch.setenv("SAPNET_RUNS", str(folder / "runs"))
     for module in (provenance, parts):
         # avoids drawing annotations and rendering videos
-        monkeypatch.setattr(module, "trial_hash", lambda trial, _=None: f"{trial.seed}")
-    (tmp_path / "notebooks").symlink_to(environment.root() / "notebooks")
+        patch.setattr(module, "trial_hash", lambda trial, _=None: f"{trial.seed}")
+
+
+@pytest.fixture(scope="module")
+def drawn(tmp_path_factory) -> Path:
+    """A project folder with one executed notebook, and figures/ with tables, curves, claims, the paper's and other
+    figures, one of them without provenance and one damaged. Each test gets a copy, `house`: drawing takes a second."""
+    folder = tmp_path_factory.mktemp("house")
+    (folder / "notebooks").symlink_to(environment.root() / "notebooks")
+    with pytest.MonkeyPatch.context() as patch:
+        enter(folder, patch)
+        fill(folder)
+    return folder
+
+
+def fill(folder: Path) -> None:
+    """Write the figures, the claims and the executed notebook of `drawn`."""
     cells = pd.DataFrame({"system": ["I3D+MLP"], "column": ["10%"], "rho": [0.618]})
     runs = pd.DataFrame({"system": ["I3D+MLP", "a <b> c"], "column": "10%", "seed": 0, "rho": [0.5, 0.4]})
     for profile in ("quick", "paper"):
@@ -115,20 +128,27 @@ def house(tmp_path, monkeypatch):
             reporting.save_figure(fig, name, cells, record)
         plt.close(fig)
     reporting.save_table("decisions", pd.DataFrame({"n": range(40)}), record | {"profile": "quick"})
-    Image.new("L", (4, 4)).save(tmp_path / "figures" / "fig09.png")  # has no provenance
-    (tmp_path / "figures" / "fig10.png").write_bytes(b"torn")
+    Image.new("L", (4, 4)).save(folder / "figures" / "fig09.png")  # has no provenance
+    (folder / "figures" / "fig10.png").write_bytes(b"torn")
     rows = [
         ("<i>K</i> = 3", "Fig. 5 and 12", "supported"),
         ("C2", "Tables I, II", "contradicted"),
         ("C3", "Table I", "no difference"),
         ("C4", "abstract", "undecided"),
     ]
-    with open(tmp_path / "figures" / "claims.csv", "w", encoding="utf-8", newline="") as file:
+    with open(folder / "figures" / "claims.csv", "w", encoding="utf-8", newline="") as file:
         csv.writer(file).writerows([("claim", "place", "verdict", "p"), *((*row, "0.1") for row in rows)])
-    ran = tmp_path / "runs" / "notebooks" / "05_ablations.ipynb"
+    ran = folder / "runs" / "notebooks" / "05_ablations.ipynb"
     ran.parent.mkdir(parents=True)
     nbformat.write(nbformat.v4.new_notebook(cells=[nbformat.v4.new_markdown_cell("# Ablate\n$$x^2\\tag{3}$$")]), ran)
     ran.with_suffix(".json").write_text('{"seconds": 12.3, "made": {}, "inputs": ""}')
+
+
+@pytest.fixture
+def house(drawn, tmp_path, monkeypatch) -> Path:
+    """A copy of `drawn`, which a test may change; the environment variables point into it."""
+    shutil.copytree(drawn, tmp_path, symlinks=True, dirs_exist_ok=True)
+    enter(tmp_path, monkeypatch)
     return tmp_path
 
 

@@ -16,7 +16,6 @@ import torch
 from interruption import Killed, Mortal
 
 from sapnet_core.experiments import results
-from sapnet_core.experiments import trial as trials
 from sapnet_core.experiments.fit import fit_trial, training_task
 from sapnet_core.experiments.run import run_trial, run_trials
 from sapnet_core.experiments.trial import Trial, trial_data
@@ -26,7 +25,7 @@ from sapnet_core.training import checkpoint
 from sapnet_core.training.checkpoint import Checkpoint
 from sapnet_core.training.state import TrainingState
 
-SMALL = Trial("finediving", "drawn", "sap-net", 0.5, 0, "score", 24, 12, steps=40, size=48)
+SMALL = Trial("finediving", "drawn", "sap-net", 0.5, 0, "score", 24, 12, steps=40, size=64)
 SWEEP = [
     replace(SMALL, method="mlp"),
     SMALL,
@@ -44,26 +43,14 @@ KINDS = [  # test_trainer.py resumes every method with its defaults
 
 
 @pytest.fixture(scope="module", autouse=True)
-def computed(tmp_path_factory):
-    """(Runs folder with the features, results of an undisturbed run by trial, its duration in seconds)."""
-    base = tmp_path_factory.mktemp("alone")
-    with pytest.MonkeyPatch.context() as patch:
-        patch.setenv("SAPNET_RUNS", str(base))
-        for name in ("SAPNET_DATA", "SAPNET_DASK", "SAPNET_CHECKPOINT"):
-            patch.delenv(name, raising=False)
-        trials._data.cache_clear()
-        yield base, *undisturbed(base)
-    trials._data.cache_clear()
-
-
-def undisturbed(base):
-    """Run the sweep: (results by trial, duration in seconds). Only the features stay in `base`."""
+def computed(own_runs):
+    """(Runs folder with the features alone, results of an undisturbed run by trial, its duration in seconds)."""
     trial_data(SMALL)
     begun = time.monotonic()
     alone = {folder.name: contents(folder) for folder in run_trials(SWEEP)}
     seconds = time.monotonic() - begun
-    shutil.rmtree(base / "trials")
-    return alone, seconds
+    shutil.rmtree(own_runs / "trials")
+    return own_runs, alone, seconds
 
 
 def contents(folder):
@@ -73,7 +60,7 @@ def contents(folder):
 
 @pytest.fixture
 def runs(computed, tmp_path, monkeypatch):
-    shutil.copytree(computed[0], tmp_path / "runs")
+    shutil.copytree(computed[0], tmp_path / "runs", symlinks=True)
     monkeypatch.setenv("SAPNET_RUNS", str(tmp_path / "runs"))
     return tmp_path / "runs"
 

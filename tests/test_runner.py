@@ -1,7 +1,6 @@
 """The notebook runner: outputs are complete or unchanged, misspelled arguments are refused, and nothing runs twice."""
 
 import os
-import subprocess
 import sys
 
 import nbformat
@@ -22,16 +21,21 @@ figures().mkdir(exist_ok=True)
 print((figures() / f"fig99_{profile}.csv").write_text(f"{count}\\n"))"""
 
 
+def enter(folder, patch):
+    """Make an empty folder the root of a project with figures/; the environment variables point into it."""
+    patch.setenv("SAPNET_FIGURES", str(folder / "figures"))
+    patch.setenv("SAPNET_RUNS", str(folder / "runs"))
+    patch.setenv("PYTHONPATH", str(environment.root()))
+    for name in set(VARIABLES) - {"SAPNET_FIGURES", "SAPNET_RUNS"}:
+        patch.setenv(name, "")
+    (folder / "figures").mkdir()
+    return folder
+
+
 @pytest.fixture
 def house(tmp_path, monkeypatch):
-    """Root of an empty project with figures/; the environment variables point into it."""
-    monkeypatch.setenv("SAPNET_FIGURES", str(tmp_path / "figures"))
-    monkeypatch.setenv("SAPNET_RUNS", str(tmp_path / "runs"))
-    monkeypatch.setenv("PYTHONPATH", str(environment.root()))
-    for name in set(VARIABLES) - {"SAPNET_FIGURES", "SAPNET_RUNS"}:
-        monkeypatch.setenv(name, "")
-    (tmp_path / "figures").mkdir()
-    return tmp_path
+    """Root of an empty project."""
+    return enter(tmp_path, monkeypatch)
 
 
 def test_misspelt_or_mistyped_parameter_is_refused_before_anything_runs(house):
@@ -63,22 +67,6 @@ def test_failure_keeps_the_earlier_output_and_the_next_notebook_runs(house):
     assert "1 failed" in run_notebooks.summary(outcomes)
 
 
-def test_notebooks_side_by_side_know_what_each_made_and_a_failed_one_draws_nothing(house):
-    names = ("00_first.ipynb", "01_second.ipynb", "02_bad.ipynb", "a2_speed.ipynb")
-    books = [
-        build(house / "notebooks" / name, DRAW.replace("fig99", f"fig{number}"), *["1 / 0"] * ("bad" in name))
-        for number, name in enumerate(names)
-    ]
-    said = []
-    outcomes = run_notebooks.run_all(books, {"profile": "quick"}, house / "out", said.append, jobs=2)
-    made = [(f"fig{number}_quick.csv",) for number in range(4)]
-    states = ["ran", "ran", "failed", "ran"]
-    assert [(o.state, o.made) for o in outcomes] == list(zip(states, [*made[:2], (), made[3]], strict=True))
-    assert {file.name for file in (house / "figures").iterdir()} == {made[0][0], made[1][0], made[3][0]}
-    assert said[-1].startswith("[4/4] a2_speed ran")  # it runs alone, after the others
-    assert not list((house / "out").glob(".*"))
-
-
 def test_a_figure_that_cannot_be_written_fails_its_notebook_in_one_line(house):
     notebook = build(house / "notebooks" / "00_draw.ipynb", DRAW)
     (house / "figures" / "fig99_quick.csv").mkdir()
@@ -87,28 +75,69 @@ def test_a_figure_that_cannot_be_written_fails_its_notebook_in_one_line(house):
     assert [file.name for file in (house / "out").iterdir()] == ["00_draw.failed.ipynb"]
 
 
-NAP = "import time\nbegan = time.time()\ntime.sleep(1.5)\nopen(f'../{name}', 'w').write(f'{began} {time.time()}')"
+# A notebook that writes when it began and ended. Where it has a partner, it ends only after the partner has begun, so
+# both must run at the same time; otherwise it gives up after a minute.
+TIMED = """import time
+from pathlib import Path
+began = time.time()
+Path(f"../{name}.began").touch()
+while partner and not Path(f"../{partner}.began").exists() and time.time() < began + 60:
+    time.sleep(0.02)
+time.sleep(0.2)
+Path(f"../{name}").write_text(f"{began} {time.time()}")"""
 
 
-def naps(house, *names):
-    return [build(house / "notebooks" / f"{name}.ipynb", f"name = '{name}'\n{NAP}") for name in names]
+def timed(house, *names, partners=None):
+    """Notebooks of these names from `TIMED`; `partners` maps a name to its partner."""
+    heads = {name: f"name, partner = {name!r}, {(partners or {}).get(name, '')!r}" for name in names}
+    return [build(house / "notebooks" / f"{name}.ipynb", f"{head}\n{TIMED}") for name, head in heads.items()]
 
 
-def test_long_notebooks_begin_and_each_run_leaves_its_page(house, monkeypatch):
-    monkeypatch.setenv("SAPNET_RUNS", str(house / "runs"))
-    books = naps(house, "00_free", "07_own_first", "08_own_second", "a1_long")
-    run_notebooks.run_all(
-        books, {"profile": "quick"}, house / "runs" / "notebooks", lambda text: None, jobs=2, pages=True
+@pytest.fixture(scope="module")
+def together(tmp_path_factory):
+    """(root of a project, its eight notebooks, their outcomes, what was said) after two workers have run them."""
+    said = []
+    with pytest.MonkeyPatch.context() as patch:
+        house = enter(tmp_path_factory.mktemp("together"), patch)
+        pair = {"07_own_first": "a1_long", "a1_long": "07_own_first"}
+        timed(house, "00_free", "07_own_first", "08_own_second", "a1_long", partners=pair)
+        for name in ("01_first", "02_second", "03_bad", "a2_speed"):
+            draw = DRAW.replace("fig99", f"fig_{name}")
+            build(house / "notebooks" / f"{name}.ipynb", draw, *["1 / 0"] * ("bad" in name))
+        books = environment.find_notebooks(folder=house / "notebooks")
+        out = house / "runs" / "notebooks"
+        outcomes = run_notebooks.run_all(books, {"profile": "quick"}, out, said.append, jobs=2, pages=True)
+    return house, books, outcomes, said
+
+
+def test_notebooks_side_by_side_know_what_each_made_and_a_failed_one_draws_nothing(together):
+    house, books, outcomes, said = together
+    made = {name: (f"fig_{name}_quick.csv",) for name in ("01_first", "02_second", "a2_speed")}
+    assert [(o.state, o.made) for o in outcomes] == [
+        ("failed" if book.stem == "03_bad" else "ran", made.get(book.stem, ())) for book in books
+    ]
+    assert {file.name for file in (house / "figures").iterdir() if file.is_file()} == {
+        name for (name,) in made.values()
+    }
+    assert said[-1].startswith("[8/8] a2_speed ran")  # it runs alone, after the others
+    assert not list((house / "runs" / "notebooks").glob(".*"))
+
+
+def test_long_notebooks_begin_and_each_run_leaves_its_page(together):
+    house, books, *_ = together
+    free, first, second, long = (
+        tuple(map(float, (house / name).read_text().split()))
+        for name in ("00_free", "07_own_first", "08_own_second", "a1_long")
     )
-    free, first, second, long = (tuple(map(float, (house / book.stem).read_text().split())) for book in books)
     assert max(first[0], long[0]) < min(first[1], long[1]) < min(second[0], free[0])
-    assert {file.stem for file in (house / "figures" / "notebooks").glob("*.html")} == {book.stem for book in books}
+    pages = {file.stem for file in (house / "figures" / "notebooks").glob("*.html")}
+    assert pages == {book.stem for book in books} - {"03_bad", "a2_speed"}  # a failed one, and one outside the workers
 
 
 @pytest.mark.slow
 def test_notebooks_on_own_videos_wait_for_one_another(house):
     names = ("00_free", "07_own_first", "08_own_second", "09_own_third")
-    books = naps(house, *names)
+    books = timed(house, *names)
     said = []
     outcomes = run_notebooks.run_all(books, {"profile": "quick"}, house / "out", said.append, jobs=3)
     assert [o.state for o in outcomes] == ["ran"] * 4 and len(said) == 4
@@ -259,16 +288,11 @@ def test_a_name_counts_from_where_it_was_typed(house, monkeypatch, capsys):
     assert str(house / "own") in refused(capsys, "--only", "00", "--data", "own")
 
 
-def test_a_failed_notebook_fails_the_command(house, monkeypatch):
+def test_a_failed_notebook_fails_the_command(house, monkeypatch, capsys):
     build(house / "notebooks" / "00_bad.ipynb", "1 / 0")
-    code = (
-        "import sys\nfrom pathlib import Path\nfrom sapnet_core.runtime import environment\n"
-        "from sapnet_core.__main__ import main\nfrom sapnet_core.reporting import run_notebooks\n"
-        f"found = environment.find_notebooks(folder=Path({str(house / 'notebooks')!r}))\n"
-        "environment.find_notebooks, run_notebooks.KNOWN = lambda names=None: found, ()\n"  # a project without trials
-        "sys.exit(main(['run', '--profile', 'quick']))"
-    )
-    environment = {**os.environ, "SAPNET_RUNS": str(house / "runs")}
-    done = subprocess.run([sys.executable, "-c", code], env=environment, capture_output=True, text=True, check=False)
-    assert done.returncode == 1, done.stderr
-    assert "ZeroDivisionError" in done.stdout and "1 failed" in done.stdout
+    found = environment.find_notebooks(folder=house / "notebooks")
+    monkeypatch.setattr(environment, "find_notebooks", lambda names=None: found)
+    monkeypatch.setattr(run_notebooks, "KNOWN", ())  # a project without trials
+    assert main(["run", "--profile", "quick", "--jobs", "1"]) == 1
+    said = capsys.readouterr().out
+    assert "ZeroDivisionError" in said and "1 failed" in said

@@ -1,6 +1,7 @@
 """Choice of the scored step: known best steps are found, snapshots change no training, and no score leaks into it."""
 
 from dataclasses import replace
+from functools import cache
 
 import pandas as pd
 import pytest
@@ -44,6 +45,12 @@ def small(method: str, select: str, **changes) -> Trial:
     overrides = SMALL.overrides if method == "sap-net" else ()
     target = "execution" if method == "musdl" else "score"
     return replace(SMALL, method=method, select=select, overrides=overrides, target=target, **changes)
+
+
+@cache
+def fit_small(method: str, select: str) -> tuple:
+    """`fit_trial` of a small trial, which is trained once for all tests that only read what it gave."""
+    return fit_trial(small(method, select), trial_data(SMALL))
 
 
 class Slope(nn.Module):
@@ -92,7 +99,7 @@ def test_snapshots_are_few_and_hold_the_last_step():
 def test_snapshots_change_no_weight(method):
     """The last step's weights are bit-identical, whether or not snapshots are kept."""
     data = trial_data(SMALL)
-    last = fit_trial(small(method, "last"), data)[0]
+    last = fit_small(method, "last")[0]
     task = fitting.training_task(small(method, "last"), data)
     checkpoint = Checkpoint(snapshot_count=20)
     watched = methods.get_method(method)(task.train, task.settings, task.generator(), checkpoint)
@@ -106,8 +113,8 @@ def test_snapshots_change_no_weight(method):
 def test_the_best_step_on_the_test_videos_is_no_worse_than_the_last(method):
     data = trial_data(SMALL)
     truth = data.score[~data.train]
-    chosen, _, scored, best = fit_trial(small(method, "test-best"), data)
-    last = fit_trial(small(method, "last"), data)[3]
+    chosen, _, scored, best = fit_small(method, "test-best")
+    last = fit_small(method, "last")[3]
     assert torch.equal(data.score[scored], truth)
     assert spearman(best, truth) >= spearman(last, truth) and 1 <= chosen.step <= SMALL.steps
     assert torch.equal(predict_all(small(method, "test-best"), data)[scored], best)

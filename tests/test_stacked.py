@@ -7,7 +7,6 @@ import pytest
 import torch
 
 from sapnet_core.experiments import results, run
-from sapnet_core.experiments import trial as trials
 from sapnet_core.experiments.fit import fit_trial
 from sapnet_core.experiments.trial import Trial, trial_data
 from sapnet_core.methods import TrainSet, can_stack, get_method, get_stack
@@ -78,11 +77,8 @@ def test_a_hidden_score_stops_a_stack():
 
 
 @pytest.fixture
-def small(tmp_path, monkeypatch):
-    monkeypatch.setenv("SAPNET_RUNS", str(tmp_path))
-    monkeypatch.delenv("SAPNET_DATA", raising=False)
-    trials._data.cache_clear()
-    yield Trial(
+def small(own_runs):
+    return Trial(
         "finediving",
         "drawn",
         "sap-net",
@@ -90,12 +86,11 @@ def small(tmp_path, monkeypatch):
         0,
         "score",
         40,
-        8,
+        12,
         steps=4,
         size=64,
         overrides=(("batch", 8), ("batch_unlabeled", 8)),
     )
-    trials._data.cache_clear()
 
 
 def test_trials_of_one_shape_stand_together(small):

@@ -17,7 +17,6 @@ from sapnet_core.experiments.systems import CONTROLS, SYSTEMS
 from sapnet_core.experiments.tables import class_trials, comparison_trials, declare, floors, table_trials, with_average
 from sapnet_core.experiments.trial import Trial, trial_data
 from sapnet_core.methods import METHODS, get_method
-from sapnet_core.runtime import environment
 from sapnet_core.runtime.files import read_json, read_tensors
 
 pytestmark = pytest.mark.usefixtures("own_runs")
@@ -95,11 +94,10 @@ def test_the_hash_tells_trials_apart():
 
 @pytest.mark.parametrize("backbone, method", [("c3d", "avg-mtl"), ("swin", "mlp")])
 @pytest.mark.slow
-def test_trials_on_other_backbones_take_whole_frames_alone(backbone, method):
+def test_trials_on_other_backbones_take_whole_frames_alone(elsewhere, backbone, method):
     trial = replace(SMALL, method=method, backbone=backbone, teacher="frame", overrides=())
-    names = set((environment.runs() / "features").rglob("*.safetensors"))
     data = trial_data(trial)
-    new = set((environment.runs() / "features").rglob("*.safetensors")) - names
+    new = set((elsewhere / "features").rglob("*.safetensors"))
     assert new and all("actor" not in read_tensors(file)[0] for file in new)
     assert data.features.views["frame"] is data.features.views["actor"]
     assert read_json(run_trial(trial) / "config.json")["backbone"] == backbone

@@ -6,10 +6,9 @@ import subprocess
 import sys
 import textwrap
 import time
-from pathlib import Path
 
 import pytest
-import torch
+from tasks import fail_at_two, threads
 
 from sapnet_core.runtime import environment
 from sapnet_core.runtime.workers import WorkerPool
@@ -17,29 +16,11 @@ from sapnet_core.runtime.workers import WorkerPool
 WAIT = 120  # seconds; generous, since the machine may be busy
 
 
-def threads() -> int:
-    return torch.get_num_threads()
-
-
-def fail() -> None:
-    raise ValueError("no such dive")
-
-
-def wait_for_the_end(folder: str, index: int) -> None:
-    """Write a partial file, and delete it when interrupted."""
-    half = Path(folder) / f".{index}.{os.getpid()}.tmp"
-    try:
-        half.write_text("half")
-        time.sleep(WAIT)
-    finally:
-        half.unlink()
-
-
 def test_work_is_done_with_few_threads_and_errors_come_back():
     with WorkerPool(1, 1) as pool:
         assert pool.submit(threads).result() == 1
         with pytest.raises(ValueError, match="no such dive"):
-            pool.submit(fail).result()
+            pool.submit(fail_at_two, 2).result()
     assert signal.SIGINT not in signal.pthread_sigmask(signal.SIG_BLOCK, ())  # blocked only while workers start
 
 
@@ -56,7 +37,7 @@ SCRIPT = """
     from sapnet_core.runtime.command_line import one_line_errors
     from sapnet_core.runtime.executors import run_tasks
     from sapnet_core.runtime.workers import WorkerPool
-    from test_workers import wait_for_the_end
+    from tasks import wait_for_the_end
 
     @one_line_errors
     def main():

@@ -39,9 +39,9 @@ class Profile:
 
 
 PROFILES = {
-    # the smallest size at which every trial is defined: 5 % of 80 videos are the 4 labels that a validation part needs
+    # The smallest size at which every trial is defined: 5 % of 80 videos are the 4 labels that a validation part needs.
     "smoke": Profile(
-        "smoke", dives=(80, 16), routines=(20, 12), seeds=(0, 1), steps=12, epochs=0, size=64, resamples=50
+        "smoke", dives=(80, 16), routines=(20, 12), seeds=(0, 1), steps=12, epochs=0, size=48, resamples=50
     ),
     "quick": Profile("quick", dives=(480, 240), routines=(80, 60), seeds=(0, 1, 2), steps=400),
     "paper": Profile("paper", dives=(None, None), routines=(None, None), seeds=(0, 1, 2, 3, 4), steps=1000),

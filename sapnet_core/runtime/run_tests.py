@@ -44,7 +44,10 @@ def run_tests(every: bool = False) -> int:
     }
     whole = ["--all"] if every else []
     chosen = ["-m", "not speed", "--cov", "--cov-report="] if every else []
-    parts = {"ruff": ["-m", "ruff", "check", "."], "pytest": ["-m", "pytest", "-q", "-n", jobs, *chosen, "tests"]}
+    # Neighboring tests share fixtures, so each worker begins with a part of the list of its own; a worker that has
+    # nothing left takes tests from another one.
+    workers = ["-n", jobs, "--dist", "worksteal"]
+    parts = {"ruff": ["-m", "ruff", "check", "."], "pytest": ["-m", "pytest", "-q", *workers, *chosen, "tests"]}
     if every:
         parts["coverage"] = ["tests/coverage_by_room.py"]
     parts |= {
