@@ -24,7 +24,7 @@ from sapnet_core.features.source import source_kind
 from sapnet_core.features.store import video_features
 from sapnet_core.recipes.example_folder import write_example
 
-TINY = Profile("tiny", dives=(None, None), routines=(None, None), seeds=(0,), steps=4, size=32)
+TINY = Profile("tiny", seeds=(0,), steps=4, size=32)
 av = pytest.importorskip("av")
 
 

@@ -144,7 +144,7 @@ def test_a_file_from_a_processor_of_another_number_format_is_as_current(figures,
 
 
 def test_the_hash_of_another_number_format_is_that_of_a_machine_that_computes_in_it(figures, monkeypatch):
-    size = dataclasses.replace(get_profile("quick"), dives=(12, 6))
+    size = get_profile("quick").resized("mtl-aqa", 12, 6)
     for system in ("I3D+MLP", "C3D-AVG-MTL", "VST+MLP"):
         dataset = "finefs" if system == "VST+MLP" else "mtl-aqa"
         trial = tables.declare(dataset, system, 0.1, 0, size)
@@ -189,7 +189,7 @@ def test_stems_name_their_declaration():
 
 
 def test_trials_are_hashed_and_hashes_taken_as_they_are(figures):
-    trial = tables.declare("mtl-aqa", "I3D+MLP", 0.1, 0, dataclasses.replace(get_profile("quick"), dives=(12, 6)))
+    trial = tables.declare("mtl-aqa", "I3D+MLP", 0.1, 0, get_profile("quick").resized("mtl-aqa", 12, 6))
     record = reporting.provenance("quick", "twins", trials=[trial])
     assert record["hashes"] == [trial_hash(trial)] == reporting.provenance("quick", "x", (), record["hashes"])["hashes"]
 

@@ -1,6 +1,6 @@
 """Profiles set the size of a run. They differ only in their sizes, seeds, steps and resamples, never in code path."""
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 __all__ = ["Profile", "PROFILES", "DATASETS", "DIVES", "ROUTINES", "get_profile"]
 
@@ -15,36 +15,63 @@ class Profile:
 
     Attributes:
         name: the name given to `--profile`.
-        dives, routines: numbers of training and test videos of a dataset of dives, and of one of routines; None takes
-            the official size.
         seeds: seeds of the trials; each draws its own labeled samples, weights and batches.
         steps: minimum of optimizer steps of one trial.
         epochs: passes over the labeled videos, from which more steps may follow (`Trial.epochs`).
         size: height and width of frames and crops, in pixels.
         resamples: number of bootstrap resamples for an interval.
+        mtl_aqa, finediving, rg, finefs: numbers of training and test videos; None takes the official number.
     """
 
     name: str
-    dives: tuple[int | None, int | None]
-    routines: tuple[int | None, int | None]
     seeds: tuple[int, ...]
     steps: int
     epochs: float = 40.0
     size: int = 112
     resamples: int = 1000
+    mtl_aqa: tuple[int | None, int | None] = (None, None)
+    finediving: tuple[int | None, int | None] = (None, None)
+    rg: tuple[int | None, int | None] = (None, None)
+    finefs: tuple[int | None, int | None] = (None, None)
 
     def sizes(self, dataset: str) -> tuple[int | None, int | None]:
         """Numbers of training and test videos of a dataset; None takes all, as for a folder of own videos."""
-        return self.dives if dataset in DIVES else self.routines if dataset in ROUTINES else (None, None)
+        return getattr(self, _field(dataset)) if dataset in DATASETS else (None, None)
+
+    def resized(self, dataset: str, train: int | None, test: int | None) -> "Profile":
+        """This profile with other numbers of training and test videos of one dataset."""
+        return replace(self, **{_field(dataset): (train, test)})
+
+
+def _field(dataset: str) -> str:
+    return dataset.replace("-", "_")
 
 
 PROFILES = {
     # The smallest size at which every trial is defined: 5 % of 80 videos are the 4 labels that a validation part needs.
     "smoke": Profile(
-        "smoke", dives=(80, 16), routines=(20, 12), seeds=(0, 1), steps=12, epochs=0, size=48, resamples=50
+        "smoke",
+        seeds=(0, 1),
+        steps=12,
+        epochs=0,
+        size=48,
+        resamples=50,
+        mtl_aqa=(80, 16),
+        finediving=(80, 16),
+        rg=(20, 12),
+        finefs=(20, 12),
     ),
-    "quick": Profile("quick", dives=(480, 240), routines=(80, 60), seeds=(0, 1, 2), steps=400),
-    "paper": Profile("paper", dives=(None, None), routines=(None, None), seeds=(0, 1, 2, 3, 4), steps=1000),
+    # The smallest label share of every table is at least 25 labels, of a class too, and a class has 40 test videos.
+    "quick": Profile(
+        "quick",
+        seeds=(0, 1),
+        steps=150,
+        mtl_aqa=(256, 160),
+        finediving=(500, 120),
+        rg=(256, 160),
+        finefs=(100, 80),
+    ),
+    "paper": Profile("paper", seeds=(0, 1, 2, 3, 4), steps=1000),
 }
 
 

@@ -21,7 +21,7 @@ from sapnet_core.datasets.records import Record
 from sapnet_core.experiments.fit import fit_trial
 from sapnet_core.experiments.metrics import fisher_mean, spearman
 from sapnet_core.experiments.paper import paper_table
-from sapnet_core.experiments.profiles import DIVES, PROFILES
+from sapnet_core.experiments.profiles import PROFILES
 from sapnet_core.experiments.tables import CLASS_TABLES, declared_trials
 from sapnet_core.experiments.trial import Trial, group_data
 from sapnet_core.features.source import source_records
@@ -30,11 +30,12 @@ from sapnet_core.recipes import command_lines
 from sapnet_core.runtime import environment
 from sapnet_core.runtime.arguments import check_environment, unwritable
 from sapnet_core.runtime.command_line import one_line_errors
+from sapnet_core.runtime.devices import torch_threads
 from sapnet_core.runtime.progress import waiting
 from sapnet_core.runtime.values import choice
 from sapnet_core.simulator.settings import SimSettings, settings_for
 
-__all__ = ["SEARCH", "baseline_rho", "largest_factor_rho", "paper_rho"]
+__all__ = ["AIM", "SEARCH", "baseline_rho", "largest_factor_rho", "paper_rho"]
 
 SEARCH = Path(__file__).parent.parent / "simulator" / "calibration_search.csv"
 TWIN_SEED = 7  # differs from the twins of the tables (0) and those of tuning (1)
@@ -65,7 +66,7 @@ def paper_rho(dataset: str) -> dict[str, float]:
 def _trials(dataset: str, sizes: tuple[int | None, int | None], seeds: tuple[int, ...]) -> dict[str, list[Trial]]:
     """Trials of I3D+MLP whose rho is averaged: column -> trials."""
     profile, (table, _) = PROFILES["paper"], AIM[dataset]
-    profile = replace(profile, seeds=seeds, **{"dives" if dataset in DIVES else "routines": sizes})
+    profile = replace(profile, seeds=seeds).resized(dataset, *sizes)
     every = declared_trials(table, profile)
     trials = {key: replace(trial, source="drawn", boxes="true") for key, trial in every.items() if key[0] == "I3D+MLP"}
     names = CELLS.get(dataset, ("all classes",))
@@ -113,7 +114,8 @@ def baseline_rho(
         found = []
         for trial in trials:
             data = group_data(trial, tuple(records), features)
-            _, _, scored, predicted = fit_trial(trial, data)
+            with torch_threads(1):
+                _, _, scored, predicted = fit_trial(trial, data)
             found.append(float(spearman(predicted, data.score[scored])))
         rho[column] = fisher_mean(found)
     return rho, largest_factor_rho(records, features.factors)

@@ -7,17 +7,17 @@ from torch import Tensor
 
 __all__ = ["BatchSampler", "batch_size"]
 
-SMALLEST, LARGEST, PER_PASS = 16, 64, 32  # labeled videos in a batch, and batches in a pass over them
+SMALLEST, LARGEST, PER_PASS = 16, 64, 12  # labeled videos in a batch, and batches in a pass over them
 
 
 def batch_size(asked: int, count: int) -> int:
     """Number of videos in a batch, of `count` videos: as many as `asked`, at most all.
 
-    Where 0 is asked, the batch grows with the number of videos: it is the largest of 16, 32 and 64 with which a pass
-    over all videos still has 32 batches, and 16 if none has. So a training with many labels takes about as many steps
-    as one with few.
+    Where 0 is asked, the batch grows with the number of videos, so that a training with many labels takes about as many
+    steps as one with few: it is the largest of 16, 32 and 64 with which a pass over all videos still has 12 batches,
+    and 16 if none has. Fewer than 32 videos are one batch.
     """
-    size = asked or SMALLEST
+    size = asked or (SMALLEST if count >= 2 * SMALLEST else count)
     while not asked and size < LARGEST and 2 * size * PER_PASS <= count:
         size *= 2
     return min(size, count)
