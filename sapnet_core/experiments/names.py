@@ -20,6 +20,7 @@ KNOWN = (
     "decisions",
     "selection",
     "boxes",
+    "trained",
     "IV",
     "V",
     "fig06",

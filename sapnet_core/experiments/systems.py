@@ -9,6 +9,7 @@ __all__ = [
     "REMOVED",
     "RIVALS",
     "SEARCHED",
+    "TRAINED",
     "EVERY",
     "BACKBONE_OF",
     "TARGET_OF",
@@ -68,7 +69,12 @@ SEARCHED: dict[str, tuple[str, dict]] = {
     "I3D+MLP (clips in order) (searched)": ("mlp-ordered", {"lr": 0.0003, "unit_targets": True, "batch": 8}),
 }
 
-EVERY = {**SYSTEMS, **CONTROLS, **REFINED, **REMOVED, **RIVALS, **SEARCHED}
+# Rows of Table I in which the last blocks of I3D learn too, at a tenth of the learning rate, as the paper trains E_θ.
+TRAINED: dict[str, tuple[str, dict]] = {
+    f"{name}, backbone trained": {**SYSTEMS, **CONTROLS}[name] for name in ("I3D+MLP", "SAP-Net, L_reg alone", OURS)
+}
+
+EVERY = {**SYSTEMS, **CONTROLS, **REFINED, **REMOVED, **RIVALS, **SEARCHED, **TRAINED}
 # what a system learns of dives where its source says so: the score itself, or execution, which judges award
 TARGET_OF = {"C3D-AVG-MTL": "score", "MUSDL": "execution"}
 BACKBONE_OF = {"C3D-AVG-MTL": "c3d", "VST+MLP": "swin"}  # of the systems that do not use I3D

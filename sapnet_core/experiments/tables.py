@@ -26,6 +26,7 @@ from sapnet_core.experiments.systems import (
     SEARCHED,
     SYSTEMS,
     TARGET_OF,
+    TRAINED,
     get_system,
 )
 from sapnet_core.experiments.trial import Trial, trial_data, trial_records
@@ -210,6 +211,7 @@ def declare(
         boxes=boxes or ("detected" if source == "videos" else "true"),
         overrides=tuple({**own, **overrides}.items()),
         backbone=backbone,
+        backbone_training="last blocks" if system in TRAINED else "frozen",
     )
 
 
@@ -320,6 +322,13 @@ def _selection(profile: Profile) -> dict[tuple, Trial]:
     }
 
 
+def _trained(profile: Profile) -> dict[tuple, Trial]:
+    """The trials (system, column, seed) -> Trial of Table I's rows with a trained backbone; none where the profile
+    leaves them out, because one takes minutes."""
+    rows = {s: {"system": s} for s in TRAINED} if profile.trains_backbone else {}
+    return _over_shares("mtl-aqa", rows, (0.1, 0.4))(profile)
+
+
 SHARES = TABLES["I"][1][:4]
 FIGURES = {
     "III": _over_shares("mtl-aqa", {s: {"system": s} for s in ("I3D+MLP", *REFINED, OURS)}, SHARES),
@@ -334,6 +343,7 @@ FIGURES = {
     "decisions": _decisions,
     "selection": _selection,
     "boxes": _boxes,
+    "trained": _trained,
 }
 
 
