@@ -72,7 +72,7 @@ REFUSED = [
     (tune_methods, ["--only", "zz"], "SAP-Net"),
     (tune_methods, ["--search", "zz"], "COREG"),
     (calibrate_simulator, [], "dataset"),
-    (calibrate_simulator, ["rg"], "finediving"),
+    (calibrate_simulator, ["zz"], "finediving"),
     (calibrate_simulator, ["finediving", "zz=1"], "visibility"),
     (calibrate_simulator, ["finediving", "visibility"], "field=value"),
     (calibrate_simulator, ["finediving", "visibility=x"], "not a number"),
