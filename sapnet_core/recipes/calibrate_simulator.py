@@ -1,9 +1,10 @@
 """Calibrate the difficulty of simulated videos, by the baseline alone.
 
 One candidate is a `SimSettings`. It is judged by how close I3D+MLP comes to the paper's numbers at the official sizes,
-trained as in the study; no other method is trained here. What the official annotations say (`part_spread`,
-`factor_spread`, `judge_noise`) is set first and is not searched. The candidates are in
-`simulator/calibration_search.csv`, the chosen values in `simulator/calibration.json`.
+trained as in the study; no other method is trained here. What the official annotations say of judges (`judge_noise`) is
+set first and is not searched; `part_spread` and `factor_spread` must leave the largest rho of a single quality factor
+with the score at most 0.75. The candidates are in `simulator/calibration_search.csv`, the chosen values in
+`simulator/calibration.json`.
 
     python -m sapnet_core.recipes.calibrate_simulator finediving visibility=0.6 nuisance=1.5
 """
