@@ -11,8 +11,8 @@ pairs of the batch. P is two convolutions of kernel size 1, C -> C/2 -> D, each 
 decoder end in layer normalization, their feed-forward layers are three times as wide as D, and attention has one head.
 Published: C = 1024, D = 256, G = 4, one encoder and two decoder layers, alpha = 1, m = 1, dropout 0.3, SGD at 0.01 with
 a cosine schedule, batches of 32. It learns from labeled videos only. Deviations: D = C/4 as published is 64 for C = 256
-and stays 64 for other C unless `width` says otherwise; Adam at 1e-3; batches as all systems have them. The weights 0 and 1
-correspond to the ends of `score_range`, the published ones to 0 and 25 points.
+and stays 64 for other C unless `width` says otherwise; Adam at 1e-3; batches as all systems have them. The weights 0
+and 1 correspond to the ends of `score_range`, the published ones to 0 and 25 points.
 """
 
 from collections.abc import Mapping
