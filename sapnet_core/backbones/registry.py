@@ -14,10 +14,9 @@ from sapnet_core.backbones.kinetics_weights import load_kinetics
 from sapnet_core.runtime import environment
 from sapnet_core.runtime.fingerprint import code_digest, fingerprint, weights_digest
 
-__all__ = ["BACKBONES", "NUMBERS", "backbone_digest", "load_backbone", "trainable_i3d"]
+__all__ = ["BACKBONES", "backbone_digest", "load_backbone", "trainable_i3d"]
 
 WEIGHTS = Path(__file__).parent.parent / "weights"
-NUMBERS = (torch.bfloat16, torch.float32)  # number formats that `fast_dtype` chooses from, by CPU or GPU
 
 
 def _i3d(path: Path | None, device: str, numbers: torch.dtype) -> Clipwise:
@@ -64,24 +63,25 @@ def _known(name: str) -> Backbone:
     return BACKBONES[name]
 
 
-def backbone_digest(name: str, device: str = "cpu", numbers: torch.dtype | None = None) -> str:
-    """Digest of everything that a backbone's features depend on: weights, dtype, whether convolutions are fused, and
-    source code. The network is not built. `numbers` None takes `fast_dtype`.
+def backbone_digest(name: str, device: str | None = "cpu") -> str:
+    """Digest of everything that a backbone's features depend on. The network is not built.
+
+    It covers weights and source code, and how `device` computes: in which number format (`fast_dtype`), and whether
+    convolutions are fused. With `device` None it names the backbone alone, and is the same on every machine.
 
     Raises:
         ValueError: the name is unknown.
     """
     one = _known(name)
     weights = one.given() or WEIGHTS / one.shipped
-    fused = FUSED and torch.device(device).type == "cpu"
-    numbers = str(numbers or fast_dtype(device))
-    return fingerprint(weights_digest(weights), numbers, fused, code_digest(*one.modules, within=("backbones",)))
+    computed = (str(fast_dtype(device)), FUSED and torch.device(device).type == "cpu") if device else ()
+    return fingerprint(weights_digest(weights), *computed, code_digest(*one.modules, within=("backbones",)))
 
 
 def load_backbone(name: str, device: str = "cpu", numbers: torch.dtype | None = None) -> Clipwise:
     """The backbone of that name, with the user's weights if given; cached per process, weights file, device and dtype.
 
-    `numbers` is one of `NUMBERS`; None takes `fast_dtype`.
+    `numbers` is the dtype in which it computes; None takes `fast_dtype`.
 
     Raises:
         ValueError: the name is unknown.

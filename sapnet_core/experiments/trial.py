@@ -119,6 +119,8 @@ class Trial:
     def __post_init__(self):
         number("share", self.share, 0, 1, "least")
         number("epochs", self.epochs, 0)
+        for name in ("share", "epochs"):  # 1 and 1.0 are one trial, and have one hash
+            object.__setattr__(self, name, float(getattr(self, name)))
         for name, known in (
             ("dataset", (*DATASETS, "folder")),
             ("source", SOURCES),
@@ -372,37 +374,35 @@ def group_data(trial: Trial, records: tuple[Record, ...], features: Features) ->
     )
 
 
-def trial_hash(trial: Trial, numbers: torch.dtype | None = None) -> str:
-    """Digest, in 16 hexadecimal digits, of everything a trial's result depends on: its fields, records, videos,
-    backbone, and the code that trains it.
+def trial_hash(trial: Trial) -> str:
+    """Digest, in 16 hexadecimal digits, of what a trial is: its fields, records, videos, backbone, and the code that
+    trains it.
 
-    Computing it draws no annotations, renders no videos, loads no backbone and writes nothing.
-
-    Args:
-        trial: the trial.
-        numbers: number format of the features, one of `backbones.registry.NUMBERS`; None is this machine's default.
+    It is the same on every machine: neither the processor nor the number format in which the features are computed
+    enters it, although both change the last digits of a result, which names them (`results.run_facts`). Computing the
+    hash draws no annotations, renders no videos, loads no backbone and writes nothing.
     """
     t = trial
     if t.source == "drawn":
-        made_of = [drawn_digest(t.dataset, t.train, t.test, t.twin_seed), _features_digest(t, numbers)]
+        made_of = [drawn_digest(t.dataset, t.train, t.test, t.twin_seed), _features_digest(t)]
     else:
         records, digest = _digested_records(t.dataset, t.source, t.train, t.test, t.twin_seed)
         video_source = trial_video_source(t)
         if is_sequence(records):
             made_of = [digest, sequence_digest(records, video_source.root)]
         else:
-            made_of = [digest, _features_digest(t, numbers)]
+            made_of = [digest, _features_digest(t)]
             made_of += [[video_source.stamp(r) for r in records], video_source.skip]
     return fingerprint(FORMAT, asdict(t), made_of, _training_digest(t.method))
 
 
-def _features_digest(t: Trial, numbers: torch.dtype | None) -> str:
+def _features_digest(t: Trial) -> str:
     return features_digest(
         t.dataset,
         trial_video_source(t),
         clip_sampling=t.clip_sampling or None,
+        device=None,
         backbone=t.backbone,
-        numbers=numbers,
         stage=STAGE_OF[t.backbone_training],
     )
 

@@ -84,15 +84,14 @@ def features_digest(
     *,
     clip_sampling: str | None = None,
     views: Sequence[str] = VIEWS,
-    device: str = "cpu",
+    device: str | None = "cpu",
     backbone: str = "i3d",
-    numbers: torch.dtype | None = None,
     stage: str = "features",
 ) -> str:
     """Hash of everything but records and files that a dataset's features depend on (16 hex digits).
 
-    `numbers` is the dtype in which the backbone computes, that of this machine if None; another dtype gives the hash of
-    features from another kind of machine.
+    It covers the kind of `device` and the number format in which that computes here. With `device` None it names the
+    features alone, whichever processor computes them, and is the same on every machine.
     """
     return fingerprint(
         FORMAT,
@@ -101,8 +100,8 @@ def features_digest(
         clip_sampling or default_sampling(dataset),
         list(views),
         stage,
-        torch.device(device).type,
-        registry.backbone_digest(backbone, str(device), numbers),
+        device and torch.device(device).type,
+        registry.backbone_digest(backbone, device),
         code_digest("features.extraction", "features.photometric", "features.rotated", "features.views"),
     )
 

@@ -7,8 +7,6 @@ from dataclasses import dataclass
 from functools import cache, cached_property
 from pathlib import Path
 
-import torch
-
 from sapnet_core.experiments.statistics import VERDICTS
 from sapnet_core.experiments.trial import Trial, trial_hash
 from sapnet_core.reporting.embedded import RecordError, read_record
@@ -37,7 +35,7 @@ class Part:
     title: str
     caption: str
     section: str
-    hashed: Callable[[Trial, torch.dtype], str]
+    hashed: Callable[[Trial], str]
 
     @cached_property
     def record(self) -> dict | None:

@@ -13,10 +13,6 @@ from dataclasses import dataclass
 from importlib.metadata import version
 from pathlib import Path
 
-import torch
-
-from sapnet_core.backbones.i3d import fast_dtype
-from sapnet_core.backbones.registry import NUMBERS
 from sapnet_core.experiments import tables
 from sapnet_core.experiments.profiles import PROFILES, get_profile
 from sapnet_core.experiments.trial import Trial, trial_hash
@@ -148,7 +144,7 @@ class Status:
         return f"{self.state} ({self.why})"
 
 
-def _compare(record: dict, declared: set[str], numbers: torch.dtype) -> Status:
+def _compare(record: dict, declared: set[str]) -> Status:
     mine, undrawn, undeclared = (set(record.get(name, ())) for name in LISTS)
     checked = mine - undeclared
     lost, fresh = checked - declared, declared - mine - undrawn
@@ -158,17 +154,15 @@ def _compare(record: dict, declared: set[str], numbers: torch.dtype) -> Status:
         text = f"{changed} of {len(checked)} trials changed, {added - changed} new, {len(lost) - changed} gone"
         return Status("stale", text)
     more = f"; {len(undeclared)} more are not declared anywhere and not checked" * bool(undeclared)
-    made = f"features in {str(numbers).removeprefix('torch.')}"
-    return Status("current", f"{len(checked)} trials are as declared, {made}{more}")
+    return Status("current", f"{len(checked)} trials are as declared{more}")
 
 
-def status(record: dict[str, object], stem: str, hashed: Callable[[Trial, torch.dtype], str] | None = None) -> Status:
+def status(record: dict[str, object], stem: str, hashed: Callable[[Trial], str] | None = None) -> Status:
     """Whether the trials behind a file are still those that its stem declares for the record's profile.
 
-    Only hashes decide; they cover settings, records, videos and backbone. A file made on a processor that computes
-    features in another number format (`NUMBERS`) is as current as one made here: the hashes of every format are tried,
-    and the answer names the format. The state is "not decided" where nothing can be compared: no declared or no listed
-    trials, an unknown profile, or other data or weights than those in use.
+    Only hashes decide; they cover settings, records, videos and backbone, and are the same on every machine. The state
+    is "not decided" where nothing can be compared: no declared or no listed trials, an unknown profile, or other data
+    or weights than those in use.
 
     Args:
         hashed: replaces `trial_hash`, for example by a cached version.
@@ -186,12 +180,7 @@ def status(record: dict[str, object], stem: str, hashed: Callable[[Trial, torch.
     if record["source"] not in today:
         return Status("not decided", f"made from {record['source']}, but this machine uses {today[1]}")
     hashed = hashed or trial_hash
-    own = fast_dtype("cpu")
-    for numbers in sorted(NUMBERS, key=lambda numbers: numbers != own):  # this machine's format first, as the likeliest
-        declared = {hashed(trial, numbers) for trial in trials}
-        if declared & set(record["hashes"]):
-            break
-    return _compare(record, declared, numbers)
+    return _compare(record, {hashed(trial) for trial in trials})
 
 
 def _report(path: Path, record: dict, verdict: Status) -> str:
