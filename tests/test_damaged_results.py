@@ -13,7 +13,8 @@ from torch import ones
 
 from sapnet_core.experiments import results, run
 from sapnet_core.experiments import trial as trials
-from sapnet_core.experiments.results import curves, damage, predictions, run_facts, trial_folder
+from sapnet_core.experiments.result_files import FILES, damage, trial_folder
+from sapnet_core.experiments.results import curves, predictions, run_facts
 from sapnet_core.experiments.run import run_trials
 from sapnet_core.experiments.trial import Trial
 from sapnet_core.features.source import source_records
@@ -102,7 +103,7 @@ DAMAGE = {
     "an empty folder": emptied,
     "a file": a_file,
     "a link that leads nowhere": a_link,
-    **{f"without {name}": lambda folder, name=name: (folder / name).unlink() for name in results.FILES},
+    **{f"without {name}": lambda folder, name=name: (folder / name).unlink() for name in FILES},
     **{f"a pipe for {name}": a_pipe_in_place_of(name) for name in ("predictions.csv", "digest")},
     **{f"another trial's {name}": another_file_of_that_name(name) for name in ("predictions.csv", "metrics.json")},
     "digest huge": lambda folder: os.truncate(folder / "digest", 1 << 42),
@@ -131,7 +132,7 @@ def test_damage_is_named_and_mended(runs, name, capsys):
     assert not capsys.readouterr().err  # intact results cause no message
 
 
-@pytest.mark.parametrize("name", results.FILES)
+@pytest.mark.parametrize("name", FILES)
 def test_the_damaged_file_is_named(runs, tmp_path, name):
     folder = Path(shutil.copytree(trial_folder(ONE), tmp_path / trial_folder(ONE).name))
     assert not damage(folder)

@@ -14,7 +14,7 @@ import psutil
 import pytest
 from PIL import Image
 
-from sapnet_core.experiments.results import damage
+from sapnet_core.experiments.result_files import damage
 from sapnet_core.runtime import environment
 
 ONLY = "10"  # the notebook that is run

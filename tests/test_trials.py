@@ -1,7 +1,9 @@
 """Trials: results on disk are complete, reproducible and not computed twice; no score leaks into training."""
 
+import platform
 from dataclasses import replace
 
+import numpy as np
 import pandas as pd
 import pytest
 import torch
@@ -11,13 +13,15 @@ from sapnet_core.experiments import fit as fitting
 from sapnet_core.experiments import trial as trials
 from sapnet_core.experiments.fit import fit_trial, train_set
 from sapnet_core.experiments.profiles import PROFILES
-from sapnet_core.experiments.results import results, trial_folder
+from sapnet_core.experiments.results import results, run_facts, trial_folder
 from sapnet_core.experiments.run import run_trial, run_trials
 from sapnet_core.experiments.systems import CONTROLS, SYSTEMS
 from sapnet_core.experiments.tables import class_trials, comparison_trials, declare, floors, table_trials, with_average
 from sapnet_core.experiments.trial import Trial, trial_data
 from sapnet_core.methods import METHODS, get_method
+from sapnet_core.runtime import processor
 from sapnet_core.runtime.files import read_json, read_tensors
+from sapnet_core.runtime.processor import processor_kind
 
 pytestmark = pytest.mark.usefixtures("own_runs")
 
@@ -80,6 +84,20 @@ def test_empty_caches_give_the_same_files(elsewhere, tmp_path_factory, monkeypat
         assert (first / name).read_bytes() == (second / name).read_bytes(), name
 
 
+def test_a_result_names_what_computed_it(monkeypatch):
+    run_trial(SMALL)
+    facts = run_facts(SMALL)
+    assert facts["seconds"] > 0 and facts["device"] == "cpu" and facts["threads"] == 1
+    assert facts["processor"] == processor_kind() and facts["numbers"] in ("bfloat16", "float32")
+    assert (facts["torch"], facts["numpy"]) == (torch.__version__, np.__version__)
+    monkeypatch.setattr(torch.backends.cpu, "get_cpu_capability", lambda: "DEFAULT")
+    assert processor_kind() != facts["processor"] and processor_kind().endswith(", DEFAULT")
+    monkeypatch.setattr(processor, "CPUINFO", processor.CPUINFO / "nowhere")  # not every system has this file
+    processor._cpu.cache_clear()
+    assert processor_kind() == f"{platform.machine()}, DEFAULT"
+    processor._cpu.cache_clear()
+
+
 def test_the_hash_tells_trials_apart():
     others = [
         replace(SMALL, seed=1),
@@ -90,6 +108,8 @@ def test_the_hash_tells_trials_apart():
     ]
     assert len({trial_folder(t) for t in [SMALL, *others]}) == len(others) + 1
     assert trial_folder(replace(SMALL, overrides=SMALL.overrides[::-1])) == trial_folder(SMALL)
+    whole = replace(SMALL, share=1, epochs=300)
+    assert trial_folder(whole) == trial_folder(replace(SMALL, share=1.0, epochs=300.0))
 
 
 @pytest.mark.parametrize("backbone, method", [("c3d", "avg-mtl"), ("swin", "mlp")])

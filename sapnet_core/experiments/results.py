@@ -1,13 +1,11 @@
 """Results of trials on disk: writing, checking and reading them. `experiments.run` computes those that are missing.
 
-A trial's hash names a folder with `config.json`, `metrics.json`, `predictions.csv`, `curves.csv` and `run.json`
-(seconds and versions, kept apart so that `metrics.json` is the same in every run), and a `digest` of them. Writing is
-atomic: a folder is written under a temporary name and then renamed, so it is complete or absent. A folder that was
-damaged or edited later does not match its digest, and every function that reads it reports this.
+A result is a folder with the files of `experiments.result_files`. Writing is atomic: a folder is written under a
+temporary name and then renamed, so it is complete or absent. A folder that was damaged or edited later does not match
+its digest, and every function that reads it reports this.
 """
 
 import hashlib
-import json
 import os
 import shutil
 import sys
@@ -16,84 +14,32 @@ from collections.abc import Iterable, Sequence
 from dataclasses import asdict
 from pathlib import Path
 
+import numpy as np
 import pandas as pd
 import torch
 
+from sapnet_core.backbones.i3d import fast_dtype
 from sapnet_core.experiments.fit import FittedTrial, label_count
 from sapnet_core.experiments.intervals import bootstrap_interval
 from sapnet_core.experiments.metrics import relative_l2, spearman
+from sapnet_core.experiments.result_files import (
+    DIGEST,
+    UNSIGNED,
+    damage,
+    digest_text,
+    parse_curves,
+    parse_predictions,
+    result_files,
+    trial_folder,
+)
 from sapnet_core.experiments.trial import Trial, TrialData, trial_hash
+from sapnet_core.features.sequences import is_sequence
 from sapnet_core.methods import Fitted
-from sapnet_core.runtime import environment
 from sapnet_core.runtime.disk import discard, in_runs, must_be_writable
-from sapnet_core.runtime.file_kinds import found_at
 from sapnet_core.runtime.files import read_json, write_text
+from sapnet_core.runtime.processor import processor_kind
 
-__all__ = [
-    "trial_folder",
-    "damage",
-    "results",
-    "predictions",
-    "curves",
-    "run_facts",
-    "without_result",
-    "write_result",
-]
-
-FILES = ("config.json", "metrics.json", "predictions.csv", "curves.csv", "run.json")
-DIGEST = "digest"
-UNSIGNED = f"has no file {DIGEST!r}, like results of earlier versions"
-
-
-def trial_folder(trial: Trial) -> Path:
-    """The folder of the trial's result, whether it exists or not."""
-    with in_runs():
-        return environment.runs() / "trials" / f"{trial.dataset}-{trial.method}-{trial_hash(trial)}"
-
-
-def damage(folder: Path) -> str:
-    """Describe what is wrong with a trial's folder: a file is missing, or differs from what was written; "" if intact.
-
-    The digest covers the folder's name, so that one trial's result cannot pass for another's.
-
-    Raises:
-        OSError: the folder or a file cannot be read at present, for lack of permission, because of too many open files,
-            or because the disk fails; the result may be intact.
-    """
-    if not folder.is_dir():
-        return f"is not a folder, but {found_at(folder) or 'absent'}"
-    sums = []
-    for name in (*FILES, DIGEST):
-        try:
-            if not (folder / name).is_file():
-                found = found_at(folder / name)
-                return UNSIGNED if name == DIGEST and not found else f"{name} is {found or 'missing'}"
-            with open(folder / name, "rb") as file:
-                if name == DIGEST:
-                    known = file.read(4096).decode("ascii", "replace")
-                else:
-                    sums.append(hashlib.file_digest(file, "sha256"))
-        except FileNotFoundError:  # another process is discarding it as damaged
-            return f"{name} is missing"
-    whole, *parts = _digest(folder.name, sums).splitlines()
-    if known.splitlines() in ([whole], [whole, *parts]):
-        return ""
-    changed = [name for name, part in zip(FILES, parts, strict=True) if part not in known]
-    return (
-        f"{changed[0]} was damaged or edited"
-        if 0 < len(changed) < len(FILES)
-        else ("its files belong to another trial or were damaged: they do not match their digest")
-    )
-
-
-def _digest(name: str, sums: Sequence) -> str:
-    """The content of the file `digest`: a SHA-256 over the folder's name and the SHA-256 of each of `FILES`, then one
-    line per file, which identifies the damaged file."""
-    sha = hashlib.sha256(name.encode())
-    for one in sums:
-        sha.update(one.digest())
-    lines = [f"{one.hexdigest()}  {file}" for file, one in zip(FILES, sums, strict=True)]
-    return "\n".join([sha.hexdigest(), *lines]) + "\n"
+__all__ = ["curves", "predictions", "results", "run_facts", "trial_folder", "without_result", "write_result"]
 
 
 def _read(trial: Trial) -> Path:
@@ -162,16 +108,14 @@ def write_result(trial: Trial, data: TrialData, trained: FittedTrial, seconds: f
         **({} if (step := _step(fitted)) is None else {"step": step}),
     }
     table = pd.DataFrame({"key": [data.records[i].key for i in scored], "score": true, "predicted": predicted})
-    run = {"seconds": seconds, "torch": torch.__version__, "device": device}
+    files = result_files(trial, metrics, table, pd.DataFrame(fitted.curves), _facts(data, seconds, device))
     folder.parent.mkdir(parents=True, exist_ok=True)
     beside = Path(tempfile.mkdtemp(dir=folder.parent, prefix=".writing-"))
     try:
-        for name, content in (("config", asdict(trial)), ("metrics", metrics), ("run", run)):
-            write_text(beside / f"{name}.json", json.dumps(content, indent=1) + "\n")
-        write_text(beside / "predictions.csv", table.to_csv(index=False, float_format="%.6f"))
-        write_text(beside / "curves.csv", pd.DataFrame(fitted.curves).to_csv(index=False, float_format="%.6g"))
-        sums = [hashlib.sha256((beside / name).read_bytes()) for name in FILES]
-        write_text(beside / DIGEST, _digest(folder.name, sums))
+        for name, content in files.items():
+            write_text(beside / name, content.decode())
+        sums = [hashlib.sha256(content) for content in files.values()]
+        write_text(beside / DIGEST, digest_text(folder.name, sums))
         if os.path.lexists(folder) and damage(folder):
             discard(folder)
         os.replace(beside, folder)
@@ -181,6 +125,20 @@ def write_result(trial: Trial, data: TrialData, trained: FittedTrial, seconds: f
     finally:
         shutil.rmtree(beside, ignore_errors=True)
     return folder
+
+
+def _facts(data: TrialData, seconds: float, device: str) -> dict[str, object]:
+    """What a training took, and all that decides the last digits of its numbers."""
+    numbers = torch.float32 if is_sequence(data.records) else fast_dtype(device)
+    return {
+        "seconds": seconds,
+        "device": device,
+        "processor": processor_kind(device),
+        "numbers": str(numbers).removeprefix("torch."),
+        "threads": torch.get_num_threads(),
+        "torch": torch.__version__,
+        "numpy": np.__version__,
+    }
 
 
 def _step(fitted: Fitted) -> int | None:
@@ -207,20 +165,20 @@ def results(trials: Sequence[Trial]) -> pd.DataFrame:
 
 def predictions(trial: Trial) -> pd.DataFrame:
     """Predictions of a trial that was run: columns key, score and predicted, in points. Raises as `results` does."""
-    numbers = {"score": float, "predicted": float}
-    return pd.read_csv(
-        _read(trial) / "predictions.csv",
-        dtype={"key": str} | numbers,
-        keep_default_na=False,
-        na_values=dict.fromkeys(numbers, ""),
-    )
+    return parse_predictions((_read(trial) / "predictions.csv").read_bytes())
 
 
 def curves(trial: Trial) -> pd.DataFrame:
     """Loss terms by step of a trial that was run. Raises as `results` does."""
-    return pd.read_csv(_read(trial) / "curves.csv")
+    return parse_curves((_read(trial) / "curves.csv").read_bytes())
 
 
 def run_facts(trial: Trial) -> dict[str, object]:
-    """The `seconds`, the version of `torch` and the `device` of a trial that was run. Raises as `results` does."""
+    """What the run of a trial took, and what it was computed by. Raises as `results` does.
+
+    Returns:
+        `seconds`, `device`, `processor` (its kind), `numbers` (the number format in which its features were computed),
+        `threads` of PyTorch, and the versions of `torch` and `numpy`. On the same kind of processor, with the same
+        number format, threads and versions, a trial gives the same numbers bit for bit, and up to rounding elsewhere.
+    """
     return read_json(_read(trial) / "run.json")

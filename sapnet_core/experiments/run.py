@@ -17,7 +17,8 @@ from pathlib import Path
 import torch
 
 from sapnet_core.experiments.fit import fit_selections, fit_stack, stack_key
-from sapnet_core.experiments.results import damage, trial_folder, without_result, write_result
+from sapnet_core.experiments.result_files import damage, trial_folder
+from sapnet_core.experiments.results import without_result, write_result
 from sapnet_core.experiments.trial import Trial, prepare_trials, trial_data
 from sapnet_core.runtime import environment
 from sapnet_core.runtime.devices import torch_threads
