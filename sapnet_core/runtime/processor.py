@@ -37,7 +37,5 @@ def _cpu() -> str:
         pass
     if "model name" not in known:
         return platform.machine()
-    version = (
-        [f"family {known['cpu family']}", f"model {known['model']}"] if {"cpu family", "model"} <= {*known} else []
-    )
-    return printable(", ".join([known["model name"][:LONGEST], " ".join(version)]).strip(", "))
+    version = f"family {known.get('cpu family', '?')} model {known.get('model', '?')}"
+    return printable(f"{known['model name'][:LONGEST]}, {version}")
