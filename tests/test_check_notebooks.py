@@ -32,7 +32,7 @@ def house(tmp_path, monkeypatch):
     monkeypatch.setattr(checks.subprocess, "run", pytest_alone)
     monkeypatch.setattr(checks, "_declared", lambda profile: [profile.name])
     monkeypatch.setattr(checks, "run_trials", lambda trials, *_, **__: house.trials.extend(trials))
-    monkeypatch.setattr(checks, "trial_folder", lambda trial: tmp_path / "runs" / "trials" / trial)
+    monkeypatch.setattr(checks, "has_result", lambda trial: (tmp_path / "runs" / "trials" / trial).is_dir())
     monkeypatch.setattr(checks, "missing_figures", lambda outcomes: [])
     return house
 

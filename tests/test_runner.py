@@ -238,6 +238,7 @@ def test_command_line_says_what_is_wrong_before_any_work(house, capsys, argument
         *(("SAPNET_JOBS", jobs, ["whole number"]) for jobs in ("0", "-2", "abc", "1.5")),
         ("SAPNET_SPLIT", "bar", ["random"]),
         ("SAPNET_SKIP_BAD", "maybe", ["1 or 0"]),
+        ("SAPNET_RECOMPUTE", "maybe", ["1 or 0"]),
         ("SAPNET_CHECKPOINT", "abc", ["seconds"]),
         ("SAPNET_CHECKPOINT", "-1", ["60"]),
         ("SAPNET_DASK", "nonsense", ["tcp://"]),

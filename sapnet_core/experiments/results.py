@@ -1,11 +1,13 @@
-"""Results of trials on disk: writing, checking and reading them. `experiments.run` computes those that are missing.
+"""Results of trials: writing, checking and reading them. `experiments.run` computes those that are missing.
 
-A result is a folder with the files of `experiments.result_files`. Writing is atomic: a folder is written under a
-temporary name and then renamed, so it is complete or absent. A folder that was damaged or edited later does not match
+A result is a folder in `runs/trials` with the files of `experiments.result_files`. A trial that has no such folder is
+looked for among the results that the repository stores (`experiments.stored`). Writing is atomic: a folder is written
+under a temporary name and then renamed, so it is complete or absent. A folder that was damaged or edited later does not match
 its digest, and every function that reads it reports this.
 """
 
 import hashlib
+import json
 import os
 import shutil
 import sys
@@ -32,54 +34,75 @@ from sapnet_core.experiments.result_files import (
     result_files,
     trial_folder,
 )
+from sapnet_core.experiments.stored import is_stored, stored_files
 from sapnet_core.experiments.trial import Trial, TrialData, trial_hash
 from sapnet_core.features.sequences import is_sequence
 from sapnet_core.methods import Fitted
 from sapnet_core.runtime.disk import discard, in_runs, must_be_writable
-from sapnet_core.runtime.files import read_json, write_text
+from sapnet_core.runtime.files import write_text
 from sapnet_core.runtime.processor import processor_kind
 
-__all__ = ["curves", "predictions", "results", "run_facts", "trial_folder", "without_result", "write_result"]
+__all__ = [
+    "curves",
+    "has_result",
+    "predictions",
+    "results",
+    "run_facts",
+    "trial_folder",
+    "without_result",
+    "write_result",
+]
 
 
-def _read(trial: Trial) -> Path:
-    """The folder of a trial's result, checked for reading.
+def _read(trial: Trial, file: str) -> bytes:
+    """The content of a file of a trial's result, after the whole result was checked.
 
     Raises:
-        FileNotFoundError: the trial was not run.
+        FileNotFoundError: the trial was not run, and is not stored.
         ValueError: its result is damaged.
     """
     folder = trial_folder(trial)
     with in_runs():
-        if not os.path.lexists(folder):
-            raise FileNotFoundError(f"{folder.name} was not run: call run_trials first")
-        if fault := damage(folder):
-            raise ValueError(f"{folder}: {fault}: call run_trials to compute it again")
-    return folder
+        if os.path.lexists(folder):
+            if fault := damage(folder):
+                raise ValueError(f"{folder}: {fault}: call run_trials to compute it again")
+            return (folder / file).read_bytes()
+    if is_stored(trial):
+        return stored_files(trial)[file]
+    raise FileNotFoundError(f"{folder.name} was not run: call run_trials first")
 
 
 def without_result(trials: Iterable[Trial]) -> list[Trial]:
-    """The trials that have no intact result. Damaged results are reported on standard error and removed.
+    """The trials that have no intact result, neither in the folder of runs nor stored. Damaged results are reported on
+    standard error and removed.
 
     If there are any such trials, the folder of results is created and must be writable.
     """
     missing, unsigned = [], 0
     for trial in trials:
-        folder = trial_folder(trial)
-        if not os.path.lexists(folder):
-            missing.append(trial)
-        elif fault := damage(folder):
-            missing.append(trial)
+        folder, fault = trial_folder(trial), ""
+        if os.path.lexists(folder):
+            if not (fault := damage(folder)):
+                continue
             unsigned += fault == UNSIGNED
-            if fault != UNSIGNED:
-                print(f"{folder}: {fault}: it is computed again", file=sys.stderr, flush=True)
             discard(folder)
+        stored = is_stored(trial)
+        if fault and fault != UNSIGNED:
+            what = "the stored result is used" if stored else "it is computed again"
+            print(f"{folder}: {fault}: {what}", file=sys.stderr, flush=True)
+        if not stored:
+            missing.append(trial)
     if unsigned:
         many = "1 result of an earlier version has" if unsigned == 1 else f"{unsigned} results of earlier versions have"
         print(f"{many} no digest in {folder.parent}: computed again", file=sys.stderr, flush=True)
     if missing:
         must_be_writable(folder.parent)
     return missing
+
+
+def has_result(trial: Trial) -> bool:
+    """Whether a trial has a result in the folder of runs, which may be damaged, or a stored one."""
+    return trial_folder(trial).is_dir() or is_stored(trial)
 
 
 def write_result(trial: Trial, data: TrialData, trained: FittedTrial, seconds: float, device: str) -> Path:
@@ -158,19 +181,19 @@ def results(trials: Sequence[Trial]) -> pd.DataFrame:
     """
     rows = []
     for trial in trials:
-        metrics = {"step": trial.steps, **read_json(_read(trial) / "metrics.json")}
+        metrics = {"step": trial.steps, **json.loads(_read(trial, "metrics.json"))}
         rows.append({**asdict(trial), **metrics, "hash": trial_hash(trial)})
     return pd.DataFrame(rows)
 
 
 def predictions(trial: Trial) -> pd.DataFrame:
     """Predictions of a trial that was run: columns key, score and predicted, in points. Raises as `results` does."""
-    return parse_predictions((_read(trial) / "predictions.csv").read_bytes())
+    return parse_predictions(_read(trial, "predictions.csv"))
 
 
 def curves(trial: Trial) -> pd.DataFrame:
     """Loss terms by step of a trial that was run. Raises as `results` does."""
-    return parse_curves((_read(trial) / "curves.csv").read_bytes())
+    return parse_curves(_read(trial, "curves.csv"))
 
 
 def run_facts(trial: Trial) -> dict[str, object]:
@@ -181,4 +204,4 @@ def run_facts(trial: Trial) -> dict[str, object]:
         `threads` of PyTorch, and the versions of `torch` and `numpy`. On the same kind of processor, with the same
         number format, threads and versions, a trial gives the same numbers bit for bit, and up to rounding elsewhere.
     """
-    return read_json(_read(trial) / "run.json")
+    return json.loads(_read(trial, "run.json"))

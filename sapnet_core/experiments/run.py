@@ -109,6 +109,8 @@ def run_trials(
 ) -> list[Path]:
     """Run every trial that has no result yet; returns the folders of all, in the order of the trials.
 
+    The folder of a trial whose result is stored in the repository (`experiments.stored`) need not exist.
+
     Features are computed first, with `jobs` processes. Trials then run in this process (`jobs=1`), in a process pool,
     on any `concurrent.futures` executor given, or on the Dask cluster that `SAPNET_DASK` names (`executors.run_tasks`);
     the results are the same. On a GPU, trials that share a `fit.stack_key` are stacked (`run_stack`).

@@ -20,7 +20,7 @@ from contextlib import contextmanager
 from pathlib import Path
 
 from sapnet_core.experiments.profiles import Profile, get_profile
-from sapnet_core.experiments.results import trial_folder
+from sapnet_core.experiments.results import has_result
 from sapnet_core.experiments.run import run_trials
 from sapnet_core.experiments.tables import KNOWN, declared_trials
 from sapnet_core.experiments.trial import Trial
@@ -57,7 +57,7 @@ def check_notebooks(jobs: int = 1, every: bool = False) -> bool:
     if every:
         with trial_bars() as bars:
             run_trials(trials, jobs, **bars)
-    missing = sum(not trial_folder(trial).is_dir() for trial in trials)
+    missing = sum(not has_result(trial) for trial in trials)
     smoked = learning if missing else []
     compared = [notebook for notebook in notebooks if notebook not in smoked]
     _say(f"{len(compared)} of {len(notebooks)} notebooks are compared with their stored outputs: {_stems(compared)}")

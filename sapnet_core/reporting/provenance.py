@@ -15,6 +15,7 @@ from pathlib import Path
 
 from sapnet_core.experiments import tables
 from sapnet_core.experiments.profiles import PROFILES, get_profile
+from sapnet_core.experiments.stored import stored_names
 from sapnet_core.experiments.trial import Trial, trial_hash
 from sapnet_core.features.source import source_name
 from sapnet_core.reporting.embedded import LISTS, RecordError, read_record
@@ -191,6 +192,8 @@ def _report(path: Path, record: dict, verdict: Status) -> str:
         done = {place.name.rpartition("-")[2] for place in folder.glob("*-*")}
         rows.append(("hashes", " ".join(hashes)))
         rows.append(("results", f"{len(done & set(hashes))} of {len(hashes)} are in runs/trials"))
+        done = {name.rpartition("-")[2] for name in stored_names()}
+        rows.append(("stored", f"{len(done & set(hashes))} of {len(hashes)} are in the repository"))
     lines = [path.name]
     for key, text in [*rows, ("status", str(verdict))]:
         text = "".join(c for c in f"{key:<9} {text}" if c.isprintable())

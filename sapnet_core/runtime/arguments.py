@@ -36,6 +36,7 @@ VARIABLES = (
     "SAPNET_DATA",
     "SAPNET_SPLIT",
     "SAPNET_SKIP_BAD",
+    "SAPNET_RECOMPUTE",
     "SAPNET_DETECTOR",
     "SAPNET_I3D",
     "SAPNET_C3D",
@@ -173,8 +174,9 @@ def check_environment() -> None:
     for name, folder in (("SAPNET_RUNS", environment.runs()), ("SAPNET_FIGURES", environment.figures())):
         if fault := unwritable(folder.absolute()):
             raise ValueError(f"{name}: {fault}: set {name} to a writable folder")
-    if (choice := os.environ.get("SAPNET_SKIP_BAD", "")) not in ("", "0", "1"):
-        raise ValueError(f"SAPNET_SKIP_BAD={choice!r} is invalid: give 1 or 0")
+    for name in ("SAPNET_SKIP_BAD", "SAPNET_RECOMPUTE"):
+        if (choice := os.environ.get(name, "")) not in ("", "0", "1"):
+            raise ValueError(f"{name}={choice!r} is invalid: give 1 or 0")
     if (seconds := os.environ.get("SAPNET_CHECKPOINT")) and not re.fullmatch(r"\d+\.?\d*|\.\d+", seconds, re.ASCII):
         raise ValueError(
             f"SAPNET_CHECKPOINT={seconds!r} is not a number of seconds: unset it, or give a number such as 60"

@@ -21,6 +21,7 @@ __all__ = [
     "c3d",
     "swin",
     "skip_bad",
+    "recompute",
     "jobs",
     "finefs_split",
     "find_notebooks",
@@ -155,6 +156,11 @@ def _expanded(name: str) -> Path:
 def skip_bad() -> bool:
     """Whether unreadable videos are left out (`SAPNET_SKIP_BAD=1`) instead of stopping the run."""
     return os.environ.get("SAPNET_SKIP_BAD", "0") not in ("", "0")
+
+
+def recompute() -> bool:
+    """Whether trials are trained anew, although the repository stores their results (`SAPNET_RECOMPUTE=1`)."""
+    return os.environ.get("SAPNET_RECOMPUTE", "0") not in ("", "0")
 
 
 def jobs() -> int:
