@@ -2,8 +2,8 @@
 
 A result is a folder in `runs/trials` with the files of `experiments.result_files`. A trial that has no such folder is
 looked for among the results that the repository stores (`experiments.stored`). Writing is atomic: a folder is written
-under a temporary name and then renamed, so it is complete or absent. A folder that was damaged or edited later does not match
-its digest, and every function that reads it reports this.
+under a temporary name and then renamed, so it is complete or absent. A folder that was damaged or edited later does not
+match its digest, and every function that reads it reports this.
 """
 
 import hashlib
