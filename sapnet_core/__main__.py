@@ -12,7 +12,7 @@ from importlib import import_module
 from pathlib import Path
 from types import ModuleType
 
-from sapnet_core.experiments.names import KNOWN
+from sapnet_core.experiments.names import KNOWN, STUDY
 from sapnet_core.experiments.profiles import DATASETS, PROFILES
 from sapnet_core.runtime import environment
 from sapnet_core.runtime.arguments import (
@@ -24,6 +24,7 @@ from sapnet_core.runtime.arguments import (
     existing_folder,
     given,
     one_of,
+    seed_number,
 )
 from sapnet_core.runtime.command_line import one_line_errors
 
@@ -96,6 +97,14 @@ def parse(arguments: list[str] | None = None) -> Namespace:
     trials.add_argument("--tables", nargs="+", default=KNOWN, choices=KNOWN, help="tables and figures, such as I fig07")
     _add_workers(trials)
     trials.add_argument("--device", default="cpu", type=device_name, help="cpu or cuda")
+
+    study = command("study", _study, "Run the trials of a profile in pieces and store their results in the repository.")
+    study.add_argument("--profile", default="paper", choices=PROFILES)
+    study.add_argument(
+        "--tables", nargs="+", default=STUDY, choices=KNOWN, help="tables and figures, in the order of their run"
+    )
+    study.add_argument("--seeds", nargs="+", type=seed_number, help="some of the profile's seeds (default: all)")
+    _add_workers(study)
 
     claims = command("claims", _claims, "Count the verdicts on the paper's claims; runs what they need.")
     claims.add_argument("--profile", default="quick", choices=PROFILES)
@@ -171,6 +180,13 @@ def _trials(asked: Namespace) -> None:
         os.environ["SAPNET_DASK"] = asked.dask
     check_environment()
     _load("experiments.tables").run_tables(asked.profile, asked.tables, asked.jobs or environment.jobs(), asked.device)
+
+
+def _study(asked: Namespace) -> None:
+    if asked.dask:
+        os.environ["SAPNET_DASK"] = asked.dask
+    check_environment()
+    _load("experiments.study").run_study(asked.profile, asked.tables, asked.seeds, asked.jobs or environment.jobs())
 
 
 def _claims(asked: Namespace) -> None:

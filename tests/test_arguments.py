@@ -44,6 +44,10 @@ def trials(arguments):
     return command_line.main(["trials", *arguments])
 
 
+def study(arguments):
+    return command_line.main(["study", *arguments])
+
+
 def claims(arguments):
     return command_line.main(["claims", *arguments])
 
@@ -60,8 +64,16 @@ def alone(tmp_path, monkeypatch):
 
 
 REFUSED = [
-    *((module, ["--jobs", jobs], "whole") for module in (trials, claims, tune_methods) for jobs in ("0", "x", "1.5")),
-    *((module, ["--profile", "nope"], "quick") for module in (trials, claims)),
+    *(
+        (module, ["--jobs", jobs], "whole")
+        for module in (trials, study, claims, tune_methods)
+        for jobs in ("0", "x", "1.5")
+    ),
+    *((module, ["--profile", "nope"], "quick") for module in (trials, study, claims)),
+    (study, ["--tables", "zz"], "fig07"),
+    (study, ["--seeds", "-1"], "--seeds"),
+    (study, ["--seeds", "1.5"], "whole"),
+    (study, ["--seeds", "99"], "0, 1, 2, 3, 4"),
     (trials, ["--tables", "zz"], "fig07"),
     (trials, ["--tables"], "--tables"),
     (trials, ["--device", "cuda:99"], "cuda:99"),

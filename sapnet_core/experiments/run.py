@@ -26,7 +26,7 @@ from sapnet_core.runtime.disk import HOUR, discard, in_runs, must_be_writable, r
 from sapnet_core.runtime.executors import run_tasks
 from sapnet_core.runtime.progress import relayed
 
-__all__ = ["run_selections", "run_stack", "run_trial", "run_trials", "stacks"]
+__all__ = ["run_selections", "run_stack", "run_trial", "run_trials", "stacks", "trainings"]
 
 Progress = Callable[[int, int], None]  # called with (number done, total number)
 STACK = 25  # maximum number of stacked trials: enough to fill a GPU, few enough for its memory
@@ -135,7 +135,7 @@ def run_trials(
         if progress and todo:
             progress(0, len(todo))
         gpu, done = torch.device(device).type != "cpu", 0
-        tasks = stacks(todo, device) if gpu else _trainings(todo)
+        tasks = stacks(todo, device) if gpu else trainings(todo)
         with closing(run_tasks(_run, [(task, device) for task in tasks], 1 if gpu else jobs, executor)) as ended:
             for index, who, folders in ended:
                 for trial, folder in zip(tasks[index], folders, strict=True):
@@ -164,7 +164,7 @@ def _arrived(folder: Path, who: str, said: str) -> None:
     )
 
 
-def _trainings(trials: Iterable[Trial]) -> list[list[Trial]]:
+def trainings(trials: Iterable[Trial]) -> list[list[Trial]]:
     """Group trials that share one training: those that differ only in whether the last or the test-best step is scored.
 
     "validation" hides further scores from the training, and so needs a training of its own.

@@ -26,7 +26,16 @@ from sapnet_core.runtime import environment
 from sapnet_core.runtime.disk import in_runs, one_line_faults, tidy
 from sapnet_core.runtime.files import write_bytes
 
-__all__ = ["FOLDER", "is_stored", "store", "stored_files", "stored_names", "stored_size", "stored_trials"]
+__all__ = [
+    "FOLDER",
+    "is_stored",
+    "store",
+    "stored_files",
+    "stored_names",
+    "stored_seconds",
+    "stored_size",
+    "stored_trials",
+]
 
 FOLDER = Path(__file__).parent.parent / "study"
 GROUP = 32  # trials per row group
@@ -75,6 +84,15 @@ def stored_trials() -> Iterator[Trial]:
         with one_line_damage(path):
             for row in place.values():
                 yield stored_trial(table.slice(row, 1).to_pylist()[0])
+
+
+def stored_seconds() -> dict[str, float]:
+    """The seconds that each stored trial took, by its name. Raises Damaged."""
+    path = _path("trials")
+    if not os.path.lexists(path):
+        return {}
+    table, place = _index(path, _state(path))
+    return dict(zip(place, table["seconds"].to_pylist(), strict=True))
 
 
 def stored_size() -> int:

@@ -26,6 +26,7 @@ __all__ = [
     "existing_folder",
     "given",
     "one_of",
+    "seed_number",
     "output_file",
     "unwritable",
 ]
@@ -99,6 +100,13 @@ def count(text: str) -> int:
     """A whole number of at least 1: a `type` for `argparse`."""
     if not (text.isascii() and text.isdecimal() and int(text)):
         raise argparse.ArgumentTypeError(f"{text!r} is not a whole number of at least 1")
+    return int(text)
+
+
+def seed_number(text: str) -> int:
+    """A whole number of at least 0: a `type` for `argparse`."""
+    if not (text.isascii() and text.isdecimal()):
+        raise argparse.ArgumentTypeError(f"{text!r} is not a whole number of at least 0")
     return int(text)
 
 
