@@ -127,7 +127,10 @@ def files_of_rows(trial: Trial, rows: Mapping[str, pa.Table]) -> dict[str, bytes
 def stored_trial(row: Mapping[str, object]) -> Trial:
     """The trial that a row of the table `trials` describes. Raises ValueError where no trial has such fields."""
     try:
-        pairs = tuple((name, value) for name, value in json.loads(row["overrides"]))
+        # JSON has no tuples; a trial must hold them, so that it can be a key
+        pairs = tuple(
+            (name, tuple(value) if isinstance(value, list) else value) for name, value in json.loads(row["overrides"])
+        )
         return Trial(**{**{name: row[name] for name in FIELDS}, "overrides": pairs})
     except (TypeError, RecursionError) as error:
         raise ValueError(f"not a trial ({error})") from None
