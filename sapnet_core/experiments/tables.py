@@ -288,6 +288,8 @@ def _sweep(dataset: str, share: float, settings: dict[str, tuple]):
 def _decisions(profile: Profile) -> dict[tuple, Trial]:
     """The trials (erratum, alternative, seed) -> Trial; the decisions themselves have the erratum ""."""
     rows = {("", "as decided"): ({}, {}), ("", "as decided, FineDiving"): (OTHER, {}), **DECISIONS}
+    if not profile.complete:
+        rows = {key: row for key, row in rows.items() if row[0].get("clip_sampling") != "dense"}
     usual = {"dataset": "mtl-aqa", "share": 0.1}
     return {
         (*row, seed): declare(system=OURS, seed=seed, profile=profile, **{**usual, **given, **overrides})
@@ -325,7 +327,7 @@ def _selection(profile: Profile) -> dict[tuple, Trial]:
 def _trained(profile: Profile) -> dict[tuple, Trial]:
     """The trials (system, column, seed) -> Trial of Table I's rows with a trained backbone; none where the profile
     leaves them out, because one takes minutes."""
-    rows = {s: {"system": s} for s in TRAINED} if profile.trains_backbone else {}
+    rows = {s: {"system": s} for s in TRAINED} if profile.complete else {}
     return _over_shares("mtl-aqa", rows, (0.1, 0.4))(profile)
 
 
@@ -375,13 +377,14 @@ def _possible(trial: Trial) -> bool:
 def comparison_trials(table: str, profile: Profile) -> dict[tuple[str, str, int], Trial]:
     """Trials of Tables IV to VII with every implemented system: (system, column, seed) -> Trial.
 
-    A system that needs annotations the dataset does not have is left out. Raises ValueError for another table.
+    A system that needs annotations the dataset does not have is left out, and S4L in Table VI unless the profile is
+    `complete`. Raises ValueError for another table.
     """
     if table not in COMPARISONS:
         raise ValueError(f"table {table!r} compares no systems: choose one of {', '.join(COMPARISONS)}")
     semi, supervised = COMPARISONS[table]
     if table in CLASS_TABLES:
-        return class_trials(table, profile, semi)
+        return class_trials(table, profile, tuple(s for s in semi if profile.complete or s != "S4L"))
     dataset = {"IV": "mtl-aqa", "V": "finediving"}[table]
     trials = {}
     for shares, rows in ((COMPARISON_SHARES[table], semi), ((1.0,), supervised)):
