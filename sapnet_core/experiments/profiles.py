@@ -20,8 +20,8 @@ class Profile:
         epochs: passes over the labeled videos, from which more steps may follow (`Trial.epochs`).
         size: height and width of frames and crops, in pixels.
         resamples: number of bootstrap resamples for an interval.
-        complete: whether the rows are there that cost most of the time: those of Table I with a trained backbone, S4L in
-            Table VI (three turned views of long videos), and dense clip sampling among the decisions.
+        complete: whether the rows are there that cost most of the time: those of Table I with a trained backbone, S4L
+            in Table VI (three turned views of long videos), and dense clip sampling among the decisions.
         mtl_aqa, finediving, rg, finefs: numbers of training and test videos; None takes the official number.
     """
 
