@@ -17,6 +17,7 @@ import torch
 from sapnet_core.experiments.fit import training_task
 from sapnet_core.experiments.metrics import spearman
 from sapnet_core.experiments.profiles import PROFILES
+from sapnet_core.experiments.systems import TUNED
 from sapnet_core.experiments.tables import TARGET
 from sapnet_core.experiments.trial import Trial, prepare_trials, trial_data
 from sapnet_core.recipes import command_lines
@@ -53,7 +54,7 @@ def confidence_trials() -> list[Trial]:
             rule.steps,
             twin_seed=TWIN_SEED,
             epochs=rule.epochs,
-            overrides=(("confidence", measure),),
+            overrides=(*TUNED.items(), ("confidence", measure)),
         )
         for dataset, shares in CELLS.items()
         for share in shares
