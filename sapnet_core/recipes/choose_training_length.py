@@ -34,7 +34,7 @@ DATASET = "mtl-aqa"
 SHARES = (0.1, 0.4, 1.0)
 STEPS = (250, 500, 1000, 2000)
 BATCHES = (16, 32, 64)
-SEEDS = (0, 1, 2)
+SEEDS = (0, 1, 2, 3, 4)
 ALONE = "SAP-Net, L_reg alone"
 
 
