@@ -119,6 +119,10 @@ PUBLIC = {
     ),
     "methods.settings": ("options",),
     "experiments": ("profiles",),
+    "experiments.declare": (
+        "declare",
+        "EPOCHS",
+    ),
     "experiments.fit": (
         "fit_trial",
         "predict_all",
@@ -185,9 +189,7 @@ PUBLIC = {
         "comparison_trials",
         "COMPARISONS",
         "DECISIONS",
-        "declare",
         "declared_trials",
-        "EPOCHS",
         "figure_trials",
         "floors",
         "NOT_HERE",

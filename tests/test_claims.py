@@ -10,11 +10,12 @@ import pytest
 import torch
 
 from sapnet_core.__main__ import main
+from sapnet_core.experiments.declare import declare
 from sapnet_core.experiments.paper import paper_arithmetic, paper_numbers
 from sapnet_core.experiments.profiles import get_profile
 from sapnet_core.experiments.resampling import METRICS, Cell
 from sapnet_core.experiments.statistics import VERDICTS
-from sapnet_core.experiments.tables import CLASS_TABLES, FIGURES, TABLES, declare, declared_trials
+from sapnet_core.experiments.tables import CLASS_TABLES, FIGURES, TABLES, declared_trials
 from sapnet_core.reporting import claims
 from sapnet_core.reporting.claims import (
     decide,

@@ -79,9 +79,10 @@ TRAINED: dict[str, tuple[str, dict]] = {
 }
 
 EVERY = {**SYSTEMS, **CONTROLS, **REFINED, **REMOVED, **RIVALS, **SEARCHED, **TRAINED}
-# what a system learns of dives where its source says so: the score itself, or execution, which judges award
+# The target of a system on dives, where its source names one: the score, or execution, which the judges award.
 TARGET_OF = {"C3D-AVG-MTL": "score", "MUSDL": "execution"}
-BACKBONE_OF = {"C3D-AVG-MTL": "c3d", "VST+MLP": "swin"}  # of the systems that do not use I3D
+# The backbone of a system that does not use I3D.
+BACKBONE_OF = {"C3D-AVG-MTL": "c3d", "VST+MLP": "swin"}
 
 
 def get_system(name: str) -> tuple[str, dict]:

@@ -14,11 +14,11 @@ from pathlib import Path
 import pandas as pd
 import torch
 
+from sapnet_core.experiments.declare import TARGET
 from sapnet_core.experiments.fit import training_task
 from sapnet_core.experiments.metrics import spearman
 from sapnet_core.experiments.profiles import PROFILES
 from sapnet_core.experiments.systems import TUNED
-from sapnet_core.experiments.tables import TARGET
 from sapnet_core.experiments.trial import Trial, prepare_trials, trial_data
 from sapnet_core.recipes import command_lines
 from sapnet_core.recipes.tune_methods import TWIN_SEED
