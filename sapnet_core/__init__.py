@@ -235,7 +235,6 @@ PUBLIC = {
     ),
     "reporting.claims": (
         "effect_text",
-        "examine",
         "family_table",
         "needed_trials",
         "read_cell",
@@ -278,6 +277,7 @@ PUBLIC = {
         "comparison_table",
         "show",
     ),
+    "reporting.verdicts": ("examine",),
     "reporting.widgets": (
         "explore",
         "live_bar",
