@@ -237,7 +237,6 @@ PUBLIC = {
     ),
     "reporting.claims": (
         "effect_text",
-        "examine",
         "family_table",
         "needed_trials",
         "read_cell",
@@ -280,6 +279,7 @@ PUBLIC = {
         "comparison_table",
         "show",
     ),
+    "reporting.verdicts": ("examine",),
     "reporting.widgets": (
         "explore",
         "live_bar",
