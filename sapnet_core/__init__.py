@@ -119,6 +119,10 @@ PUBLIC = {
     ),
     "methods.settings": ("options",),
     "experiments": ("profiles",),
+    "experiments.declare": (
+        "declare",
+        "EPOCHS",
+    ),
     "experiments.fit": (
         "fit_trial",
         "predict_all",
@@ -185,9 +189,7 @@ PUBLIC = {
         "comparison_trials",
         "COMPARISONS",
         "DECISIONS",
-        "declare",
         "declared_trials",
-        "EPOCHS",
         "figure_trials",
         "floors",
         "NOT_HERE",
@@ -235,7 +237,6 @@ PUBLIC = {
     ),
     "reporting.claims": (
         "effect_text",
-        "examine",
         "family_table",
         "needed_trials",
         "read_cell",
@@ -278,6 +279,7 @@ PUBLIC = {
         "comparison_table",
         "show",
     ),
+    "reporting.verdicts": ("examine",),
     "reporting.widgets": (
         "explore",
         "live_bar",

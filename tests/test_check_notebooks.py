@@ -5,7 +5,7 @@ from types import SimpleNamespace
 import pytest
 from notebook_kit import build
 
-from sapnet_core.experiments.tables import EPOCHS
+from sapnet_core.experiments.declare import EPOCHS
 from sapnet_core.reporting import check_notebooks as checks
 from sapnet_core.reporting.notebooks import find, load
 from sapnet_core.reporting.run_notebooks import Outcome

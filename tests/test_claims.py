@@ -10,22 +10,16 @@ import pytest
 import torch
 
 from sapnet_core.__main__ import main
+from sapnet_core.experiments.declare import declare
 from sapnet_core.experiments.paper import paper_arithmetic, paper_numbers
 from sapnet_core.experiments.profiles import get_profile
 from sapnet_core.experiments.resampling import METRICS, Cell
 from sapnet_core.experiments.statistics import VERDICTS
-from sapnet_core.experiments.tables import CLASS_TABLES, FIGURES, TABLES, declare, declared_trials
+from sapnet_core.experiments.tables import CLASS_TABLES, FIGURES, TABLES, declared_trials
 from sapnet_core.reporting import claims
-from sapnet_core.reporting.claims import (
-    decide,
-    evaluate,
-    examine,
-    family_table,
-    needed_trials,
-    size_beside_print,
-    verdict_of,
-)
+from sapnet_core.reporting.claims import evaluate, family_table, needed_trials, verdict_of
 from sapnet_core.reporting.ledger import Claim, ledger, printed_effect
+from sapnet_core.reporting.verdicts import decide, examine, size_beside_print
 from sapnet_core.runtime import environment
 
 QUICK = get_profile("quick")

@@ -17,8 +17,9 @@ from sapnet_core.datasets.video import VideoError, probe
 from sapnet_core.experiments import fit as fitting
 from sapnet_core.experiments import results, run
 from sapnet_core.experiments import trial as trials
+from sapnet_core.experiments.declare import declare
 from sapnet_core.experiments.profiles import Profile
-from sapnet_core.experiments.tables import declare, floors, with_average
+from sapnet_core.experiments.tables import floors, with_average
 from sapnet_core.features import video_source
 from sapnet_core.features.source import source_kind
 from sapnet_core.features.store import video_features

@@ -16,6 +16,7 @@ from sapnet_core.__main__ import main
 from sapnet_core.backbones import registry
 from sapnet_core.backbones.registry import backbone_digest
 from sapnet_core.experiments import tables
+from sapnet_core.experiments.declare import declare
 from sapnet_core.experiments.profiles import get_profile
 from sapnet_core.experiments.trial import trial_hash
 from sapnet_core.reporting.embedded import RecordError, comment, read_record
@@ -39,7 +40,7 @@ def declared(monkeypatch):
     """The trials that Figure 7 declares, seed -> Trial, for tests to change. Their hashes depend on the settings alone,
     so that no annotations are drawn and no videos rendered."""
     size = get_profile("quick")
-    trials = {seed: tables.declare("finediving", "SAP-Net (Ours)", 0.15, seed, size) for seed in range(3)}
+    trials = {seed: declare("finediving", "SAP-Net (Ours)", 0.15, seed, size) for seed in range(3)}
     monkeypatch.setitem(tables.FIGURES, "fig07", lambda profile: trials)
     monkeypatch.setattr(provenance, "trial_hash", lambda t: f"{t.seed}{t.steps}{t.share:.2f}".replace(".", ""))
     return trials
@@ -129,7 +130,8 @@ def test_a_figure_may_show_a_part_of_what_is_declared_or_more(figures, declared,
 def test_a_trial_has_one_hash_whatever_processor_computes_it(figures, monkeypatch):
     size = get_profile("quick").resized("mtl-aqa", 12, 6)
     for system in ("I3D+MLP", "C3D-AVG-MTL", "VST+MLP"):
-        trial = tables.declare("finefs" if system == "VST+MLP" else "mtl-aqa", system, 0.1, 0, size)
+        dataset = "finefs" if system == "VST+MLP" else "mtl-aqa"
+        trial = declare(dataset, system, 0.1, 0, size)
         hashes, features = set(), set()
         for numbers in (torch.bfloat16, torch.float32):
             monkeypatch.setattr(registry, "fast_dtype", lambda device, numbers=numbers: numbers)
@@ -171,7 +173,7 @@ def test_stems_name_their_declaration():
 
 
 def test_trials_are_hashed_and_hashes_taken_as_they_are(figures):
-    trial = tables.declare("mtl-aqa", "I3D+MLP", 0.1, 0, get_profile("quick").resized("mtl-aqa", 12, 6))
+    trial = declare("mtl-aqa", "I3D+MLP", 0.1, 0, get_profile("quick").resized("mtl-aqa", 12, 6))
     record = reporting.provenance("quick", "twins", trials=[trial])
     assert record["hashes"] == [trial_hash(trial)] == reporting.provenance("quick", "x", (), record["hashes"])["hashes"]
 

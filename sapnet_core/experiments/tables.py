@@ -5,19 +5,18 @@ several tables or figures declare is run only once.
 """
 
 from collections.abc import Sequence
-from dataclasses import fields, replace
+from dataclasses import replace
 
 import pandas as pd
 import torch
 
-from sapnet_core.datasets.clips import default_sampling
+from sapnet_core.experiments.declare import EPOCHS, declare
 from sapnet_core.experiments.metrics import fisher_mean, spearman
 from sapnet_core.experiments.names import KNOWN
-from sapnet_core.experiments.profiles import DIVES, Profile, get_profile
+from sapnet_core.experiments.profiles import Profile, get_profile
 from sapnet_core.experiments.run import run_trials
 from sapnet_core.experiments.selection import SELECT
 from sapnet_core.experiments.systems import (
-    BACKBONE_OF,
     CONTROLS,
     OURS,
     REFINED,
@@ -25,19 +24,15 @@ from sapnet_core.experiments.systems import (
     RIDGE,
     SEARCHED,
     SYSTEMS,
-    TARGET_OF,
     TRAINED,
-    get_system,
 )
 from sapnet_core.experiments.trial import Trial, trial_data, trial_records
-from sapnet_core.features.source import known_datasets, source_kind
+from sapnet_core.features.source import known_datasets
 from sapnet_core.features.video_source import BOXES
 from sapnet_core.runtime import environment
 from sapnet_core.runtime.devices import usable_device
 from sapnet_core.runtime.executors import reach_cluster
 from sapnet_core.runtime.progress import trial_bars
-from sapnet_core.runtime.values import choice
-from sapnet_core.sapnet.settings import SAPNetSettings
 from sapnet_core.simulator import sport_of
 
 __all__ = [
@@ -47,8 +42,6 @@ __all__ = [
     "COMPARISONS",
     "NOT_HERE",
     "COMPARED",
-    "TARGET",
-    "EPOCHS",
     "DECISIONS",
     "TAUS",
     "STATES",
@@ -57,7 +50,6 @@ __all__ = [
     "SHARES",
     "check_data",
     "column_name",
-    "declare",
     "table_trials",
     "class_trials",
     "figure_trials",
@@ -68,16 +60,6 @@ __all__ = [
     "run_tables",
 ]
 
-# The regression target of each dataset. "execution" is score / difficulty; predictions are multiplied by the known
-# degree of difficulty. The paper states this for MTL-AQA only; on FineDiving, FSPN and TSA regress the score itself.
-TARGET = {"mtl-aqa": "execution", "finediving": "score", "rg": "score", "finefs": "score", "folder": "score"}
-
-# The paper's epochs for each class of routines; of all other trainings, the profile gives the epochs.
-EPOCHS = {
-    "rg": {"Ball": 300, "Clubs": 400, "Hoop": 500, "Ribbon": 300},
-    "finefs": {"SP": 400, "FS": 500},
-}
-
 # The values swept in Figs. 7, 9 and 10.
 TAUS = tuple(round(0.1 * i, 1) for i in range(1, 10))
 STATES = (1, 2, 3, 4, 5, 6)  # K
@@ -85,13 +67,13 @@ CENTERS = (4, 6, 8, 12, 16)  # M, with K = 3
 TEACHERS = {"actor region": "actor", "photometric augmentation": "photometric", "whole frame": "frame"}
 
 OTHER = {"dataset": "finediving", "share": 0.05}  # where a decision concerns FineDiving alone
-# Errata decided by a setting: (erratum, alternative) -> (arguments of `declare`, overrides of the method). Where no
+# Errata that a setting decides: (erratum, alternative) -> (arguments of `declare`, overrides of the method). Where no
 # dataset is given, it is MTL-AQA with 10 % labels.
 DECISIONS: dict[tuple[str, str], tuple[dict, dict]] = {
     ("E1", "decoder = psnet"): ({}, {"decoder": "psnet"}),
     ("E1", "decoder of C / 4"): ({}, {"decoder_channels": 64}),
     ("E1", "nine clips"): ({"clip_sampling": "9x16"}, {}),
-    ("E1", "dense reading"): ({"clip_sampling": "dense"}, {}),
+    ("E1", "dense sampling"): ({"clip_sampling": "dense"}, {}),
     ("E2", "tau = 0: every teacher is trusted"): ({}, {"tau": 0.0}),
     ("E3", "agreement with σ = 1"): ({}, {"agreement_sigma": 1.0}),
     ("E3", "confidence = grade"): ({}, {"confidence": "grade"}),
@@ -141,78 +123,6 @@ CLASS_TABLES = {
 def column_name(share: float) -> str:
     """The paper's column name for a label share, such as "10%"; "supervised" for 1."""
     return "supervised" if share == 1 else f"{share:.0%}"
-
-
-def declare(
-    dataset: str,
-    system: str,
-    share: float,
-    seed: int,
-    profile: Profile,
-    group: str = "",
-    target: str | None = None,
-    boxes: str | None = None,
-    teacher: str = "",
-    clip_sampling: str = "",
-    select: str = "last",
-    backbone: str = "",
-    **overrides,
-) -> Trial:
-    """The trial of one system at one label share, with the profile's size and the data source that `SAPNET_DATA` gives.
-
-    Args:
-        dataset, share, seed: fields of the trial.
-        system: a row's name, as in `systems.EVERY`.
-        profile: gives the numbers of videos, the length of the training and the frame size.
-        group, select: fields of the trial.
-        target: None takes the dataset's own (`TARGET`), or that which a system learns of dives (`TARGET_OF`).
-        boxes: None takes "detected" for videos on disk, and "true" for twins.
-        teacher: "" takes the actor crop, or the whole frame for systems on another backbone than I3D: these have no
-            teacher, so that no crops are computed for them.
-        clip_sampling: "" takes the dataset's protocol.
-        backbone: "" takes the system's own (`BACKBONE_OF`), I3D for most.
-        overrides: further settings of the method. For SAP-Net, those that equal the defaults are dropped, so that the
-            default point of a sweep is the same trial as in the tables.
-
-    Raises:
-        ValueError: the system, dataset or group does not exist, or `Trial` rejects a value.
-    """
-    method, own = get_system(system)
-    choice("dataset", dataset, tuple(TARGET))
-    if group and dataset != "folder":  # the groups of own videos are known only from their annotations
-        choice("group", group, ("", *EPOCHS.get(dataset, ())))
-    if method == "sap-net":
-        default = {f.name: f.default for f in fields(SAPNetSettings)} | {
-            "warmup": 1 / 3,
-            "unit_targets": True,
-            "anneal": True,
-        }
-        overrides = {name: value for name, value in overrides.items() if default.get(name, ...) != value}
-    backbone = backbone or BACKBONE_OF.get(system, "i3d")
-    teacher = teacher or ("frame" if system in BACKBONE_OF else "actor")
-    clip_sampling = "" if clip_sampling == default_sampling(dataset) else clip_sampling
-    source, (train, test) = source_kind(dataset, environment.data_root()), profile.sizes(dataset)
-    return Trial(
-        dataset=dataset,
-        source=source,
-        method=method,
-        share=share,
-        seed=seed,
-        target=target or (TARGET_OF.get(system) if dataset in DIVES else None) or TARGET[dataset],
-        train=train,
-        test=test,
-        steps=profile.steps,
-        epochs=profile.epochs and EPOCHS.get(dataset, {}).get(group, profile.epochs),
-        size=profile.size,
-        group=group,
-        teacher=teacher,
-        clip_sampling=clip_sampling,
-        select=select,
-        boxes=boxes or ("detected" if source == "videos" else "true"),
-        overrides=tuple({**own, **overrides}.items()),
-        backbone=backbone,
-        backbone_training="last blocks" if system in TRAINED else "frozen",
-    )
 
 
 def table_trials(table: str, profile: Profile) -> dict[tuple[str, str, int], Trial]:
@@ -288,6 +198,8 @@ def _sweep(dataset: str, share: float, settings: dict[str, tuple]):
 def _decisions(profile: Profile) -> dict[tuple, Trial]:
     """The trials (erratum, alternative, seed) -> Trial; the decisions themselves have the erratum ""."""
     rows = {("", "as decided"): ({}, {}), ("", "as decided, FineDiving"): (OTHER, {}), **DECISIONS}
+    if not profile.complete:
+        rows = {key: row for key, row in rows.items() if row[0].get("clip_sampling") != "dense"}
     usual = {"dataset": "mtl-aqa", "share": 0.1}
     return {
         (*row, seed): declare(system=OURS, seed=seed, profile=profile, **{**usual, **given, **overrides})
@@ -325,7 +237,7 @@ def _selection(profile: Profile) -> dict[tuple, Trial]:
 def _trained(profile: Profile) -> dict[tuple, Trial]:
     """The trials (system, column, seed) -> Trial of Table I's rows with a trained backbone; none where the profile
     leaves them out, because one takes minutes."""
-    rows = {s: {"system": s} for s in TRAINED} if profile.trains_backbone else {}
+    rows = {s: {"system": s} for s in TRAINED} if profile.complete else {}
     return _over_shares("mtl-aqa", rows, (0.1, 0.4))(profile)
 
 
@@ -375,13 +287,14 @@ def _possible(trial: Trial) -> bool:
 def comparison_trials(table: str, profile: Profile) -> dict[tuple[str, str, int], Trial]:
     """Trials of Tables IV to VII with every implemented system: (system, column, seed) -> Trial.
 
-    A system that needs annotations the dataset does not have is left out. Raises ValueError for another table.
+    A system that needs annotations the dataset does not have is left out, and S4L in Table VI unless the profile is
+    `complete`. Raises ValueError for another table.
     """
     if table not in COMPARISONS:
         raise ValueError(f"table {table!r} compares no systems: choose one of {', '.join(COMPARISONS)}")
     semi, supervised = COMPARISONS[table]
     if table in CLASS_TABLES:
-        return class_trials(table, profile, semi)
+        return class_trials(table, profile, tuple(s for s in semi if profile.complete or s != "S4L"))
     dataset = {"IV": "mtl-aqa", "V": "finediving"}[table]
     trials = {}
     for shares, rows in ((COMPARISON_SHARES[table], semi), ((1.0,), supervised)):

@@ -1,9 +1,9 @@
 """Choose the measure of the teacher's confidence (E3), on unlabeled training videos of twins that no table uses.
 
-SAP-Net is trained as in the study. A measure is good if the videos of which the teacher is surer are those whose score
-it tells better: the rank correlation of confidence with the teacher's absolute error must be negative. Scores of
-unlabeled videos are read here, to judge the measures, and nowhere in the training. The results are in
-`sapnet/confidence.csv`.
+SAP-Net is trained as in the study, once with each measure, since the grade head learns only where it is asked. A
+measure is good if the videos of which the teacher is surer are those whose score it tells better: the rank correlation
+of confidence with the teacher's absolute error must be negative. Scores of unlabeled videos are read here, to judge the
+measures, and nowhere in the training. The results are in `sapnet/confidence.csv`.
 
     python -m sapnet_core.recipes.choose_confidence
 """
@@ -14,10 +14,11 @@ from pathlib import Path
 import pandas as pd
 import torch
 
+from sapnet_core.experiments.declare import TARGET
 from sapnet_core.experiments.fit import training_task
 from sapnet_core.experiments.metrics import spearman
 from sapnet_core.experiments.profiles import PROFILES
-from sapnet_core.experiments.tables import TARGET
+from sapnet_core.experiments.systems import TUNED
 from sapnet_core.experiments.trial import Trial, prepare_trials, trial_data
 from sapnet_core.recipes import command_lines
 from sapnet_core.recipes.tune_methods import TWIN_SEED
@@ -29,7 +30,7 @@ from sapnet_core.runtime.executors import reach_cluster, run_tasks
 from sapnet_core.runtime.progress import trial_bars
 from sapnet_core.sapnet.losses import agreement_confidence, grade_confidence
 
-__all__ = ["CONFIDENCE", "confidence_rows", "confidence_trials"]
+__all__ = ["CONFIDENCE", "confidence_row", "confidence_trials"]
 
 CONFIDENCE = Path(__file__).parent.parent / "sapnet" / "confidence.csv"
 CELLS = {"mtl-aqa": (0.1, 0.4), "finediving": (0.05, 0.2)}
@@ -38,7 +39,8 @@ SURE = 0.2  # share of the videos that count as the surest
 
 
 def confidence_trials() -> list[Trial]:
-    """The trials of SAP-Net, at official sizes: two label shares of both diving datasets, five seeds each."""
+    """The trials of SAP-Net, at official sizes: both measures at two label shares of both diving datasets, with five
+    seeds each."""
     rule = PROFILES["paper"]
     return [
         Trial(
@@ -52,50 +54,50 @@ def confidence_trials() -> list[Trial]:
             rule.steps,
             twin_seed=TWIN_SEED,
             epochs=rule.epochs,
+            overrides=(*TUNED.items(), ("confidence", measure)),
         )
         for dataset, shares in CELLS.items()
         for share in shares
+        for measure in ("agreement", "grade")
         for seed in SEEDS
     ]
 
 
-def confidence_rows(trial: Trial) -> list[dict]:
-    """Train a trial of SAP-Net, and judge each measure of confidence on its unlabeled training videos.
+def confidence_row(trial: Trial) -> dict:
+    """Train a trial of SAP-Net, and judge its measure of confidence on its unlabeled training videos.
 
     Returns:
-        One row per measure: rho_error, the rank correlation of confidence with the teacher's absolute error;
-        surest_error, the mean error of the surest fifth over the mean error of all; and share_sure, the share of the
-        videos whose confidence reaches τ.
+        The trial's dataset, share, seed and measure of confidence; rho_error, the rank correlation of confidence with
+        the teacher's absolute error; surest_error, the mean error of the surest fifth over the mean error of all;
+        share_sure, the share of the videos whose confidence reaches τ; and passed_in_training, the mean share of a
+        batch that reached τ in the three thirds of the training, from the first to the last.
     """
     with torch_threads(1), torch.no_grad():
         task = training_task(trial, trial_data(trial))
         with torch.enable_grad():
-            network = task.fit().network
-        train, settings = task.train, network.settings
-        unlabeled = train.y.isnan()
+            fitted = task.fit()
+        train, network = task.train, fitted.network
+        settings, unlabeled = network.settings, train.y.isnan()
         true = (task.score / task.points)[task.roles.learn][unlabeled]
         _, shift, scale = train.unit_targets(True)
         student, teacher = (network.branch(view[unlabeled], train.positions) for view in (train.frame, train.actor))
         error = (teacher.score * scale + shift - true).abs()
-        measures = {
-            "grade": grade_confidence(teacher.grade_logits),
-            "agreement": agreement_confidence(student.score, teacher.score, settings.agreement_sigma),
-        }
-    rows = []
-    for name, confidence in measures.items():
-        surest = confidence.argsort(descending=True)[: max(int(SURE * len(confidence)), 1)]
-        rows.append(
-            {
-                "dataset": trial.dataset,
-                "share": trial.share,
-                "seed": trial.seed,
-                "confidence": name,
-                "rho_error": round(float(spearman(confidence, error)), 4),
-                "surest_error": round(float(error[surest].mean() / error.mean()), 4),
-                "share_sure": round(float((confidence >= settings.tau).float().mean()), 4),
-            }
-        )
-    return rows
+        if settings.confidence == "grade":
+            confidence = grade_confidence(teacher.grade_logits)
+        else:
+            confidence = agreement_confidence(student.score, teacher.score, settings.agreement_sigma)
+    surest = confidence.argsort(descending=True)[: max(int(SURE * len(confidence)), 1)]
+    passed = torch.tensor([row["share_confident"] for row in fitted.curves]).tensor_split(3)
+    return {
+        "dataset": trial.dataset,
+        "share": trial.share,
+        "seed": trial.seed,
+        "confidence": settings.confidence,
+        "rho_error": round(float(spearman(confidence, error)), 4),
+        "surest_error": round(float(error[surest].mean() / error.mean()), 4),
+        "share_sure": round(float((confidence >= settings.tau).float().mean()), 4),
+        "passed_in_training": " ".join(f"{float(part.mean()):.3f}" for part in passed),
+    }
 
 
 @one_line_errors
@@ -110,10 +112,10 @@ def main(arguments: list[str] | None = None) -> None:
     with trial_bars() as bars:
         prepare_trials(trials, jobs, progress=bars["videos"])
         bars["progress"](0, len(trials))
-        for index, _, found in run_tasks(confidence_rows, [(trial,) for trial in trials], jobs):
+        for index, _, found in run_tasks(confidence_row, [(trial,) for trial in trials], jobs):
             rows[index] = found
             bars["progress"](len(rows), len(trials))
-    table = pd.DataFrame([row for index in sorted(rows) for row in rows[index]])
+    table = pd.DataFrame([rows[index] for index in sorted(rows)])
     table.to_csv(CONFIDENCE, index=False)
     print(table.groupby(["dataset", "share", "confidence"]).mean(numeric_only=True).drop(columns="seed").to_string())
 

@@ -14,10 +14,10 @@ from pathlib import Path
 
 import pandas as pd
 
+from sapnet_core.experiments.declare import TARGET
 from sapnet_core.experiments.results import results
 from sapnet_core.experiments.run import run_trials
 from sapnet_core.experiments.systems import CONTROLS, SYSTEMS
-from sapnet_core.experiments.tables import TARGET
 from sapnet_core.experiments.trial import Trial
 from sapnet_core.recipes import command_lines
 from sapnet_core.recipes.tune_methods import TWIN_SEED
@@ -34,7 +34,7 @@ DATASET = "mtl-aqa"
 SHARES = (0.1, 0.4, 1.0)
 STEPS = (250, 500, 1000, 2000)
 BATCHES = (16, 32, 64)
-SEEDS = (0, 1, 2)
+SEEDS = (0, 1, 2, 3, 4)
 ALONE = "SAP-Net, L_reg alone"
 
 

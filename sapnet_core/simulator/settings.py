@@ -1,8 +1,8 @@
 """Settings of the simulator: an immutable value, stored with everything that is computed from it.
 
-`calibration.json` beside this file has the values of each dataset. Those of the diving datasets were chosen with the
-baseline I3D+MLP alone (`sapnet_core.recipes.calibrate_simulator`), such that it reaches about the paper's correlation;
-the tables then show what other methods add to it.
+`calibration.json` beside this file has the values of each dataset. They were chosen with the baseline I3D+MLP alone
+(`sapnet_core.recipes.calibrate_simulator`), such that it comes as near to the paper's correlation as was found; the
+tables then show what other methods add to it.
 """
 
 import hashlib
