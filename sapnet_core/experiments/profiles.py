@@ -23,6 +23,8 @@ class Profile:
         complete: whether the rows are there that cost most of the time: those of Table I with a trained backbone, S4L
             in Table VI (three turned views of long videos), and dense clip sampling among the decisions.
         mtl_aqa, finediving, rg, finefs: numbers of training and test videos; None takes the official number.
+        boxes: numbers of FineDiving's training and test videos where sources of the actor's boxes are compared, since
+            a detector must search every frame there; None takes those of `finediving`.
     """
 
     name: str
@@ -36,6 +38,7 @@ class Profile:
     finediving: tuple[int | None, int | None] = (None, None)
     rg: tuple[int | None, int | None] = (None, None)
     finefs: tuple[int | None, int | None] = (None, None)
+    boxes: tuple[int, int] | None = None
 
     def sizes(self, dataset: str) -> tuple[int | None, int | None]:
         """Numbers of training and test videos of a dataset; None takes all, as for a folder of own videos."""
@@ -73,6 +76,7 @@ PROFILES = {
         finediving=(500, 120),
         rg=(256, 160),
         finefs=(100, 80),
+        boxes=(80, 56),
     ),
     "paper": Profile("paper", seeds=(0, 1, 2, 3, 4), steps=1000, complete=True),
 }

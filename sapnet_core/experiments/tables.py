@@ -5,7 +5,6 @@ several tables or figures declare is run only once.
 """
 
 from collections.abc import Sequence
-from dataclasses import replace
 
 import pandas as pd
 import torch
@@ -211,15 +210,14 @@ def _decisions(profile: Profile) -> dict[tuple, Trial]:
 def _boxes(profile: Profile) -> dict[tuple, Trial]:
     """The trials (boxes, seed) -> Trial, which show how the source of the actor's boxes affects SAP-Net.
 
-    There are at most two seeds, and few videos in the quick profile.
+    There are at most two seeds, and as many videos as `Profile.boxes` says.
     """
-    trials = {
-        (boxes, seed): declare("finediving", OURS, 0.4, seed, profile, boxes=boxes)
+    size = profile.resized("finediving", *profile.boxes) if profile.boxes else profile
+    return {
+        (boxes, seed): declare("finediving", OURS, 0.4, seed, size, boxes=boxes)
         for boxes in BOXES
         for seed in profile.seeds[:2]
     }
-    few = {"train": 80, "test": 56} if profile.name == "quick" else {}
-    return {key: replace(trial, **few) for key, trial in trials.items()}
 
 
 def _selection(profile: Profile) -> dict[tuple, Trial]:
