@@ -201,12 +201,12 @@ PUBLIC = {
         "TEACHERS",
         "with_average",
     ),
-    "experiments.trial": (
-        "Trial",
+    "experiments.trial": ("Trial",),
+    "experiments.trial_data": (
         "trial_data",
-        "trial_hash",
         "trial_video_source",
     ),
+    "experiments.trial_hash": ("trial_hash",),
     "recipes.benchmark": (
         "machine",
         "PlainI3D",

@@ -50,11 +50,11 @@ def own_runs(tmp_path_factory, shared_features) -> Iterator[Path]:
 
     The folder holds no trial, and `features` in it is a link to the features that all modules share.
     """
-    from sapnet_core.experiments import trial
+    from sapnet_core.experiments import trial_data
 
     def forget():
-        trial._data.cache_clear()
-        trial._read_records.cache_clear()
+        trial_data._data.cache_clear()
+        trial_data._read_records.cache_clear()
 
     runs = tmp_path_factory.mktemp("runs")
     (runs / "features").symlink_to(shared_features)

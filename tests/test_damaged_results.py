@@ -12,7 +12,7 @@ import pytest
 from torch import ones
 
 from sapnet_core.experiments import results, run
-from sapnet_core.experiments import trial as trials
+from sapnet_core.experiments import trial_data as trials
 from sapnet_core.experiments.result_files import FILES, damage, trial_folder
 from sapnet_core.experiments.results import curves, predictions, run_facts
 from sapnet_core.experiments.run import run_trials

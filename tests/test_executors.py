@@ -16,7 +16,7 @@ from tasks import die, fail_at_two, square_after_one_death
 
 from sapnet_core.__main__ import main
 from sapnet_core.experiments import run, tables
-from sapnet_core.experiments import trial as trials
+from sapnet_core.experiments import trial_data as trials
 from sapnet_core.experiments.results import trial_folder
 from sapnet_core.experiments.run import run_trials
 from sapnet_core.experiments.trial import Trial

@@ -6,8 +6,9 @@ from pathlib import Path
 
 import pytest
 
-from sapnet_core.experiments import trial as trials
-from sapnet_core.experiments.trial import Trial, trial_hash
+from sapnet_core.experiments import trial_hash as trials
+from sapnet_core.experiments.trial import Trial
+from sapnet_core.experiments.trial_hash import trial_hash
 from sapnet_core.features.store import features_digest
 from sapnet_core.features.video_source import DiskSource, TwinSource
 from sapnet_core.reporting import inputs, notebook_pages

@@ -18,7 +18,8 @@ from interruption import Killed, Mortal
 from sapnet_core.experiments import results
 from sapnet_core.experiments.fit import fit_trial, training_task
 from sapnet_core.experiments.run import run_trial, run_trials
-from sapnet_core.experiments.trial import Trial, trial_data
+from sapnet_core.experiments.trial import Trial
+from sapnet_core.experiments.trial_data import trial_data
 from sapnet_core.methods import get_method, get_stack
 from sapnet_core.runtime import environment
 from sapnet_core.training import checkpoint

@@ -17,7 +17,7 @@ from sapnet_core.experiments.paper import paper_table
 from sapnet_core.experiments.profiles import PROFILES
 from sapnet_core.experiments.systems import OURS, RIVALS, SEARCHED, SYSTEMS
 from sapnet_core.experiments.tables import COMPARISONS, NOT_HERE, comparison_trials, declared_trials
-from sapnet_core.experiments.trial import trial_data
+from sapnet_core.experiments.trial_data import trial_data
 from sapnet_core.methods import (
     METHODS,
     Fitted,

@@ -16,10 +16,11 @@ from sapnet_core.datasets import AnnotationError, load_records
 from sapnet_core.datasets.video import VideoError, probe
 from sapnet_core.experiments import fit as fitting
 from sapnet_core.experiments import results, run
-from sapnet_core.experiments import trial as trials
+from sapnet_core.experiments import trial_data as trials
 from sapnet_core.experiments.declare import declare
 from sapnet_core.experiments.profiles import Profile
 from sapnet_core.experiments.tables import floors, with_average
+from sapnet_core.experiments.trial_hash import trial_hash
 from sapnet_core.features import video_source
 from sapnet_core.features.source import source_kind
 from sapnet_core.features.store import video_features
@@ -205,14 +206,14 @@ def test_sequences_skip_the_backbone_and_groups_are_averaged(sequences, monkeypa
 
 
 def test_sequences_are_told_from_each_other_by_content(sequences):
-    before = trials.trial_hash(one(group="beam"))
+    before = trial_hash(one(group="beam"))
     x = np.load(sequences / "7.npy")
     np.save(sequences / "7.npy", x)  # rewritten with equal content
     forget()
-    assert trials.trial_hash(one(group="beam")) == before
+    assert trial_hash(one(group="beam")) == before
     np.save(sequences / "7.npy", x + 1)
     forget()
-    assert trials.trial_hash(one(group="beam")) != before
+    assert trial_hash(one(group="beam")) != before
 
 
 @pytest.mark.parametrize("span", [False, True])
@@ -269,7 +270,7 @@ def test_videos_and_sequences_do_not_mix(sequences):
         row["end_frame"] = ""
     write_rows(sequences, rows)
     with pytest.raises(ValueError, match="some paths are videos and others sequences"):
-        trials.trial_hash(one())
+        trial_hash(one())
 
 
 def test_frames_of_any_shape_become_features(videos, tmp_path):

@@ -18,7 +18,7 @@ from sapnet_core.backbones.registry import backbone_digest
 from sapnet_core.experiments import tables
 from sapnet_core.experiments.declare import declare
 from sapnet_core.experiments.profiles import get_profile
-from sapnet_core.experiments.trial import trial_hash
+from sapnet_core.experiments.trial_hash import trial_hash
 from sapnet_core.reporting.embedded import RecordError, comment, read_record
 
 # as an attribute, `reporting` has the function of this name

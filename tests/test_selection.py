@@ -15,7 +15,8 @@ from sapnet_core.experiments.metrics import spearman
 from sapnet_core.experiments.results import results, trial_folder
 from sapnet_core.experiments.run import run_stack, run_trial, run_trials
 from sapnet_core.experiments.selection import choose_step, validation_part
-from sapnet_core.experiments.trial import Trial, trial_data
+from sapnet_core.experiments.trial import Trial
+from sapnet_core.experiments.trial_data import trial_data
 from sapnet_core.methods import Fitted
 from sapnet_core.training.checkpoint import Checkpoint
 from sapnet_core.training.loop import fit_steps

@@ -8,7 +8,8 @@ import torch
 
 from sapnet_core.experiments import results, run
 from sapnet_core.experiments.fit import fit_trial
-from sapnet_core.experiments.trial import Trial, trial_data
+from sapnet_core.experiments.trial import Trial
+from sapnet_core.experiments.trial_data import trial_data
 from sapnet_core.methods import TrainSet, can_stack, get_method, get_stack
 from sapnet_core.training.stacking import fit_stacked
 

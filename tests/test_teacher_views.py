@@ -7,7 +7,9 @@ import torch
 
 from sapnet_core.experiments.fit import train_set, view_scale
 from sapnet_core.experiments.profiles import PROFILES
-from sapnet_core.experiments.trial import TEACHERS, Trial, trial_data, trial_hash
+from sapnet_core.experiments.trial import TEACHERS, Trial
+from sapnet_core.experiments.trial_data import trial_data
+from sapnet_core.experiments.trial_hash import trial_hash
 from sapnet_core.features.rotated import ROTATED, rotated
 from sapnet_core.training.trainable_backbone import standardized
 

@@ -11,7 +11,8 @@ from sapnet_core.backbones.last_blocks import LastBlocks
 from sapnet_core.experiments.fit import fit_trial, stack_key, trainable_backbone, training_task, view_scale
 from sapnet_core.experiments.results import results
 from sapnet_core.experiments.run import run_trial
-from sapnet_core.experiments.trial import Trial, trial_data
+from sapnet_core.experiments.trial import Trial
+from sapnet_core.experiments.trial_data import trial_data
 from sapnet_core.methods import get_method
 from sapnet_core.training.checkpoint import Checkpoint
 from sapnet_core.training.trainable_backbone import TrainableBackbone

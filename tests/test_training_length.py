@@ -7,7 +7,8 @@ import pytest
 from sapnet_core.experiments.fit import training_steps, training_task
 from sapnet_core.experiments.results import results
 from sapnet_core.experiments.run import run_trial
-from sapnet_core.experiments.trial import Trial, trial_data
+from sapnet_core.experiments.trial import Trial
+from sapnet_core.experiments.trial_data import trial_data
 
 SMALL = Trial("finediving", "drawn", "mlp", 0.5, 0, "score", 24, 8, steps=4, size=48, overrides=(("batch", 4),))
 

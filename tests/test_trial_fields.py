@@ -7,7 +7,7 @@ from test_trials import SMALL
 
 from sapnet_core.experiments import fit as fitting
 from sapnet_core.experiments.fit import fit_trial
-from sapnet_core.experiments.trial import trial_data
+from sapnet_core.experiments.trial_data import trial_data
 
 pytestmark = pytest.mark.usefixtures("own_runs")
 

@@ -18,7 +18,8 @@ from sapnet_core.datasets.label_split import label_split, visible_scores
 from sapnet_core.datasets.records import PERFECT
 from sapnet_core.experiments.profiles import DIVES
 from sapnet_core.experiments.selection import choose_step, validation_part
-from sapnet_core.experiments.trial import Trial, TrialData
+from sapnet_core.experiments.trial import Trial
+from sapnet_core.experiments.trial_data import TrialData
 from sapnet_core.features.rotated import ROTATED
 from sapnet_core.features.store import Features
 from sapnet_core.methods import Fitted, TrainSet, can_stack, get_method, get_stack

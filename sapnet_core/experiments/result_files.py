@@ -14,7 +14,8 @@ from pathlib import Path
 
 import pandas as pd
 
-from sapnet_core.experiments.trial import Trial, trial_hash
+from sapnet_core.experiments.trial import Trial
+from sapnet_core.experiments.trial_hash import trial_hash
 from sapnet_core.runtime import environment
 from sapnet_core.runtime.disk import in_runs
 from sapnet_core.runtime.file_kinds import found_at

@@ -35,7 +35,9 @@ from sapnet_core.experiments.result_files import (
     trial_folder,
 )
 from sapnet_core.experiments.stored import is_stored, stored_files
-from sapnet_core.experiments.trial import Trial, TrialData, trial_hash
+from sapnet_core.experiments.trial import Trial
+from sapnet_core.experiments.trial_data import TrialData
+from sapnet_core.experiments.trial_hash import trial_hash
 from sapnet_core.features.sequences import is_sequence
 from sapnet_core.methods import Fitted
 from sapnet_core.runtime.disk import discard, in_runs, must_be_writable

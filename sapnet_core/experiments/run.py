@@ -19,7 +19,8 @@ import torch
 from sapnet_core.experiments.fit import fit_selections, fit_stack, stack_key
 from sapnet_core.experiments.result_files import damage, trial_folder
 from sapnet_core.experiments.results import without_result, write_result
-from sapnet_core.experiments.trial import Trial, prepare_trials, trial_data
+from sapnet_core.experiments.trial import Trial
+from sapnet_core.experiments.trial_data import prepare_trials, trial_data
 from sapnet_core.runtime import environment
 from sapnet_core.runtime.devices import torch_threads
 from sapnet_core.runtime.disk import HOUR, discard, in_runs, must_be_writable, remove

@@ -25,7 +25,8 @@ from sapnet_core.experiments.systems import (
     SYSTEMS,
     TRAINED,
 )
-from sapnet_core.experiments.trial import Trial, trial_data, trial_records
+from sapnet_core.experiments.trial import Trial
+from sapnet_core.experiments.trial_data import trial_data, trial_records
 from sapnet_core.features.source import known_datasets
 from sapnet_core.features.video_source import BOXES
 from sapnet_core.runtime import environment

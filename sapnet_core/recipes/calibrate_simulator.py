@@ -24,7 +24,8 @@ from sapnet_core.experiments.metrics import fisher_mean, spearman
 from sapnet_core.experiments.paper import paper_table
 from sapnet_core.experiments.profiles import PROFILES
 from sapnet_core.experiments.tables import CLASS_TABLES, declared_trials
-from sapnet_core.experiments.trial import Trial, group_data
+from sapnet_core.experiments.trial import Trial
+from sapnet_core.experiments.trial_data import group_data
 from sapnet_core.features.source import source_records
 from sapnet_core.features.store import twin_features
 from sapnet_core.recipes import command_lines

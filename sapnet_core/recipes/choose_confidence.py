@@ -19,7 +19,8 @@ from sapnet_core.experiments.fit import training_task
 from sapnet_core.experiments.metrics import spearman
 from sapnet_core.experiments.profiles import PROFILES
 from sapnet_core.experiments.systems import TUNED
-from sapnet_core.experiments.trial import Trial, prepare_trials, trial_data
+from sapnet_core.experiments.trial import Trial
+from sapnet_core.experiments.trial_data import prepare_trials, trial_data
 from sapnet_core.recipes import command_lines
 from sapnet_core.recipes.tune_methods import TWIN_SEED
 from sapnet_core.runtime import environment

@@ -20,7 +20,8 @@ from sapnet_core.experiments.profiles import get_profile
 from sapnet_core.experiments.results import results
 from sapnet_core.experiments.run import run_trials
 from sapnet_core.experiments.systems import BACKBONE_OF, TARGET_OF
-from sapnet_core.experiments.trial import FORMAT, Trial
+from sapnet_core.experiments.trial import Trial
+from sapnet_core.experiments.trial_hash import FORMAT
 from sapnet_core.recipes import command_lines
 from sapnet_core.recipes.tuning_space import CANDIDATES, SPACES, search_candidates
 from sapnet_core.runtime import environment

@@ -8,7 +8,8 @@ from functools import cache, cached_property
 from pathlib import Path
 
 from sapnet_core.experiments.statistics import VERDICTS
-from sapnet_core.experiments.trial import Trial, trial_hash
+from sapnet_core.experiments.trial import Trial
+from sapnet_core.experiments.trial_hash import trial_hash
 from sapnet_core.reporting.embedded import RecordError, read_record
 from sapnet_core.reporting.notebooks import find
 from sapnet_core.reporting.provenance import ROMAN, Status, status

@@ -16,7 +16,8 @@ from pathlib import Path
 from sapnet_core.experiments import tables
 from sapnet_core.experiments.profiles import PROFILES, get_profile
 from sapnet_core.experiments.stored import stored_names
-from sapnet_core.experiments.trial import Trial, trial_hash
+from sapnet_core.experiments.trial import Trial
+from sapnet_core.experiments.trial_hash import trial_hash
 from sapnet_core.features.source import source_name
 from sapnet_core.reporting.embedded import LISTS, RecordError, read_record
 from sapnet_core.runtime import environment

@@ -1,0 +1,237 @@
+"""The data that a trial learns from and is tested on: records, and features of their videos."""
+
+from collections.abc import Callable, Iterable
+from dataclasses import dataclass, field, replace
+from functools import lru_cache
+from pathlib import Path
+
+import torch
+
+from sapnet_core.datasets.clips import default_sampling
+from sapnet_core.datasets.records import Record
+from sapnet_core.experiments.trial import STAGE_OF, Trial
+from sapnet_core.features.extraction import FeatureRequest
+from sapnet_core.features.sequences import is_sequence, sequence_features
+from sapnet_core.features.source import SOURCES, records_digest, source_records
+from sapnet_core.features.store import Features, prepare_features, video_features
+from sapnet_core.features.video_source import DiskSource, TwinSource
+from sapnet_core.methods import extra_views
+from sapnet_core.runtime import environment
+from sapnet_core.runtime.disk import in_runs
+from sapnet_core.runtime.environment import finefs_split
+
+__all__ = [
+    "TrialData",
+    "digested_records",
+    "group_data",
+    "prepare_trials",
+    "trial_data",
+    "trial_records",
+    "trial_video_source",
+]
+
+
+@dataclass(frozen=True)
+class TrialData:
+    """Records of one dataset in key order, with their features; the first axis of all tensors is the record."""
+
+    records: tuple[Record, ...]
+    features: Features
+    score: torch.Tensor  # (N,) the trial's `sub_score`, in points
+    difficulty: torch.Tensor  # (N,) degree of difficulty
+    train: torch.Tensor  # (N,) bool, whether the record is in the training split
+
+
+@lru_cache(maxsize=8)
+def _read_records(dataset, train, test, twin_seed, data: Path | None, folder: Path, *rules):
+    records = tuple(source_records(dataset, train, test, twin_seed, data, folder))
+    return records, records_digest(list(records))
+
+
+def digested_records(
+    dataset: str, source: str, train: int | None, test: int | None, twin_seed: int
+) -> tuple[tuple[Record, ...], str]:
+    """Records of a dataset and their digest."""
+    rules = environment.skip_bad(), finefs_split()  # part of the cache key: a notebook may change these variables
+    folder = environment.runs() / "annotations"
+    with in_runs():
+        return _read_records(dataset, train, test, twin_seed, _data_root(source), folder, *rules)
+
+
+def _data_root(source: str) -> Path | None:
+    data = None if source == "drawn" else environment.data_root()
+    if source != "drawn" and data is None:
+        raise FileNotFoundError(f"this trial needs {SOURCES[source]}: set SAPNET_DATA to the folder of the dataset")
+    return data
+
+
+def trial_video_source(trial: Trial) -> TwinSource | DiskSource:
+    """The source of a trial's videos. Videos on disk have no true boxes, so for these "true" means "detected"."""
+    if trial.source != "videos":
+        return TwinSource(trial.twin_seed, trial.size, boxes=trial.boxes)
+    boxes = "whole" if trial.boxes == "whole" else "detected"
+    return DiskSource(_data_root(trial.source), trial.size, boxes, environment.skip_bad())
+
+
+def trial_records(trial: Trial) -> tuple[Record, ...]:
+    """Records of the trial's dataset, of all groups; reads no videos."""
+    return digested_records(trial.dataset, trial.source, trial.train, trial.test, trial.twin_seed)[0]
+
+
+@dataclass(frozen=True)
+class _How:
+    """Execution options that must not enter the cache key: every instance compares equal."""
+
+    jobs: int = field(compare=False)
+    progress: Callable[[int, int], None] | None = field(compare=False)
+
+
+@lru_cache(maxsize=6)
+def _data(
+    dataset,
+    source,
+    train,
+    test,
+    twin_seed,
+    video_source,
+    teacher,
+    extra,
+    clip_sampling,
+    backbone,
+    stage,
+    device,
+    how: _How,
+) -> tuple[tuple[Record, ...], Features]:
+    """Records and features. `views["actor"]` holds the teacher's view. A view computed only for the teacher, or only
+    for the method (`extra`), is NaN for test videos."""
+    records, _ = digested_records(dataset, source, train, test, twin_seed)
+    if is_sequence(records):
+        return records, sequence_features(records, video_source.root)
+
+    def computed(one: FeatureRequest) -> Features:
+        found = video_features(
+            **vars(one), jobs=how.jobs, folder=environment.runs() / "features", device=device, progress=how.progress
+        )
+        if not _nine(dataset, clip_sampling):
+            return found
+        kept = {name: _first_nine(view, stage) for name, view in found.views.items()}
+        return replace(found, views=kept, positions=found.positions[:18])
+
+    first, *others = _requests(records, video_source, teacher, extra, clip_sampling, backbone, stage)
+    features = computed(first)
+    views = dict(features.views)
+    for one in others:
+        found = computed(one)
+        views |= {view: _spread(found, view, features.keys, views["frame"]) for view in one.views}
+    kept_views = {"frame": views["frame"], "actor": views[teacher], **{view: views[view] for view in extra}}
+    features = replace(features, views=kept_views)
+    kept = set(features.keys)
+    return tuple(r for r in records if r.key in kept), features
+
+
+def _spread(found: Features, view: str, keys: tuple[str, ...], like: torch.Tensor) -> torch.Tensor:
+    """Spread a view of some videos over the rows of all videos `keys`: shape of `like` (N, S, C), NaN elsewhere."""
+    place = {key: row for row, key in enumerate(keys)}
+    rows = [place[key] for key in found.keys]
+    return torch.full_like(like, torch.nan).index_copy(0, torch.tensor(rows), found.views[view])
+
+
+def _sources(t: Trial) -> tuple:
+    """Everything that determines a trial's records and features: trials with equal values share them."""
+    made_of = t.dataset, t.source, t.train, t.test, t.twin_seed
+    seen = t.teacher, extra_views(t.method)
+    return *made_of, trial_video_source(t), *seen, t.clip_sampling, t.backbone, STAGE_OF[t.backbone_training]
+
+
+def _nine(dataset: str, clip_sampling: str) -> bool:
+    """Whether nine clips are requested of a dataset whose protocol has ten: the nine are the first of these."""
+    return clip_sampling == "9x16" and default_sampling(dataset) == "10x16"
+
+
+def _first_nine(view: torch.Tensor, stage: str) -> torch.Tensor:
+    """A view of ten clips without the last; of pixels, nine clips are taken later."""
+    return view if stage == "pixels" else view[:, : 9 if stage == "maps" else 18]
+
+
+def _requests(
+    records: tuple[Record, ...],
+    video_source,
+    teacher: str,
+    extra: tuple[str, ...],
+    clip_sampling: str,
+    backbone: str,
+    stage: str,
+) -> list[FeatureRequest]:
+    """The feature requests of a trial: first the student's view, then, if it differs, the teacher's, then the method's.
+
+    The first request includes the actor crops: with I3D always, because other trials need them anyway, and otherwise
+    unless the teacher sees whole frames. A separate teacher's view and the method's own views (`extra`) are requested
+    only for the training videos, because only the student is tested.
+    """
+    clip_sampling = None if _nine(records[0].dataset, clip_sampling) else clip_sampling or None
+    first = ("frame", "actor") if backbone == "i3d" or teacher != "frame" else ("frame",)
+    passes = [FeatureRequest(records, video_source, clip_sampling, first, backbone, stage)]
+    learn = tuple(record for record in records if record.split == "train")
+    for views in (() if teacher in first else (teacher,), extra):
+        if views:
+            passes.append(FeatureRequest(learn, video_source, clip_sampling, views, backbone))
+    return passes
+
+
+def prepare_trials(
+    trials: Iterable[Trial], jobs: int = 1, device: str = "cpu", progress: Callable[[int, int], None] | None = None
+) -> None:
+    """Compute all features that the trials need and that do not exist yet; `trial_data` then only reads them.
+
+    `jobs`, `device` and `progress` are those of `prepare_features`.
+    """
+    passes = {}
+    for source in dict.fromkeys(map(_sources, trials)):
+        records, _ = digested_records(*source[:5])
+        if not is_sequence(records):
+            passes |= dict.fromkeys(_requests(records, *source[5:]))
+    with in_runs():
+        prepare_features(
+            list(passes), jobs=jobs, folder=environment.runs() / "features", device=device, progress=progress
+        )
+
+
+def trial_data(
+    trial: Trial, jobs: int = 1, device: str = "cpu", progress: Callable[[int, int], None] | None = None
+) -> TrialData:
+    """Records and features of a trial's dataset and group; features are computed if they do not exist yet.
+
+    `jobs`, `device` and `progress` are those of `video_features`.
+
+    Raises:
+        ValueError: the dataset has no such group, or its records have no such target.
+        FileNotFoundError: the trial needs the user's data, and `SAPNET_DATA` is not set.
+    """
+    with in_runs():
+        records, features = _data(*_sources(trial), device, _How(jobs, progress))
+    return group_data(trial, records, features)
+
+
+def group_data(trial: Trial, records: tuple[Record, ...], features: Features) -> TrialData:
+    """The part of a dataset's records and features that belongs to the trial's group, with its scores.
+
+    Raises:
+        ValueError: the dataset has no such group, or its records have no such target.
+    """
+    t = trial
+    if t.group:
+        index = torch.tensor([i for i, r in enumerate(records) if r.group == t.group])
+        if not len(index):
+            groups = ", ".join(sorted({r.group for r in records}))
+            raise ValueError(f"{t.dataset} has no group {t.group!r}: choose one of {groups}")
+        records = tuple(records[i] for i in index)
+        part = {name: getattr(features, name)[index] for name in ("subactions", "factors")}
+        views = {name: view[index] for name, view in features.views.items()}
+        features = replace(features, keys=tuple(r.key for r in records), views=views, **part)
+    return TrialData(
+        records,
+        features,
+        torch.tensor([r.sub_score(t.sub_score) for r in records]),
+        torch.tensor([r.difficulty for r in records]),
+        torch.tensor([r.split == "train" for r in records]),
+    )

@@ -1,0 +1,68 @@
+"""The hash of a trial: its name on disk, and the sign by which a stored result is found again."""
+
+import inspect
+import textwrap
+from dataclasses import asdict
+
+from sapnet_core.experiments.trial import STAGE_OF, Trial
+from sapnet_core.experiments.trial_data import digested_records, trial_video_source
+from sapnet_core.features.sequences import is_sequence, sequence_digest
+from sapnet_core.features.source import drawn_digest
+from sapnet_core.features.store import features_digest
+from sapnet_core.methods import METHODS
+from sapnet_core.runtime.fingerprint import code_digest, fingerprint, syntax
+
+__all__ = ["FORMAT", "trial_hash"]
+
+FORMAT = 6  # raise it when a code change alters results, even by rounding: all trials are then run again
+TRAINS = (
+    "backbones.last_blocks",
+    "datasets.label_details",
+    "datasets.label_split",
+    "experiments.fit",
+    "experiments.selection",
+)
+
+
+def trial_hash(trial: Trial) -> str:
+    """Digest, in 16 hexadecimal digits, of what a trial is: its fields, records, videos, backbone, and the code that
+    trains it.
+
+    It is the same on every machine: neither the processor nor the number format in which the features are computed
+    enters it, although both change the last digits of a result, which names them (`results.run_facts`). Computing the
+    hash draws no annotations, renders no videos, loads no backbone and writes nothing.
+    """
+    t = trial
+    if t.source == "drawn":
+        made_of = [drawn_digest(t.dataset, t.train, t.test, t.twin_seed), _features_digest(t)]
+    else:
+        records, digest = digested_records(t.dataset, t.source, t.train, t.test, t.twin_seed)
+        video_source = trial_video_source(t)
+        if is_sequence(records):
+            made_of = [digest, sequence_digest(records, video_source.root)]
+        else:
+            made_of = [digest, _features_digest(t)]
+            made_of += [[video_source.stamp(r) for r in records], video_source.skip]
+    return fingerprint(FORMAT, asdict(t), made_of, _training_digest(t.method))
+
+
+def _features_digest(t: Trial) -> str:
+    return features_digest(
+        t.dataset,
+        trial_video_source(t),
+        clip_sampling=t.clip_sampling or None,
+        device=None,
+        backbone=t.backbone,
+        stage=STAGE_OF[t.backbone_training],
+    )
+
+
+def _training_digest(method: str) -> str:
+    """Digest of the code that draws the labels, trains and predicts.
+
+    For a method that is registered as a function, such as one defined in a notebook, it covers the function's source.
+    """
+    entry = METHODS[method]
+    own = f"methods.{entry.partition(':')[0]}" if isinstance(entry, str) else "methods.base"
+    code = code_digest(*TRAINS, own, within=("methods", "sapnet", "training"), without=("methods",))
+    return fingerprint(code, "" if isinstance(entry, str) else syntax(textwrap.dedent(inspect.getsource(entry))))
