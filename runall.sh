@@ -18,7 +18,7 @@ usage() {
 ./runall.sh test --all  the slow tests too, coverage, and every notebook against its stored outputs: over an hour
 
 options:
-  --profile quick|paper  size of the run (default quick)
+  --profile quick|study  size of the run (default quick)
   --only 03              only notebooks whose name starts with 03; may be repeated
   --data DIR             folder of datasets, or of own videos with a records.csv (same as SAPNET_DATA=DIR)
   --split RULE           how FineFS is split: random (default), ordered, interleaved, files (same as SAPNET_SPLIT)

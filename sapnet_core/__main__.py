@@ -99,7 +99,7 @@ def parse(arguments: list[str] | None = None) -> Namespace:
     trials.add_argument("--device", default="cpu", type=device_name, help="cpu or cuda")
 
     study = command("study", _study, "Run the trials of a profile in pieces and store their results in the repository.")
-    study.add_argument("--profile", default="paper", choices=PROFILES)
+    study.add_argument("--profile", default="study", choices=PROFILES)
     study.add_argument(
         "--tables", nargs="+", default=STUDY, choices=KNOWN, help="tables and figures, in the order of their run"
     )

@@ -198,7 +198,7 @@ def test_an_unknown_name_is_answered_with_the_known_ones(call, words):
 def test_every_known_name_is_found():
     assert [get_system(name) for name in EVERY] == list(EVERY.values())
     without = [name for name in names.KNOWN if not declared_trials(name, QUICK)]
-    assert without == ["trained"] and declared_trials("trained", PROFILES["paper"])
+    assert without == ["trained"] and declared_trials("trained", PROFILES["study"])
 
 
 def test_names_that_a_parser_knows_are_those_of_the_modules_behind_it():

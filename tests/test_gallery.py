@@ -119,7 +119,7 @@ def fill(folder: Path) -> None:
     """Write the figures, the claims and the executed notebook of `drawn`."""
     cells = pd.DataFrame({"system": ["I3D+MLP"], "column": ["10%"], "rho": [0.618]})
     runs = pd.DataFrame({"system": ["I3D+MLP", "a <b> c"], "column": "10%", "seed": 0, "rho": [0.5, 0.4]})
-    for profile in ("quick", "paper"):
+    for profile in ("quick", "study"):
         record = reporting.provenance(profile, "twins of <drawn> annotations", (0, 1), ["a1"], "05_ablations")
         reporting.save_table("table01", reporting.comparison_table(runs, cells), record, "Table I")
         fig, ax = plt.subplots(figsize=(7.2, 3))
@@ -191,12 +191,12 @@ def test_equal_files_give_equal_bytes_and_pages_are_made_once(house):
 
 
 def test_each_profile_has_its_gallery(house):
-    gallery.write_gallery("paper")
+    gallery.write_gallery("study")
     gallery.write_gallery()
-    assert "paper/index.html" in checked(house / "figures" / "index.html").links
-    checked(gallery.write_gallery("paper"))
-    text = (house / "figures" / "paper" / "index.html").read_text(encoding="utf-8")
-    assert "../../notebooks/05_ablations.ipynb" in text and "../index.html" in text and "paper profile" in text
+    assert "study/index.html" in checked(house / "figures" / "index.html").links
+    checked(gallery.write_gallery("study"))
+    text = (house / "figures" / "study" / "index.html").read_text(encoding="utf-8")
+    assert "../../notebooks/05_ablations.ipynb" in text and "../index.html" in text and "study profile" in text
 
 
 def test_claims_stand_at_their_places(house):
@@ -314,7 +314,7 @@ def test_the_stored_gallery_leads_everywhere():
     file = environment.root() / "figures" / "index.html"
     if not file.is_file():
         pytest.skip("no gallery is stored")
-    checked(file, absent=r"notebooks/\w+\.html|paper/index\.html")  # a run writes both
+    checked(file, absent=r"notebooks/\w+\.html|study/index\.html")  # a run writes both
 
 
 @pytest.mark.parametrize("name", ["table01.md", "table01.csv", "fig05.png", "fig05.svg", "fig05.csv", "claims.csv"])

@@ -106,8 +106,8 @@ def test_saved_table_has_numbers_and_provenance(figures):
     assert list(read.columns) == list(flat(table).columns)
     text = (figures / "table01.md").read_text(encoding="utf-8")
     assert text.startswith("**Table I**\n\n| system |") and "- command: ./runall.sh\n" in text
-    reporting.save_table("table01", table, record("paper"))
-    assert (figures / "paper" / "table01.csv").read_bytes() == (figures / "table01.csv").read_bytes()
+    reporting.save_table("table01", table, record("study"))
+    assert (figures / "study" / "table01.csv").read_bytes() == (figures / "table01.csv").read_bytes()
 
 
 def comparison_of(number: str, *systems: str) -> pd.DataFrame:
@@ -206,15 +206,15 @@ def test_equal_numbers_give_equal_bytes(figures):
 
 
 def test_provenance_names_code_and_command_but_no_place(tmp_path, monkeypatch):
-    made = reporting.provenance("paper", "twins", [0, 1], ["b", "a"], notebook="10_fig05_score_scatter")
-    assert made["command"] == "./runall.sh --profile paper --only 10"
+    made = reporting.provenance("study", "twins", [0, 1], ["b", "a"], notebook="10_fig05_score_scatter")
+    assert made["command"] == "./runall.sh --profile study --only 10"
     assert made["seeds"] == "0, 1" and made["trials"].startswith("2 (")
     assert made["trials"] == reporting.provenance("quick", "twins", trials=["a", "b"])["trials"]
     assert "/" not in json.dumps(made).replace("./runall.sh", "")
     assert reporting.provenance_table(made).data.count("\n") == len(made)  # with the header's rule, without the hashes
     (tmp_path / "mine.pt").write_bytes(b"weights")
     monkeypatch.setenv("SAPNET_I3D", str(tmp_path / "mine.pt"))
-    known = reporting.provenance("paper", "twins")["weights"]
+    known = reporting.provenance("study", "twins")["weights"]
     assert list(known) == ["I3D"] and len(known["I3D"]) == 12
 
 

@@ -146,7 +146,7 @@ def test_one_failing_notebook_fails_the_tests(house, good):
 def test_help_needs_no_python(house):
     done = run(house, "--help", PATH=str(tools(house)))
     assert done.returncode == 0
-    for option in ("--profile quick|paper", "--only 03", "--data DIR", "--jobs N", "--dask ADDRESS", "runall.sh test"):
+    for option in ("--profile quick|study", "--only 03", "--data DIR", "--jobs N", "--dask ADDRESS", "runall.sh test"):
         assert option in done.stdout
 
 

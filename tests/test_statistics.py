@@ -239,12 +239,12 @@ def test_paired_t_test_is_scipys():
 def test_the_rule_by_hand():
     family = [
         Hypothesis(True, 0.001),  # times 4
-        Hypothesis(False, 0.01),  # times 3
-        Hypothesis(True, 0.03, 0.9),  # times 2: above 0.05
-        Hypothesis(False, 0.9, 0.02),  # no difference found, and equivalence shown: 0.02 times 2
+        Hypothesis(False, 0.008),  # times 3: below 0.025
+        Hypothesis(True, 0.02, 0.9),  # times 2: above 0.025
+        Hypothesis(False, 0.9, 0.012),  # no difference found, and equivalence shown: 0.012 times 2
     ]
     assert [v.word for v in judge(family)] == ["supported", "contradicted", "undecided", "no difference"]
-    assert [v.p_holm for v in judge(family)] == pytest.approx([0.004, 0.03, 0.06, 0.9])
+    assert [v.p_holm for v in judge(family)] == pytest.approx([0.004, 0.024, 0.04, 0.9])
     alone = judge([Hypothesis(True, math.nan)])[0]  # one seed has no p value
     assert alone.word == "undecided" and math.isnan(alone.p_holm)
     assert judge([]) == []

@@ -90,7 +90,7 @@ def test_the_remaining_time_follows_the_methods(declared, monkeypatch):
 
 
 def test_the_paper_profile_declares_the_whole_study(own_runs):
-    every = study.study_trials("paper", ["I", "VI", "fig13"], [0, 1])
-    assert {t.seed for group in every.values() for t in group} == {0, 1} < {*get_profile("paper").seeds}
+    every = study.study_trials("study", ["I", "VI", "fig13"], [0, 1])
+    assert {t.seed for group in every.values() for t in group} == {0, 1} < {*get_profile("study").seeds}
     assert len(every["I"]) == len({*tables.table_trials("I", get_profile("quick")).values()})  # of two seeds as well
     assert not every["fig13"]  # Table I has declared them

@@ -78,7 +78,7 @@ PROFILES = {
         finefs=(100, 80),
         boxes=(80, 56),
     ),
-    "paper": Profile("paper", seeds=(0, 1, 2, 3, 4), steps=500, complete=True),
+    "study": Profile("study", seeds=tuple(range(10)), steps=500, complete=True),
 }
 
 

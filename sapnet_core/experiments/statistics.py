@@ -52,7 +52,8 @@ SUPPORTED, CONTRADICTED, NO_DIFFERENCE = "supported", "contradicted", "no differ
 UNDECIDED, UNTESTABLE = "undecided", "not testable here"
 VERDICTS = (SUPPORTED, CONTRADICTED, NO_DIFFERENCE, UNDECIDED, UNTESTABLE)
 
-LEVEL = 0.05  # significance level of every test, after Holm's correction
+LOOKS = 2  # a study is looked at twice (`study/plan.md`)
+LEVEL = 0.05 / LOOKS  # significance level of every test, after Holm's correction
 MARGIN = 0.02  # differences of rho up to this count as none, unless a claim states its own margin
 POWER = 0.8  # power of the test with the number of seeds that `seeds_to_decide` returns
 MOST_SEEDS = 1000  # largest number of seeds that `seeds_to_decide` considers

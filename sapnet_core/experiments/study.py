@@ -1,6 +1,6 @@
 """A study: all trials of a profile, run in pieces, whose results are stored in the repository as they finish.
 
-python -m sapnet_core study --profile paper --tables I II --seeds 0 1 2
+python -m sapnet_core study --profile study --tables I II --seeds 0 1 2
 
 It can be stopped at any time: results of trials that had finished are in the folder of runs, and the next run stores
 them first and then goes on with the others.

@@ -67,7 +67,7 @@ def paper_rho(dataset: str) -> dict[str, float]:
 
 def _trials(dataset: str, sizes: tuple[int | None, int | None], seeds: tuple[int, ...]) -> dict[str, list[Trial]]:
     """Trials of I3D+MLP whose rho is averaged: column -> trials."""
-    profile, (table, _) = PROFILES["paper"], AIM[dataset]
+    profile, (table, _) = PROFILES["study"], AIM[dataset]
     profile = replace(profile, seeds=seeds).resized(dataset, *sizes)
     every = declared_trials(table, profile)
     trials = {key: replace(trial, source="drawn", boxes="true") for key, trial in every.items() if key[0] == "I3D+MLP"}

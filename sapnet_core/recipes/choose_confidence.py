@@ -42,7 +42,7 @@ SURE = 0.2  # share of the videos that count as the surest
 def confidence_trials() -> list[Trial]:
     """The trials of SAP-Net, at official sizes: both measures at two label shares of both diving datasets, with five
     seeds each."""
-    rule = PROFILES["paper"]
+    rule = PROFILES["study"]
     return [
         Trial(
             dataset,

@@ -1,6 +1,6 @@
 """The gallery: all tables and figures on one page that needs no network and no script, `figures/index.html`.
 
-    python -m sapnet_core.reporting.gallery [--profile paper]
+    python -m sapnet_core.reporting.gallery [--profile study]
 
 The page shows the files of the folder in the paper's order and carries a digest of them; equal files give an equal
 page. Run times are rounded up to steps ("under 20 s"), so that a similar run leaves the page unchanged. The page in the
@@ -198,8 +198,8 @@ def _page(folder: Path, profile: str) -> str:
     ]
     heads = {entry["id"] for section in sections for entry in section["entries"]}
     states = _count(part.status.state for part in found)
-    other = environment.figures() / ("paper" if profile == "quick" else "") / "index.html"
-    link = "paper/index.html" if profile == "quick" else "../index.html"
+    other = environment.figures() / ("study" if profile == "quick" else "") / "index.html"
+    link = "study/index.html" if profile == "quick" else "../index.html"
     title = "SAP-Net, rebuilt: every table and figure"
     body = render(
         "gallery",

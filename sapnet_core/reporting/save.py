@@ -20,7 +20,7 @@ __all__ = ["save_figure", "save_table"]
 
 
 def _folder(provenance: dict) -> Path:
-    """`figures/` for the quick profile, and for any other profile its subfolder, such as `figures/paper/`."""
+    """`figures/` for the quick profile, and for any other profile its subfolder, such as `figures/study/`."""
     profile = provenance["profile"]
     return environment.figures() if profile == "quick" else environment.figures() / profile
 
