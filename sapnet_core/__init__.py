@@ -113,6 +113,7 @@ PUBLIC = {
         "s4l",
         "Training",
         "TrainSet",
+        "VideoBatch",
         "tsa",
         "usdl",
         "vat",
