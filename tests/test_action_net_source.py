@@ -4,7 +4,7 @@ import pytest
 import torch
 from test_methods import easy_set
 
-from sapnet_core.methods import action_net
+from sapnet_core.methods import VideoBatch, action_net
 
 
 def test_the_graph_is_symmetric_and_normalized_by_the_degrees():
@@ -35,11 +35,11 @@ def test_the_streams_see_clips_and_single_steps():
     train, x, _ = easy_set()
     made = action_net.training(train, {"postures": 3}, torch.Generator().manual_seed(0))
     made.network.eval()
-    swapped = x.clone()
-    swapped[:, [0, 1]] = x[:, [1, 0]]  # the first clip stays; none of the three postures is among its steps
-    assert torch.allclose(made.score(swapped), made.score(x))
-    swapped[:, [2, 3]] = x[:, [3, 2]]  # the second step of the second clip is no posture, the first is
-    assert not torch.allclose(made.score(swapped), made.score(x))
+    swapped = x.frame.clone()
+    swapped[:, [0, 1]] = x.frame[:, [1, 0]]  # the first clip stays; none of the three postures is among its steps
+    assert torch.allclose(made.score(VideoBatch(swapped)), made.score(x))
+    swapped[:, [2, 3]] = x.frame[:, [3, 2]]  # the second step of the second clip is no posture, the first is
+    assert not torch.allclose(made.score(VideoBatch(swapped)), made.score(x))
 
 
 def test_scores_stay_inside_the_extended_range_of_the_labels():
@@ -49,7 +49,7 @@ def test_scores_stay_inside_the_extended_range_of_the_labels():
     known = train.y[train.labeled]
     margin = 0.1 * (known.max() - known.min())
     for extreme in (1e3, -1e3):
-        found = made.score(extreme * x)
+        found = made.score(VideoBatch(extreme * x.frame))
         assert ((known.min() - margin - 1e-4 <= found) & (found <= known.max() + margin + 1e-4)).all()
 
 

@@ -22,7 +22,7 @@ def panels_of(size: int) -> tuple[TrainSet, torch.Tensor, torch.Tensor]:
 def test_there_are_as_many_networks_as_seats(size):
     train, x, y = panels_of(size)
     made = musdl.training(train, {}, torch.Generator().manual_seed(0))
-    assert made.network(x.mean(1)).shape == (len(x), size, 21)
+    assert made.network(x.frame.mean(1)).shape == (len(x), size, 21)
     assert spearman(predict("musdl", train, x), y) > 0.8
 
 

@@ -17,7 +17,7 @@ from sapnet_core.experiments.run import run_stack, run_trial, run_trials
 from sapnet_core.experiments.selection import choose_step, validation_part
 from sapnet_core.experiments.trial import Trial
 from sapnet_core.experiments.trial_data import trial_data
-from sapnet_core.methods import Fitted
+from sapnet_core.methods import Fitted, VideoBatch
 from sapnet_core.training.checkpoint import Checkpoint
 from sapnet_core.training.loop import fit_steps
 from sapnet_core.training.state import TrainingState
@@ -72,7 +72,7 @@ def walk(steps: int, count: int) -> Fitted:
     curve = fit_steps(
         net.parameters(), lambda step: {"L_all": (net.w + 3) ** 2}, steps, 0.1, checkpoint=checkpoint, state=state
     )
-    return Fitted(lambda x: net(x).detach(), curve, net, snapshots=checkpoint.snapshots)
+    return Fitted(lambda videos: net(videos.frame).detach(), curve, net, snapshots=checkpoint.snapshots)
 
 
 def test_the_best_step_is_found():
@@ -80,12 +80,12 @@ def test_the_best_step_is_found():
     steps, slopes = [step for step, _ in fitted.snapshots], torch.tensor([s["w"] for _, s in fitted.snapshots])
     assert steps == list(range(3, 61, 3)) and slopes[0] > 2 and slopes[-1] < -1
     x, points = torch.rand(10, 2, 4), torch.full((10,), 10.0)
-    score = x.mean((1, 2)) * 10 * slopes[7]  # scores by the slope after step 24
-    best = choose_step(fitted, x, points, score, ranked=False)
-    assert best.step == 24 and best.network.w.item() == slopes[7] and torch.allclose(best.predict(x) * 10, score)
-    rising = choose_step(fitted, x, points, x.mean((1, 2)), ranked=True)
+    videos, score = VideoBatch(x), x.mean((1, 2)) * 10 * slopes[7]  # scores by the slope after step 24
+    best = choose_step(fitted, videos, points, score, ranked=False)
+    assert best.step == 24 and best.network.w.item() == slopes[7] and torch.allclose(best.predict(videos) * 10, score)
+    rising = choose_step(fitted, videos, points, x.mean((1, 2)), ranked=True)
     assert rising.step == 3  # the first of equal ranks
-    falling = choose_step(fitted, x, points, -x.mean((1, 2)), ranked=True)
+    falling = choose_step(fitted, videos, points, -x.mean((1, 2)), ranked=True)
     assert falling.step == steps[int((slopes < 0).nonzero()[0])]
 
 

@@ -10,7 +10,7 @@ from sapnet_core.experiments import results, run
 from sapnet_core.experiments.fit import fit_trial
 from sapnet_core.experiments.trial import Trial
 from sapnet_core.experiments.trial_data import trial_data
-from sapnet_core.methods import TrainSet, can_stack, get_method, get_stack
+from sapnet_core.methods import TrainSet, VideoBatch, can_stack, get_method, get_stack
 from sapnet_core.training.stacking import fit_stacked
 
 
@@ -39,7 +39,7 @@ SETTINGS = [
 
 @pytest.mark.parametrize(("method", "settings"), SETTINGS)
 def test_a_stack_equals_its_runs_one_by_one(method, settings):
-    trains, unseen = [make_train(seed) for seed in range(3)], torch.randn(12, 18, 64)
+    trains, unseen = [make_train(seed) for seed in range(3)], VideoBatch(torch.randn(12, 18, 64))
     stacked = get_stack(method)(trains, settings, generators())
     for train, generator, fitted in zip(trains, generators(), stacked, strict=True):
         alone = get_method(method)(train, settings, generator)

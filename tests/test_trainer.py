@@ -72,10 +72,10 @@ def own_random_numbers(train, settings, generator):
         i = torch.cat([next(draw), train.labeled[torch.randint(len(train.labeled), (3,), generator=generator)]])
         seen[i] += 1
         noise = 0.1 * torch.randn(len(i))
-        return {"L_all": (seen[i] * (score(train.frame[i]) + noise - train.y[i]).square()).mean()}
+        return {"L_all": (seen[i] * (score(train.videos[i]) + noise - train.y[i]).square()).mean()}
 
-    def score(frame):
-        return net(frame.mean(1)).squeeze(1)
+    def score(videos):
+        return net(videos.frame.mean(1)).squeeze(1)
 
     return Training(net, loss, score, settings["steps"], 1e-2, [draw], {"seen": seen})
 

@@ -20,7 +20,7 @@ from sapnet_core.experiments.systems import CONTROLS, SYSTEMS
 from sapnet_core.experiments.tables import class_trials, comparison_trials, floors, table_trials, with_average
 from sapnet_core.experiments.trial import Trial
 from sapnet_core.experiments.trial_data import trial_data
-from sapnet_core.methods import METHODS, get_method
+from sapnet_core.methods import METHODS, VideoBatch, get_method
 from sapnet_core.runtime import processor
 from sapnet_core.runtime.files import read_json, read_tensors
 from sapnet_core.runtime.processor import processor_kind
@@ -179,7 +179,7 @@ def test_hidden_scores_change_nothing_bit_for_bit(method, backbone):
     def predict(given):
         settings = {"steps": 6, **dict(trial.overrides)}
         fit = get_method(method)(train_set(trial, given, learn, labeled), settings, torch.Generator().manual_seed(0))
-        return fit.predict(given.features.views["frame"])
+        return fit.predict(VideoBatch(given.features.views["frame"]))
 
     assert torch.equal(predict(data), predict(other))
     one = next(i for i in learn.tolist() if i not in hidden.tolist())

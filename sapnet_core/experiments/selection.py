@@ -11,7 +11,7 @@ from torch import Tensor
 
 from sapnet_core.datasets.label_split import label_split
 from sapnet_core.experiments.metrics import spearman
-from sapnet_core.methods import Fitted
+from sapnet_core.methods import Fitted, VideoBatch
 
 __all__ = ["SELECT", "validation_part", "choose_step"]
 
@@ -40,12 +40,12 @@ def validation_part(score: Tensor, labeled: Tensor, seed: int) -> Tensor:
     return part
 
 
-def choose_step(fitted: Fitted, x: Tensor, points: Tensor, score: Tensor, ranked: bool) -> Fitted:
+def choose_step(fitted: Fitted, videos: VideoBatch, points: Tensor, score: Tensor, ranked: bool) -> Fitted:
     """The trained system with the weights of the snapshot that is best on the given videos; ties go to the first.
 
     Args:
         fitted: trained system with snapshots of its weights.
-        x: (n, S, C) whole-frame features of the videos to choose on.
+        videos: the n videos to choose on.
         points: (n,) target scale: the points that a scaled target of 1 stands for.
         score: (n,) true scores in points.
         ranked: True chooses the highest Spearman's rho. False chooses the lowest mean squared error, for few videos,
@@ -54,7 +54,7 @@ def choose_step(fitted: Fitted, x: Tensor, points: Tensor, score: Tensor, ranked
 
     def quality(weights: dict[str, Tensor]) -> float:
         fitted.network.load_state_dict(weights)
-        predicted = fitted.predict(x).cpu() * points
+        predicted = fitted.predict(videos).cpu() * points
         return float(spearman(predicted, score) if ranked else -((predicted - score) ** 2).mean())
 
     step, weights = max(fitted.snapshots, key=lambda snapshot: quality(snapshot[1]))
