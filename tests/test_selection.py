@@ -38,7 +38,6 @@ SMALL = Trial(
     overrides=(("warmup", 0.0), ("tau", 0.1)),
 )
 ITERATIVE = [name for name in methods.METHODS if name not in ("coreg", "ridge", "svr")]
-SCHEDULED = ("pseudo-labels", "s4aqa")  # their terms depend on the total number of steps
 
 
 def small(method: str, select: str, **changes) -> Trial:
@@ -51,7 +50,13 @@ def small(method: str, select: str, **changes) -> Trial:
 @cache
 def fit_small(method: str, select: str) -> tuple:
     """`fit_trial` of a small trial, which is trained once for all tests that only read what it gave."""
-    return fit_trial(small(method, select), trial_data(SMALL))
+    return fit_trial(small(method, select), trial_data(small(method, select)))
+
+
+def snapshots_of(method: str) -> Fitted:
+    """The system of the same trial, trained with twenty snapshots."""
+    task = fitting.training_task(small(method, "last"), trial_data(small(method, "last")))
+    return methods.get_method(method)(task.train, task.settings, task.generator(), Checkpoint(snapshot_count=20))
 
 
 class Slope(nn.Module):
@@ -69,9 +74,8 @@ def walk(steps: int, count: int) -> Fitted:
     """Train w from 3 to below zero, with `count` snapshots on the way."""
     net, checkpoint = Slope(), Checkpoint(snapshot_count=count)
     state = TrainingState(net.state_dict(keep_vars=True))
-    curve = fit_steps(
-        net.parameters(), lambda step: {"L_all": (net.w + 3) ** 2}, steps, 0.1, checkpoint=checkpoint, state=state
-    )
+    kept = {"checkpoint": checkpoint, "state": state, "anneal": False}
+    curve = fit_steps(net.parameters(), lambda step: {"L_all": (net.w + 3) ** 2}, steps, 0.1, **kept)
     return Fitted(lambda videos: net(videos.frame).detach(), curve, net, snapshots=checkpoint.snapshots)
 
 
@@ -99,11 +103,7 @@ def test_snapshots_are_few_and_hold_the_last_step():
 @pytest.mark.parametrize("method", ITERATIVE)
 def test_snapshots_change_no_weight(method):
     """The last step's weights are bit-identical, whether or not snapshots are kept."""
-    data = trial_data(SMALL)
-    last = fit_small(method, "last")[0]
-    task = fitting.training_task(small(method, "last"), data)
-    checkpoint = Checkpoint(snapshot_count=20)
-    watched = methods.get_method(method)(task.train, task.settings, task.generator(), checkpoint)
+    last, watched = fit_small(method, "last")[0], snapshots_of(method)
     assert last.curves == watched.curves and last.step is None
     for name, value in last.network.state_dict().items():
         assert torch.equal(value, watched.network.state_dict()[name])
@@ -112,22 +112,27 @@ def test_snapshots_change_no_weight(method):
 
 @pytest.mark.parametrize("method", ITERATIVE)
 def test_the_best_step_on_the_test_videos_is_no_worse_than_the_last(method):
-    data = trial_data(SMALL)
+    data = trial_data(small(method, "last"))
     truth = data.score[~data.train]
     chosen, _, scored, best = fit_small(method, "test-best")
     last = fit_small(method, "last")[3]
     assert torch.equal(data.score[scored], truth)
     assert spearman(best, truth) >= spearman(last, truth) and 1 <= chosen.step <= SMALL.steps
     assert torch.equal(predict_all(small(method, "test-best"), data)[scored], best)
-    # The chosen weights are those of a training that stops at that step.
-    if method not in SCHEDULED:
-        stopped = fit_trial(small(method, "last", steps=chosen.step), data)[3]
-        assert torch.equal(stopped, best)
+    held = dict(snapshots_of(method).snapshots)[chosen.step]  # the chosen weights are those that this step had
+    assert all(torch.equal(value, held[name]) for name, value in chosen.network.state_dict().items())
+
+
+def test_at_a_constant_rate_a_training_that_stops_at_the_chosen_step_gives_its_predictions():
+    constant = {"overrides": (*SMALL.overrides, ("anneal", False))}
+    chosen, _, _, best = fit_trial(replace(SMALL, select="test-best", **constant), trial_data(SMALL))
+    stopped = fit_trial(replace(SMALL, steps=chosen.step, **constant), trial_data(SMALL))
+    assert torch.equal(stopped.predicted, best)
 
 
 @pytest.mark.parametrize("method", ITERATIVE)
 def test_no_test_score_reaches_training(method):
-    data = trial_data(SMALL)
+    data = trial_data(small(method, "last"))
     score = data.score.clone()
     score[~data.train] = score[~data.train].flip(0)
     trial = small(method, "validation")
@@ -163,7 +168,7 @@ def test_a_chosen_step_is_written_and_the_last_stays_as_it_was():
     last, best = (run_trial(small("mlp", select)) for select in ("last", "test-best"))
     table = results([small("mlp", "last"), small("mlp", "test-best")])
     assert table.step.tolist() == [30, pd.read_json(best / "metrics.json", typ="series").step]
-    assert "step" not in (last / "metrics.json").read_text()
+    assert pd.read_json(last / "metrics.json", typ="series").step == SMALL.steps
     predicted = fit_trial(small("mlp", "last"), trial_data(SMALL))[3].numpy()
     assert pd.read_csv(last / "predictions.csv").predicted.tolist() == pytest.approx(predicted.tolist(), abs=1e-6)
 
