@@ -126,7 +126,7 @@ def test_a_wrong_setting_is_refused_by_name(method):
 
 WRONG = {
     "lr": (0.0, -1e-3, math.nan, math.inf, "0.001", True),
-    "batch": (-1, -1, 1.5, None),
+    "batch": (-1, 1.5, None),
     "batch_unlabeled": (0,),
     "unit_targets": (1, "yes"),
     "weight": (-1.0, math.nan),
