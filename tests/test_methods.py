@@ -1,7 +1,7 @@
 """The compared systems: each learns by its defining term, uses labeled scores alone, and is reproducible."""
 
 import math
-from dataclasses import replace
+from dataclasses import fields, replace
 from importlib import import_module
 
 import pandas as pd
@@ -11,7 +11,7 @@ from test_trials import SMALL
 
 from sapnet_core.datasets.label_details import ATTRIBUTES, label_details
 from sapnet_core.datasets.label_split import label_split
-from sapnet_core.experiments.fit import train_set
+from sapnet_core.experiments.fit import fit_trial, train_set, training_task
 from sapnet_core.experiments.metrics import spearman
 from sapnet_core.experiments.paper import paper_table
 from sapnet_core.experiments.profiles import PROFILES
@@ -22,6 +22,7 @@ from sapnet_core.methods import (
     METHODS,
     Fitted,
     TrainSet,
+    VideoBatch,
     coreg,
     gdlt,
     get_method,
@@ -65,11 +66,11 @@ MORE = {
 COUNT, STEPS, CHANNELS = 90, 12, 16
 
 
-def easy_set(labeled: int = 40) -> tuple[TrainSet, torch.Tensor, torch.Tensor]:
+def easy_set(labeled: int = 40) -> tuple[TrainSet, VideoBatch, torch.Tensor]:
     """A synthetic set whose features, judges' scores, transitions and attributes all follow one quality per video.
 
-    The first `labeled` of the `COUNT` training videos are annotated. Returns the training set, the features of `COUNT`
-    other videos, and their scores.
+    The first `labeled` of the `COUNT` training videos are annotated. Actions and difficulties, one for each of four
+    actions, do not depend on the quality. Returns the training set, `COUNT` other videos, and their scores.
     """
     g = torch.Generator().manual_seed(5)
     quality = torch.rand(2 * COUNT, generator=g)
@@ -84,11 +85,13 @@ def easy_set(labeled: int = 40) -> tuple[TrainSet, torch.Tensor, torch.Tensor]:
     seen = [part[:COUNT].masked_fill(hidden[:, None], torch.nan) for part in (y[:, None], judges, turn)]
     seen = [seen[0].squeeze(1), *seen[1:], what[:COUNT].masked_fill(hidden[:, None], -1)]
     turned = x[:COUNT, None] + 2 * torch.eye(CHANNELS)[2:5, None]  # each rotation shifts a channel of its own
-    train = TrainSet(x[:COUNT], x[:COUNT], torch.linspace(0, 1, STEPS), *seen, rotated=turned)
-    return train, x[COUNT:], y[COUNT:]
+    action = torch.arange(2 * COUNT) % 4
+    known = [{"difficulty": 2 + 0.1 * part, "action": part} for part in action.split(COUNT)]
+    train = TrainSet(x[:COUNT], x[:COUNT], torch.linspace(0, 1, STEPS), *seen, **known[0], rotated=turned)
+    return train, VideoBatch(x[COUNT:], x[COUNT:], **known[1]), y[COUNT:]
 
 
-def predict(method: str, train: TrainSet, x: torch.Tensor, seed: int = 0, **settings) -> torch.Tensor:
+def predict(method: str, train: TrainSet, x: VideoBatch, seed: int = 0, **settings) -> torch.Tensor:
     fitted = get_method(method)(train, {"steps": 60, **settings}, torch.Generator().manual_seed(seed))
     return fitted.predict(x)
 
@@ -233,8 +236,60 @@ def test_hidden_annotations_change_nothing_bit_for_bit(method):
     assert not torch.equal(other.score, data.score)
     given, swapped = (train_set(trial, d, learn, labeled) for d in (data, other))
     assert given.y[~labeled].isnan().all() and given.judges[~labeled].isnan().all()
-    x = data.features.views["frame"]
+    x = training_task(trial, data).videos
     assert torch.equal(predict(method, given, x, steps=4), predict(method, swapped, x, steps=4))
+
+
+@pytest.mark.parametrize("method", EVERY)
+def test_annotations_of_test_videos_change_nothing_bit_for_bit(method):
+    overrides = SMALL.overrides if method == "sap-net" else ()
+    trial = replace(SMALL, method=method, target="execution", overrides=overrides, **ON.get(method, {}))
+    data = trial_data(trial)
+    test, scrambled = torch.nonzero(~data.train).flatten(), list(data.records)
+    for i, j in zip(test.tolist(), test.flip(0).tolist(), strict=True):
+        own = {name: getattr(data.records[j], name) for name in ("score", "judges", "transitions", "subactions")}
+        scrambled[i] = replace(data.records[i], **own)
+    other = replace(data, records=tuple(scrambled), score=torch.tensor([r.score for r in scrambled]))
+    assert not torch.equal(other.score, data.score)
+    assert torch.equal(fit_trial(trial, data).predicted, fit_trial(trial, other).predicted)
+
+
+def test_a_batch_of_videos_has_no_place_for_a_score():
+    batch = training_task(SMALL, trial_data(SMALL)).videos
+    assert {field.name for field in fields(batch)} == {"frame", "actor", "difficulty", "action"}
+    assert len(batch) == len(trial_data(SMALL).records) and len(batch[torch.tensor([2, 0])]) == 2
+    records = trial_data(SMALL).records
+    assert batch.difficulty.tolist() == pytest.approx([r.difficulty for r in records])
+    same = torch.tensor([[a.action == b.action for b in records] for a in records])
+    assert torch.equal(batch.action[:, None] == batch.action, same)
+
+
+def test_what_a_dataset_does_not_announce_is_none():
+    data = trial_data(SMALL)
+    bare = replace(
+        data, records=tuple(replace(r, action="") for r in data.records), difficulty=torch.ones(len(data.records))
+    )
+    task = training_task(SMALL, bare)
+    for known in (task.videos, task.train):
+        assert known.difficulty is None and known.action is None
+    part = replace(data, records=(replace(data.records[0], action=""), *data.records[1:]))
+    assert training_task(SMALL, part).videos.action[0] == -1
+
+
+def test_only_training_videos_have_a_photometric_view():
+    data = trial_data(SMALL)
+    assert torch.equal(training_task(SMALL, data).videos.actor[data.train], training_task(SMALL, data).train.actor)
+    photometric = training_task(replace(SMALL, teacher="photometric"), data)
+    assert photometric.videos.actor is None and photometric.train.actor is not None
+
+
+def test_facts_that_do_not_fit_the_videos_are_refused():
+    train, x, _ = easy_set()
+    for given in (x, train):
+        for name in ("difficulty", "action"):
+            with pytest.raises(ValueError, match=rf"{name} .*give one row") as refusal:
+                replace(given, **{name: getattr(given, name)[:5]})
+            assert "\n" not in str(refusal.value)
 
 
 def test_what_a_set_does_not_annotate_is_refused():
@@ -389,8 +444,8 @@ def test_grades_apart_cost_nothing():
 
 def test_a_method_is_one_line(monkeypatch):
     train, x, y = easy_set()
-    monkeypatch.setitem(METHODS, "mine", lambda train, settings, generator: Fitted(lambda x: x.mean((1, 2))))
-    assert torch.equal(predict("mine", train, x), x.mean((1, 2)))
+    monkeypatch.setitem(METHODS, "mine", lambda train, settings, generator: Fitted(lambda x: x.frame.mean((1, 2))))
+    assert torch.equal(predict("mine", train, x), x.frame.mean((1, 2)))
     assert {*EVERY, "ridge"} == set(METHODS) - {"mine"}
 
 

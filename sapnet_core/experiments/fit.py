@@ -22,7 +22,7 @@ from sapnet_core.experiments.trial import Trial
 from sapnet_core.experiments.trial_data import TrialData
 from sapnet_core.features.rotated import ROTATED
 from sapnet_core.features.store import Features
-from sapnet_core.methods import Fitted, TrainSet, can_stack, get_method, get_stack
+from sapnet_core.methods import Fitted, TrainSet, VideoBatch, can_stack, get_method, get_stack
 from sapnet_core.methods.settings import TRAINING
 from sapnet_core.training.batches import batch_size
 from sapnet_core.training.checkpoint import Checkpoint
@@ -52,13 +52,13 @@ class FittedTrial(NamedTuple):
 
     Attributes:
         fitted: the system, with the weights of the step that the trial selects.
-        features: standardized whole-frame features of the scored videos (n, S, C).
+        videos: the n scored videos as the system sees them.
         scored: indices of these videos in the trial's data (n,).
         predicted: their predicted scores (n,) in points.
     """
 
     fitted: Fitted
-    features: Tensor
+    videos: VideoBatch
     scored: Tensor
     predicted: Tensor
 
@@ -115,7 +115,7 @@ class _Scaled(NamedTuple):
     """Features and targets of a trial, scaled by statistics of the data its training may see."""
 
     train: TrainSet
-    frame: Tensor  # (N, S, C) whole-frame features of all videos
+    videos: VideoBatch  # all N videos
     points: Tensor  # (N,) target scale: the points that a scaled target of 1 stands for
 
 
@@ -140,10 +140,32 @@ def _scaled(trial: Trial, data: TrialData, learn: Tensor, labeled: Tensor, devic
     visible = visible_scores(records, labeled, trial.sub_score)
     points = _target_scale(trial, data, visible)
     y = (visible / points[learn]).float()
-    details = label_details(records, labeled)
-    turned = _rotated(data.features, learn)
-    own = TrainSet(frame[learn], actor[learn], data.features.positions, y, **details, rotated=turned, backbone=backbone)
-    return _Scaled(own, frame, points)
+    known = _announced(data)
+    own = TrainSet(
+        frame[learn],
+        actor[learn],
+        data.features.positions,
+        y,
+        **label_details(records, labeled),
+        **{name: x if x is None else x[learn] for name, x in known.items()},
+        rotated=_rotated(data.features, learn),
+        backbone=backbone,
+    )
+    # the photometric view exists for training videos alone
+    return _Scaled(own, VideoBatch(frame, None if trial.teacher == "photometric" else actor, **known), points)
+
+
+def _announced(data: TrialData) -> dict[str, Tensor | None]:
+    """Difficulty and action of all videos, as in `VideoBatch`: both are announced before a video is judged.
+
+    A dataset whose difficulties are all 1 has none, and an action without a name is unknown.
+    """
+    names = [record.action for record in data.records]
+    codes = {name: code for code, name in enumerate(sorted(set(names) - {""}))}
+    return {
+        "difficulty": None if (data.difficulty == 1).all() else data.difficulty,
+        "action": torch.tensor([codes.get(name, -1) for name in names]) if codes else None,
+    }
 
 
 def trainable_backbone(trial: Trial, data: TrialData, learn: Tensor, device: str = "cpu") -> TrainableBackbone | None:
@@ -202,7 +224,7 @@ class TrainingTask:
         trial: names the method, its settings and the seed.
         roles: which videos are learned from, labeled, choose a step, and are scored.
         train: features of both views, positions and visible targets of the training videos, on `device`.
-        frame: (N, S, C) whole-frame features of all videos, standardized in the same way as those of `train`.
+        videos: all N videos as a trained system sees them, without scores, standardized in the same way as `train`.
         score: (N,) true scores in points; the training sees only those in `train`.
         points: (N,) target scale: the points that a scaled target of 1 stands for.
         device: the device of the training.
@@ -212,7 +234,7 @@ class TrainingTask:
     trial: Trial
     roles: VideoRoles
     train: TrainSet
-    frame: Tensor
+    videos: VideoBatch
     score: Tensor
     points: Tensor
     device: str
@@ -255,7 +277,7 @@ class TrainingTask:
             )
         on = self.roles.choosing
         ranked = select == "test-best" or len(on) >= RANKED
-        return choose_step(fitted, self.frame[on].to(self.device), self.points[on], self.score[on], ranked)
+        return choose_step(fitted, self.videos[on].to(self.device), self.points[on], self.score[on], ranked)
 
     def predict(self, fitted: Fitted, rows: Tensor) -> Tensor:
         """Predicted scores of the videos `rows` (n,), in points.
@@ -263,12 +285,12 @@ class TrainingTask:
         All rows form one batch. Rounding in a matrix product may depend on the batch size, so reproducing the stored
         prediction of a video bit for bit requires the same rows.
         """
-        return fitted.predict(self.frame[rows].to(self.device)).cpu() * self.points[rows]
+        return fitted.predict(self.videos[rows].to(self.device)).cpu() * self.points[rows]
 
     def result(self, fitted: Fitted, select: str) -> FittedTrial:
         """The trained system at its selected step, and its predictions for the scored videos."""
         chosen, scored = self.selected(fitted, select), self.roles.scored
-        return FittedTrial(chosen, self.frame[scored].to(self.device), scored, self.predict(chosen, scored))
+        return FittedTrial(chosen, self.videos[scored].to(self.device), scored, self.predict(chosen, scored))
 
 
 def training_steps(trial: Trial, labeled: int) -> int:
@@ -286,7 +308,7 @@ def training_task(trial: Trial, data: TrialData, device: str = "cpu", file: Path
     roles = video_roles(trial, data)
     scaled = _scaled(trial, data, roles.learn, roles.visible, device)
     return TrainingTask(
-        trial, roles, scaled.train.to(device), scaled.frame, data.score, scaled.points, device=device, file=file
+        trial, roles, scaled.train.to(device), scaled.videos, data.score, scaled.points, device=device, file=file
     )
 
 

@@ -4,13 +4,13 @@
         o = options("mine", settings, SETTINGS)      # refuses a setting that is not in SETTINGS
         net = nn.Linear(train.frame.shape[2], 1)
         draw = BatchSampler(train.labeled.cpu(), o.batch, generator)
-        def loss(step): i = next(draw); return {"L_all": l_reg(score(train.frame[i]), train.y[i])}
-        def score(frame): return net(frame.mean(1)).squeeze(1)
+        def loss(step): i = next(draw); return {"L_all": l_reg(score(train.videos[i]), train.y[i])}
+        def score(videos): return net(videos.frame.mean(1)).squeeze(1)
         return Training(net, loss, score, o.steps, o.lr, samplers=[draw])
 
 and add one line to `METHODS`. The trainer (`methods.base`) does the rest: Adam, curves, resuming from a checkpoint, and
-snapshots of the weights. A method in closed form returns a `Fitted` instead, whose `predict` maps (N, S, C) features
-to (N,) scaled scores.
+snapshots of the weights. A method in closed form returns a `Fitted` instead, whose `predict` maps a `VideoBatch` to
+(B,) scaled scores. Neither a `TrainSet` nor a `VideoBatch` holds a score that is hidden from the method.
 """
 
 from collections.abc import Callable, Mapping
@@ -20,6 +20,7 @@ from importlib import import_module
 from sapnet_core.features.rotated import ROTATED
 from sapnet_core.methods.base import Fitted, Method, Stackable, Training, train, train_stack
 from sapnet_core.methods.train_set import TrainSet
+from sapnet_core.methods.video_batch import VideoBatch
 
 __all__ = [
     "Fitted",
@@ -28,6 +29,7 @@ __all__ = [
     "Stackable",
     "TrainSet",
     "Training",
+    "VideoBatch",
     "can_stack",
     "extra_views",
     "get_method",

@@ -10,11 +10,10 @@ Q is the diagonal matrix of the row sums of E. W_a halves the channels and W_b g
 units with a dropout of 0.5.
 Published: D = 256, 26 clips of 1024-d I3D features, and 2048-d ResNet features of 80 evenly spaced images of the actor,
 cropped; SGD at 0.01 and five times that for the MLP, batches of 32, score / 25 as the target. It learns from labeled
-videos only. Deviations: the crops of the actor exist for training videos alone and a prediction sees whole frames, so
-*both* streams see whole frames, through one backbone. The dynamic stream takes the 16-frame clips. The static stream
-takes `postures` evenly spaced steps of eight frames, the shortest spans that the features have, so it still sees some
-motion and the actor's surroundings. D = 128 for features of 256 channels; Adam at one rate; batches of 16. The sigmoid
-spans the `score_range` of GDLT.
+videos only. Deviations: *both* streams see whole frames, through one backbone, and none sees crops of the actor. The
+dynamic stream takes the 16-frame clips. The static stream takes `postures` evenly spaced steps of eight frames, the
+shortest spans that the features have, so it still sees some motion and the actor's surroundings. D = 128 for features
+of 256 channels; Adam at one rate; batches of 16. The sigmoid spans the `score_range` of GDLT.
 """
 
 from collections.abc import Mapping
@@ -27,6 +26,7 @@ from sapnet_core.methods.building_blocks import Batches, clips, layers, reseed
 from sapnet_core.methods.gdlt import score_range
 from sapnet_core.methods.settings import OWN_UNITS, options
 from sapnet_core.methods.train_set import TrainSet
+from sapnet_core.methods.video_batch import VideoBatch
 from sapnet_core.sapnet.losses import l_reg
 
 __all__ = ["SETTINGS", "training", "ContextAttention", "postures", "time_graph"]
@@ -99,7 +99,7 @@ def training(train: TrainSet, settings: Mapping, generator: torch.Generator) -> 
         i = draw.labeled()
         return {"L_all": l_reg(within_range(train.frame[i]), y[i])}
 
-    def score(frame: Tensor) -> Tensor:
-        return within_range(frame) * scale + shift
+    def score(videos: VideoBatch) -> Tensor:
+        return within_range(videos.frame) * scale + shift
 
     return Training(net, loss, score, o.steps, o.lr, draw.samplers)

@@ -30,6 +30,7 @@ from sapnet_core.methods.base import Training
 from sapnet_core.methods.building_blocks import Batches, layers, reseed
 from sapnet_core.methods.settings import OWN_UNITS, options
 from sapnet_core.methods.train_set import TrainSet
+from sapnet_core.methods.video_batch import VideoBatch
 from sapnet_core.sapnet.losses import l_reg
 
 __all__ = ["SETTINGS", "training"]
@@ -63,7 +64,7 @@ def training(train: TrainSet, settings: Mapping, generator: torch.Generator) -> 
             terms["L_all"] = terms["L_all"] + o.weight * terms["L_what"]
         return terms
 
-    def score(frame: Tensor) -> Tensor:
-        return net(frame.mean(1))[:, 0] * spread
+    def score(videos: VideoBatch) -> Tensor:
+        return net(videos.frame.mean(1))[:, 0] * spread
 
     return Training(net, loss, score, o.steps, o.lr, draw.samplers)

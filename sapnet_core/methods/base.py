@@ -13,6 +13,7 @@ import torch
 from torch import Tensor, nn
 
 from sapnet_core.methods.train_set import TrainSet
+from sapnet_core.methods.video_batch import VideoBatch
 from sapnet_core.training.batches import BatchSampler
 from sapnet_core.training.checkpoint import Checkpoint, Snapshot
 from sapnet_core.training.loop import Terms, fit_steps
@@ -28,15 +29,15 @@ class Fitted:
     """A trained system.
 
     Attributes:
-        predict: maps (N, S, C) whole-frame features to (N,) scaled scores, with the weights that `network` has at the
-            time of the call.
+        predict: maps a batch of B videos to (B,) scaled scores, with the weights that `network` has at the time of the
+            call.
         curves: the loss terms of every tenth step and of the last.
         network: the trained network; None for a closed form.
         step: number of optimizer steps behind the weights, where a step was chosen; else None.
         snapshots: weights at several steps, the last among them, if the checkpoint takes snapshots.
     """
 
-    predict: Callable[[Tensor], Tensor]
+    predict: Callable[[VideoBatch], Tensor]
     curves: list[dict[str, float]] = field(default_factory=list)
     network: nn.Module | None = None
     step: int | None = None
@@ -70,7 +71,7 @@ class Training:
     Attributes:
         network: the network whose parameters are trained.
         loss: maps the step (0, 1, ...) to named loss terms; "L_all" is minimized, all are recorded.
-        score: maps whole-frame features (B, S, C) to scores (B,) on the scale of `TrainSet.y`, with the network.
+        score: maps a batch of B videos to scores (B,) on the scale of `TrainSet.y`, with the network.
         steps, lr: number of optimizer steps and learning rate.
         samplers: the batch samplers that `loss` draws from. Any other random number in `loss` must come from the
             method's `generator` or from PyTorch's global RNG, so that a checkpoint covers it.
@@ -83,7 +84,7 @@ class Training:
 
     network: nn.Module
     loss: Callable[[int], Terms]
-    score: Callable[[Tensor], Tensor]
+    score: Callable[[VideoBatch], Tensor]
     steps: int
     lr: float
     samplers: Sequence[BatchSampler] = ()
@@ -105,9 +106,9 @@ class Training:
         whole = self.whole.eval()
 
         @torch.no_grad()
-        def predict(frame: Tensor) -> Tensor:
+        def predict(videos: VideoBatch) -> Tensor:
             whole.eval()
-            return self.score(frame)
+            return self.score(videos)
 
         return Fitted(predict, curves, whole, snapshots=snapshots)
 

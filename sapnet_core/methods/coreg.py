@@ -19,6 +19,7 @@ from torch import Tensor
 from sapnet_core.methods.base import Fitted
 from sapnet_core.methods.settings import options
 from sapnet_core.methods.train_set import TrainSet
+from sapnet_core.methods.video_batch import VideoBatch
 
 __all__ = ["SETTINGS", "fit"]
 
@@ -77,8 +78,8 @@ def fit(train: TrainSet, settings: Mapping, generator: torch.Generator) -> Fitte
         if not found:
             break
 
-    def predict(frame: Tensor) -> Tensor:
-        mean = frame.mean(1)
+    def predict(videos: VideoBatch) -> Tensor:
+        mean = videos.frame.mean(1)
         return sum(h.predict(torch.cdist(mean, x[h.known], p=h.order))[0] for h in both) / 2
 
     added = sum(len(h.known) - len(labeled) for h in both)

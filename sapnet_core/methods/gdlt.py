@@ -25,6 +25,7 @@ from sapnet_core.methods.base import Training
 from sapnet_core.methods.building_blocks import Batches, clips, reseed
 from sapnet_core.methods.settings import OWN_UNITS, options
 from sapnet_core.methods.train_set import TrainSet
+from sapnet_core.methods.video_batch import VideoBatch
 from sapnet_core.sapnet.losses import l_reg
 
 __all__ = ["SETTINGS", "training", "LikertTransformer", "grade_triplet", "score_range"]
@@ -104,7 +105,7 @@ def training(train: TrainSet, settings: Mapping, generator: torch.Generator) -> 
             terms["L_all"] = terms["L_all"] + o.alpha * terms["L_triplet"]
         return terms
 
-    def score(frame: Tensor) -> Tensor:
-        return net(clips(frame))[0] * scale + shift
+    def score(videos: VideoBatch) -> Tensor:
+        return net(clips(videos.frame))[0] * scale + shift
 
     return Training(net, loss, score, o.steps, o.lr, draw.samplers)

@@ -13,6 +13,7 @@ from sapnet_core.methods.base import Stackable, Training
 from sapnet_core.methods.building_blocks import layers, reseed, views
 from sapnet_core.methods.settings import LABELED, LR_BACKBONE, options
 from sapnet_core.methods.train_set import TrainSet
+from sapnet_core.methods.video_batch import VideoBatch
 from sapnet_core.sapnet.losses import l_reg
 from sapnet_core.training.batches import BatchSampler
 
@@ -58,8 +59,8 @@ def _training(train: TrainSet, settings: Mapping, generator: torch.Generator, or
     def loss(step: int) -> dict[str, Tensor]:
         return terms(step, net, *batch(), look=True)
 
-    def score(frame: Tensor) -> Tensor:
-        return net(views(train.encoded("frame", frame), ordered)) * scale + shift
+    def score(videos: VideoBatch) -> Tensor:
+        return net(views(train.encoded("frame", videos.frame), ordered)) * scale + shift
 
     slow = {"backbone": train.backbone, "lr_backbone": o.lr_backbone}
     return Training(net, loss, score, o.steps, o.lr, [draw], stack=Stackable(batch, terms), **slow)

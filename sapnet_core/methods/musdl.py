@@ -24,6 +24,7 @@ from sapnet_core.methods.building_blocks import Batches, layers, reseed
 from sapnet_core.methods.settings import OWN_UNITS, options
 from sapnet_core.methods.train_set import TrainSet
 from sapnet_core.methods.usdl import divergence, normal_bins, read_bins
+from sapnet_core.methods.video_batch import VideoBatch
 
 __all__ = ["SETTINGS", "training", "sorted_panels"]
 
@@ -80,7 +81,7 @@ def training(train: TrainSet, settings: Mapping, generator: torch.Generator) -> 
         each = divergence(normal_bins(judges[i].nan_to_num(0), centers, width), net(x[i]))
         return {"L_all": (each * kept).sum() / len(i)}
 
-    def score(frame: Tensor) -> Tensor:
-        return read_bins(net(frame.mean(1)), centers, o.read)[:, middle].sum(1) / PERFECT
+    def score(videos: VideoBatch) -> Tensor:
+        return read_bins(net(videos.frame.mean(1)), centers, o.read)[:, middle].sum(1) / PERFECT
 
     return Training(net, loss, score, o.steps, o.lr, draw.samplers)

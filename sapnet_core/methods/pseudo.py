@@ -27,6 +27,7 @@ from sapnet_core.methods.building_blocks import Batches, layers, reseed, views
 from sapnet_core.methods.settings import TRAINING, options
 from sapnet_core.methods.train_set import TrainSet
 from sapnet_core.methods.usdl import divergence, normal_bins, read_bins
+from sapnet_core.methods.video_batch import VideoBatch
 
 __all__ = ["SETTINGS", "WIDTHS", "adapted_widths", "pseudo_scores", "training"]
 
@@ -133,7 +134,7 @@ def training(train: TrainSet, settings: Mapping, generator: torch.Generator) -> 
             terms["L_all"] = terms["L_all"] + o.weight * terms["L_pseudo"]
         return terms
 
-    def score(frame: Tensor) -> Tensor:
-        return read_bins(net(views(frame, o.ordered)), centers, o.read)
+    def score(videos: VideoBatch) -> Tensor:
+        return read_bins(net(views(videos.frame, o.ordered)), centers, o.read)
 
     return Training(net, loss, score, o.steps, o.lr, draw.samplers, {"scores": scores, "widths": widths})

@@ -16,6 +16,7 @@ from torch import Tensor
 from sapnet_core.methods.base import Fitted
 from sapnet_core.methods.settings import options
 from sapnet_core.methods.train_set import TrainSet
+from sapnet_core.methods.video_batch import VideoBatch
 
 __all__ = ["SETTINGS", "fit"]
 
@@ -40,8 +41,8 @@ def fit(train: TrainSet, settings: Mapping, generator: torch.Generator) -> Fitte
     machine = Ridge(o.alpha) if o.alpha or len(labeled) < 2 else RidgeCV(ALPHAS)
     machine.fit(((x - mean) / sd)[labeled].cpu().double().numpy(), y[labeled].cpu().double().numpy())
 
-    def predict(frame: Tensor) -> Tensor:
-        standard = ((frame.mean(1) - mean) / sd).cpu().double().numpy()
-        return torch.from_numpy(machine.predict(standard)).to(frame) * scale + shift
+    def predict(videos: VideoBatch) -> Tensor:
+        standard = ((videos.frame.mean(1) - mean) / sd).cpu().double().numpy()
+        return torch.from_numpy(machine.predict(standard)).to(videos.frame) * scale + shift
 
     return Fitted(predict, [{"step": 0, "alpha": float(getattr(machine, "alpha_", o.alpha))}])

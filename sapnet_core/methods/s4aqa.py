@@ -26,6 +26,7 @@ from sapnet_core.methods.base import Training
 from sapnet_core.methods.building_blocks import Batches, clips, layers, reseed
 from sapnet_core.methods.settings import TRAINING, options
 from sapnet_core.methods.train_set import TrainSet
+from sapnet_core.methods.video_batch import VideoBatch
 from sapnet_core.sapnet.losses import l_reg
 
 __all__ = ["SETTINGS", "Encoder", "training", "reverse_gradient"]
@@ -104,7 +105,7 @@ def training(train: TrainSet, settings: Mapping, generator: torch.Generator) -> 
             terms["L_all"] = terms["L_all"] + o.adversarial * terms["L_adv"]
         return terms
 
-    def score(frame: Tensor) -> Tensor:
-        return net["score"](net["encoder"](clips(frame))).squeeze(1) * draw.scale + draw.shift
+    def score(videos: VideoBatch) -> Tensor:
+        return net["score"](net["encoder"](clips(videos.frame))).squeeze(1) * draw.scale + draw.shift
 
     return Training(net, loss, score, o.steps, o.lr, draw.samplers)

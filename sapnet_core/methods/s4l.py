@@ -22,6 +22,7 @@ from sapnet_core.methods.base import Training
 from sapnet_core.methods.building_blocks import Batches, layers, reseed, views
 from sapnet_core.methods.settings import TRAINING, options
 from sapnet_core.methods.train_set import TrainSet
+from sapnet_core.methods.video_batch import VideoBatch
 from sapnet_core.sapnet.losses import l_reg
 
 __all__ = ["SETTINGS", "training", "four_rotations"]
@@ -72,7 +73,7 @@ def training(train: TrainSet, settings: Mapping, generator: torch.Generator) -> 
             terms["L_all"] = terms["L_all"] + o.weight * terms["L_rot"]
         return terms
 
-    def score(frame: Tensor) -> Tensor:
-        return head("score", views(frame, o.ordered)).squeeze(1) * draw.scale + draw.shift
+    def score(videos: VideoBatch) -> Tensor:
+        return head("score", views(videos.frame, o.ordered)).squeeze(1) * draw.scale + draw.shift
 
     return Training(net, loss, score, o.steps, o.lr, draw.samplers)

@@ -17,6 +17,7 @@ from sapnet_core.methods.base import Stackable, Training
 from sapnet_core.methods.building_blocks import reseed
 from sapnet_core.methods.settings import LR_BACKBONE, TRAINING, options
 from sapnet_core.methods.train_set import TrainSet
+from sapnet_core.methods.video_batch import VideoBatch
 from sapnet_core.sapnet.losses import grade_edges, sapnet_losses
 from sapnet_core.sapnet.network import SAPNet
 from sapnet_core.sapnet.settings import SAPNetSettings
@@ -114,8 +115,8 @@ def training(train: TrainSet, settings: Mapping, generator: torch.Generator) -> 
     def loss(step: int) -> dict[str, Tensor]:
         return terms(step, net, *batch(), look=True)
 
-    def score(frame: Tensor) -> Tensor:
-        return net.predict(train.encoded("frame", frame), train.positions) * scale + shift
+    def score(videos: VideoBatch) -> Tensor:
+        return net.predict(train.encoded("frame", videos.frame), train.positions) * scale + shift
 
     stack = Stackable(batch, terms, with_labels) if can_stack(settings) else None
     slow = {"backbone": train.backbone, "lr_backbone": o.lr_backbone}

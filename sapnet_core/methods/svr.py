@@ -16,6 +16,7 @@ from torch import Tensor
 from sapnet_core.methods.base import Fitted
 from sapnet_core.methods.settings import options
 from sapnet_core.methods.train_set import TrainSet
+from sapnet_core.methods.video_batch import VideoBatch
 
 __all__ = ["SETTINGS", "fit"]
 
@@ -39,8 +40,8 @@ def fit(train: TrainSet, settings: Mapping, generator: torch.Generator) -> Fitte
     machine = SVR(kernel=o.kernel, C=o.C, epsilon=o.epsilon)
     machine.fit(((x - mean) / sd)[labeled].cpu().double().numpy(), y[labeled].cpu().double().numpy())
 
-    def predict(frame: Tensor) -> Tensor:
-        unit = ((frame.mean(1) - mean) / sd).cpu().double().numpy()
-        return torch.from_numpy(machine.predict(unit)).to(frame) * scale + shift
+    def predict(videos: VideoBatch) -> Tensor:
+        unit = ((videos.frame.mean(1) - mean) / sd).cpu().double().numpy()
+        return torch.from_numpy(machine.predict(unit)).to(videos.frame) * scale + shift
 
     return Fitted(predict, [{"step": 0, "support_vectors": float(len(machine.support_))}])

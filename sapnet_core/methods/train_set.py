@@ -5,6 +5,7 @@ from dataclasses import dataclass, fields
 import torch
 from torch import Tensor
 
+from sapnet_core.methods.video_batch import VideoBatch
 from sapnet_core.training.trainable_backbone import TrainableBackbone
 
 __all__ = ["TrainSet"]
@@ -22,6 +23,8 @@ class TrainSet:
         y: (N,) scaled scores, about [0, 1]; NaN where unlabeled.
         judges, transitions, attributes: annotations of the labeled videos from `datasets.label_details.label_details`,
             hidden for all other videos; None where the dataset has none.
+        difficulty, action: (N,) of all videos as in `VideoBatch`, since both are known before a video is judged; None
+            where the dataset has none.
         rotated: (N, 3, S, C) features of the whole frames turned by 90, 180 and 270 degrees, on the scale of `frame`;
             None unless the method is among `methods.EXTRA_VIEWS`.
         backbone: what turns inputs into features where it is trained with the method, else None.
@@ -37,6 +40,8 @@ class TrainSet:
     judges: Tensor | None = None
     transitions: Tensor | None = None
     attributes: Tensor | None = None
+    difficulty: Tensor | None = None
+    action: Tensor | None = None
     rotated: Tensor | None = None
     backbone: TrainableBackbone | None = None
 
@@ -56,11 +61,17 @@ class TrainSet:
             )
         if self.y.isnan().all():
             raise ValueError(f"none of {videos} training videos has a score: give scores to some")
+        _ = self.videos  # checks the number of difficulties and actions
 
     def to(self, device: str | torch.device) -> "TrainSet":
         """The same training set on another device."""
         parts = {part.name: getattr(self, part.name) for part in fields(self)}  # a module moves in place
         return TrainSet(**{name: x if x is None else x.to(device) for name, x in parts.items()})
+
+    @property
+    def videos(self) -> VideoBatch:
+        """The training videos without their scores, as a trained system sees videos."""
+        return VideoBatch(self.frame, self.actor, self.difficulty, self.action)
 
     @property
     def channels(self) -> int:

@@ -16,8 +16,8 @@ same dive number; Adam at 1e-3, batches of 8, 200 epochs. It learns from labeled
 transitions, so it rejects a dataset without them.
 Deviations: the max-pools halve the channels as often as `width` allows, which is twice for 256 channels. The features
 are averages over space, so a step attends to five steps of the exemplar, not to the cells of their feature maps. A
-dive is known to be of the same number as another if the number's parts agree (`TrainSet.attributes`). A prediction is
-not given the dive number, so the video takes that of the labeled video nearest to it; the nearest videos of this
+dive is known to be of the same number as another if the number's parts agree (`TrainSet.attributes`). A prediction
+does not read the dive number: the video takes that of the labeled video nearest to it; the nearest videos of this
 number are the exemplars, where the published ones are drawn among them. Where a number has too few labeled videos, the
 nearest of other numbers fill up. Nearness is the distance of time-averaged features.
 """
@@ -33,6 +33,7 @@ from sapnet_core.methods.base import Training
 from sapnet_core.methods.building_blocks import Batches, clips, layers, reseed
 from sapnet_core.methods.settings import LABELED, options
 from sapnet_core.methods.train_set import TrainSet
+from sapnet_core.methods.video_batch import VideoBatch
 from sapnet_core.sapnet.losses import l_reg
 from sapnet_core.sapnet.parsing import key_frames
 
@@ -189,8 +190,8 @@ def training(train: TrainSet, settings: Mapping, generator: torch.Generator) -> 
         terms["L_parse"] = F.binary_cross_entropy_with_logits(logits, target)
         return {**terms, "L_all": terms["L_reg"] + terms["L_parse"]}
 
-    def score(frame: Tensor) -> Tensor:
-        seen = clips(frame)
+    def score(videos: VideoBatch) -> Tensor:
+        seen = clips(videos.frame)
         far = torch.cdist(seen.mean(1), mean)
         few = exemplar_order(far, same[far.argmin(1)])[:, : o.exemplars]  # (B, M), among the labeled
         q, e = (cut(z, key_frames(logits)) for z, logits in (net.psnet(seen), net.psnet(x[labeled])))

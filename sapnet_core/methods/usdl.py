@@ -20,6 +20,7 @@ from sapnet_core.methods.base import Training
 from sapnet_core.methods.building_blocks import Batches, layers, reseed
 from sapnet_core.methods.settings import OWN_UNITS, options
 from sapnet_core.methods.train_set import TrainSet
+from sapnet_core.methods.video_batch import VideoBatch
 
 __all__ = ["SETTINGS", "training", "normal_bins", "divergence", "read_bins"]
 
@@ -63,7 +64,7 @@ def training(train: TrainSet, settings: Mapping, generator: torch.Generator) -> 
         target = normal_bins(draw.y[i], centers, width)
         return {"L_all": divergence(target, net(x[i])).mean()}
 
-    def score(frame: Tensor) -> Tensor:
-        return read_bins(net(frame.mean(1)), centers, o.read)
+    def score(videos: VideoBatch) -> Tensor:
+        return read_bins(net(videos.frame.mean(1)), centers, o.read)
 
     return Training(net, loss, score, o.steps, o.lr, draw.samplers)

@@ -20,6 +20,7 @@ from sapnet_core.methods.base import Training
 from sapnet_core.methods.building_blocks import Batches, layers, reseed, views
 from sapnet_core.methods.settings import TRAINING, options
 from sapnet_core.methods.train_set import TrainSet
+from sapnet_core.methods.video_batch import VideoBatch
 from sapnet_core.sapnet.losses import l_reg
 
 __all__ = ["SETTINGS", "training", "adversary"]
@@ -63,7 +64,7 @@ def training(train: TrainSet, settings: Mapping, generator: torch.Generator) -> 
             terms["L_all"] = terms["L_all"] + o.weight * terms["L_vat"]
         return terms
 
-    def score(frame: torch.Tensor) -> torch.Tensor:
-        return net(views(frame, o.ordered)) * draw.scale + draw.shift
+    def score(videos: VideoBatch) -> torch.Tensor:
+        return net(views(videos.frame, o.ordered)) * draw.scale + draw.shift
 
     return Training(net, loss, score, o.steps, o.lr, draw.samplers)

@@ -1,0 +1,55 @@
+"""The videos that a method predicts the scores of: their features, and what is known of a video before it is judged."""
+
+from dataclasses import dataclass, fields
+
+import torch
+from torch import Tensor
+
+__all__ = ["VideoBatch"]
+
+
+@dataclass(frozen=True)
+class VideoBatch:
+    """Features and announced facts of some videos. It has no field for a score or a judge's score.
+
+    Attributes:
+        frame: (B, S, C) features of the whole frames in the order of time, standardized; where a backbone is trained,
+            the inputs (B, ...) of its trained part, such as feature maps.
+        actor: the same of the actor crops; None where the videos have no crops.
+        difficulty: (B,) degrees of difficulty; None where the dataset has none.
+        action: (B,) int64 codes of actions, equal for videos of the same action, such as one dive number, and -1 where
+            the action of a video is unknown; None where the dataset names no actions.
+
+    Raises:
+        ValueError: the fields do not describe the same number of videos.
+    """
+
+    frame: Tensor
+    actor: Tensor | None = None
+    difficulty: Tensor | None = None
+    action: Tensor | None = None
+
+    def __post_init__(self):
+        for name in ("actor", "difficulty", "action"):
+            x = getattr(self, name)
+            if x is not None and tuple(x.shape) != tuple(self.frame.shape if name == "actor" else self.frame.shape[:1]):
+                raise ValueError(
+                    f"{name} of the shape {tuple(x.shape)} does not fit the features of {len(self.frame)} videos, "
+                    f"{tuple(self.frame.shape)}: give one row of {name} per video"
+                )
+
+    def __len__(self) -> int:
+        """B, the number of videos."""
+        return len(self.frame)
+
+    def __getitem__(self, rows: Tensor) -> "VideoBatch":
+        """The videos `rows`, (b,) indices or a (B,) mask."""
+        return self._each(lambda x: x[rows])
+
+    def to(self, device: str | torch.device) -> "VideoBatch":
+        """The same videos on another device."""
+        return self._each(lambda x: x.to(device))
+
+    def _each(self, change) -> "VideoBatch":
+        parts = {part.name: getattr(self, part.name) for part in fields(self)}
+        return VideoBatch(**{name: None if x is None else change(x) for name, x in parts.items()})
