@@ -126,7 +126,7 @@ def test_a_wrong_setting_is_refused_by_name(method):
 
 WRONG = {
     "lr": (0.0, -1e-3, math.nan, math.inf, "0.001", True),
-    "batch": (0, -1, 1.5, None),
+    "batch": (-1, 1.5, None),  # 0 lets the number of labeled videos decide
     "batch_unlabeled": (0,),
     "unit_targets": (1, "yes"),
     "weight": (-1.0, math.nan),
@@ -287,9 +287,12 @@ def test_facts_that_do_not_fit_the_videos_are_refused():
     train, x, _ = easy_set()
     for given in (x, train):
         for name in ("difficulty", "action"):
-            with pytest.raises(ValueError, match=rf"{name} .*give one row") as refusal:
-                replace(given, **{name: getattr(given, name)[:5]})
-            assert "\n" not in str(refusal.value)
+            for wrong in (getattr(given, name)[:5], getattr(given, name)[:, None]):
+                with pytest.raises(ValueError, match=rf"{name} .*give one row") as refusal:
+                    replace(given, **{name: wrong})
+                assert "\n" not in str(refusal.value)
+    with pytest.raises(ValueError, match="actor .*give one row"):
+        replace(x, actor=x.actor[:5])
 
 
 def test_what_a_set_does_not_annotate_is_refused():
