@@ -55,6 +55,7 @@ TERMS = {
     "svr": {"kernel": "linear"},
     "action-net": {"context": False},
     "gdlt": {"alpha": 0.0},
+    "hgcn": {"gather": False},
 }
 ON = {"avg-mtl": {"backbone": "c3d", "teacher": "frame"}}  # needs the features of this backbone
 MORE = {
@@ -62,6 +63,7 @@ MORE = {
     "s4aqa": {"adversarial": 0.0},
     "tsa": {"attend": False},
     "action-net": {"static": False},
+    "hgcn": {"refine": False},
 }
 COUNT, STEPS, CHANNELS = 90, 12, 16
 
@@ -152,6 +154,10 @@ WRONG = {
     "width": (0,),
     "exemplars": (0,),
     "attend": (0,),
+    "refine": (1,),
+    "gather": (None,),
+    "scenes": (0,),
+    "groups": (0, 1.5),
     "kernel": ("poly",),
     "C": (0.0,),
     "epsilon": (-0.1,),
@@ -214,7 +220,7 @@ def test_unlabeled_videos_are_learned_from(method):
     assert not torch.equal(first, predict(method, replace(train, frame=other), x))
 
 
-@pytest.mark.parametrize("method", ["avg-mtl", "usdl", "musdl", "tsa", "action-net", "gdlt"])
+@pytest.mark.parametrize("method", ["avg-mtl", "usdl", "musdl", "tsa", "action-net", "gdlt", "hgcn"])
 def test_supervised_systems_see_labeled_videos_alone(method):
     train, x, _ = easy_set()
     other = train.frame.clone()
