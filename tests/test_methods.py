@@ -56,6 +56,7 @@ TERMS = {
     "action-net": {"context": False},
     "gdlt": {"alpha": 0.0},
     "hgcn": {"gather": False},
+    "pcln": {"weight": 0.0},
 }
 ON = {"avg-mtl": {"backbone": "c3d", "teacher": "frame"}}  # needs the features of this backbone
 MORE = {
@@ -220,7 +221,7 @@ def test_unlabeled_videos_are_learned_from(method):
     assert not torch.equal(first, predict(method, replace(train, frame=other), x))
 
 
-@pytest.mark.parametrize("method", ["avg-mtl", "usdl", "musdl", "tsa", "action-net", "gdlt", "hgcn"])
+@pytest.mark.parametrize("method", ["avg-mtl", "usdl", "musdl", "tsa", "action-net", "gdlt", "hgcn", "pcln"])
 def test_supervised_systems_see_labeled_videos_alone(method):
     train, x, _ = easy_set()
     other = train.frame.clone()

@@ -56,6 +56,7 @@ METHODS: dict[str, Method | str] = {
     "action-net": "action_net:training",
     "gdlt": "gdlt:training",
     "hgcn": "hgcn:training",
+    "pcln": "pcln:training",
 }
 # methods whose runs can be stacked -> predicate that tells for which settings
 STACKABLE: dict[str, Callable[[Mapping], bool] | str] = {
