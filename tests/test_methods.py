@@ -57,6 +57,7 @@ TERMS = {
     "gdlt": {"alpha": 0.0},
     "hgcn": {"gather": False},
     "pcln": {"weight": 0.0},
+    "core": {"levels": 1},
 }
 ON = {"avg-mtl": {"backbone": "c3d", "teacher": "frame"}}  # needs the features of this backbone
 MORE = {
@@ -65,6 +66,7 @@ MORE = {
     "tsa": {"attend": False},
     "action-net": {"static": False},
     "hgcn": {"refine": False},
+    "core": {"exemplars": 1},
 }
 COUNT, STEPS, CHANNELS = 90, 12, 16
 
@@ -159,6 +161,8 @@ WRONG = {
     "gather": (None,),
     "scenes": (0,),
     "groups": (0, 1.5),
+    "levels": (0, 9),
+    "match": ("dive", None),
     "kernel": ("poly",),
     "C": (0.0,),
     "epsilon": (-0.1,),
@@ -221,7 +225,7 @@ def test_unlabeled_videos_are_learned_from(method):
     assert not torch.equal(first, predict(method, replace(train, frame=other), x))
 
 
-@pytest.mark.parametrize("method", ["avg-mtl", "usdl", "musdl", "tsa", "action-net", "gdlt", "hgcn", "pcln"])
+@pytest.mark.parametrize("method", ["avg-mtl", "usdl", "musdl", "tsa", "action-net", "gdlt", "hgcn", "pcln", "core"])
 def test_supervised_systems_see_labeled_videos_alone(method):
     train, x, _ = easy_set()
     other = train.frame.clone()

@@ -57,6 +57,7 @@ METHODS: dict[str, Method | str] = {
     "gdlt": "gdlt:training",
     "hgcn": "hgcn:training",
     "pcln": "pcln:training",
+    "core": "core:training",
 }
 # methods whose runs can be stacked -> predicate that tells for which settings
 STACKABLE: dict[str, Callable[[Mapping], bool] | str] = {

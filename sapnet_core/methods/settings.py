@@ -23,12 +23,13 @@ LIMITS: dict[str, tuple] = {
     "batch": (0,),
     "grades": (1,),
     "bins": (2,),
+    "levels": (1, 8),
     "tau": (0, 1),
     "warmup": (0, 1),
     "dropout": (0, 1, "most"),
     **dict.fromkeys(("lr", "lr_backbone", "sigma", "xi", "C", "orders"), (0, math.inf, "least")),
 }
-CHOICES = {"read": ("mean", "mode"), "kernel": ("linear", "rbf")}
+CHOICES = {"read": ("mean", "mode"), "kernel": ("linear", "rbf"), "match": ("difficulty", "action")}
 
 
 def options(method: str, settings: Mapping, defaults: Mapping) -> SimpleNamespace:
