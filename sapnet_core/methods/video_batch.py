@@ -42,8 +42,8 @@ class VideoBatch:
         """B, the number of videos."""
         return len(self.frame)
 
-    def __getitem__(self, rows: Tensor) -> "VideoBatch":
-        """The videos `rows`, (b,) indices or a (B,) mask."""
+    def __getitem__(self, rows: Tensor | slice) -> "VideoBatch":
+        """The videos `rows`: (b,) indices, a (B,) mask or a slice."""
         return self._each(lambda x: x[rows])
 
     def to(self, device: str | torch.device) -> "VideoBatch":
