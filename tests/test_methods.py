@@ -55,6 +55,9 @@ TERMS = {
     "svr": {"kernel": "linear"},
     "action-net": {"context": False},
     "gdlt": {"alpha": 0.0},
+    "hgcn": {"gather": False},
+    "pcln": {"weight": 0.0},
+    "core": {"levels": 1},
 }
 ON = {"avg-mtl": {"backbone": "c3d", "teacher": "frame"}}  # needs the features of this backbone
 MORE = {
@@ -62,6 +65,8 @@ MORE = {
     "s4aqa": {"adversarial": 0.0},
     "tsa": {"attend": False},
     "action-net": {"static": False},
+    "hgcn": {"refine": False},
+    "core": {"exemplars": 1},
 }
 COUNT, STEPS, CHANNELS = 90, 12, 16
 
@@ -126,7 +131,7 @@ def test_a_wrong_setting_is_refused_by_name(method):
 
 WRONG = {
     "lr": (0.0, -1e-3, math.nan, math.inf, "0.001", True),
-    "batch": (-1, 1.5, None),
+    "batch": (-1, 1.5, None),  # 0 lets the number of labeled videos decide
     "batch_unlabeled": (0,),
     "unit_targets": (1, "yes"),
     "weight": (-1.0, math.nan),
@@ -152,6 +157,12 @@ WRONG = {
     "width": (0,),
     "exemplars": (0,),
     "attend": (0,),
+    "refine": (1,),
+    "gather": (None,),
+    "scenes": (0,),
+    "groups": (0, 1.5),
+    "levels": (0, 9),
+    "match": ("dive", None),
     "kernel": ("poly",),
     "C": (0.0,),
     "epsilon": (-0.1,),
@@ -214,7 +225,7 @@ def test_unlabeled_videos_are_learned_from(method):
     assert not torch.equal(first, predict(method, replace(train, frame=other), x))
 
 
-@pytest.mark.parametrize("method", ["avg-mtl", "usdl", "musdl", "tsa", "action-net", "gdlt"])
+@pytest.mark.parametrize("method", ["avg-mtl", "usdl", "musdl", "tsa", "action-net", "gdlt", "hgcn", "pcln", "core"])
 def test_supervised_systems_see_labeled_videos_alone(method):
     train, x, _ = easy_set()
     other = train.frame.clone()
@@ -287,9 +298,12 @@ def test_facts_that_do_not_fit_the_videos_are_refused():
     train, x, _ = easy_set()
     for given in (x, train):
         for name in ("difficulty", "action"):
-            with pytest.raises(ValueError, match=rf"{name} .*give one row") as refusal:
-                replace(given, **{name: getattr(given, name)[:5]})
-            assert "\n" not in str(refusal.value)
+            for wrong in (getattr(given, name)[:5], getattr(given, name)[:, None]):
+                with pytest.raises(ValueError, match=rf"{name} .*give one row") as refusal:
+                    replace(given, **{name: wrong})
+                assert "\n" not in str(refusal.value)
+    with pytest.raises(ValueError, match="actor .*give one row"):
+        replace(x, actor=x.actor[:5])
 
 
 def test_what_a_set_does_not_annotate_is_refused():
@@ -451,7 +465,7 @@ def test_a_method_is_one_line(monkeypatch):
 
 @pytest.mark.parametrize("table", COMPARISONS)
 def test_every_printed_row_runs_or_says_why_not(table):
-    declared = comparison_trials(table, PROFILES["study"])
+    declared = comparison_trials(table, PROFILES["paper"])
     quick = {key[0] for key in comparison_trials(table, PROFILES["quick"])}
     assert {key[0] for key in declared} - quick == ({"S4L"} if table == "VI" else set())
     printed = paper_table(table)
@@ -459,7 +473,7 @@ def test_every_printed_row_runs_or_says_why_not(table):
     assert {column for _, column, _ in declared} <= set(printed.columns)
     for system, cells in printed.drop(index=[*NOT_HERE], errors="ignore").iterrows():
         assert {(system, column) for column in cells.dropna().index if column != "Avg"} <= {k[:2] for k in declared}
-    shared = {t for name in ("I", "fig06") for t in declared_trials(name, PROFILES["study"]).values()}
+    shared = {t for name in ("I", "fig06") for t in declared_trials(name, PROFILES["paper"]).values()}
     # shares the trials of Table I and Figure 6
     assert table != "IV" or {t for k, t in declared.items() if "SAP-Net" in k[0]} <= shared
 

@@ -64,5 +64,5 @@ def _training_digest(method: str) -> str:
     """
     entry = METHODS[method]
     own = f"methods.{entry.partition(':')[0]}" if isinstance(entry, str) else "methods.base"
-    code = code_digest(*TRAINS, own, within=("methods", "sapnet", "training"), without=("methods",))
+    code = code_digest(*TRAINS, own, within=("methods", "sapnet", "training"), without=("methods", "methods.limits"))
     return fingerprint(code, "" if isinstance(entry, str) else syntax(textwrap.dedent(inspect.getsource(entry))))

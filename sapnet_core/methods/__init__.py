@@ -55,6 +55,9 @@ METHODS: dict[str, Method | str] = {
     "svr": "svr:fit",
     "action-net": "action_net:training",
     "gdlt": "gdlt:training",
+    "hgcn": "hgcn:training",
+    "pcln": "pcln:training",
+    "core": "core:training",
 }
 # methods whose runs can be stacked -> predicate that tells for which settings
 STACKABLE: dict[str, Callable[[Mapping], bool] | str] = {

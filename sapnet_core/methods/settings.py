@@ -1,13 +1,12 @@
 """Settings of the methods: the defaults that several methods share, and the check of every given value."""
 
-import math
 from collections.abc import Mapping
 from importlib import import_module
 from types import SimpleNamespace
 
 from sapnet_core import methods
 from sapnet_core.methods import METHODS, get_method
-from sapnet_core.runtime.values import choice, number, switch, whole
+from sapnet_core.methods.limits import check_value
 
 __all__ = ["LR_BACKBONE", "TRAINING", "LABELED", "OWN_UNITS", "check_settings", "options"]
 
@@ -16,19 +15,6 @@ LR_BACKBONE = {"lr_backbone": 1e-4}  # of the backbone where it is trained too, 
 TRAINING = {"lr": 1e-3, "batch": 0, "batch_unlabeled": 16, "unit_targets": True}
 LABELED = {name: value for name, value in TRAINING.items() if name != "batch_unlabeled"}  # of supervised methods
 OWN_UNITS = {name: value for name, value in LABELED.items() if name != "unit_targets"}  # with their own target scale
-
-# limits where the defaults do not apply (whole numbers from 1, real numbers from 0): minimum, maximum, excluded end
-LIMITS: dict[str, tuple] = {
-    "iterations": (0,),
-    "batch": (0,),
-    "grades": (1,),
-    "bins": (2,),
-    "tau": (0, 1),
-    "warmup": (0, 1),
-    "dropout": (0, 1, "most"),
-    **dict.fromkeys(("lr", "lr_backbone", "sigma", "xi", "C", "orders"), (0, math.inf, "least")),
-}
-CHOICES = {"read": ("mean", "mode"), "kernel": ("linear", "rbf")}
 
 
 def options(method: str, settings: Mapping, defaults: Mapping) -> SimpleNamespace:
@@ -41,24 +27,8 @@ def options(method: str, settings: Mapping, defaults: Mapping) -> SimpleNamespac
     if unknown := sorted(set(settings) - set(defaults)):
         raise ValueError(f"{method} has no setting {', '.join(unknown)}: choose from {', '.join(sorted(defaults))}")
     for name, value in settings.items():
-        _check(f"{method}: {name}", name, value, defaults[name])
+        check_value(f"{method}: {name}", name, value, defaults[name])
     return SimpleNamespace(**{**defaults, **settings})
-
-
-def _check(label: str, name: str, value: object, default: object) -> None:
-    if name in CHOICES:
-        choice(label, value, CHOICES[name])
-    elif isinstance(default, bool):
-        switch(label, value)
-    elif isinstance(default, int):
-        whole(label, value, *LIMITS.get(name, ()))
-    elif isinstance(default, float):
-        number(label, value, *LIMITS.get(name, ()))
-    elif isinstance(value, (tuple, list)) and len(value) == len(default):
-        for one, usual in zip(value, default, strict=True):
-            _check(label, name, one, usual)
-    else:
-        raise ValueError(f"{label}={value!r} is not a sequence of {len(default)} numbers: give one such as {default}")
 
 
 def check_settings(name: str, settings: Mapping) -> None:

@@ -31,6 +31,7 @@ from torch import Tensor, nn
 
 from sapnet_core.methods.base import Training
 from sapnet_core.methods.building_blocks import Batches, clips, layers, reseed
+from sapnet_core.methods.exemplars import nearest_first, partner_weights
 from sapnet_core.methods.settings import LABELED, options
 from sapnet_core.methods.train_set import TrainSet
 from sapnet_core.methods.video_batch import VideoBatch
@@ -140,8 +141,7 @@ def exemplar_order(far: Tensor, same: Tensor) -> Tensor:
     `far` (B, N_l) are distances from the queries, `same` (B, N_l) tells which labeled videos share the query's action.
     Returns positions among the labeled videos, (B, N_l).
     """
-    near = far.argsort(dim=1, stable=True)
-    return near.gather(1, (~same).gather(1, near).to(torch.uint8).argsort(dim=1, stable=True))
+    return nearest_first((~same).to(torch.uint8), far)
 
 
 def training(train: TrainSet, settings: Mapping, generator: torch.Generator) -> Training:
@@ -166,10 +166,7 @@ def training(train: TrainSet, settings: Mapping, generator: torch.Generator) -> 
 
     # the partners of a labeled video: every other one of its action, or else the nearest
     mean, same = x[labeled].mean(1), same_action(train)
-    other = ~torch.eye(len(labeled), dtype=torch.bool, device=x.device)
-    nearest = torch.cdist(mean, mean).masked_fill(~other, torch.inf).argmin(1)
-    alone = F.one_hot(nearest, len(labeled)).bool() & ~(same & other).any(1, keepdim=True)
-    partners = ((same & other) | alone).float().cpu()
+    partners = partner_weights((~same).to(torch.uint8), torch.cdist(mean, mean)).cpu()
     row = torch.full((len(x),), -1).index_copy(0, labeled.cpu(), torch.arange(len(labeled)))  # among the labeled
 
     def partner(i: Tensor) -> Tensor:

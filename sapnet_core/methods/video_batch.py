@@ -32,18 +32,18 @@ class VideoBatch:
     def __post_init__(self):
         for name in ("actor", "difficulty", "action"):
             x = getattr(self, name)
-            if x is not None and tuple(x.shape) != tuple(self.frame.shape if name == "actor" else self.frame.shape[:1]):
+            if x is not None and (len(x) != len(self.frame) or (name != "actor" and x.dim() != 1)):
                 raise ValueError(
-                    f"{name} of the shape {tuple(x.shape)} does not fit the features of {len(self.frame)} videos, "
-                    f"{tuple(self.frame.shape)}: give one row of {name} per video"
+                    f"{name} of the shape {tuple(x.shape)} does not fit the features of {len(self.frame)} videos: "
+                    f"give one row of {name} per video"
                 )
 
     def __len__(self) -> int:
         """B, the number of videos."""
         return len(self.frame)
 
-    def __getitem__(self, rows: Tensor) -> "VideoBatch":
-        """The videos `rows`, (b,) indices or a (B,) mask."""
+    def __getitem__(self, rows: Tensor | slice) -> "VideoBatch":
+        """The videos `rows`: (b,) indices, a (B,) mask or a slice."""
         return self._each(lambda x: x[rows])
 
     def to(self, device: str | torch.device) -> "VideoBatch":
