@@ -98,6 +98,7 @@ CHANGES = {  # edit -> (module, pattern, replacement, kinds of results that beco
         CONSTANT,
         {"trials", "trials of the MLP", "notebooks"},
     ),
+    "the values that a setting may have": ("methods/limits.py", BETWEEN, CONSTANT, {"notebooks"}),
     "a table's looks": ("reporting/tables.py", BETWEEN, CONSTANT, {"notebooks"}),
 }
 
@@ -147,7 +148,7 @@ def test_what_a_module_is_called_counts_and_where_its_imports_lie_does_not():
 
 def test_a_hash_reads_and_never_writes(tmp_path, monkeypatch):
     monkeypatch.setenv("SAPNET_RUNS", str(tmp_path / "runs"))
-    monkeypatch.setattr(trials, "_digested_records", lambda *_: pytest.fail("records were drawn"))
+    monkeypatch.setattr(trials, "digested_records", lambda *_: pytest.fail("records were drawn"))
     assert len({trial_hash(TRIAL), trial_hash(Trial(**{**vars(TRIAL), "seed": 1}))}) == 2
     assert not (tmp_path / "runs").exists()
 
