@@ -16,6 +16,7 @@ usage() {
 ./runall.sh [options]   set up what is missing, run every notebook, regenerate every table and figure
 ./runall.sh test        set up what is missing, run ruff, pytest and every notebook: about 18 minutes
 ./runall.sh test --all  the slow tests too, coverage, and every notebook against its stored outputs: over an hour
+./runall.sh verify [N]  set up what is missing, train N stored trials (default 5) again and compare; --seed S draws others
 
 options:
   --profile quick|study  size of the run (default quick)
@@ -42,8 +43,8 @@ stopped() { # handles Ctrl-C during setup; later the Python commands handle it
 case " $* " in *" --help "* | *" -h "*) usage; exit 0 ;; esac
 case "${1:-}" in
     test) case "$#,${2:-}" in 1, | 2,--all) ;; *) refuse "'test' takes only the option --all, but got: ${*:2}" ;; esac ;;
-    "" | -*) ;;
-    *) refuse "unknown command '$1': the only command is test" ;;
+    "" | -* | verify) ;;
+    *) refuse "unknown command '$1': the commands are test and verify" ;;
 esac
 trap stopped INT TERM
 trap '[ -z "${ticker:-}" ] || kill "$ticker" 2>/dev/null' EXIT
@@ -125,7 +126,7 @@ tick() { # prints the elapsed seconds: on one line of a terminal, elsewhere ever
 }
 
 command=run
-if [ "${1:-}" = test ]; then command=test && shift; fi
+case "${1:-}" in test | verify) command="$1" && shift ;; esac
 set_up "$command" "$@"
 export PYTHONPATH="$PWD" # kernels import the package of this clone
 # glibc then reuses the large buffers of videos instead of requesting new pages: simulation is 1.6 times as fast

@@ -6,6 +6,7 @@ modules that do the work are loaded only for a valid command.
 
 import os
 import sys
+import time
 from argparse import Namespace
 from functools import partial
 from importlib import import_module
@@ -106,6 +107,11 @@ def parse(arguments: list[str] | None = None) -> Namespace:
     study.add_argument("--seeds", nargs="+", type=seed_number, help="some of the profile's seeds (default: all)")
     _add_workers(study)
 
+    verify = command("verify", _verify, "Train some stored trials again from nothing, and compare.")
+    verify.add_argument("trials", nargs="?", type=count, default=5, metavar="N", help="how many trials (default: 5)")
+    verify.add_argument("--seed", type=seed_number, help="seed of the draw (default: the date, such as 20260131)")
+    verify.add_argument("--jobs", type=count, help="worker processes (default: one per available core)")
+
     claims = command("claims", _claims, "Count the verdicts on the paper's claims; runs what they need.")
     claims.add_argument("--profile", default="quick", choices=PROFILES)
     claims.add_argument("--jobs", type=count, help="worker processes (default: one per core)")
@@ -187,6 +193,12 @@ def _study(asked: Namespace) -> None:
         os.environ["SAPNET_DASK"] = asked.dask
     check_environment()
     _load("experiments.study").run_study(asked.profile, asked.tables, asked.seeds, asked.jobs or environment.jobs())
+
+
+def _verify(asked: Namespace) -> int:
+    check_environment()
+    seed = int(time.strftime("%Y%m%d")) if asked.seed is None else asked.seed
+    return _load("experiments.verify").verify(asked.trials, seed, asked.jobs or environment.jobs())
 
 
 def _claims(asked: Namespace) -> None:

@@ -25,6 +25,7 @@ from sapnet_core.experiments.tables import (
 from sapnet_core.recipes import (
     calibrate_simulator,
     command_lines,
+    measure_rounding,
     pretrain_backbones,
     tune_methods,
     tuning_space,
@@ -48,6 +49,10 @@ def study(arguments):
     return command_line.main(["study", *arguments])
 
 
+def verify(arguments):
+    return command_line.main(["verify", *arguments])
+
+
 def claims(arguments):
     return command_line.main(["claims", *arguments])
 
@@ -66,7 +71,7 @@ def alone(tmp_path, monkeypatch):
 REFUSED = [
     *(
         (module, ["--jobs", jobs], "whole")
-        for module in (trials, study, claims, tune_methods)
+        for module in (trials, study, verify, claims, tune_methods, measure_rounding)
         for jobs in ("0", "x", "1.5")
     ),
     *((module, ["--profile", "nope"], "quick") for module in (trials, study, claims)),
@@ -74,6 +79,12 @@ REFUSED = [
     (study, ["--seeds", "-1"], "--seeds"),
     (study, ["--seeds", "1.5"], "whole"),
     (study, ["--seeds", "99"], "0, 1, 2, 3, 4"),
+    *((verify, [many], "whole") for many in ("0", "x", "1.5")),
+    (verify, ["--seed", "-1"], "--seed"),
+    (verify, ["--seed", "x"], "whole"),
+    (verify, ["5", "6"], "6"),
+    (measure_rounding, ["--datasets", "zz"], "finediving"),
+    (measure_rounding, ["--trials", "0"], "--trials"),
     (trials, ["--tables", "zz"], "fig07"),
     (trials, ["--tables"], "--tables"),
     (trials, ["--device", "cuda:99"], "cuda:99"),
@@ -126,8 +137,10 @@ def test_a_command_says_what_is_wrong_before_any_work(tmp_path, capsys, module, 
 
 EVERY_COMMAND = (
     trials,
+    verify,
     claims,
     tune_methods,
+    measure_rounding,
     calibrate_simulator,
     pretrain_backbones,
     detector_training,
@@ -218,6 +231,7 @@ WRONG = [
     ("test", "--only", "03"),
     ("check", "no-such-folder"),
     ("check", ".", "mtl-aqua"),
+    ("verify", "0"),
     ("claims", "--jobs", "0"),
     ("provenance",),
     ("benchmark", "--device", "gpu"),

@@ -21,6 +21,7 @@ __all__ = [
     "choose_training_length",
     "export_twins",
     "gallery",
+    "measure_rounding",
     "notebooks",
     "pretrain_backbones",
     "refuse_wrong_arguments",
@@ -109,6 +110,17 @@ def choose_confidence() -> Parser:
     return parser
 
 
+def measure_rounding() -> Parser:
+    parser = Parser(
+        "python -m sapnet_core.recipes.measure_rounding",
+        description="Train stored trials again with another order of sums, and store how far each system moves.",
+    )
+    parser.add_argument("--datasets", nargs="+", default=DATASETS, choices=DATASETS)
+    parser.add_argument("--trials", type=count, default=20, help="trials of each dataset and method (default: 20)")
+    parser.add_argument("--jobs", type=count, help="worker processes (default: one per core)")
+    return parser
+
+
 def tune_methods() -> Parser:
     parser = Parser(
         "python -m sapnet_core.recipes.tune_methods",
@@ -183,6 +195,7 @@ PARSERS: dict[str, Callable[[], Parser]] = {
     "sapnet_core.recipes.calibrate_simulator": calibrate_simulator,
     "sapnet_core.recipes.choose_training_length": choose_training_length,
     "sapnet_core.recipes.choose_confidence": choose_confidence,
+    "sapnet_core.recipes.measure_rounding": measure_rounding,
     "sapnet_core.recipes.tune_methods": tune_methods,
     "sapnet_core.recipes.export_twins": export_twins,
     "sapnet_core.reporting.gallery": gallery,

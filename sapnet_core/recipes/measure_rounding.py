@@ -1,0 +1,106 @@
+"""Measure how far rounding moves each system: train stored trials again with another order of sums.
+
+    python -m sapnet_core.recipes.measure_rounding
+
+Another processor adds the same numbers in another order, because PyTorch, MKL and oneDNN choose their kernels by its
+vector instructions. The variables in `KERNELS` make them choose those of a processor without AVX, for the features and
+for the training, while draws, data and code stay as they are. The largest differences from the stored results are
+written to `study/rounding.csv`, after each dataset and method; `experiments.verify` judges by them. New results are
+kept in `rounding` in the folder of runs, so that a measurement that was stopped goes on.
+"""
+
+import os
+import sys
+from collections.abc import Sequence
+
+import pandas as pd
+
+from sapnet_core.experiments.stored import stored_files
+from sapnet_core.experiments.trial import Trial
+from sapnet_core.experiments.verify import (
+    COLUMNS,
+    current_trials,
+    difference,
+    draw,
+    facts,
+    rounding_file,
+    rounding_noise,
+    train_again,
+)
+from sapnet_core.recipes import command_lines
+from sapnet_core.runtime import environment
+from sapnet_core.runtime.arguments import check_environment, unwritable
+from sapnet_core.runtime.command_line import one_line_errors
+from sapnet_core.runtime.files import write_text
+
+__all__ = ["KERNELS", "noise_row", "store_row"]
+
+# Read once, when the libraries are loaded. MKL accepts no level between COMPATIBLE and its own choice on AMD.
+KERNELS = {"ATEN_CPU_CAPABILITY": "default", "MKL_CBWR": "COMPATIBLE", "ONEDNN_MAX_CPU_ISA": "SSE41"}
+
+
+def noise_row(trials: Sequence[Trial], jobs: int) -> dict[str, object]:
+    """Train stored trials of one dataset and method again, with the kernels that this process uses.
+
+    Returns: a row of the table (`verify.COLUMNS`): the number of trials, the largest absolute difference of rho, and
+        the largest root mean square difference of a trial's predictions, in standard deviations of the true scores.
+
+    Raises:
+        ValueError: the kernels are those of a stored trial, so that nothing is measured; its features have another
+            number format, which moves a result more than the order of sums; or it scores other videos.
+    """
+    anew = train_again(trials, jobs, environment.runs() / "rounding")
+    moved = []
+    for trial, new in anew.items():
+        old = stored_files(trial)
+        there, here = facts(old), facts(new)
+        if here["processor"] == there["processor"]:
+            raise ValueError(
+                f"no other kernels are there than those of the stored trials ({here['processor']}): measure on a "
+                "processor with AVX2, by python -m sapnet_core.recipes.measure_rounding"
+            )
+        if here["numbers"] != there["numbers"]:
+            raise ValueError(
+                f"features are {here['numbers']} here, but {there['numbers']} in the stored trials: measure on a "
+                "processor with their number format"
+            )
+        if (one := difference(old, new)) is None:
+            raise ValueError(f"{trial}: the stored result has other videos or labels: restore it with git checkout")
+        moved.append(one)
+    values = len(moved), max(one.rho for one in moved), max(one.relative for one in moved)
+    return dict(zip(COLUMNS, (trials[0].dataset, trials[0].method, *values), strict=True))
+
+
+def store_row(row: dict[str, object]) -> None:
+    """Write a row to the table, in place of an earlier one of its dataset and method. Raises ValueError where the table
+    was damaged."""
+    rounding_noise()
+    new, file = pd.DataFrame([row], columns=COLUMNS), rounding_file()
+    table = pd.concat([pd.read_csv(file), new]) if file.exists() else new
+    table = table.drop_duplicates(["dataset", "method"], keep="last").sort_values(["dataset", "method"])
+    write_text(file, table.to_csv(index=False, float_format="%.3g"))
+
+
+@one_line_errors
+def main(arguments: list[str] | None = None) -> None:
+    """Command line: start this program again with `KERNELS`, then measure and write the table row by row."""
+    args = command_lines.measure_rounding().parse_args(arguments)
+    check_environment()
+    if fault := unwritable(rounding_file().parent):
+        raise ValueError(f"{rounding_file()} cannot be written: {fault}")
+    if not KERNELS.items() <= os.environ.items():
+        os.execve(sys.executable, sys.orig_argv, {**os.environ, **KERNELS})
+    kinds: dict[tuple[str, str], list[Trial]] = {}
+    for trial in current_trials():
+        if trial.dataset in args.datasets:
+            kinds.setdefault((trial.dataset, trial.method), []).append(trial)
+    if not kinds:
+        raise ValueError(f"no trials of {', '.join(args.datasets)} are stored: run python -m sapnet_core study first")
+    for trials in kinds.values():
+        row = noise_row(draw(trials, args.trials, seed=0), args.jobs or environment.jobs())
+        store_row(row)
+        print(*row.values(), flush=True)
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,219 @@
+"""Verification: a stored trial that is trained again has the same bits, and a number that was edited is found."""
+
+import json
+import os
+import subprocess
+import sys
+from collections import Counter
+from dataclasses import replace
+from pathlib import Path
+
+import pandas as pd
+import pyarrow as pa
+import pyarrow.compute as pc
+import pyarrow.parquet as pq
+import pytest
+import torch
+
+from sapnet_core.__main__ import main
+from sapnet_core.experiments import stored, verify
+from sapnet_core.experiments.result_files import parse_predictions, result_name
+from sapnet_core.experiments.run import run_trials
+from sapnet_core.experiments.stored_rows import SCHEMAS, rows_of_files
+from sapnet_core.experiments.trial import Trial
+from sapnet_core.recipes import measure_rounding
+from sapnet_core.runtime import environment
+
+ONE = Trial("finediving", "drawn", "mlp", 0.5, 0, "score", 16, 8, steps=3, size=48)
+OTHER = replace(ONE, method="ridge")
+
+
+@pytest.fixture(scope="module")
+def trained(own_runs):
+    run_trials([ONE, OTHER])
+    return own_runs
+
+
+@pytest.fixture
+def study(trained, tmp_path, monkeypatch):
+    """The stored results of both trials, and an empty folder of runs."""
+    monkeypatch.setattr(stored, "FOLDER", tmp_path / "study")
+    monkeypatch.delenv("SAPNET_RECOMPUTE", raising=False)
+    stored.store([ONE, OTHER])
+    (tmp_path / "runs").mkdir()
+    monkeypatch.setenv("SAPNET_RUNS", str(tmp_path / "runs"))
+    return tmp_path / "study"
+
+
+def edited(files, metrics=None, run=None, predicted=None):
+    """The files of a result with other values in them, all its metrics or those given."""
+    table = parse_predictions(files["predictions.csv"])
+    if predicted is not None:
+        table["predicted"] = predicted(table["predicted"])
+    texts = {name: json.dumps(json.loads(files[name]) | (new or {}), indent=1) + "\n" for name, new in
+             (("metrics.json", metrics), ("run.json", run))}  # fmt: skip
+    texts["predictions.csv"] = table.to_csv(index=False, float_format="%.6f")
+    return files | {name: text.encode() for name, text in texts.items()}
+
+
+def forge(folder, trial, files):
+    """Replace a stored result, with its SHA-256, as somebody who knows the tables would."""
+    for name, rows in rows_of_files(trial, files).items():
+        path = folder / f"{name}.parquet"
+        others = pq.read_table(path).filter(pc.field("trial") != result_name(trial))
+        table = pa.concat_tables([others, rows.cast(SCHEMAS[name])]).sort_by("trial")
+        pq.write_table(table.combine_chunks(), path, store_schema=False)
+
+
+def metrics_of(files):
+    """The metrics that follow from the predictions of a result."""
+    table = parse_predictions(files["predictions.csv"])
+    predicted, true = (torch.tensor(table[name].to_numpy()) for name in ("predicted", "score"))
+    low, high = verify.bootstrap_interval(predicted, true)
+    rho, r_l2 = float(verify.spearman(predicted, true)), 100 * float(verify.relative_l2(predicted, true))
+    return {"rho": round(rho, 6), "rho_low": round(low, 6), "rho_high": round(high, 6), "r_l2": round(r_l2, 6)}
+
+
+def test_a_draw_is_spread_over_datasets_and_methods():
+    methods = {"finediving": ("mlp", "ridge", "usdl"), "mtl-aqa": ("mlp", "svr"), "rg": ("mlp",)}
+    kinds = [(dataset, method) for dataset in methods for method in methods[dataset]]
+    trials = [replace(ONE, dataset=one, method=other, seed=seed) for one, other in kinds for seed in range(4)]
+    for seed in range(20):
+        drawn = verify.draw(trials, 8, seed)
+        assert drawn == verify.draw(reversed(trials), 8, seed) and len({*drawn}) == 8
+        assert len({(t.dataset, t.method) for t in drawn[:6]}) == 6 and len({t.dataset for t in drawn[:3]}) == 3
+        assert max(Counter((t.dataset, t.method) for t in drawn).values()) == 2
+    assert verify.draw(trials, 5, 1) != verify.draw(trials, 5, 2)
+    assert sorted(verify.draw(trials, 99, 0), key=repr) == sorted(trials, key=repr)
+
+
+def test_trials_trained_from_nothing_have_the_stored_bits(study, monkeypatch, capsys):
+    seen = []
+
+    def watched(trials, jobs, **bars):
+        before = [*environment.runs().iterdir()]
+        folders = run_trials(trials, jobs, **bars)
+        seen.append((environment.runs(), before, {path.name for path in environment.runs().iterdir()}))
+        return folders
+
+    monkeypatch.setattr(verify, "run_trials", watched)
+    variables = dict(os.environ)
+    assert main(["verify", "9", "--seed", "3", "--jobs", "1"]) == 0
+    ((folder, before, after),) = seen
+    assert folder.parent == study.parent / "runs" and not before and {"features", "trials"} <= after
+    assert not [*folder.parent.iterdir()] and dict(os.environ) == variables
+    first, *lines, last = capsys.readouterr().out.splitlines()
+    assert first.startswith("2 of 2 stored trials") and len(lines) == 2
+    assert {line.partition(":")[0] for line in lines} == {result_name(ONE), result_name(OTHER)}
+    assert all("apart by up to 0 points; same processor and versions: equal bit for bit" in line for line in lines)
+    assert last == "2 trials, drawn with seed 3, were trained again: 2 equal bit for bit"
+
+
+def test_numbers_that_were_edited_with_their_checksum_are_found(study, capsys):
+    """One rho is edited alone; of the other trial, two predictions change places, and all metrics follow them."""
+    forge(study, ONE, edited(stored.stored_files(ONE), {"rho": 0.987}))
+    swapped = edited(stored.stored_files(OTHER), predicted=lambda p: p.rename({0: 1, 1: 0}).sort_index())
+    forge(study, OTHER, edited(swapped, metrics_of(swapped)))
+    assert main(["verify", "--jobs", "1"]) == 1
+    first, second, *lines, last = capsys.readouterr().out.splitlines()
+    assert first.startswith(f"{result_name(ONE)}: rho is stored as 0.987, but") and second.startswith("1 of 2")
+    assert len(lines) == 2 and all(": differs (the same processor" in line for line in lines)
+    assert "rho 0.9870 stored" in next(line for line in lines if line.startswith(result_name(ONE)))
+    assert last.endswith(": 2 differs")
+
+
+@pytest.mark.parametrize("name", ["rho", "rho_low", "rho_high", "r_l2", "n"])
+def test_every_metric_that_follows_from_predictions_is_compared(study, name):
+    files = stored.stored_files(ONE)
+    assert not verify.inconsistency(files, intervals=True)
+    value = json.loads(files["metrics.json"])[name]
+    fault = verify.inconsistency(edited(files, {name: value + (1 if name == "n" else 0.001)}), intervals=True)
+    assert fault.startswith(f"{name} is stored as ")
+
+
+def test_predictions_that_rounding_made_equal_are_no_fault(study):
+    files = stored.stored_files(ONE)
+    apart = edited(files, predicted=lambda p: p.mask(p.index == 1, p[0] + 2e-6))
+    equal = edited(files, metrics_of(apart), predicted=lambda p: p.mask(p.index == 1, p[0]))
+    assert not verify.inconsistency(equal, intervals=True)
+    assert verify.inconsistency(edited(equal, {"rho": json.loads(equal["metrics.json"])["rho"] + 0.3}))
+
+
+def test_another_processor_is_judged_by_the_measured_noise(study):
+    old = stored.stored_files(ONE)
+    new = edited(old, run={"processor": "another"}, predicted=lambda p: p + 0.5)
+    moved = verify.difference(old, new)
+    scores = parse_predictions(old["predictions.csv"])["score"]
+    assert moved == (0, pytest.approx(0.5, abs=2e-6), pytest.approx(0.5 / scores.std(), abs=1e-5))
+    assert verify.judge(old, old | {"run.json": new["run.json"]}, None).verdict == verify.EQUAL
+    assert verify.judge(old, edited(new, run=json.loads(old["run.json"])), None).verdict == verify.DIFFERS
+    assert verify.judge(old, new, None) == (verify.OPEN, "no measured noise for this system")
+    for relative, verdict in ((0.51, verify.WITHIN), (0.49, verify.DIFFERS)):  # twice the noise is allowed
+        noise = verify.Noise(0.0, relative * moved.relative)
+        assert verify.judge(old, new, noise).verdict == verdict
+        assert verify.judge(old, edited(new, run={"numbers": "bfloat16"}), noise).verdict == verify.OPEN
+        assert verify.judge(old, edited(new, {"labeled": 1}), noise).verdict == verify.DIFFERS
+    rho = json.loads(old["metrics.json"])["rho"]
+    assert "rho by 0.2" in verify.judge(old, edited(new, {"rho": rho - 0.2}), verify.Noise(0.09, 9.0)).reason
+
+
+def test_what_cannot_be_verified_is_one_line(study, monkeypatch, capsys):
+    def refused(word):
+        assert main(["verify", "--jobs", "1"]) == 2
+        out, err = capsys.readouterr()
+        assert not out and err.count("\n") == 1 and str(study) in err and word in err, err
+
+    verify.rounding_file().write_text("dataset,method,trials,rho,relative\nrg,mlp,20,0.1,-1\n")
+    refused("rounding.csv")
+    verify.rounding_file().write_text("dataset,method\nrg,mlp\n")
+    refused("rounding.csv")
+    verify.rounding_file().unlink()
+    with monkeypatch.context() as patch:
+        patch.setattr(verify, "result_name", lambda trial: "finediving-mlp-of-other-code")
+        refused("none of the 2 trials")
+    path = study / "predictions.parquet"
+    path.write_bytes(path.read_bytes()[:-20])
+    refused("predictions.parquet")
+    for file in study.iterdir():
+        file.unlink()
+    refused("no trials are stored")
+    assert not [*(study.parent / "runs").iterdir()]
+
+
+def test_ctrl_c_leaves_nothing_behind(study, monkeypatch, capsys):
+    def stopped(trials, jobs, **bars):
+        (environment.runs() / "features").mkdir()
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr(verify, "run_trials", stopped)
+    variables = dict(os.environ)
+    assert main(["verify", "1"]) == 130 and "stopped" in capsys.readouterr().err
+    assert not [*(study.parent / "runs").iterdir()] and dict(os.environ) == variables
+
+
+def test_without_other_kernels_no_noise_is_measured(study):
+    with pytest.raises(ValueError, match="no other kernels"):
+        measure_rounding.noise_row([OTHER], 1)
+
+
+def test_a_row_of_noise_replaces_the_earlier_one(study):
+    for method, rho in (("mlp", 0.5), ("ridge", 0.25), ("mlp", 0.125)):
+        row = ("rg", method, 20, rho, 0.01)
+        measure_rounding.store_row(dict(zip(verify.COLUMNS, row, strict=True)))
+    assert verify.rounding_noise() == {("rg", "mlp"): (0.125, 0.01), ("rg", "ridge"): (0.25, 0.01)}
+
+
+@pytest.mark.skipif(torch.backends.cpu.get_cpu_capability() == "DEFAULT", reason="this processor has no other kernels")
+def test_the_recipe_trains_with_other_kernels(study):
+    code = (
+        "import sys\nfrom pathlib import Path\nfrom sapnet_core.experiments import stored\n"
+        f"stored.FOLDER = Path({str(study)!r})\nfrom sapnet_core.recipes.measure_rounding import main\n"
+        "sys.exit(main(['--datasets', 'finediving', '--jobs', '1']))"
+    )
+    done = subprocess.run(
+        [sys.executable, "-c", code], cwd=environment.root(), capture_output=True, text=True, check=False
+    )
+    assert done.returncode == 0, done.stderr
+    table = pd.read_csv(Path(study) / "rounding.csv")
+    assert table.method.to_list() == ["mlp", "ridge"] and table.trials.to_list() == [1, 1]
+    assert (table.relative < 0.1).all() and table.relative.max() > 0
