@@ -13,7 +13,7 @@ from sapnet_core.datasets import READERS
 from sapnet_core.datasets.disk_layout import FOLDERS
 from sapnet_core.datasets.finefs import SPLIT_RULES
 from sapnet_core.experiments import names, tables
-from sapnet_core.experiments.profiles import DATASETS, DIVES, PROFILES
+from sapnet_core.experiments.profiles import DATASETS, PROFILES
 from sapnet_core.experiments.systems import EVERY, get_system
 from sapnet_core.experiments.tables import (
     class_trials,
@@ -219,7 +219,7 @@ def test_names_that_a_parser_knows_are_those_of_the_modules_behind_it():
     assert command_line.CHECKED == tuple(READERS)
     assert command_lines.BACKBONES == tuple(pretrain_backbones.RECIPES)
     assert command_lines.SETTINGS == {field.name: field.type for field in fields(SimSettings)}
-    assert tuple(calibrate_simulator.TABLE_OF) == DIVES and set(DATASETS) == set(FOLDERS)
+    assert tuple(calibrate_simulator.AIM) == DATASETS and set(DATASETS) == set(FOLDERS)
 
 
 HEAVY = ("torch", "numpy", "pandas", "matplotlib", "nbclient", "papermill", "tqdm")

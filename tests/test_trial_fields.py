@@ -48,7 +48,7 @@ def test_a_field_of_the_wrong_kind_or_size_is_named_as_the_trial_is_made(name, v
         ("sap-net", "lambda_zz", 1.0),
         ("sap-net", "K", 3.5),
         ("sap-net", "tau", 1.5),
-        ("sap-net", "batch", 0),
+        ("sap-net", "batch", -1),
         ("sap-net", "warmup", -0.1),
         ("sap-net", "channels", 64),
         ("mlp", "tau", 0.5),
