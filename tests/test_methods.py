@@ -58,6 +58,7 @@ TERMS = {
     "hgcn": {"gather": False},
     "pcln": {"weight": 0.0},
     "core": {"levels": 1},
+    "tap": {"ranking": 0.0},
 }
 ON = {"avg-mtl": {"backbone": "c3d", "teacher": "frame"}}  # needs the features of this backbone
 MORE = {
@@ -67,6 +68,7 @@ MORE = {
     "action-net": {"static": False},
     "hgcn": {"refine": False},
     "core": {"exemplars": 1},
+    "tap": {"sparsity": 0.0},
 }
 COUNT, STEPS, CHANNELS = 90, 12, 16
 
@@ -162,6 +164,9 @@ WRONG = {
     "scenes": (0,),
     "groups": (0, 1.5),
     "levels": (0, 9),
+    "queries": (0,),
+    "ranking": (-1.0,),
+    "sparsity": (math.nan,),
     "match": ("dive", None),
     "kernel": ("poly",),
     "C": (0.0,),
@@ -225,7 +230,9 @@ def test_unlabeled_videos_are_learned_from(method):
     assert not torch.equal(first, predict(method, replace(train, frame=other), x))
 
 
-@pytest.mark.parametrize("method", ["avg-mtl", "usdl", "musdl", "tsa", "action-net", "gdlt", "hgcn", "pcln", "core"])
+@pytest.mark.parametrize(
+    "method", ["avg-mtl", "usdl", "musdl", "tsa", "action-net", "gdlt", "hgcn", "pcln", "core", "tap"]
+)
 def test_supervised_systems_see_labeled_videos_alone(method):
     train, x, _ = easy_set()
     other = train.frame.clone()

@@ -58,6 +58,7 @@ METHODS: dict[str, Method | str] = {
     "hgcn": "hgcn:training",
     "pcln": "pcln:training",
     "core": "core:training",
+    "tap": "tap:training",
 }
 # methods whose runs can be stacked -> predicate that tells for which settings
 STACKABLE: dict[str, Callable[[Mapping], bool] | str] = {
