@@ -198,7 +198,7 @@ def test_a_file_where_nobody_can_write_is_refused(capsys):
         (lambda: class_trials("VI", QUICK, ("zz",)), ("zz", "I3D+MLP")),
         (lambda: tune_methods.tuning_trials("zz"), ("zz", "COREG: defaults")),
         (lambda: tuning_space.search_candidates("zz"), ("zz", "COREG")),
-        (lambda: calibrate_simulator.baseline_rho("rg", None), ("rg", "mtl-aqa")),
+        (lambda: calibrate_simulator.baseline_rho("zz", None), ("zz", "mtl-aqa")),
         (lambda: notebooks.find(["", "00"]), ("00_start_here",)),
     ],
 )

@@ -312,11 +312,11 @@ def test_people_of_a_twin_are_the_actor_while_seen_and_those_who_stand_by(dives)
 
 
 def test_recipe_learns_and_writes_what_can_be_loaded(tmp_path):
-    recipe = Recipe(sports=("finediving",), dives=5, frames=30, epochs=8, width=0.5, size=96, held_out=0.2, batch=8)
+    recipe = Recipe(sports=("finediving",), dives=5, frames=30, epochs=16, width=0.5, size=96, held_out=0.2, batch=8)
     news = []
     history = train_detector(tmp_path / "w.safetensors", recipe, workers=1, folder=tmp_path, progress=news.append)
     assert history["loss"][-1] < 0.95 * history["loss"][0]
-    assert news[-1]["step"] == 24 and set(history["held_out"]["finediving"]) == {"plain", "wild"}
+    assert news[-1]["step"] == 48 and set(history["held_out"]["finediving"]) == {"plain", "wild"}
     detector = load_detector("shipped", tmp_path / "w.safetensors")
     assert detector_digest(tmp_path / "w.safetensors") != detector_digest()
     assert detector.size == (96, 96) and len(detector.detect(pictures(5, 50, 60), every=2)) == 3

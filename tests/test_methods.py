@@ -472,7 +472,7 @@ def test_a_method_is_one_line(monkeypatch):
 
 @pytest.mark.parametrize("table", COMPARISONS)
 def test_every_printed_row_runs_or_says_why_not(table):
-    declared = comparison_trials(table, PROFILES["paper"])
+    declared = comparison_trials(table, PROFILES["study"])
     quick = {key[0] for key in comparison_trials(table, PROFILES["quick"])}
     assert {key[0] for key in declared} - quick == ({"S4L"} if table == "VI" else set())
     printed = paper_table(table)
@@ -480,7 +480,7 @@ def test_every_printed_row_runs_or_says_why_not(table):
     assert {column for _, column, _ in declared} <= set(printed.columns)
     for system, cells in printed.drop(index=[*NOT_HERE], errors="ignore").iterrows():
         assert {(system, column) for column in cells.dropna().index if column != "Avg"} <= {k[:2] for k in declared}
-    shared = {t for name in ("I", "fig06") for t in declared_trials(name, PROFILES["paper"]).values()}
+    shared = {t for name in ("I", "fig06") for t in declared_trials(name, PROFILES["study"]).values()}
     # shares the trials of Table I and Figure 6
     assert table != "IV" or {t for k, t in declared.items() if "SAP-Net" in k[0]} <= shared
 

@@ -17,6 +17,7 @@ from sapnet_core.datasets.video import VideoError, probe
 from sapnet_core.experiments import fit as fitting
 from sapnet_core.experiments import results, run
 from sapnet_core.experiments import trial_data as trials
+from sapnet_core.experiments import trial_hash as hashes
 from sapnet_core.experiments.declare import declare
 from sapnet_core.experiments.profiles import Profile
 from sapnet_core.experiments.tables import floors, with_average
@@ -188,8 +189,8 @@ def test_missing_scores_are_never_read(sequences, monkeypatch):
 
 
 def test_sequences_skip_the_backbone_and_groups_are_averaged(sequences, monkeypatch):
-    for name in ("video_features", "features_digest"):
-        monkeypatch.setattr(trials, name, lambda *a, **k: pytest.fail("the backbone was asked"))
+    for module, name in ((trials, "video_features"), (hashes, "features_digest")):
+        monkeypatch.setattr(module, name, lambda *a, **k: pytest.fail("the backbone was asked"))
     runs = [one(system, group=group) for system in ("I3D+MLP", "SAP-Net (Ours)") for group in ("beam", "floor")]
     run.run_trials(runs)
     found = results.results(runs)

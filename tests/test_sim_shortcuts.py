@@ -46,4 +46,4 @@ def test_one_phase_tells_less_than_all(dataset, tmp_path):
     alone = {name: _rho(seen[:, i], execution, learn) for i, name in enumerate(PHASES)}
     together = _rho(seen.reshape(len(seen), -1), execution, learn)
     print(dataset, alone, together)
-    assert max(alone.values()) < together - 0.05
+    assert max(alone.values()) < together - 0.03

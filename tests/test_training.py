@@ -21,14 +21,16 @@ def error(net):
     return (net["used"](X) - Y).square().mean()
 
 
-def test_it_is_adam_and_leaves_weights_that_no_term_reads():
+def test_it_is_adam_with_half_a_cosine_and_leaves_weights_that_no_term_reads():
     net, plain = network(), network()
     curve = fit_steps(net.parameters(), lambda step: {"L_all": error(net)}, 30, 1e-2)
     adam = torch.optim.Adam(plain["used"].parameters(), lr=1e-2)
+    falling = torch.optim.lr_scheduler.CosineAnnealingLR(adam, 30)
     for _ in range(30):
         adam.zero_grad()
         error(plain).backward()
         adam.step()
+        falling.step()
     for own, other in zip(net.parameters(), plain.parameters(), strict=True):
         assert torch.allclose(own, other, atol=1e-5)
     assert torch.equal(net["idle"].weight, network()["idle"].weight)
