@@ -317,19 +317,20 @@ def test_factors_stay_within_bounds_and_keep_their_mean(quality):
         assert quality in (0.0, 1.0) or float(factors.std()) > 0.01
 
 
-@pytest.mark.parametrize("dataset", ["mtl-aqa", "finediving"])
-def test_no_single_factor_tells_the_score(dataset, tmp_path):
+# FineDiving's parts and factors spread less, since its frozen features told too little of the score
+@pytest.mark.parametrize(("dataset", "alike"), [("mtl-aqa", (0.8, 0.6)), ("finediving", (0.85, 0.7))])
+def test_no_single_factor_tells_the_score(dataset, alike, tmp_path):
     """Parts succeed partly independently; all factors together are worth the score up to the judges' noise."""
     records = source_records(dataset, 600, 400, 5, None, tmp_path)
     execution, score = (torch.tensor([getattr(r, name) for r in records]) for name in ("execution", "score"))
     settings, generator = settings_for(dataset), torch.Generator().manual_seed(0)
     factors = torch.stack([draw_factors(record.quality, settings, generator) for record in records])
     assert max(float(spearman(one, score)) for one in factors.T) <= 0.75
-    assert max(float(spearman(one, execution)) for one in factors.T) <= 0.85
+    assert max(float(spearman(one, execution)) for one in factors.T) <= alike[0]
     assert float(spearman(judged_quality(factors), execution)) > 0.96
     parts = torch.stack([factors[:, [FACTORS.index(n) for n in names]].mean(1) for names in PARTS.values()])
     between = torch.corrcoef(parts)[*torch.triu_indices(3, 3, 1)]
-    assert 0.2 < float(between.min()) and float(between.max()) < 0.7
+    assert 0.2 < float(between.min()) and float(between.max()) < alike[1]
 
 
 def test_seeds_are_stable_and_apart():

@@ -138,9 +138,9 @@ def test_it_learns(trial):
 
 
 def test_the_loss_falls_if_the_backbone_alone_learns():
-    trial = replace(LATE, method="mlp", steps=40, overrides=(("batch", 6), ("lr", 1e-12), ("lr_backbone", 1e-3)))
+    trial = replace(LATE, method="mlp", steps=60, overrides=(("batch", 6), ("lr", 1e-12), ("lr_backbone", 1e-3)))
     curve = [row["L_all"] for row in fit_trial(trial, trial_data(trial)).fitted.curves]
-    assert curve[-1] < 0.5 * curve[0]
+    assert curve[-1] < 0.3 * curve[0]
 
 
 @pytest.mark.parametrize("trial", [LATE, pytest.param(ALL, marks=pytest.mark.slow)])

@@ -110,7 +110,8 @@ def test_stored_tables_have_the_one_vocabulary():
     for name in ("claims", "claims_forest", "decisions"):
         assert {row["verdict"] for row in rows(name)} <= set(VERDICTS)
     for row in rows("claims"):
-        seeds_help = row["verdict"] == UNDECIDED and row["kind"] not in ("count", "worst")  # these seeds disagree
+        # what must hold in every seed cannot be decided by more seeds, once two of them disagree
+        seeds_help = row["verdict"] == UNDECIDED and row["kind"] not in ("count", "worst")
         assert bool(row["to_decide"]) == seeds_help, row["claim"]
     assert NO_DIFFERENCE in VERDICTS
 

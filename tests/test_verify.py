@@ -17,6 +17,8 @@ import torch
 
 from sapnet_core.__main__ import main
 from sapnet_core.experiments import stored, verify
+from sapnet_core.experiments.intervals import bootstrap_interval
+from sapnet_core.experiments.metrics import relative_l2, spearman
 from sapnet_core.experiments.result_files import parse_predictions, result_name
 from sapnet_core.experiments.run import run_trials
 from sapnet_core.experiments.stored_rows import SCHEMAS, rows_of_files
@@ -69,8 +71,8 @@ def metrics_of(files):
     """The metrics that follow from the predictions of a result."""
     table = parse_predictions(files["predictions.csv"])
     predicted, true = (torch.tensor(table[name].to_numpy()) for name in ("predicted", "score"))
-    low, high = verify.bootstrap_interval(predicted, true)
-    rho, r_l2 = float(verify.spearman(predicted, true)), 100 * float(verify.relative_l2(predicted, true))
+    low, high = bootstrap_interval(predicted, true)
+    rho, r_l2 = float(spearman(predicted, true)), 100 * float(relative_l2(predicted, true))
     return {"rho": round(rho, 6), "rho_low": round(low, 6), "rho_high": round(high, 6), "r_l2": round(r_l2, 6)}
 
 

@@ -107,6 +107,21 @@ def has_result(trial: Trial) -> bool:
     return trial_folder(trial).is_dir() or is_stored(trial)
 
 
+def score_metrics(predicted: torch.Tensor, true: torch.Tensor, interval: bool = True) -> dict[str, float]:
+    """The metrics of a trial's predictions (N,) of true scores (N,), both float64 and in points.
+
+    Returns: rho, Spearman's; rho_low and rho_high, the ends of its 95 % bootstrap interval over the videos, if
+        `interval`; r_l2, R-ℓ2 times 100; and n, the number of videos.
+    """
+    ends = bootstrap_interval(predicted, true, resamples=1000, seed=0) if interval else ()
+    return {
+        "rho": float(spearman(predicted, true)),
+        **dict(zip(("rho_low", "rho_high"), ends, strict=False)),
+        "r_l2": 100 * float(relative_l2(predicted, true)),
+        "n": len(true),
+    }
+
+
 def write_result(trial: Trial, data: TrialData, trained: FittedTrial, seconds: float, device: str) -> Path:
     """Write a trial's result folder atomically, and return it.
 
@@ -121,13 +136,8 @@ def write_result(trial: Trial, data: TrialData, trained: FittedTrial, seconds: f
     folder, (fitted, _, scored, predicted) = trial_folder(trial), trained
     predicted, true = predicted.double(), data.score[scored].double()
     last = ([row for row in fitted.curves if fitted.step is None or row["step"] < fitted.step] or [{}])[-1]
-    low, high = bootstrap_interval(predicted, true, resamples=1000, seed=0)
     metrics = {
-        "rho": round(float(spearman(predicted, true)), 6),
-        "rho_low": round(low, 6),
-        "rho_high": round(high, 6),
-        "r_l2": round(100 * float(relative_l2(predicted, true)), 6),
-        "n": len(scored),
+        **{name: round(value, 6) for name, value in score_metrics(predicted, true).items()},
         "labeled": label_count(trial, data),
         **{k: round(v, 6) for k, v in last.items() if k.startswith("share_")},
         **({} if (step := _step(fitted)) is None else {"step": step}),

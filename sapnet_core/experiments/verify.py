@@ -22,9 +22,8 @@ import pandas as pd
 import torch
 
 from sapnet_core.experiments import stored
-from sapnet_core.experiments.intervals import bootstrap_interval
-from sapnet_core.experiments.metrics import relative_l2, spearman
 from sapnet_core.experiments.result_files import FILES, parse_predictions, result_name
+from sapnet_core.experiments.results import score_metrics
 from sapnet_core.experiments.run import run_trials
 from sapnet_core.experiments.stored import stored_files, stored_names, stored_trials
 from sapnet_core.experiments.trial import Trial
@@ -138,15 +137,9 @@ def inconsistency(files: Files, intervals: bool = False) -> str:
     # largest, and in the opposite order smallest. The shift is less than half a unit of the sixth decimal.
     shift = 4e-7 * (true - true.min()) / (true.max() - true.min())
     orders = [predicted + sign * shift for sign in ((0, 1, -1) if table["predicted"].duplicated().any() else (0,))]
-    found = {
-        "n": [len(table)],
-        "rho": [float(spearman(order, true)) for order in orders],
-        "r_l2": [100 * float(relative_l2(predicted, true))],
-    }
-    if intervals:
-        ends = [bootstrap_interval(order, true, resamples=1000, seed=0) for order in orders]
-        found["rho_low"], found["rho_high"] = zip(*ends, strict=True)
-    for name, values in found.items():
+    found = [score_metrics(order, true, intervals) for order in orders]
+    for name in found[0]:
+        values = [one[name] for one in found]
         slack = TOLERANCE * max(1.0, abs(values[0]))
         if not min(values) - slack <= metrics[name] <= max(values) + slack:
             return f"{name} is stored as {metrics[name]:.6g}, but its predictions give {values[0]:.6g}"

@@ -57,7 +57,7 @@ METHODS: dict[str, Method | str] = {
     "gdlt": "gdlt:training",
     "hgcn": "hgcn:training",
     "pcln": "pcln:training",
-    "core": "core:training",
+    "core": "contrastive_regression:training",
     "tap": "tap:training",
 }
 # methods whose runs can be stacked -> predicate that tells for which settings

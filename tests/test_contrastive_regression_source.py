@@ -9,12 +9,12 @@ from test_trials import SMALL
 
 from sapnet_core.experiments.fit import fit_trial
 from sapnet_core.experiments.trial_data import trial_data
-from sapnet_core.methods import VideoBatch, core
+from sapnet_core.methods import VideoBatch, contrastive_regression
 
 
 def test_pairs_are_learned_in_both_orders():
     train, _, _ = easy_set()
-    run, seen = core.training(train, {}, torch.Generator().manual_seed(0)), []
+    run, seen = contrastive_regression.training(train, {}, torch.Generator().manual_seed(0)), []
     run.network.register_forward_hook(lambda net, given, out: seen.append(given[0]))
     run.loss(0)
     e, q, y = seen[0].split([16, 16, 1], 1)
