@@ -7,7 +7,10 @@ from notebook_kit import build
 
 from sapnet_core.experiments.names import KNOWN, SHOWN_IN
 from sapnet_core.experiments.profiles import PROFILES, get_profile
+from sapnet_core.experiments.result_files import result_name
+from sapnet_core.experiments.stored import stored_names
 from sapnet_core.experiments.tables import declared_trials
+from sapnet_core.reporting.check_notebooks import READS_FEATURES
 from sapnet_core.reporting.notebook_trials import notebook_trials
 from sapnet_core.reporting.notebooks import find, load, own_profile
 from sapnet_core.reporting.provenance import provenance
@@ -50,3 +53,13 @@ def test_a_notebooks_trials_have_its_own_profile_or_the_one_that_is_given():
 @pytest.mark.parametrize("name", ["00_start_here", "a1_backbone"])
 def test_a_notebook_without_tables_reads_no_declared_trials(name):
     assert notebook_trials([path for path in find() if path.stem == name]) == []
+
+
+def test_a_notebook_of_the_study_needs_nothing_but_stored_results():
+    """Otherwise a fresh machine would train for hours, or compute the features of thousands of videos."""
+    for path in find():
+        if own_profile(path) == "study":
+            missing = {result_name(trial) for trial in notebook_trials([path])} - stored_names()
+            assert not missing, (path.stem, len(missing))
+            cells = [cell.source for cell in load(path).cells if cell.cell_type == "code"]
+            assert not [source for source in cells if READS_FEATURES.search(source)], path.stem
