@@ -147,8 +147,10 @@ PUBLIC = {
         "ROUTINES",
     ),
     "experiments.resampling": ("Cell", "resampled"),
-    "experiments.results": ("curves", "predictions", "results", "trial_folder"),
+    "experiments.results": ("curves", "predictions", "results", "run_facts", "trial_folder"),
     "experiments.run": ("run_trial", "run_trials"),
+    "experiments.stored": ("stored_size", "stored_trials"),
+    "experiments.study_cost": ("study_cost",),
     "experiments.segmentation": (
         "boundary_error",
         "bounds_of_labels",

@@ -64,7 +64,11 @@ def parse(arguments: list[str] | None = None) -> Namespace:
         return added
 
     run = command("run", _run, "Run the notebooks in order; only what is missing.", "runall.sh")
-    run.add_argument("--profile", default="quick", choices=sorted(PROFILES), help="size of the run")
+    run.add_argument(
+        "--profile",
+        choices=sorted(PROFILES),
+        help="size of all tables and figures (default: that which a notebook names)",
+    )
     run.add_argument(
         "--only",
         action="append",
@@ -74,6 +78,9 @@ def parse(arguments: list[str] | None = None) -> Namespace:
     )
     run.add_argument("--data", metavar="DIR", type=given, help="folder of datasets, or of own videos (as SAPNET_DATA)")
     run.add_argument("--split", choices=environment.SPLITS, help="how FineFS is split (as SAPNET_SPLIT)")
+    run.add_argument(
+        "--recompute", action="store_true", help="train anew what the repository stores (as SAPNET_RECOMPUTE)"
+    )
     run.add_argument("--skip-bad", action="store_true", help="leave out videos that cannot be read")
     _add_workers(run)
 
@@ -161,6 +168,8 @@ def _run(asked: Namespace) -> int:
         os.environ["SAPNET_DATA"] = asked.data if asked.data.startswith("~") else os.path.abspath(asked.data)
     if asked.split:
         os.environ["SAPNET_SPLIT"] = asked.split
+    if asked.recompute:
+        os.environ["SAPNET_RECOMPUTE"] = "1"
     if asked.skip_bad:
         os.environ["SAPNET_SKIP_BAD"] = "1"
     if asked.jobs:

@@ -38,7 +38,7 @@ def _parameter_faults(source: str) -> list[str]:
                 faults.append(f"parameter {node.target.id} is no literal")
         else:
             faults.append(f"parameters cell: `{ast.unparse(node)}` is no annotated literal (name: type = value)")
-    return faults + ([] if "profile" in names else ['parameters cell lacks `profile: str = "quick"`'])
+    return faults + ([] if "profile" in names else ['parameters cell lacks `profile: str = "quick"`, or another'])
 
 
 def _cell_faults(cell: NotebookNode) -> list[str]:

@@ -2,11 +2,14 @@
 
 from types import SimpleNamespace
 
+import pandas as pd
 import pytest
 from notebook_kit import build
 
+from sapnet_core import reporting
 from sapnet_core.experiments.declare import EPOCHS
 from sapnet_core.reporting import check_notebooks as checks
+from sapnet_core.reporting.notebook_trials import notebook_trials
 from sapnet_core.reporting.notebooks import find, load
 from sapnet_core.reporting.run_notebooks import Outcome
 
@@ -30,9 +33,10 @@ def house(tmp_path, monkeypatch):
 
     monkeypatch.setattr(checks, "find", lambda: books)
     monkeypatch.setattr(checks.subprocess, "run", pytest_alone)
-    monkeypatch.setattr(checks, "_declared", lambda profile: [profile.name])
+    monkeypatch.setattr(checks, "notebook_trials", lambda notebooks, profile="quick": [profile])
     monkeypatch.setattr(checks, "run_trials", lambda trials, *_, **__: house.trials.extend(trials))
     monkeypatch.setattr(checks, "has_result", lambda trial: (tmp_path / "runs" / "trials" / trial).is_dir())
+    monkeypatch.setattr(checks, "trial_folder", lambda trial: tmp_path / "runs" / "features" / trial)
     monkeypatch.setattr(checks, "missing_figures", lambda outcomes: [])
     return house
 
@@ -50,6 +54,16 @@ def test_with_results_every_notebook_is_compared(house):
     (house.folder / "runs" / "trials" / "quick").mkdir(parents=True)
     assert checks.check_notebooks()
     assert house.asked == [[*map(str, house.books)]] and house.trials == []
+
+
+def test_stored_results_suffice_where_no_features_are_read(house):
+    (house.folder / "runs" / "trials" / "quick").mkdir(parents=True)  # as if they were stored
+    build(house.books[1], TRAINS + "\nfit_trial(profile)")
+    assert not checks.check_notebooks()  # run at the smoke profile, where `fit_trial` does not exist
+    assert house.asked == [[str(house.books[0])]]
+    (house.folder / "runs" / "features" / "quick").mkdir(parents=True)
+    assert checks.check_notebooks()
+    assert house.asked[1:] == [[*map(str, house.books)]]
 
 
 def test_results_are_made_where_all_is_asked_for(house, monkeypatch):
@@ -77,11 +91,16 @@ def test_a_figure_that_no_notebook_wrote_fails(house, monkeypatch, capsys):
     assert "fig05.png" in capsys.readouterr().out
 
 
-def test_missing_figures_are_named(tmp_path):
+def test_missing_figures_are_named(tmp_path, monkeypatch):
     for name in ("fig05.png", "fig05.csv", "fig06.svg", "index.html"):
         (tmp_path / name).write_text("")
-    made = [Outcome("10_fig05", "ran", 1.0, ("smoke/fig05.png", "smoke/fig05.csv"))]
+    made = [Outcome("10_fig05_score_scatter", "ran", 1.0, ("smoke/fig05.png", "smoke/fig05.csv"))]
     assert checks.missing_figures(made, tmp_path) == ["fig06.svg"]
+    for name, notebook in (("table01", "05_ablations"), ("table03", "10_fig05_score_scatter")):
+        record = reporting.provenance("quick", "twins", notebook=notebook)
+        monkeypatch.setenv("SAPNET_FIGURES", str(tmp_path))
+        reporting.save_table(name, pd.DataFrame({"n": [1]}), record)
+    assert checks.missing_figures(made, tmp_path) == ["fig06.svg", "table03.csv", "table03.md"]  # 05 was not among them
 
 
 def test_every_notebook_that_saves_a_figure_is_one_that_trains():
@@ -92,6 +111,6 @@ def test_every_notebook_that_saves_a_figure_is_one_that_trains():
 
 
 def test_every_trial_of_the_smoke_profile_has_the_labels_that_it_needs():
-    for trial in checks._declared(checks.SMOKE):
+    for trial in notebook_trials(find(), checks.SMOKE):
         videos = trial.train / len(EPOCHS[trial.dataset]) if trial.group else trial.train
         assert round(trial.share * videos) >= (4 if trial.select == "validation" else 2), trial

@@ -127,7 +127,8 @@ def fill(folder: Path) -> None:
         for name in ("table01_curves", "fig12", "fig05", "own_scatter", "zz_other"):
             reporting.save_figure(fig, name, cells, record)
         plt.close(fig)
-    reporting.save_table("decisions", pd.DataFrame({"n": range(40)}), record | {"profile": "quick"})
+    record = reporting.provenance("quick", "twins of <drawn> annotations", (0, 1), ["a1"], "05_ablations")
+    reporting.save_table("decisions", pd.DataFrame({"n": range(40)}), record)
     Image.new("L", (4, 4)).save(folder / "figures" / "fig09.png")  # has no provenance
     (folder / "figures" / "fig10.png").write_bytes(b"torn")
     rows = [

@@ -45,7 +45,8 @@ def figures(tmp_path, monkeypatch):
 
 
 def record(profile="quick"):
-    return {"source": "twins", "profile": profile, "versions": {"python": "3.11"}, "command": "./runall.sh"}
+    command = "./runall.sh" + f" --profile {profile}" * (profile != "quick")
+    return {"source": "twins", "profile": profile, "versions": {"python": "3.11"}, "command": command}
 
 
 def test_interval_is_students_within_the_range_of_a_correlation():

@@ -106,7 +106,7 @@ def together(tmp_path_factory):
             build(house / "notebooks" / f"{name}.ipynb", draw, *["1 / 0"] * ("bad" in name))
         books = environment.find_notebooks(folder=house / "notebooks")
         out = house / "runs" / "notebooks"
-        outcomes = run_notebooks.run_all(books, {"profile": "quick"}, out, said.append, jobs=2, pages=True)
+        outcomes = run_notebooks.run_all(books, {}, out, said.append, jobs=2, pages=True)
     return house, books, outcomes, said
 
 
@@ -293,7 +293,6 @@ def test_a_failed_notebook_fails_the_command(house, monkeypatch, capsys):
     build(house / "notebooks" / "00_bad.ipynb", "1 / 0")
     found = environment.find_notebooks(folder=house / "notebooks")
     monkeypatch.setattr(environment, "find_notebooks", lambda names=None: found)
-    monkeypatch.setattr(run_notebooks, "KNOWN", ())  # a project without trials
     assert main(["run", "--profile", "quick", "--jobs", "1"]) == 1
     said = capsys.readouterr().out
     assert "ZeroDivisionError" in said and "1 failed" in said

@@ -7,6 +7,7 @@ import pytest
 from sapnet_core.experiments import names, stored, study, tables
 from sapnet_core.experiments.profiles import get_profile
 from sapnet_core.experiments.result_files import result_name
+from sapnet_core.experiments.study_cost import study_cost
 from sapnet_core.experiments.trial import Trial
 
 ONE = Trial("finediving", "drawn", "mlp", 0.5, 0, "score", 40, 12, steps=3, size=64)
@@ -77,13 +78,21 @@ def test_a_stopped_study_goes_on(declared, monkeypatch, capsys):
     ran.clear()
     study.run_study("smoke", ["fig12"], [0], 1)
     assert not ran and "2 of 2 trials are stored" in capsys.readouterr().out
+    cost = study_cost("smoke", ["fig12", "fig13", "fig05"]).set_index("adds trials of")
+    assert [*cost["trials"]][:2] == [*cost["stored"]][:2] == [4, 2] and cost.at["fig05", "stored"] == 0
+    took = sum(stored.stored_seconds().values()) / 3600
+    assert cost.at["all", "core-hours"] == pytest.approx(took) == pytest.approx(cost["core-hours"].iloc[:2].sum())
+    assert cost.at["all", "core-hours left"] == cost.at["fig05", "core-hours left"] > 0
 
 
 def test_the_remaining_time_follows_the_methods(declared, monkeypatch):
     quick, slow = ONE, replace(ONE, method="sap-net")
-    took = {result_name(replace(quick, seed=5)): 1.0, result_name(replace(slow, seed=5)): 9.0}
-    monkeypatch.setattr(study, "stored_seconds", lambda: took)
+    took = {replace(quick, seed=5): 1.0, replace(slow, seed=5): 9.0}
+    monkeypatch.setattr(study, "stored_trials", lambda: iter(took))
+    monkeypatch.setattr(study, "stored_seconds", lambda: {result_name(trial): s for trial, s in took.items()})
     first = [quick, replace(quick, seed=1), slow]
+    elsewhere, unknown = replace(slow, dataset="finediving", target="score"), replace(quick, method="vat")
+    assert study.expected_seconds([quick, slow, elsewhere, unknown]) == [1.0, 9.0, 9.0, 5.0]
     assert study._remaining(10.0, first, [slow]) == pytest.approx(10 * 9 / 2)
     line = study._standing({"fig12": first}, [slow], 45.0)
     assert "2 of 3 trials" in line and "left: fig12 1; about 45 s, until " in line

@@ -20,10 +20,13 @@ from sapnet_core.experiments.systems import CONTROLS, SYSTEMS
 from sapnet_core.experiments.tables import class_trials, comparison_trials, floors, table_trials, with_average
 from sapnet_core.experiments.trial import Trial
 from sapnet_core.experiments.trial_data import trial_data
+from sapnet_core.features.source import source_records
 from sapnet_core.methods import METHODS, VideoBatch, get_method
-from sapnet_core.runtime import processor
+from sapnet_core.runtime import environment, processor
 from sapnet_core.runtime.files import read_json, read_tensors
 from sapnet_core.runtime.processor import processor_kind
+from sapnet_core.simulator import simulate
+from sapnet_core.simulator.factors import twin_factors
 
 pytestmark = pytest.mark.usefixtures("own_runs")
 
@@ -225,6 +228,22 @@ def test_tables_declare_every_cell():
 def test_floors_and_ceiling():
     rho = floors(SMALL).set_index("system").rho
     assert rho["mean"] == 0 and rho["ceiling: true quality"] > rho["difficulty alone"]
+
+
+def test_scores_and_factors_of_twins_need_no_video(elsewhere, tmp_path):
+    trial = replace(SMALL, seed=77, twin_seed=77)
+    data = trial_data(trial)
+    assert data.score.shape == data.train.shape == (36,) and len(floors(trial)) == 3
+    drawn = data.factors
+    assert not (tmp_path / "features").exists()
+    assert torch.equal(drawn, data.features.factors) and (tmp_path / "features").is_dir()
+
+
+@pytest.mark.parametrize("dataset", ["finediving", "rg", "finefs"])
+def test_factors_are_those_that_the_twins_show(dataset):
+    records = source_records(dataset, 3, 1, 5, None, environment.runs() / "annotations")
+    shown = torch.stack([simulate(record, seed=5, size=32, offsets=torch.arange(2)).factors for record in records])
+    assert torch.equal(twin_factors(records, seed=5), shown.float())
 
 
 @pytest.mark.slow

@@ -1,6 +1,9 @@
-"""Names of the tables and figures that declare trials, available without importing `tables`, which declares them."""
+"""Names of the tables and figures that declare trials, and the notebooks that show them.
 
-__all__ = ["KNOWN", "STUDY"]
+They are available without importing `tables`, which declares them.
+"""
+
+__all__ = ["KNOWN", "SHOWN_IN", "STUDY"]
 
 # the keys of `tables.TABLES`, `tables.CLASS_TABLES` and `tables.FIGURES`, in this order
 KNOWN = (
@@ -49,3 +52,23 @@ STUDY = (
     "fig14",
     "trained",
 )
+
+# notebook -> the tables and figures whose trials it reads; the ledger reads those of every claim
+SHOWN_IN: dict[str, tuple[str, ...]] = {
+    "02_detection": ("boxes",),
+    "05_ablations": ("I", "II", "III"),
+    "06_comparison": ("IV", "V", "VI", "VII"),
+    "09_decisions": ("decisions", "fig08", "selection"),
+    "10_fig05_score_scatter": ("fig05",),
+    "11_fig06_label_shares": ("fig06",),
+    "12_fig07_threshold": ("fig07", "II"),
+    "13_fig08_loss_terms": ("fig08", "I"),
+    "14_fig09_subactions": ("fig09", "II"),
+    "15_fig10_teacher_input": ("fig10", "I"),
+    "16_fig11_attention": ("VI",),
+    "17_fig12_label_shares": ("fig12", "II"),
+    "18_fig13_errors": ("fig13",),
+    "19_fig14_failure_case": ("fig13", "fig14"),
+    "20_claims": KNOWN,
+    "a3_own_method": ("IV",),
+}

@@ -14,13 +14,13 @@ from sapnet_core.experiments import stored
 from sapnet_core.experiments.profiles import get_profile
 from sapnet_core.experiments.result_files import result_name
 from sapnet_core.experiments.run import run_trials, trainings
-from sapnet_core.experiments.stored import store, stored_names, stored_seconds, stored_size
+from sapnet_core.experiments.stored import store, stored_names, stored_seconds, stored_size, stored_trials
 from sapnet_core.experiments.tables import check_data, declared_trials
 from sapnet_core.experiments.trial import Trial
 from sapnet_core.runtime.executors import reach_cluster
 from sapnet_core.runtime.progress import duration, trial_bars, waiting
 
-__all__ = ["run_study", "study_trials"]
+__all__ = ["expected_seconds", "run_study", "study_trials"]
 
 PIECE = 50  # trials after which the tables are written
 
@@ -101,21 +101,21 @@ def _pieces(trials: Sequence[Trial]) -> Iterator[list[Trial]]:
 
 
 def _remaining(wall: float, first: Sequence[Trial], left: Sequence[Trial]) -> float:
-    """Seconds until the end of the study, from the trials that were run within the seconds `wall`.
+    """Seconds until the end of the study, from the trials that were run within the seconds `wall`."""
+    to_come = sum(expected_seconds(left))
+    ran = sum(expected_seconds(first)) - to_come
+    return wall * to_come / ran if ran > 0 else 0.0
 
-    A trial's share of the work is the mean duration of the stored trials of its dataset and method.
-    """
-    by_kind: dict[str, list[float]] = {}
-    for name, seconds in stored_seconds().items():
-        by_kind.setdefault(name.rpartition("-")[0], []).append(seconds)
-    means = {kind: sum(took) / len(took) for kind, took in by_kind.items()}
-    usual = sum(means.values()) / max(len(means), 1)
 
-    def work(trials: Sequence[Trial]) -> float:
-        return sum(means.get(f"{trial.dataset}-{trial.method}", usual) for trial in trials)
-
-    ran = work(first) - work(left)
-    return wall * work(left) / ran if ran > 0 else 0.0
+def expected_seconds(trials: Sequence[Trial]) -> list[float]:
+    """How long each trial is expected to take: the mean duration of the stored trials of its dataset and method, where
+    there are none, of its method, and else of all; 0 where nothing is stored."""
+    kinds: dict[tuple[str, ...], list[float]] = {}
+    for trial, seconds in zip(stored_trials(), stored_seconds().values(), strict=True):
+        for kind in ((trial.dataset, trial.method), (trial.method,), ()):
+            kinds.setdefault(kind, []).append(seconds)
+    means = {kind: sum(took) / len(took) for kind, took in kinds.items()}
+    return [next((means[k] for k in ((t.dataset, t.method), (t.method,), ()) if k in means), 0.0) for t in trials]
 
 
 def _standing(every: dict[str, list[Trial]], left: Sequence[Trial], seconds: float | None = None) -> str:

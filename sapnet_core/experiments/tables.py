@@ -343,7 +343,7 @@ def floors(trial: Trial) -> pd.DataFrame:
         guess["difficulty alone"] = difficulty
     if trial.source != "videos":
         name, sport = "score" if trial.target == "execution" else trial.target, sport_of(trial.dataset)
-        shown = [sport.shown_scores(r, f)[name] for r, f in zip(data.records, data.features.factors, strict=True)]
+        shown = [sport.shown_scores(r, f)[name] for r, f in zip(data.records, data.factors, strict=True)]
         guess["ceiling: true quality"] = torch.tensor(shown)[test]
     return pd.DataFrame([{"system": k, "rho": round(float(spearman(v, score)), 4)} for k, v in guess.items()])
 

@@ -2,7 +2,7 @@
 
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass, field, replace
-from functools import lru_cache
+from functools import cached_property, lru_cache, partial
 from pathlib import Path
 
 import torch
@@ -19,6 +19,7 @@ from sapnet_core.methods import extra_views
 from sapnet_core.runtime import environment
 from sapnet_core.runtime.disk import in_runs
 from sapnet_core.runtime.environment import finefs_split
+from sapnet_core.simulator.factors import twin_factors
 
 __all__ = [
     "TrialData",
@@ -33,13 +34,30 @@ __all__ = [
 
 @dataclass(frozen=True)
 class TrialData:
-    """Records of one dataset in key order, with their features; the first axis of all tensors is the record."""
+    """Records of one dataset in key order, with their features; the first axis of all tensors is the record.
 
+    Features are read, or computed where they do not exist yet, when they are first asked for: scores, splits and
+    factors of twins need no video.
+    """
+
+    trial: Trial
     records: tuple[Record, ...]
-    features: Features
+    read: Callable[[], Features]  # the features of these records
     score: torch.Tensor  # (N,) the trial's `sub_score`, in points
     difficulty: torch.Tensor  # (N,) degree of difficulty
     train: torch.Tensor  # (N,) bool, whether the record is in the training split
+
+    @cached_property
+    def features(self) -> Features:
+        """Features of both views of all records."""
+        return self.read()
+
+    @cached_property
+    def factors(self) -> torch.Tensor:
+        """The simulator's quality factors (N, F); F = 0 for videos from disk."""
+        if self.trial.source == "videos":
+            return torch.empty(len(self.records), 0)
+        return twin_factors(self.records, self.trial.twin_seed)
 
 
 @lru_cache(maxsize=8)
@@ -207,31 +225,45 @@ def trial_data(
         ValueError: the dataset has no such group, or its records have no such target.
         FileNotFoundError: the trial needs the user's data, and `SAPNET_DATA` is not set.
     """
-    with in_runs():
-        records, features = _data(*_sources(trial), device, _How(jobs, progress))
-    return group_data(trial, records, features)
+    sources, how = _sources(trial), _How(jobs, progress)
+
+    def read() -> tuple[tuple[Record, ...], Features]:
+        with in_runs():
+            return _data(*sources, device, how)
+
+    if trial.source == "videos":  # which records there are depends on which of their videos can be read
+        records, features = read()
+        return group_data(trial, records, lambda: features)
+    return group_data(trial, trial_records(trial), lambda: read()[1])
 
 
-def group_data(trial: Trial, records: tuple[Record, ...], features: Features) -> TrialData:
-    """The part of a dataset's records and features that belongs to the trial's group, with its scores.
+def group_data(trial: Trial, records: tuple[Record, ...], read: Callable[[], Features]) -> TrialData:
+    """The part of a dataset that belongs to the trial's group, with its scores; `read` gives the features of all
+    records of the dataset.
 
     Raises:
         ValueError: the dataset has no such group, or its records have no such target.
     """
     t = trial
     if t.group:
-        index = torch.tensor([i for i, r in enumerate(records) if r.group == t.group])
-        if not len(index):
+        rows = [i for i, r in enumerate(records) if r.group == t.group]
+        if not rows:
             groups = ", ".join(sorted({r.group for r in records}))
             raise ValueError(f"{t.dataset} has no group {t.group!r}: choose one of {groups}")
-        records = tuple(records[i] for i in index)
-        part = {name: getattr(features, name)[index] for name in ("subactions", "factors")}
-        views = {name: view[index] for name, view in features.views.items()}
-        features = replace(features, keys=tuple(r.key for r in records), views=views, **part)
+        records, read = tuple(records[i] for i in rows), partial(_features_of, read, tuple(rows))
     return TrialData(
+        t,
         records,
-        features,
+        read,
         torch.tensor([r.sub_score(t.sub_score) for r in records]),
         torch.tensor([r.difficulty for r in records]),
         torch.tensor([r.split == "train" for r in records]),
     )
+
+
+def _features_of(read: Callable[[], Features], rows: tuple[int, ...]) -> Features:
+    """The features of some rows of a dataset."""
+    features, index = read(), torch.tensor(rows)
+    part = {name: getattr(features, name)[index] for name in ("subactions", "factors")}
+    views = {name: view[index] for name, view in features.views.items()}
+    return replace(features, keys=tuple(features.keys[i] for i in rows), views=views, **part)

@@ -115,7 +115,7 @@ def baseline_rho(
     for column, trials in _trials(dataset, (train, test), seeds).items():
         found = []
         for trial in trials:
-            data = group_data(trial, tuple(records), features)
+            data = group_data(trial, tuple(records), lambda: features)
             with torch_threads(1):
                 _, _, scored, predicted = fit_trial(trial, data)
             found.append(float(spearman(predicted, data.score[scored])))

@@ -153,7 +153,9 @@ def export_twins() -> Parser:
 
 def gallery() -> Parser:
     parser = Parser("python -m sapnet_core.reporting.gallery", description="Write the gallery.")
-    parser.add_argument("--profile", default="quick", choices=sorted(PROFILES))
+    parser.add_argument(
+        "--profile", choices=sorted(PROFILES), help="what was made at this profile in place of a notebook's own"
+    )
     return parser
 
 

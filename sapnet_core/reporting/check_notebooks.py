@@ -1,14 +1,14 @@
-"""Check every notebook, as strictly as the results on disk allow.
+"""Check every notebook, as strictly as the results at hand allow.
 
     python -m sapnet_core.reporting.check_notebooks [--all]
 
-- A notebook that trains no trial is run by nbval, and so is any notebook once the results of the quick profile are in
+- A notebook that trains no trial is run by nbval, and so is one whose results are stored in the repository or lie in
   `runs/trials`: every cell has to print what is stored.
-- Any other notebook is run by Papermill at the smoke profile, which is the quick one with smaller sizes, fewer seeds
-  and steps: no cell may fail, and together these notebooks have to write the files that lie in `figures/`. Their
-  printed numbers differ from the stored ones and are not compared.
+- Any other notebook is run by Papermill at the smoke profile, which has smaller sizes, fewer seeds and steps: no cell
+  may fail, and together these notebooks have to write their files in `figures/`. Their printed numbers differ from the
+  stored ones and are not compared.
 
-`--all` first runs the trials of the quick profile that are missing, so that nbval can compare every notebook.
+`--all` first runs the trials that are missing, so that nbval can compare every notebook.
 """
 
 import os
@@ -19,12 +19,11 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
-from sapnet_core.experiments.profiles import Profile, get_profile
-from sapnet_core.experiments.results import has_result
+from sapnet_core.experiments.results import has_result, trial_folder
 from sapnet_core.experiments.run import run_trials
-from sapnet_core.experiments.tables import KNOWN, declared_trials
-from sapnet_core.experiments.trial import Trial
+from sapnet_core.reporting.notebook_trials import notebook_trials
 from sapnet_core.reporting.notebooks import find, load
+from sapnet_core.reporting.parts import parts
 from sapnet_core.reporting.run_notebooks import Outcome, run_all, summary
 from sapnet_core.runtime import environment
 from sapnet_core.runtime.arguments import Parser, check_environment
@@ -33,8 +32,9 @@ from sapnet_core.runtime.progress import trial_bars
 
 __all__ = ["check_notebooks", "missing_figures", "needs_trials"]
 
-QUICK, SMOKE = get_profile("quick"), get_profile("smoke")
+SMOKE = "smoke"
 RUNS_TRIALS = re.compile(r"\b(run_trials|trial_data)\(")
+READS_FEATURES = re.compile(r"\.features\b|\b(training_task|train_set|fit_trial|predict_all)\(")
 
 
 def needs_trials(notebook: Path) -> bool:
@@ -46,26 +46,23 @@ def check_notebooks(jobs: int = 1, every: bool = False) -> bool:
     """Check all notebooks with `jobs` processes, and say which were compared and which were run at the smoke profile.
 
     Args:
-        every: first run the trials of the quick profile that are missing, so that every notebook is compared.
+        every: first run the trials that are missing, so that every notebook is compared.
 
     Returns:
         Whether all notebooks passed.
     """
     notebooks = find()
-    learning = [notebook for notebook in notebooks if needs_trials(notebook)]
-    trials = _declared(QUICK) if learning else []
     if every:
         with trial_bars() as bars:
-            run_trials(trials, jobs, **bars)
-    missing = sum(not has_result(trial) for trial in trials)
-    smoked = learning if missing else []
+            run_trials(notebook_trials(notebooks), jobs, **bars)
+    smoked = [notebook for notebook in notebooks if needs_trials(notebook) and not _at_hand(notebook)]
     compared = [notebook for notebook in notebooks if notebook not in smoked]
     _say(f"{len(compared)} of {len(notebooks)} notebooks are compared with their stored outputs: {_stems(compared)}")
     if smoked:
         _say(
-            f"{len(smoked)} are run at the smoke profile and not compared, since {missing} of {len(trials)} trials of "
-            f"the quick profile are not in {environment.runs() / 'trials'} (./runall.sh or ./runall.sh test --all "
-            f"makes them): {_stems(smoked)}"
+            f"{len(smoked)} are run at the smoke profile and not compared, since some of their results are neither "
+            f"stored nor in {environment.runs() / 'trials'} (./runall.sh or ./runall.sh test --all makes them): "
+            f"{_stems(smoked)}"
         )
     # pytest in a process of its own, and before the smoke runs, so that its failures are reported early
     strict = ["-q", "--nbval", "--nbval-current-env", "-n", str(min(jobs, len(compared))), "--dist", "loadscope"]
@@ -80,8 +77,8 @@ def _smoke(notebooks: list[Path], jobs: int) -> bool:
     base = environment.runs().absolute() / "smoke"
     with _variables(SAPNET_RUNS=str(base), SAPNET_FIGURES=str(base / "figures"), SAPNET_JOBS="1"):
         with trial_bars() as bars:
-            run_trials(_declared(SMOKE), jobs, **bars)
-        outcomes = run_all(notebooks, {"profile": SMOKE.name}, base / "notebooks", _say, jobs)
+            run_trials(notebook_trials(notebooks, SMOKE), jobs, **bars)
+        outcomes = run_all(notebooks, {"profile": SMOKE}, base / "notebooks", _say, jobs)
     _say("\n" + summary(outcomes))
     absent = missing_figures(outcomes)
     if absent:
@@ -90,16 +87,24 @@ def _smoke(notebooks: list[Path], jobs: int) -> bool:
 
 
 def missing_figures(outcomes: list[Outcome], folder: Path | None = None) -> list[str]:
-    """Names of the files in `folder` (by default `figures/`) that no notebook wrote, except pages of the gallery."""
+    """Names of the files in `folder` (by default `figures/`) that are made by the notebooks of these outcomes, as their
+    provenance says, and that none of them wrote."""
     made = {Path(name).name for outcome in outcomes for name in outcome.made}
-    folder = folder or environment.root() / "figures"
-    kinds = (".csv", ".md", ".png", ".svg")
-    return sorted(file.name for file in folder.iterdir() if file.suffix in kinds and file.name not in made)
+    ran = {outcome.name for outcome in outcomes}
+    found = parts(folder or environment.root() / "figures")
+    theirs = [part for part in found if part.notebook is None or part.notebook.stem in ran]
+    return sorted({name for part in theirs for name in part.files} - made)
 
 
-def _declared(profile: Profile) -> list[Trial]:
-    """The trials of all tables and figures, each once."""
-    return list(dict.fromkeys(trial for name in KNOWN for trial in declared_trials(name, profile).values()))
+def _at_hand(notebook: Path) -> bool:
+    """Whether all that a notebook reads is stored or lies in the folder of runs, at the profiles that notebooks name.
+
+    A notebook that shows no table reads features of the same videos as those that show one. Features are not stored,
+    but are there where a trial that learned from them was run here.
+    """
+    trials = notebook_trials([notebook]) or notebook_trials(find())
+    features = any(READS_FEATURES.search(cell.source) for cell in load(notebook).cells if cell.cell_type == "code")
+    return all(trial_folder(trial).is_dir() if features else has_result(trial) for trial in trials)
 
 
 def _stems(notebooks: list[Path]) -> str:

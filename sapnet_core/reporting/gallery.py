@@ -18,6 +18,7 @@ from typing import NamedTuple
 
 from PIL import Image
 
+from sapnet_core.experiments.profiles import PROFILES
 from sapnet_core.experiments.statistics import VERDICTS
 from sapnet_core.recipes import command_lines
 from sapnet_core.reporting.literal import visible
@@ -87,7 +88,7 @@ def _said(rows: list[dict[str, str]]) -> dict[str, list]:
     }
 
 
-def _time(notebook: Path, profile: str) -> str:
+def _time(notebook: Path, profile: str | None) -> str:
     """How long the last run of a notebook took, in steps; "" if it has not run here."""
     executed = _executed(notebook, profile)
     if executed is None or not executed.with_suffix(".json").is_file():
@@ -96,9 +97,9 @@ def _time(notebook: Path, profile: str) -> str:
     return next((f"notebook ran in under {text}" for most, text in STEPS if seconds < most), "notebook ran over 1 h")
 
 
-def _executed(notebook: Path, profile: str) -> Path | None:
+def _executed(notebook: Path, profile: str | None) -> Path | None:
     """The newest executed copy of a notebook, None if it has not run; copies run on own videos lie in a subfolder."""
-    folder = environment.runs() / "notebooks" / ("" if profile == "quick" else profile)
+    folder = environment.runs() / "notebooks" / (profile or "")
     found = [f for f in (folder / "own" / notebook.name, folder / notebook.name) if f.is_file()]
     return max(found, key=lambda f: f.stat().st_mtime_ns, default=None)
 
@@ -133,7 +134,7 @@ def _table(file: Path) -> dict[str, list] | None:
     }
 
 
-def _part(part: Part, profile: str) -> dict[str, object]:
+def _part(part: Part, profile: str | None) -> dict[str, object]:
     """What the template shows of a part: image, table, caption, facts, provenance."""
     shown: dict[str, object] = {"title": part.title, "caption": part.caption, "picture": None, "table": None}
     shown["faults"] = faults = []
@@ -160,7 +161,7 @@ def _part(part: Part, profile: str) -> dict[str, object]:
     return shown
 
 
-def _entry(entry: list[Part], profile: str, rows: list[dict[str, str]]) -> dict[str, object]:
+def _entry(entry: list[Part], profile: str | None, rows: list[dict[str, str]]) -> dict[str, object]:
     """What the template shows of an entry: a table or figure, the parts that belong to it, and the claims about it."""
     first = entry[0]
     short = first.title.partition(".")[0] if re.match(r"(Table|Figure) ", first.title) else first.title
@@ -168,7 +169,7 @@ def _entry(entry: list[Part], profile: str, rows: list[dict[str, str]]) -> dict[
     return {"id": first.stem, "short_title": short, "parts": [_part(part, profile) for part in entry], "said": said}
 
 
-def _notebooks(folder: Path, profile: str) -> list[dict[str, object]]:
+def _notebooks(folder: Path, profile: str | None) -> list[dict[str, object]]:
     found = []
     for notebook in find():
         title = load(notebook).cells[0].source.splitlines()[0].lstrip("# ")
@@ -190,7 +191,7 @@ def _made_from(folder: Path, found: list[Part]) -> str:
     return whole.hexdigest()[:16]
 
 
-def _page(folder: Path, profile: str) -> str:
+def _page(folder: Path, profile: str | None) -> str:
     found, rows = parts(folder), claims(folder)
     sections = [
         {"title": title, "entries": [_entry(entry, profile, rows) for entry in section]}
@@ -198,17 +199,17 @@ def _page(folder: Path, profile: str) -> str:
     ]
     heads = {entry["id"] for section in sections for entry in section["entries"]}
     states = _count(part.status.state for part in found)
-    other = environment.figures() / ("study" if profile == "quick" else "") / "index.html"
-    link = "study/index.html" if profile == "quick" else "../index.html"
+    sizes = _count(str(part.record["profile"]) for part in found if part.record)
+    others = {"the default run": "../index.html"} if profile else {name: f"{name}/index.html" for name in PROFILES}
     title = "SAP-Net, rebuilt: every table and figure"
     body = render(
         "gallery",
         title=title,
-        profile=profile,
+        sizes=", ".join(f"{n} at the profile {name}" for name, n in sizes.items()),
         sources="; ".join(_count(str(part.record["source"]) for part in found if part.record)),
         number=len(found),
         states=", ".join(f"{n} {STATES[state][1][2:]}" for state, n in sorted(states.items())),
-        other=link if other.is_file() else "",
+        others={name: link for name, link in others.items() if (folder / link).is_file()},
         said=_said(rows),
         sections=sections,
         rest=_said([row for row in rows if not heads & {*places(row["place"])}]),
@@ -218,22 +219,24 @@ def _page(folder: Path, profile: str) -> str:
     return page(title, body, made_from=_made_from(folder, found))
 
 
-def _folder(profile: str) -> Path:
-    return environment.figures() if profile == "quick" else environment.figures() / profile
+def _folder(profile: str | None) -> Path:
+    return environment.figures() / (profile or "")
 
 
-def write_page(notebook: Path, profile: str = "quick", stored: bool = False) -> None:
-    """Write the page of a notebook from its last run, if it has run; `stored` as in `write_gallery`."""
-    source = _executed(notebook, profile) or (notebook if stored and profile == "quick" else None)
+def write_page(notebook: Path, profile: str | None = None, stored: bool = False) -> None:
+    """Write the page of a notebook from its last run, if it has run; arguments as for `write_gallery`."""
+    source = _executed(notebook, profile) or (notebook if stored and not profile else None)
     if source:
         write_notebook_page(source, _folder(profile) / "notebooks" / f"{notebook.stem}.html")
 
 
-def write_gallery(profile: str = "quick", stored: bool = False) -> Path:
-    """Write `index.html` beside the figures of a profile, and a page for every notebook that was run.
+def write_gallery(profile: str | None = None, stored: bool = False) -> Path:
+    """Write `index.html` beside the figures, and a page for every notebook that was run.
 
     Args:
-        stored: make pages of notebooks that were not run here from their stored outputs (quick profile only).
+        profile: None shows `figures/`, each part at the profile that its notebook names; the name of a profile shows
+            what was made at this one in place of it, in the subfolder of that name.
+        stored: make pages of notebooks that were not run here from their stored outputs (where `profile` is None).
 
     Returns:
         The gallery's path.

@@ -5,6 +5,7 @@
 The rules for stored notebooks are in `tests/notebook_rules.py`.
 """
 
+import ast
 import copy
 import os
 import sys
@@ -14,6 +15,7 @@ import nbformat
 from nbformat import NotebookNode
 
 from sapnet_core.recipes import command_lines
+from sapnet_core.runtime import environment
 from sapnet_core.runtime.arguments import check_environment
 from sapnet_core.runtime.command_line import one_line_errors
 from sapnet_core.runtime.environment import find_notebooks as find
@@ -21,9 +23,10 @@ from sapnet_core.runtime.files import write_text
 from sapnet_core.runtime.kernels import clean_environment
 from sapnet_core.runtime.progress import waiting
 
-__all__ = ["normalize", "dumps", "load", "execute", "find"]
+__all__ = ["normalize", "dumps", "load", "execute", "find", "own_profile"]
 
 KEPT_CELL_METADATA = ("tags", "jupyter")
+USUAL = "quick"  # the profile of a notebook that names none
 
 
 def load(path: Path) -> NotebookNode:
@@ -35,6 +38,25 @@ def load(path: Path) -> NotebookNode:
         raise ValueError(
             f"{path}: not a readable notebook ({fault}): restore it from the repository, or delete it"
         ) from error
+
+
+def own_profile(notebook: Path | str) -> str:
+    """The profile that a notebook's parameters cell names: the size of its tables and figures in the repository.
+
+    Args:
+        notebook: its path, or the name of one in the folder `notebooks`, such as "12_fig07_threshold".
+
+    Returns:
+        The name of the profile; `USUAL` where there is no such notebook, or where it names none.
+    """
+    path = notebook if isinstance(notebook, Path) else environment.root() / "notebooks" / f"{notebook}.ipynb"
+    cells = load(path).cells if path.is_file() else []
+    for cell in cells:
+        if "parameters" in cell.metadata.get("tags", ()):
+            for node in ast.parse(cell.source).body:
+                if isinstance(node, ast.AnnAssign) and getattr(node.target, "id", "") == "profile":
+                    return ast.literal_eval(node.value)
+    return USUAL
 
 
 def normalize(notebook: NotebookNode) -> NotebookNode:

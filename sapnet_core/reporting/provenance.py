@@ -20,6 +20,7 @@ from sapnet_core.experiments.trial import Trial
 from sapnet_core.experiments.trial_hash import trial_hash
 from sapnet_core.features.source import source_name
 from sapnet_core.reporting.embedded import LISTS, RecordError, read_record
+from sapnet_core.reporting.notebooks import own_profile
 from sapnet_core.runtime import environment
 from sapnet_core.runtime.fingerprint import file_digest, fingerprint
 from sapnet_core.runtime.progress import waiting
@@ -72,7 +73,7 @@ def provenance(
     """Record what a figure or table is made from.
 
     Args:
-        profile: name of the profile, such as "quick".
+        profile: name of the profile, such as "quick"; the command names it where it is not the notebook's own.
         source: where the videos come from, such as "twins of drawn annotations".
         seeds: seeds of the trials behind it.
         trials: hashes of those trials, or the trials themselves.
@@ -82,7 +83,7 @@ def provenance(
         A dict of plain values in the order of display; "hashes" is stored in files, but not shown (`provenance_rows`).
         It holds no time and no path, so that equal runs give equal provenance.
     """
-    command = "./runall.sh" + ("" if profile == "quick" else f" --profile {profile}")
+    command = "./runall.sh" + ("" if profile == own_profile(notebook) else f" --profile {profile}")
     command += " --data DIR" if environment.data_root() else ""
     command += f" --only {notebook.partition('_')[0]}" if notebook else ""
     hashes = sorted({trial_hash(t) if isinstance(t, Trial) else str(t) for t in trials})

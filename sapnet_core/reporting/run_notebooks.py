@@ -22,13 +22,11 @@ from dataclasses import dataclass, field
 from functools import partial
 from pathlib import Path
 
-from sapnet_core.experiments import profiles
-from sapnet_core.experiments.names import KNOWN
 from sapnet_core.experiments.run import run_trials
-from sapnet_core.experiments.tables import declared_trials
 from sapnet_core.features.source import known_datasets, source_records
 from sapnet_core.reporting.gallery import write_gallery, write_page
 from sapnet_core.reporting.inputs import data_digest, inputs_digest
+from sapnet_core.reporting.notebook_trials import notebook_trials
 from sapnet_core.reporting.notebooks import load
 from sapnet_core.runtime import environment
 from sapnet_core.runtime.command_line import first_line
@@ -174,7 +172,7 @@ def _run_and_show(notebook: Path, parameters: dict[str, object], folder: Path, d
     outcome = run_notebook(notebook, parameters, folder, data)
     if outcome.state == "ran":
         with suppress(ValueError, OSError):  # writing the gallery meets the same fault again and reports it
-            write_page(notebook, parameters["profile"])
+            write_page(notebook, parameters.get("profile"))
     return outcome
 
 
@@ -265,15 +263,14 @@ def summary(outcomes: list[Outcome]) -> str:
     return "\n".join([*lines, f"{len(outcomes)} notebooks, {total:.0f} s, {failed} failed"])
 
 
-def _run_declared(profile: str) -> None:
+def _run_declared(notebooks: list[Path], profile: str | None) -> None:
     """Run all trials that the notebooks need, on every core, so that the notebooks themselves only read and draw.
 
     An error is printed and not raised: notebooks that need the trial will meet it again, and the others can run.
     """
     try:
         with trial_bars() as bars:
-            trials = [t for name in KNOWN for t in declared_trials(name, profiles.get_profile(profile)).values()]
-            run_trials(trials, environment.jobs(), **bars)
+            run_trials(notebook_trials(notebooks, profile), environment.jobs(), **bars)
     except (ValueError, OSError, RuntimeError) as error:
         print(f"not all trials were run: {error}", file=sys.stderr, flush=True)
 
@@ -290,11 +287,13 @@ def _standing(under_way: dict[str, float], folder: Path, seconds: float, width: 
     return "; ".join(found) or f"looking for what has changed: {duration(seconds)}"
 
 
-def run_suite(profile: str, notebooks: list[Path], only: list[str] | None = None, split: str | None = None) -> int:
+def run_suite(
+    profile: str | None, notebooks: list[Path], only: list[str] | None = None, split: str | None = None
+) -> int:
     """Run notebooks and the trials they need, report what each wrote, and write the gallery: the command `run`.
 
     Args:
-        profile: a name in `PROFILES`.
+        profile: a name in `PROFILES`; None runs each notebook at the profile that it names.
         notebooks: notebooks to run, in order; if `SAPNET_DATA` holds own videos, only those made for own videos run.
         only: the values of `--only`, if given.
         split: the value of `--split`, if given; the data must then include FineFS.
@@ -305,7 +304,7 @@ def run_suite(profile: str, notebooks: list[Path], only: list[str] | None = None
     Raises:
         ValueError: `split` or `only` does not fit the data in use, or the data cannot be used.
     """
-    folder = environment.runs() / "notebooks" / ("" if profile == "quick" else profile)
+    folder = environment.runs() / "notebooks" / (profile or "")
     data = environment.data_root()
     known = known_datasets(data) if data else []
     if split and "finefs" not in known:
@@ -323,10 +322,11 @@ def run_suite(profile: str, notebooks: list[Path], only: list[str] | None = None
     reach_cluster()
 
     if not only and folder.name != "own":
-        _run_declared(profile)
+        _run_declared(notebooks, profile)
     under_way: dict[str, float] = {}
     with showing(partial(_standing, under_way, folder)) as say:
-        outcomes = run_all(notebooks, {"profile": profile}, folder, say, environment.jobs(), True, under_way)
+        given = {"profile": profile} if profile else {}
+        outcomes = run_all(notebooks, given, folder, say, environment.jobs(), True, under_way)
     print("\n" + summary(outcomes), flush=True)
     try:
         with waiting("writing the gallery"):

@@ -20,9 +20,9 @@ __all__ = ["save_figure", "save_table"]
 
 
 def _folder(provenance: dict) -> Path:
-    """`figures/` for the quick profile, and for any other profile its subfolder, such as `figures/study/`."""
-    profile = provenance["profile"]
-    return environment.figures() if profile == "quick" else environment.figures() / profile
+    """`figures/` for the profile that the notebook names, and for any other its subfolder, such as `figures/smoke/`."""
+    own = "--profile " not in provenance["command"]
+    return environment.figures() if own else environment.figures() / provenance["profile"]
 
 
 def _csv(data: pd.DataFrame) -> str:

@@ -1,0 +1,26 @@
+"""The trials whose results a notebook reads."""
+
+from collections.abc import Iterable
+from pathlib import Path
+
+from sapnet_core.experiments.names import KNOWN, SHOWN_IN
+from sapnet_core.experiments.profiles import get_profile
+from sapnet_core.experiments.tables import declared_trials
+from sapnet_core.experiments.trial import Trial
+from sapnet_core.reporting.notebooks import own_profile
+
+__all__ = ["notebook_trials"]
+
+
+def notebook_trials(notebooks: Iterable[Path], profile: str | None = None) -> list[Trial]:
+    """The trials of all tables and figures that some notebooks show, each once, in the order of `KNOWN`.
+
+    Args:
+        notebooks: notebooks; one that shows no table or figure reads no declared trials.
+        profile: name of a profile; None takes for each notebook the profile that it names (`own_profile`).
+    """
+    asked = {
+        (name, profile or own_profile(notebook)) for notebook in notebooks for name in SHOWN_IN.get(notebook.stem, ())
+    }
+    ordered = sorted(asked, key=lambda pair: (KNOWN.index(pair[0]), pair[1]))
+    return list(dict.fromkeys(t for name, size in ordered for t in declared_trials(name, get_profile(size)).values()))
