@@ -59,6 +59,7 @@ TERMS = {
     "pcln": {"weight": 0.0},
     "core": {"levels": 1},
     "tap": {"ranking": 0.0},
+    "fspn": {"contrast": 0.0},
 }
 ON = {"avg-mtl": {"backbone": "c3d", "teacher": "frame"}}  # needs the features of this backbone
 MORE = {
@@ -69,6 +70,7 @@ MORE = {
     "hgcn": {"refine": False},
     "core": {"exemplars": 1},
     "tap": {"sparsity": 0.0},
+    "fspn": {"attend": False},
 }
 COUNT, STEPS, CHANNELS = 90, 12, 16
 
@@ -168,6 +170,21 @@ WRONG = {
     "ranking": (-1.0,),
     "sparsity": (math.nan,),
     "match": ("dive", None),
+    "subactions": (0,),
+    "contrast": (-1.0,),
+    "beta": (-0.1,),
+    "likelihood": (1,),
+    "tube": (None,),
+    "text": ("yes",),
+    "parse": (0,),
+    "depth": (0,),
+    "noise": (-0.1,),
+    "decay": (1.1,),
+    "remember": (1,),
+    "consistency": (-1.0,),
+    "boundary": (0.0, 0.6),
+    "agreement": (-0.1,),
+    "mask": (1.1,),
     "kernel": ("poly",),
     "C": (0.0,),
     "epsilon": (-0.1,),
@@ -230,9 +247,13 @@ def test_unlabeled_videos_are_learned_from(method):
     assert not torch.equal(first, predict(method, replace(train, frame=other), x))
 
 
-@pytest.mark.parametrize(
-    "method", ["avg-mtl", "usdl", "musdl", "tsa", "action-net", "gdlt", "hgcn", "pcln", "core", "tap"]
+SUPERVISED = (
+    *("avg-mtl", "usdl", "musdl", "tsa", "action-net", "gdlt", "hgcn", "pcln", "core", "tap"),
+    "fspn",
 )
+
+
+@pytest.mark.parametrize("method", SUPERVISED)
 def test_supervised_systems_see_labeled_videos_alone(method):
     train, x, _ = easy_set()
     other = train.frame.clone()

@@ -59,6 +59,7 @@ METHODS: dict[str, Method | str] = {
     "pcln": "pcln:training",
     "core": "contrastive_regression:training",
     "tap": "tap:training",
+    "fspn": "fspn:training",
 }
 # methods whose runs can be stacked -> predicate that tells for which settings
 STACKABLE: dict[str, Callable[[Mapping], bool] | str] = {
