@@ -60,6 +60,7 @@ TERMS = {
     "core": {"levels": 1},
     "tap": {"ranking": 0.0},
     "fspn": {"contrast": 0.0},
+    "dae-core": {"likelihood": False},
 }
 ON = {"avg-mtl": {"backbone": "c3d", "teacher": "frame"}}  # needs the features of this backbone
 MORE = {
@@ -71,6 +72,7 @@ MORE = {
     "core": {"exemplars": 1},
     "tap": {"sparsity": 0.0},
     "fspn": {"attend": False},
+    "dae-core": {"exemplars": 1},
 }
 COUNT, STEPS, CHANNELS = 90, 12, 16
 
@@ -249,7 +251,7 @@ def test_unlabeled_videos_are_learned_from(method):
 
 SUPERVISED = (
     *("avg-mtl", "usdl", "musdl", "tsa", "action-net", "gdlt", "hgcn", "pcln", "core", "tap"),
-    "fspn",
+    *("fspn", "dae-core"),
 )
 
 

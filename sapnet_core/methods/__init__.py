@@ -60,6 +60,7 @@ METHODS: dict[str, Method | str] = {
     "core": "contrastive_regression:training",
     "tap": "tap:training",
     "fspn": "fspn:training",
+    "dae-core": "dae_core:training",
 }
 # methods whose runs can be stacked -> predicate that tells for which settings
 STACKABLE: dict[str, Callable[[Mapping], bool] | str] = {
