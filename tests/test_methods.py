@@ -61,6 +61,7 @@ TERMS = {
     "tap": {"ranking": 0.0},
     "fspn": {"contrast": 0.0},
     "dae-core": {"likelihood": False},
+    "tsa-net": {"attend": False},
 }
 ON = {"avg-mtl": {"backbone": "c3d", "teacher": "frame"}}  # needs the features of this backbone
 MORE = {
@@ -251,7 +252,7 @@ def test_unlabeled_videos_are_learned_from(method):
 
 SUPERVISED = (
     *("avg-mtl", "usdl", "musdl", "tsa", "action-net", "gdlt", "hgcn", "pcln", "core", "tap"),
-    *("fspn", "dae-core"),
+    *("fspn", "dae-core", "tsa-net"),
 )
 
 
