@@ -62,6 +62,7 @@ TERMS = {
     "fspn": {"contrast": 0.0},
     "dae-core": {"likelihood": False},
     "tsa-net": {"attend": False},
+    "sgn": {"text": False},
 }
 ON = {"avg-mtl": {"backbone": "c3d", "teacher": "frame"}}  # needs the features of this backbone
 MORE = {
@@ -74,6 +75,7 @@ MORE = {
     "tap": {"sparsity": 0.0},
     "fspn": {"attend": False},
     "dae-core": {"exemplars": 1},
+    "sgn": {"weight": 0.0},
 }
 COUNT, STEPS, CHANNELS = 90, 12, 16
 
@@ -252,7 +254,7 @@ def test_unlabeled_videos_are_learned_from(method):
 
 SUPERVISED = (
     *("avg-mtl", "usdl", "musdl", "tsa", "action-net", "gdlt", "hgcn", "pcln", "core", "tap"),
-    *("fspn", "dae-core", "tsa-net"),
+    *("fspn", "dae-core", "tsa-net", "sgn"),
 )
 
 

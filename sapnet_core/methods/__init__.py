@@ -62,6 +62,7 @@ METHODS: dict[str, Method | str] = {
     "fspn": "fspn:training",
     "dae-core": "dae_core:training",
     "tsa-net": "tsa_net:training",
+    "sgn": "sgn:training",
 }
 # methods whose runs can be stacked -> predicate that tells for which settings
 STACKABLE: dict[str, Callable[[Mapping], bool] | str] = {
