@@ -63,6 +63,7 @@ TERMS = {
     "dae-core": {"likelihood": False},
     "tsa-net": {"attend": False},
     "sgn": {"text": False},
+    "apt": {"parse": False},
 }
 ON = {"avg-mtl": {"backbone": "c3d", "teacher": "frame"}}  # needs the features of this backbone
 MORE = {
@@ -76,6 +77,7 @@ MORE = {
     "fspn": {"attend": False},
     "dae-core": {"exemplars": 1},
     "sgn": {"weight": 0.0},
+    "apt": {"queries": 1},
 }
 COUNT, STEPS, CHANNELS = 90, 12, 16
 
@@ -254,7 +256,7 @@ def test_unlabeled_videos_are_learned_from(method):
 
 SUPERVISED = (
     *("avg-mtl", "usdl", "musdl", "tsa", "action-net", "gdlt", "hgcn", "pcln", "core", "tap"),
-    *("fspn", "dae-core", "tsa-net", "sgn"),
+    *("fspn", "dae-core", "tsa-net", "sgn", "apt"),
 )
 
 

@@ -63,6 +63,7 @@ METHODS: dict[str, Method | str] = {
     "dae-core": "dae_core:training",
     "tsa-net": "tsa_net:training",
     "sgn": "sgn:training",
+    "apt": "apt:training",
 }
 # methods whose runs can be stacked -> predicate that tells for which settings
 STACKABLE: dict[str, Callable[[Mapping], bool] | str] = {
