@@ -64,6 +64,7 @@ TERMS = {
     "tsa-net": {"attend": False},
     "sgn": {"text": False},
     "apt": {"parse": False},
+    "trs": {"weight": 0.0},
 }
 ON = {"avg-mtl": {"backbone": "c3d", "teacher": "frame"}}  # needs the features of this backbone
 MORE = {
@@ -78,6 +79,7 @@ MORE = {
     "dae-core": {"exemplars": 1},
     "sgn": {"weight": 0.0},
     "apt": {"queries": 1},
+    "trs": {"remember": False},
 }
 COUNT, STEPS, CHANNELS = 90, 12, 16
 
@@ -245,7 +247,7 @@ def test_features_that_do_not_fit_are_refused():
         replace(train, rotated=train.rotated[:, :2])
 
 
-@pytest.mark.parametrize("method", ["coreg", "pseudo-labels", "vat", "s4l", "s4aqa"])
+@pytest.mark.parametrize("method", ["coreg", "pseudo-labels", "vat", "s4l", "s4aqa", "trs"])
 def test_unlabeled_videos_are_learned_from(method):
     train, x, _ = easy_set()
     other = train.frame.clone()

@@ -64,6 +64,7 @@ METHODS: dict[str, Method | str] = {
     "tsa-net": "tsa_net:training",
     "sgn": "sgn:training",
     "apt": "apt:training",
+    "trs": "trs:training",
 }
 # methods whose runs can be stacked -> predicate that tells for which settings
 STACKABLE: dict[str, Callable[[Mapping], bool] | str] = {
