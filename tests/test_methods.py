@@ -65,6 +65,7 @@ TERMS = {
     "sgn": {"text": False},
     "apt": {"parse": False},
     "trs": {"weight": 0.0},
+    "basl": {"weight": 0.0},
 }
 ON = {"avg-mtl": {"backbone": "c3d", "teacher": "frame"}}  # needs the features of this backbone
 MORE = {
@@ -80,6 +81,7 @@ MORE = {
     "sgn": {"weight": 0.0},
     "apt": {"queries": 1},
     "trs": {"remember": False},
+    "basl": {"consistency": 0.0},
 }
 COUNT, STEPS, CHANNELS = 90, 12, 16
 
@@ -247,7 +249,7 @@ def test_features_that_do_not_fit_are_refused():
         replace(train, rotated=train.rotated[:, :2])
 
 
-@pytest.mark.parametrize("method", ["coreg", "pseudo-labels", "vat", "s4l", "s4aqa", "trs"])
+@pytest.mark.parametrize("method", ["coreg", "pseudo-labels", "vat", "s4l", "s4aqa", "trs", "basl"])
 def test_unlabeled_videos_are_learned_from(method):
     train, x, _ = easy_set()
     other = train.frame.clone()

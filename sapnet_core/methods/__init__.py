@@ -65,6 +65,7 @@ METHODS: dict[str, Method | str] = {
     "sgn": "sgn:training",
     "apt": "apt:training",
     "trs": "trs:training",
+    "basl": "basl:training",
 }
 # methods whose runs can be stacked -> predicate that tells for which settings
 STACKABLE: dict[str, Callable[[Mapping], bool] | str] = {
