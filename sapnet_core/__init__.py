@@ -181,6 +181,7 @@ PUBLIC = {
         "REMOVED",
         "RIVALS",
         "SEARCHED",
+        "marked",
     ),
     "experiments.tables": (
         "CENTERS",
@@ -193,7 +194,6 @@ PUBLIC = {
         "declared_trials",
         "figure_trials",
         "floors",
-        "NOT_HERE",
         "SHARES",
         "STATES",
         "table_trials",
