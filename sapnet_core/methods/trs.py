@@ -18,7 +18,8 @@ network, Adam at 2e-4 with a weight decay of 1e-5, batches of 4, 150 epochs; 0.8
 of the labels.
 Deviations: these are readings: the second output is log sigma^2 of a normal distribution, learned by its likelihood
 (NLL, and L_ref of labeled pairs in both orders); how the memories are joined; the share of the burn-in; the rate of the
-moving average; w = 1; and r, which is any labeled video. The units are the same shares of the channels. The student's
+moving average; w = 1; and r, which is any labeled video. The units are the same shares of the channels, and two layers
+instead of eight mix a quarter of the channels, because a step with eight takes 0.4 s on a core. The student's
 disturbance is noise on the features, where the source changes pictures. The backbone is frozen, and targets and
 training settings are those of all methods.
 """
@@ -41,7 +42,7 @@ __all__ = ["SETTINGS", "training", "Mixer", "Reference", "keep_surest"]
 
 SETTINGS = {
     "weight": 1.0,
-    "depth": 8,
+    "depth": 2,
     "noise": 0.1,
     "warmup": 0.3,
     "decay": 0.99,

@@ -38,7 +38,7 @@ SPACES: dict[str, dict[str, tuple]] = {
     "FSPN": {"width": (16, 32), "contrast": (0.1, 1.0), "exemplars": (5, 10, 20), "lr": RATES},
     "SGN": {"width": (64, 128), "weight": (0.1, 1.0), "dropout": (0.1, 0.3), "lr": RATES},
     "APT": {"queries": (3, 5), "width": (64, 128), "dropout": (0.1, 0.3), "lr": RATES},
-    "TRS": {"weight": (0.3, 1.0, 3.0), "depth": (2, 8), "noise": (0.1, 0.3), "lr": RATES},
+    "TRS": {"weight": (0.3, 1.0, 3.0), "depth": (1, 2, 4), "noise": (0.1, 0.3), "lr": RATES},
     "BASL": {"weight": (0.3, 1.0), "boundary": (0.1, 0.2), "noise": (0.05, 0.3), "dropout": (0.1, 0.3), "lr": RATES},
 }
 BUDGET = 6  # number of candidates per system
