@@ -183,6 +183,7 @@ PUBLIC = {
         "REMOVED",
         "RIVALS",
         "SEARCHED",
+        "marked",
     ),
     "experiments.tables": (
         "CENTERS",
@@ -195,7 +196,6 @@ PUBLIC = {
         "declared_trials",
         "figure_trials",
         "floors",
-        "NOT_HERE",
         "SHARES",
         "STATES",
         "table_trials",

@@ -7,7 +7,7 @@ from dataclasses import fields
 
 from sapnet_core.datasets.clips import default_sampling
 from sapnet_core.experiments.profiles import DIVES, Profile
-from sapnet_core.experiments.systems import BACKBONE_OF, TARGET_OF, TRAINED, get_system
+from sapnet_core.experiments.systems import BACKBONE_OF, PAIRS, TARGET_OF, TRAINED, get_system
 from sapnet_core.experiments.trial import Trial
 from sapnet_core.features.source import source_kind
 from sapnet_core.methods import sapnet
@@ -56,7 +56,8 @@ def declare(
             teacher, so that no crops are computed for them.
         clip_sampling: "" takes the dataset's protocol.
         backbone: "" takes the system's own (`BACKBONE_OF`), I3D for most.
-        overrides: further settings of the method. For SAP-Net, those that equal the defaults are dropped, so that the
+        overrides: further settings of the method. Pair systems match exemplars by action on FineDiving (`PAIRS`). For
+            SAP-Net, those that equal the defaults are dropped, so that the
             default point of a sweep is the same trial as in the tables.
 
     Raises:
@@ -66,7 +67,8 @@ def declare(
     choice("dataset", dataset, tuple(TARGET))
     if group and dataset != "folder":  # the groups of own videos are known only from their annotations
         choice("group", group, ("", *EPOCHS.get(dataset, ())))
-    settings = {**own, **overrides}
+    by_action = {"match": "action"} if system in PAIRS and dataset == "finediving" else {}
+    settings = {**own, **by_action, **overrides}
     if method == "sap-net":
         default = {f.name: f.default for f in fields(SAPNetSettings)} | sapnet.SETTINGS
         settings = {name: value for name, value in settings.items() if default.get(name, ...) != value}

@@ -41,7 +41,6 @@ __all__ = [
     "CLASS_TABLES",
     "FIGURES",
     "COMPARISONS",
-    "NOT_HERE",
     "COMPARED",
     "DECISIONS",
     "TAUS",
@@ -261,19 +260,20 @@ FIGURES = {
 
 FLOOR_ROWS = (RIDGE, "I3D+MLP", "I3D+MLP (clips in order)", *SEARCHED)
 SEMI = ("C3D-AVG-MTL", "COREG", "Pseudo-labels", "VAT", "S4L", "S4AQA")
+LATER = ("TRS", "BASL")  # semi-supervised systems after the paper
+RECENT = ("CoRe", "TSA-Net", "TAP", "PCLN", "DAE-CoRe", "HGCN", "FSPN", "SGN", "APT")  # supervised, since 2021
 
 # Tables IV to VII: table -> (rows of the semi-supervised columns, rows of the column "supervised").
 COMPARISONS: dict[str, tuple[tuple[str, ...], tuple[str, ...]]] = {
-    "IV": ((*FLOOR_ROWS, *SEMI, OURS), (*FLOOR_ROWS, "USDL", "MUSDL", OURS)),
-    "V": ((*FLOOR_ROWS, "USDL", "MUSDL", "TSA", OURS), (*FLOOR_ROWS, "USDL", "MUSDL", "TSA", OURS)),
-    "VI": ((*FLOOR_ROWS, "COREG", "SVR", "Action-Net", *SEMI[2:], OURS), ()),
+    "IV": ((*FLOOR_ROWS, *SEMI, *LATER, OURS), (*FLOOR_ROWS, "USDL", "MUSDL", *RECENT, OURS)),
+    "V": (
+        (*FLOOR_ROWS, "USDL", "MUSDL", "TSA", OURS),
+        (*FLOOR_ROWS, "USDL", "MUSDL", "CoRe", "TSA", "APT", "FSPN", OURS),
+    ),
+    "VI": ((*FLOOR_ROWS, "COREG", "SVR", "Action-Net", *SEMI[2:], *LATER, OURS), ()),
     "VII": ((*FLOOR_ROWS, "VST+MLP", "Action-Net", "GDLT", OURS), ()),
 }
 COMPARISON_SHARES = {"IV": (0.1, 0.4), "V": (0.1, 0.2)}
-NOT_HERE = dict.fromkeys(  # rows that show only the paper's number -> the reason
-    ("CoRe", "TSA-Net", "TAP", "PCLN", "DAE-CoRe", "HGCN", "FSPN", "SGN", "APT"), "not implemented here"
-)
-
 
 NEEDS = {"musdl": "judges", "tsa": "transitions"}  # method -> field of a record that it requires
 
@@ -285,7 +285,7 @@ def _possible(trial: Trial) -> bool:
 
 
 def comparison_trials(table: str, profile: Profile) -> dict[tuple[str, str, int], Trial]:
-    """Trials of Tables IV to VII with every implemented system: (system, column, seed) -> Trial.
+    """Trials of Tables IV to VII with every system: (system, column, seed) -> Trial.
 
     A system that needs annotations the dataset does not have is left out, and S4L in Table VI unless the profile is
     `complete`. Raises ValueError for another table.
