@@ -19,7 +19,10 @@ PUBLIC = {
         "sapnet_losses",
     ),
     "sapnet.network": ("SAPNet",),
-    "sapnet.parsing": ("interpolation_matrix",),
+    "sapnet.parsing": (
+        "interpolation_matrix",
+        "key_frames",
+    ),
     "sapnet.pseudo_labels": (
         "greedy_states",
         "kmeans",
@@ -244,6 +247,7 @@ PUBLIC = {
         "verdict_of",
         "verdict_text",
     ),
+    "reporting.exercises": ("attempt",),
     "reporting.grad_cam": (
         "cell_centers",
         "grad_cam",
@@ -274,6 +278,7 @@ PUBLIC = {
         "COLORS",
         "MARKERS",
         "PAGE",
+        "larger_text",
         "use_style",
     ),
     "reporting.tables": (
