@@ -11,7 +11,10 @@ __version__ = "0.1.0"
 
 # module -> the names that it offers to notebooks; some of these names are modules themselves
 PUBLIC = {
-    "sapnet.group_contrast": ("group_contrast",),
+    "sapnet.group_contrast": (
+        "group_contrast",
+        "group_means",
+    ),
     "sapnet.losses": (
         "grade_confidence",
         "grade_edges",
@@ -284,6 +287,7 @@ PUBLIC = {
     "reporting.tables": (
         "comparison_table",
         "show",
+        "show_text",
     ),
     "reporting.verdicts": ("examine",),
     "reporting.widgets": (
