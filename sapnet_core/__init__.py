@@ -11,7 +11,10 @@ __version__ = "0.1.0"
 
 # module -> the names that it offers to notebooks; some of these names are modules themselves
 PUBLIC = {
-    "sapnet.group_contrast": ("group_contrast",),
+    "sapnet.group_contrast": (
+        "group_contrast",
+        "group_means",
+    ),
     "sapnet.losses": (
         "grade_confidence",
         "grade_edges",
@@ -19,7 +22,10 @@ PUBLIC = {
         "sapnet_losses",
     ),
     "sapnet.network": ("SAPNet",),
-    "sapnet.parsing": ("interpolation_matrix",),
+    "sapnet.parsing": (
+        "interpolation_matrix",
+        "key_frames",
+    ),
     "sapnet.pseudo_labels": (
         "greedy_states",
         "kmeans",
@@ -246,6 +252,7 @@ PUBLIC = {
         "verdict_of",
         "verdict_text",
     ),
+    "reporting.exercises": ("attempt",),
     "reporting.grad_cam": (
         "cell_centers",
         "grad_cam",
@@ -276,11 +283,13 @@ PUBLIC = {
         "COLORS",
         "MARKERS",
         "PAGE",
+        "larger_text",
         "use_style",
     ),
     "reporting.tables": (
         "comparison_table",
         "show",
+        "show_text",
     ),
     "reporting.verdicts": ("examine",),
     "reporting.widgets": (

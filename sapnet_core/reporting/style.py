@@ -5,7 +5,7 @@ import seaborn as sns
 
 from sapnet_core.runtime.kernels import show_inline
 
-__all__ = ["COLORS", "MARKERS", "COLUMN", "PAGE", "use_style"]
+__all__ = ["COLORS", "MARKERS", "COLUMN", "PAGE", "larger_text", "use_style"]
 
 COLUMN, PAGE = 3.5, 7.2  # widths of a column and of a page of the paper, in inches
 
@@ -50,3 +50,14 @@ def use_style() -> None:
             "pdf.fonttype": 42,
         }
     )
+
+
+def larger_text(factor: float = 1.5) -> None:
+    """Enlarge the text of all further figures; call after `use_style`.
+
+    A figure of the width `PAGE` then stays legible where it is shown at the width `COLUMN`.
+    """
+    for name in ("font.size", *(f"{part}size" for part in ("axes.title", "axes.label", "xtick.label", "ytick.label"))):
+        mpl.rcParams[name] *= factor
+    mpl.rcParams["legend.fontsize"] *= factor
+    mpl.rcParams["figure.titlesize"] = mpl.rcParams["axes.titlesize"]

@@ -14,7 +14,18 @@ from sapnet_core.experiments.paper import NOTES, paper_numbers
 from sapnet_core.experiments.systems import RIDGE, marked
 from sapnet_core.reporting.literal import in_markdown
 
-__all__ = ["LEVELS", "PARTS", "Cell", "as_printed", "comparison_table", "flat", "markdown", "show", "shown_cells"]
+__all__ = [
+    "LEVELS",
+    "PARTS",
+    "Cell",
+    "as_printed",
+    "comparison_table",
+    "flat",
+    "markdown",
+    "show",
+    "show_text",
+    "shown_cells",
+]
 
 PARTS = ("paper", "mean", "low", "high", "seeds", "best")
 EMPTY = dict(zip(PARTS, (math.nan, math.nan, math.nan, math.nan, 0, False), strict=True))  # a cell without any result
@@ -313,3 +324,10 @@ def show(table: pd.DataFrame, decimals: int = 3, ours: Collection[str] = ()):
     if isinstance(table.columns, pd.MultiIndex):
         return _Comparison(table, decimals)
     return Markdown(markdown(table, decimals, ours))
+
+
+def show_text(table: pd.DataFrame, decimals: int = 3, ours: Collection[str] = ()):
+    """As `show`, for a plain data frame that holds words: all columns are aligned to the left."""
+    from IPython.display import Markdown
+
+    return Markdown(markdown(table, decimals, ours).replace("| ---:", "| ---"))
