@@ -14,8 +14,10 @@ from sapnet_core.datasets.known import PLACES, holds
 from sapnet_core.datasets.learnable import check_learnable
 from sapnet_core.datasets.own_videos import NAME
 from sapnet_core.datasets.published_files import NAMED_TYPES, SUMS
+from sapnet_core.datasets.raters import rater_spread
 from sapnet_core.datasets.records import OFFICIAL_SIZES, Record
 from sapnet_core.datasets.repeats import Pair, leaks, scored_twice
+from sapnet_core.datasets.sequence_record import fold_of, subject_of
 
 __all__ = ["NAMED", "known_problems", "record_counts", "shared_dives"]
 
@@ -204,6 +206,7 @@ def _folder(root: Path, records: list[Record]) -> list[tuple]:
     except ValueError as error:
         fault, _, remedy = str(error).rpartition(": ")
         rows.append(("kinds, groups and scores", "differs", fault, "", remedy))
+    rows += _left_out(records)
     rows += [
         _repeated("rows with frames of the other split", leaks(root, records), "remove one row of each pair"),
         _repeated(
@@ -216,6 +219,24 @@ def _folder(root: Path, records: list[Record]) -> list[tuple]:
         rows.append(
             ("datasets beside it", "warning", ", ".join(others), "", f"a run uses only {NAME}: move one of them away")
         )
+    return rows
+
+
+def _left_out(records: list[Record]) -> list[tuple]:
+    """Rows about people who are learned from and tested, and about the spread of raters; none without such columns."""
+    rows = []
+    parts: dict[str, set[str]] = {}
+    for record in records:
+        parts.setdefault(subject_of(record), set()).add(fold_of(record) or record.split)
+    if people := sorted(set(parts) - {""}):
+        both = [person for person in people if len(parts[person]) > 1]
+        named = f"results say nothing about new people: keep each in one: {', '.join(both[:NAMED])}" if both else ""
+        found = f"{len(both)} of {len(people)}"
+        rows.append(("people in several folds or parts", "warning" if both else "ok", found, "", named))
+    several, spread = rater_spread(records)
+    if several:
+        found = f"{several} records with several raters, who differ by {spread:.3g} points (standard deviation)"
+        rows.append(("raters", "ok", found, "", ""))
     return rows
 
 

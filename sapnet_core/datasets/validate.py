@@ -132,7 +132,9 @@ def _fault(name: str, root: Path, record: Record, decode: bool) -> str:
     try:
         place = checked_path(root, record)
         if _is_sequence(record):
-            read_sequence(place)
+            fill = getattr(record, "fill", False)
+            for path in filter(None, (place, (teacher := getattr(record, "path_teacher", "")) and root / teacher)):
+                read_sequence(path, fill)
             return ""
         found = count_decoded(place) if decode else 0
         if name == "mtl-aqa" and place.is_dir():  # files are numbered as FFmpeg counts, and some may be absent
@@ -182,7 +184,7 @@ def print_findings(folder: Path, names: Sequence[str] = (), decode_all: bool = F
         print(printable(f"differs {folder}: {fault}"))
     bad = bool(faults)
     for name in names:
-        table = check_dataset(name, folder, None if decode_all else 8, progress_bar(name, "videos"))
+        table = check_dataset(name, folder, None if decode_all else 8, progress_bar(name, "files"))
         bad = bad or table.state.isin(["missing", "differs"]).any()
         print(f"{name}")
         for row in table.itertuples():

@@ -5,8 +5,8 @@
 
 from dataclasses import fields
 
-from sapnet_core.datasets.clips import default_sampling
-from sapnet_core.experiments.profiles import DIVES, Profile
+from sapnet_core.datasets.clips import SAMPLED, default_sampling
+from sapnet_core.experiments.profiles import DATASETS, DIVES, Profile
 from sapnet_core.experiments.systems import BACKBONE_OF, TARGET_OF, TRAINED, get_system
 from sapnet_core.experiments.trial import Trial
 from sapnet_core.features.source import source_kind
@@ -54,7 +54,7 @@ def declare(
         boxes: None takes "detected" for videos on disk, and "true" for twins.
         teacher: "" takes the actor crop, or the whole frame for systems on another backbone than I3D: these have no
             teacher, so that no crops are computed for them.
-        clip_sampling: "" takes the dataset's protocol.
+        clip_sampling: "" takes the dataset's protocol; of sequences, "windows".
         backbone: "" takes the system's own (`BACKBONE_OF`), I3D for most.
         overrides: further settings of the method. For SAP-Net, those that equal the defaults are dropped, so that the
             default point of a sweep is the same trial as in the tables.
@@ -72,7 +72,9 @@ def declare(
         settings = {name: value for name, value in settings.items() if default.get(name, ...) != value}
     backbone = backbone or BACKBONE_OF.get(system, "i3d")
     teacher = teacher or ("frame" if system in BACKBONE_OF else "actor")
-    clip_sampling = "" if clip_sampling == default_sampling(dataset) else clip_sampling
+    protocol = (default_sampling(dataset),) if dataset in SAMPLED else ()
+    if clip_sampling in protocol or (clip_sampling == "windows" and dataset not in DATASETS):
+        clip_sampling = ""
     source, (train, test) = source_kind(dataset, environment.data_root()), profile.sizes(dataset)
     return Trial(
         dataset=dataset,

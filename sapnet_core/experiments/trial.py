@@ -10,6 +10,7 @@ from sapnet_core.backbones.registry import BACKBONES
 from sapnet_core.datasets.clips import CLIP_SAMPLINGS
 from sapnet_core.experiments.profiles import DATASETS
 from sapnet_core.experiments.selection import SELECT
+from sapnet_core.features.sequences import SAMPLINGS
 from sapnet_core.features.source import SOURCES
 from sapnet_core.features.video_source import BOXES
 from sapnet_core.methods import METHODS, trains_backbone
@@ -49,7 +50,8 @@ class Trial:
             `features.video_source`.
         teacher: the teacher's view: the "actor" crop, the whole "frame", or "photometric", whole frames with changed
             colors, light and sharpness.
-        clip_sampling: a name in `datasets.clips.CLIP_SAMPLINGS` (E1); "" is the dataset's protocol.
+        clip_sampling: a name in `datasets.clips.CLIP_SAMPLINGS` (E1), or for sequences one in `sequences.SAMPLINGS`; ""
+            is the dataset's protocol, "windows" for sequences.
         select: the step whose weights are scored: "last"; "validation", the best step on a quarter of the labeled
             videos, which L_reg then does not see; or "test-best", the best step on the scored videos themselves. The
             last is common in the field but biased: it reports the maximum of many evaluations on the test scores.
@@ -95,7 +97,7 @@ class Trial:
             ("part", ("test", "validation")),
             ("boxes", BOXES),
             ("teacher", TEACHERS),
-            ("clip_sampling", ("", *CLIP_SAMPLINGS)),
+            ("clip_sampling", ("", *CLIP_SAMPLINGS, *SAMPLINGS)),
             ("select", SELECT),
             ("backbone", tuple(BACKBONES)),
             ("backbone_training", tuple(STAGE_OF)),

@@ -3,12 +3,15 @@
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass, field, replace
 from functools import lru_cache
+from math import isnan
 from pathlib import Path
 
 import torch
 
-from sapnet_core.datasets.clips import default_sampling
+from sapnet_core.datasets.clips import SAMPLED, default_sampling
+from sapnet_core.datasets.folds import held_out
 from sapnet_core.datasets.records import Record
+from sapnet_core.experiments.fold_trial import FoldTrial
 from sapnet_core.experiments.trial import STAGE_OF, Trial
 from sapnet_core.features.extraction import FeatureRequest
 from sapnet_core.features.sequences import is_sequence, sequence_features
@@ -106,7 +109,12 @@ def _data(
     for the method (`extra`), is NaN for test videos."""
     records, _ = digested_records(dataset, source, train, test, twin_seed)
     if is_sequence(records):
-        return records, sequence_features(records, video_source.root)
+        features = sequence_features(records, video_source.root, clip_sampling or "windows")
+        if teacher == "photometric":
+            raise ValueError("the photometric view needs videos, and these are sequences: choose another teacher")
+        if teacher == "frame":
+            features = replace(features, views=dict.fromkeys(features.views, features.views["frame"]))
+        return records, features
 
     def computed(one: FeatureRequest) -> Features:
         found = video_features(
@@ -145,7 +153,7 @@ def _sources(t: Trial) -> tuple:
 
 def _nine(dataset: str, clip_sampling: str) -> bool:
     """Whether nine clips are requested of a dataset whose protocol has ten: the nine are the first of these."""
-    return clip_sampling == "9x16" and default_sampling(dataset) == "10x16"
+    return clip_sampling == "9x16" and dataset in SAMPLED and default_sampling(dataset) == "10x16"
 
 
 def _first_nine(view: torch.Tensor, stage: str) -> torch.Tensor:
@@ -213,18 +221,28 @@ def trial_data(
 
 
 def group_data(trial: Trial, records: tuple[Record, ...], features: Features) -> TrialData:
-    """The part of a dataset's records and features that belongs to the trial's group, with its scores.
+    """The part of a dataset's records and features that belongs to the trial's group and fold, with its scores.
+
+    A test record without a value of the trial's target is left out; the published datasets have none.
 
     Raises:
-        ValueError: the dataset has no such group, or its records have no such target.
+        ValueError: the dataset has no such group or fold, or its records have no such target.
     """
     t = trial
-    if t.group:
-        index = torch.tensor([i for i, r in enumerate(records) if r.group == t.group])
-        if not len(index):
-            groups = ", ".join(sorted({r.group for r in records}))
-            raise ValueError(f"{t.dataset} has no group {t.group!r}: choose one of {groups}")
-        records = tuple(records[i] for i in index)
+    if t.group and not any(record.group == t.group for record in records):
+        groups = ", ".join(sorted({r.group for r in records}))
+        raise ValueError(f"{t.dataset} has no group {t.group!r}: choose one of {groups}")
+    in_test = [_is_tested(t, record) for record in records]
+    if isinstance(t, FoldTrial) and not any(in_test):
+        raise ValueError(f"{t.dataset} has no {t.by} {', '.join(t.tested)}: choose among those of its records")
+    kept = [
+        i
+        for i, record in enumerate(records)
+        if (not t.group or record.group == t.group) and not (in_test[i] and isnan(record.sub_score(t.sub_score)))
+    ]
+    if len(kept) < len(records):
+        index = torch.tensor(kept, dtype=torch.int64)
+        records, in_test = tuple(records[i] for i in kept), [in_test[i] for i in kept]
         part = {name: getattr(features, name)[index] for name in ("subactions", "factors")}
         views = {name: view[index] for name, view in features.views.items()}
         features = replace(features, keys=tuple(r.key for r in records), views=views, **part)
@@ -233,5 +251,11 @@ def group_data(trial: Trial, records: tuple[Record, ...], features: Features) ->
         features,
         torch.tensor([r.sub_score(t.sub_score) for r in records]),
         torch.tensor([r.difficulty for r in records]),
-        torch.tensor([r.split == "train" for r in records]),
+        ~torch.tensor(in_test, dtype=torch.bool),
     )
+
+
+def _is_tested(trial: Trial, record: Record) -> bool:
+    if isinstance(trial, FoldTrial):
+        return held_out(record, trial.by, trial.tested)
+    return record.split != "train"

@@ -84,6 +84,11 @@ def check_parameters(notebook: Path, parameters: dict[str, object]) -> None:
             )
 
 
+def _is_own(notebook: Path) -> bool:
+    """Whether a notebook is made for own data (`07_own_training`), not an appendix on own methods."""
+    return notebook.stem[0].isdigit() and "_own_" in notebook.stem
+
+
 def _tidy(folder: Path, name: str) -> None:
     """Delete the temporary files that killed runs of a notebook left behind."""
     for left in folder.glob(f".{name}.*"):
@@ -189,7 +194,7 @@ def run_all(
 ) -> list[Outcome]:
     """Run notebooks in `jobs` worker processes; a failure does not stop the others.
 
-    A notebook that measures times (`..._speed`) runs alone, after all others. Notebooks on own videos (`..._own_...`)
+    A notebook that measures times (`..._speed`) runs alone, after all others. Notebooks on own data (`_is_own`)
     run one after the other, since each reads what the one before it computed. These and the appendices start first:
     they take longest, and a long notebook that starts last would keep a single core busy at the end.
 
@@ -223,7 +228,7 @@ def run_all(
             say(outcome.error)
 
     if together := [notebook for notebook in notebooks if notebook not in alone]:
-        own = [notebook for notebook in together if "_own_" in notebook.stem]
+        own = [notebook for notebook in together if _is_own(notebook)]
         others = sorted((n for n in together if n not in own), key=lambda notebook: notebook.stem[0].isdigit())
         lanes = [lane for lane in (own, *([notebook] for notebook in others)) if lane]
         workers, asked, run = min(jobs, len(lanes)), {}, _run_and_show if pages else run_notebook
@@ -314,7 +319,7 @@ def run_suite(profile: str, notebooks: list[Path], only: list[str] | None = None
         )
     if "folder" in known:  # own videos: only the notebooks made for them
         source_records("folder", None, None, 0, data, folder)  # raises an error before any run if they are unusable
-        notebooks = [notebook for notebook in notebooks if "_own_" in notebook.stem]
+        notebooks = [notebook for notebook in notebooks if _is_own(notebook)]
         folder /= "own"
         if not notebooks:
             raise ValueError(
