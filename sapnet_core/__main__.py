@@ -14,7 +14,7 @@ from pathlib import Path
 from types import ModuleType
 
 from sapnet_core.experiments.names import KNOWN, STUDY
-from sapnet_core.experiments.profiles import DATASETS, PROFILES
+from sapnet_core.experiments.profiles import DATASETS, MEASURED, PROFILES
 from sapnet_core.runtime import environment
 from sapnet_core.runtime.arguments import (
     Parser,
@@ -31,7 +31,7 @@ from sapnet_core.runtime.command_line import one_line_errors
 
 __all__ = ["main", "parse"]
 
-CHECKED = (*DATASETS, "folder")  # what the command `check` can examine; "folder" stands for own videos
+CHECKED = (*DATASETS, *MEASURED, "folder")  # what the command `check` can examine; "folder" stands for own videos
 
 
 def main(arguments: list[str] | None = None) -> int:
@@ -86,7 +86,9 @@ def parse(arguments: list[str] | None = None) -> Namespace:
         "check", _check, "Check which files of a dataset are present, and whether they are the published ones."
     )
     check.add_argument(
-        "folder", type=existing_folder, help="folder that holds MTL-AQA, FineDiving, RG, FineFS or records.csv"
+        "folder",
+        type=existing_folder,
+        help="folder that holds MTL-AQA, FineDiving, RG, FineFS, UI-PRMD, JIGSAWS or records.csv",
     )
     check.add_argument(
         "names", nargs="*", metavar="name", type=_checked, help=f"some of {', '.join(CHECKED)} (default: those found)"

@@ -2,12 +2,13 @@
 
 import re
 from collections.abc import Sequence
+from dataclasses import replace
 from typing import NamedTuple
 
 from sapnet_core.datasets.records import Record
-from sapnet_core.datasets.sequence_record import fold_of, subject_of
+from sapnet_core.datasets.sequence_record import SequenceRecord, fold_of, subject_of
 
-__all__ = ["BY", "FOLDS", "Fold", "fold_names", "folds_in_use", "held_out"]
+__all__ = ["BY", "FOLDS", "Fold", "fold_names", "folds_in_use", "held_out", "with_test_fold"]
 
 BY = ("fold", "subject")
 FOLDS = 5  # number of folds into which people are divided, where the records name people and no folds
@@ -65,6 +66,19 @@ def folds_in_use(records: Sequence[Record]) -> list[Fold]:
         if first != {r.key for r in records if r.split == "test"}:
             return []
     return folds
+
+
+def with_test_fold(records: Sequence[SequenceRecord]) -> list[SequenceRecord]:
+    """The records with a split by folds: those of the first fold that have a score are the test part.
+
+    Raises:
+        ValueError: no record names a fold or a person, or all lie in one fold.
+    """
+    folds = fold_names(records)
+    if not folds:
+        raise ValueError("no row has a fold or a subject: write them, or a column split")
+    tested = {r.key for r in records if r.key in folds[0].records and r.score == r.score}
+    return [replace(r, split="test" if r.key in tested else "train") for r in records]
 
 
 def held_out(record: Record, by: str, tested: Sequence[str]) -> bool:

@@ -24,14 +24,13 @@ import re
 import stat
 import unicodedata
 from collections.abc import Callable
-from dataclasses import replace
 from pathlib import Path, PurePosixPath, PureWindowsPath
 
 import numpy as np
 
 from sapnet_core.datasets.annotation_pickles import AnnotationError
 from sapnet_core.datasets.channels import ChannelError, chosen_channels
-from sapnet_core.datasets.folds import fold_names
+from sapnet_core.datasets.folds import with_test_fold
 from sapnet_core.datasets.names import Names, hidden, look, nfc
 from sapnet_core.datasets.number_tables import column_names
 from sapnet_core.datasets.raters import averaged
@@ -126,10 +125,7 @@ def _read(root: Path, skip: bool) -> tuple[list[Record], list[ValueError]]:
         faults += [AnnotationError(f"{file}: {fault}") for fault in twice]
     if not faults and "split" not in rows[0][1]:
         try:
-            first = next(iter(fold_names(records)), None)
-            if first is None:
-                raise ValueError("no row has a fold or a subject: write them, or a column split")
-            records = [replace(r, split="test" if r.key in first.records and _known(r) else "train") for r in records]
+            records = with_test_fold(records)
         except ValueError as error:
             faults.append(AnnotationError(f"{file}: {error}"))
     for part in ("train", "test"):
@@ -137,11 +133,6 @@ def _read(root: Path, skip: bool) -> tuple[list[Record], list[ValueError]]:
             remedy = "give a score to some of them (a few are enough to start)"
             faults.append(AnnotationError(f"{file}: no {part} row has a score: {remedy}"))
     return records, faults
-
-
-def _known(record: Record) -> bool:
-    """Whether the record has a score."""
-    return record.score == record.score
 
 
 class _Reader:

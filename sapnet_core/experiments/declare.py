@@ -6,7 +6,7 @@
 from dataclasses import fields
 
 from sapnet_core.datasets.clips import SAMPLED, default_sampling
-from sapnet_core.experiments.profiles import DATASETS, DIVES, Profile
+from sapnet_core.experiments.profiles import DATASETS, DIVES, MEASURED, Profile
 from sapnet_core.experiments.systems import BACKBONE_OF, TARGET_OF, TRAINED, get_system
 from sapnet_core.experiments.trial import Trial
 from sapnet_core.features.source import source_kind
@@ -20,6 +20,7 @@ __all__ = ["EPOCHS", "TARGET", "declare"]
 # The regression target of each dataset. "execution" is score / difficulty; predictions are multiplied by the known
 # degree of difficulty. The paper states this for MTL-AQA only; on FineDiving, FSPN and TSA regress the score itself.
 TARGET = {"mtl-aqa": "execution", "finediving": "score", "rg": "score", "finefs": "score", "folder": "score"}
+TARGET |= dict.fromkeys(MEASURED, "score")
 
 # The paper's epochs for each class of routines; of all other trainings, the profile gives the epochs.
 EPOCHS = {
@@ -64,7 +65,7 @@ def declare(
     """
     method, own = get_system(system)
     choice("dataset", dataset, tuple(TARGET))
-    if group and dataset != "folder":  # the groups of own videos are known only from their annotations
+    if group and dataset in DATASETS:  # other groups are known only from the records
         choice("group", group, ("", *EPOCHS.get(dataset, ())))
     settings = {**own, **overrides}
     if method == "sap-net":
@@ -76,6 +77,8 @@ def declare(
     if clip_sampling in protocol or (clip_sampling == "windows" and dataset not in DATASETS):
         clip_sampling = ""
     source, (train, test) = source_kind(dataset, environment.data_root()), profile.sizes(dataset)
+    if source == "drawn" and dataset in MEASURED:
+        raise ValueError(f"{dataset} is measured, not simulated: give the folder that holds it with --data DIR")
     return Trial(
         dataset=dataset,
         source=source,

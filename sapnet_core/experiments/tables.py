@@ -32,6 +32,7 @@ from sapnet_core.experiments.trial_data import trial_data, trial_records
 from sapnet_core.features.sequences import is_sequence, lengths
 from sapnet_core.features.source import known_datasets
 from sapnet_core.features.video_source import BOXES
+from sapnet_core.methods import extra_views
 from sapnet_core.runtime import environment
 from sapnet_core.runtime.devices import usable_device
 from sapnet_core.runtime.executors import reach_cluster
@@ -281,8 +282,10 @@ NEEDS = {"musdl": "judges", "tsa": "transitions"}  # method -> field of a record
 
 
 def _possible(trial: Trial) -> bool:
-    """Whether every training record has the annotations that the trial's method requires."""
+    """Whether every training record has the annotations and views that the trial's method requires."""
     name = NEEDS.get(trial.method)
+    if trial.source == "joints" and extra_views(trial.method):
+        return False
     return name is None or all(getattr(r, name) for r in trial_records(trial) if r.split == "train")
 
 

@@ -10,6 +10,7 @@ import torch
 
 from sapnet_core.datasets.clips import SAMPLED, default_sampling
 from sapnet_core.datasets.folds import held_out
+from sapnet_core.datasets.pose_tracks import pose_records
 from sapnet_core.datasets.records import Record
 from sapnet_core.experiments.fold_trial import FoldTrial
 from sapnet_core.experiments.trial import STAGE_OF, Trial
@@ -28,6 +29,7 @@ __all__ = [
     "digested_records",
     "group_data",
     "prepare_trials",
+    "sequence_root",
     "trial_data",
     "trial_records",
     "trial_video_source",
@@ -46,8 +48,10 @@ class TrialData:
 
 
 @lru_cache(maxsize=8)
-def _read_records(dataset, train, test, twin_seed, data: Path | None, folder: Path, *rules):
+def _read_records(dataset, source, train, test, twin_seed, data: Path | None, folder: Path, *rules):
     records = tuple(source_records(dataset, train, test, twin_seed, data, folder))
+    if source == "joints":
+        records = tuple(pose_records(data, records)[0])
     return records, records_digest(list(records))
 
 
@@ -58,7 +62,7 @@ def digested_records(
     rules = environment.skip_bad(), finefs_split()  # part of the cache key: a notebook may change these variables
     folder = environment.runs() / "annotations"
     with in_runs():
-        return _read_records(dataset, train, test, twin_seed, _data_root(source), folder, *rules)
+        return _read_records(dataset, source, train, test, twin_seed, _data_root(source), folder, *rules)
 
 
 def _data_root(source: str) -> Path | None:
@@ -66,6 +70,15 @@ def _data_root(source: str) -> Path | None:
     if source != "drawn" and data is None:
         raise FileNotFoundError(f"this trial needs {SOURCES[source]}: set SAPNET_DATA to the folder of the dataset")
     return data
+
+
+def sequence_root(trial: Trial) -> Path:
+    """The folder to which the paths of a trial's sequences are relative.
+
+    Raises:
+        FileNotFoundError: `SAPNET_DATA` is not set.
+    """
+    return _data_root(trial.source)
 
 
 def trial_video_source(trial: Trial) -> TwinSource | DiskSource:
@@ -109,11 +122,14 @@ def _data(
     for the method (`extra`), is NaN for test videos."""
     records, _ = digested_records(dataset, source, train, test, twin_seed)
     if is_sequence(records):
-        features = sequence_features(records, video_source.root, clip_sampling or "windows")
+        features = sequence_features(records, _data_root(source), clip_sampling or "windows")
         if teacher == "photometric":
             raise ValueError("the photometric view needs videos, and these are sequences: choose another teacher")
         if teacher == "frame":
             features = replace(features, views=dict.fromkeys(features.views, features.views["frame"]))
+        if source == "joints":
+            official = source_records(dataset, train, test, twin_seed, _data_root(source), environment.runs())
+            features = replace(features, skipped=pose_records(_data_root(source), official)[1])
         return records, features
 
     def computed(one: FeatureRequest) -> Features:

@@ -6,6 +6,7 @@ from pathlib import Path
 import torch
 from torch import Tensor
 
+from sapnet_core.datasets.pose_tracks import pose_views, read_pose_track
 from sapnet_core.datasets.records import Record
 from sapnet_core.datasets.sequence_files import SEQUENCES, read_sequence
 from sapnet_core.datasets.sequence_record import SequenceRecord
@@ -44,7 +45,8 @@ def two_views(records: Sequence[Record]) -> bool:
 
 
 def _own_view(record: Record) -> bool:
-    return isinstance(record, SequenceRecord) and bool(record.path_teacher or record.channels_teacher)
+    of_pose = record.dataset == "finediving"
+    return of_pose or isinstance(record, SequenceRecord) and bool(record.path_teacher or record.channels_teacher)
 
 
 def lengths(records: Sequence[Record]) -> Tensor:
@@ -55,7 +57,7 @@ def lengths(records: Sequence[Record]) -> Tensor:
 def sequence_digest(records: Sequence[Record], root: Path) -> str:
     """Hash of the contents of all files of the records, and of the code that turns them into features."""
     paths = [path for r in records for path in (r.path, getattr(r, "path_teacher", "")) if path]
-    code = code_digest("features.sequences", "features.windows", "datasets.gaps")
+    code = code_digest("features.sequences", "features.windows", "datasets.gaps", "datasets.pose_tracks")
     return fingerprint([file_digest(root / path) for path in paths], code)
 
 
@@ -64,12 +66,15 @@ def sequence_views(record: Record, root: Path) -> tuple[Tensor, Tensor]:
 
     Without a view of its own the teacher sees the student's. With `channels_teacher` it sees the student's rows with
     all other columns 0, so that both views have the same columns. A teacher's file has as many columns as the
-    student's, and its rows are those of the record's span if the record has one; else it may have another length.
+    student's, and its rows are those of the record's span if the record has one; else it may have another length. Of a
+    pose track, the two see `pose_views`.
 
     Raises:
         ValueError: a file cannot be read, or a teacher's file has another number of columns, or of rows where the
             record has a span.
     """
+    if record.dataset == "finediving":
+        return tuple(torch.from_numpy(view).float() for view in pose_views(read_pose_track(root / record.path)))
     fill = getattr(record, "fill", False)
     whole = read_sequence(root / record.path, fill)
     x = whole[record.start : record.end]
@@ -123,7 +128,7 @@ def sequence_features(records: Sequence[Record], root: Path, sampling: str = "wi
             )
         for name, rows in zip(views, both, strict=True):
             views[name].append(with_length(SAMPLINGS[sampling](rows), len(x)))
-        at = torch.linspace(0, max(len(x) - 1, 0), LABELS)
+        at = torch.linspace(0, max(record.frames - 1, 0), LABELS)
         labels.append(torch.searchsorted(torch.tensor(record.transitions, dtype=torch.float32), at, right=True))
     stacked = {name: _padded(_unit(torch.stack(every))) for name, every in views.items()}
     if not two_views(records):
