@@ -75,7 +75,9 @@ PUBLIC = {
         "step_positions",
     ),
     "datasets.finefs": ("COMPONENTS",),
+    "datasets.folds": ("fold_names", "folds_in_use"),
     "datasets.label_split": ("label_split",),
+    "datasets.raters": ("rater_spread",),
     "datasets.records": (
         "OFFICIAL_SIZES",
         "PERFECT",
@@ -87,7 +89,8 @@ PUBLIC = {
     ),
     "features.sequences": (
         "is_sequence",
-        "read_sequence",
+        "sequence_views",
+        "two_views",
     ),
     "features.source": (
         "source_kind",
@@ -120,6 +123,12 @@ PUBLIC = {
     ),
     "methods.settings": ("options",),
     "experiments": ("profiles",),
+    "experiments.acting_terms": ("idle_terms",),
+    "experiments.cross_validation": (
+        "cross_validated",
+        "fold_trials",
+        "out_of_fold",
+    ),
     "experiments.declare": (
         "declare",
         "EPOCHS",
@@ -135,6 +144,7 @@ PUBLIC = {
         "relative_l2",
         "spearman",
     ),
+    "experiments.own_rows": ("why_not", "why_not_row"),
     "experiments.paper": (
         "paper_arithmetic",
         "paper_numbers",

@@ -24,6 +24,7 @@ from sapnet_core.runtime.arguments import (
     device_name,
     existing_folder,
     given,
+    label_shares,
     one_of,
     seed_number,
 )
@@ -74,6 +75,12 @@ def parse(arguments: list[str] | None = None) -> Namespace:
     )
     run.add_argument("--data", metavar="DIR", type=given, help="folder of datasets, or of own videos (as SAPNET_DATA)")
     run.add_argument("--split", choices=environment.SPLITS, help="how FineFS is split (as SAPNET_SPLIT)")
+    run.add_argument(
+        "--share",
+        metavar="SHARES",
+        type=label_shares,
+        help="label shares of own data between commas, such as 0.1,0.5,1, for a curve over them (default: 1)",
+    )
     run.add_argument("--skip-bad", action="store_true", help="leave out videos that cannot be read")
     _add_workers(run)
 
@@ -170,7 +177,7 @@ def _run(asked: Namespace) -> int:
     notebooks = environment.find_notebooks(asked.only)
     check_environment()
     os.environ["SAPNET_JOBS"] = str(environment.jobs())
-    return _load("reporting.run_notebooks").run_suite(asked.profile, notebooks, asked.only, asked.split)
+    return _load("reporting.run_notebooks").run_suite(asked.profile, notebooks, asked.only, asked.split, asked.share)
 
 
 def _test(asked: Namespace) -> int:

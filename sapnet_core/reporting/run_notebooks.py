@@ -295,7 +295,13 @@ def _standing(under_way: dict[str, float], folder: Path, seconds: float, width: 
     return "; ".join(found) or f"looking for what has changed: {duration(seconds)}"
 
 
-def run_suite(profile: str, notebooks: list[Path], only: list[str] | None = None, split: str | None = None) -> int:
+def run_suite(
+    profile: str,
+    notebooks: list[Path],
+    only: list[str] | None = None,
+    split: str | None = None,
+    shares: str | None = None,
+) -> int:
     """Run notebooks and the trials they need, report what each wrote, and write the gallery: the command `run`.
 
     Args:
@@ -303,12 +309,13 @@ def run_suite(profile: str, notebooks: list[Path], only: list[str] | None = None
         notebooks: notebooks to run, in order; if `SAPNET_DATA` holds own videos, only those made for own videos run.
         only: the values of `--only`, if given.
         split: the value of `--split`, if given; the data must then include FineFS.
+        shares: the value of `--share`, if given; the data must then be own data.
 
     Returns:
         1 if a notebook failed or the gallery could not be written, else 0.
 
     Raises:
-        ValueError: `split` or `only` does not fit the data in use, or the data cannot be used.
+        ValueError: `split`, `shares` or `only` does not fit the data in use, or the data cannot be used.
     """
     folder = environment.runs() / "notebooks" / ("" if profile == "quick" else profile)
     data = environment.data_root()
@@ -317,6 +324,8 @@ def run_suite(profile: str, notebooks: list[Path], only: list[str] | None = None
         raise ValueError(
             f"--split {split}: only FineFS is split, which is not in {data or 'use'}: give its folder with --data"
         )
+    if shares and "folder" not in known:
+        raise ValueError(f"--share {shares}: only own data are trained at given shares: give their folder with --data")
     if "folder" in known:  # own videos: only the notebooks made for them
         source_records("folder", None, None, 0, data, folder)  # raises an error before any run if they are unusable
         notebooks = [notebook for notebook in notebooks if _is_own(notebook)]
@@ -329,9 +338,10 @@ def run_suite(profile: str, notebooks: list[Path], only: list[str] | None = None
 
     if not only and folder.name != "own":
         _run_declared(profile)
+    parameters = {"profile": profile, **({"shares": shares} if shares else {})}
     under_way: dict[str, float] = {}
     with showing(partial(_standing, under_way, folder)) as say:
-        outcomes = run_all(notebooks, {"profile": profile}, folder, say, environment.jobs(), True, under_way)
+        outcomes = run_all(notebooks, parameters, folder, say, environment.jobs(), True, under_way)
     print("\n" + summary(outcomes), flush=True)
     try:
         with waiting("writing the gallery"):
