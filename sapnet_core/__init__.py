@@ -81,7 +81,9 @@ PUBLIC = {
         "step_positions",
     ),
     "datasets.finefs": ("COMPONENTS",),
+    "datasets.folds": ("fold_names", "folds_in_use"),
     "datasets.label_split": ("label_split",),
+    "datasets.raters": ("rater_spread",),
     "datasets.records": (
         "OFFICIAL_SIZES",
         "PERFECT",
@@ -93,7 +95,8 @@ PUBLIC = {
     ),
     "features.sequences": (
         "is_sequence",
-        "read_sequence",
+        "sequence_views",
+        "two_views",
     ),
     "features.source": (
         "source_kind",
@@ -126,6 +129,12 @@ PUBLIC = {
     ),
     "methods.settings": ("options",),
     "experiments": ("profiles",),
+    "experiments.acting_terms": ("idle_terms",),
+    "experiments.cross_validation": (
+        "cross_validated",
+        "fold_trials",
+        "out_of_fold",
+    ),
     "experiments.declare": (
         "declare",
         "EPOCHS",
@@ -141,6 +150,7 @@ PUBLIC = {
         "relative_l2",
         "spearman",
     ),
+    "experiments.own_rows": ("why_not", "why_not_row"),
     "experiments.paper": (
         "paper_arithmetic",
         "paper_numbers",

@@ -11,6 +11,7 @@ import pandas as pd
 import torch
 
 from sapnet_core.experiments.declare import EPOCHS, declare
+from sapnet_core.experiments.fit import video_roles
 from sapnet_core.experiments.metrics import fisher_mean, spearman
 from sapnet_core.experiments.names import KNOWN
 from sapnet_core.experiments.profiles import Profile, get_profile
@@ -28,8 +29,10 @@ from sapnet_core.experiments.systems import (
 )
 from sapnet_core.experiments.trial import Trial
 from sapnet_core.experiments.trial_data import trial_data, trial_records
+from sapnet_core.features.sequences import is_sequence, lengths
 from sapnet_core.features.source import known_datasets
 from sapnet_core.features.video_source import BOXES
+from sapnet_core.methods import extra_views
 from sapnet_core.runtime import environment
 from sapnet_core.runtime.devices import usable_device
 from sapnet_core.runtime.executors import reach_cluster
@@ -279,8 +282,10 @@ NEEDS = {"musdl": "judges", "tsa": "transitions"}  # method -> field of a record
 
 
 def _possible(trial: Trial) -> bool:
-    """Whether every training record has the annotations that the trial's method requires."""
+    """Whether every training record has the annotations and views that the trial's method requires."""
     name = NEEDS.get(trial.method)
+    if trial.source == "joints" and extra_views(trial.method):
+        return False
     return name is None or all(getattr(r, name) for r in trial_records(trial) if r.split == "train")
 
 
@@ -332,8 +337,9 @@ def floors(trial: Trial) -> pd.DataFrame:
     """Floors and ceiling of rho on a trial's test part: predictions without any video, and with the true quality.
 
     Rows: "mean" (a constant prediction); "difficulty alone" (the prediction is the degree of difficulty), if degrees
-    differ; and, for twins, "ceiling: true quality" (the score that the simulated quality is worth, without the judges'
-    noise). Columns: system, rho.
+    differ; "length alone" of sequences (their number of rows, or its negative, whichever correlates with the scores of
+    the labeled training sequences), if lengths differ; and, for twins, "ceiling: true quality" (the score that the
+    simulated quality is worth, without the judges' noise). Columns: system, rho.
     """
     data = trial_data(trial)
     test = ~data.train
@@ -341,7 +347,12 @@ def floors(trial: Trial) -> pd.DataFrame:
     guess = {"mean": torch.ones_like(score)}
     if len(difficulty.unique()) > 1:
         guess["difficulty alone"] = difficulty
-    if trial.source != "videos":
+    if is_sequence(data.records) and len((length := lengths(data.records)).unique()) > 1:
+        roles = video_roles(trial, data)
+        known = roles.learn[roles.labeled]
+        rising = len(known) < 2 or spearman(length[known], data.score[known]) >= 0
+        guess["length alone"] = length[test] if rising else -length[test]
+    if trial.source in ("drawn", "official"):
         name, sport = "score" if trial.target == "execution" else trial.target, sport_of(trial.dataset)
         shown = [sport.shown_scores(r, f)[name] for r, f in zip(data.records, data.factors, strict=True)]
         guess["ceiling: true quality"] = torch.tensor(shown)[test]
