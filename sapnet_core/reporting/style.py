@@ -9,9 +9,10 @@ __all__ = ["COLORS", "MARKERS", "COLUMN", "PAGE", "larger_text", "use_style"]
 
 COLUMN, PAGE = 3.5, 7.2  # widths of a column and of a page of the paper, in inches
 
-# Okabe & Ito (2008), in an order whose neighbors differ in lightness too; black is for the true or reference line.
-COLORS = ("#0072B2", "#E69F00", "#009E73", "#CC79A7", "#56B4E9", "#D55E00", "#7A7A7A", "#000000", "#8C564B")
-MARKERS = ("o", "s", "^", "D", "v", "P", "X", "*", "p")  # a second way to tell series apart
+# Okabe & Ito (2008), in an order whose neighbors differ in lightness too; black is for the true or reference line. The
+# last two are ours, for the pictures with most lines.
+COLORS = ("#0072B2", "#E69F00", "#009E73", "#CC79A7", "#56B4E9", "#D55E00", "#7A7A7A", "#000000", "#8C564B", "#8A9A00")
+MARKERS = ("o", "s", "^", "D", "v", "P", "X", "*", "p", "h")  # a second way to tell series apart
 
 
 def use_style() -> None:
