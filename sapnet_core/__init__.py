@@ -83,6 +83,7 @@ PUBLIC = {
         "PERFECT",
         "Record",
     ),
+    "datasets.ui_prmd": ("MOVEMENTS",),
     "simulator": (
         "simulate",
         "sport_of",
@@ -157,6 +158,7 @@ PUBLIC = {
         "ROUTINES",
     ),
     "experiments.resampling": ("Cell", "resampled"),
+    "experiments.real_people": ("people_table", "people_trials", "ROWS"),
     "experiments.results": ("curves", "predictions", "results", "trial_folder"),
     "experiments.run": ("run_trial", "run_trials"),
     "experiments.segmentation": (

@@ -111,10 +111,12 @@ def seed_number(text: str) -> int:
 
 
 def label_shares(text: str) -> str:
-    """Check label shares between commas, such as "0.1,0.5,1": a `type` for `argparse`. They are put in order, once each."""
+    """Label shares between commas, such as "0.1,0.5,1", in order and once each: a `type` for `argparse`."""
     words = [word.strip() for word in text.split(",")]
     if not all(re.fullmatch(r"(0?\.[0-9]{1,6}|1(\.0*)?)", word, re.ASCII) and float(word) > 0 for word in words):
-        raise argparse.ArgumentTypeError(f"{text!r} are no label shares: give numbers above 0 and up to 1, as 0.1,0.5,1")
+        raise argparse.ArgumentTypeError(
+            f"{text!r} are no label shares: give numbers above 0 and up to 1, as 0.1,0.5,1"
+        )
     return ",".join(f"{share:g}" for share in sorted(set(map(float, words))))
 
 
