@@ -89,6 +89,7 @@ PUBLIC = {
         "PERFECT",
         "Record",
     ),
+    "datasets.ui_prmd": ("MOVEMENTS",),
     "simulator": (
         "simulate",
         "sport_of",
@@ -163,6 +164,7 @@ PUBLIC = {
         "ROUTINES",
     ),
     "experiments.resampling": ("Cell", "resampled"),
+    "experiments.real_people": ("people_table", "people_trials", "ROWS"),
     "experiments.results": ("curves", "predictions", "results", "run_facts", "trial_folder"),
     "experiments.run": ("run_trial", "run_trials"),
     "experiments.stored": ("stored_size", "stored_trials"),

@@ -1,6 +1,7 @@
 """Features or joints of the user in place of videos: sequences (T, C) that skip detection and backbone."""
 
 from collections.abc import Sequence
+from functools import lru_cache
 from pathlib import Path
 
 import torch
@@ -58,7 +59,19 @@ def sequence_digest(records: Sequence[Record], root: Path) -> str:
     """Hash of the contents of all files of the records, and of the code that turns them into features."""
     paths = [path for r in records for path in (r.path, getattr(r, "path_teacher", "")) if path]
     code = code_digest("features.sequences", "features.windows", "datasets.gaps", "datasets.pose_tracks")
-    return fingerprint([file_digest(root / path) for path in paths], code)
+    return fingerprint([_content(root / path) for path in paths], code)
+
+
+def _content(path: Path) -> str:
+    """Hash of a file's content, computed again only where its size or its time of change is another: every trial asks
+    for the files of its whole dataset."""
+    state = path.stat()
+    return _content_at(path, state.st_size, state.st_mtime_ns)
+
+
+@lru_cache(maxsize=2**16)
+def _content_at(path: Path, size: int, changed: int) -> str:
+    return file_digest(path)
 
 
 def sequence_views(record: Record, root: Path) -> tuple[Tensor, Tensor]:
