@@ -23,6 +23,7 @@ options:
   --recompute            train anew what the repository stores (same as SAPNET_RECOMPUTE=1)
   --only 03              only notebooks whose name starts with 03; may be repeated
   --data DIR             folder of datasets, or of own videos with a records.csv (same as SAPNET_DATA=DIR)
+  --share 0.1,0.5,1      label shares of own data, for a curve over them (default 1)
   --split RULE           how FineFS is split: random (default), ordered, interleaved, files (same as SAPNET_SPLIT)
   --skip-bad             leave out videos that cannot be read (same as SAPNET_SKIP_BAD=1)
   --jobs N               worker processes (default: one per available core)

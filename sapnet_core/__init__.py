@@ -11,7 +11,10 @@ __version__ = "0.1.0"
 
 # module -> the names that it offers to notebooks; some of these names are modules themselves
 PUBLIC = {
-    "sapnet.group_contrast": ("group_contrast",),
+    "sapnet.group_contrast": (
+        "group_contrast",
+        "group_means",
+    ),
     "sapnet.losses": (
         "grade_confidence",
         "grade_edges",
@@ -19,7 +22,10 @@ PUBLIC = {
         "sapnet_losses",
     ),
     "sapnet.network": ("SAPNet",),
-    "sapnet.parsing": ("interpolation_matrix",),
+    "sapnet.parsing": (
+        "interpolation_matrix",
+        "key_frames",
+    ),
     "sapnet.pseudo_labels": (
         "greedy_states",
         "kmeans",
@@ -75,19 +81,23 @@ PUBLIC = {
         "step_positions",
     ),
     "datasets.finefs": ("COMPONENTS",),
+    "datasets.folds": ("fold_names", "folds_in_use"),
     "datasets.label_split": ("label_split",),
+    "datasets.raters": ("rater_spread",),
     "datasets.records": (
         "OFFICIAL_SIZES",
         "PERFECT",
         "Record",
     ),
+    "datasets.ui_prmd": ("MOVEMENTS",),
     "simulator": (
         "simulate",
         "sport_of",
     ),
     "features.sequences": (
         "is_sequence",
-        "read_sequence",
+        "sequence_views",
+        "two_views",
     ),
     "features.source": (
         "source_kind",
@@ -120,6 +130,12 @@ PUBLIC = {
     ),
     "methods.settings": ("options",),
     "experiments": ("profiles",),
+    "experiments.acting_terms": ("idle_terms",),
+    "experiments.cross_validation": (
+        "cross_validated",
+        "fold_trials",
+        "out_of_fold",
+    ),
     "experiments.declare": (
         "declare",
         "EPOCHS",
@@ -135,6 +151,7 @@ PUBLIC = {
         "relative_l2",
         "spearman",
     ),
+    "experiments.own_rows": ("why_not", "why_not_row"),
     "experiments.paper": (
         "paper_arithmetic",
         "paper_numbers",
@@ -147,6 +164,7 @@ PUBLIC = {
         "ROUTINES",
     ),
     "experiments.resampling": ("Cell", "resampled"),
+    "experiments.real_people": ("people_table", "people_trials", "ROWS"),
     "experiments.results": ("curves", "predictions", "results", "run_facts", "trial_folder"),
     "experiments.run": ("run_trial", "run_trials"),
     "experiments.stored": ("stored_size", "stored_trials"),
@@ -183,6 +201,7 @@ PUBLIC = {
         "REMOVED",
         "RIVALS",
         "SEARCHED",
+        "marked",
     ),
     "experiments.tables": (
         "CENTERS",
@@ -195,7 +214,6 @@ PUBLIC = {
         "declared_trials",
         "figure_trials",
         "floors",
-        "NOT_HERE",
         "SHARES",
         "STATES",
         "table_trials",
@@ -246,6 +264,7 @@ PUBLIC = {
         "verdict_of",
         "verdict_text",
     ),
+    "reporting.exercises": ("attempt",),
     "reporting.grad_cam": (
         "cell_centers",
         "grad_cam",
@@ -276,11 +295,13 @@ PUBLIC = {
         "COLORS",
         "MARKERS",
         "PAGE",
+        "larger_text",
         "use_style",
     ),
     "reporting.tables": (
         "comparison_table",
         "show",
+        "show_text",
     ),
     "reporting.verdicts": ("examine",),
     "reporting.widgets": (

@@ -14,7 +14,7 @@ from pathlib import Path
 from types import ModuleType
 
 from sapnet_core.experiments.names import KNOWN, STUDY
-from sapnet_core.experiments.profiles import DATASETS, PROFILES
+from sapnet_core.experiments.profiles import DATASETS, MEASURED, PROFILES
 from sapnet_core.runtime import environment
 from sapnet_core.runtime.arguments import (
     Parser,
@@ -24,6 +24,7 @@ from sapnet_core.runtime.arguments import (
     device_name,
     existing_folder,
     given,
+    label_shares,
     one_of,
     seed_number,
 )
@@ -31,7 +32,7 @@ from sapnet_core.runtime.command_line import one_line_errors
 
 __all__ = ["main", "parse"]
 
-CHECKED = (*DATASETS, "folder")  # what the command `check` can examine; "folder" stands for own videos
+CHECKED = (*DATASETS, *MEASURED, "folder")  # what the command `check` can examine; "folder" stands for own videos
 
 
 def main(arguments: list[str] | None = None) -> int:
@@ -81,6 +82,12 @@ def parse(arguments: list[str] | None = None) -> Namespace:
     run.add_argument(
         "--recompute", action="store_true", help="train anew what the repository stores (as SAPNET_RECOMPUTE)"
     )
+    run.add_argument(
+        "--share",
+        metavar="SHARES",
+        type=label_shares,
+        help="label shares of own data between commas, such as 0.1,0.5,1, for a curve over them (default: 1)",
+    )
     run.add_argument("--skip-bad", action="store_true", help="leave out videos that cannot be read")
     _add_workers(run)
 
@@ -93,7 +100,9 @@ def parse(arguments: list[str] | None = None) -> Namespace:
         "check", _check, "Check which files of a dataset are present, and whether they are the published ones."
     )
     check.add_argument(
-        "folder", type=existing_folder, help="folder that holds MTL-AQA, FineDiving, RG, FineFS or records.csv"
+        "folder",
+        type=existing_folder,
+        help="folder that holds MTL-AQA, FineDiving, RG, FineFS, UI-PRMD, JIGSAWS or records.csv",
     )
     check.add_argument(
         "names", nargs="*", metavar="name", type=_checked, help=f"some of {', '.join(CHECKED)} (default: those found)"
@@ -177,7 +186,7 @@ def _run(asked: Namespace) -> int:
     notebooks = environment.find_notebooks(asked.only)
     check_environment()
     os.environ["SAPNET_JOBS"] = str(environment.jobs())
-    return _load("reporting.run_notebooks").run_suite(asked.profile, notebooks, asked.only, asked.split)
+    return _load("reporting.run_notebooks").run_suite(asked.profile, notebooks, asked.only, asked.split, asked.share)
 
 
 def _test(asked: Namespace) -> int:

@@ -21,6 +21,8 @@ from sapnet_core.datasets.records import OFFICIAL_SIZES, Record
 from sapnet_core.datasets.repeats import leaks
 from sapnet_core.datasets.validate import COLUMNS, SOURCES, check_dataset
 from sapnet_core.features.source import source_records
+from sapnet_core.reporting import run_notebooks
+from sapnet_core.runtime import environment
 from sapnet_core.simulator.draw_annotations import write_annotations
 
 RECORD = Record("folder", "a", "", "a.npy", 0, 9, 1.0, 1.0, "", (), (), (), "train")
@@ -252,6 +254,23 @@ def test_frames_that_several_raters_scored_are_named(own):
     assert "a (train, 1," in row.remedy and "a2 (train, 1.5," in row.remedy and "d2 (test" in row.remedy
 
 
+def test_sequences_are_spoken_of_as_sequences(own, capsys):
+    """Kinematics in text files, as in JIGSAWS, are no videos, whatever their length, and all are read."""
+    rows = []
+    for i in range(12):
+        np.savetxt(own.root / f"Suturing_B{i:03d}.txt", np.random.default_rng(i).normal(size=(40, 76)))
+        rows.append(f"t{i},Suturing_B{i:03d}.txt,{i},,{'ABCD'[i % 4]}")
+    table = own(rows, "id,path,score,note,subject", probes=2)
+    assert set(table.state) == {"ok"} and found(table, "sequences read").found == "12 whole"
+    assert found(table, "people in several folds or parts").found == "0 of 4"
+    assert not any("clips" in item or "video" in item for item in table["item"])
+    assert main(["check", str(own.root)]) == 0
+    assert "video" not in capsys.readouterr().out
+    rows = [f"{row},{i % 3}" for i, row in enumerate(rows)]
+    row = found(own(rows, "id,path,score,note,subject,fold"), "people in several folds or parts")
+    assert row.state == "warning" and row.found == "4 of 4" and "A, B, C" in row.remedy
+
+
 def test_overlaps_are_those_that_pairs_have():
     draw = random.Random(0)
     for _ in range(200):
@@ -265,6 +284,16 @@ def test_overlaps_are_those_that_pairs_have():
         assert all((a, b) in pairs for a, b in found_pairs)
         later = {max(pair, key=lambda r: (r.start, r.key)).key for pair in pairs}
         assert {b.key for _, b in found_pairs} == later
+
+
+def test_a_run_on_own_data_takes_two_notebooks(own, monkeypatch):
+    own(GOOD)
+    taken = []
+    monkeypatch.setenv("SAPNET_DATA", str(own.root))
+    monkeypatch.setattr(run_notebooks, "run_all", lambda notebooks, *rest: taken.extend(notebooks) or [])
+    monkeypatch.setattr(run_notebooks, "write_gallery", lambda profile: environment.figures() / "index.html")
+    assert run_notebooks.run_suite("quick", environment.find_notebooks()) == 0
+    assert [notebook.stem for notebook in taken] == ["07_own_training", "08_own_results"]
 
 
 def test_a_run_takes_own_videos_alone(own, drawn):

@@ -160,7 +160,7 @@ def test_size_is_held_against_print_whatever_the_sign():
 
 def test_a_system_that_is_not_here_is_named():
     found = examine(TWO, lookup(a=1.0))
-    assert found["reason"] == "system not implemented: b" and decide([found])[0]["verdict"] == "not testable here"
+    assert found["reason"] == "no trials in this profile: b" and decide([found])[0]["verdict"] == "not testable here"
     later = examine(TWO, lookup(a=1.0, b=2.0))
     assert later["test"] == "seeds and videos"
 
@@ -170,7 +170,7 @@ def test_a_counterexample_contradicts_all_though_some_are_not_here():
     assert verdict(best, a=2.0, b=0.5) == "contradicted"
     for a, b in ((0.5, 2.0), (1.0, 1.0)):
         assert verdict(best, claims=20, a=a, b=b) == "not testable here"
-    assert examine(best, lookup(a=0.5, b=2.0))["reason"] == "system not implemented: CoRe"
+    assert examine(best, lookup(a=0.5, b=2.0))["reason"] == "no trials in this profile: CoRe"
 
 
 def test_all_of_several_is_as_sure_as_the_weakest():
@@ -275,3 +275,20 @@ def test_undecided_says_how_many_seeds_would_decide():
 def test_every_family_is_a_table_a_figure_or_a_part_without_one():
     families = {claim.family for claim in ledger()}
     assert families == {place for place in PLACES if not place.startswith("Section")}
+
+
+def test_all_systems_that_a_claim_names_must_fail_on_a_failed_dive():
+    sides = tuple((((("IV", row, "supervised"),), ())) for row in ("a", "b"))
+    worst = Claim("w", "Fig. 14", "others fail too", kind="worst", pairs=sides)
+    true = torch.tensor([0.0, 50, 60, 70])
+    off = {"a": torch.tensor([[45.0, 1, 1, 1]] * 2), "b": torch.tensor([[9.0, 1, 2, 3]] * 2)}
+
+    def ask():
+        found = examine(worst, lambda name: Cell(true + off[name[1]], true, "v"))
+        return found["effect"], decide([found])[0]["verdict"]
+
+    assert ask() == (0, "supported")
+    off["b"] = torch.tensor([[9.0, 1, 2, 30]] * 2)
+    assert ask() == (70, "contradicted")
+    off["b"] = torch.tensor([[9.0, 1, 2, 30], [90, 1, 2, 30]])
+    assert ask() == (35, "undecided")

@@ -140,7 +140,7 @@ def test_bad_spans(own, values, fault):
 def test_bad_tables(own):
     refused(lambda: own("id,path,score\na,a.npy,1\n"), "records.csv: no column 'split'")
     refused(lambda: own(""), "records.csv: not a table of UTF-8 text, but an empty file")
-    refused(lambda: own("rater," + HEAD), "column 'rater' is unknown: use id, path, .*or begin its name with #")
+    refused(lambda: own("jury," + HEAD), "column 'jury' is unknown: use id, path, .*or begin its name with #")
     refused(lambda: own("id," + HEAD), "column 'id' appears twice")
     refused(lambda: own(HEAD + "a,a.npy,,train\nc,c.npy,1,test\n"), "no train row has a score")
     refused(lambda: own(HEAD + "a,a.npy,1,train\n"), "no test row has a score")

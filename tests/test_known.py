@@ -71,7 +71,9 @@ def test_a_file_that_looks_near_is_named(place, name, remedy):
     (place.data / name).write_text(TABLE)
     if (place.data / "records.csv").exists():
         pytest.skip("capitals mean nothing to this file system")
-    refused(place.data, "(MTL-AQA, FineDiving, RG, FineFS, records.csv)", f"; it holds {name}: ", remedy)
+    refused(
+        place.data, "(MTL-AQA, FineDiving, RG, FineFS, UI-PRMD, JIGSAWS, records.csv)", f"; it holds {name}: ", remedy
+    )
 
 
 @pytest.mark.parametrize(

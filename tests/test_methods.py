@@ -15,8 +15,8 @@ from sapnet_core.experiments.fit import fit_trial, train_set, training_task
 from sapnet_core.experiments.metrics import spearman
 from sapnet_core.experiments.paper import paper_table
 from sapnet_core.experiments.profiles import PROFILES
-from sapnet_core.experiments.systems import OURS, RIVALS, SEARCHED, SYSTEMS
-from sapnet_core.experiments.tables import COMPARISONS, NOT_HERE, comparison_trials, declared_trials
+from sapnet_core.experiments.systems import CONTROLS, MARKS, OURS, PAIRS, RIVALS, SEARCHED, SYSTEMS, marked
+from sapnet_core.experiments.tables import COMPARISONS, comparison_trials, declared_trials
 from sapnet_core.experiments.trial_data import trial_data
 from sapnet_core.methods import (
     METHODS,
@@ -59,6 +59,13 @@ TERMS = {
     "pcln": {"weight": 0.0},
     "core": {"levels": 1},
     "tap": {"ranking": 0.0},
+    "fspn": {"contrast": 0.0},
+    "dae-core": {"likelihood": False},
+    "tsa-net": {"attend": False},
+    "sgn": {"text": False},
+    "apt": {"parse": False},
+    "trs": {"weight": 0.0},
+    "basl": {"weight": 0.0},
 }
 ON = {"avg-mtl": {"backbone": "c3d", "teacher": "frame"}}  # needs the features of this backbone
 MORE = {
@@ -69,6 +76,12 @@ MORE = {
     "hgcn": {"refine": False},
     "core": {"exemplars": 1},
     "tap": {"sparsity": 0.0},
+    "fspn": {"attend": False},
+    "dae-core": {"exemplars": 1},
+    "sgn": {"weight": 0.0},
+    "apt": {"queries": 1},
+    "trs": {"remember": False},
+    "basl": {"consistency": 0.0},
 }
 COUNT, STEPS, CHANNELS = 90, 12, 16
 
@@ -168,6 +181,21 @@ WRONG = {
     "ranking": (-1.0,),
     "sparsity": (math.nan,),
     "match": ("dive", None),
+    "subactions": (0,),
+    "contrast": (-1.0,),
+    "beta": (-0.1,),
+    "likelihood": (1,),
+    "tube": (None,),
+    "text": ("yes",),
+    "parse": (0,),
+    "depth": (0,),
+    "noise": (-0.1,),
+    "decay": (1.1,),
+    "remember": (1,),
+    "consistency": (-1.0,),
+    "boundary": (0.0, 0.6),
+    "agreement": (-0.1,),
+    "mask": (1.1,),
     "kernel": ("poly",),
     "C": (0.0,),
     "epsilon": (-0.1,),
@@ -178,10 +206,15 @@ WRONG = {
 }
 
 
+def settings_of(method: str) -> dict:
+    """The settings of a registered method with their defaults."""
+    entry = METHODS[method].partition(":")[0]
+    return vars(import_module(f"sapnet_core.methods.{entry}"))["SETTINGS"]
+
+
 @pytest.mark.parametrize("method", EVERY)
 def test_a_setting_of_the_wrong_kind_or_size_is_named_before_any_work(method):
-    entry = METHODS[method].partition(":")[0]
-    known = {**vars(import_module(f"sapnet_core.methods.{entry}"))["SETTINGS"], "steps": 60}
+    known = {**settings_of(method), "steps": 60}
     for name in known.keys() & WRONG.keys():
         for value in WRONG[name]:
             with pytest.raises(ValueError, match=rf"{name}.* (choose|give)") as refusal:
@@ -221,7 +254,7 @@ def test_features_that_do_not_fit_are_refused():
         replace(train, rotated=train.rotated[:, :2])
 
 
-@pytest.mark.parametrize("method", ["coreg", "pseudo-labels", "vat", "s4l", "s4aqa"])
+@pytest.mark.parametrize("method", ["coreg", "pseudo-labels", "vat", "s4l", "s4aqa", "trs", "basl"])
 def test_unlabeled_videos_are_learned_from(method):
     train, x, _ = easy_set()
     other = train.frame.clone()
@@ -230,9 +263,13 @@ def test_unlabeled_videos_are_learned_from(method):
     assert not torch.equal(first, predict(method, replace(train, frame=other), x))
 
 
-@pytest.mark.parametrize(
-    "method", ["avg-mtl", "usdl", "musdl", "tsa", "action-net", "gdlt", "hgcn", "pcln", "core", "tap"]
+SUPERVISED = (
+    *("avg-mtl", "usdl", "musdl", "tsa", "action-net", "gdlt", "hgcn", "pcln", "core", "tap"),
+    *("fspn", "dae-core", "tsa-net", "sgn", "apt"),
 )
+
+
+@pytest.mark.parametrize("method", SUPERVISED)
 def test_supervised_systems_see_labeled_videos_alone(method):
     train, x, _ = easy_set()
     other = train.frame.clone()
@@ -471,18 +508,39 @@ def test_a_method_is_one_line(monkeypatch):
 
 
 @pytest.mark.parametrize("table", COMPARISONS)
-def test_every_printed_row_runs_or_says_why_not(table):
+def test_every_printed_row_runs(table):
     declared = comparison_trials(table, PROFILES["study"])
     quick = {key[0] for key in comparison_trials(table, PROFILES["quick"])}
     assert {key[0] for key in declared} - quick == ({"S4L"} if table == "VI" else set())
     printed = paper_table(table)
-    assert set(printed.index) <= {system for system, *_ in declared} | set(NOT_HERE)
+    assert set(printed.index) <= {system for system, *_ in declared}
     assert {column for _, column, _ in declared} <= set(printed.columns)
-    for system, cells in printed.drop(index=[*NOT_HERE], errors="ignore").iterrows():
+    for system, cells in printed.iterrows():
         assert {(system, column) for column in cells.dropna().index if column != "Avg"} <= {k[:2] for k in declared}
     shared = {t for name in ("I", "fig06") for t in declared_trials(name, PROFILES["study"]).values()}
     # shares the trials of Table I and Figure 6
     assert table != "IV" or {t for k, t in declared.items() if "SAP-Net" in k[0]} <= shared
+
+
+def test_pair_systems_compare_dives_of_one_number_on_finediving():
+    pairs = {name for name, (method, _) in RIVALS.items() if "match" in settings_of(method)}
+    assert pairs == set(PAIRS)
+    for table, found in (("IV", "difficulty"), ("V", "action")):
+        for (system, *_), trial in comparison_trials(table, PROFILES["quick"]).items():
+            if system in PAIRS:
+                assert dict(trial.overrides).get("match", settings_of(trial.method)["match"]) == found
+
+
+def test_rows_that_need_a_word_have_one():
+    assert marked("APT") == "APT (after its title)" and marked("CoRe") == "CoRe"
+    rows = set(COMPARISONS["IV"][0]) | set(COMPARISONS["VI"][0])
+    assert {name for name in RIVALS if MARKS.get(name) == "after the paper"} == rows - {
+        *paper_table("IV").index,
+        *paper_table("VI").index,
+        *CONTROLS,
+        *SEARCHED,
+        "I3D+MLP",
+    }
 
 
 def test_a_set_without_judges_has_no_musdl(monkeypatch):
@@ -490,6 +548,12 @@ def test_a_set_without_judges_has_no_musdl(monkeypatch):
     monkeypatch.setattr("sapnet_core.experiments.tables.trial_records", lambda trial: bare)
     rows = {system for system, *_ in comparison_trials("V", PROFILES["quick"])}
     assert "MUSDL" not in rows and {"USDL", "TSA"} <= rows
+
+
+def test_a_system_that_was_not_searched_keeps_its_defaults():
+    tried = pd.read_csv(TUNING)
+    others = tried[~tried.setting.str.startswith("VAT: ")]
+    assert best_of("VAT", others) == "VAT: defaults" != best_of("VAT", tried)
 
 
 @pytest.mark.parametrize("system", SPACES)

@@ -196,8 +196,8 @@ def test_sequences_skip_the_backbone_and_groups_are_averaged(sequences, monkeypa
     found = results.results(runs)
     assert found["n"].tolist() == [4] * 4 and found["labeled"].tolist() == [6] * 4
     data = trials.trial_data(runs[0])
-    assert data.features.views["frame"].shape == (12, 24, 32)  # 5 channels, zero-padded
-    assert not data.features.views["frame"][..., 5:].any()
+    assert data.features.views["frame"].shape == (12, 24, 32)  # statistics of 5 channels, zero-padded
+    assert not data.features.views["frame"][..., 11:].any()
     columns = found.assign(system=found["method"], column=found["group"])
     mean = with_average(columns).query("column == 'Avg'").set_index("system")["rho"]
     want = np.tanh(np.arctanh(found["rho"].clip(-1 + 1e-12, 1 - 1e-12)[:2]).mean())

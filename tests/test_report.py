@@ -142,6 +142,13 @@ def test_two_blocks_with_years_each_end_in_sap_net(number, supervised):
     assert seeds.loc[["Supervised"]].sum().to_dict() == {"supervised": 6, "10%": 0, list(seeds)[-1]: 0}
 
 
+def test_a_row_that_needs_a_word_has_it_where_it_is_shown():
+    runs = trials(mlp=[0.6, 0.62, 0.61], extra=[0.5] * 3).replace("control", "TRS")
+    table = reporting.comparison_table(runs, PAPER, FLOORS)
+    assert "| TRS (after the paper) | — | 0.500" in reporting.markdown(table)
+    assert "TRS" in table.index and ">TRS (after the paper)</th>" in show(table).html
+
+
 def test_blocks_years_and_note_are_shown(figures):
     table = as_printed(comparison_of("IV", "I3D+MLP", "SAP-Net (Ours)"), "IV")
     table = table.rename(index={"TSA-Net": "TSA-Net (not here)"}, level="system")

@@ -7,10 +7,12 @@ from pathlib import Path
 from sapnet_core.datasets.annotation_pickles import AnnotationError
 from sapnet_core.datasets.finediving import read_finediving
 from sapnet_core.datasets.finefs import read_finefs
+from sapnet_core.datasets.jigsaws import read_jigsaws
 from sapnet_core.datasets.mtl_aqa import read_mtl_aqa
 from sapnet_core.datasets.own_videos import read_folder
 from sapnet_core.datasets.records import Element, Record
 from sapnet_core.datasets.rhythmic_gymnastics import read_rhythmic
+from sapnet_core.datasets.ui_prmd import read_ui_prmd
 
 __all__ = ["AnnotationError", "Element", "Record", "load_records"]
 
@@ -19,6 +21,8 @@ READERS = {
     "finediving": read_finediving,
     "rg": read_rhythmic,
     "finefs": read_finefs,
+    "ui-prmd": read_ui_prmd,
+    "jigsaws": read_jigsaws,
     "folder": read_folder,
 }
 
@@ -27,7 +31,7 @@ def load_records(name: str, root: Path | str, **options) -> list[Record]:
     """All records of one dataset, sorted by key.
 
     Args:
-        name: "mtl-aqa", "finediving", "rg", "finefs", or "folder" for the user's own videos.
+        name: "mtl-aqa", "finediving", "rg", "finefs", "ui-prmd", "jigsaws", or "folder" for the user's own data.
         root: folder that holds the annotation files, or that holds the dataset's folder with these files.
         options: keyword arguments of the dataset's reader: FineFS takes `split` and `seed`, "folder" takes `skip`.
 

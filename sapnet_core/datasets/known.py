@@ -4,7 +4,7 @@ archive that was not unpacked, or a folder that lies too deep or too high."""
 import os
 from pathlib import Path
 
-from sapnet_core.datasets import finediving, finefs, mtl_aqa, rhythmic_gymnastics
+from sapnet_core.datasets import finediving, finefs, jigsaws, mtl_aqa, rhythmic_gymnastics, ui_prmd
 from sapnet_core.datasets.disk_layout import FOLDERS
 from sapnet_core.datasets.names import loose
 from sapnet_core.datasets.own_videos import NAME
@@ -18,6 +18,8 @@ PLACES = {
     "finediving": (finediving.FOLDER, f"{finediving.FOLDER}/Annotations", "."),
     "rg": (rhythmic_gymnastics.FOLDER, f"{rhythmic_gymnastics.FOLDER}/data", ".", "data"),
     "finefs": tuple(f"{above}/{place}" for above in (finefs.FOLDER, ".") for place in finefs.PLACES),
+    "ui-prmd": (ui_prmd.FOLDER, "."),
+    "jigsaws": (jigsaws.FOLDER, "."),
     "folder": (".",),
 }
 # glob pattern of a file that must be in such a folder for the dataset to be recognized
@@ -26,9 +28,16 @@ MARKS = {
     "finediving": finediving.ANNOTATIONS,
     "rg": rhythmic_gymnastics.SPLITS["train"],
     "finefs": "*.json",
+    "ui-prmd": ui_prmd.MARK,
+    "jigsaws": jigsaws.MARK,
     "folder": NAME,
 }
-CALLED = {**FOLDERS, "folder": NAME}  # name of each dataset's folder, or of the table of own videos
+CALLED = {
+    **FOLDERS,
+    "ui-prmd": ui_prmd.FOLDER,
+    "jigsaws": jigsaws.FOLDER,
+    "folder": NAME,
+}  # name of each dataset's folder, or of the table of own videos
 TABLES = (".xlsx", ".xls", ".ods", ".numbers", ".tsv", ".txt", ".csv")
 
 
@@ -64,7 +73,7 @@ def too_deep(name: str, data: Path) -> Path | None:
         within = data.relative_to(above).parts
         if name == "folder" and holds(name, above):
             return above
-        if name != "folder" and len(within) > 1 and within[0] == FOLDERS[name] and holds(name, above):
+        if name != "folder" and len(within) > 1 and within[0] == CALLED[name] and holds(name, above):
             return above
     return None
 

@@ -7,15 +7,27 @@ from pathlib import Path
 
 import numpy as np
 
-from sapnet_core.datasets import AnnotationError, finediving, finefs, load_records, rhythmic_gymnastics
+from sapnet_core.datasets import (
+    AnnotationError,
+    finediving,
+    finefs,
+    jigsaws,
+    load_records,
+    rhythmic_gymnastics,
+    ui_prmd,
+)
 from sapnet_core.datasets.annotation_pickles import read_pickle
 from sapnet_core.datasets.disk_layout import FOLDERS
 from sapnet_core.datasets.known import PLACES, holds
 from sapnet_core.datasets.learnable import check_learnable
 from sapnet_core.datasets.own_videos import NAME
+from sapnet_core.datasets.pose_tracks import pose_records, read_pose_track
 from sapnet_core.datasets.published_files import NAMED_TYPES, SUMS
+from sapnet_core.datasets.raters import rater_spread
 from sapnet_core.datasets.records import OFFICIAL_SIZES, Record
 from sapnet_core.datasets.repeats import Pair, leaks, scored_twice
+from sapnet_core.datasets.sequence_record import fold_of, subject_of
+from sapnet_core.runtime.file_kinds import listed
 
 __all__ = ["NAMED", "known_problems", "record_counts", "shared_dives"]
 
@@ -26,13 +38,14 @@ def known_problems(name: str, root: Path, records: list[Record]) -> list[tuple]:
     """Findings about problems that the records of one dataset are known to have, or may have.
 
     Args:
-        name: "mtl-aqa", "finediving", "rg", "finefs" or "folder".
+        name: "mtl-aqa", "finediving", "rg", "finefs", "ui-prmd", "jigsaws" or "folder".
         root: folder from which `load_records` read the records.
 
     Returns:
         Rows (item, state, found, expected, remedy), as `validate.check_dataset` lists them.
     """
     checks = {"mtl-aqa": _overlap, "finediving": _finediving, "rg": _rg, "finefs": _finefs, "folder": _folder}
+    checks |= {"ui-prmd": _ui_prmd, "jigsaws": _jigsaws}
     return checks[name](root, records)
 
 
@@ -51,7 +64,7 @@ def record_counts(name: str, records: list[Record]) -> list[tuple]:
     """Findings about the numbers of records in both splits and in each class; rows like those of `known_problems`."""
     parts = Counter(record.split for record in records)
     found = f"{parts['train']} train, {parts['test']} test"
-    if name == "folder":
+    if name not in OFFICIAL_SIZES:
         return [("records", "ok", found, "", "")]
     train, test = OFFICIAL_SIZES[name]
     same = (parts["train"], parts["test"]) == (train, test)
@@ -153,7 +166,7 @@ def _finediving(root: Path, records: list[Record]) -> list[tuple]:
         state = "ok" if found == "no difference" else "differs"
         remedy = "" if state == "ok" else "the two files are of different editions: take both from one source"
         rows.append((f"{NAMED_TYPES} beside it", state, found, "no difference", remedy))
-    return rows + _overlap(root, records)
+    return rows + _pose_tracks(root, records) + _overlap(root, records)
 
 
 def _rg(root: Path, records: list[Record]) -> list[tuple]:
@@ -193,6 +206,66 @@ def _finefs(root: Path, records: list[Record]) -> list[tuple]:
     return rows
 
 
+def _ui_prmd(root: Path, records: list[Record]) -> list[tuple]:
+    """Rows about repetitions that are missing, and people."""
+    there = {record.key for record in records}
+    every = [
+        f"{movement}_s{person:02d}_e{repetition:02d}{end}"
+        for movement in ui_prmd.MOVEMENTS
+        for person in range(1, 11)
+        for repetition in range(1, 11)
+        for end in ui_prmd.PARTS.values()
+    ]
+    absent = [key for key in every if key not in there]
+    state, remedy = ("missing", f"get them from {ui_prmd.SOURCE}: {listed(absent)}") if absent else ("ok", "")
+    found = f"{len(every) - len(absent)} of {len(every)}"
+    return [("repetitions", state, found, str(ui_prmd.SIZE), remedy)]
+
+
+def _jigsaws(root: Path, records: list[Record]) -> list[tuple]:
+    """Rows about the number of trials of each task; the first supertrial is tested where no fold is named."""
+    counts, rows = Counter(record.group for record in records), []
+    for task, known in jigsaws.TASKS.items():
+        state = "ok" if counts[task] == known else "warning"
+        remedy = "" if counts[task] == known else "results are not comparable with published ones"
+        rows.append((f"trials of {task} with kinematics", state, str(counts[task]), str(known), remedy))
+    return rows
+
+
+def _pose_tracks(root: Path, records: list[Record]) -> list[tuple]:
+    """Rows about FineDiving's pose tracks: which dives have none, and frames without a person; none without tracks."""
+    found, absent = pose_records(root, records)
+    if not found:
+        return []
+    faults, empty, dropped = [], 0, {}
+    for record in found:
+        try:
+            track = read_pose_track(root / record.path)
+        except AnnotationError as error:
+            faults.append(str(error))
+            continue
+        empty += track.empty > 0
+        if gone := track.dropped + max(record.frames - len(track.joints) - track.dropped, 0):
+            dropped[record.key] = gone
+    missing = f"they are left out: {listed(sorted(absent))}" if absent else ""
+    lost = "; ".join(f"{key} lacks {count}" for key, count in list(dropped.items())[:NAMED])
+    lost += " ..." * (len(dropped) > NAMED)
+    named = "; ".join(faults[:NAMED]) + " ..." * (len(faults) > NAMED)
+    count = f"{len(found)} of {len(records)}"
+    return [
+        ("dives with a pose track", "warning" if absent else "ok", count, str(len(records)), missing),
+        ("pose tracks read", "differs" if faults else "ok", f"{len(found) - len(faults)}", f"{len(found)}", named),
+        ("pose tracks that lack frames of the dive", "warning" if dropped else "ok", str(len(dropped)), "0", lost),
+        (
+            "pose tracks with frames without a person",
+            "ok",
+            str(empty),
+            "",
+            "such frames are interpolated" * bool(empty),
+        ),
+    ]
+
+
 def _folder(root: Path, records: list[Record]) -> list[tuple]:
     """Rows about own videos: whether they can be learned from, and which records share frames."""
     unlabeled = sum(record.split == "train" and record.score != record.score for record in records)
@@ -204,6 +277,7 @@ def _folder(root: Path, records: list[Record]) -> list[tuple]:
     except ValueError as error:
         fault, _, remedy = str(error).rpartition(": ")
         rows.append(("kinds, groups and scores", "differs", fault, "", remedy))
+    rows += _left_out(records)
     rows += [
         _repeated("rows with frames of the other split", leaks(root, records), "remove one row of each pair"),
         _repeated(
@@ -216,6 +290,24 @@ def _folder(root: Path, records: list[Record]) -> list[tuple]:
         rows.append(
             ("datasets beside it", "warning", ", ".join(others), "", f"a run uses only {NAME}: move one of them away")
         )
+    return rows
+
+
+def _left_out(records: list[Record]) -> list[tuple]:
+    """Rows about people who are learned from and tested, and about the spread of raters; none without such columns."""
+    rows = []
+    parts: dict[str, set[str]] = {}
+    for record in records:
+        parts.setdefault(subject_of(record), set()).add(fold_of(record) or record.split)
+    if people := sorted(set(parts) - {""}):
+        both = [person for person in people if len(parts[person]) > 1]
+        named = f"results say nothing about new people: keep each in one: {', '.join(both[:NAMED])}" if both else ""
+        found = f"{len(both)} of {len(people)}"
+        rows.append(("people in several folds or parts", "warning" if both else "ok", found, "", named))
+    several, spread = rater_spread(records)
+    if several:
+        found = f"{several} records with several raters, who differ by {spread:.3g} points (standard deviation)"
+        rows.append(("raters", "ok", found, "", ""))
     return rows
 
 

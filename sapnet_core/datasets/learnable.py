@@ -7,8 +7,10 @@ from pathlib import Path
 import numpy as np
 
 from sapnet_core.datasets.annotation_pickles import AnnotationError
+from sapnet_core.datasets.folds import folds_in_use
 from sapnet_core.datasets.records import PERFECT, Record
-from sapnet_core.datasets.sequence_files import SEQUENCES, sequence_shape
+from sapnet_core.datasets.sequence_files import SEQUENCES, read_sequence
+from sapnet_core.datasets.sequence_record import SequenceRecord
 
 __all__ = ["check_learnable"]
 
@@ -23,8 +25,9 @@ def check_learnable(file: Path, records: Sequence[Record]) -> None:
         file: records.csv; paths of records are relative to its folder.
 
     Raises:
-        AnnotationError: some paths are videos and others sequences; sequences have different numbers of columns; some
-            rows have a group and others none; a group has fewer than two different scores (in float32) in a part; or
+        AnnotationError: some paths are videos and others sequences; a sequence cannot be read, or has missing values;
+            sequences have different numbers of columns; some rows have a group and others none, or a view for the
+            teacher and others none; a group has fewer than two different scores (in float32) in a part or a fold; or
             its training scores are too close to each other.
     """
     _check_kinds(file, records)
@@ -32,11 +35,19 @@ def check_learnable(file: Path, records: Sequence[Record]) -> None:
     if len(groups) > 1 and not groups[0]:
         key = next(record.key for record in records if not record.group)
         raise AnnotationError(f"{file}: row {key!r} has no group, but others have one: give every row a group, or none")
+    try:
+        folds = folds_in_use(records)
+    except ValueError as error:
+        raise AnnotationError(f"{file}: {error}") from None
     for group in groups:
         where = f" of group {group!r}" if group else ""
         known = [r for r in records if r.group == group and not math.isnan(r.score)]
         for part in ("train", "test"):
             _check_scores(file, [r.score for r in known if r.split == part], f"{part} scores{where}")
+        for fold in folds:
+            for kept, part in ((False, "train"), (True, "test")):
+                scores = [r.score for r in known if (r.key in fold.records) == kept]
+                _check_scores(file, scores, f"{part} scores of {fold.by} {fold.name!r}{where}")
         train = [r for r in known if r.split == "train"]
         _check_spread(file, [r.score for r in train], f"train scores{where}", FINEST)
         if any(r.difficulty != 1 for r in records):
@@ -44,15 +55,23 @@ def check_learnable(file: Path, records: Sequence[Record]) -> None:
 
 
 def _check_kinds(file: Path, records: Sequence[Record]) -> None:
-    """Check that all are videos, or all are sequences with the same number of columns. Raises AnnotationError."""
+    """Check that all are videos, or all are sequences that can be read, with the same number of columns, and a view for
+    the teacher in all rows or in none. Raises AnnotationError."""
     sequences = [record for record in records if record.path.lower().endswith(SEQUENCES)]
     videos = [record for record in records if not record.path.lower().endswith(SEQUENCES)]
     if videos and sequences:
         rows = f"row {videos[0].key!r} and row {sequences[0].key!r}"
         raise AnnotationError(f"{file}: some paths are videos and others sequences ({rows}): put them into two folders")
     first: tuple[str, int] | None = None
-    for path in dict.fromkeys(record.path for record in sequences):
-        columns = sequence_shape(file.parent / path)[1]
+    own = [r for r in sequences if isinstance(r, SequenceRecord) and (r.path_teacher or r.channels_teacher)]
+    if own and len(own) < len(sequences):
+        key = next(record.key for record in sequences if record not in own)
+        fault = f"row {key!r} has no view for the teacher, but others have one"
+        raise AnnotationError(f"{file}: {fault}: fill path_teacher or channels_teacher in every row, or in none")
+    views = {(path, r.fill) for r in own for path in [r.path_teacher] if path}
+    paths = {(record.path, getattr(record, "fill", False)): None for record in sequences} | dict.fromkeys(sorted(views))
+    for path, fill in paths:
+        columns = read_sequence(file.parent / path, fill).shape[1]
         first = first or (path, columns)
         if columns != first[1]:
             raise AnnotationError(

@@ -1,4 +1,6 @@
-"""Reader of a sequence in a CSV file: one time step per line, and an optional first line with the names of the columns.
+"""Reader of a sequence in a text file: one time step per line, and an optional first line with the columns' names.
+
+Cells are separated by commas; in a file that ends in ".txt", they may be separated by white space instead.
 
 Every line becomes one step and every cell one feature; otherwise the file is refused, and the error names the faulty
 line. A file is also refused where other programs seem to have added numeric column names or a column of row numbers,
@@ -6,6 +8,8 @@ which must not be read as measurements.
 """
 
 import csv
+import io
+import math
 import re
 import unicodedata
 from array import array
@@ -17,7 +21,7 @@ import numpy as np
 from sapnet_core.datasets.annotation_pickles import AnnotationError
 from sapnet_core.runtime.file_kinds import content_kind
 
-__all__ = ["read_numbers"]
+__all__ = ["column_names", "read_numbers"]
 
 LARGEST = 96 * 2**20  # maximum bytes of a file: a number takes at least two in the file, and eight in memory
 LINE = 8 * 2**20  # maximum characters of a line: a cell takes up to 40 times its size in memory while a line is read
@@ -62,11 +66,17 @@ NAMELESS = re.compile(r"unnamed: [\d.]+(?:_level_\d+)?|index|level_\d+|row[._]?n
 SEPARATORS = {";": "';'", "\t": "tabs", "|": "'|'"}
 FLOAT32 = float(np.finfo(np.float32).max)
 STEADY = 8  # number of steps from which a first column of equally spaced whole numbers counts as row numbers
+PLAIN = b"0123456789+-.eE \t\n"  # bytes of a file in which every cell is a number, beside commas
+BLANK = re.compile(rb"\n[ \t]*\n")
 REMEDY = "fill it in, or remove such time steps before saving"
 
 
-def read_numbers(path: Path) -> np.ndarray:
-    """The numbers of a CSV file, (T, C) float64.
+def read_numbers(path: Path, missing: bool = False) -> np.ndarray:
+    """The numbers of a text file, (T, C) float64.
+
+    Args:
+        path: the file.
+        missing: return NaN for a cell that is empty or holds a placeholder such as "NA", instead of refusing the file.
 
     Raises:
         AnnotationError: the file is too large, is no UTF-8 text, has another separator than commas, or has no numbers;
@@ -83,6 +93,8 @@ def read_numbers(path: Path) -> np.ndarray:
         raise AnnotationError(f"{path}: is {kind}, not a table of numbers: save it as CSV in UTF-8")
     if head.startswith((b"\xff\xfe", b"\xfe\xff")) or b"\0" in head:
         raise AnnotationError(f"{path}: is not UTF-8 text, but UTF-16 or binary: save it as CSV in UTF-8")
+    if (table := _plain_table(path)) is not None:
+        return table
     values, steps, columns, names, numbered, alone = array("d"), 0, 0, [], True, False
     for number, cells in _lines(path):
         columns = columns or len(cells)
@@ -96,7 +108,7 @@ def read_numbers(path: Path) -> np.ndarray:
             _check_separator(path, number, cells)
             has = f"{len(cells)} cells, but the lines before it have {columns}"
             raise AnnotationError(f"{path}: line {number}: has {has}: write the same number of cells in every line")
-        values.extend(_number(path, number, column, cell) for column, cell in enumerate(cells, 1))
+        values.extend(_number(path, number, column, cell, missing) for column, cell in enumerate(cells, 1))
         numbered = numbered and COUNT.fullmatch(cells[0]) is not None
         if not steps:
             alone = all(map(COUNT.fullmatch, cells))
@@ -111,9 +123,37 @@ def read_numbers(path: Path) -> np.ndarray:
     return table
 
 
+def column_names(path: Path) -> list[str]:
+    """The names in the first line of a text file; [] where that line holds numbers. Raises AnnotationError."""
+    _, cells = next(_lines(path), (0, []))
+    return cells if cells and _is_header(cells) else []
+
+
+def _plain_table(path: Path) -> np.ndarray | None:
+    """The numbers of a file in which every cell is a plain number, parsed by NumPy, which is faster than by cell.
+
+    None for any other file: one with names, missing values, empty lines, a faulty line, or whole numbers at its begin,
+    which may be row or column numbers.
+    """
+    content = path.read_bytes().replace(b"\r\n", b"\n").rstrip(b"\n")
+    comma = b"," in content
+    if (comma and path.suffix.lower() == ".csv" or path.suffix.lower() == ".txt") and content:
+        first = content.partition(b"\n")[0].decode("ascii", "replace")
+        cells = first.split("," if comma else None)
+        plain = not content.translate(None, PLAIN + b"," * comma) and not BLANK.search(b"\n" + content)
+        if plain and cells and not COUNT.fullmatch(cells[0].strip()) and max(map(len, content.split(b"\n"))) <= LINE:
+            try:
+                table = np.loadtxt(io.BytesIO(content), delimiter="," if comma else None, ndmin=2)
+            except ValueError:
+                return None
+            return table if (np.abs(table) <= FLOAT32).all() else None
+    return None
+
+
 def _lines(path: Path) -> Iterator[tuple[int, list[str]]]:
     """Line numbers, counted from 1, and cells; empty lines at the end are left out. Raises AnnotationError."""
     empty, number = 0, 0  # number of the first empty line, 0 for none
+    text = path.suffix.lower() == ".txt"
     with path.open(encoding="utf-8-sig") as file:
         try:
             while line := file.readline(LINE + 1):
@@ -129,7 +169,7 @@ def _lines(path: Path) -> Iterator[tuple[int, list[str]]]:
                 if line.count('"') % 2:
                     fault = f"line {number}: has an unclosed quotation mark"
                     raise AnnotationError(f"{path}: {fault}: write numbers without quotation marks")
-                cells = next(csv.reader([line], strict=True))
+                cells = line.split() if text and "," not in line else next(csv.reader([line], strict=True))
                 yield number, [cell.strip() for cell in cells]
         except csv.Error as error:
             fault = f"line {number}: cannot be split into cells at commas ({error})"
@@ -218,9 +258,11 @@ def _check_first(path: Path, cells: list[str]) -> None:
         raise AnnotationError(f"{path}: {fault}: {remedy}")
 
 
-def _number(path: Path, line: int, column: int, cell: str) -> float:
+def _number(path: Path, line: int, column: int, cell: str, missing: bool) -> float:
     where = f"{path}: line {line}: column {column}"
     if cell.lower() in MISSING:
+        if missing:
+            return math.nan
         raise AnnotationError(f"{where} has a missing value ({cell[:40]!r}): {REMEDY}")
     if not NUMBER.fullmatch(cell):
         _check_separator(path, line, [cell])

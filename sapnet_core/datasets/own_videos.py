@@ -1,10 +1,18 @@
 """Reader of a folder of the user's own videos or sequences, described by a table `records.csv` in it.
 
 The columns are `id, path, score, split`; optional ones are `difficulty, group, start_frame, end_frame, transitions`,
-and `note` or any column whose name begins with "#", which are ignored. `path` is relative to the folder and leads to a
-video file, a folder of frames, or a sequence of features or joints over time (`.npy`, `.npz`, `.csv`). A training row
-without a score is unlabeled. Frames count from 0, `end_frame` is excluded, and `transitions` are the frames at which
-the second, third, ... subaction begins, separated by spaces or semicolons.
+those below, and `note` or any column whose name begins with "#", which are ignored. `path` is relative to the folder
+and leads to a video file, a folder of frames, or a sequence of features or joints over time (`.npy`, `.npz`, `.csv`,
+`.txt`). A training row without a score is unlabeled. Frames count from 0, `end_frame` is excluded, and `transitions`
+are the frames at which the second, third, ... subaction begins, separated by spaces or semicolons.
+
+- `fold`, `subject`: the fold, or the person, that is left out together; with one of them, `split` may be absent: then
+  the rows of the first fold are the test rows.
+- `score_<name>`: a further score, which a trial whose target is <name> learns.
+- `rater`: who gave the scores of a row; an id then has one row for each rater, and its scores are averaged.
+- Of sequences: `path_teacher`, a sequence that the teacher sees; or `channels_teacher`, the columns of the record's own
+  sequence that it sees alone, by name or by number from 0 (`38-75`, `left*`); and `missing`, "fill" to interpolate
+  missing values over time.
 
 Texts that look the same count as equal: ids, groups and paths are compared in one Unicode form, and `\\` may separate
 folders, too. The folder and its table may be untrusted: no path may lead out of the folder.
@@ -21,19 +29,40 @@ from pathlib import Path, PurePosixPath, PureWindowsPath
 import numpy as np
 
 from sapnet_core.datasets.annotation_pickles import AnnotationError
+from sapnet_core.datasets.channels import ChannelError, chosen_channels
+from sapnet_core.datasets.folds import with_test_fold
 from sapnet_core.datasets.names import Names, hidden, look, nfc
+from sapnet_core.datasets.number_tables import column_names
+from sapnet_core.datasets.raters import averaged
 from sapnet_core.datasets.records import Record
-from sapnet_core.datasets.sequence_files import SEQUENCES, read_sequence, sequence_shape
+from sapnet_core.datasets.sequence_files import SEQUENCES, TEXTS, read_sequence, sequence_shape
+from sapnet_core.datasets.sequence_record import SequenceRecord
 from sapnet_core.datasets.tables import TableFaults, read_table
 from sapnet_core.datasets.video import IMAGES, VideoError, probe
 from sapnet_core.runtime.file_kinds import found_at, listed
 
-__all__ = ["COLUMNS", "NAME", "SEQUENCES", "folder_faults", "read_folder", "read_sequence", "sequence_shape"]
+__all__ = [
+    "BASIC",
+    "COLUMNS",
+    "NAME",
+    "SEQUENCES",
+    "TARGETS",
+    "folder_faults",
+    "read_folder",
+    "read_sequence",
+    "sequence_shape",
+]
 
 NAME = "records.csv"
 REQUIRED = ("id", "path", "score", "split")
-COLUMNS = (*REQUIRED, "difficulty", "group", "start_frame", "end_frame", "transitions", "note")
+OF_SEQUENCES = ("path_teacher", "channels_teacher", "missing")
+LEFT_OUT = ("fold", "subject")
+BASIC = (*REQUIRED, "difficulty", "group", "start_frame", "end_frame", "transitions", "note")
+COLUMNS = (*BASIC, *LEFT_OUT, "rater", *OF_SEQUENCES)
+TARGETS = "score_"  # a column whose name begins so holds a further score
 NUMBER = re.compile(r"[+-]?([0-9]+\.?[0-9]*|\.[0-9]+)([eE][+-]?[0-9]+)?", re.ASCII)
+TARGET_NAME = re.compile(r"\w{1,40}")
+KNOWN_TARGETS = ("score", "execution")  # targets of a trial that are no further scores
 ADDRESS = re.compile(r"[a-z][a-z0-9+.-]+://", re.IGNORECASE)
 
 
@@ -77,9 +106,10 @@ def folder_faults(root: Path | str) -> list[str]:
 def _read(root: Path, skip: bool) -> tuple[list[Record], list[ValueError]]:
     """Records of the valid rows, and the faults of the others."""
     file, reader = root / NAME, _Reader(root, skip)
-    records: list[Record] = []
+    records: list[SequenceRecord] = []
     faults: list[ValueError] = []
-    for number, row in read_table(file, REQUIRED, COLUMNS):
+    rows = read_table(file, REQUIRED, COLUMNS, begins=TARGETS, spared={"split": LEFT_OUT})
+    for number, row in rows:
         try:
             records.append(reader.record(number, row))
         except _Fault as error:
@@ -90,6 +120,14 @@ def _read(root: Path, skip: bool) -> tuple[list[Record], list[ValueError]]:
             faults.append(error)
     if not records and not faults:
         faults.append(AnnotationError(f"{file}: has only column names and no rows: write one row for each video"))
+    if not faults and "rater" in rows[0][1]:
+        records, twice = averaged(records)
+        faults += [AnnotationError(f"{file}: {fault}") for fault in twice]
+    if not faults and "split" not in rows[0][1]:
+        try:
+            records = with_test_fold(records)
+        except ValueError as error:
+            faults.append(AnnotationError(f"{file}: {error}"))
     for part in ("train", "test"):
         if not faults and not any(record.split == part and not math.isnan(record.score) for record in records):
             remedy = "give a score to some of them (a few are enough to start)"
@@ -103,12 +141,14 @@ class _Reader:
     def __init__(self, root: Path, skip: bool):
         self.root, self.home, self.skip = root, Path(os.path.realpath(root)), skip
         self.names = Names(root)
-        self.ids: dict[str, tuple[str, int]] = {}  # normal form of an id (see `look`) -> the id and its line
+        # normal form of an id (see `look`), and the rater -> the id and its line
+        self.ids: dict[tuple[str, str], tuple[str, int]] = {}
         self.groups: dict[str, tuple[str, int]] = {}
         self.paths: dict[str, str] = {}  # path in the table -> path on disk
         self.lengths: dict[str, int | None] = {}
+        self.columns: dict[str, tuple[int, tuple[str, ...]]] = {}  # path -> number and names of its columns
 
-    def record(self, number: int, row: dict[str, str]) -> Record:
+    def record(self, number: int, row: dict[str, str]) -> SequenceRecord:
         """The record of a row.
 
         Raises:
@@ -117,7 +157,7 @@ class _Reader:
             AnnotationError: the sequence cannot be read.
             VideoError: the video cannot be read.
         """
-        key, group, split = row["id"], nfc(row.get("group", "")), row["split"]
+        key, group, split = row["id"], nfc(row.get("group", "")), row.get("split", "train")
         faults: list[_Fault] = []
 
         def checked(read: Callable, *arguments: object):
@@ -126,11 +166,16 @@ class _Reader:
             except _Fault as error:
                 faults.append(error)
 
-        checked(self._check_id, number, key)
+        checked(self._check_id, number, key, row.get("rater", ""))
         checked(self._check_group, number, group)
+        for column in LEFT_OUT:
+            checked(_check_label, row, column)
         checked(_check_split, split)
         score, difficulty = checked(_number, row, "score"), checked(_difficulty, row)
+        others = checked(_targets, row)
         path = checked(self._path, row["path"])
+        path_teacher = checked(self._path, row["path_teacher"]) if row.get("path_teacher") else ""
+        fill = checked(_fill, row)
         start, end = checked(_frame, row, "start_frame"), checked(_frame, row, "end_frame")
         transitions = checked(_transitions, row)
         if faults:
@@ -141,14 +186,15 @@ class _Reader:
             raise _Fault(
                 f"score {score:g} over difficulty {difficulty:g} is beyond the range of float32: rescale one of them"
             )
-        length = self._length(path, start or 0, end is not None)
+        self._check_sequence_only(path, path_teacher, row)
+        length = self._length(path, start or 0, end is not None, fill)
         start, end = start or 0, length if end is None else end
         if end <= start or (length is not None and end > length):
             has = "" if length is None else f", the file has {length}"
             raise _Fault(f"span [{start}, {end}) of {path} holds no frames{has}: give start_frame < end_frame")
         if any(b <= a for a, b in zip((start, *transitions), (*transitions, end), strict=True)):
             raise _Fault(f"transitions {row['transitions'][:60]!r} do not ascend between {start} and {end}: order them")
-        return Record(
+        return SequenceRecord(
             dataset="folder",
             key=key,
             event="",
@@ -163,16 +209,49 @@ class _Reader:
             subactions=tuple(range(len(transitions) + 1)) if transitions else (),
             split=split,
             group=group,
+            sub_scores=others,
+            path_teacher=path_teacher,
+            channels_teacher=self._channels(path, row.get("channels_teacher", ""), fill),
+            fill=fill,
+            fold=nfc(row.get("fold", "")),
+            subject=nfc(row.get("subject", "")),
         )
 
-    def _check_id(self, number: int, key: str) -> None:
+    def _check_sequence_only(self, path: str, path_teacher: str, row: dict[str, str]) -> None:
+        """Check that the columns of sequences are used with sequences alone, and one view for the teacher is given."""
+        used = [column for column in OF_SEQUENCES if row.get(column)]
+        if used and not path.lower().endswith(SEQUENCES):
+            raise _Fault(
+                f"{used[0]} is for sequences ({', '.join(SEQUENCES)}), but path {path[:80]!r} is not: empty it"
+            )
+        if path_teacher and not path_teacher.lower().endswith(SEQUENCES):
+            kinds = ", ".join(SEQUENCES)
+            raise _Fault(f"path_teacher {path_teacher[:80]!r} is not a sequence: give a file that ends in {kinds}")
+        if path_teacher and row.get("channels_teacher"):
+            raise _Fault("path_teacher and channels_teacher are both given: empty one of them")
+
+    def _channels(self, path: str, text: str, fill: bool) -> tuple[int, ...]:
+        """The columns that a cell of `channels_teacher` names, cached by their text and the file's columns."""
+        if not text:
+            return ()
+        if path not in self.columns:
+            file = self.root / path
+            names = column_names(file) if path.lower().endswith(TEXTS) else []
+            self.columns[path] = (sequence_shape(file, fill)[1], tuple(names))
+        try:
+            return chosen_channels(text, *self.columns[path])
+        except ChannelError as error:
+            raise _Fault(f"channels_teacher {text[:60]!r}: {error}") from None
+
+    def _check_id(self, number: int, key: str, rater: str) -> None:
         if not look(key) or not key.isprintable() or hidden(key):
             sign = f" ({hidden(key)} is invisible)" if hidden(key) else ""
             raise _Fault(f"id {ascii(key[:40])} is empty or not printable{sign}: give each row a printable id")
-        before, line = self.ids.setdefault(look(key), (key, number))
+        before, line = self.ids.setdefault((look(key), look(rater)), (key, number))
         if line != number:
             same = "" if before == key else f", there as {ascii(before[:40])}, here as {ascii(key[:40])}"
-            raise _Fault(f"id {key[:40]!r} appears twice, first in line {line}{same}: give each row its own")
+            by = f" with rater {rater[:40]!r}" if rater else ""
+            raise _Fault(f"id {key[:40]!r} appears twice{by}, first in line {line}{same}: give each row its own")
 
     def _check_group(self, number: int, group: str) -> None:
         if not group.isprintable() or hidden(group):
@@ -222,7 +301,7 @@ class _Reader:
             )
         return name
 
-    def _length(self, name: str, start: int, known: bool) -> int | None:
+    def _length(self, name: str, start: int, known: bool, fill: bool) -> int | None:
         """Number of frames of a sequence or video; None for a video file whose end is `known`, which is not opened.
 
         A video that cannot be opened gets a single frame from `start` on, where `skip` is on.
@@ -230,18 +309,18 @@ class _Reader:
         if known and not name.lower().endswith(SEQUENCES) and not (self.root / name).is_dir():
             return None
         if name not in self.lengths:
-            self.lengths[name] = self._counted(name)
+            self.lengths[name] = self._counted(name, fill)
         length = self.lengths[name]
         return length if length is not None or known else start + 1
 
-    def _counted(self, name: str) -> int | None:
+    def _counted(self, name: str, fill: bool) -> int | None:
         """Number of frames of a sequence or video; None for a video that cannot be opened, where `skip` is on."""
         path = self.root / name
         sequence, folder = name.lower().endswith(SEQUENCES), path.is_dir()
         if sequence and folder:
             raise _Fault(f"path {name[:80]!r} is a folder with the extension of a sequence file: rename the folder")
         if sequence:
-            return sequence_shape(path)[0]
+            return sequence_shape(path, fill)[0]
         try:
             return probe(path).frames
         except VideoError:
@@ -280,6 +359,28 @@ def _number(row: dict[str, str], column: str, empty: float = math.nan) -> float:
     if not _single(float(text)):
         raise _Fault(f"{column} {text[:40]!r} is beyond the range of float32: rescale the column")
     return float(text)
+
+
+def _check_label(row: dict[str, str], column: str) -> None:
+    """Check the name of a fold or a person. Raises _Fault."""
+    name = row.get(column, "")
+    if not name.isprintable() or hidden(name):
+        raise _Fault(f"{column} {ascii(name[:40])} is not printable ({hidden(name)} is invisible): type it again")
+
+
+def _targets(row: dict[str, str]) -> tuple[tuple[str, float], ...]:
+    """The further scores of a row by name, NaN where empty. Raises _Fault."""
+    columns = [column for column in row if column.startswith(TARGETS)]
+    for column in columns:
+        if not TARGET_NAME.fullmatch(column.removeprefix(TARGETS)) or column.removeprefix(TARGETS) in KNOWN_TARGETS:
+            raise _Fault(f"column {column[:40]!r} names no score: call it {TARGETS}NAME, with letters and digits")
+    return tuple((column.removeprefix(TARGETS), _number(row, column)) for column in columns)
+
+
+def _fill(row: dict[str, str]) -> bool:
+    if (text := row.get("missing", "")) not in ("", "fill"):
+        raise _Fault(f"missing {text[:40]!r} is unknown: write fill, or leave it empty")
+    return bool(text)
 
 
 def _check_split(split: str) -> None:

@@ -4,8 +4,8 @@ import hashlib
 import os
 from pathlib import Path
 
-from sapnet_core.datasets import finediving, finefs, mtl_aqa, rhythmic_gymnastics
-from sapnet_core.datasets.known import PLACES
+from sapnet_core.datasets import finediving, finefs, jigsaws, mtl_aqa, rhythmic_gymnastics, ui_prmd
+from sapnet_core.datasets.known import MARKS, PLACES, holds
 from sapnet_core.datasets.names import Names
 from sapnet_core.datasets.own_videos import NAME
 from sapnet_core.datasets.records import OFFICIAL_SIZES
@@ -46,7 +46,7 @@ def annotation_files(name: str, root: Path) -> list[tuple]:
     """Findings about the annotation files of a dataset: whether each is present, and equal to the published one.
 
     Args:
-        name: "mtl-aqa", "finediving", "rg", "finefs" or "folder".
+        name: "mtl-aqa", "finediving", "rg", "finefs", "ui-prmd", "jigsaws" or "folder".
         root: folder from which `load_records` reads the dataset.
 
     Returns:
@@ -70,6 +70,11 @@ def annotation_files(name: str, root: Path) -> list[tuple]:
             return [(NAME, "ok", "there", "there", "")]
         near = found_at(root / NAME) or Names(root).near([NAME])
         return [(NAME, "missing", near, "there", "write this table")]
+    if name in ("ui-prmd", "jigsaws"):
+        mark, source = MARKS[name], {"ui-prmd": ui_prmd.SOURCE, "jigsaws": jigsaws.SOURCE}[name]
+        there = holds(name, root)
+        state, found = ("ok", "there") if there else ("missing", "not there")
+        return [(mark, state, found, "there", "" if there else f"get the dataset from {source}")]
     folders = [root / place for place in PLACES[name]]
     first = next(iter(SUMS[name]))
     folder = next((folder for folder in folders if os.path.isfile(folder / first)), folders[0])

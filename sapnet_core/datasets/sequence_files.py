@@ -1,4 +1,4 @@
-"""Readers of sequences of features or joints over time, from untrusted `.npy`, `.npz` and `.csv` files.
+"""Readers of sequences of features or joints over time, from untrusted `.npy`, `.npz`, `.csv` and `.txt` files.
 
 The size of an array is checked before it is unpacked, and its content must have the size that the header claims.
 """
@@ -16,43 +16,50 @@ import torch
 from torch import Tensor
 
 from sapnet_core.datasets.annotation_pickles import AnnotationError
+from sapnet_core.datasets.gaps import filled, first_gap
 from sapnet_core.datasets.number_tables import read_numbers
 from sapnet_core.runtime.archives import opened_archive
 from sapnet_core.runtime.file_kinds import found_at
 
 __all__ = ["SEQUENCES", "read_sequence", "sequence_shape"]
 
-SEQUENCES = (".npy", ".npz", ".csv")
+SEQUENCES = (".npy", ".npz", ".csv", ".txt")
+TEXTS = (".csv", ".txt")  # of these, which hold numbers as text
 LIMIT = 2**30  # maximum bytes of memory for reading a sequence: content, float32 values, and the check of these
 SHOWN = 80  # maximum characters of a shape or a type in a message
+GAP_REMEDY = "fill in or remove such time steps before saving, or write fill in the column missing of records.csv"
 RATIO = 200  # maximum ratio of unpacked to packed bytes; features and joints seldom exceed 10
 
 
-def sequence_shape(path: Path | str) -> tuple[int, int]:
+def sequence_shape(path: Path | str, fill: bool = False) -> tuple[int, int]:
     """(T, C) of a sequence file; for arrays, only the header is read. Raises AnnotationError as `read_sequence`."""
     path = Path(path)
-    if path.suffix.lower() == ".csv":
-        return tuple(read_sequence(path).shape)
+    if path.suffix.lower() in TEXTS:
+        return tuple(read_sequence(path, fill).shape)
     with _opened(path) as file:
         shape = _header(path, file)[0]
     return shape[0], math.prod(shape[1:])
 
 
-def read_sequence(path: Path | str) -> Tensor:
+def read_sequence(path: Path | str, fill: bool = False) -> Tensor:
     """A sequence of features or joints over time, (T, C) float32.
 
-    The file is a `.npy`, a `.npz` (with one array, or one named "features") or a `.csv` (`number_tables.read_numbers`).
+    The file is a `.npy`, a `.npz` (with one array, or one named "features"), or text (`number_tables.read_numbers`).
     Joints (T, J, d) with d = 2 or 3 become (T, J * d). The size that a file claims is checked before it is unpacked.
 
+    Args:
+        path: the file.
+        fill: interpolate missing values over time (`gaps.filled`) instead of refusing the file.
+
     Raises:
-        AnnotationError: the file is missing, damaged or of another kind; holds objects, text or values that are not
-            finite; has another number of dimensions; is empty; needs more memory than `LIMIT`; or is compressed by
-            more than the factor `RATIO`.
+        AnnotationError: the file is missing, damaged or of another kind; holds objects or text; holds values that are
+            not finite, and `fill` is off or a column has no other values; has another number of dimensions; is empty;
+            needs more memory than `LIMIT`; or is compressed by more than the factor `RATIO`.
     """
     path = Path(path)
-    if path.suffix.lower() == ".csv":
+    if path.suffix.lower() in TEXTS:
         _checked(path)
-        values = read_numbers(path)
+        values = read_numbers(path, missing=fill)
     else:
         with _opened(path) as file:
             shape, order, kind = _header(path, file)
@@ -67,11 +74,13 @@ def read_sequence(path: Path | str) -> Tensor:
         values = np.frombuffer(content, kind).reshape(shape, order=order).reshape(shape[0], -1)
     with np.errstate(over="ignore"):
         values = np.array(values, dtype=np.float32, order="C")
-    finite = np.isfinite(values)
-    if not finite.all():
-        step, column = np.unravel_index(finite.argmin(), finite.shape)
-        fault = f"value {column} of step {step} is not finite"
-        raise AnnotationError(f"{path}: {fault}: fill in or remove such time steps before saving")
+    if gap := first_gap(values):
+        if not fill:
+            raise AnnotationError(f"{path}: value {gap[1]} of step {gap[0]} is not finite: {GAP_REMEDY}")
+        try:
+            values = filled(values).astype(np.float32)
+        except ValueError as error:
+            raise AnnotationError(f"{path}: {error}: remove that column, or the row of this file") from None
     return torch.from_numpy(values)
 
 

@@ -7,7 +7,7 @@ names, names in capitals, UTF-16, a code page, or a workbook.
 
 import csv
 import io
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from itertools import islice
 from pathlib import Path
 
@@ -45,21 +45,27 @@ class TableFaults(AnnotationError):
         return "\n".join(self.lines)
 
 
-def read_table(file: Path, required: Sequence[str], known: Sequence[str]) -> list[tuple[int, dict[str, str]]]:
+def read_table(
+    file: Path, required: Sequence[str], known: Sequence[str], begins: str = "#", spared: Mapping[str, Sequence] = {}
+) -> list[tuple[int, dict[str, str]]]:
     """Line number, and cells by column, of each row that is not empty; spaces around cells are removed.
 
     Columns without a name whose cells are all empty, which spreadsheets leave at the right, are left out.
 
     Args:
         required: columns that the first line must name.
-        known: all columns that it may name, besides names that begin with "#".
+        known: all columns that it may name, besides names that begin with "#" or `begins`.
+        begins: the begin of further names that it may have.
+        spared: maps a required column to columns of which any takes its place.
 
     Raises:
         AnnotationError: the file is missing or no such table; a column is missing, unknown or named twice; or a row has
             more or fewer cells than the first line (`TableFaults` for several such rows).
     """
     text = _text(file, required)
-    if fault := _head_fault(text, required, known):
+    named = _cells(text.partition("\n")[0].rstrip("\r"), ",")
+    required = [name for name in required if set(named).isdisjoint(spared.get(name, ()))]
+    if fault := _head_fault(text, required, known, begins):
         raise AnnotationError(f"{file}: {fault}")
     reader = csv.reader(io.StringIO(text, newline=""), strict=True)
     try:
@@ -124,12 +130,12 @@ def _wide(content: bytes) -> str:
     return 'UTF-16, like Excel\'s "Unicode Text"' if content.startswith((b"\xff\xfe", b"\xfe\xff")) or zeros else ""
 
 
-def _head_fault(text: str, required: Sequence[str], known: Sequence[str]) -> str:
+def _head_fault(text: str, required: Sequence[str], known: Sequence[str], begins: str) -> str:
     """Fault and remedy of the line that names the columns; "" where there is no fault."""
     first = [line.rstrip("\r\n") for line in islice(io.StringIO(text, newline=""), LOOKED_AT)]
     head = _cells(first[0], ",")
     if set(required) <= set(head):
-        return _names_fault(head, known)
+        return _names_fault(head, known, begins)
     most, place, separator = 0, 0, ","
     for number, line in enumerate(first):
         for sign in (",", *SEPARATORS):
@@ -158,13 +164,13 @@ def _head_fault(text: str, required: Sequence[str], known: Sequence[str]) -> str
     return f"no column {missing!r}, line 1 has {says}: name the columns {', '.join(required)}"
 
 
-def _names_fault(head: list[str], known: Sequence[str]) -> str:
+def _names_fault(head: list[str], known: Sequence[str], begins: str) -> str:
     """Fault and remedy of a first line that names all required columns; "" where there is no fault."""
     for i, column in enumerate(head):
         if column and column in head[:i]:
             return f"column {column[:40]!r} appears twice: remove one"
     for column in head:
-        if column and column not in known and not column.startswith("#"):
+        if column and column not in known and not column.startswith(("#", begins)):
             remedy = f"use {', '.join(known)}, or begin its name with # to ignore it"
             return _other_spelling(head, known) or f"column {column[:40]!r} is unknown: {remedy}"
     return ""

@@ -18,7 +18,7 @@ from sapnet_core.datasets.known import holds, too_deep, unknown_folder, unused
 from sapnet_core.datasets.known_problems import NAMED, known_problems, record_counts
 from sapnet_core.datasets.own_videos import folder_faults
 from sapnet_core.datasets.published_files import annotation_files
-from sapnet_core.datasets.records import Record
+from sapnet_core.datasets.records import OFFICIAL_SIZES, Record
 from sapnet_core.datasets.sequence_files import SEQUENCES, read_sequence
 from sapnet_core.datasets.video import VideoError, count_decoded, frame_files, probe
 from sapnet_core.runtime.file_kinds import listed, printable
@@ -39,7 +39,7 @@ def check_dataset(
     States: "ok"; "missing"; "differs" (present, but not as expected); "warning" (usable, but with care).
 
     Args:
-        name: "mtl-aqa", "finediving", "rg", "finefs" or "folder".
+        name: "mtl-aqa", "finediving", "rg", "finefs", "ui-prmd", "jigsaws" or "folder".
         root: folder from which `load_records` reads the dataset.
         probes: number of videos to open, evenly spaced among those present; None decodes every frame of all videos.
             Sequences are always all read.
@@ -116,7 +116,7 @@ def _videos(
 
 
 def _is_sequence(record: Record) -> bool:
-    return record.dataset == "folder" and record.path.lower().endswith(SEQUENCES)
+    return record.dataset not in OFFICIAL_SIZES and record.path.lower().endswith(SEQUENCES)
 
 
 def _place(root: Path, record: Record) -> Path | None:
@@ -132,7 +132,9 @@ def _fault(name: str, root: Path, record: Record, decode: bool) -> str:
     try:
         place = checked_path(root, record)
         if _is_sequence(record):
-            read_sequence(place)
+            fill = getattr(record, "fill", False)
+            for path in filter(None, (place, (teacher := getattr(record, "path_teacher", "")) and root / teacher)):
+                read_sequence(path, fill)
             return ""
         found = count_decoded(place) if decode else 0
         if name == "mtl-aqa" and place.is_dir():  # files are numbered as FFmpeg counts, and some may be absent
@@ -149,9 +151,9 @@ def _fault(name: str, root: Path, record: Record, decode: bool) -> str:
 
 def _short(name: str, records: list[Record]) -> list[tuple]:
     """Row about clips with fewer frames than are sampled from them; none for sequences, which have any length."""
-    window = SAMPLED[name]
     if all(_is_sequence(record) for record in records):
         return []
+    window = SAMPLED[name]
     short = sum(record.frames < window for record in records)
     how = {"mtl-aqa": "frames before the start are read too", "finediving": "some frames are read twice"}
     remedy = how.get(name, "some frames are read twice") if short else ""
@@ -182,7 +184,7 @@ def print_findings(folder: Path, names: Sequence[str] = (), decode_all: bool = F
         print(printable(f"differs {folder}: {fault}"))
     bad = bool(faults)
     for name in names:
-        table = check_dataset(name, folder, None if decode_all else 8, progress_bar(name, "videos"))
+        table = check_dataset(name, folder, None if decode_all else 8, progress_bar(name, "files"))
         bad = bad or table.state.isin(["missing", "differs"]).any()
         print(f"{name}")
         for row in table.itertuples():

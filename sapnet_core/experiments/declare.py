@@ -5,9 +5,9 @@
 
 from dataclasses import fields
 
-from sapnet_core.datasets.clips import default_sampling
-from sapnet_core.experiments.profiles import DIVES, Profile
-from sapnet_core.experiments.systems import BACKBONE_OF, TARGET_OF, TRAINED, get_system
+from sapnet_core.datasets.clips import SAMPLED, default_sampling
+from sapnet_core.experiments.profiles import DATASETS, DIVES, MEASURED, Profile
+from sapnet_core.experiments.systems import BACKBONE_OF, PAIRS, TARGET_OF, TRAINED, get_system
 from sapnet_core.experiments.trial import Trial
 from sapnet_core.features.source import source_kind
 from sapnet_core.methods import sapnet
@@ -20,6 +20,7 @@ __all__ = ["EPOCHS", "TARGET", "declare"]
 # The regression target of each dataset. "execution" is score / difficulty; predictions are multiplied by the known
 # degree of difficulty. The paper states this for MTL-AQA only; on FineDiving, FSPN and TSA regress the score itself.
 TARGET = {"mtl-aqa": "execution", "finediving": "score", "rg": "score", "finefs": "score", "folder": "score"}
+TARGET |= dict.fromkeys(MEASURED, "score")
 
 # The paper's epochs for each class of routines; of all other trainings, the profile gives the epochs.
 EPOCHS = {
@@ -54,9 +55,10 @@ def declare(
         boxes: None takes "detected" for videos on disk, and "true" for twins.
         teacher: "" takes the actor crop, or the whole frame for systems on another backbone than I3D: these have no
             teacher, so that no crops are computed for them.
-        clip_sampling: "" takes the dataset's protocol.
+        clip_sampling: "" takes the dataset's protocol; of sequences, "windows".
         backbone: "" takes the system's own (`BACKBONE_OF`), I3D for most.
-        overrides: further settings of the method. For SAP-Net, those that equal the defaults are dropped, so that the
+        overrides: further settings of the method. Pair systems match exemplars by action on FineDiving (`PAIRS`). For
+            SAP-Net, those that equal the defaults are dropped, so that the
             default point of a sweep is the same trial as in the tables.
 
     Raises:
@@ -64,16 +66,21 @@ def declare(
     """
     method, own = get_system(system)
     choice("dataset", dataset, tuple(TARGET))
-    if group and dataset != "folder":  # the groups of own videos are known only from their annotations
+    if group and dataset in DATASETS:  # other groups are known only from the records
         choice("group", group, ("", *EPOCHS.get(dataset, ())))
-    settings = {**own, **overrides}
+    by_action = {"match": "action"} if system in PAIRS and dataset == "finediving" else {}
+    settings = {**own, **by_action, **overrides}
     if method == "sap-net":
         default = {f.name: f.default for f in fields(SAPNetSettings)} | sapnet.SETTINGS
         settings = {name: value for name, value in settings.items() if default.get(name, ...) != value}
     backbone = backbone or BACKBONE_OF.get(system, "i3d")
     teacher = teacher or ("frame" if system in BACKBONE_OF else "actor")
-    clip_sampling = "" if clip_sampling == default_sampling(dataset) else clip_sampling
+    protocol = (default_sampling(dataset),) if dataset in SAMPLED else ()
+    if clip_sampling in protocol or (clip_sampling == "windows" and dataset not in DATASETS):
+        clip_sampling = ""
     source, (train, test) = source_kind(dataset, environment.data_root()), profile.sizes(dataset)
+    if source == "drawn" and dataset in MEASURED:
+        raise ValueError(f"{dataset} is measured, not simulated: give the folder that holds it with --data DIR")
     return Trial(
         dataset=dataset,
         source=source,

@@ -2,11 +2,12 @@
 
 from dataclasses import dataclass, replace
 
-__all__ = ["Profile", "PROFILES", "DATASETS", "DIVES", "ROUTINES", "get_profile"]
+__all__ = ["Profile", "PROFILES", "DATASETS", "MEASURED", "DIVES", "ROUTINES", "get_profile"]
 
 DIVES = ("mtl-aqa", "finediving")
 ROUTINES = ("rg", "finefs")
 DATASETS = (*DIVES, *ROUTINES)
+MEASURED = ("ui-prmd", "jigsaws")  # joint angles and kinematics of real people, which no simulator draws
 
 
 @dataclass(frozen=True)

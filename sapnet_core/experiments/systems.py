@@ -14,7 +14,10 @@ __all__ = [
     "EVERY",
     "BACKBONE_OF",
     "TARGET_OF",
+    "PAIRS",
+    "MARKS",
     "get_system",
+    "marked",
 ]
 
 OURS = "SAP-Net (Ours)"
@@ -52,7 +55,8 @@ REMOVED: dict[str, tuple[str, dict]] = {
     "w/o L_ubc": ("sap-net", {**TUNED, "lambda_ubc": 0.0}),
 }
 
-# Systems that the paper compares with: printed name -> (method, settings found by the search in `methods/tuning.csv`).
+# Systems that the paper compares with, and two that came after: name -> (method, settings found by the search in
+# `methods/tuning.csv`, or none where it has not tried a system yet: the published ones).
 RIVALS: dict[str, tuple[str, dict]] = {
     "C3D-AVG-MTL": ("avg-mtl", {"weight": 0.3, "dropout": 0.3, "lr": 0.003}),
     "COREG": ("coreg", {"k": 9, "pool": 100, "iterations": 30, "orders": (1.0, 2.0)}),
@@ -67,6 +71,17 @@ RIVALS: dict[str, tuple[str, dict]] = {
     "Action-Net": ("action-net", {}),
     "GDLT": ("gdlt", {"alpha": 0.1, "dropout": 0.3, "width": 128, "lr": 0.0003}),
     "VST+MLP": ("mlp", {"batch": 0, "lr": 0.0003}),
+    "CoRe": ("core", {}),
+    "TSA-Net": ("tsa-net", {}),
+    "TAP": ("tap", {}),
+    "PCLN": ("pcln", {}),
+    "DAE-CoRe": ("dae-core", {}),
+    "HGCN": ("hgcn", {}),
+    "FSPN": ("fspn", {}),
+    "SGN": ("sgn", {}),
+    "APT": ("apt", {}),
+    "TRS": ("trs", {}),
+    "BASL": ("basl", {}),
 }
 # The baselines with the same search of settings as the rivals; their rows in Table I keep the default settings.
 SEARCHED: dict[str, tuple[str, dict]] = {
@@ -83,6 +98,10 @@ EVERY = {**SYSTEMS, **CONTROLS, **REFINED, **REMOVED, **RIVALS, **SEARCHED, **TR
 TARGET_OF = {"C3D-AVG-MTL": "score", "MUSDL": "execution"}
 # The backbone of a system that does not use I3D.
 BACKBONE_OF = {"C3D-AVG-MTL": "c3d", "VST+MLP": "swin"}
+# Systems that compare a video with exemplars of the same difficulty, or of the same dive number on FineDiving.
+PAIRS = ("CoRe", "TAP", "DAE-CoRe", "FSPN", "SGN")
+# What a reader must know of a row: APT has no public description, and two systems are no part of the paper's tables.
+MARKS = {"APT": "after its title", "TRS": "after the paper", "BASL": "after the paper"}
 
 
 def get_system(name: str) -> tuple[str, dict]:
@@ -90,3 +109,8 @@ def get_system(name: str) -> tuple[str, dict]:
     if not isinstance(name, str) or name not in EVERY:
         raise ValueError(f"system {name!r} is unknown: choose one of {', '.join(EVERY)}")
     return EVERY[name]
+
+
+def marked(name: str) -> str:
+    """A row's name as it is shown, with its mark in parentheses if it has one."""
+    return f"{name} ({MARKS[name]})" if name in MARKS else name

@@ -11,6 +11,7 @@ import pandas as pd
 import torch
 
 from sapnet_core.experiments.declare import EPOCHS, declare
+from sapnet_core.experiments.fit import video_roles
 from sapnet_core.experiments.metrics import fisher_mean, spearman
 from sapnet_core.experiments.names import KNOWN
 from sapnet_core.experiments.profiles import Profile, get_profile
@@ -28,8 +29,10 @@ from sapnet_core.experiments.systems import (
 )
 from sapnet_core.experiments.trial import Trial
 from sapnet_core.experiments.trial_data import trial_data, trial_records
+from sapnet_core.features.sequences import is_sequence, lengths
 from sapnet_core.features.source import known_datasets
 from sapnet_core.features.video_source import BOXES
+from sapnet_core.methods import extra_views
 from sapnet_core.runtime import environment
 from sapnet_core.runtime.devices import usable_device
 from sapnet_core.runtime.executors import reach_cluster
@@ -41,7 +44,6 @@ __all__ = [
     "CLASS_TABLES",
     "FIGURES",
     "COMPARISONS",
-    "NOT_HERE",
     "COMPARED",
     "DECISIONS",
     "TAUS",
@@ -261,31 +263,34 @@ FIGURES = {
 
 FLOOR_ROWS = (RIDGE, "I3D+MLP", "I3D+MLP (clips in order)", *SEARCHED)
 SEMI = ("C3D-AVG-MTL", "COREG", "Pseudo-labels", "VAT", "S4L", "S4AQA")
+LATER = ("TRS", "BASL")  # semi-supervised systems after the paper
+RECENT = ("CoRe", "TSA-Net", "TAP", "PCLN", "DAE-CoRe", "HGCN", "FSPN", "SGN", "APT")  # supervised, since 2021
 
 # Tables IV to VII: table -> (rows of the semi-supervised columns, rows of the column "supervised").
 COMPARISONS: dict[str, tuple[tuple[str, ...], tuple[str, ...]]] = {
-    "IV": ((*FLOOR_ROWS, *SEMI, OURS), (*FLOOR_ROWS, "USDL", "MUSDL", OURS)),
-    "V": ((*FLOOR_ROWS, "USDL", "MUSDL", "TSA", OURS), (*FLOOR_ROWS, "USDL", "MUSDL", "TSA", OURS)),
-    "VI": ((*FLOOR_ROWS, "COREG", "SVR", "Action-Net", *SEMI[2:], OURS), ()),
+    "IV": ((*FLOOR_ROWS, *SEMI, *LATER, OURS), (*FLOOR_ROWS, "USDL", "MUSDL", *RECENT, OURS)),
+    "V": (
+        (*FLOOR_ROWS, "USDL", "MUSDL", "TSA", OURS),
+        (*FLOOR_ROWS, "USDL", "MUSDL", "CoRe", "TSA", "APT", "FSPN", OURS),
+    ),
+    "VI": ((*FLOOR_ROWS, "COREG", "SVR", "Action-Net", *SEMI[2:], *LATER, OURS), ()),
     "VII": ((*FLOOR_ROWS, "VST+MLP", "Action-Net", "GDLT", OURS), ()),
 }
 COMPARISON_SHARES = {"IV": (0.1, 0.4), "V": (0.1, 0.2)}
-NOT_HERE = dict.fromkeys(  # rows that show only the paper's number -> the reason
-    ("CoRe", "TSA-Net", "TAP", "PCLN", "DAE-CoRe", "HGCN", "FSPN", "SGN", "APT"), "not implemented here"
-)
-
 
 NEEDS = {"musdl": "judges", "tsa": "transitions"}  # method -> field of a record that it requires
 
 
 def _possible(trial: Trial) -> bool:
-    """Whether every training record has the annotations that the trial's method requires."""
+    """Whether every training record has the annotations and views that the trial's method requires."""
     name = NEEDS.get(trial.method)
+    if trial.source == "joints" and extra_views(trial.method):
+        return False
     return name is None or all(getattr(r, name) for r in trial_records(trial) if r.split == "train")
 
 
 def comparison_trials(table: str, profile: Profile) -> dict[tuple[str, str, int], Trial]:
-    """Trials of Tables IV to VII with every implemented system: (system, column, seed) -> Trial.
+    """Trials of Tables IV to VII with every system: (system, column, seed) -> Trial.
 
     A system that needs annotations the dataset does not have is left out, and S4L in Table VI unless the profile is
     `complete`. Raises ValueError for another table.
@@ -332,8 +337,9 @@ def floors(trial: Trial) -> pd.DataFrame:
     """Floors and ceiling of rho on a trial's test part: predictions without any video, and with the true quality.
 
     Rows: "mean" (a constant prediction); "difficulty alone" (the prediction is the degree of difficulty), if degrees
-    differ; and, for twins, "ceiling: true quality" (the score that the simulated quality is worth, without the judges'
-    noise). Columns: system, rho.
+    differ; "length alone" of sequences (their number of rows, or its negative, whichever correlates with the scores of
+    the labeled training sequences), if lengths differ; and, for twins, "ceiling: true quality" (the score that the
+    simulated quality is worth, without the judges' noise). Columns: system, rho.
     """
     data = trial_data(trial)
     test = ~data.train
@@ -341,7 +347,12 @@ def floors(trial: Trial) -> pd.DataFrame:
     guess = {"mean": torch.ones_like(score)}
     if len(difficulty.unique()) > 1:
         guess["difficulty alone"] = difficulty
-    if trial.source != "videos":
+    if is_sequence(data.records) and len((length := lengths(data.records)).unique()) > 1:
+        roles = video_roles(trial, data)
+        known = roles.learn[roles.labeled]
+        rising = len(known) < 2 or spearman(length[known], data.score[known]) >= 0
+        guess["length alone"] = length[test] if rising else -length[test]
+    if trial.source in ("drawn", "official"):
         name, sport = "score" if trial.target == "execution" else trial.target, sport_of(trial.dataset)
         shown = [sport.shown_scores(r, f)[name] for r, f in zip(data.records, data.factors, strict=True)]
         guess["ceiling: true quality"] = torch.tensor(shown)[test]

@@ -8,8 +8,9 @@ from dataclasses import dataclass
 
 from sapnet_core.backbones.registry import BACKBONES
 from sapnet_core.datasets.clips import CLIP_SAMPLINGS
-from sapnet_core.experiments.profiles import DATASETS
+from sapnet_core.experiments.profiles import DATASETS, MEASURED
 from sapnet_core.experiments.selection import SELECT
+from sapnet_core.features.sequences import SAMPLINGS
 from sapnet_core.features.source import SOURCES
 from sapnet_core.features.video_source import BOXES
 from sapnet_core.methods import METHODS, trains_backbone
@@ -29,9 +30,10 @@ class Trial:
     """Description of one training run.
 
     Attributes:
-        dataset: "mtl-aqa", "finediving", "rg", "finefs" or "folder".
+        dataset: "mtl-aqa", "finediving", "rg", "finefs", "ui-prmd", "jigsaws" or "folder".
         source: "drawn" (twins of annotations drawn by the simulator), "official" (twins of the annotation files in the
-            folder `SAPNET_DATA`) or "videos" (the videos in that folder).
+            folder `SAPNET_DATA`), "videos" (the videos or sequences in that folder) or "joints" (FineDiving's pose
+            tracks in that folder).
         method: a name in `sapnet_core.methods`.
         share: labeled share of the training videos, in (0, 1]; 1 is the supervised column.
         seed: seed of labeled samples, weights and batches; equal seeds share labeled samples across methods.
@@ -49,7 +51,8 @@ class Trial:
             `features.video_source`.
         teacher: the teacher's view: the "actor" crop, the whole "frame", or "photometric", whole frames with changed
             colors, light and sharpness.
-        clip_sampling: a name in `datasets.clips.CLIP_SAMPLINGS` (E1); "" is the dataset's protocol.
+        clip_sampling: a name in `datasets.clips.CLIP_SAMPLINGS` (E1), or for sequences one in `sequences.SAMPLINGS`; ""
+            is the dataset's protocol, "windows" for sequences.
         select: the step whose weights are scored: "last"; "validation", the best step on a quarter of the labeled
             videos, which L_reg then does not see; or "test-best", the best step on the scored videos themselves. The
             last is common in the field but biased: it reports the maximum of many evaluations on the test scores.
@@ -90,12 +93,12 @@ class Trial:
         for name in ("share", "epochs"):  # 1 and 1.0 are one trial, and have one hash
             object.__setattr__(self, name, float(getattr(self, name)))
         for name, known in (
-            ("dataset", (*DATASETS, "folder")),
+            ("dataset", (*DATASETS, *MEASURED, "folder")),
             ("source", SOURCES),
             ("part", ("test", "validation")),
             ("boxes", BOXES),
             ("teacher", TEACHERS),
-            ("clip_sampling", ("", *CLIP_SAMPLINGS)),
+            ("clip_sampling", ("", *CLIP_SAMPLINGS, *SAMPLINGS)),
             ("select", SELECT),
             ("backbone", tuple(BACKBONES)),
             ("backbone_training", tuple(STAGE_OF)),
@@ -113,7 +116,7 @@ class Trial:
     def _check_trained(self) -> None:
         """Refuse a trial that cannot train its backbone. Raises ValueError."""
         asked = f"backbone_training={self.backbone_training!r}"
-        if self.backbone != "i3d" or self.dataset == "folder":
+        if self.backbone != "i3d" or self.dataset not in DATASETS or self.source == "joints":
             raise ValueError(f"{asked}: only I3D on videos can be trained, not {self.backbone!r} on {self.dataset!r}")
         if not trains_backbone(self.method):
             known = ", ".join(name for name in METHODS if trains_backbone(name))

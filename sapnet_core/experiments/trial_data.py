@@ -3,12 +3,16 @@
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass, field, replace
 from functools import cached_property, lru_cache, partial
+from math import isnan
 from pathlib import Path
 
 import torch
 
-from sapnet_core.datasets.clips import default_sampling
+from sapnet_core.datasets.clips import SAMPLED, default_sampling
+from sapnet_core.datasets.folds import held_out
+from sapnet_core.datasets.pose_tracks import pose_records
 from sapnet_core.datasets.records import Record
+from sapnet_core.experiments.fold_trial import FoldTrial
 from sapnet_core.experiments.trial import STAGE_OF, Trial
 from sapnet_core.features.extraction import FeatureRequest
 from sapnet_core.features.sequences import is_sequence, sequence_features
@@ -26,6 +30,7 @@ __all__ = [
     "digested_records",
     "group_data",
     "prepare_trials",
+    "sequence_root",
     "trial_data",
     "trial_records",
     "trial_video_source",
@@ -61,8 +66,10 @@ class TrialData:
 
 
 @lru_cache(maxsize=8)
-def _read_records(dataset, train, test, twin_seed, data: Path | None, folder: Path, *rules):
+def _read_records(dataset, source, train, test, twin_seed, data: Path | None, folder: Path, *rules):
     records = tuple(source_records(dataset, train, test, twin_seed, data, folder))
+    if source == "joints":
+        records = tuple(pose_records(data, records)[0])
     return records, records_digest(list(records))
 
 
@@ -73,7 +80,7 @@ def digested_records(
     rules = environment.skip_bad(), finefs_split()  # part of the cache key: a notebook may change these variables
     folder = environment.runs() / "annotations"
     with in_runs():
-        return _read_records(dataset, train, test, twin_seed, _data_root(source), folder, *rules)
+        return _read_records(dataset, source, train, test, twin_seed, _data_root(source), folder, *rules)
 
 
 def _data_root(source: str) -> Path | None:
@@ -81,6 +88,15 @@ def _data_root(source: str) -> Path | None:
     if source != "drawn" and data is None:
         raise FileNotFoundError(f"this trial needs {SOURCES[source]}: set SAPNET_DATA to the folder of the dataset")
     return data
+
+
+def sequence_root(trial: Trial) -> Path:
+    """The folder to which the paths of a trial's sequences are relative.
+
+    Raises:
+        FileNotFoundError: `SAPNET_DATA` is not set.
+    """
+    return _data_root(trial.source)
 
 
 def trial_video_source(trial: Trial) -> TwinSource | DiskSource:
@@ -124,7 +140,15 @@ def _data(
     for the method (`extra`), is NaN for test videos."""
     records, _ = digested_records(dataset, source, train, test, twin_seed)
     if is_sequence(records):
-        return records, sequence_features(records, video_source.root)
+        features = sequence_features(records, _data_root(source), clip_sampling or "windows")
+        if teacher == "photometric":
+            raise ValueError("the photometric view needs videos, and these are sequences: choose another teacher")
+        if teacher == "frame":
+            features = replace(features, views=dict.fromkeys(features.views, features.views["frame"]))
+        if source == "joints":
+            official = source_records(dataset, train, test, twin_seed, _data_root(source), environment.runs())
+            features = replace(features, skipped=pose_records(_data_root(source), official)[1])
+        return records, features
 
     def computed(one: FeatureRequest) -> Features:
         found = video_features(
@@ -163,7 +187,7 @@ def _sources(t: Trial) -> tuple:
 
 def _nine(dataset: str, clip_sampling: str) -> bool:
     """Whether nine clips are requested of a dataset whose protocol has ten: the nine are the first of these."""
-    return clip_sampling == "9x16" and default_sampling(dataset) == "10x16"
+    return clip_sampling == "9x16" and dataset in SAMPLED and default_sampling(dataset) == "10x16"
 
 
 def _first_nine(view: torch.Tensor, stage: str) -> torch.Tensor:
@@ -238,32 +262,48 @@ def trial_data(
 
 
 def group_data(trial: Trial, records: tuple[Record, ...], read: Callable[[], Features]) -> TrialData:
-    """The part of a dataset that belongs to the trial's group, with its scores; `read` gives the features of all
-    records of the dataset.
+    """The part of a dataset that belongs to the trial's group and fold, with its scores; `read` gives the features of
+    all records of the dataset.
+
+    A test record without a value of the trial's target is left out; the published datasets have none.
 
     Raises:
-        ValueError: the dataset has no such group, or its records have no such target.
+        ValueError: the dataset has no such group or fold, or its records have no such target.
     """
     t = trial
-    if t.group:
-        rows = [i for i, r in enumerate(records) if r.group == t.group]
-        if not rows:
-            groups = ", ".join(sorted({r.group for r in records}))
-            raise ValueError(f"{t.dataset} has no group {t.group!r}: choose one of {groups}")
-        records, read = tuple(records[i] for i in rows), partial(_features_of, read, tuple(rows))
+    if t.group and not any(record.group == t.group for record in records):
+        groups = ", ".join(sorted({r.group for r in records}))
+        raise ValueError(f"{t.dataset} has no group {t.group!r}: choose one of {groups}")
+    in_test = [_is_tested(t, record) for record in records]
+    if isinstance(t, FoldTrial) and not any(in_test):
+        raise ValueError(f"{t.dataset} has no {t.by} {', '.join(t.tested)}: choose among those of its records")
+    kept = [
+        i
+        for i, record in enumerate(records)
+        if (not t.group or record.group == t.group) and not (in_test[i] and isnan(record.sub_score(t.sub_score)))
+    ]
+    if len(kept) < len(records):
+        records, in_test = tuple(records[i] for i in kept), [in_test[i] for i in kept]
+        read = partial(_features_of, read, tuple(kept))
     return TrialData(
         t,
         records,
         read,
         torch.tensor([r.sub_score(t.sub_score) for r in records]),
         torch.tensor([r.difficulty for r in records]),
-        torch.tensor([r.split == "train" for r in records]),
+        ~torch.tensor(in_test, dtype=torch.bool),
     )
 
 
 def _features_of(read: Callable[[], Features], rows: tuple[int, ...]) -> Features:
     """The features of some rows of a dataset."""
-    features, index = read(), torch.tensor(rows)
+    features, index = read(), torch.tensor(rows, dtype=torch.int64)
     part = {name: getattr(features, name)[index] for name in ("subactions", "factors")}
     views = {name: view[index] for name, view in features.views.items()}
     return replace(features, keys=tuple(features.keys[i] for i in rows), views=views, **part)
+
+
+def _is_tested(trial: Trial, record: Record) -> bool:
+    if isinstance(trial, FoldTrial):
+        return held_out(record, trial.by, trial.tested)
+    return record.split != "train"

@@ -5,7 +5,7 @@ import textwrap
 from dataclasses import asdict
 
 from sapnet_core.experiments.trial import STAGE_OF, Trial
-from sapnet_core.experiments.trial_data import digested_records, trial_video_source
+from sapnet_core.experiments.trial_data import digested_records, sequence_root, trial_video_source
 from sapnet_core.features.sequences import is_sequence, sequence_digest
 from sapnet_core.features.source import drawn_digest
 from sapnet_core.features.store import features_digest
@@ -39,7 +39,7 @@ def trial_hash(trial: Trial) -> str:
         records, digest = digested_records(t.dataset, t.source, t.train, t.test, t.twin_seed)
         video_source = trial_video_source(t)
         if is_sequence(records):
-            made_of = [digest, sequence_digest(records, video_source.root)]
+            made_of = [digest, sequence_digest(records, sequence_root(t))]
         else:
             made_of = [digest, _features_digest(t)]
             made_of += [[video_source.stamp(r) for r in records], video_source.skip]

@@ -18,6 +18,7 @@ from sapnet_core.datasets.disk_layout import record_path
 from sapnet_core.datasets.known import holds, too_deep, unknown_folder, unused
 from sapnet_core.datasets.learnable import check_learnable
 from sapnet_core.datasets.own_videos import NAME
+from sapnet_core.datasets.pose_tracks import pose_records
 from sapnet_core.datasets.records import OFFICIAL_SIZES
 from sapnet_core.datasets.video import VideoError
 from sapnet_core.runtime import environment
@@ -41,6 +42,7 @@ SOURCES = {
     "drawn": "twins of drawn annotations",
     "official": "twins of official annotations",
     "videos": "videos",
+    "joints": "pose tracks",
 }
 
 
@@ -75,7 +77,8 @@ def _records(dataset: str, data: Path) -> list[Record]:
 
 
 def source_kind(dataset: str, data: Path | None) -> str:
-    """How much of the dataset is in `data`: "videos", "official" (annotations only) or "drawn" (nothing).
+    """How much of the dataset is in `data`: "videos", "joints" (pose tracks of FineDiving and no videos), "official"
+    (annotations only) or "drawn" (nothing).
 
     A single video suffices for "videos"; the others must then be present too, unless the user skips unreadable ones.
     """
@@ -83,7 +86,9 @@ def source_kind(dataset: str, data: Path | None) -> str:
         return "drawn"
     if dataset == "folder":
         return "videos"  # without reading the table, which may mean counting the frames of every file
-    return "videos" if _has_videos(dataset, data, finefs_split()) else "official"
+    if _has_videos(dataset, data, finefs_split()):
+        return "videos"
+    return "joints" if dataset == "finediving" and _has_tracks(data) else "official"
 
 
 @lru_cache
@@ -91,6 +96,12 @@ def _has_videos(dataset: str, data: Path, split: str) -> bool:
     """Whether any video of the dataset is present. Cached per process, since every declared trial calls it, and each
     call would read all annotations."""
     return any(_is_there(data, record) for record in _records(dataset, data))
+
+
+@lru_cache
+def _has_tracks(data: Path) -> bool:
+    """Whether any pose track of FineDiving is present."""
+    return bool(pose_records(data, _records("finediving", data))[0])
 
 
 def _is_there(data: Path, record: Record) -> bool:
@@ -141,6 +152,10 @@ def source_records(
         AnnotationError: the own videos cannot be learned from (`check_learnable`).
     """
     if data is None or not holds(dataset, data):
+        if dataset not in OFFICIAL_SIZES:
+            raise ValueError(
+                f"{dataset} cannot be drawn, and {data or 'SAPNET_DATA'} does not hold it: give its folder"
+            )
         n_train, n_test = _sizes(dataset, train, test)
         root = folder / f"{dataset}-{n_train}-{n_test}-{seed}"
         _draw(dataset, root, n_train, n_test, seed)

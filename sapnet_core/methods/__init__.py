@@ -59,6 +59,13 @@ METHODS: dict[str, Method | str] = {
     "pcln": "pcln:training",
     "core": "contrastive_regression:training",
     "tap": "tap:training",
+    "fspn": "fspn:training",
+    "dae-core": "dae_core:training",
+    "tsa-net": "tsa_net:training",
+    "sgn": "sgn:training",
+    "apt": "apt:training",
+    "trs": "trs:training",
+    "basl": "basl:training",
 }
 # methods whose runs can be stacked -> predicate that tells for which settings
 STACKABLE: dict[str, Callable[[Mapping], bool] | str] = {

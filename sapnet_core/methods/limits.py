@@ -19,6 +19,9 @@ LIMITS: dict[str, tuple] = {
     "levels": (1, 8),
     "tau": (0, 1),
     "warmup": (0, 1),
+    "decay": (0, 1),
+    "boundary": (0, 0.5, "least"),
+    "mask": (0, 1),
     "dropout": (0, 1, "most"),
     **dict.fromkeys(("lr", "lr_backbone", "sigma", "xi", "C", "orders"), (0, math.inf, "least")),
 }

@@ -16,7 +16,7 @@ from pathlib import Path
 import torch
 
 from sapnet_core.datasets import Record, load_records
-from sapnet_core.datasets.own_videos import COLUMNS, NAME
+from sapnet_core.datasets.own_videos import BASIC, NAME
 from sapnet_core.features.source import records_digest
 from sapnet_core.features.video_source import simulator_digest
 from sapnet_core.runtime.devices import torch_threads
@@ -122,7 +122,7 @@ def _table(dives: dict[str, Record]) -> str:
     train = sorted((r.score, name) for name, r in dives.items() if r.split == "train")
     scored = {name for _, name in train[SCORED // 2 :: SCORED]}
     text = io.StringIO()
-    table = csv.DictWriter(text, [column for column in COLUMNS if column != "note"], lineterminator="\n")
+    table = csv.DictWriter(text, [column for column in BASIC if column != "note"], lineterminator="\n")
     table.writeheader()
     for name, dive in dives.items():
         known = dive.split == "test" or name in scored

@@ -42,8 +42,12 @@ CELLS = {"mtl-aqa": (640, (0.1, 0.4)), "finediving": (320, (0.2, 0.4))}
 
 
 def best_of(system: str, table: pd.DataFrame) -> str:
-    """The candidate of a system with the highest mean over all cells, in a table such as `TUNING` holds."""
-    tried = table[table.setting.isin(search_candidates(system)) & (table.format == FORMAT)]
+    """The candidate of a system with the highest mean over all cells, in a table such as `TUNING` holds; the defaults
+    if none of its candidates has been tried."""
+    candidates = search_candidates(system)
+    tried = table[table.setting.isin(candidates) & (table.format == FORMAT)]
+    if not len(tried):
+        return next(iter(candidates))
     return tried.groupby("setting", sort=False).rho_mean.mean().idxmax()
 
 

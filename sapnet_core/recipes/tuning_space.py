@@ -29,6 +29,17 @@ SPACES: dict[str, dict[str, tuple]] = {
     "Action-Net": {"width": (64, 128), "postures": (4, 16, 80), "lr": RATES},
     "GDLT": {"alpha": (0.1, 1.0), "dropout": (0.0, 0.3), "width": (64, 128), "lr": RATES},
     "VST+MLP": {"batch": (0, 8, 32), "lr": RATES},
+    "CoRe": {"width": (64, 128, 256), "exemplars": (5, 10, 20), "lr": RATES},
+    "TSA-Net": {"batch": (0, 8, 32), "lr": RATES},
+    "TAP": {"queries": (3, 5), "ranking": (0.1, 1.0), "dropout": (0.1, 0.3), "lr": RATES},
+    "PCLN": {"weight": (0.3, 1.0, 3.0), "dropout": (0.0, 0.3), "lr": RATES},
+    "DAE-CoRe": {"likelihood": (True, False), "exemplars": (5, 10, 20), "lr": RATES},
+    "HGCN": {"scenes": (4, 7), "groups": (1, 4, 8), "lr": RATES},
+    "FSPN": {"width": (16, 32), "contrast": (0.1, 1.0), "exemplars": (5, 10, 20), "lr": RATES},
+    "SGN": {"width": (64, 128), "weight": (0.1, 1.0), "dropout": (0.1, 0.3), "lr": RATES},
+    "APT": {"queries": (3, 5), "width": (64, 128), "dropout": (0.1, 0.3), "lr": RATES},
+    "TRS": {"weight": (0.3, 1.0, 3.0), "depth": (1, 2, 4), "noise": (0.1, 0.3), "lr": RATES},
+    "BASL": {"weight": (0.3, 1.0), "boundary": (0.1, 0.2), "noise": (0.05, 0.3), "dropout": (0.1, 0.3), "lr": RATES},
 }
 BUDGET = 6  # number of candidates per system
 

@@ -82,6 +82,11 @@ def check_parameters(notebook: Path, parameters: dict[str, object]) -> None:
             )
 
 
+def _is_own(notebook: Path) -> bool:
+    """Whether a notebook is made for own data (`07_own_training`), not an appendix on own methods."""
+    return notebook.stem[0].isdigit() and "_own_" in notebook.stem
+
+
 def _tidy(folder: Path, name: str) -> None:
     """Delete the temporary files that killed runs of a notebook left behind."""
     for left in folder.glob(f".{name}.*"):
@@ -187,7 +192,7 @@ def run_all(
 ) -> list[Outcome]:
     """Run notebooks in `jobs` worker processes; a failure does not stop the others.
 
-    A notebook that measures times (`..._speed`) runs alone, after all others. Notebooks on own videos (`..._own_...`)
+    A notebook that measures times (`..._speed`) runs alone, after all others. Notebooks on own data (`_is_own`)
     run one after the other, since each reads what the one before it computed. These and the appendices start first:
     they take longest, and a long notebook that starts last would keep a single core busy at the end.
 
@@ -221,7 +226,7 @@ def run_all(
             say(outcome.error)
 
     if together := [notebook for notebook in notebooks if notebook not in alone]:
-        own = [notebook for notebook in together if "_own_" in notebook.stem]
+        own = [notebook for notebook in together if _is_own(notebook)]
         others = sorted((n for n in together if n not in own), key=lambda notebook: notebook.stem[0].isdigit())
         lanes = [lane for lane in (own, *([notebook] for notebook in others)) if lane]
         workers, asked, run = min(jobs, len(lanes)), {}, _run_and_show if pages else run_notebook
@@ -288,7 +293,11 @@ def _standing(under_way: dict[str, float], folder: Path, seconds: float, width: 
 
 
 def run_suite(
-    profile: str | None, notebooks: list[Path], only: list[str] | None = None, split: str | None = None
+    profile: str | None,
+    notebooks: list[Path],
+    only: list[str] | None = None,
+    split: str | None = None,
+    shares: str | None = None,
 ) -> int:
     """Run notebooks and the trials they need, report what each wrote, and write the gallery: the command `run`.
 
@@ -297,12 +306,13 @@ def run_suite(
         notebooks: notebooks to run, in order; if `SAPNET_DATA` holds own videos, only those made for own videos run.
         only: the values of `--only`, if given.
         split: the value of `--split`, if given; the data must then include FineFS.
+        shares: the value of `--share`, if given; the data must then be own data.
 
     Returns:
         1 if a notebook failed or the gallery could not be written, else 0.
 
     Raises:
-        ValueError: `split` or `only` does not fit the data in use, or the data cannot be used.
+        ValueError: `split`, `shares` or `only` does not fit the data in use, or the data cannot be used.
     """
     folder = environment.runs() / "notebooks" / (profile or "")
     data = environment.data_root()
@@ -311,9 +321,11 @@ def run_suite(
         raise ValueError(
             f"--split {split}: only FineFS is split, which is not in {data or 'use'}: give its folder with --data"
         )
+    if shares and "folder" not in known:
+        raise ValueError(f"--share {shares}: only own data are trained at given shares: give their folder with --data")
     if "folder" in known:  # own videos: only the notebooks made for them
         source_records("folder", None, None, 0, data, folder)  # raises an error before any run if they are unusable
-        notebooks = [notebook for notebook in notebooks if "_own_" in notebook.stem]
+        notebooks = [notebook for notebook in notebooks if _is_own(notebook)]
         folder /= "own"
         if not notebooks:
             raise ValueError(
@@ -323,10 +335,10 @@ def run_suite(
 
     if not only and folder.name != "own":
         _run_declared(notebooks, profile)
+    parameters = {**({"profile": profile} if profile else {}), **({"shares": shares} if shares else {})}
     under_way: dict[str, float] = {}
     with showing(partial(_standing, under_way, folder)) as say:
-        given = {"profile": profile} if profile else {}
-        outcomes = run_all(notebooks, given, folder, say, environment.jobs(), True, under_way)
+        outcomes = run_all(notebooks, parameters, folder, say, environment.jobs(), True, under_way)
     print("\n" + summary(outcomes), flush=True)
     try:
         with waiting("writing the gallery"):

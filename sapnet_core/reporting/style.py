@@ -5,13 +5,14 @@ import seaborn as sns
 
 from sapnet_core.runtime.kernels import show_inline
 
-__all__ = ["COLORS", "MARKERS", "COLUMN", "PAGE", "use_style"]
+__all__ = ["COLORS", "MARKERS", "COLUMN", "PAGE", "larger_text", "use_style"]
 
 COLUMN, PAGE = 3.5, 7.2  # widths of a column and of a page of the paper, in inches
 
-# Okabe & Ito (2008), in an order whose neighbors differ in lightness too; black is for the true or reference line.
-COLORS = ("#0072B2", "#E69F00", "#009E73", "#CC79A7", "#56B4E9", "#D55E00", "#7A7A7A", "#000000")
-MARKERS = ("o", "s", "^", "D", "v", "P", "X", "*")  # a second way to tell series apart
+# Okabe & Ito (2008), in an order whose neighbors differ in lightness too; black is for the true or reference line. The
+# last two are ours, for the pictures with most lines.
+COLORS = ("#0072B2", "#E69F00", "#009E73", "#CC79A7", "#56B4E9", "#D55E00", "#7A7A7A", "#000000", "#8C564B", "#8A9A00")
+MARKERS = ("o", "s", "^", "D", "v", "P", "X", "*", "p", "h")  # a second way to tell series apart
 
 
 def use_style() -> None:
@@ -50,3 +51,14 @@ def use_style() -> None:
             "pdf.fonttype": 42,
         }
     )
+
+
+def larger_text(factor: float = 1.5) -> None:
+    """Enlarge the text of all further figures; call after `use_style`.
+
+    A figure of the width `PAGE` then stays legible where it is shown at the width `COLUMN`.
+    """
+    for name in ("font.size", *(f"{part}size" for part in ("axes.title", "axes.label", "xtick.label", "ytick.label"))):
+        mpl.rcParams[name] *= factor
+    mpl.rcParams["legend.fontsize"] *= factor
+    mpl.rcParams["figure.titlesize"] = mpl.rcParams["axes.titlesize"]

@@ -11,10 +11,21 @@ import pandas as pd
 
 from sapnet_core.experiments.intervals import correlation_interval, mean_interval
 from sapnet_core.experiments.paper import NOTES, paper_numbers
-from sapnet_core.experiments.systems import RIDGE
+from sapnet_core.experiments.systems import RIDGE, marked
 from sapnet_core.reporting.literal import in_markdown
 
-__all__ = ["LEVELS", "PARTS", "Cell", "as_printed", "comparison_table", "flat", "markdown", "show", "shown_cells"]
+__all__ = [
+    "LEVELS",
+    "PARTS",
+    "Cell",
+    "as_printed",
+    "comparison_table",
+    "flat",
+    "markdown",
+    "show",
+    "show_text",
+    "shown_cells",
+]
 
 PARTS = ("paper", "mean", "low", "high", "seeds", "best")
 EMPTY = dict(zip(PARTS, (math.nan, math.nan, math.nan, math.nan, 0, False), strict=True))  # a cell without any result
@@ -162,9 +173,10 @@ def shown_cells(table: pd.DataFrame, decimals: int = 3) -> tuple[list[tuple[str,
     A comparison has two columns in each group, "paper" and "this run"; a cell of the latter is `mean ± half width`, or
     `mean [low, high]` if the interval is asymmetric. The number of seeds stands in the column's name, and in each cell
     where it differs; a trained system's cell below a floor, or below ridge regression, is grey; the paper's number
-    keeps a fourth decimal if it has one. The years of `as_printed` are a column in a group of its own, "Year". Each of
-    its blocks begins with a row that holds the block's name in bold; a column for which a block has no number is blank
-    there. Any other data frame is shown as it is, with "" as the group of its columns.
+    keeps a fourth decimal if it has one; a row's name has its mark (`systems.MARKS`). The years of `as_printed` are a
+    column in a group of its own, "Year". Each of its blocks begins with a row that holds the block's name in bold; a
+    column for which a block has no number is blank there. Any other data frame is shown as it is, with "" as the group
+    of its columns.
     """
     if not isinstance(table.columns, pd.MultiIndex):
         plain = flat(table)
@@ -204,7 +216,7 @@ def _rows(
     systems, rows = table.index.get_level_values("system" if "year" in table.index.names else 0), []
     years = table.index.get_level_values("year") if "year" in table.index.names else None
     for i, (system, cells) in enumerate(zip(systems, table.to_numpy(object), strict=True)):
-        row, values = [Cell(_text(system, decimals))], dict(zip(table.columns, cells, strict=True))
+        row, values = [Cell(marked(_text(system, decimals)))], dict(zip(table.columns, cells, strict=True))
         if years is not None:
             row.append(Cell(years[i] or "—"))
         for column in columns:
@@ -312,3 +324,10 @@ def show(table: pd.DataFrame, decimals: int = 3, ours: Collection[str] = ()):
     if isinstance(table.columns, pd.MultiIndex):
         return _Comparison(table, decimals)
     return Markdown(markdown(table, decimals, ours))
+
+
+def show_text(table: pd.DataFrame, decimals: int = 3, ours: Collection[str] = ()):
+    """As `show`, for a plain data frame that holds words: all columns are aligned to the left."""
+    from IPython.display import Markdown
+
+    return Markdown(markdown(table, decimals, ours).replace("| ---:", "| ---"))

@@ -1,7 +1,8 @@
 """The test of one claim: from the predictions of its cells to its numbers, and from these to a verdict.
 
-The rule for verdicts is `experiments.statistics.judge`. A claim about a system without declared trials is "not testable
-here"; a claim about several systems, of which only some are declared, can be contradicted by these but not supported.
+The rule for verdicts is `experiments.statistics.judge`. A claim about a cell without trials in this profile is "not
+testable here"; a claim about several cells, of which only some have trials, can be contradicted by these but not
+supported.
 """
 
 import math
@@ -54,7 +55,7 @@ def examine(claim: Claim, lookup: Lookup, resamples: int = 1000, memory: dict | 
     cells = {name: lookup(name) for name in claim.names}
     absent = list(dict.fromkeys(name[1] for name, cell in cells.items() if cell is None))
     pairs = [pair for pair in claim.pairs if not any(cells[name] is None for side in pair for name in side)]
-    missing = {"reason": f"system not implemented: {', '.join(absent)}"} if absent else {}
+    missing = {"reason": f"no trials in this profile: {', '.join(absent)}"} if absent else {}
     if not pairs or absent and claim.kind != "greater":
         return {"test": "none", **missing}
     if claim.kind in ("count", "worst"):
@@ -118,8 +119,9 @@ def _errors(claim: Claim, cells: list[Cell]) -> dict[str, object]:
     if claim.kind == "worst":
         if not (true == 0).any():
             return {"test": "none", "reason": "no test video of this source is judged 0"}
-        value = true[off[0].argmax(1)]  # (S,): the true score where the error is largest
-        each, reason = value == 0, "true score of the video with the largest error, a seed"
+        value = true[off.argmax(2)]  # (C, S): the true score where the error of a cell is largest
+        each, reason = (value == 0).all(0), "true score of the video with the largest error, a seed"
+        value = value.amax(0)  # (S,): zero if all cells fail there
     else:
         value = (off > claim.limit).any(0).sum(1).double()
         each, reason = value <= claim.count, f"videos off by more than {claim.limit:g} points, a seed"

@@ -110,6 +110,16 @@ def seed_number(text: str) -> int:
     return int(text)
 
 
+def label_shares(text: str) -> str:
+    """Label shares between commas, such as "0.1,0.5,1", in order and once each: a `type` for `argparse`."""
+    words = [word.strip() for word in text.split(",")]
+    if not all(re.fullmatch(r"(0?\.[0-9]{1,6}|1(\.0*)?)", word, re.ASCII) and float(word) > 0 for word in words):
+        raise argparse.ArgumentTypeError(
+            f"{text!r} are no label shares: give numbers above 0 and up to 1, as 0.1,0.5,1"
+        )
+    return ",".join(f"{share:g}" for share in sorted(set(map(float, words))))
+
+
 def given(text: str) -> str:
     """A text that is not blank, for options whose value may be an unset shell variable: a `type` for `argparse`."""
     if not text.strip():
