@@ -54,11 +54,6 @@ def test_the_start_has_three_paths_of_links():
         assert [stem for stem in stems if f"({stem}.ipynb)" not in part] == []
 
 
-def test_the_readme_lists_every_notebook():
-    listed = (environment.root() / "README.md").read_text(encoding="utf-8").partition("## Notebooks")[2]
-    assert [path.stem for path in notebooks.find() if f"`{path.stem}`" not in listed] == []
-
-
 @pytest.mark.parametrize("stem", ["01_data", "03_pseudo_labels", "03b_network", "04_training"])
 def test_a_lesson_does_not_depend_on_trials_of_tables(stem):
     code = "\n".join(c.source for c in notebooks.load(FOLDER / f"{stem}.ipynb").cells if c.cell_type == "code")

@@ -19,10 +19,13 @@ from sapnet_core.experiments.acting_terms import idle_terms
 from sapnet_core.experiments.cross_validation import cross_validated, fold_trials, out_of_fold
 from sapnet_core.experiments.declare import declare
 from sapnet_core.experiments.profiles import Profile
+from sapnet_core.experiments.real_people import people_table, people_trials
 from sapnet_core.experiments.results import results
 from sapnet_core.experiments.run import run_trials
+from sapnet_core.experiments.systems import RIDGE
 from sapnet_core.experiments.tables import comparison_trials, table_trials
 from sapnet_core.experiments.trial_data import trial_data
+from sapnet_core.experiments.trial_hash import trial_hash
 from sapnet_core.features import source
 from sapnet_core.features.sequences import sequence_views, two_views
 from sapnet_core.simulator.draw_annotations import write_annotations
@@ -71,6 +74,18 @@ def test_ui_prmd_with_people_left_out(tmp_path, monkeypatch):
     sap = [trial for key, trial in trials.items() if key[0] != "ridge"]
     assert not any("L_un" in idle_terms(trial) for trial in sap)  # two views: L_un acts
     assert results(sap)["labeled"].tolist() == [8] * 5
+
+
+def test_the_table_of_real_people(tmp_path, monkeypatch):
+    use(write_ui_prmd(tmp_path / "data"), monkeypatch, tmp_path)
+    trials = people_trials(TINY, (80,), ("m01", "m07"), (RIDGE, "SAP-Net, one view", "SAP-Net, two views"))
+    assert len(trials) == 3 * 2 * 5 and len(set(map(trial_hash, trials.values()))) == len(trials)
+    run_trials(trials.values())
+    table = people_table(trials)
+    assert len(table) == 3 * 2 and table.query("row == @RIDGE")["rho"].gt(0.4).all()
+    assert all("L_un" in idle_terms(t) for k, t in trials.items() if k[0] == "SAP-Net, one view")
+    with pytest.raises(ValueError, match="labels=200: a movement has 160"):
+        people_trials(TINY, (8, 200))
 
 
 def test_ui_prmd_files_that_do_not_belong_are_refused(tmp_path):

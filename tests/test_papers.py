@@ -148,7 +148,7 @@ def test_readme_names_files_modules_and_notebooks_that_exist():
     for name in re.findall(r"python -m (sapnet_core[\w.]*)", README):
         assert importlib.util.find_spec(name), name
     numbers = {file.stem for file in (ROOT / "notebooks").glob("*.ipynb")}
-    assert numbers == set(re.findall(r"`((?:\d\d|a\d)_\w+)`", README))
+    assert numbers == set(re.findall(r"`((?:\d\db?|a\d)_\w+)`", README))
 
 
 def test_shipped_weights_are_those_of_the_checksums():
