@@ -18,7 +18,7 @@ from test_torch_files import ONE, archive, state, storage, tensor
 
 from sapnet_core.datasets import sequence_files
 from sapnet_core.datasets.sequence_files import read_sequence
-from sapnet_core.features.sequences import _resampled
+from sapnet_core.features.windows import moments
 from sapnet_core.runtime import archives
 from sapnet_core.runtime.files import read_weights
 
@@ -236,10 +236,10 @@ def test_an_array_is_counted_as_what_it_becomes(tmp_path, monkeypatch):
 def test_a_long_sequence_takes_no_long_matrix():
     """Each resampled step is the weighted mean of the two time steps around it, even out of a million."""
     x = torch.linspace(0, 1, 1_000_001).unsqueeze(1)
-    assert torch.allclose(_resampled(x, 24).squeeze(1), (torch.arange(24) + 0.5) / 24, atol=1e-5)
+    assert torch.allclose(moments(x, 24).squeeze(1), (torch.arange(24) + 0.5) / 24, atol=1e-5)
     few = torch.rand(5, 3)
-    assert torch.allclose(_resampled(few, 5), few)
-    assert torch.equal(_resampled(few[:1], 4), few[:1].expand(4, -1))
+    assert torch.allclose(moments(few, 5), few)
+    assert torch.equal(moments(few[:1], 4), few[:1].expand(4, -1))
 
 
 def test_what_a_list_says_of_sizes_is_not_needed(tmp_path):

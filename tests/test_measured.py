@@ -31,8 +31,8 @@ from sapnet_core.features.sequences import sequence_views, two_views
 from sapnet_core.simulator.draw_annotations import write_annotations
 
 TINY = Profile("tiny", seeds=(0,), steps=4, size=32, epochs=0)
-REAL = Path("/work/shared/real/uiprmd_kinect_angles.npz")
-OFFICIAL = Path("/work/shared/datasets")
+SHARED = Path(__file__).resolve().parent.parent.parent / "shared"
+REAL, OFFICIAL = SHARED / "real" / "uiprmd_kinect_angles.npz", SHARED / "datasets"
 
 
 def use(folder, monkeypatch, tmp_path):

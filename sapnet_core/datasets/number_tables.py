@@ -138,10 +138,11 @@ def _plain_table(path: Path) -> np.ndarray | None:
     content = path.read_bytes().replace(b"\r\n", b"\n").rstrip(b"\n")
     comma = b"," in content
     if (comma and path.suffix.lower() == ".csv" or path.suffix.lower() == ".txt") and content:
-        first = content.partition(b"\n")[0].decode("ascii", "replace")
-        cells = first.split("," if comma else None)
+        if max(map(len, io.BytesIO(content))) > LINE:  # line by line: a list of millions takes many times the file
+            return None
+        first = content.split(b"," if comma else None, 1)[0].decode("ascii", "replace")
         plain = not content.translate(None, PLAIN + b"," * comma) and not BLANK.search(b"\n" + content)
-        if plain and cells and not COUNT.fullmatch(cells[0].strip()) and max(map(len, content.split(b"\n"))) <= LINE:
+        if plain and first.strip() and not COUNT.fullmatch(first.strip()):
             try:
                 table = np.loadtxt(io.BytesIO(content), delimiter="," if comma else None, ndmin=2)
             except ValueError:

@@ -1,5 +1,6 @@
 """Render an executed notebook as one HTML file that needs no network: embedded style and images, MathML equations."""
 
+import re
 from functools import cache
 from pathlib import Path
 
@@ -42,10 +43,11 @@ def _renderer() -> type:
 
 
 def markdown_html(source: str) -> str:
-    """Convert the Markdown of a cell to HTML."""
+    """Convert the Markdown of a cell to HTML; a link to a notebook beside this one becomes a link to its page."""
     from nbconvert.filters.markdown_mistune import MarkdownWithMath
 
-    return MarkdownWithMath(renderer=_renderer()(escape=False, exclude_anchor_links=True)).render(source)
+    html = MarkdownWithMath(renderer=_renderer()(escape=False, exclude_anchor_links=True)).render(source)
+    return re.sub(r'(href="\w+)\.ipynb(?=["#])', r"\1.html", html)
 
 
 @cache
