@@ -68,7 +68,7 @@ def parse(arguments: list[str] | None = None) -> Namespace:
     run.add_argument(
         "--profile",
         choices=sorted(PROFILES),
-        help="size of all tables and figures (default: that which a notebook names)",
+        help="size of all tables and figures (default: the one that each notebook names)",
     )
     run.add_argument(
         "--only",

@@ -19,13 +19,13 @@ from sapnet_core.experiments.acting_terms import idle_terms
 from sapnet_core.experiments.cross_validation import cross_validated, fold_trials, out_of_fold
 from sapnet_core.experiments.declare import declare
 from sapnet_core.experiments.profiles import Profile
-from sapnet_core.experiments.real_people import people_table, people_trials
 from sapnet_core.experiments.results import results
 from sapnet_core.experiments.run import run_trials
 from sapnet_core.experiments.systems import RIDGE
 from sapnet_core.experiments.tables import comparison_trials, table_trials
 from sapnet_core.experiments.trial_data import trial_data
 from sapnet_core.experiments.trial_hash import trial_hash
+from sapnet_core.experiments.ui_prmd_trials import people_table, people_trials
 from sapnet_core.features import source
 from sapnet_core.features.sequences import sequence_views, two_views
 from sapnet_core.simulator.draw_annotations import write_annotations
@@ -253,6 +253,7 @@ def test_finediving_runs_on_pose_tracks_alone(dives):
     frame, actor = (data.features.views[name] for name in ("frame", "actor"))
     assert len(data.records) == len(official) - 2 and not torch.equal(frame, actor) and frame.isfinite().all()
     assert sorted(data.features.skipped) == sorted(absent)
+    assert data.factors.shape == (len(data.records), 0)  # nobody knows the quality of a real dive
     every = [*table_trials("II", profile).values(), *comparison_trials("V", profile).values()]
     assert {trial.source for trial in every} == {"joints"} and "s4l" not in {trial.method for trial in every}
 

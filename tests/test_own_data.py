@@ -19,8 +19,9 @@ from sapnet_core.experiments import results, run
 from sapnet_core.experiments import trial_data as trials
 from sapnet_core.experiments import trial_hash as hashes
 from sapnet_core.experiments.declare import declare
+from sapnet_core.experiments.floors import floors
 from sapnet_core.experiments.profiles import Profile
-from sapnet_core.experiments.tables import floors, with_average
+from sapnet_core.experiments.tables import with_average
 from sapnet_core.experiments.trial_hash import trial_hash
 from sapnet_core.features import video_source
 from sapnet_core.features.source import source_kind

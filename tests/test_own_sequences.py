@@ -20,13 +20,13 @@ from sapnet_core.datasets.sequence_files import read_sequence
 from sapnet_core.experiments.acting_terms import idle_terms
 from sapnet_core.experiments.cross_validation import cross_validated, fold_trials, out_of_fold
 from sapnet_core.experiments.declare import declare
+from sapnet_core.experiments.floors import floors
 from sapnet_core.experiments.fold_trial import FoldTrial, fold_trial
 from sapnet_core.experiments.metrics import fisher_mean, spearman
 from sapnet_core.experiments.own_rows import why_not, why_not_row
 from sapnet_core.experiments.results import curves, results
 from sapnet_core.experiments.run import run_trials
 from sapnet_core.experiments.systems import EVERY, TRAINED
-from sapnet_core.experiments.tables import floors
 from sapnet_core.experiments.trial_data import trial_data
 from sapnet_core.experiments.trial_hash import trial_hash
 from sapnet_core.features.sequences import sequence_features, sequence_views, two_views

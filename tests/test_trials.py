@@ -13,11 +13,12 @@ from sapnet_core.experiments import fit as fitting
 from sapnet_core.experiments import trial_data as trials
 from sapnet_core.experiments.declare import declare
 from sapnet_core.experiments.fit import fit_trial, train_set
+from sapnet_core.experiments.floors import floors
 from sapnet_core.experiments.profiles import PROFILES
 from sapnet_core.experiments.results import results, run_facts, trial_folder
 from sapnet_core.experiments.run import run_trial, run_trials
 from sapnet_core.experiments.systems import CONTROLS, SYSTEMS
-from sapnet_core.experiments.tables import class_trials, comparison_trials, floors, table_trials, with_average
+from sapnet_core.experiments.tables import class_trials, comparison_trials, table_trials, with_average
 from sapnet_core.experiments.trial import Trial
 from sapnet_core.experiments.trial_data import trial_data
 from sapnet_core.features.source import source_records

@@ -32,12 +32,8 @@ MARKS = {
     "jigsaws": jigsaws.MARK,
     "folder": NAME,
 }
-CALLED = {
-    **FOLDERS,
-    "ui-prmd": ui_prmd.FOLDER,
-    "jigsaws": jigsaws.FOLDER,
-    "folder": NAME,
-}  # name of each dataset's folder, or of the table of own videos
+# name of each dataset's folder, or of the table of own videos
+CALLED = {**FOLDERS, "ui-prmd": ui_prmd.FOLDER, "jigsaws": jigsaws.FOLDER, "folder": NAME}
 TABLES = (".xlsx", ".xls", ".ods", ".numbers", ".tsv", ".txt", ".csv")
 
 

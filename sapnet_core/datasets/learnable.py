@@ -9,7 +9,7 @@ import numpy as np
 from sapnet_core.datasets.annotation_pickles import AnnotationError
 from sapnet_core.datasets.folds import folds_in_use
 from sapnet_core.datasets.records import PERFECT, Record
-from sapnet_core.datasets.sequence_files import SEQUENCES, read_sequence
+from sapnet_core.datasets.sequence_files import is_sequence_file, read_sequence
 from sapnet_core.datasets.sequence_record import SequenceRecord
 
 __all__ = ["check_learnable"]
@@ -57,8 +57,8 @@ def check_learnable(file: Path, records: Sequence[Record]) -> None:
 def _check_kinds(file: Path, records: Sequence[Record]) -> None:
     """Check that all are videos, or all are sequences that can be read, with the same number of columns, and a view for
     the teacher in all rows or in none. Raises AnnotationError."""
-    sequences = [record for record in records if record.path.lower().endswith(SEQUENCES)]
-    videos = [record for record in records if not record.path.lower().endswith(SEQUENCES)]
+    sequences = [record for record in records if is_sequence_file(record.path)]
+    videos = [record for record in records if not is_sequence_file(record.path)]
     if videos and sequences:
         rows = f"row {videos[0].key!r} and row {sequences[0].key!r}"
         raise AnnotationError(f"{file}: some paths are videos and others sequences ({rows}): put them into two folders")

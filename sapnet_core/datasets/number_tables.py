@@ -137,7 +137,8 @@ def _plain_table(path: Path) -> np.ndarray | None:
     """
     content = path.read_bytes().replace(b"\r\n", b"\n").rstrip(b"\n")
     comma = b"," in content
-    if (comma and path.suffix.lower() == ".csv" or path.suffix.lower() == ".txt") and content:
+    separated = path.suffix.lower() == ".txt" or (comma and path.suffix.lower() == ".csv")
+    if separated and content:
         if max(map(len, io.BytesIO(content))) > LINE:  # line by line: a list of millions takes many times the file
             return None
         first = content.split(b"," if comma else None, 1)[0].decode("ascii", "replace")

@@ -26,16 +26,16 @@ import unicodedata
 from collections.abc import Callable
 from pathlib import Path, PurePosixPath, PureWindowsPath
 
-import numpy as np
-
+from sapnet_core.datasets import own_cells as cells
 from sapnet_core.datasets.annotation_pickles import AnnotationError
 from sapnet_core.datasets.channels import ChannelError, chosen_channels
 from sapnet_core.datasets.folds import with_test_fold
 from sapnet_core.datasets.names import Names, hidden, look, nfc
 from sapnet_core.datasets.number_tables import column_names
+from sapnet_core.datasets.own_cells import TARGETS, RowFault
 from sapnet_core.datasets.raters import averaged
 from sapnet_core.datasets.records import Record
-from sapnet_core.datasets.sequence_files import SEQUENCES, TEXTS, read_sequence, sequence_shape
+from sapnet_core.datasets.sequence_files import SEQUENCES, TEXTS, is_sequence_file, read_sequence, sequence_shape
 from sapnet_core.datasets.sequence_record import SequenceRecord
 from sapnet_core.datasets.tables import TableFaults, read_table
 from sapnet_core.datasets.video import IMAGES, VideoError, probe
@@ -59,15 +59,7 @@ OF_SEQUENCES = ("path_teacher", "channels_teacher", "missing")
 LEFT_OUT = ("fold", "subject")
 BASIC = (*REQUIRED, "difficulty", "group", "start_frame", "end_frame", "transitions", "note")
 COLUMNS = (*BASIC, *LEFT_OUT, "rater", *OF_SEQUENCES)
-TARGETS = "score_"  # a column whose name begins so holds a further score
-NUMBER = re.compile(r"[+-]?([0-9]+\.?[0-9]*|\.[0-9]+)([eE][+-]?[0-9]+)?", re.ASCII)
-TARGET_NAME = re.compile(r"\w{1,40}")
-KNOWN_TARGETS = ("score", "execution")  # targets of a trial that are no further scores
 ADDRESS = re.compile(r"[a-z][a-z0-9+.-]+://", re.IGNORECASE)
-
-
-class _Fault(Exception):
-    """The fault of one row; the caller adds the file and the line."""
 
 
 class _Faults(Exception):
@@ -112,7 +104,7 @@ def _read(root: Path, skip: bool) -> tuple[list[Record], list[ValueError]]:
     for number, row in rows:
         try:
             records.append(reader.record(number, row))
-        except _Fault as error:
+        except RowFault as error:
             faults.append(AnnotationError(f"{file}: line {number}: {error}"))
         except _Faults as error:
             faults += [AnnotationError(f"{file}: line {number}: {fault}") for fault in error.args]
@@ -153,37 +145,37 @@ class _Reader:
 
         Raises:
             _Faults: cells are invalid.
-            _Fault: the cells contradict each other or the video.
+            RowFault: the cells contradict each other or the video.
             AnnotationError: the sequence cannot be read.
             VideoError: the video cannot be read.
         """
         key, group, split = row["id"], nfc(row.get("group", "")), row.get("split", "train")
-        faults: list[_Fault] = []
+        faults: list[RowFault] = []
 
         def checked(read: Callable, *arguments: object):
             try:
                 return read(*arguments)
-            except _Fault as error:
+            except RowFault as error:
                 faults.append(error)
 
         checked(self._check_id, number, key, row.get("rater", ""))
         checked(self._check_group, number, group)
         for column in LEFT_OUT:
-            checked(_check_label, row, column)
-        checked(_check_split, split)
-        score, difficulty = checked(_number, row, "score"), checked(_difficulty, row)
-        others = checked(_targets, row)
+            checked(cells.check_label, row, column)
+        checked(cells.check_split, split)
+        score, difficulty = checked(cells.number, row, "score"), checked(cells.difficulty, row)
+        others = checked(cells.targets, row)
         path = checked(self._path, row["path"])
         path_teacher = checked(self._path, row["path_teacher"]) if row.get("path_teacher") else ""
-        fill = checked(_fill, row)
-        start, end = checked(_frame, row, "start_frame"), checked(_frame, row, "end_frame")
-        transitions = checked(_transitions, row)
+        fill = checked(cells.fill, row)
+        start, end = checked(cells.frame, row, "start_frame"), checked(cells.frame, row, "end_frame")
+        transitions = checked(cells.transitions, row)
         if faults:
             raise _Faults(*faults)
         if split == "test" and math.isnan(score):
-            raise _Fault(f"score is empty, and test row {key!r} has no score: give it one, or make it a train row")
-        if not math.isnan(score) and not _single(score / difficulty):
-            raise _Fault(
+            raise RowFault(f"score is empty, and test row {key!r} has no score: give it one, or make it a train row")
+        if not math.isnan(score) and not cells.single(score / difficulty):
+            raise RowFault(
                 f"score {score:g} over difficulty {difficulty:g} is beyond the range of float32: rescale one of them"
             )
         self._check_sequence_only(path, path_teacher, row)
@@ -191,9 +183,11 @@ class _Reader:
         start, end = start or 0, length if end is None else end
         if end <= start or (length is not None and end > length):
             has = "" if length is None else f", the file has {length}"
-            raise _Fault(f"span [{start}, {end}) of {path} holds no frames{has}: give start_frame < end_frame")
+            raise RowFault(f"span [{start}, {end}) of {path} holds no frames{has}: give start_frame < end_frame")
         if any(b <= a for a, b in zip((start, *transitions), (*transitions, end), strict=True)):
-            raise _Fault(f"transitions {row['transitions'][:60]!r} do not ascend between {start} and {end}: order them")
+            raise RowFault(
+                f"transitions {row['transitions'][:60]!r} do not ascend between {start} and {end}: order them"
+            )
         return SequenceRecord(
             dataset="folder",
             key=key,
@@ -220,15 +214,15 @@ class _Reader:
     def _check_sequence_only(self, path: str, path_teacher: str, row: dict[str, str]) -> None:
         """Check that the columns of sequences are used with sequences alone, and one view for the teacher is given."""
         used = [column for column in OF_SEQUENCES if row.get(column)]
-        if used and not path.lower().endswith(SEQUENCES):
-            raise _Fault(
+        if used and not is_sequence_file(path):
+            raise RowFault(
                 f"{used[0]} is for sequences ({', '.join(SEQUENCES)}), but path {path[:80]!r} is not: empty it"
             )
-        if path_teacher and not path_teacher.lower().endswith(SEQUENCES):
+        if path_teacher and not is_sequence_file(path_teacher):
             kinds = ", ".join(SEQUENCES)
-            raise _Fault(f"path_teacher {path_teacher[:80]!r} is not a sequence: give a file that ends in {kinds}")
+            raise RowFault(f"path_teacher {path_teacher[:80]!r} is not a sequence: give a file that ends in {kinds}")
         if path_teacher and row.get("channels_teacher"):
-            raise _Fault("path_teacher and channels_teacher are both given: empty one of them")
+            raise RowFault("path_teacher and channels_teacher are both given: empty one of them")
 
     def _channels(self, path: str, text: str, fill: bool) -> tuple[int, ...]:
         """The columns that a cell of `channels_teacher` names, cached by their text and the file's columns."""
@@ -241,25 +235,25 @@ class _Reader:
         try:
             return chosen_channels(text, *self.columns[path])
         except ChannelError as error:
-            raise _Fault(f"channels_teacher {text[:60]!r}: {error}") from None
+            raise RowFault(f"channels_teacher {text[:60]!r}: {error}") from None
 
     def _check_id(self, number: int, key: str, rater: str) -> None:
         if not look(key) or not key.isprintable() or hidden(key):
             sign = f" ({hidden(key)} is invisible)" if hidden(key) else ""
-            raise _Fault(f"id {ascii(key[:40])} is empty or not printable{sign}: give each row a printable id")
+            raise RowFault(f"id {ascii(key[:40])} is empty or not printable{sign}: give each row a printable id")
         before, line = self.ids.setdefault((look(key), look(rater)), (key, number))
         if line != number:
             same = "" if before == key else f", there as {ascii(before[:40])}, here as {ascii(key[:40])}"
             by = f" with rater {rater[:40]!r}" if rater else ""
-            raise _Fault(f"id {key[:40]!r} appears twice{by}, first in line {line}{same}: give each row its own")
+            raise RowFault(f"id {key[:40]!r} appears twice{by}, first in line {line}{same}: give each row its own")
 
     def _check_group(self, number: int, group: str) -> None:
         if not group.isprintable() or hidden(group):
-            raise _Fault(f"group {ascii(group[:40])} is not printable ({hidden(group)} is invisible): type it again")
+            raise RowFault(f"group {ascii(group[:40])} is not printable ({hidden(group)} is invisible): type it again")
         before, line = self.groups.setdefault(look(group), (group, number))
         if before != group:
             spelled = f"{ascii(before[:40])} there, {ascii(group[:40])} here"
-            raise _Fault(f"group {group[:40]!r} looks like that of line {line} ({spelled}): spell both the same")
+            raise RowFault(f"group {group[:40]!r} looks like that of line {line} ({spelled}): spell both the same")
 
     def _path(self, text: str) -> str:
         """`_inside`, cached by path."""
@@ -269,34 +263,34 @@ class _Reader:
         """The name on disk of an existing path below the folder.
 
         Raises:
-            _Fault: there is no such file or folder, or the path leads out of the folder.
+            RowFault: there is no such file or folder, or the path leads out of the folder.
         """
         path, windows = PurePosixPath(text), PureWindowsPath(text)
         if not text or not all(c.isprintable() or unicodedata.category(c) == "Zs" for c in text):
             sign = f" ({hidden(text)} is invisible: rename the file)" if text else ""
-            raise _Fault(f"path is empty or not printable{sign}: name a video, a frame folder or a sequence")
+            raise RowFault(f"path is empty or not printable{sign}: name a video, a frame folder or a sequence")
         if ADDRESS.match(text):
-            raise _Fault(
+            raise RowFault(
                 f"path {text[:80]!r} is a web address: download the file into the folder, and give its path there"
             )
         outside = path.is_absolute() or windows.drive or windows.root or text.startswith("~/")
         if outside or ".." in path.parts or ".." in windows.parts:
-            raise _Fault(f"path {text[:80]!r} leads out of the folder: give it relative to {NAME}, without ..")
+            raise RowFault(f"path {text[:80]!r} leads out of the folder: give it relative to {NAME}, without ..")
         name = str(path)
         if not os.path.lexists(self.root / path):
             real = self.names.real(path.parts) or self.names.real(windows.parts)
             if real is None:
                 near = self.names.near(path.parts) or self.names.near(windows.parts)
                 remedy = "write that path, or remove the row" if near else "check its name, or remove the row"
-                raise _Fault(f"path {text[:80]!r} is not there{near and f', but {near} is'}: {remedy}")
+                raise RowFault(f"path {text[:80]!r} is not there{near and f', but {near} is'}: {remedy}")
             name = "/".join(real)
         target = Path(os.path.realpath(self.root / name))
         if target == self.home or not target.is_relative_to(self.home):
             way = "" if target == self.home and not os.path.islink(self.root / name) else " by a link"
-            raise _Fault(f"path {text[:80]!r} leads out of the folder{way}: copy the file into it")
+            raise RowFault(f"path {text[:80]!r} leads out of the folder{way}: copy the file into it")
         if not _is_file_or_folder(target):
             found = found_at(self.root / name)
-            raise _Fault(
+            raise RowFault(
                 f"path {text[:80]!r} is not a file or folder, but {found}: put a file in its place, or remove the row"
             )
         return name
@@ -306,7 +300,7 @@ class _Reader:
 
         A video that cannot be opened gets a single frame from `start` on, where `skip` is on.
         """
-        if known and not name.lower().endswith(SEQUENCES) and not (self.root / name).is_dir():
+        if known and not is_sequence_file(name) and not (self.root / name).is_dir():
             return None
         if name not in self.lengths:
             self.lengths[name] = self._counted(name, fill)
@@ -316,9 +310,9 @@ class _Reader:
     def _counted(self, name: str, fill: bool) -> int | None:
         """Number of frames of a sequence or video; None for a video that cannot be opened, where `skip` is on."""
         path = self.root / name
-        sequence, folder = name.lower().endswith(SEQUENCES), path.is_dir()
+        sequence, folder = is_sequence_file(name), path.is_dir()
         if sequence and folder:
-            raise _Fault(f"path {name[:80]!r} is a folder with the extension of a sequence file: rename the folder")
+            raise RowFault(f"path {name[:80]!r} is a folder with the extension of a sequence file: rename the folder")
         if sequence:
             return sequence_shape(path, fill)[0]
         try:
@@ -331,7 +325,7 @@ class _Reader:
                 raise
             fault = f"path {name[:80]!r} is a folder without frames ({', '.join(IMAGES)})"
             remedy = "give the path of the video in it, or extract its frames"
-            raise _Fault(f"{fault}, it holds {listed(inside) or 'nothing'}: {remedy}") from None
+            raise RowFault(f"{fault}, it holds {listed(inside) or 'nothing'}: {remedy}") from None
 
 
 def _is_file_or_folder(target: Path) -> bool:
@@ -340,71 +334,3 @@ def _is_file_or_folder(target: Path) -> bool:
     except OSError:
         return False
     return stat.S_ISREG(mode) or stat.S_ISDIR(mode)
-
-
-def _single(value: float) -> bool:
-    """Whether float32, in which scores are learned, represents the value without overflow to infinity or underflow to
-    0."""
-    with np.errstate(over="ignore", under="ignore"):
-        single = np.float32(value)
-    return bool(np.isfinite(single)) and bool(single) == bool(value)
-
-
-def _number(row: dict[str, str], column: str, empty: float = math.nan) -> float:
-    text = row.get(column, "")
-    if text.lower() in ("", "nan"):
-        return empty
-    if not NUMBER.fullmatch(text):
-        raise _Fault(f"{column} {text[:40]!r} is not a number: write one with a point, or leave it empty")
-    if not _single(float(text)):
-        raise _Fault(f"{column} {text[:40]!r} is beyond the range of float32: rescale the column")
-    return float(text)
-
-
-def _check_label(row: dict[str, str], column: str) -> None:
-    """Check the name of a fold or a person. Raises _Fault."""
-    name = row.get(column, "")
-    if not name.isprintable() or hidden(name):
-        raise _Fault(f"{column} {ascii(name[:40])} is not printable ({hidden(name)} is invisible): type it again")
-
-
-def _targets(row: dict[str, str]) -> tuple[tuple[str, float], ...]:
-    """The further scores of a row by name, NaN where empty. Raises _Fault."""
-    columns = [column for column in row if column.startswith(TARGETS)]
-    for column in columns:
-        if not TARGET_NAME.fullmatch(column.removeprefix(TARGETS)) or column.removeprefix(TARGETS) in KNOWN_TARGETS:
-            raise _Fault(f"column {column[:40]!r} names no score: call it {TARGETS}NAME, with letters and digits")
-    return tuple((column.removeprefix(TARGETS), _number(row, column)) for column in columns)
-
-
-def _fill(row: dict[str, str]) -> bool:
-    if (text := row.get("missing", "")) not in ("", "fill"):
-        raise _Fault(f"missing {text[:40]!r} is unknown: write fill, or leave it empty")
-    return bool(text)
-
-
-def _check_split(split: str) -> None:
-    if split not in ("train", "test"):
-        raise _Fault(f"split {split[:40]!r} is unknown: write train or test")
-
-
-def _difficulty(row: dict[str, str]) -> float:
-    difficulty = _number(row, "difficulty", 1.0)
-    if difficulty <= 0:
-        raise _Fault(f"difficulty {difficulty:g} is not above 0: leave it empty where there is none")
-    return difficulty
-
-
-def _transitions(row: dict[str, str]) -> tuple[int, ...]:
-    words = row.get("transitions", "").replace(";", " ").split()
-    return tuple(_whole(word, "transitions") for word in words)
-
-
-def _whole(text: str, column: str) -> int:
-    if not (text.isascii() and text.isdigit() and len(text) < 10):
-        raise _Fault(f"{column} {text[:40]!r} is not a frame number: write whole numbers of at least 0")
-    return int(text)
-
-
-def _frame(row: dict[str, str], column: str) -> int | None:
-    return _whole(row[column], column) if row.get(column) else None

@@ -21,7 +21,7 @@ from sapnet_core.datasets.number_tables import read_numbers
 from sapnet_core.runtime.archives import opened_archive
 from sapnet_core.runtime.file_kinds import found_at
 
-__all__ = ["SEQUENCES", "read_sequence", "sequence_shape"]
+__all__ = ["SEQUENCES", "TEXTS", "is_sequence_file", "read_sequence", "sequence_shape"]
 
 SEQUENCES = (".npy", ".npz", ".csv", ".txt")
 TEXTS = (".csv", ".txt")  # of these, which hold numbers as text
@@ -29,6 +29,11 @@ LIMIT = 2**30  # maximum bytes of memory for reading a sequence: content, float3
 SHOWN = 80  # maximum characters of a shape or a type in a message
 GAP_REMEDY = "fill in or remove such time steps before saving, or write fill in the column missing of records.csv"
 RATIO = 200  # maximum ratio of unpacked to packed bytes; features and joints seldom exceed 10
+
+
+def is_sequence_file(path: str) -> bool:
+    """Whether a path has the extension of a sequence."""
+    return path.lower().endswith(SEQUENCES)
 
 
 def sequence_shape(path: Path | str, fill: bool = False) -> tuple[int, int]:

@@ -19,7 +19,7 @@ from sapnet_core.datasets.known_problems import NAMED, known_problems, record_co
 from sapnet_core.datasets.own_videos import folder_faults
 from sapnet_core.datasets.published_files import annotation_files
 from sapnet_core.datasets.records import OFFICIAL_SIZES, Record
-from sapnet_core.datasets.sequence_files import SEQUENCES, read_sequence
+from sapnet_core.datasets.sequence_files import is_sequence_file, read_sequence
 from sapnet_core.datasets.video import VideoError, count_decoded, frame_files, probe
 from sapnet_core.runtime.file_kinds import listed, printable
 from sapnet_core.runtime.progress import progress_bar
@@ -116,7 +116,7 @@ def _videos(
 
 
 def _is_sequence(record: Record) -> bool:
-    return record.dataset not in OFFICIAL_SIZES and record.path.lower().endswith(SEQUENCES)
+    return record.dataset not in OFFICIAL_SIZES and is_sequence_file(record.path)
 
 
 def _place(root: Path, record: Record) -> Path | None:
@@ -132,8 +132,8 @@ def _fault(name: str, root: Path, record: Record, decode: bool) -> str:
     try:
         place = checked_path(root, record)
         if _is_sequence(record):
-            fill = getattr(record, "fill", False)
-            for path in filter(None, (place, (teacher := getattr(record, "path_teacher", "")) and root / teacher)):
+            fill, teacher = getattr(record, "fill", False), getattr(record, "path_teacher", "")
+            for path in (place, *([root / teacher] if teacher else [])):
                 read_sequence(path, fill)
             return ""
         found = count_decoded(place) if decode else 0

@@ -58,8 +58,8 @@ def declare(
         clip_sampling: "" takes the dataset's protocol; of sequences, "windows".
         backbone: "" takes the system's own (`BACKBONE_OF`), I3D for most.
         overrides: further settings of the method. Pair systems match exemplars by action on FineDiving (`PAIRS`). For
-            SAP-Net, those that equal the defaults are dropped, so that the
-            default point of a sweep is the same trial as in the tables.
+            SAP-Net, those that equal the defaults are dropped, so that the default point of a sweep is the same trial
+            as in the tables.
 
     Raises:
         ValueError: the system, dataset or group does not exist, or `Trial` rejects a value.

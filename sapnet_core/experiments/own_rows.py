@@ -6,7 +6,7 @@ from sapnet_core.experiments.fit import training_task
 from sapnet_core.experiments.systems import BACKBONE_OF, TRAINED, get_system
 from sapnet_core.experiments.trial import Trial
 from sapnet_core.experiments.trial_data import TrialData
-from sapnet_core.methods import extra_views, get_method
+from sapnet_core.methods import extra_views, get_description
 
 __all__ = ["why_not", "why_not_row"]
 
@@ -37,7 +37,7 @@ def why_not(trial: Trial, data: TrialData) -> str:
     task = training_task(trial, data)
     try:
         with torch.random.fork_rng(devices=[]):  # a method may seed PyTorch's random numbers
-            get_method(trial.method).args[0](task.train, task.settings, task.generator())
+            get_description(trial.method)(task.train, task.settings, task.generator())
     except ValueError as error:
         return str(error)
     return ""

@@ -24,11 +24,14 @@ def study_cost(profile: str = "study", names: Sequence[str] = STUDY) -> pd.DataF
         A data frame with columns "adds trials of", "trials", "stored", "core-hours" (of those that are stored) and
         "core-hours left" (of the others, by `study.expected_seconds`); its last row holds the sums.
     """
-    took, rows = stored_seconds(), []
-    for name, trials in study_trials(profile, names).items():
-        seconds = [took[key] for trial in trials if (key := result_name(trial)) in took]
-        left = sum(expected_seconds([trial for trial in trials if result_name(trial) not in took]))
-        rows.append((name, len(trials), len(seconds), sum(seconds) / 3600, left / 3600))
+    took, rows, every = stored_seconds(), [], study_trials(profile, names)
+    seconds = {trial: took.get(result_name(trial)) for trials in every.values() for trial in trials}
+    left = [trial for trial, known in seconds.items() if known is None]
+    expected = dict(zip(left, expected_seconds(left), strict=True))
+    for name, trials in every.items():
+        done = [seconds[trial] for trial in trials if trial not in expected]
+        hours = sum(done) / 3600, sum(expected[trial] for trial in trials if trial in expected) / 3600
+        rows.append((name, len(trials), len(done), *hours))
     table = pd.DataFrame(rows, columns=["adds trials of", "trials", "stored", "core-hours", "core-hours left"])
     total = {"adds trials of": "all", **table.drop(columns="adds trials of").sum()}
     return pd.concat([table, pd.DataFrame([total])], ignore_index=True).astype({"trials": int, "stored": int})

@@ -1,4 +1,4 @@
-"""Declarations of all tables and figures: their columns, the trials behind every cell, and the floors.
+"""Declarations of all tables and figures: their columns, and the trials behind every cell.
 
 `python -m sapnet_core trials --profile quick --tables I II` runs the declared trials without Jupyter. A trial that
 several tables or figures declare is run only once.
@@ -8,11 +8,9 @@ from collections.abc import Sequence
 from dataclasses import replace
 
 import pandas as pd
-import torch
 
 from sapnet_core.experiments.declare import EPOCHS, declare
-from sapnet_core.experiments.fit import video_roles
-from sapnet_core.experiments.metrics import fisher_mean, spearman
+from sapnet_core.experiments.metrics import fisher_mean
 from sapnet_core.experiments.names import KNOWN
 from sapnet_core.experiments.profiles import Profile, get_profile
 from sapnet_core.experiments.run import run_trials
@@ -28,8 +26,7 @@ from sapnet_core.experiments.systems import (
     TRAINED,
 )
 from sapnet_core.experiments.trial import Trial
-from sapnet_core.experiments.trial_data import trial_data, trial_records
-from sapnet_core.features.sequences import is_sequence, lengths
+from sapnet_core.experiments.trial_data import trial_records
 from sapnet_core.features.source import known_datasets
 from sapnet_core.features.video_source import BOXES
 from sapnet_core.methods import extra_views
@@ -37,7 +34,6 @@ from sapnet_core.runtime import environment
 from sapnet_core.runtime.devices import usable_device
 from sapnet_core.runtime.executors import reach_cluster
 from sapnet_core.runtime.progress import trial_bars
-from sapnet_core.simulator import sport_of
 
 __all__ = [
     "TABLES",
@@ -59,7 +55,6 @@ __all__ = [
     "comparison_trials",
     "declared_trials",
     "with_average",
-    "floors",
     "run_tables",
 ]
 
@@ -331,32 +326,6 @@ def with_average(runs: pd.DataFrame, column: str = "Avg") -> pd.DataFrame:
     """Add to results by class (system, column, seed, rho) one row per system and seed with the Fisher-z mean (E14)."""
     mean = runs.groupby(["system", "seed"], sort=False)["rho"].agg(lambda x: fisher_mean([*x])).reset_index()
     return pd.concat([runs, mean.assign(column=column)], ignore_index=True)
-
-
-def floors(trial: Trial) -> pd.DataFrame:
-    """Floors and ceiling of rho on a trial's test part: predictions without any video, and with the true quality.
-
-    Rows: "mean" (a constant prediction); "difficulty alone" (the prediction is the degree of difficulty), if degrees
-    differ; "length alone" of sequences (their number of rows, or its negative, whichever correlates with the scores of
-    the labeled training sequences), if lengths differ; and, for twins, "ceiling: true quality" (the score that the
-    simulated quality is worth, without the judges' noise). Columns: system, rho.
-    """
-    data = trial_data(trial)
-    test = ~data.train
-    score, difficulty = data.score[test], data.difficulty[test]
-    guess = {"mean": torch.ones_like(score)}
-    if len(difficulty.unique()) > 1:
-        guess["difficulty alone"] = difficulty
-    if is_sequence(data.records) and len((length := lengths(data.records)).unique()) > 1:
-        roles = video_roles(trial, data)
-        known = roles.learn[roles.labeled]
-        rising = len(known) < 2 or spearman(length[known], data.score[known]) >= 0
-        guess["length alone"] = length[test] if rising else -length[test]
-    if trial.source in ("drawn", "official"):
-        name, sport = "score" if trial.target == "execution" else trial.target, sport_of(trial.dataset)
-        shown = [sport.shown_scores(r, f)[name] for r, f in zip(data.records, data.factors, strict=True)]
-        guess["ceiling: true quality"] = torch.tensor(shown)[test]
-    return pd.DataFrame([{"system": k, "rho": round(float(spearman(v, score)), 4)} for k, v in guess.items()])
 
 
 def check_data() -> None:

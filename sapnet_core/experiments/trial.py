@@ -11,7 +11,7 @@ from sapnet_core.datasets.clips import CLIP_SAMPLINGS
 from sapnet_core.experiments.profiles import DATASETS, MEASURED
 from sapnet_core.experiments.selection import SELECT
 from sapnet_core.features.sequences import SAMPLINGS
-from sapnet_core.features.source import SOURCES
+from sapnet_core.features.source import SOURCES, TWINS
 from sapnet_core.features.video_source import BOXES
 from sapnet_core.methods import METHODS, trains_backbone
 from sapnet_core.methods.settings import check_settings
@@ -112,6 +112,11 @@ class Trial:
         check_settings(self.method, dict(self.overrides))
         if self.backbone_training != "frozen":
             self._check_trained()
+
+    @property
+    def is_twin(self) -> bool:
+        """Whether the trial's videos are simulated twins, whose quality is known."""
+        return self.source in TWINS
 
     def _check_trained(self) -> None:
         """Refuse a trial that cannot train its backbone. Raises ValueError."""

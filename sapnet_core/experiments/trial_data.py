@@ -59,24 +59,29 @@ class TrialData:
 
     @cached_property
     def factors(self) -> torch.Tensor:
-        """The simulator's quality factors (N, F); F = 0 for videos from disk."""
-        if self.trial.source == "videos":
+        """The simulator's quality factors (N, F); F = 0 for what is no twin."""
+        if not self.trial.is_twin:
             return torch.empty(len(self.records), 0)
         return twin_factors(self.records, self.trial.twin_seed)
 
 
 @lru_cache(maxsize=8)
 def _read_records(dataset, source, train, test, twin_seed, data: Path | None, folder: Path, *rules):
-    records = tuple(source_records(dataset, train, test, twin_seed, data, folder))
+    records, left_out = source_records(dataset, train, test, twin_seed, data, folder), {}
     if source == "joints":
-        records = tuple(pose_records(data, records)[0])
-    return records, records_digest(list(records))
+        records, left_out = pose_records(data, records)
+    return tuple(records), records_digest(list(records)), left_out
 
 
 def digested_records(
     dataset: str, source: str, train: int | None, test: int | None, twin_seed: int
 ) -> tuple[tuple[Record, ...], str]:
     """Records of a dataset and their digest."""
+    return _found_records(dataset, source, train, test, twin_seed)[:2]
+
+
+def _found_records(dataset, source, train, test, twin_seed) -> tuple[tuple[Record, ...], str, dict[str, str]]:
+    """Records of a dataset, their digest, and the keys of the dives without a pose track, each with the reason."""
     rules = environment.skip_bad(), finefs_split()  # part of the cache key: a notebook may change these variables
     folder = environment.runs() / "annotations"
     with in_runs():
@@ -138,17 +143,14 @@ def _data(
 ) -> tuple[tuple[Record, ...], Features]:
     """Records and features. `views["actor"]` holds the teacher's view. A view computed only for the teacher, or only
     for the method (`extra`), is NaN for test videos."""
-    records, _ = digested_records(dataset, source, train, test, twin_seed)
+    records, _, left_out = _found_records(dataset, source, train, test, twin_seed)
     if is_sequence(records):
         features = sequence_features(records, _data_root(source), clip_sampling or "windows")
         if teacher == "photometric":
             raise ValueError("the photometric view needs videos, and these are sequences: choose another teacher")
         if teacher == "frame":
             features = replace(features, views=dict.fromkeys(features.views, features.views["frame"]))
-        if source == "joints":
-            official = source_records(dataset, train, test, twin_seed, _data_root(source), environment.runs())
-            features = replace(features, skipped=pose_records(_data_root(source), official)[1])
-        return records, features
+        return records, replace(features, skipped=left_out)
 
     def computed(one: FeatureRequest) -> Features:
         found = video_features(

@@ -1,7 +1,6 @@
 """Features or joints of the user in place of videos: sequences (T, C) that skip detection and backbone."""
 
 from collections.abc import Sequence
-from functools import lru_cache
 from pathlib import Path
 
 import torch
@@ -9,12 +8,12 @@ from torch import Tensor
 
 from sapnet_core.datasets.pose_tracks import pose_views, read_pose_track
 from sapnet_core.datasets.records import Record
-from sapnet_core.datasets.sequence_files import SEQUENCES, read_sequence
+from sapnet_core.datasets.sequence_files import is_sequence_file, read_sequence
 from sapnet_core.datasets.sequence_record import SequenceRecord
 from sapnet_core.features.extraction import LABELS
 from sapnet_core.features.store import Features
 from sapnet_core.features.windows import STEPS, moments, window_statistics, with_length
-from sapnet_core.runtime.fingerprint import code_digest, file_digest, fingerprint
+from sapnet_core.runtime.fingerprint import code_digest, fingerprint, kept_digest
 
 __all__ = [
     "SAMPLINGS",
@@ -34,7 +33,7 @@ CHANNELS = 32  # C is zero-padded to a multiple: SAP-Net's widths are multiples 
 
 def is_sequence(records: Sequence[Record]) -> bool:
     """Whether the records' files hold sequences. Raises ValueError where some do and others do not."""
-    kinds = {record.path.lower().endswith(SEQUENCES) for record in records}
+    kinds = {is_sequence_file(record.path) for record in records}
     if len(kinds) > 1:
         raise ValueError("records.csv: some paths are videos and others sequences: put them into two folders")
     return kinds == {True}
@@ -46,8 +45,9 @@ def two_views(records: Sequence[Record]) -> bool:
 
 
 def _own_view(record: Record) -> bool:
-    of_pose = record.dataset == "finediving"
-    return of_pose or isinstance(record, SequenceRecord) and bool(record.path_teacher or record.channels_teacher)
+    if record.dataset == "finediving":  # of a pose track
+        return True
+    return isinstance(record, SequenceRecord) and bool(record.path_teacher or record.channels_teacher)
 
 
 def lengths(records: Sequence[Record]) -> Tensor:
@@ -59,19 +59,7 @@ def sequence_digest(records: Sequence[Record], root: Path) -> str:
     """Hash of the contents of all files of the records, and of the code that turns them into features."""
     paths = [path for r in records for path in (r.path, getattr(r, "path_teacher", "")) if path]
     code = code_digest("features.sequences", "features.windows", "datasets.gaps", "datasets.pose_tracks")
-    return fingerprint([_content(root / path) for path in paths], code)
-
-
-def _content(path: Path) -> str:
-    """Hash of a file's content, computed again only where its size or its time of change is another: every trial asks
-    for the files of its whole dataset."""
-    state = path.stat()
-    return _content_at(path, state.st_size, state.st_mtime_ns)
-
-
-@lru_cache(maxsize=2**16)
-def _content_at(path: Path, size: int, changed: int) -> str:
-    return file_digest(path)
+    return fingerprint([kept_digest(root / path) for path in paths], code)
 
 
 def sequence_views(record: Record, root: Path) -> tuple[Tensor, Tensor]:

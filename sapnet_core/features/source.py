@@ -29,6 +29,7 @@ from sapnet_core.runtime.fingerprint import code_digest, file_digest, fingerprin
 from sapnet_core.simulator.draw_annotations import write_annotations
 
 __all__ = [
+    "TWINS",
     "SOURCES",
     "known_datasets",
     "source_kind",
@@ -38,6 +39,7 @@ __all__ = [
     "records_digest",
 ]
 
+TWINS = ("drawn", "official")  # the kinds of source whose videos are simulated twins
 SOURCES = {
     "drawn": "twins of drawn annotations",
     "official": "twins of official annotations",

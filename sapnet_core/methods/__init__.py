@@ -32,6 +32,7 @@ __all__ = [
     "VideoBatch",
     "can_stack",
     "extra_views",
+    "get_description",
     "get_method",
     "get_stack",
     "trains_backbone",
@@ -97,16 +98,21 @@ def _found(entry: Callable | str) -> Callable:
     return getattr(import_module(f"{__name__}.{module}"), function)
 
 
-def get_method(name: str) -> Callable[..., Fitted]:
-    """The training function of a registered method: `fit(train, settings, generator, checkpoint=None)`, which is
-    `methods.base.train` with the method filled in.
+def get_description(name: str) -> Method:
+    """The function of a registered method, which describes its training or fits a closed form: see `base.Method`.
 
     Raises:
         ValueError: no method has this name; the message lists the known ones.
     """
     if not isinstance(name, str) or name not in METHODS:
         raise ValueError(f"method {name!r} is unknown: choose one of {', '.join(METHODS)}")
-    return partial(train, _found(METHODS[name]))
+    return _found(METHODS[name])
+
+
+def get_method(name: str) -> Callable[..., Fitted]:
+    """The training function of a registered method: `fit(train, settings, generator, checkpoint=None)`, which is
+    `methods.base.train` with the method filled in. Raises as `get_description`."""
+    return partial(train, get_description(name))
 
 
 def get_stack(name: str) -> Callable[..., list[Fitted]]:
@@ -116,8 +122,7 @@ def get_stack(name: str) -> Callable[..., list[Fitted]]:
     Raises:
         ValueError: no method has this name. The function itself raises it where `can_stack` is false.
     """
-    get_method(name)
-    return partial(train_stack, _found(METHODS[name]))
+    return partial(train_stack, get_description(name))
 
 
 def can_stack(name: str, settings: Mapping) -> bool:

@@ -52,9 +52,7 @@ def training(train: TrainSet, settings: Mapping, generator: torch.Generator) -> 
         return net(torch.cat([x[e], q, draw.y[e].unsqueeze(1)], 1))
 
     def loss(step: int) -> dict[str, Tensor]:
-        i = draw.labeled()
-        i = torch.cat([i, exemplars.partners(i)])
-        e = i.roll(len(i) // 2)  # each video is both compared and an exemplar
+        i, e = exemplars.both_orders(draw.labeled())
         terms = intervals.losses(*compare(x[i], e), draw.y[i] - draw.y[e])
         return {**terms, "L_all": terms["L_class"] + terms["L_place"]}
 

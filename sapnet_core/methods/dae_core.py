@@ -61,9 +61,7 @@ def training(train: TrainSet, settings: Mapping, generator: torch.Generator) -> 
         return mean, variance_of(log_variance)
 
     def loss(step: int) -> dict[str, Tensor]:
-        i = draw.labeled()
-        i = torch.cat([i, exemplars.partners(i)])
-        e = i.roll(len(i) // 2)  # each video is both compared and an exemplar
+        i, e = exemplars.both_orders(draw.labeled())
         mean, variance = compare(x[i], e)
         gap = draw.y[i] - draw.y[e]
         if not o.likelihood:

@@ -86,6 +86,16 @@ class Exemplars:
         drawn = torch.multinomial(self._weights[self._place[rows.cpu()]], 1, generator=self._generator)
         return self.rows[drawn.squeeze(1).to(self.rows.device)]
 
+    def both_orders(self, rows: Tensor) -> tuple[Tensor, Tensor]:
+        """Pairs of the labeled videos `rows` (B,) of the training set and of a partner each, in both orders: the videos
+        that are compared and their exemplars, (2 B,) rows each."""
+        compared = torch.cat([rows, self.partners(rows)])
+        return compared, compared.roll(len(rows))
+
+    def place(self, labeled: Tensor) -> Tensor:
+        """Where the labeled videos (P,), rows of the training set, stand among all exemplars, `self.rows`: (P,)."""
+        return torch.searchsorted(self.rows, labeled)
+
     def nearest(self, videos: VideoBatch, count: int) -> Tensor:
         """The first `count` exemplars of each video of a batch, or all if there are fewer: rows of the training set,
         (B, M)."""

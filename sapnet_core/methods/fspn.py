@@ -133,9 +133,7 @@ def training(train: TrainSet, settings: Mapping, generator: torch.Generator) -> 
         return net.reading(actor.flatten(1, 2), frame.flatten(1, 2))
 
     def loss(step: int) -> dict[str, Tensor]:
-        i = draw.labeled()
-        i = torch.cat([i, exemplars.partners(i)])
-        e = i.roll(len(i) // 2)  # each video is both compared and an exemplar
+        i, e = exemplars.both_orders(draw.labeled())
         actor, frame = parsed(train.videos[i])
         z = read(actor, frame)
         logits, place = net.compare(z, z.roll(len(i) // 2, 0), draw.y[e])
@@ -157,7 +155,7 @@ def training(train: TrainSet, settings: Mapping, generator: torch.Generator) -> 
         z, known = (read(*parsed(part)) for part in (videos, train.videos[exemplars.rows]))
 
         def relative(q: Tensor, e: Tensor) -> Tensor:
-            rows = torch.searchsorted(exemplars.rows, e)
+            rows = exemplars.place(e)
             return intervals.read(*net.compare(z[q], known[rows], draw.y[e]))
 
         return exemplars.vote(videos, o.exemplars, relative)

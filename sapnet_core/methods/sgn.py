@@ -133,10 +133,8 @@ def training(train: TrainSet, settings: Mapping, generator: torch.Generator) -> 
         return (log_p.exp() * (edges[:-1] + place * edges.diff())).sum(1)
 
     def loss(step: int) -> dict[str, Tensor]:
-        i = draw.labeled()
-        half = len(i)
-        i = torch.cat([i, exemplars.partners(i)])
-        e = i.roll(half)  # each video is both compared and an exemplar
+        i, e = exemplars.both_orders(draw.labeled())
+        half = len(i) // 2
         gap, v = draw.y[i] - draw.y[e], net.watch(x[i])
         read, attention = net.read(v)
         h = read.mean(1)
@@ -160,7 +158,7 @@ def training(train: TrainSet, settings: Mapping, generator: torch.Generator) -> 
         seen, known = (net.read(net.watch(part))[0].mean(1) for part in (clips(videos.frame), x[exemplars.rows]))
 
         def told(q: Tensor, e: Tensor) -> Tensor:
-            return relative(seen[q], known[torch.searchsorted(exemplars.rows, e)], draw.y[e])
+            return relative(seen[q], known[exemplars.place(e)], draw.y[e])
 
         return exemplars.vote(videos, o.exemplars, told)
 

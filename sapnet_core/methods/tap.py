@@ -137,9 +137,7 @@ def training(train: TrainSet, settings: Mapping, generator: torch.Generator) -> 
     intervals = GapIntervals.between(draw.y, exemplars.pairs(INTERVALS // 2), INTERVALS)
 
     def loss(step: int) -> dict[str, Tensor]:
-        i = draw.labeled()
-        i = torch.cat([i, exemplars.partners(i)])
-        e = i.roll(len(i) // 2)  # each video is both compared and an exemplar
+        i, e = exemplars.both_orders(draw.labeled())
         parts, attention = net.decoder(x[i])
         terms = intervals.losses(*net.compare(parts, parts.roll(len(i) // 2, 0)), draw.y[i] - draw.y[e])
         each = [order_losses(seen, o.margin * x.shape[1]) for seen in attention]
@@ -151,7 +149,7 @@ def training(train: TrainSet, settings: Mapping, generator: torch.Generator) -> 
         parts, known = (net.decoder(seen)[0] for seen in (videos.frame[:, order], x[exemplars.rows]))
 
         def relative(q: Tensor, e: Tensor) -> Tensor:
-            return intervals.read(*net.compare(parts[q], known[torch.searchsorted(exemplars.rows, e)]))
+            return intervals.read(*net.compare(parts[q], known[exemplars.place(e)]))
 
         return exemplars.vote(videos, o.exemplars, relative)
 

@@ -18,6 +18,7 @@ __all__ = [
     "file_digest",
     "fingerprint",
     "imported_modules",
+    "kept_digest",
     "modules_in",
     "package_data_digest",
     "syntax",
@@ -45,6 +46,11 @@ def file_digest(path: Path | str) -> str:
 
 
 def weights_digest(path: Path | str) -> str:
+    """The `kept_digest` of a file of weights."""
+    return kept_digest(path)
+
+
+def kept_digest(path: Path | str) -> str:
     """`file_digest`, cached: a file is read again only when its size or modification time changes."""
     state = os.stat(path)
     return _content_digest(os.path.abspath(path), state.st_size, state.st_mtime_ns)

@@ -27,7 +27,7 @@ def run_tests(every: bool = False) -> int:
     """Run all parts in the repository's root, even after one has failed; returns 1 if any failed, else 0.
 
     With `every`, the slow tests run too, coverage is reported, and every notebook is compared with its stored outputs,
-    which first needs the trials of the quick profile.
+    which first needs the trials that are neither stored nor in the folder of runs.
 
     `SAPNET_JOBS` is the number of pytest workers and of processes that run trials, 2 by default.
 
