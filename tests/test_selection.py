@@ -37,7 +37,14 @@ SMALL = Trial(
     size=64,
     overrides=(("warmup", 0.0), ("tau", 0.1)),
 )
-ITERATIVE = [name for name in methods.METHODS if name not in ("coreg", "ridge", "svr")]
+# Steps are chosen outside of a method, alike for all of them: four kinds of systems always run, the others when slow
+# tests do. Whether snapshots disturb a method's training is tested for every method in test_trainer.
+ALWAYS = ("mlp", "usdl", "core", "sap-net")
+ITERATIVE = [
+    pytest.param(name, marks=() if name in ALWAYS else pytest.mark.slow)
+    for name in methods.METHODS
+    if name not in ("coreg", "ridge", "svr")
+]
 
 
 def small(method: str, select: str, **changes) -> Trial:

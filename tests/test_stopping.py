@@ -20,8 +20,7 @@ LONG = "import os\nimport time\n\n_ = open({file!r}, 'w').write(str(os.getpid())
 @pytest.fixture
 def house(tmp_path):
     """A copy of this project's command and package, with two notebooks and a test that take long."""
-    ignored = shutil.ignore_patterns("__pycache__")
-    shutil.copytree(ROOT / "sapnet_core", tmp_path / "sapnet_core", ignore=ignored)
+    shutil.copytree(ROOT / "sapnet_core", tmp_path / "sapnet_core")  # with what Python has compiled, to start quickly
     for name in ("runall.sh", "pyproject.toml", "tests/constraints.txt", "notebooks/conftest.py"):
         (tmp_path / name).parent.mkdir(exist_ok=True)
         shutil.copy(ROOT / name, tmp_path / name)

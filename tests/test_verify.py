@@ -205,6 +205,7 @@ def test_a_row_of_noise_replaces_the_earlier_one(study):
     assert verify.rounding_noise() == {("rg", "mlp"): (0.125, 0.01), ("rg", "ridge"): (0.25, 0.01)}
 
 
+@pytest.mark.slow
 @pytest.mark.skipif(torch.backends.cpu.get_cpu_capability() == "DEFAULT", reason="this processor has no other kernels")
 def test_the_recipe_trains_with_other_kernels(study):
     code = (
