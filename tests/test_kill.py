@@ -26,7 +26,7 @@ from sapnet_core.training import checkpoint
 from sapnet_core.training.checkpoint import Checkpoint
 from sapnet_core.training.state import TrainingState
 
-SMALL = Trial("finediving", "drawn", "sap-net", 0.5, 0, "score", 24, 12, steps=40, size=64)
+SMALL = Trial("finediving", "drawn", "sap-net", 0.5, 0, "score", 24, 12, steps=25, size=64)
 SWEEP = [
     replace(SMALL, method="mlp"),
     SMALL,
@@ -67,7 +67,7 @@ def runs(computed, tmp_path, monkeypatch):
 
 
 def trained(method, settings, file, dies):
-    """Train for 40 optimizer steps, resuming from `file`, and die after step `dies`, if not 0.
+    """Train for 25 optimizer steps, resuming from `file`, and die after step `dies`, if not 0.
 
     Returns:
         (weights, curve, snapshots)
@@ -82,12 +82,12 @@ def trained(method, settings, file, dies):
 def test_a_training_goes_on_to_the_same_bits(method, settings, tmp_path):
     weights, curve, snapshots = trained(method, settings, None, 0)
     file = tmp_path / ".training-x.safetensors"
-    for dies in (7, 23, 24):  # killed three times
+    for dies in (7, 13, 14):  # killed three times
         with pytest.raises(Killed):
             trained(method, settings, file, dies)
     rest, rest_curve, rest_snapshots = trained(method, settings, file, 0)
     assert [[*row.items()] for row in rest_curve] == [[*row.items()] for row in curve]
-    assert [step for step, _ in rest_snapshots] == [8, 16, 24, 32, 40]
+    assert [step for step, _ in rest_snapshots] == [5, 10, 15, 20, 25]
     assert all(torch.equal(rest[name], value) for name, value in weights.items())
     for (_, one), (_, other) in zip(snapshots, rest_snapshots, strict=True):
         assert all(torch.equal(one[name], other[name]) for name in one)
@@ -96,14 +96,14 @@ def test_a_training_goes_on_to_the_same_bits(method, settings, tmp_path):
 def test_it_does_go_on_and_does_not_begin_again(tmp_path, monkeypatch):
     file = tmp_path / ".training-x.safetensors"
     with pytest.raises(Killed):
-        trained("mlp", {}, file, 30)
+        trained("mlp", {}, file, 15)
     computed = []
     after = Checkpoint.after_step
     monkeypatch.setattr(
         Checkpoint, "after_step", lambda self, done, *rest: computed.append(done) or after(self, done, *rest)
     )
     trained("mlp", {}, file, 0)
-    assert computed == [*range(31, 41)]
+    assert computed == [*range(16, 26)]
 
 
 def test_a_stack_goes_on_to_the_same_bits(tmp_path):

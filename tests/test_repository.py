@@ -9,6 +9,7 @@ from pathlib import Path
 
 import pytest
 from notebook_kit import build
+from project_copy import copy_package
 
 from sapnet_core.reporting import notebooks
 from sapnet_core.runtime import environment
@@ -110,7 +111,7 @@ def house(tmp_path):
     (tmp_path / "tests").mkdir()
     for name in ("runall.sh", "pyproject.toml", "tests/constraints.txt"):
         shutil.copy(ROOT / name, tmp_path / name)
-    shutil.copytree(ROOT / "sapnet_core", tmp_path / "sapnet_core", ignore=shutil.ignore_patterns("__pycache__"))
+    copy_package(tmp_path)
     tests = "import pytest\n\n\ndef test_one():\n    pass\n\n\n@pytest.mark.speed\ndef test_two():\n    pass\n"
     (tmp_path / "tests" / "test_one.py").write_text(tests)
     return tmp_path

@@ -9,6 +9,7 @@ import time
 
 import pytest
 from notebook_kit import build
+from project_copy import copy_package
 
 from sapnet_core.runtime import environment
 from sapnet_core.runtime.command_line import STOPPED
@@ -20,7 +21,7 @@ LONG = "import os\nimport time\n\n_ = open({file!r}, 'w').write(str(os.getpid())
 @pytest.fixture
 def house(tmp_path):
     """A copy of this project's command and package, with two notebooks and a test that take long."""
-    shutil.copytree(ROOT / "sapnet_core", tmp_path / "sapnet_core")  # with what Python has compiled, to start quickly
+    copy_package(tmp_path)
     for name in ("runall.sh", "pyproject.toml", "tests/constraints.txt", "notebooks/conftest.py"):
         (tmp_path / name).parent.mkdir(exist_ok=True)
         shutil.copy(ROOT / name, tmp_path / name)
