@@ -26,6 +26,7 @@ class Profile:
         mtl_aqa, finediving, rg, finefs: numbers of training and test videos; None takes the official number.
         boxes: numbers of FineDiving's training and test videos where sources of the actor's boxes are compared, since
             a detector must search every frame there; None takes those of `finediving`.
+        example: number of videos in the folder that stands in for own videos where none is given.
     """
 
     name: str
@@ -40,6 +41,7 @@ class Profile:
     rg: tuple[int | None, int | None] = (None, None)
     finefs: tuple[int | None, int | None] = (None, None)
     boxes: tuple[int, int] | None = None
+    example: int = 72
 
     def sizes(self, dataset: str) -> tuple[int | None, int | None]:
         """Numbers of training and test videos of a dataset; None takes all, as for a folder of own videos."""
@@ -59,14 +61,16 @@ PROFILES = {
     "smoke": Profile(
         "smoke",
         seeds=(0, 1),
-        steps=12,
+        steps=3,
         epochs=0,
         size=48,
         resamples=50,
         mtl_aqa=(80, 16),
         finediving=(80, 16),
-        rg=(20, 12),
-        finefs=(20, 12),
+        rg=(20, 8),
+        finefs=(12, 8),
+        boxes=(24, 12),
+        example=24,
     ),
     # The smallest label share of every table is at least 25 labels, of a class too, and a class has 40 test videos.
     "quick": Profile(
