@@ -256,6 +256,7 @@ PUBLIC = {
         "digest_line",
         "verify",
     ),
+    "reporting.came_out": ("came_out",),
     "reporting.claims": (
         "effect_text",
         "family_table",

@@ -35,6 +35,7 @@ __all__ = [
     "evaluate",
     "print_verdicts",
     "family_table",
+    "family_verdicts",
     "verdict_of",
     "verdict_text",
     "effect_text",
@@ -176,11 +177,6 @@ def effect_text(row: pd.Series) -> str:
     return f"{row['effect']:+.3f} [{row['low']:+.3f}, {row['high']:+.3f}]{unit}"
 
 
-def _run(profile: Profile, families: Iterable[str]) -> pd.DataFrame:
-    run_trials(needed_trials(profile, families), environment.jobs())
-    return evaluate(profile, families)
-
-
 def family_table(profile: Profile, *families: str) -> pd.DataFrame:
     """The ledger's verdicts on the claims about some tables and figures, as text for `tables.show`; missing trials are
     run first.
@@ -189,7 +185,7 @@ def family_table(profile: Profile, *families: str) -> pd.DataFrame:
         A data frame with columns "claim" (its id), "what is said", "this run" (the effect, by `effect_text`),
         "p, corrected" and "verdict".
     """
-    table = _run(profile, families)
+    table = family_verdicts(profile, *families)
     return pd.DataFrame(
         {
             "claim": table["claim"],
@@ -201,6 +197,12 @@ def family_table(profile: Profile, *families: str) -> pd.DataFrame:
     )
 
 
+def family_verdicts(profile: Profile, *families: str) -> pd.DataFrame:
+    """The ledger's rows (`evaluate`) of the claims about some tables and figures; missing trials are run first."""
+    run_trials(needed_trials(profile, families), environment.jobs())
+    return evaluate(profile, families)
+
+
 def verdict_of(claim: str, profile: Profile) -> str:
     """The ledger's verdict on one claim, given by its id, in words; missing trials are run first.
 
@@ -210,7 +212,7 @@ def verdict_of(claim: str, profile: Profile) -> str:
     families = {c.id: c.family for c in ledger()}
     if claim not in families:
         raise ValueError(f"claim {claim!r} is not in the ledger: give one of the ids in reporting/claims.toml")
-    return verdict_text(_run(profile, [families[claim]]).set_index("claim").loc[claim])
+    return verdict_text(family_verdicts(profile, families[claim]).set_index("claim").loc[claim])
 
 
 def print_verdicts(profile_name: str, jobs: int) -> None:

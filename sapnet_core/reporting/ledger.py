@@ -18,11 +18,16 @@ from sapnet_core.experiments.paper import TABLES, paper_table
 from sapnet_core.experiments.systems import RIDGE
 from sapnet_core.experiments.tables import CLASS_TABLES
 
-__all__ = ["Claim", "Name", "Side", "ledger", "by_classes", "printed_effect"]
+__all__ = ["FLOORS", "Claim", "Name", "Side", "by_classes", "ledger", "printed_effect"]
 
 Name = tuple[str, str, str]  # one cell: the table or figure that declares its trials, row, column
 Side = tuple[Name, ...]  # cells whose metric is averaged
-MLP, ORDERED = "I3D+MLP", "I3D+MLP (clips in order)"
+MLP = "I3D+MLP"
+# the floors that controls ask a claim against I3D+MLP of: name in the control's id -> (row, the row in words)
+FLOORS = {
+    "in order": ("I3D+MLP (clips in order)", "the MLP that sees the clips in order"),
+    "ridge": (RIDGE, "ridge regression on the mean feature"),
+}
 
 
 @dataclass(frozen=True)
@@ -117,10 +122,7 @@ def _controls(claim: Claim) -> list[Claim]:
             pairs=tuple((high, tuple((t, {MLP: row}.get(r, r), c) for t, r, c in low)) for high, low in claim.pairs),
             paper=math.nan,
         )
-        for short, row, text in (
-            ("in order", ORDERED, "the MLP that sees the clips in order"),
-            ("ridge", RIDGE, "ridge regression on the mean feature"),
-        )
+        for short, (row, text) in FLOORS.items()
     ]
 
 

@@ -1,0 +1,101 @@
+"""The box at the end of a notebook: what came out of the paper's statements about its tables and figures.
+
+Every line of it comes from the ledger (`reporting.claims`), so that a notebook and the ledger say the same.
+"""
+
+from collections import Counter
+from collections.abc import Sequence
+
+import pandas as pd
+
+from sapnet_core.experiments.profiles import Profile
+from sapnet_core.experiments.statistics import (
+    CONTRADICTED,
+    NO_DIFFERENCE,
+    SUPPORTED,
+    UNDECIDED,
+    UNTESTABLE,
+    VERDICTS,
+)
+from sapnet_core.reporting.claims import effect_text, family_verdicts, verdict_text
+from sapnet_core.reporting.ledger import FLOORS
+from sapnet_core.reporting.literal import in_markdown
+
+__all__ = ["came_out", "came_out_text"]
+
+# verdict -> what follows a number of statements, one or several
+PHRASES = {
+    SUPPORTED: ("is supported", "are supported"),
+    CONTRADICTED: ("is contradicted", "are contradicted"),
+    NO_DIFFERENCE: ("shows no difference", "show no difference"),
+    UNDECIDED: ("is undecided", "are undecided"),
+    UNTESTABLE: ("is not testable here", "are not testable here"),
+}
+
+
+def came_out(profile: Profile, *families: str, notes: Sequence[str] = ()):
+    """The box as an object that a notebook displays; arguments as for `came_out_text`."""
+    from IPython.display import Markdown
+
+    return Markdown(came_out_text(profile, *families, notes=notes))
+
+
+def came_out_text(profile: Profile, *families: str, notes: Sequence[str] = ()) -> str:
+    """The box as a quotation in Markdown: the number of the paper's statements with each verdict, then every statement
+    with its effect, its interval and its verdict, then our own questions.
+
+    Where a statement compares with I3D+MLP, the ledger asks the same of stronger floors, too (`ledger.FLOORS`); the box
+    has one line a floor, with the number of statements that hold against it.
+
+    Args:
+        profile: the size of the results; missing trials are run first.
+        families: the tables and figures whose statements are shown, such as "Table I" or "Fig. 8".
+        notes: sentences in Markdown that a notebook adds at the end, with numbers of its own.
+
+    Raises:
+        ValueError: no statement is about one of the families.
+    """
+    table = family_verdicts(profile, *families)
+    floor = {name: table["claim"].str.endswith(f"({name})") for name in FLOORS}
+    asked_of_floors = pd.concat(list(floor.values()), axis=1).any(axis=1)
+    papers, ours = table[~table["control"]], table[table["control"] & ~asked_of_floors]
+    lines = [f"**What came out** ({profile.name} profile, {_seeds(profile)})", "", _counted(papers, families), ""]
+    lines += _listed(papers)
+    for name, (_, label) in FLOORS.items():
+        if floor[name].any():
+            held = int((table.loc[floor[name], "verdict"] == SUPPORTED).sum())
+            lines.append(f"- Asked of {label} in place of I3D+MLP: {held} of {int(floor[name].sum())} supported.")
+    if len(ours):
+        lines += ["", "Questions that the paper does not ask:", "", *_listed(ours)]
+    for note in notes:
+        lines += ["", note]
+    return "\n".join(f"> {line}".rstrip() for line in lines)
+
+
+def _seeds(profile: Profile) -> str:
+    count = len(profile.seeds)
+    return "one seed" if count == 1 else f"{count} seeds"
+
+
+def _counted(papers: pd.DataFrame, families: Sequence[str]) -> str:
+    """One sentence: how many of the paper's statements have which verdict."""
+    counts = Counter(papers["verdict"])
+    parts = [f"{counts[word]} {PHRASES[word][counts[word] > 1]}" for word in VERDICTS if counts[word]]
+    said = " and ".join([", ".join(parts[:-1]), parts[-1]] if len(parts) > 1 else parts)
+    about = " and ".join([", ".join(families[:-1]), families[-1]] if len(families) > 1 else families)
+    if len(papers) == 1:
+        return f"The paper's one statement about {about} {said.removeprefix('1 ')}."
+    return f"Of the {len(papers)} statements of the paper about {about}, {said}."
+
+
+def _listed(rows: pd.DataFrame) -> list[str]:
+    """One line for each statement, by verdict, in the ledger's order within a verdict."""
+    ordered = rows.assign(order=rows["verdict"].map(VERDICTS.index)).sort_values("order", kind="stable")
+    return [f"- **{row['verdict']}**{_detail(row)}: {in_markdown(row['statement'])}" for _, row in ordered.iterrows()]
+
+
+def _detail(row: pd.Series) -> str:
+    """The effect and what the verdict's words say beyond the verdict, after a comma; empty if there is neither."""
+    beyond = verdict_text(row).removeprefix(row["verdict"]).strip(" :()")
+    parts = [part for part in (effect_text(row), beyond) if part not in ("", "—")]
+    return f", {in_markdown('; '.join(parts))}" if parts else ""

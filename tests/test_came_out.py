@@ -1,0 +1,69 @@
+"""The box at the end of a notebook says what the ledger says, with every statement once and in plain sentences."""
+
+import re
+from collections import Counter
+
+import pytest
+import torch
+
+from sapnet_core.experiments.profiles import get_profile
+from sapnet_core.experiments.resampling import Cell
+from sapnet_core.experiments.statistics import SUPPORTED, VERDICTS
+from sapnet_core.reporting import claims
+from sapnet_core.reporting.came_out import PHRASES, came_out_text
+from sapnet_core.reporting.claims import evaluate
+from sapnet_core.reporting.ledger import FLOORS, ledger
+
+SIZE = get_profile("quick")
+FAMILY = "Table I"
+
+
+@pytest.fixture(autouse=True)
+def results(monkeypatch):
+    """Results without a training: SAP-Net follows the true scores most closely, then I3D+SSP, then all others."""
+    true = torch.randn(60, generator=torch.Generator().manual_seed(0), dtype=torch.float64)
+    noise = {"SAP-Net (Ours)": 0.2, "I3D+SSP": 0.6}
+    declared = {trial: (place, key[0]) for place, (key, trial) in enumerate(claims.declared_trials("I", SIZE).items())}
+
+    def cell(trials):
+        place, system = declared[trials[0]]
+        draw = torch.Generator().manual_seed(place)
+        own = torch.randn(len(trials), len(true), generator=draw, dtype=torch.float64)
+        return Cell(true + noise.get(system, 2.0) * own, true, "x")
+
+    monkeypatch.setattr(claims, "run_trials", lambda *_: None)
+    monkeypatch.setattr(claims, "read_cell", cell)
+
+
+def test_every_statement_stands_in_it_once_with_its_verdict():
+    text, table = came_out_text(SIZE, FAMILY), evaluate(SIZE, [FAMILY])
+    papers = table[~table["control"]]
+    for _, row in papers.iterrows():
+        lines = [line for line in text.splitlines() if line.endswith(f": {row['statement']}")]
+        assert len(lines) == 1 and lines[0].startswith(f"> - **{row['verdict']}**")
+        assert f"{row['effect']:+.3f}" in lines[0]
+    counts = Counter(papers["verdict"])
+    assert f"Of the {len(papers)} statements of the paper about {FAMILY}, " in text
+    for word, count in counts.items():
+        assert f"{count} {PHRASES[word][count > 1]}" in text
+    assert set(PHRASES) == set(VERDICTS) and len(counts) > 1
+
+
+def test_floors_have_one_line_each_and_own_questions_are_apart():
+    text, table = came_out_text(SIZE, FAMILY), evaluate(SIZE, [FAMILY])
+    for name, (_, words) in FLOORS.items():
+        asked = table[table["claim"].str.endswith(f"({name})")]
+        held = (asked["verdict"] == SUPPORTED).sum()
+        assert f"> - Asked of {words} in place of I3D+MLP: {held} of {len(asked)} supported." in text
+        assert f"; asked of {words}" not in text
+    before, after = text.split("Questions that the paper does not ask:")
+    own = [c for c in ledger() if c.family == FAMILY and c.control and not c.id.endswith(")")]
+    assert own and all(c.statement in after and c.statement not in before for c in own)
+
+
+def test_it_is_one_quotation_and_ends_with_the_notes():
+    text = came_out_text(SIZE, FAMILY, notes=["A note with a number: 3."])
+    assert all(line.startswith(">") for line in text.splitlines())
+    assert text.endswith("> A note with a number: 3.") and re.search(r"quick profile, 2 seeds", text)
+    with pytest.raises(ValueError, match="no claim is about Table X: choose among"):
+        came_out_text(SIZE, "Table X")
