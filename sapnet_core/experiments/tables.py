@@ -193,8 +193,14 @@ def _sweep(dataset: str, share: float, settings: dict[str, tuple]):
     return trials
 
 
+def _few_seeds(profile: Profile) -> Profile:
+    """The profile with at most its first five seeds, for trials that decide no claim of the paper or take long."""
+    return replace(profile, seeds=profile.seeds[:5])
+
+
 def _decisions(profile: Profile) -> dict[tuple, Trial]:
-    """The trials (erratum, alternative, seed) -> Trial; the decisions themselves have the erratum ""."""
+    """The trials (erratum, alternative, seed) -> Trial of at most five seeds; the decisions themselves have the erratum
+    ""."""
     rows = {("", "as decided"): ({}, {}), ("", "as decided, FineDiving"): (OTHER, {}), **DECISIONS}
     if not profile.complete:
         rows = {key: row for key, row in rows.items() if row[0].get("clip_sampling") != "dense"}
@@ -202,7 +208,7 @@ def _decisions(profile: Profile) -> dict[tuple, Trial]:
     return {
         (*row, seed): declare(system=OURS, seed=seed, profile=profile, **{**usual, **given, **overrides})
         for row, (given, overrides) in rows.items()
-        for seed in profile.seeds
+        for seed in _few_seeds(profile).seeds
     }
 
 
@@ -220,22 +226,23 @@ def _boxes(profile: Profile) -> dict[tuple, Trial]:
 
 
 def _selection(profile: Profile) -> dict[tuple, Trial]:
-    """The trials (dataset, system, column, select, seed) -> Trial, which compare rules for selecting the step."""
+    """The trials (dataset, system, column, select, seed) -> Trial of at most five seeds, which compare rules for
+    selecting the step."""
     return {
         (dataset, system, column_name(share), how, seed): declare(dataset, system, share, seed, profile, select=how)
         for dataset, shares in TABLES.values()
         for system in ("I3D+MLP", OURS)
         for share in (shares[0], shares[3])
         for how in SELECT
-        for seed in profile.seeds
+        for seed in _few_seeds(profile).seeds
     }
 
 
 def _trained(profile: Profile) -> dict[tuple, Trial]:
-    """The trials (system, column, seed) -> Trial of Table I's rows with a trained backbone: at most five seeds, because
-    one takes minutes, and none where the profile leaves these rows out."""
+    """The trials (system, column, seed) -> Trial of Table I's rows with a trained backbone: at most five seeds, and
+    none where the profile leaves these rows out."""
     rows = {s: {"system": s} for s in TRAINED} if profile.complete else {}
-    return _over_shares("mtl-aqa", rows, (0.1, 0.4))(replace(profile, seeds=profile.seeds[:5]))
+    return _over_shares("mtl-aqa", rows, (0.1, 0.4))(_few_seeds(profile))
 
 
 SHARES = TABLES["I"][1][:4]
