@@ -1,4 +1,4 @@
-"""What the parts are worth: differences with the interval of both noises, said where trials are missing, as in README."""
+"""What the parts are worth: differences with the interval of both noises, or a word where trials are missing."""
 
 import pytest
 import torch
