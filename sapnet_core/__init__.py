@@ -292,6 +292,7 @@ PUBLIC = {
         "save_figure",
         "save_table",
     ),
+    "reporting.pictures": ("picture",),
     "reporting.style": (
         "COLORS",
         "MARKERS",
