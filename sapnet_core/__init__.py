@@ -292,7 +292,10 @@ PUBLIC = {
         "save_figure",
         "save_table",
     ),
-    "reporting.pictures": ("picture",),
+    "reporting.pictures": (
+        "DATASET_TITLES",
+        "picture",
+    ),
     "reporting.style": (
         "COLORS",
         "MARKERS",

@@ -1,8 +1,11 @@
-"""Pictures in notebooks that say in words what they show, for readers who cannot see them."""
+"""Pictures in notebooks: the words that go with them, in titles and for readers who cannot see them."""
 
 import matplotlib.pyplot as plt
 
-__all__ = ["picture"]
+__all__ = ["DATASET_TITLES", "picture"]
+
+# the names of the datasets as the paper prints them, for titles and legends
+DATASET_TITLES = {"mtl-aqa": "MTL-AQA", "finediving": "FineDiving", "rg": "Rhythmic Gymnastics", "finefs": "FineFS"}
 
 
 def picture(alt: str) -> None:
