@@ -292,6 +292,10 @@ PUBLIC = {
         "save_figure",
         "save_table",
     ),
+    "reporting.pictures": (
+        "DATASET_TITLES",
+        "picture",
+    ),
     "reporting.style": (
         "COLORS",
         "MARKERS",

@@ -58,3 +58,13 @@ def test_the_start_has_three_paths_of_links():
 def test_a_lesson_does_not_depend_on_trials_of_tables(stem):
     code = "\n".join(c.source for c in notebooks.load(FOLDER / f"{stem}.ipynb").cells if c.cell_type == "code")
     assert not re.search(r"\b(run_trials|results|predictions|curves)\(", code)
+
+
+@pytest.mark.parametrize("stem", LESSONS)
+def test_every_picture_of_a_lesson_says_in_words_what_it_shows(stem):
+    cells = [cell for cell in notebooks.load(FOLDER / f"{stem}.ipynb").cells if cell.cell_type == "code"]
+    outputs = [output for cell in cells for output in cell.outputs]
+    pictures = [o for o in outputs if any(kind.startswith("image/") for kind in o.get("data", {}))]
+    told = [picture.metadata.get("alt", "") for picture in pictures]
+    assert [text for text in told if len(text.split()) < 8] == []
+    assert len(set(told)) == len(told)

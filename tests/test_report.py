@@ -257,17 +257,46 @@ def test_digest_tells_changed_data(capsys):
 
 def test_explore_draws_static_panels_and_sliders_only_when_live(monkeypatch):
     seen, shown = [], []
-    monkeypatch.setattr("IPython.display.display", shown.append)
+    monkeypatch.setattr("IPython.display.display", lambda what, metadata=None: shown.append((what, metadata)))
     static = [{"tau": 0.5}, {"tau": 0.9}]
     plt.close("all")
-    reporting.explore(lambda ax, tau: seen.append(tau), static, tau=(0.0, 1.0))
-    assert seen == [0.5, 0.9] and not shown and not is_live()
-    assert [ax.get_title() for ax in plt.gcf().axes] == ["tau = 0.5", "tau = 0.9"]
+    reporting.explore(lambda ax, tau: seen.append(tau), static, alt="Bars", tau=(0.0, 1.0))
+    (row, told), *rest = shown
+    assert seen == [0.5, 0.9] and not rest and not is_live()
+    assert [ax.get_title() for ax in row.axes] == ["tau = 0.5", "tau = 0.9"]
+    assert told == {"alt": "Bars: tau = 0.5; tau = 0.9."} and not plt.get_fignums()
     reporting.explore(lambda ax, tau: None, static, live=True, tau=(0.0, 1.0))
-    assert len(shown) == 1 and shown[0].children[0].description == "tau"
+    assert len(shown) == 3 and shown[2][0].children[0].description == "tau"
     with pytest.raises(ValueError, match="iota"):
         reporting.explore(lambda ax, tau: None, static, iota=(0.0, 1.0))
     plt.close("all")
+
+
+def test_explore_draws_several_axes_at_each_setting_and_one_color_bar_for_all(monkeypatch):
+    shown = []
+    monkeypatch.setattr("IPython.display.display", lambda figure, metadata: shown.append(figure))
+
+    def draw(axes, step):
+        axes[1].plot([0, step])
+        return axes[0].imshow([[0, 1], [1, 0]])
+
+    reporting.explore(draw, [{"step": 1}, {"step": 2}, {"step": 9}], alt="Steps", bar="share", rows=2)
+    *panels, bar = shown[0].axes
+    assert [ax.get_title() for ax in panels] == ["step = 1", "step = 2", "step = 9", "", "", ""]
+    assert bar.get_ylabel() == "share" and len({ax.get_ylim() for ax in panels[3:]}) == 1
+
+
+def test_a_picture_is_shown_with_its_text_and_closed(monkeypatch):
+    shown = []
+    monkeypatch.setattr("IPython.display.display", lambda figure, metadata: shown.append((figure, metadata)))
+    plt.close("all")
+    with pytest.raises(ValueError, match="no figure to show"):
+        reporting.picture("A line")
+    figure, _ = plt.subplots()
+    with pytest.raises(ValueError, match="say in a sentence"):
+        reporting.picture(" ")
+    reporting.picture("A line\n  that rises.")
+    assert shown == [(figure, {"alt": "A line that rises."})] and not plt.get_fignums()
 
 
 def test_bars_are_for_a_reader_alone_and_know_their_total(monkeypatch, capsys):

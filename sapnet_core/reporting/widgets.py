@@ -4,6 +4,7 @@ from collections.abc import Callable, Sequence
 
 import matplotlib.pyplot as plt
 
+from sapnet_core.reporting.pictures import picture
 from sapnet_core.reporting.style import PAGE
 
 __all__ = ["explore", "is_live", "live_bar", "live_bars"]
@@ -46,19 +47,26 @@ def live_bars() -> dict[str, Callable[[int, int], None] | None]:
 
 
 def explore(
-    draw: Callable[..., None],
+    draw: Callable[..., object],
     static: Sequence[dict[str, object]],
     height: float = 2.2,
     live: bool | None = None,
+    *,
+    alt: str = "",
+    bar: str = "",
+    rows: int = 1,
     **sliders,
 ) -> None:
     """Show `draw` at a few settings side by side; in an interactive notebook add a figure with sliders below.
 
     Args:
-        draw: called as `draw(ax, **values)`; draws into one axes.
+        draw: called as `draw(ax, **values)`; draws into one axes, or into an array of `rows` axes above each other.
         static: settings of the panels, such as `[{"tau": 0.5}, {"tau": 0.9}]`; each panel's title shows its own.
         height: height of the figures in inches.
         live: whether the notebook is interactive; `is_live` decides if None.
+        alt: text alternative of the static row (see `picture`); the settings follow it.
+        bar: label of a color bar, for a `draw` that returns an image; all settings must use one range of colors.
+        rows: number of axes above each other at each setting; those of one row share their y axis.
         sliders: what ipywidgets takes: `tau=(0.0, 1.0, 0.05)`, a list of choices, or a widget.
 
     Raises:
@@ -68,19 +76,28 @@ def explore(
         raise ValueError(
             f"sliders {unknown} change no setting of the static panels: name settings that the panels show"
         )
-    fig, axes = plt.subplots(1, len(static), figsize=(PAGE, height), squeeze=False)
-    for ax, values in zip(axes[0], static, strict=True):
-        draw(ax, **values)
-        ax.set_title(", ".join(f"{name} = {value}" for name, value in values.items()))
-    plt.show()
+
+    def panels(settings: Sequence[dict[str, object]], width: float) -> list[str]:
+        """Draw one column of axes for each setting; returns the settings in words."""
+        share = "row" if rows > 1 else False
+        fig, axes = plt.subplots(rows, len(settings), figsize=(width, height), squeeze=False, sharey=share)
+        for column, values in zip(axes.T, settings, strict=True):
+            image = draw(column if rows > 1 else column[0], **values)
+        if bar:
+            fig.colorbar(image, ax=axes, label=bar, pad=0.02)
+        return [", ".join(f"{name} = {value}" for name, value in values.items()) for values in settings]
+
+    titles = panels(static, PAGE)
+    for ax, title in zip(plt.gcf().axes, titles, strict=False):
+        ax.set_title(title)
+    picture(f"{alt or 'The same picture at several settings'}: {'; '.join(titles)}.")
     if not sliders or not (is_live() if live is None else live):
         return
     import ipywidgets
     from IPython.display import display
 
-    def picture(**values: object) -> None:
-        _, ax = plt.subplots(figsize=(PAGE / 2, height))
-        draw(ax, **{**static[0], **values})
+    def one(**values: object) -> None:
+        _ = panels([{**static[0], **values}], PAGE / 2)
         plt.show()
 
-    display(ipywidgets.interactive(picture, **sliders))
+    display(ipywidgets.interactive(one, **sliders))
