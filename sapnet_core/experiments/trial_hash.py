@@ -6,10 +6,12 @@ from dataclasses import asdict
 
 from sapnet_core.experiments.trial import STAGE_OF, Trial
 from sapnet_core.experiments.trial_data import digested_records, sequence_root, trial_video_source
+from sapnet_core.features.dumped import dumped_digest
 from sapnet_core.features.sequences import is_sequence, sequence_digest
 from sapnet_core.features.source import drawn_digest
 from sapnet_core.features.store import features_digest
 from sapnet_core.methods import METHODS
+from sapnet_core.runtime import environment
 from sapnet_core.runtime.fingerprint import code_digest, fingerprint, syntax
 
 __all__ = ["FORMAT", "trial_hash"]
@@ -38,7 +40,9 @@ def trial_hash(trial: Trial) -> str:
     else:
         records, digest = digested_records(t.dataset, t.source, t.train, t.test, t.twin_seed)
         video_source = trial_video_source(t)
-        if is_sequence(records):
+        if t.source == "features":
+            made_of = [digest, dumped_digest(t.dataset, sequence_root(t)), environment.skip_bad()]
+        elif is_sequence(records):
             made_of = [digest, sequence_digest(records, sequence_root(t))]
         else:
             made_of = [digest, _features_digest(t)]
