@@ -12,6 +12,7 @@ import numpy as np
 import torch
 from safetensors.torch import save_file
 
+from sapnet_core.datasets.feature_files import named_arrays
 from sapnet_core.datasets.records import Record
 
 Arrays = Mapping[str, np.ndarray]
@@ -20,13 +21,18 @@ Arrays = Mapping[str, np.ndarray]
 def drawn(records: Sequence[Record], channels: int = 24, steps: tuple[int, int] = (10, 10), seed: int = 0) -> Arrays:
     """Features in which the score can be seen: key -> (T, C) float32, T drawn between the two ends of `steps`."""
     draw = np.random.default_rng(seed)
-    scores = np.array([r.score / r.difficulty for r in records])
+    scores = np.array([r.score if r.dataset == "finediving" else r.score / r.difficulty for r in records])
     z, way = (scores - scores.mean()) / scores.std(), draw.normal(size=channels)
     lengths = draw.integers(steps[0], steps[1] + 1, len(records))
     return {
         record.key: (draw.normal(size=(length, channels)) + 0.7 * value * way).astype(np.float32)
         for record, value, length in zip(records, z, lengths, strict=True)
     }
+
+
+def all_arrays(path: Path | str) -> list:
+    """Every array of a file of features, all in memory at once."""
+    return list(named_arrays(Path(path)))
 
 
 def _pair(record: Record) -> tuple[str, int]:

@@ -176,10 +176,10 @@ class _Reader:
         place = str(file) if alone else f"{file}: entry {ascii(name)[:60]}"
         if OTHER & {*normal(name), *normal(file.stem)}:
             self.dump.others += 1
-        elif role == "index" or (alone and array.dtype.kind in "US"):
-            self._index(_part(name), _names_of(array), file)
         elif key := self._key(folders if alone else [], name):
             self._record(view, key, array, place)
+        elif role == "index" or (alone and array.dtype.kind in "US"):
+            self._index(_part(name), _names_of(array), file)
         elif of_file and role in STACKS:  # a file of one video, with its array under a name of this kind
             self._record(VIEWS.get(role, view), of_file, array, place)
         elif role in STACKS and array.ndim > 1:

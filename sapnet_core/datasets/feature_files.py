@@ -81,7 +81,10 @@ def _holds_objects(file) -> bool:
 def _npz(path: Path) -> Iterator[tuple[Name, np.ndarray]]:
     check_file(path, TOGETHER)
     with damage_told(path, "npz"), opened_archive(path) as archive:
-        for entry in entries_of(path, archive, TOGETHER):
+        entries = entries_of(path, archive, TOGETHER)
+        if len({entry.filename for entry in entries}) < len(entries) or not entries:
+            raise AnnotationError(f"{path}: has no array, or two of one name: {REMEDY}")
+        for entry in entries:
             with archive.open(entry) as file:
                 header = array_header(path, file, texts=True)
                 content = array_content(path, file, header)

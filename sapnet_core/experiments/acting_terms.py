@@ -40,8 +40,9 @@ def idle_terms(trial: Trial) -> dict[str, str]:
     own = {f.name: f.default for f in fields(SAPNetSettings)} | SETTINGS | dict(trial.overrides)
     curve, found = curves(trial), {}
     after = curve["step"] >= int(own["warmup"] * (curve["step"].iloc[-1] + 1))
+    remedy = OWN_VIEW.get(trial.source, OWN_VIEW[""])
     reasons = {
-        "L_un": f"teacher and student see one view: give the teacher a view of its own ({OWN_VIEW.get(trial.source, OWN_VIEW[""])})"
+        "L_un": f"teacher and student see one view: give the teacher a view of its own ({remedy})"
         if one_view(trial)
         else "no video is without a visible score, or both views give one score",
         "L_gc": "no batch held two subactions that are labeled as one group",
