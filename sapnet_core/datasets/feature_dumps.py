@@ -33,7 +33,7 @@ from sapnet_core.datasets.records import Record
 from sapnet_core.runtime.file_kinds import listed
 from sapnet_core.runtime.fingerprint import fingerprint, kept_digest
 
-__all__ = ["Dump", "Found", "dump_digest", "dump_folder", "missing_text", "read_dump"]
+__all__ = ["Dump", "Found", "dump_digest", "dump_folder", "missing_text", "read_dump", "steps_of"]
 
 VIEWS = {"frame": "frame", "student": "frame", "actor": "actor", "teacher": "actor"}  # name of a folder -> view
 PLACES = ("features", "data/features", "data/video_features", "video_features")  # below the dataset's folder
@@ -201,7 +201,7 @@ class _Reader:
         return ""
 
     def _record(self, view: str, key: str, array: np.ndarray, place: str) -> None:
-        known, x = self.dump.views.setdefault(view, {}), _steps(array, place)
+        known, x = self.dump.views.setdefault(view, {}), steps_of(array, place)
         if key in known:
             fault = f"is a second array of record {key}, beside {known[key].place}"
             raise AnnotationError(f"{place}: {fault}: keep the features of one network")
@@ -281,7 +281,7 @@ def _names_of(array: np.ndarray) -> list[tuple[str, ...]]:
     return [normal(tuple(f"{value:g}" for value in row[:4])) for row in rows.tolist()]
 
 
-def _steps(array: np.ndarray, place: str) -> np.ndarray:
+def steps_of(array: np.ndarray, place: str) -> np.ndarray:
     """An array as steps and channels (T, C) float32. Raises AnnotationError for another shape, or values that are not
     finite."""
     if array.dtype.kind not in "fiub":
