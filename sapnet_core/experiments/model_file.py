@@ -17,7 +17,6 @@ import torch
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 from torch import Tensor
 
-import sapnet_core
 from sapnet_core.backbones import registry
 from sapnet_core.datasets.clips import default_sampling
 from sapnet_core.datasets.records import PERFECT
@@ -30,7 +29,7 @@ from sapnet_core.features.sequences import CHANNELS, SAMPLINGS, is_sequence, seq
 from sapnet_core.features.windows import with_length
 from sapnet_core.methods import sapnet
 from sapnet_core.runtime.files import check_weights
-from sapnet_core.runtime.fingerprint import weights_digest
+from sapnet_core.runtime.fingerprint import code_digest, modules_in, weights_digest
 from sapnet_core.runtime.sealed import Damaged, read_sealed, write_sealed
 from sapnet_core.sapnet.network import SAPNet
 from sapnet_core.sapnet.settings import SAPNetSettings
@@ -200,7 +199,7 @@ def export_model(trial: Trial, path: Path, device: str = "cpu") -> Model:
         provenance={
             "hash": trial_hash(trial),
             "made": time.strftime("%Y-%m-%d"),
-            "sapnet_core": sapnet_core.__version__,
+            "code": code_digest(*modules_in("methods", "sapnet", "training")),
             "torch": torch.__version__,
             "python": platform.python_version(),
         },
