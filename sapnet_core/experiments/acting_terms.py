@@ -2,6 +2,7 @@
 
 from dataclasses import fields
 
+from sapnet_core.experiments.profiles import MEASURED
 from sapnet_core.experiments.results import curves
 from sapnet_core.experiments.trial import Trial
 from sapnet_core.experiments.trial_data import sequence_root, trial_records
@@ -19,8 +20,8 @@ OWN_VIEW = {"features": "a folder features/actor with features of crops", "": "p
 
 def one_view(trial: Trial) -> bool:
     """Whether teacher and student of a trial see the same, so that the distance of their scores is 0 (Eq. 2)."""
-    if trial.teacher == "frame":
-        return True
+    if trial.teacher == "frame" or trial.dataset in MEASURED:  # these name the teacher's columns themselves
+        return trial.teacher == "frame"
     if trial.source == "features":
         return not has_teacher_view(trial.dataset, sequence_root(trial))
     records = trial_records(trial)
