@@ -26,7 +26,9 @@ from sapnet_core.runtime.arguments import (
     given,
     label_shares,
     one_of,
+    output_file,
     seed_number,
+    unwritable,
 )
 from sapnet_core.runtime.command_line import one_line_errors
 
@@ -108,6 +110,26 @@ def parse(arguments: list[str] | None = None) -> Namespace:
         "names", nargs="*", metavar="name", type=_checked, help=f"some of {', '.join(CHECKED)} (default: those found)"
     )
     check.add_argument("--all", action="store_true", help="decode every frame, instead of opening eight videos")
+
+    export = command("export", _export, "Train SAP-Net on data of yours, and write the network to a file for `score`.")
+    export.add_argument("--model", required=True, type=output_file, metavar="FILE", help="file to write, .safetensors")
+    export.add_argument("--data", metavar="DIR", type=given, help="folder of own data or of datasets (as SAPNET_DATA)")
+    export.add_argument("--dataset", type=_checked, help=f"one of {', '.join(CHECKED)} (default: the one in DIR)")
+    export.add_argument("--group", default="", help="class that is learned, where the data have several")
+    export.add_argument("--target", default="", help="score that is learned: score, execution, or a further one's name")
+    export.add_argument(
+        "--share", type=label_shares, default="1", help="share of the scores that are used (default: 1)"
+    )
+    export.add_argument("--seed", type=seed_number, default=0, help="seed of weights and batches (default: 0)")
+    export.add_argument("--profile", default="quick", choices=PROFILES)
+
+    score = command("score", _score, "Score films by a network that `export` wrote, with a picture and JSON of each.")
+    score.add_argument("films", nargs="+", type=Path, metavar="film", help="film, folder of frames, or sequence")
+    score.add_argument("--model", required=True, type=Path, metavar="FILE", help="file that `export` wrote")
+    score.add_argument("--difficulty", type=float, help="degree of difficulty, for models of execution")
+    score.add_argument("--from", dest="begin", type=float, metavar="SECONDS", help="begin of the part that is meant")
+    score.add_argument("--to", dest="end", type=float, metavar="SECONDS", help="end of that part")
+    score.add_argument("--out", type=Path, default=Path("."), metavar="DIR", help="folder for JSON and picture")
 
     trials = command("trials", _trials, "Run the trials that tables and figures declare; resumes where it stopped.")
     trials.add_argument("--profile", default="quick", choices=PROFILES)
@@ -197,6 +219,24 @@ def _test(asked: Namespace) -> int:
 
 def _check(asked: Namespace) -> int:
     return _load("datasets.validate").print_findings(asked.folder, asked.names, asked.all)
+
+
+def _export(asked: Namespace) -> None:
+    if asked.data:
+        os.environ["SAPNET_DATA"] = asked.data if asked.data.startswith("~") else os.path.abspath(asked.data)
+    check_environment()
+    report = _load("reporting.score_report")
+    share = float(asked.share.split(",")[-1])
+    trial = report.export_trial(asked.dataset or "", asked.group, asked.target, share, asked.seed, asked.profile)
+    report.export_to(asked.model, trial)
+
+
+def _score(asked: Namespace) -> int:
+    check_environment()
+    if fault := unwritable(asked.out.absolute()):
+        raise ValueError(f"--out {asked.out}: {fault}: give a folder that can be written")
+    report = _load("reporting.score_report")
+    return report.score_films(asked.films, asked.model, asked.out, asked.difficulty, asked.begin, asked.end)
 
 
 def _trials(asked: Namespace) -> None:

@@ -97,6 +97,7 @@ def is_bounded(found: dict) -> None:
 READERS = {
     "pickle": ("sapnet_core.datasets.annotation_pickles", "read_pickle"),
     "sequence": ("sapnet_core.datasets.sequence_files", "read_sequence"),
+    "features": ("published", "all_arrays"),
     "weights": ("sapnet_core.runtime.files", "read_weights"),
     "c3d": ("sapnet_core.backbones.c3d", "load_c3d"),
     "i3d": ("sapnet_core.backbones.kinetics_weights", "load_kinetics"),

@@ -14,7 +14,7 @@ import pytest
 import torch
 from PIL import Image
 
-from sapnet_core.datasets import AnnotationError, load_records, sequence_files
+from sapnet_core.datasets import AnnotationError, array_files, load_records
 from sapnet_core.datasets.own_videos import folder_faults, read_folder, read_sequence, sequence_shape
 from sapnet_core.runtime.command_line import first_line
 
@@ -467,7 +467,7 @@ def test_torn_and_foreign_sequences(tmp_path):
 
 
 def test_a_file_above_the_limit_is_not_read(tmp_path, monkeypatch):
-    monkeypatch.setattr(sequence_files, "LIMIT", 1000)
+    monkeypatch.setattr(array_files, "LIMIT", 1000)
     for name in ("a.npy", "a.csv", "a.npz"):
         (tmp_path / name).write_bytes(bytes(2000))
         refused(lambda name=name: read_sequence(tmp_path / name), f"{name}: has 0 MiB, the limit is 0")

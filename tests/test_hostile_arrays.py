@@ -16,7 +16,7 @@ from refusal import refused
 from safetensors.torch import save_file
 from test_torch_files import ONE, archive, state, storage, tensor
 
-from sapnet_core.datasets import sequence_files
+from sapnet_core.datasets import array_files, sequence_files
 from sapnet_core.datasets.sequence_files import read_sequence
 from sapnet_core.features.windows import moments
 from sapnet_core.runtime import archives
@@ -227,9 +227,9 @@ def test_reading_takes_what_is_counted(tmp_path):
 def test_an_array_is_counted_as_what_it_becomes(tmp_path, monkeypatch):
     """Reading a small file of int8 values takes six bytes for each value."""
     np.savez_compressed(tmp_path / "a.npz", np.random.default_rng(0).integers(0, 2, (1000, 4)).astype(np.int8))
-    monkeypatch.setattr(sequence_files, "LIMIT", 5 * 4000)
+    monkeypatch.setattr(array_files, "LIMIT", 5 * 4000)
     refused(read_sequence, tmp_path / "a.npz", "would take")
-    monkeypatch.setattr(sequence_files, "LIMIT", 6 * 4000)
+    monkeypatch.setattr(array_files, "LIMIT", 6 * 4000)
     assert read_sequence(tmp_path / "a.npz").shape == (1000, 4)
 
 

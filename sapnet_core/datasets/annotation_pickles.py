@@ -15,7 +15,7 @@ import numpy as np
 from sapnet_core.runtime.file_kinds import printable
 from sapnet_core.runtime.restricted_pickle import Machine, Refused, key, word
 
-__all__ = ["AnnotationError", "read_pickle"]
+__all__ = ["FUNCTIONS", "STATES", "AnnotationError", "read_pickle"]
 
 LARGEST = 64 * 2**20  # maximum bytes of a file; the largest official file has 3.5 million
 PLAIN = (str, bytes, int, float, np.number, np.bool, np.str_, type(None))  # types allowed in an array of objects
@@ -119,6 +119,13 @@ def _from_buffer(content: object, kind: object, shape: object, order: object) ->
     return np.frombuffer(content, dtype).reshape(shape, order=order).copy(order)
 
 
+def _encoded(text: object, code: object) -> bytes:
+    """Replaces `_codecs.encode`: pickles of protocol 2 hold bytes as text in Latin-1."""
+    if not (isinstance(text, str) and code in ("latin1", "latin-1")):
+        raise Refused("encodes something other than bytes")
+    return text.encode("latin-1")
+
+
 def _set(members: object = ()) -> set:
     if not isinstance(members, list | tuple):
         raise Refused("makes a set from something other than a list")
@@ -126,7 +133,11 @@ def _set(members: object = ()) -> set:
 
 
 NDARRAY = object()  # a placeholder for the class numpy.ndarray, which a pickle may name but not call
-FUNCTIONS = {("numpy", "dtype"): _plain_type, ("numpy", "ndarray"): NDARRAY}
+FUNCTIONS = {
+    ("numpy", "dtype"): _plain_type,
+    ("numpy", "ndarray"): NDARRAY,
+    ("_codecs", "encode"): _encoded,
+}
 for _core in ("numpy.core", "numpy._core"):  # numpy 1 and numpy 2
     FUNCTIONS[f"{_core}.multiarray", "_reconstruct"] = _empty_array
     FUNCTIONS[f"{_core}.multiarray", "scalar"] = _scalar

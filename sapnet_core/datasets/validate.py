@@ -14,6 +14,8 @@ import pandas as pd
 from sapnet_core.datasets import READERS, load_records
 from sapnet_core.datasets.clips import SAMPLED
 from sapnet_core.datasets.disk_layout import checked_path, record_path
+from sapnet_core.datasets.feature_dumps import dump_folder
+from sapnet_core.datasets.feature_findings import feature_findings
 from sapnet_core.datasets.known import holds, too_deep, unknown_folder, unused
 from sapnet_core.datasets.known_problems import NAMED, known_problems, record_counts
 from sapnet_core.datasets.own_videos import folder_faults
@@ -60,7 +62,8 @@ def check_dataset(
         return pd.DataFrame(rows, columns=COLUMNS)
     rows += record_counts(name, records)
     rows += _videos(name, root, records, probes, progress)
-    rows += _short(name, records)
+    rows += feature_findings(name, root, records)
+    rows += _short(name, root, records)
     rows += known_problems(name, root, records)
     return pd.DataFrame(rows, columns=COLUMNS)
 
@@ -90,6 +93,8 @@ def _videos(
     there, absent = sorted(places), sorted(set(needs) - set(places))
     state = "ok" if not absent else "missing"
     remedy = f"runs use simulated twins instead of the missing videos; missing: {listed(absent)}" if absent else ""
+    if _only_features(name, root, records):
+        state, remedy = "ok", "features are used in their place"
     rows = [(what, state, f"{len(there)} of {len(needs)}", f"{len(needs)}, as {next(iter(needs))}", remedy)]
     if name == "finefs" and there:
         skeletons = [path.replace("video", "skeleton").removesuffix(".mp4") + ".npz" for path in there]
@@ -117,6 +122,11 @@ def _videos(
 
 def _is_sequence(record: Record) -> bool:
     return record.dataset not in OFFICIAL_SIZES and is_sequence_file(record.path)
+
+
+def _only_features(name: str, root: Path, records: list[Record]) -> bool:
+    """Whether a dataset has published features and no video."""
+    return dump_folder(name, root) is not None and not any(_place(root, record) for record in records)
 
 
 def _place(root: Path, record: Record) -> Path | None:
@@ -149,9 +159,10 @@ def _fault(name: str, root: Path, record: Record, decode: bool) -> str:
     return fault if found < needed else ""
 
 
-def _short(name: str, records: list[Record]) -> list[tuple]:
-    """Row about clips with fewer frames than are sampled from them; none for sequences, which have any length."""
-    if all(_is_sequence(record) for record in records):
+def _short(name: str, root: Path, records: list[Record]) -> list[tuple]:
+    """Row about clips with fewer frames than are sampled from them; none for sequences and published features, which
+    have any length."""
+    if all(_is_sequence(record) for record in records) or _only_features(name, root, records):
         return []
     window = SAMPLED[name]
     short = sum(record.frames < window for record in records)

@@ -2,9 +2,11 @@
 
 from dataclasses import fields
 
+from sapnet_core.experiments.profiles import MEASURED
 from sapnet_core.experiments.results import curves
 from sapnet_core.experiments.trial import Trial
-from sapnet_core.experiments.trial_data import trial_records
+from sapnet_core.experiments.trial_data import sequence_root, trial_records
+from sapnet_core.features.dumped import has_teacher_view
 from sapnet_core.features.sequences import is_sequence, two_views
 from sapnet_core.methods.sapnet import SETTINGS
 from sapnet_core.sapnet.settings import SAPNetSettings
@@ -12,13 +14,17 @@ from sapnet_core.sapnet.settings import SAPNetSettings
 __all__ = ["idle_terms", "one_view"]
 
 WEIGHTS = {"L_ubc": "lambda_ubc", "L_gc": "lambda_gc", "L_un": "lambda_un"}
+# source of a trial -> how the teacher gets a view of its own
+OWN_VIEW = {"features": "a folder features/actor with features of crops", "": "path_teacher, channels_teacher"}
 
 
 def one_view(trial: Trial) -> bool:
     """Whether teacher and student of a trial see the same, so that the distance of their scores is 0 (Eq. 2)."""
+    if trial.teacher == "frame" or trial.dataset in MEASURED:  # these name the teacher's columns themselves
+        return trial.teacher == "frame"
+    if trial.source == "features":
+        return not has_teacher_view(trial.dataset, sequence_root(trial))
     records = trial_records(trial)
-    if trial.teacher == "frame":
-        return True
     return not two_views(records) if is_sequence(records) else trial.teacher == "actor" and trial.boxes == "whole"
 
 
@@ -35,8 +41,9 @@ def idle_terms(trial: Trial) -> dict[str, str]:
     own = {f.name: f.default for f in fields(SAPNetSettings)} | SETTINGS | dict(trial.overrides)
     curve, found = curves(trial), {}
     after = curve["step"] >= int(own["warmup"] * (curve["step"].iloc[-1] + 1))
+    remedy = OWN_VIEW.get(trial.source, OWN_VIEW[""])
     reasons = {
-        "L_un": "teacher and student see one view: give the teacher a view of its own (path_teacher, channels_teacher)"
+        "L_un": f"teacher and student see one view: give the teacher a view of its own ({remedy})"
         if one_view(trial)
         else "no video is without a visible score, or both views give one score",
         "L_gc": "no batch held two subactions that are labeled as one group",

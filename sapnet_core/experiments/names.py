@@ -3,7 +3,7 @@
 They are available without importing `tables`, which declares them.
 """
 
-__all__ = ["KNOWN", "SHOWN_IN", "STUDY"]
+__all__ = ["KNOWN", "OF_FRAMES", "SHOWN_IN", "STUDY"]
 
 # the keys of `tables.TABLES`, `tables.CLASS_TABLES` and `tables.FIGURES`, in this order
 KNOWN = (
@@ -72,3 +72,6 @@ SHOWN_IN: dict[str, tuple[str, ...]] = {
     "20_claims": KNOWN,
     "a3_own_method": ("IV",),
 }
+
+# notebooks about the frames of videos -> the dataset of the videos; they have nothing to show of features alone
+OF_FRAMES = {"15_fig10_teacher_input": "mtl-aqa", "16_fig11_attention": "rg"}

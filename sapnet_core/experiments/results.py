@@ -164,7 +164,8 @@ def write_result(trial: Trial, data: TrialData, trained: FittedTrial, seconds: f
 
 def _facts(data: TrialData, seconds: float, device: str) -> dict[str, object]:
     """What a training took, and all that decides the last digits of its numbers."""
-    numbers = torch.float32 if is_sequence(data.records) else fast_dtype(device)
+    own = data.trial.source == "features" or is_sequence(data.records)  # no backbone computed these
+    numbers = torch.float32 if own else fast_dtype(device)
     return {
         "seconds": seconds,
         "device": device,

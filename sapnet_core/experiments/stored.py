@@ -1,9 +1,10 @@
 """Results that the repository stores: three Parquet tables in the folder `study`, found by a trial's hash.
 
-`stored_rows.SCHEMAS` gives the columns. Rows are sorted by trial, and `GROUP` trials share a row group, so that one
-trial is read without the others. The tables are read as untrusted files: sizes are checked before anything is
-decoded, the columns must be exactly those of the schema, and each trial's files must match their SHA-256. Every fault
-is one line that names the file and the remedy.
+The tables in `study` hold the trials of the study, those in `study/measured` the trials on data of real people, which
+test folds (`FoldTrial`). `stored_rows.schemas` gives the columns. Rows are sorted by trial, and `GROUP` trials share a
+row group, so that one trial is read without the others. The tables are read as untrusted files: sizes are checked
+before anything is decoded, the columns must be exactly those of the schema, and each trial's files must match their
+SHA-256. Every fault is one line that names the file and the remedy.
 """
 
 import bisect
@@ -19,8 +20,9 @@ import pyarrow.compute as pc
 import pyarrow.parquet as pq
 
 from sapnet_core.experiments.checked_parquet import one_line_damage, opened, row_group
+from sapnet_core.experiments.fold_trial import FoldTrial
 from sapnet_core.experiments.result_files import FILES, damage, result_name, trial_folder
-from sapnet_core.experiments.stored_rows import SCHEMAS, files_of_rows, rows_of_files, stored_trial
+from sapnet_core.experiments.stored_rows import files_of_rows, rows_of_files, schemas, stored_trial
 from sapnet_core.experiments.trial import Trial
 from sapnet_core.runtime import environment
 from sapnet_core.runtime.disk import in_runs, one_line_faults, tidy
@@ -28,6 +30,7 @@ from sapnet_core.runtime.files import write_bytes
 
 __all__ = [
     "FOLDER",
+    "SHELVES",
     "is_stored",
     "store",
     "stored_files",
@@ -38,24 +41,32 @@ __all__ = [
 ]
 
 FOLDER = Path(__file__).parent.parent / "study"
+# name of each set of tables -> its folder below FOLDER, and the kind of its trials
+SHELVES: dict[str, tuple[str, type[Trial]]] = {"study": (".", Trial), "measured": ("measured", FoldTrial)}
+TABLES = ("trials", "predictions", "curves")
 GROUP = 32  # trials per row group
 TRIALS = 50_000  # maximum number of stored trials
 NUMBERS = {"trials": [], "predictions": ["predicted"], "curves": ["value"]}  # columns whose values hardly repeat
 
 
-def stored_names() -> frozenset[str]:
-    """The names (`result_files.result_name`) of all stored trials, also where `SAPNET_RECOMPUTE` ignores them.
+def _shelf(trial: Trial) -> str:
+    return "measured" if isinstance(trial, FoldTrial) else "study"
+
+
+def stored_names(shelf: str = "study") -> frozenset[str]:
+    """The names (`result_files.result_name`) of all trials in one of `SHELVES`, also where `SAPNET_RECOMPUTE` ignores
+    them.
 
     Raises:
         Damaged: the table of trials cannot be read.
     """
-    path = _path("trials")
+    path = _path("trials", shelf)
     return frozenset(_index(path, _state(path))[1]) if os.path.lexists(path) else frozenset()
 
 
 def is_stored(trial: Trial) -> bool:
     """Whether a trial's result is stored and may be used: never where `SAPNET_RECOMPUTE` is set. Raises Damaged."""
-    return not environment.recompute() and result_name(trial) in stored_names()
+    return not environment.recompute() and result_name(trial) in stored_names(_shelf(trial))
 
 
 def stored_files(trial: Trial) -> dict[str, bytes]:
@@ -65,30 +76,31 @@ def stored_files(trial: Trial) -> dict[str, bytes]:
         FileNotFoundError: the trial is not stored.
         Damaged: a table was damaged or edited, or is not one of these tables.
     """
-    name, path = result_name(trial), _path("trials")
-    if name not in stored_names():
-        raise FileNotFoundError(f"{name} is not stored in {FOLDER}")
+    name, shelf = result_name(trial), _shelf(trial)
+    path = _path("trials", shelf)
+    if name not in stored_names(shelf):
+        raise FileNotFoundError(f"{name} is not stored in {path.parent}")
     table, place = _index(path, _state(path))
     with one_line_damage(path):
         rows = {"trials": table.slice(place[name], 1)}
         for other in ("predictions", "curves"):
-            rows[other] = _rows(_path(other), name)
+            rows[other] = _rows(_path(other, shelf), name)
         return files_of_rows(trial, rows)
 
 
-def stored_trials() -> Iterator[Trial]:
-    """All stored trials, in the order of their names. Raises Damaged where a row describes none."""
-    path = _path("trials")
+def stored_trials(shelf: str = "study") -> Iterator[Trial]:
+    """All trials in one of `SHELVES`, in the order of their names. Raises Damaged where a row describes none."""
+    path = _path("trials", shelf)
     if os.path.lexists(path):
         table, place = _index(path, _state(path))
         with one_line_damage(path):
             for row in place.values():
-                yield stored_trial(table.slice(row, 1).to_pylist()[0])
+                yield stored_trial(table.slice(row, 1).to_pylist()[0], SHELVES[shelf][1])
 
 
-def stored_seconds() -> dict[str, float]:
-    """The seconds that each stored trial took, by its name. Raises Damaged."""
-    path = _path("trials")
+def stored_seconds(shelf: str = "study") -> dict[str, float]:
+    """The seconds that each trial in one of `SHELVES` took, by its name. Raises Damaged."""
+    path = _path("trials", shelf)
     if not os.path.lexists(path):
         return {}
     table, place = _index(path, _state(path))
@@ -96,8 +108,8 @@ def stored_seconds() -> dict[str, float]:
 
 
 def stored_size() -> int:
-    """The size of all tables in bytes."""
-    return sum(path.stat().st_size for path in map(_path, SCHEMAS) if path.is_file())
+    """The size of the study's tables in bytes."""
+    return sum(path.stat().st_size for path in map(_path, TABLES) if path.is_file())
 
 
 def store(trials: Iterable[Trial]) -> int:
@@ -112,24 +124,31 @@ def store(trials: Iterable[Trial]) -> int:
         ValueError: a result cannot be stored exactly.
         OSError: a table cannot be written.
     """
+    parts: dict[str, list[Trial]] = {}
+    for trial in trials:
+        parts.setdefault(_shelf(trial), []).append(trial)
     with _alone():
-        known, new = stored_names(), {}
-        for trial in trials:
-            name, folder = result_name(trial), trial_folder(trial)
-            with in_runs():
-                if name not in known and name not in new and folder.is_dir() and not damage(folder):
-                    new[name] = rows_of_files(trial, {file: (folder / file).read_bytes() for file in FILES})
-        if new:
-            names = sorted({*known, *new})
-            written = {table: _written(table, names, new) for table in ("predictions", "curves", "trials")}
-            for table, content in written.items():
-                write_bytes(_path(table), content)
+        return sum(_store(own, shelf) for shelf, own in parts.items())
+
+
+def _store(trials: Iterable[Trial], shelf: str) -> int:
+    known, new = stored_names(shelf), {}
+    for trial in trials:
+        name, folder = result_name(trial), trial_folder(trial)
+        with in_runs():
+            if name not in known and name not in new and folder.is_dir() and not damage(folder):
+                new[name] = rows_of_files(trial, {file: (folder / file).read_bytes() for file in FILES})
+    if new:
+        names = sorted({*known, *new})
+        written = {table: _written(_path(table, shelf), names, new) for table in ("predictions", "curves", "trials")}
+        for table, content in written.items():
+            write_bytes(_path(table, shelf), content)
     return len(new)
 
 
-def _written(table: str, names: list[str], new: dict[str, dict[str, pa.Table]]) -> bytes:
+def _written(path: Path, names: list[str], new: dict[str, dict[str, pa.Table]]) -> bytes:
     """The content of a table's file: of these trials, the new rows and those that are stored."""
-    schema, path = SCHEMAS[table], _path(table)
+    schema, table = _schema(path), path.stem
     texts = [field.name for field in schema if field.type == pa.string()]
     buffer = pa.BufferOutputStream()
     with pq.ParquetWriter(
@@ -146,16 +165,15 @@ def _written(table: str, names: list[str], new: dict[str, dict[str, pa.Table]]) 
         size = TRIALS if table == "trials" else GROUP
         for first in range(0, len(names), size):
             with one_line_damage(path):
-                parts = [new[n][table] if n in new else _stored(table, n) for n in names[first : first + size]]
+                parts = [new[n][table] if n in new else _stored(path, n) for n in names[first : first + size]]
                 whole = pa.concat_tables([part.cast(schema) for part in parts]).combine_chunks()
             if len(whole):
                 writer.write_table(whole, row_group_size=len(whole))
     return buffer.getvalue().to_pybytes()
 
 
-def _stored(table: str, name: str) -> pa.Table:
-    path = _path(table)
-    if table != "trials":
+def _stored(path: Path, name: str) -> pa.Table:
+    if path.stem != "trials":
         return _rows(path, name)
     rows, place = _index(path, _state(path))
     return rows.slice(place[name], 1)
@@ -176,8 +194,14 @@ def _alone() -> Iterator[None]:
         os.close(folder)
 
 
-def _path(table: str) -> Path:
-    return FOLDER / f"{table}.parquet"
+def _path(table: str, shelf: str = "study") -> Path:
+    return FOLDER / SHELVES[shelf][0] / f"{table}.parquet"
+
+
+def _schema(path: Path) -> pa.Schema:
+    """The columns of a table's file, which depend on the folder that it lies in."""
+    kind = next(kind for place, kind in reversed(SHELVES.values()) if place in (path.parent.name, "."))
+    return schemas(kind)[path.stem]
 
 
 def _state(path: Path) -> tuple[int, int, int]:
@@ -190,7 +214,7 @@ def _state(path: Path) -> tuple[int, int, int]:
 @lru_cache(maxsize=1)
 def _index(path: Path, _state: tuple) -> tuple[pa.Table, dict[str, int]]:
     """The table of trials, and the row of each name."""
-    with opened(path, SCHEMAS[path.stem]) as file:
+    with opened(path, _schema(path)) as file:
         if file.metadata.num_row_groups != 1 or file.metadata.num_rows > TRIALS:
             raise ValueError("it is not one row group of trials")
         table = row_group(file, 0)
@@ -203,7 +227,7 @@ def _index(path: Path, _state: tuple) -> tuple[pa.Table, dict[str, int]]:
 @lru_cache(maxsize=2)
 def _ranges(path: Path, _state: tuple) -> tuple[list[str], list[str]]:
     """The first and the last name in each row group of a table, from the file's footer."""
-    with opened(path, SCHEMAS[path.stem]) as file:
+    with opened(path, _schema(path)) as file:
         told = [file.metadata.row_group(i).column(0).statistics for i in range(file.metadata.num_row_groups)]
         ends = [(each.min, each.max) for each in told if each is not None and each.has_min_max]
         if len(ends) < len(told) or any(not isinstance(end, str) for pair in ends for end in pair):
@@ -214,7 +238,7 @@ def _ranges(path: Path, _state: tuple) -> tuple[list[str], list[str]]:
 @lru_cache(maxsize=4)
 def _decoded(path: Path, _state: tuple, index: int) -> tuple[pa.Table, dict[str, tuple[int, int]]]:
     """A row group, and the first row and the number of rows of each trial in it."""
-    with opened(path, SCHEMAS[path.stem]) as file:
+    with opened(path, _schema(path)) as file:
         table = row_group(file, index)
         runs = pc.run_end_encode(table["trial"].combine_chunks().cast(pa.string()))
         ends, names = runs.run_ends.to_pylist(), runs.values.to_pylist()
@@ -227,7 +251,7 @@ def _rows(path: Path, name: str) -> pa.Table:
     first, last = _ranges(path, state)
     index = bisect.bisect_left(last, name)
     if index == len(last) or first[index] > name:
-        return SCHEMAS[path.stem].empty_table()
+        return _schema(path).empty_table()
     table, place = _decoded(path, state, index)
     start, count = place.get(name, (0, 0))
-    return table.slice(start, count).cast(SCHEMAS[path.stem])
+    return table.slice(start, count).cast(_schema(path))

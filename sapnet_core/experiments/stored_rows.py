@@ -9,12 +9,14 @@ import hashlib
 import json
 from collections.abc import Mapping
 from dataclasses import asdict, fields
+from functools import cache
 from typing import get_type_hints
 
 import numpy as np
 import pandas as pd
 import pyarrow as pa
 
+from sapnet_core.experiments.fold_trial import FoldTrial
 from sapnet_core.experiments.result_files import (
     FILES,
     digest_text,
@@ -25,10 +27,9 @@ from sapnet_core.experiments.result_files import (
 )
 from sapnet_core.experiments.trial import Trial
 
-__all__ = ["SCHEMAS", "files_of_rows", "rows_of_files", "stored_trial"]
+__all__ = ["SCHEMAS", "files_of_rows", "rows_of_files", "schemas", "stored_trial"]
 
 TYPES = {str: pa.string(), int: pa.int64(), float: pa.float64(), int | None: pa.int64()}
-FIELDS = {f.name: get_type_hints(Trial)[f.name] for f in fields(Trial)}
 METRICS = {"rho": float, "rho_low": float, "rho_high": float, "r_l2": float, "n": int, "labeled": int}
 SHARES = "share_"  # first part of the names of the metrics that only some methods have
 FACTS = {
@@ -47,55 +48,71 @@ def _column(name: str, kind: object) -> pa.Field:
     return pa.field(name, TYPES.get(kind, pa.string()), nullable=kind == int | None)
 
 
-SCHEMAS = {
-    # overrides and shares are JSON; step is null where a method is a closed form
-    "trials": pa.schema(
-        [
-            *(_column(name, str) for name in ("trial", "hash")),
-            *(_column(name, kind) for name, kind in FIELDS.items()),
-            *(_column(name, kind) for name, kind in METRICS.items()),
-            _column("shares", str),
-            _column("step", int | None),
-            *(_column(name, kind) for name, kind in FACTS.items()),
-            _column("sha256", str),
-        ]
-    ),
-    "predictions": pa.schema(
-        [pa.field(name, pa.string(), nullable=False) for name in ("trial", "key")]
-        + [pa.field(name, pa.float32(), nullable=False) for name in ("score", "predicted")]
-    ),
-    "curves": pa.schema(
-        [
-            pa.field("trial", pa.string(), nullable=False),
-            pa.field("term", pa.string(), nullable=False),
-            pa.field("step", pa.int32(), nullable=False),
-            pa.field("value", pa.float32(), nullable=False),
-        ]
-    ),
-}
+@cache
+def _fields(kind: type[Trial]) -> dict[str, object]:
+    """The fields of a kind of trial and their types."""
+    hints = get_type_hints(kind)
+    return {f.name: hints[f.name] for f in fields(kind)}
+
+
+@cache
+def schemas(kind: type[Trial]) -> dict[str, pa.Schema]:
+    """The columns of each table for a kind of trial: `Trial`, or `FoldTrial`, which has two fields more."""
+    return {
+        # overrides, shares and tested folds are JSON; step is null where a method is a closed form
+        "trials": pa.schema(
+            [
+                *(_column(name, str) for name in ("trial", "hash")),
+                *(_column(name, type_) for name, type_ in _fields(kind).items()),
+                *(_column(name, type_) for name, type_ in METRICS.items()),
+                _column("shares", str),
+                _column("step", int | None),
+                *(_column(name, type_) for name, type_ in FACTS.items()),
+                _column("sha256", str),
+            ]
+        ),
+        "predictions": pa.schema(
+            [pa.field(name, pa.string(), nullable=False) for name in ("trial", "key")]
+            + [pa.field(name, pa.float32(), nullable=False) for name in ("score", "predicted")]
+        ),
+        "curves": pa.schema(
+            [
+                pa.field("trial", pa.string(), nullable=False),
+                pa.field("term", pa.string(), nullable=False),
+                pa.field("step", pa.int32(), nullable=False),
+                pa.field("value", pa.float32(), nullable=False),
+            ]
+        ),
+    }
+
+
+SCHEMAS = schemas(Trial)
 
 
 def rows_of_files(trial: Trial, files: Mapping[str, bytes]) -> dict[str, pa.Table]:
-    """The rows of one trial in each table of `SCHEMAS`.
+    """The rows of one trial in each table of `schemas`.
 
     Raises:
         ValueError: the tables cannot hold these files byte for byte.
     """
+    tables = schemas(type(trial))
     name, metrics, run = result_name(trial), json.loads(files["metrics.json"]), json.loads(files["run.json"])
     row = {"trial": name, "hash": name.rpartition("-")[2], **asdict(trial), **metrics, **run}
     row["overrides"] = json.dumps([list(pair) for pair in trial.overrides])
+    if isinstance(trial, FoldTrial):
+        row["tested"] = json.dumps(trial.tested)
     row["shares"] = json.dumps({key: value for key, value in metrics.items() if key.startswith(SHARES)})
     row["sha256"] = _digest(name, files)
     predictions, curves = parse_predictions(files["predictions.csv"]), _long(files["curves.csv"])
     columns = {
-        "trials": {column: [row.get(column)] for column in SCHEMAS["trials"].names},
+        "trials": {column: [row.get(column)] for column in tables["trials"].names},
         "predictions": {"trial": [name] * len(predictions), **predictions},
         "curves": {"trial": [name] * len(curves), **curves},
     }
     try:
         rows = {
             table: pa.table([pa.array(columns[table][f.name], f.type, from_pandas=False) for f in schema], schema)
-            for table, schema in SCHEMAS.items()
+            for table, schema in tables.items()
         }
         files_of_rows(trial, rows)
     except (KeyError, TypeError, ValueError, pa.ArrowException) as error:
@@ -106,7 +123,7 @@ def rows_of_files(trial: Trial, files: Mapping[str, bytes]) -> dict[str, pa.Tabl
 
 
 def files_of_rows(trial: Trial, rows: Mapping[str, pa.Table]) -> dict[str, bytes]:
-    """The five result files of a trial, made from its rows in each table of `SCHEMAS`.
+    """The five result files of a trial, made from its rows in each table of `schemas`.
 
     Raises:
         ValueError: the rows are not those that `rows_of_files` made for this trial.
@@ -117,21 +134,25 @@ def files_of_rows(trial: Trial, rows: Mapping[str, pa.Table]) -> dict[str, bytes
     predictions = rows["predictions"].drop_columns("trial").to_pandas()
     run = {name: row[name] for name in FACTS}
     files = result_files(trial, metrics, predictions, _wide(rows["curves"]), run)
-    told = {**row, "overrides": json.loads(row["overrides"])}
+    told = {**row, **{name: json.loads(row[name]) for name in ("overrides", "tested") if name in row}}
     asked = json.loads(files["config.json"])
-    if row["sha256"] != _digest(row["trial"], files) or {name: told[name] for name in FIELDS} != asked:
+    same = {name: told.get(name) for name in _fields(type(trial))} == asked
+    if row["sha256"] != _digest(row["trial"], files) or not same:
         raise ValueError("a number or a name in it does not match the SHA-256 of its trial")
     return files
 
 
-def stored_trial(row: Mapping[str, object]) -> Trial:
-    """The trial that a row of the table `trials` describes. Raises ValueError where no trial has such fields."""
+def stored_trial(row: Mapping[str, object], kind: type[Trial] = Trial) -> Trial:
+    """The trial of a kind that a row of the table `trials` describes. Raises ValueError where none has such fields."""
     try:
         # JSON has no tuples; a trial must hold them, so that it can be a key
         pairs = tuple(
             (name, tuple(value) if isinstance(value, list) else value) for name, value in json.loads(row["overrides"])
         )
-        return Trial(**{**{name: row[name] for name in FIELDS}, "overrides": pairs})
+        found = {name: row[name] for name in _fields(kind)} | {"overrides": pairs}
+        if "tested" in found:
+            found["tested"] = tuple(json.loads(found["tested"]))
+        return kind(**found)
     except (TypeError, RecursionError) as error:
         raise ValueError(f"not a trial ({error})") from None
 

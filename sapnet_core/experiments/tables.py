@@ -27,9 +27,9 @@ from sapnet_core.experiments.systems import (
 )
 from sapnet_core.experiments.trial import Trial
 from sapnet_core.experiments.trial_data import trial_records
-from sapnet_core.features.source import known_datasets
+from sapnet_core.experiments.without_videos import NO_FRAMES, why_frames
+from sapnet_core.features.source import known_datasets, source_kind
 from sapnet_core.features.video_source import BOXES
-from sapnet_core.methods import extra_views
 from sapnet_core.runtime import environment
 from sapnet_core.runtime.devices import usable_device
 from sapnet_core.runtime.executors import reach_cluster
@@ -146,23 +146,30 @@ def class_trials(
     if table not in CLASS_TABLES:
         raise ValueError(f"table {table!r} has no classes: choose one of {', '.join(CLASS_TABLES)}")
     dataset, share, columns = CLASS_TABLES[table]
-    return {
-        (system, column, seed): declare(dataset, system, share, seed, profile, group, target)
-        for system in systems
-        for column, (group, target) in columns.items()
-        for seed in profile.seeds
-    }
+    return _runnable(
+        {
+            (system, column, seed): declare(dataset, system, share, seed, profile, group, target)
+            for system in systems
+            for column, (group, target) in columns.items()
+            for seed in profile.seeds
+        }
+    )
+
+
+def _runnable(trials: dict[tuple, Trial]) -> dict[tuple, Trial]:
+    """The trials without those that need frames where there are only features (`without_videos`)."""
+    return {key: trial for key, trial in trials.items() if not why_frames(trial)}
 
 
 def figure_trials(figure: str, profile: Profile) -> dict[tuple, Trial]:
     """Trials of Table III or of a figure, a name in `FIGURES`: (condition ..., seed) -> Trial.
 
-    The paper does not give the label share of Fig. 9; it is 15 % here, as in Fig. 7. Raises ValueError for an unknown
-    name.
+    The paper does not give the label share of Fig. 9; it is 15 % here, as in Fig. 7. Conditions that need frames are
+    left out where there are only features. Raises ValueError for an unknown name.
     """
     if figure not in FIGURES:
         raise ValueError(f"figure {figure!r} has no trials here: choose one of {', '.join(FIGURES)}")
-    return FIGURES[figure](profile)
+    return _runnable(FIGURES[figure](profile))
 
 
 def _over_shares(dataset: str, rows: dict[str, dict], shares: tuple[float, ...]):
@@ -240,8 +247,9 @@ def _selection(profile: Profile) -> dict[tuple, Trial]:
 
 def _trained(profile: Profile) -> dict[tuple, Trial]:
     """The trials (system, column, seed) -> Trial of Table I's rows with a trained backbone: at most five seeds, and
-    none where the profile leaves these rows out."""
-    rows = {s: {"system": s} for s in TRAINED} if profile.complete else {}
+    none where the profile leaves these rows out, or where there are no videos to train from."""
+    videos = source_kind("mtl-aqa", environment.data_root()) not in NO_FRAMES
+    rows = {s: {"system": s} for s in TRAINED} if profile.complete and videos else {}
     return _over_shares("mtl-aqa", rows, (0.1, 0.4))(_few_seeds(profile))
 
 
@@ -284,18 +292,16 @@ NEEDS = {"musdl": "judges", "tsa": "transitions"}  # method -> field of a record
 
 
 def _possible(trial: Trial) -> bool:
-    """Whether every training record has the annotations and views that the trial's method requires."""
+    """Whether every training record has the annotations that the trial's method requires."""
     name = NEEDS.get(trial.method)
-    if trial.source == "joints" and extra_views(trial.method):
-        return False
     return name is None or all(getattr(r, name) for r in trial_records(trial) if r.split == "train")
 
 
 def comparison_trials(table: str, profile: Profile) -> dict[tuple[str, str, int], Trial]:
     """Trials of Tables IV to VII with every system: (system, column, seed) -> Trial.
 
-    A system that needs annotations the dataset does not have is left out, and S4L in Table VI unless the profile is
-    `complete`. Raises ValueError for another table.
+    A system that needs annotations the dataset does not have is left out, or frames where there are only features; and
+    S4L in Table VI unless the profile is `complete`. Raises ValueError for another table.
     """
     if table not in COMPARISONS:
         raise ValueError(f"table {table!r} compares no systems: choose one of {', '.join(COMPARISONS)}")
@@ -306,7 +312,7 @@ def comparison_trials(table: str, profile: Profile) -> dict[tuple[str, str, int]
     trials = {}
     for shares, rows in ((COMPARISON_SHARES[table], semi), ((1.0,), supervised)):
         trials |= _over_shares(dataset, {s: {"system": s} for s in rows}, shares)(profile)
-    return {key: trial for key, trial in trials.items() if _possible(trial)}
+    return _runnable({key: trial for key, trial in trials.items() if _possible(trial)})
 
 
 FIGURES |= {

@@ -32,8 +32,8 @@ class Trial:
     Attributes:
         dataset: "mtl-aqa", "finediving", "rg", "finefs", "ui-prmd", "jigsaws" or "folder".
         source: "drawn" (twins of annotations drawn by the simulator), "official" (twins of the annotation files in the
-            folder `SAPNET_DATA`), "videos" (the videos or sequences in that folder) or "joints" (FineDiving's pose
-            tracks in that folder).
+            folder `SAPNET_DATA`), "videos" (the videos or sequences in that folder), "features" (published features in
+            that folder, in place of videos) or "joints" (FineDiving's pose tracks in that folder).
         method: a name in `sapnet_core.methods`.
         share: labeled share of the training videos, in (0, 1]; 1 is the supervised column.
         seed: seed of labeled samples, weights and batches; equal seeds share labeled samples across methods.
@@ -121,8 +121,10 @@ class Trial:
     def _check_trained(self) -> None:
         """Refuse a trial that cannot train its backbone. Raises ValueError."""
         asked = f"backbone_training={self.backbone_training!r}"
-        if self.backbone != "i3d" or self.dataset not in DATASETS or self.source == "joints":
+        if self.backbone != "i3d" or self.dataset not in DATASETS:
             raise ValueError(f"{asked}: only I3D on videos can be trained, not {self.backbone!r} on {self.dataset!r}")
+        if self.source in ("features", "joints"):
+            raise ValueError(f"{asked}: it needs maps or pixels of videos, and {SOURCES[self.source]} have neither")
         if not trains_backbone(self.method):
             known = ", ".join(name for name in METHODS if trains_backbone(name))
             raise ValueError(f"{asked}: {self.method} learns from fixed features: choose one of {known}")

@@ -14,6 +14,8 @@ from sapnet_core.datasets.pose_tracks import pose_records
 from sapnet_core.datasets.records import Record
 from sapnet_core.experiments.fold_trial import FoldTrial
 from sapnet_core.experiments.trial import STAGE_OF, Trial
+from sapnet_core.experiments.without_videos import why_frames
+from sapnet_core.features.dumped import dumped_features
 from sapnet_core.features.extraction import FeatureRequest
 from sapnet_core.features.sequences import is_sequence, sequence_features
 from sapnet_core.features.source import SOURCES, records_digest, source_records
@@ -144,12 +146,15 @@ def _data(
     """Records and features. `views["actor"]` holds the teacher's view. A view computed only for the teacher, or only
     for the method (`extra`), is NaN for test videos."""
     records, _, left_out = _found_records(dataset, source, train, test, twin_seed)
+    if source == "features":
+        features = dumped_features(dataset, _data_root(source), records, environment.skip_bad())
+        kept = set(features.keys)
+        return tuple(r for r in records if r.key in kept), _one_view(features) if teacher == "frame" else features
     if is_sequence(records):
         features = sequence_features(records, _data_root(source), clip_sampling or "windows")
         if teacher == "photometric":
             raise ValueError("the photometric view needs videos, and these are sequences: choose another teacher")
-        if teacher == "frame":
-            features = replace(features, views=dict.fromkeys(features.views, features.views["frame"]))
+        features = _one_view(features) if teacher == "frame" else features
         return records, replace(features, skipped=left_out)
 
     def computed(one: FeatureRequest) -> Features:
@@ -173,6 +178,11 @@ def _data(
     return tuple(r for r in records if r.key in kept), features
 
 
+def _one_view(features: Features) -> Features:
+    """The same with the student's view in place of the teacher's."""
+    return replace(features, views=dict.fromkeys(features.views, features.views["frame"]))
+
+
 def _spread(found: Features, view: str, keys: tuple[str, ...], like: torch.Tensor) -> torch.Tensor:
     """Spread a view of some videos over the rows of all videos `keys`: shape of `like` (N, S, C), NaN elsewhere."""
     place = {key: row for row, key in enumerate(keys)}
@@ -181,7 +191,13 @@ def _spread(found: Features, view: str, keys: tuple[str, ...], like: torch.Tenso
 
 
 def _sources(t: Trial) -> tuple:
-    """Everything that determines a trial's records and features: trials with equal values share them."""
+    """Everything that determines a trial's records and features: trials with equal values share them.
+
+    Raises:
+        ValueError: the trial needs frames of videos, and there are only features.
+    """
+    if fault := why_frames(t):
+        raise ValueError(fault)
     made_of = t.dataset, t.source, t.train, t.test, t.twin_seed
     seen = t.teacher, extra_views(t.method)
     return *made_of, trial_video_source(t), *seen, t.clip_sampling, t.backbone, STAGE_OF[t.backbone_training]
@@ -232,7 +248,9 @@ def prepare_trials(
     passes = {}
     for source in dict.fromkeys(map(_sources, trials)):
         records, _ = digested_records(*source[:5])
-        if not is_sequence(records):
+        if source[1] == "features":  # a fault of theirs is told before any training
+            dumped_features(source[0], _data_root(source[1]), records, environment.skip_bad())
+        elif not is_sequence(records):
             passes |= dict.fromkeys(_requests(records, *source[5:]))
     with in_runs():
         prepare_features(
@@ -248,7 +266,8 @@ def trial_data(
     `jobs`, `device` and `progress` are those of `video_features`.
 
     Raises:
-        ValueError: the dataset has no such group, or its records have no such target.
+        ValueError: the dataset has no such group, or its records have no such target; or the trial needs frames of
+            videos, and there are only features.
         FileNotFoundError: the trial needs the user's data, and `SAPNET_DATA` is not set.
     """
     sources, how = _sources(trial), _How(jobs, progress)
@@ -257,7 +276,7 @@ def trial_data(
         with in_runs():
             return _data(*sources, device, how)
 
-    if trial.source == "videos":  # which records there are depends on which of their videos can be read
+    if trial.source in ("videos", "features"):  # which records there are depends on which of these can be read
         records, features = read()
         return group_data(trial, records, lambda: features)
     return group_data(trial, trial_records(trial), lambda: read()[1])

@@ -4,12 +4,15 @@ import inspect
 import textwrap
 from dataclasses import asdict
 
+from sapnet_core.experiments.measured_data import is_absent, kept_digests
 from sapnet_core.experiments.trial import STAGE_OF, Trial
 from sapnet_core.experiments.trial_data import digested_records, sequence_root, trial_video_source
+from sapnet_core.features.dumped import dumped_digest
 from sapnet_core.features.sequences import is_sequence, sequence_digest
 from sapnet_core.features.source import drawn_digest
 from sapnet_core.features.store import features_digest
 from sapnet_core.methods import METHODS
+from sapnet_core.runtime import environment
 from sapnet_core.runtime.fingerprint import code_digest, fingerprint, syntax
 
 __all__ = ["FORMAT", "trial_hash"]
@@ -31,14 +34,21 @@ def trial_hash(trial: Trial) -> str:
     It is the same on every machine: neither the processor nor the number format in which the features are computed
     enters it, although both change the last digits of a result, which names them (`results.run_facts`). Computing the
     hash draws no annotations, renders no videos, loads no backbone and writes nothing.
+
+    Raises:
+        FileNotFoundError: the data are absent, and no results of them are stored.
     """
     t = trial
     if t.source == "drawn":
         made_of = [drawn_digest(t.dataset, t.train, t.test, t.twin_seed), _features_digest(t)]
+    elif is_absent(t.dataset):
+        made_of = kept_digests(t.dataset)
     else:
         records, digest = digested_records(t.dataset, t.source, t.train, t.test, t.twin_seed)
         video_source = trial_video_source(t)
-        if is_sequence(records):
+        if t.source == "features":
+            made_of = [digest, dumped_digest(t.dataset, sequence_root(t)), environment.skip_bad()]
+        elif is_sequence(records):
             made_of = [digest, sequence_digest(records, sequence_root(t))]
         else:
             made_of = [digest, _features_digest(t)]

@@ -2,7 +2,8 @@
 
 Each of the ten movements is a class that is learned by itself. People are left out in five folds of two. Eight people
 with ten correct and ten incorrect repetitions each give 160 training repetitions, of which 8, 32 or all keep their
-label; the others are unlabeled.
+label; the others are unlabeled. The repository stores their results (`recipes.measure_people`), and `stored_people`
+finds them where the data are absent.
 """
 
 from collections.abc import Sequence
@@ -15,10 +16,11 @@ from sapnet_core.experiments.cross_validation import cross_validated, fold_trial
 from sapnet_core.experiments.declare import declare
 from sapnet_core.experiments.fold_trial import FoldTrial
 from sapnet_core.experiments.profiles import Profile
-from sapnet_core.experiments.systems import OURS, RIDGE
+from sapnet_core.experiments.stored import is_stored, stored_trials
+from sapnet_core.experiments.systems import OURS, RIDGE, get_system
 from sapnet_core.experiments.trial_data import trial_records
 
-__all__ = ["LABELS", "ROWS", "people_table", "people_trials"]
+__all__ = ["LABELS", "ROWS", "people_table", "people_trials", "stored_people"]
 
 LABELS = (8, 32, 160)  # labels of a movement
 TRAINING = 160  # training repetitions of a movement in the published set: eight people, twenty repetitions
@@ -62,6 +64,31 @@ def people_trials(
     }
     folds = fold_names(trial_records(next(iter(whole.values()))), "subject")
     return fold_trials(whole, folds)
+
+
+def stored_people(
+    profile: Profile, labels: Sequence[int] = LABELS, movements: Sequence[str] = tuple(MOVEMENTS)
+) -> dict[tuple, FoldTrial]:
+    """The trials of `people_trials` whose results are stored: (row, labels, movement, seed, fold) -> trial.
+
+    It needs no data. A result that other code made than the present one is left out.
+
+    Raises:
+        Damaged: a stored table was damaged.
+    """
+    found, kinds = {}, {}
+    for row, (system, teacher) in ROWS.items():
+        method, own = get_system(system)
+        kinds[method, tuple(sorted(own.items())), teacher] = row
+    for trial in stored_trials("measured"):
+        row = kinds.get((trial.method, trial.overrides, trial.teacher))
+        count = round(trial.share * TRAINING)
+        asked = trial.dataset == "ui-prmd" and count in labels and trial.group in movements
+        same = (trial.steps, trial.epochs) == (profile.steps, profile.epochs) and trial.seed in profile.seeds
+        if row and asked and same and is_stored(trial):
+            found[row, count, trial.group, trial.seed, "+".join(trial.tested)] = trial
+    rows = list(ROWS)
+    return dict(sorted(found.items(), key=lambda item: (rows.index(item[0][0]), *item[0][1:])))
 
 
 def people_table(trials: dict[tuple, FoldTrial]) -> pd.DataFrame:

@@ -1,9 +1,9 @@
 """Which records and videos a run uses: real videos, twins of the user's annotations, or twins of drawn annotations.
 
 The folder of `SAPNET_DATA` may hold any of the datasets, and each is used as far as it is present. Where its videos
-are there, they are read; where only its annotation files are, their twins are simulated; where neither is, an
-annotation set is drawn, written once in the official schema below the runs folder, and its twins are simulated. The
-same reader reads published and drawn annotations.
+are there, they are read; else published features of them, or FineDiving's pose tracks; where only its annotation files
+are, their twins are simulated; where nothing is, an annotation set is drawn, written once in the official schema below
+the runs folder, and its twins are simulated. The same reader reads published and drawn annotations.
 """
 
 import sys
@@ -15,6 +15,7 @@ import torch
 
 from sapnet_core.datasets import READERS, Record, load_records
 from sapnet_core.datasets.disk_layout import record_path
+from sapnet_core.datasets.feature_dumps import dump_folder
 from sapnet_core.datasets.known import holds, too_deep, unknown_folder, unused
 from sapnet_core.datasets.learnable import check_learnable
 from sapnet_core.datasets.own_videos import NAME
@@ -44,6 +45,7 @@ SOURCES = {
     "drawn": "twins of drawn annotations",
     "official": "twins of official annotations",
     "videos": "videos",
+    "features": "published features",
     "joints": "pose tracks",
 }
 
@@ -79,8 +81,8 @@ def _records(dataset: str, data: Path) -> list[Record]:
 
 
 def source_kind(dataset: str, data: Path | None) -> str:
-    """How much of the dataset is in `data`: "videos", "joints" (pose tracks of FineDiving and no videos), "official"
-    (annotations only) or "drawn" (nothing).
+    """How much of the dataset is in `data`: "videos", "features" (published features and no videos), "joints" (pose
+    tracks of FineDiving and neither of these), "official" (annotations only) or "drawn" (nothing).
 
     A single video suffices for "videos"; the others must then be present too, unless the user skips unreadable ones.
     """
@@ -90,6 +92,8 @@ def source_kind(dataset: str, data: Path | None) -> str:
         return "videos"  # without reading the table, which may mean counting the frames of every file
     if _has_videos(dataset, data, finefs_split()):
         return "videos"
+    if dump_folder(dataset, data):
+        return "features"
     return "joints" if dataset == "finediving" and _has_tracks(data) else "official"
 
 

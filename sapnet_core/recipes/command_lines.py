@@ -10,7 +10,7 @@ from pathlib import Path
 
 from sapnet_core.experiments.profiles import DATASETS, PROFILES
 from sapnet_core.recipes.tuning_space import CANDIDATES, SPACES
-from sapnet_core.runtime.arguments import Parser, count, given, one_of, output_file
+from sapnet_core.runtime.arguments import Parser, count, existing_folder, given, one_of, output_file
 
 __all__ = [
     "PARSERS",
@@ -21,6 +21,7 @@ __all__ = [
     "choose_training_length",
     "export_twins",
     "gallery",
+    "measure_people",
     "measure_rounding",
     "notebooks",
     "pretrain_backbones",
@@ -121,6 +122,17 @@ def measure_rounding() -> Parser:
     return parser
 
 
+def measure_people() -> Parser:
+    parser = Parser(
+        "python -m sapnet_core.recipes.measure_people",
+        description="Train the trials on UI-PRMD, people left out, and store their results in the repository.",
+    )
+    parser.add_argument("folder", type=existing_folder, help="folder that holds UI-PRMD")
+    parser.add_argument("--profile", default="quick", choices=PROFILES)
+    parser.add_argument("--jobs", type=count, help="worker processes (default: one per core)")
+    return parser
+
+
 def tune_methods() -> Parser:
     parser = Parser(
         "python -m sapnet_core.recipes.tune_methods",
@@ -197,6 +209,7 @@ PARSERS: dict[str, Callable[[], Parser]] = {
     "sapnet_core.recipes.calibrate_simulator": calibrate_simulator,
     "sapnet_core.recipes.choose_training_length": choose_training_length,
     "sapnet_core.recipes.choose_confidence": choose_confidence,
+    "sapnet_core.recipes.measure_people": measure_people,
     "sapnet_core.recipes.measure_rounding": measure_rounding,
     "sapnet_core.recipes.tune_methods": tune_methods,
     "sapnet_core.recipes.export_twins": export_twins,

@@ -22,8 +22,10 @@ from dataclasses import dataclass, field
 from functools import partial
 from pathlib import Path
 
+from sapnet_core.experiments.names import OF_FRAMES
 from sapnet_core.experiments.run import run_trials
-from sapnet_core.features.source import known_datasets, source_records
+from sapnet_core.experiments.without_videos import NO_FRAMES
+from sapnet_core.features.source import known_datasets, source_kind, source_records
 from sapnet_core.reporting.gallery import write_gallery, write_page
 from sapnet_core.reporting.inputs import data_digest, inputs_digest
 from sapnet_core.reporting.notebook_trials import notebook_trials
@@ -280,6 +282,22 @@ def _run_declared(notebooks: list[Path], profile: str | None) -> None:
         print(f"not all trials were run: {error}", file=sys.stderr, flush=True)
 
 
+def _without_frames(notebooks: list[Path], data: Path | None) -> list[Path]:
+    """The notebooks without those about frames of a dataset of which there are features alone; each is named.
+
+    Raises:
+        ValueError: none is left.
+    """
+    kinds = {n: source_kind(OF_FRAMES[n.stem], data) for n in notebooks if data and n.stem in OF_FRAMES}
+    out = {n: NO_FRAMES[kind] for n, kind in kinds.items() if kind in NO_FRAMES}
+    told = [f"{n.stem} is about frames, and of {OF_FRAMES[n.stem]} there are {what} alone" for n, what in out.items()]
+    if len(out) == len(notebooks):
+        raise ValueError(f"{told[0]}: add the videos, or choose other notebooks")
+    for line in told:
+        print(f"{line}: left out", flush=True)
+    return [n for n in notebooks if n not in out]
+
+
 def _standing(under_way: dict[str, float], folder: Path, seconds: float, width: int | None) -> str:
     """The progress of the running notebooks as text: what each kernel reported, or else how long it has been running.
     It is a bar if a single notebook runs and there is a terminal, `width` columns wide."""
@@ -331,6 +349,7 @@ def run_suite(
             raise ValueError(
                 f"--only {' '.join(only or ())}: {data} holds own videos, which only 07 and 08 use: choose these"
             )
+    notebooks = _without_frames(notebooks, data)
     reach_cluster()
 
     if not only and folder.name != "own":

@@ -190,10 +190,11 @@ class Machine:
 
     def account(self, made: object) -> object:
         """Count the memory of a call's result, whose content other results may share."""
-        if isinstance(made, np.ndarray | np.generic):
-            self.spend(made.nbytes)
-        elif isinstance(made, dict | set | frozenset):
+        self.spend(getattr(made, "nbytes", 0))
+        if isinstance(made, dict | set | frozenset):
             self.spend(100 * len(made))
+        elif isinstance(made, bytes):
+            self.spend(len(made))
         return made
 
     def remember(self, number: int) -> None:

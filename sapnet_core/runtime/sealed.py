@@ -25,14 +25,18 @@ class Unsealed(Damaged):
     """A complete file without a seal, from an earlier version of this package."""
 
 
-def write_sealed(path: Path | str, tensors: dict[str, Tensor], metadata: dict) -> Path:
-    """Write named tensors and metadata, any JSON object, with a seal that `read_sealed` checks. Raises OSError."""
+def write_sealed(path: Path | str, tensors: dict[str, Tensor], metadata: dict, name: str = "") -> Path:
+    """Write named tensors and metadata, any JSON object, with a seal that `read_sealed` checks.
+
+    The seal covers the file's name, so that one file cannot pass for another; `name` takes its place where the file may
+    be renamed. Raises OSError.
+    """
     tensors = {name: tensor.detach().cpu().contiguous() for name, tensor in tensors.items()}
-    return write_tensors(path, tensors, {**metadata, SEAL: _seal(Path(path).name, tensors, metadata)})
+    return write_tensors(path, tensors, {**metadata, SEAL: _seal(name or Path(path).name, tensors, metadata)})
 
 
-def read_sealed(path: Path | str) -> tuple[dict[str, Tensor], dict]:
-    """The tensors and the metadata of a file that `write_sealed` wrote under this name.
+def read_sealed(path: Path | str, name: str = "") -> tuple[dict[str, Tensor], dict]:
+    """The tensors and the metadata of a file that `write_sealed` wrote under this name, or with this `name`.
 
     Raises:
         FileNotFoundError: no such file.
@@ -56,7 +60,7 @@ def read_sealed(path: Path | str) -> tuple[dict[str, Tensor], dict]:
             raise Damaged(f"{path}: was truncated or damaged") from None
     if seal is None:
         raise Unsealed(f"{path}: has no seal, like files of earlier versions")
-    if seal != _seal(path.name, tensors, metadata):
+    if seal != _seal(name or path.name, tensors, metadata):
         raise Damaged(f"{path}: was damaged, edited or renamed: its content does not match its seal")
     return tensors, metadata
 

@@ -1,4 +1,5 @@
-"""Reader of files of `torch.save`, in its zip format and in its format of 2017, without running code from them.
+"""Reader of files of `torch.save`, in its zip format and in its format of 2017, and of plain pickles with tensors in
+them, without running code from them.
 
 `torch.load(weights_only=True)` runs no foreign code, but it allocates the memory that a file claims, which is unbounded
 for a compressed archive, a bytearray of any size, or a tensor that repeats one number. Here memory is bounded by the
@@ -9,6 +10,7 @@ import math
 import struct
 import sys
 import zipfile
+from collections.abc import Callable, Mapping
 from pathlib import Path
 
 import torch
@@ -56,9 +58,18 @@ class _View:
 
 
 class _Reader:
-    """Handlers for the names in a file of tensors; they record storages and views, to be filled after all checks."""
+    """Handlers for the names in a file of tensors; they record storages and views, to be filled after all checks.
 
-    def __init__(self, size: int):
+    `names`, `states` and `leaves` are further ones of the pickle machine.
+    """
+
+    def __init__(
+        self,
+        size: int,
+        names: Mapping[tuple[str, str], object] = {},
+        states: Mapping[type, Callable[[object, object], None]] = {},
+        leaves: tuple[type, ...] = (),
+    ):
         self.storages: dict[str, _Numbers] = {}
         self.stored = self.viewed = size  # remaining bytes for storages, and remaining elements for tensors
         kinds = {("torch", f"{name}Storage"): dtype for name, dtype in DTYPES.items()}
@@ -69,12 +80,14 @@ class _Reader:
             ("torch._utils", "_rebuild_parameter"): lambda view, *_: view,
             ("torch", "Size"): _sizes,
             **kinds,
+            **names,
         }
+        self.states = {dict: lambda *_: None, **states}  # PyTorch's OrderedDict carries versions, which are unused here
+        self.leaves = (_View, torch.dtype, *leaves)
 
     def load(self, content: bytes, place: int = 0) -> tuple[object, int]:
         """The object that the pickle at `place` of the content builds, and the position of its end."""
-        ignored = {dict: lambda *_: None}  # PyTorch's OrderedDict carries versions, which are unused here
-        machine = Machine(content, self.names, ignored, (_View, torch.dtype), self.storage, place)
+        machine = Machine(content, self.names, self.states, self.leaves, self.storage, place)
         return machine.run(), machine.place
 
     def storage(self, told: object) -> _Numbers:
@@ -140,20 +153,47 @@ def _sizes(sizes: object = ()) -> tuple:
     return sizes
 
 
-def read_torch_file(path: Path) -> object:
+def _nested(content: object) -> _Numbers:
+    """The storage in a pickle of a tensor: there it is a whole file of 2017 inside a bytes object."""
+    if not isinstance(content, bytes):
+        raise Refused("has a storage that is not bytes")
+    found = _read_2017(content, _Reader(len(content), leaves=(_Numbers,)))
+    if not isinstance(found, _Numbers):
+        raise Refused("has a storage that is none")
+    return found
+
+
+def read_torch_file(
+    path: Path,
+    plain: bool = False,
+    names: Mapping[tuple[str, str], object] = {},
+    states: Mapping[type, Callable[[object, object], None]] = {},
+    leaves: tuple[type, ...] = (),
+) -> object:
     """The content of a file of `torch.save`: plain values, containers, and tensors on the CPU.
+
+    Args:
+        path: the file.
+        plain: also read a pickle that `pickle.dump` wrote, with or without tensors in it.
+        names, states, leaves: what the file may use beside tensors, as for `restricted_pickle.Machine`.
 
     Raises:
         ValueError: the file has other content, is damaged, or claims more than it has. The message does not name the
             file; the caller does.
         OSError: the file cannot be read.
     """
-    reader = _Reader(path.stat().st_size)
+    reader = _Reader(path.stat().st_size, names, states, leaves)
     if zipfile.is_zipfile(path):
-        found = _read_archive(path, reader)
-    else:
-        found = _read_2017(path.read_bytes(), reader)
-    return reader.filled(found)
+        return reader.filled(_read_archive(path, reader))
+    content = path.read_bytes()
+    if plain:
+        reader.names["torch.storage", "_load_from_bytes"] = _nested
+        found, place = reader.load(content)
+        if type(found) is not int or found != MAGIC:
+            if place < len(content) or reader.storages:
+                raise Refused("is a pickle with something else behind or outside of it")
+            return reader.filled(found)
+    return reader.filled(_read_2017(content, reader))
 
 
 def _read_archive(path: Path, reader: _Reader) -> object:

@@ -1,0 +1,51 @@
+"""What the stored results on data of real people were computed from, so that a trial's hash, by which its result is
+found, is known where the data are absent.
+
+The hash of a trial names the content of its data (`trial_hash`). `study/measured/data.json` holds the digests of this
+content for each dataset whose results are stored, and the digest of the code that read it: after a change of that code
+the stored results are no longer found, as after a change of any other code that they rest on.
+"""
+
+from pathlib import Path
+
+from sapnet_core.datasets.known import holds
+from sapnet_core.experiments.profiles import MEASURED
+from sapnet_core.runtime import environment
+from sapnet_core.runtime.files import read_json, write_json
+from sapnet_core.runtime.fingerprint import code_digest
+
+__all__ = ["FILE", "is_absent", "keep_digests", "kept_digests"]
+
+FILE = Path(__file__).parent.parent / "study" / "measured" / "data.json"
+READS = ("features.sequences", "features.windows", "datasets.gaps", "datasets.pose_tracks")  # as `sequence_digest`
+
+
+def is_absent(dataset: str) -> bool:
+    """Whether a dataset of real people's measurements is not in the user's folder."""
+    data = environment.data_root()
+    return dataset in MEASURED and (data is None or not holds(dataset, data))
+
+
+def kept_digests(dataset: str) -> list[str]:
+    """The digests of the records and of the sequences that the stored results of a dataset were computed from; others,
+    which belong to no result, where the code that reads sequences has changed since.
+
+    Raises:
+        FileNotFoundError: no results of this dataset are stored.
+        ValueError: the file was damaged.
+    """
+    known = read_json(FILE) if FILE.is_file() else {}
+    if dataset not in known:
+        raise FileNotFoundError(f"{dataset} is not in the folder of the data, and no results of it are stored")
+    try:
+        one = known[dataset]
+        same = one["code"] == code_digest(*READS)
+        return [str(one["records"]), str(one["sequences"]) if same else code_digest(*READS)]
+    except (KeyError, TypeError):
+        raise ValueError(f"{FILE}: was damaged: restore it with git checkout") from None
+
+
+def keep_digests(dataset: str, records: str, sequences: str) -> None:
+    """Keep the digests of a dataset whose results are stored. Raises OSError."""
+    known = read_json(FILE) if FILE.is_file() else {}
+    write_json(FILE, known | {dataset: {"records": records, "sequences": sequences, "code": code_digest(*READS)}})
