@@ -105,7 +105,8 @@ def open_lab(name: str = "00", port: int | None = None, browser: bool = True, co
         raise ImportError('JupyterLab is not installed: pip install -e ".[notebooks]"')
     print(f"JupyterLab opens {_told(copy)}; Ctrl-C ends it.", flush=True)
     write_json(lab / "settings" / "labconfig" / "page_config.json", SETTINGS)
-    options = ["--ServerApp.log_level=WARN", f"--ServerApp.root_dir={lab}"]
+    options = ["--Application.log_level=WARN", f"--ServerApp.root_dir={lab}"]
+    options += [f"--LabApp.default_url=/lab/tree/notebooks/{first.name}"]  # also in the address that is printed
     options += [f"--ServerApp.port={port}"] if port else []
     options += [] if browser else ["--no-browser"]
     options += ["--allow-root"] if hasattr(os, "geteuid") and os.geteuid() == 0 else []
@@ -117,5 +118,4 @@ def open_lab(name: str = "00", port: int | None = None, browser: bool = True, co
         "SAPNET_RUNS": str(environment.runs().absolute()),
         "SAPNET_FIGURES": str(lab / "figures"),
     }
-    command = [sys.executable, "-m", "jupyterlab", *options, str(copy)]
-    os.execve(sys.executable, command, variables)
+    os.execve(sys.executable, [sys.executable, "-m", "jupyterlab", *options], variables)
