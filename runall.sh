@@ -89,7 +89,7 @@ set_up() { # finds or makes an environment, and sets PYTHON to its interpreter; 
     [ -z "$active" ] || echo "The active environment lacks packages of pyproject.toml: using .venv instead."
     PYTHON="$PWD/.venv/bin/python"
     local stamp
-    stamp="$(cat pyproject.toml "$lock" | cksum)"
+    stamp="$(cat pyproject.toml "$lock" tests/without_dependencies.txt | cksum)"
     if [ "$(cat .venv/installed 2>/dev/null)" = "$stamp" ] && supported "$PYTHON"; then return; fi
     local base
     base="$(find_python)"
@@ -110,9 +110,12 @@ install_packages() { # shows errors only: pip's warnings concern the user's own 
     # nothing is compiled ahead: Python compiles a module when it is first imported
     if command -v uv >/dev/null; then
         uv pip install --quiet --python "$PYTHON" --constraint "$lock" -e ".[notebooks,test]"
+        uv pip install --quiet --python "$PYTHON" --no-deps -r tests/without_dependencies.txt
     else
         unset PIP_TARGET PIP_PREFIX PIP_ROOT # install into .venv, whatever the user's pip settings say
-        PIP_USER=0 "$PYTHON" -m pip install -qq --no-compile --disable-pip-version-check -c "$lock" -e ".[notebooks,test]"
+        local pip=("$PYTHON" -m pip install -qq --no-compile --disable-pip-version-check)
+        PIP_USER=0 "${pip[@]}" -c "$lock" -e ".[notebooks,test]"
+        PIP_USER=0 "${pip[@]}" --no-deps -r tests/without_dependencies.txt
     fi
 }
 

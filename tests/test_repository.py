@@ -23,6 +23,7 @@ TOP_LEVEL = {
     "LICENSE",
     "CITATION.cff",
     "codemeta.json",
+    "ro-crate-metadata.json",
     "uv.lock",
     "notebooks",
     "sapnet_core",
