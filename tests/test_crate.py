@@ -36,7 +36,7 @@ def test_a_figure_names_its_notebook_and_its_provenance(graph):
     assert action["@type"] == "CreateAction"
     assert action["instrument"]["@id"] == "notebooks/10_fig05_score_scatter.ipynb"
     assert {file["@id"] for file in action["result"]} == {f"figures/fig05.{kind}" for kind in ("png", "svg", "csv")}
-    told = {graph[value["@id"]]["name"]: graph[value["@id"]]["value"] for value in action["additionalProperty"]}
+    told = dict(part.split(": ", 1) for part in action["description"].split("; "))
     assert {"source", "profile", "seeds", "trials", "commit", "command"} <= told.keys()
     assert ("object" in action) is (told["profile"] == "study")  # only trials of the study are stored
     for stored in action.get("object", []):

@@ -127,6 +127,11 @@ class Site:
                 self.sizes.setdefault(name, str(part.record["profile"]))
 
     @property
+    def heads(self) -> set[str]:
+        """The ids of the entries on the page of tables and figures."""
+        return {entry[0].stem for section in entries(self.parts).values() for entry in section}
+
+    @property
     def said(self) -> list[dict[str, str]]:
         """The rows of the paper's own claims."""
         return [row for row in self.rows if row.get("control") != "True"]
@@ -138,8 +143,9 @@ class Site:
 
     def address(self, target: str) -> str:
         """The address of a page of this site, of a notebook, or of a file of the repository."""
-        if target.partition("#")[0].removesuffix(".html") in PAGES:
-            return target
+        page, _, anchor = target.partition("#")
+        if page.removesuffix(".html") in PAGES:  # a table that is not here yet has no entry
+            return page if page == "results.html" and anchor not in self.heads else target
         stem = re.fullmatch(r"notebooks/(\w+)\.ipynb", target)
         links = self.links(stem[1]) if stem else {}
         return links.get("page") or self.up + target
@@ -156,8 +162,8 @@ class Site:
             about = places(row.get("family") or row["place"])
             known = [notebooks[stem] for stem in about if notebooks.get(stem)]
             homes |= {row["claim"]: known[0].stem} if known else {}
-        cells = {name for profile in set(self.sizes.values()) & PROFILES.keys() for name in cells_of(profile)}
-        cells = {name for name in cells if name[0] in self.sizes}
+        sizes = {table: size for table, size in self.sizes.items() if size in PROFILES}
+        cells = {name for table, size in sizes.items() for name in cells_of(size) if name[0] == table}
         return claim_views(self.rows, spots({row["claim"] for row in self.rows}, homes), self.spot, cells)
 
     def time(self, stem: str) -> str:
@@ -259,7 +265,7 @@ def _results(site: Site) -> dict[str, object]:
 
 def _families(site: Site, views: list[dict[str, object]]) -> list[dict[str, object]]:
     """For each table, figure or section that claims are about: its link, and the number of each verdict."""
-    heads, found = {entry[0].stem for section in entries(site.parts).values() for entry in section}, []
+    heads, found = site.heads, []
     for family in dict.fromkeys(view["family"] for view in views):
         about = [view for view in views if view["family"] == family and not view["control"]]
         if about:

@@ -60,6 +60,7 @@ CLEANER = nh3.Cleaner(
     attributes=ATTRIBUTES,
     attribute_filter=_kept,
     url_schemes={"http", "https", "data"},
+    link_rel=None,  # it protects against pages that open in another window, and no link here may open one
 )
 
 
