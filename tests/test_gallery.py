@@ -29,7 +29,24 @@ from sapnet_core.runtime import environment
 # as an attribute, `reporting` has the function of this name
 provenance = importlib.import_module("sapnet_core.reporting.provenance")
 VOID = {"meta", "img", "br", "hr", "link", "input", "col"}
-BLOCKS = {"div", "p", "ul", "ol", "table", "details", "section", "figure", "h1", "h2", "h3", "h4", "pre", "dl", "nav", "main"}
+BLOCKS = {
+    "div",
+    "p",
+    "ul",
+    "ol",
+    "table",
+    "details",
+    "section",
+    "figure",
+    "h1",
+    "h2",
+    "h3",
+    "h4",
+    "pre",
+    "dl",
+    "nav",
+    "main",
+}
 OUTSIDE = re.compile(r"[a-z]+:|//", re.IGNORECASE)
 
 
@@ -167,7 +184,10 @@ def test_everything_is_there_in_the_papers_order(house):
     folder = gallery.write_gallery().parent
     pages = {name: checked(folder / f"{name}.html") for name in gallery.PAGES}
     for page in pages.values():  # each leads to all others
-        assert {f"{name}.html" for name in gallery.PAGES} <= {*page.links, *(f"{n}.html" for n in pages if page is pages[n])}
+        assert {f"{name}.html" for name in gallery.PAGES} <= {
+            *page.links,
+            *(f"{n}.html" for n in pages if page is pages[n]),
+        }
     heads = re.findall(r'<section class="entry" id="(\w+)">', (folder / "results.html").read_text(encoding="utf-8"))
     assert heads == ["table01", "fig05", "fig09", "fig10", "fig12", "decisions", "zz_other", "own_scatter"]
     links = pages["results"].links
@@ -267,7 +287,10 @@ def test_a_plain_table_keeps_its_cells(house):
     reporting.save_table("own_predictions", table, reporting.provenance("quick", "twins"))
     text = entry_of("own_predictions")
     assert '<th class="words" scope="col">text</th>' in text and '<th scope="col">x</th>' in text
-    assert '<th class="name" scope="row">1.5</th><td>1</td><td>0.500</td><td class="words">&lt;b&gt;</td><td>07</td>' in text
+    assert (
+        '<th class="name" scope="row">1.5</th><td>1</td><td>0.500</td><td class="words">&lt;b&gt;</td><td>07</td>'
+        in text
+    )
     assert '<th class="name" scope="row">002.50</th><td>2</td><td>—</td><td class="words">-</td><td>1.0</td>' in text
     reporting.save_table("own_predictions", table[:0], reporting.provenance("quick", "twins"))
     assert "<table>" not in entry_of("own_predictions")

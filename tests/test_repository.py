@@ -109,7 +109,7 @@ def test_readme_shows_the_stored_table():
 def house(tmp_path):
     """A small copy of the project: its command, its package, one plain test and one speed test."""
     (tmp_path / "tests").mkdir()
-    for name in ("runall.sh", "pyproject.toml", "tests/constraints.txt"):
+    for name in ("runall.sh", "pyproject.toml", "tests/constraints.txt", "tests/without_dependencies.txt"):
         shutil.copy(ROOT / name, tmp_path / name)
     shutil.copytree(ROOT / "sapnet_core", tmp_path / "sapnet_core", ignore=shutil.ignore_patterns("__pycache__"))
     tests = "import pytest\n\n\ndef test_one():\n    pass\n\n\n@pytest.mark.speed\ndef test_two():\n    pass\n"

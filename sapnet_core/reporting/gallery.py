@@ -172,7 +172,9 @@ class Site:
         if executed is None or not executed.with_suffix(".json").is_file():
             return ""
         seconds = read_json(executed.with_suffix(".json"))["seconds"]
-        return next((f"notebook ran in under {text}" for most, text in STEPS if seconds < most), "notebook ran over 1 h")
+        return next(
+            (f"notebook ran in under {text}" for most, text in STEPS if seconds < most), "notebook ran over 1 h"
+        )
 
 
 def _executed(stem: str, profile: str | None) -> Path | None:
@@ -327,7 +329,13 @@ def _checklist(site: Site) -> dict[str, object]:
 
 def _notebooks(site: Site) -> dict[str, object]:
     found = [
-        (lesson.stem, lesson.title, Markup(markdown_html(lesson.intro)), site.links(lesson.stem), site.time(lesson.stem))
+        (
+            lesson.stem,
+            lesson.title,
+            Markup(markdown_html(lesson.intro)),
+            site.links(lesson.stem),
+            site.time(lesson.stem),
+        )
         for lesson in site.lessons.values()
     ]
     return {"found": found, "any": bool(site.pages)}

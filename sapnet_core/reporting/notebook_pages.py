@@ -131,7 +131,7 @@ def notebook_page(notebook: Path, pages: frozenset[str] | None = None, up: str =
 
 def _made_from(notebook: Path, pages: frozenset[str] | None, up: str) -> str:
     code = code_digest(*(f"reporting.{name}" for name in ("lessons", "markup", "mathml", "notebook_pages", "sanitize")))
-    links = [*_neighbors(notebook.stem, pages, up).values(), pages and sorted(pages)]
+    links = [*_neighbors(notebook.stem, pages, up).values(), None if pages is None else sorted(pages)]
     return fingerprint(code, package_data_digest(*PAGE_DATA), file_digest(notebook), links)
 
 

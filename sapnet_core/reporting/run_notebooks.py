@@ -231,7 +231,11 @@ def run_all(
         own = [notebook for notebook in together if _is_own(notebook)]
         others = sorted((n for n in together if n not in own), key=lambda notebook: notebook.stem[0].isdigit())
         lanes = [lane for lane in (own, *([notebook] for notebook in others)) if lane]
-        workers, asked, run = min(jobs, len(lanes)), {}, run_notebook if pages is None else partial(_run_and_show, pages)
+        workers, asked, run = (
+            min(jobs, len(lanes)),
+            {},
+            run_notebook if pages is None else partial(_run_and_show, pages),
+        )
         with WorkerPool(workers) as pool:
             while lanes or asked:
                 while lanes and len(asked) < workers:

@@ -23,7 +23,17 @@ from sapnet_core.reporting.ledger import Name, ledger
 from sapnet_core.reporting.notebooks import find
 from sapnet_core.reporting.provenance import ROMAN
 
-__all__ = ["Label", "Spot", "cell_id", "cells_of", "claim_views", "count_labels", "spots", "trial_views", "verdict_label"]
+__all__ = [
+    "Label",
+    "Spot",
+    "cell_id",
+    "cells_of",
+    "claim_views",
+    "count_labels",
+    "spots",
+    "trial_views",
+    "verdict_label",
+]
 
 MARKS = (("good", "✓"), ("bad", "✗"), ("odd", "="), ("open", "?"), ("open", "–"))
 SIGNS = dict(zip(VERDICTS, MARKS, strict=True))
