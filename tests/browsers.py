@@ -2,6 +2,7 @@
 
 import json
 import os
+import re
 import shutil
 import socket
 import subprocess
@@ -85,7 +86,7 @@ class Lab:
     def menu(self, name: str, entry: str) -> None:
         """Choose an entry of a menu by mouse."""
         self.page.get_by_role("menuitem", name=name, exact=True).click()
-        self.page.locator(".lm-Menu-itemLabel", has_text=entry).get_by_text(entry, exact=True).click()
+        self.page.get_by_role("menuitem", name=entry).filter(has_text=re.compile(rf"^{re.escape(entry)}")).first.click()
 
     def wait(self, name: str, seconds: float = 600) -> list[dict]:
         """Wait until a notebook's kernel has nothing more to do, save from the menu, and return its code cells."""
