@@ -47,8 +47,8 @@ def test_what_is_wrong_with_a_page_is_found(window, tmp_path):
         "<p style='color:#bbb;background:#fff'>pale</p><img src='gone.png' alt='x'><img src='gone.png'></main>"
     )
     told = "\n".join(faults_seen(window, bad, (390,), (390,)))
-    for fault in ("500 pixels wide", "color-contrast", "image-alt", "pictures missing"):
-        assert fault in told or (fault == "500 pixels wide" and "pixels wide in a window of 390" in told), told
+    for fault in ("pixels wide in a window of 390", "color-contrast", "image-alt", "2 pictures missing"):
+        assert fault in told, told
 
 
 @pytest.mark.slow
@@ -78,13 +78,14 @@ def test_notebooks_run_from_the_menu_and_the_repository_stays_clean(browser, tmp
     with lab(browser, ROOT, tmp_path) as running:
         for name in ("00_start_here", "a5_glossary", "03_pseudo_labels"):
             running.open(name)
-            running.menu("Run", "Run All Cells")
             if name == "00_start_here":
-                running.page.wait_for_function(
-                    "[...document.querySelectorAll('.jp-CodeCell')].some(cell => /\\[2\\]/.test(cell.innerText))"
-                )
-                # 20 s on an idle machine; here other tests run beside it
-                assert time.monotonic() - begun < 90
+                running.menu("Edit", "Clear Outputs of All Cells")
+                for _ in range(4):  # two cells of text, the parameters, the imports
+                    running.menu("Run", "Run Selected Cell")
+                running.page.locator(".jp-OutputArea", has_text="source: twins").first.wait_for(timeout=90_000)
+                print(f"first output after {time.monotonic() - begun:.1f} s")
+                assert time.monotonic() - begun < 90  # 20 s on an idle machine, but other tests run beside this one
+            running.menu("Run", "Run All Cells")
             cells = running.wait(name)
             assert [cell["execution_count"] for cell in cells] == list(range(1, len(cells) + 1))
             assert not [o for cell in cells for o in cell["outputs"] if o["output_type"] == "error"]
