@@ -45,7 +45,7 @@ def faults_seen(page: Page, file: Path, widths: tuple[int, ...], axe_at: tuple[i
     page.evaluate("document.querySelectorAll('details').forEach(one => one.open = true)")
     page.evaluate("document.querySelectorAll('img').forEach(one => one.loading = 'eager')")
     page.wait_for_function("[...document.images].every(one => one.complete)")
-    faults = [f"{n} pictures missing" for n in [page.evaluate("[...document.images].filter(i => !i.width).length")] if n]
+    faults = [f"{n} pictures missing" for n in [page.evaluate("[...document.images].filter(one => !one.naturalWidth).length")] if n]
     for width in widths:
         page.set_viewport_size({"width": width, "height": 900})
         wide = page.evaluate("document.documentElement.scrollWidth")
@@ -78,30 +78,28 @@ class Lab:
             return json.load(answer)
 
     def open(self, name: str) -> None:
-        """Open the copy of a notebook and wait for its kernel."""
-        self.page.goto(f"{self.address}/lab/tree/notebooks/{name}.ipynb?token={TOKEN}")
+        """Open the copy of a notebook in a workspace of its own, wait for its kernel, and clear all outputs."""
+        self.page.goto(f"{self.address}/lab/workspaces/{name}/tree/notebooks/{name}.ipynb?token={TOKEN}")
         self.page.wait_for_selector(".jp-Notebook .jp-Cell", timeout=120_000)
         self.page.wait_for_function("document.body.innerText.includes('| Idle')", timeout=120_000)
+        self.menu("Edit", "Clear Outputs of All Cells")
 
     def menu(self, name: str, entry: str) -> None:
         """Choose an entry of a menu by mouse."""
         self.page.get_by_role("menuitem", name=name, exact=True).click()
         self.page.get_by_role("menuitem", name=entry).filter(has_text=re.compile(rf"^{re.escape(entry)}")).first.click()
 
-    def wait(self, name: str, seconds: float = 600) -> list[dict]:
-        """Wait until a notebook's kernel has nothing more to do, save from the menu, and return its code cells."""
-        end, quiet = time.monotonic() + seconds, 0
-        while quiet < 4:
-            assert time.monotonic() < end, f"{name} still runs after {seconds} s"
-            quiet = quiet + 1 if all(k["execution_state"] == "idle" for k in self.ask("kernels")) else 0
-            time.sleep(0.5)
-        before = self.clone / "runs" / "lab" / "notebooks" / f"{name}.ipynb"
-        written = before.stat().st_mtime_ns
-        self.menu("File", "Save Notebook")
-        while before.stat().st_mtime_ns == written:
-            assert time.monotonic() < end, f"{name} was not saved"
-            time.sleep(0.1)
-        return [cell for cell in self.copy(name)["cells"] if cell["cell_type"] == "code"]
+    def wait(self, name: str, seconds: float = 300) -> list[dict]:
+        """Wait until every cell of a notebook has run, saving it from the menu, and return its code cells."""
+        end = time.monotonic() + seconds
+        while time.monotonic() < end:
+            if all(kernel["execution_state"] == "idle" for kernel in self.ask("kernels")):
+                self.menu("File", "Save Notebook")
+            time.sleep(1)
+            cells = [cell for cell in self.copy(name)["cells"] if cell["cell_type"] == "code"]
+            if all(cell["execution_count"] for cell in cells):
+                return cells
+        raise AssertionError(f"not every cell of {name} has run after {seconds} s")
 
 
 @contextmanager

@@ -79,7 +79,6 @@ def test_notebooks_run_from_the_menu_and_the_repository_stays_clean(browser, tmp
         for name in ("00_start_here", "a5_glossary", "03_pseudo_labels"):
             running.open(name)
             if name == "00_start_here":
-                running.menu("Edit", "Clear Outputs of All Cells")
                 for _ in range(4):  # two cells of text, the parameters, the imports
                     running.menu("Run", "Run Selected Cell")
                 running.page.locator(".jp-OutputArea", has_text="source: twins").first.wait_for(timeout=90_000)
