@@ -15,7 +15,7 @@ from pathlib import Path
 
 import pytest
 from axe_playwright_python.sync_playwright import Axe
-from playwright.sync_api import Browser, Error, Page, sync_playwright
+from playwright.sync_api import Browser, Error, Locator, Page, sync_playwright
 
 NAMES = ("chromium", "chromium-browser", "google-chrome", "google-chrome-stable")
 # Rules of axe-core: those of WCAG 2.1 A and AA, and what its makers recommend. Tables of pandas have an empty corner.
@@ -88,6 +88,18 @@ class Lab:
         """Choose an entry of a menu by mouse."""
         self.page.get_by_role("menuitem", name=name, exact=True).click()
         self.page.get_by_role("menuitem", name=entry).filter(has_text=re.compile(rf"^{re.escape(entry)}")).first.click()
+
+    def find(self, selector: str) -> Locator:
+        """Scroll the notebook from its top until an element is there: JupyterLab draws only what is near the window."""
+        found = self.page.locator(selector).first
+        panel = self.page.locator(".jp-WindowedPanel-outer").first
+        for step in range(400):
+            panel.evaluate(f"panel => panel.scrollTop = {400 * step}")
+            self.page.wait_for_timeout(50)
+            if found.count():
+                found.scroll_into_view_if_needed()
+                return found
+        raise AssertionError(f"the notebook shows no {selector}")
 
     def wait(self, name: str, seconds: float = 300) -> list[dict]:
         """Wait until every cell of a notebook has run, saving it from the menu, and return its code cells."""

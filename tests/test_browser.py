@@ -89,8 +89,7 @@ def test_notebooks_run_from_the_menu_and_the_repository_stays_clean(browser, tmp
             counts = [cell["execution_count"] for cell in cells]
             assert counts == list(range(counts[0], counts[0] + len(cells)))  # none was left out
             assert not [o for cell in cells for o in cell["outputs"] if o["output_type"] == "error"]
-        handle = running.page.locator(".noUi-handle").first
-        handle.scroll_into_view_if_needed()
+        handle = running.find(".noUi-handle")
         picture = running.page.locator(".jp-OutputArea-output:has(.noUi-handle) img").first
         value, seen = handle.get_attribute("aria-valuenow"), picture.get_attribute("src")
         handle.focus()
