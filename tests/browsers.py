@@ -9,7 +9,7 @@ import subprocess
 import sys
 import time
 import urllib.request
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import closing, contextmanager
 from pathlib import Path
 
@@ -83,11 +83,37 @@ class Lab:
         self.page.wait_for_selector(".jp-Notebook .jp-Cell", timeout=120_000)
         self.page.wait_for_function("document.body.innerText.includes('| Idle')", timeout=120_000)
         self.menu("Edit", "Clear Outputs of All Cells")
+        self.saved(name, lambda counts: not any(counts))
 
     def menu(self, name: str, entry: str) -> None:
         """Choose an entry of a menu by mouse."""
         self.page.get_by_role("menuitem", name=name, exact=True).click()
         self.page.get_by_role("menuitem", name=entry).filter(has_text=re.compile(rf"^{re.escape(entry)}")).first.click()
+
+    def find(self, selector: str) -> Locator:
+        """Scroll the notebook from its top until an element is there: JupyterLab draws only what is near the window."""
+        found = self.page.locator(selector).first
+        panel = self.page.locator(".jp-WindowedPanel-outer").first
+        for step in range(400):
+            panel.evaluate(f"panel => panel.scrollTop = {400 * step}")
+            self.page.wait_for_timeout(50)
+            if found.count():
+                found.scroll_into_view_if_needed()
+                return found
+        raise AssertionError(f"the notebook shows no {selector}")
+
+    def saved(self, name: str, good: Callable[[list[int | None]], bool], seconds: float = 300) -> list[dict]:
+        """Save a notebook from the menu, whenever the kernel rests, until the execution counts of its code cells are
+        good on disk; returns these cells."""
+        end = time.monotonic() + seconds
+        while time.monotonic() < end:
+            if all(kernel["execution_state"] == "idle" for kernel in self.ask("kernels")):
+                self.menu("File", "Save Notebook")
+            time.sleep(1)
+            cells = [cell for cell in self.copy(name)["cells"] if cell["cell_type"] == "code"]
+            if good([cell["execution_count"] for cell in cells]):
+                return cells
+        raise AssertionError(f"{name}: after {seconds} s the execution counts are not as expected")
 
     def find(self, selector: str) -> Locator:
         """Scroll the notebook from its top until an element is there: JupyterLab draws only what is near the window."""

@@ -85,7 +85,7 @@ def test_notebooks_run_from_the_menu_and_the_repository_stays_clean(browser, tmp
                 print(f"first output after {time.monotonic() - begun:.1f} s")
                 assert time.monotonic() - begun < 90  # 20 s on an idle machine, but other tests run beside this one
             running.menu("Run", "Run All Cells")
-            cells = running.wait(name)
+            cells = running.saved(name, all)
             counts = [cell["execution_count"] for cell in cells]
             assert counts == list(range(counts[0], counts[0] + len(cells)))  # none was left out
             assert not [o for cell in cells for o in cell["outputs"] if o["output_type"] == "error"]
