@@ -113,7 +113,9 @@ class Lab:
             cells = [cell for cell in self.copy(name)["cells"] if cell["cell_type"] == "code"]
             if good([cell["execution_count"] for cell in cells]):
                 return cells
-        raise AssertionError(f"{name}: after {seconds} s the execution counts are not as expected")
+        counts = [cell["execution_count"] for cell in cells]
+        errors = [o["evalue"] for cell in cells for o in cell["outputs"] if o["output_type"] == "error"]
+        raise AssertionError(f"{name}: after {seconds} s the cells have run as {counts}; errors: {errors}")
 
     def find(self, selector: str) -> Locator:
         """Scroll the notebook from its top until an element is there: JupyterLab draws only what is near the window."""
