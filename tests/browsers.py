@@ -45,7 +45,11 @@ def faults_seen(page: Page, file: Path, widths: tuple[int, ...], axe_at: tuple[i
     page.evaluate("document.querySelectorAll('details').forEach(one => one.open = true)")
     page.evaluate("document.querySelectorAll('img').forEach(one => one.loading = 'eager')")
     page.wait_for_function("[...document.images].every(one => one.complete)")
-    faults = [f"{n} pictures missing" for n in [page.evaluate("[...document.images].filter(one => !one.naturalWidth).length")] if n]
+    faults = [
+        f"{n} pictures missing"
+        for n in [page.evaluate("[...document.images].filter(one => !one.naturalWidth).length")]
+        if n
+    ]
     for width in widths:
         page.set_viewport_size({"width": width, "height": 900})
         wide = page.evaluate("document.documentElement.scrollWidth")
@@ -90,18 +94,6 @@ class Lab:
         self.page.get_by_role("menuitem", name=name, exact=True).click()
         self.page.get_by_role("menuitem", name=entry).filter(has_text=re.compile(rf"^{re.escape(entry)}")).first.click()
 
-    def find(self, selector: str) -> Locator:
-        """Scroll the notebook from its top until an element is there: JupyterLab draws only what is near the window."""
-        found = self.page.locator(selector).first
-        panel = self.page.locator(".jp-WindowedPanel-outer").first
-        for step in range(400):
-            panel.evaluate(f"panel => panel.scrollTop = {400 * step}")
-            self.page.wait_for_timeout(50)
-            if found.count():
-                found.scroll_into_view_if_needed()
-                return found
-        raise AssertionError(f"the notebook shows no {selector}")
-
     def saved(self, name: str, good: Callable[[list[int | None]], bool], seconds: float = 300) -> list[dict]:
         """Save a notebook from the menu, whenever the kernel rests, until the execution counts of its code cells are
         good on disk; returns these cells."""
@@ -128,18 +120,6 @@ class Lab:
                 found.scroll_into_view_if_needed()
                 return found
         raise AssertionError(f"the notebook shows no {selector}")
-
-    def wait(self, name: str, seconds: float = 300) -> list[dict]:
-        """Wait until every cell of a notebook has run, saving it from the menu, and return its code cells."""
-        end = time.monotonic() + seconds
-        while time.monotonic() < end:
-            if all(kernel["execution_state"] == "idle" for kernel in self.ask("kernels")):
-                self.menu("File", "Save Notebook")
-            time.sleep(1)
-            cells = [cell for cell in self.copy(name)["cells"] if cell["cell_type"] == "code"]
-            if all(cell["execution_count"] for cell in cells):
-                return cells
-        raise AssertionError(f"not every cell of {name} has run after {seconds} s")
 
 
 @contextmanager

@@ -100,5 +100,7 @@ def test_notebooks_run_from_the_menu_and_the_repository_stays_clean(browser, tmp
                 break
             time.sleep(0.2)
         assert picture.get_attribute("src") != seen
-        status = subprocess.run(["git", "status", "--short"], cwd=running.clone, capture_output=True, text=True, check=True)
+        status = subprocess.run(
+            ["git", "status", "--short"], cwd=running.clone, capture_output=True, text=True, check=True
+        )
         assert status.stdout == "" and (running.clone / "runs" / "lab" / "copies.json").is_file()

@@ -1,4 +1,4 @@
-"""What the gallery says of the paper's claims: the ledger's rows beside the cells, trials and notebook cells behind them.
+"""What the gallery says of the paper's claims: the ledger's rows beside the table cells and trials behind them.
 
 The numbers are those of `figures/claims.csv`. `reporting.ledger` names the table cells that a claim compares, and
 `experiments.tables` the trials of each cell.

@@ -51,8 +51,8 @@ def gaps(found: list[Part], rows: list[dict[str, str]]) -> dict[str, object]:
     """What of the paper is not reproduced.
 
     Returns:
-        "sources": where the videos of the paper's tables and figures come from; "systems": for each comparison, the paper's rows for which nothing
-        was trained; "untested": (statement, reason) of each claim that cannot be tested here.
+        "sources": where the videos of the paper's tables and figures come from; "systems": for each comparison, the
+        paper's rows for which nothing was trained; "untested": (statement, reason) of each claim that cannot be tested.
     """
     paper = [part for part in found if part.record and not part.stem.startswith("own_")]
     sources = sorted({str(part.record["source"]) for part in paper})
