@@ -7,6 +7,7 @@ from pathlib import Path
 from markupsafe import Markup
 
 from sapnet_core.reporting.checks import UNSEEN
+from sapnet_core.reporting.install_cell import TAG
 from sapnet_core.reporting.lessons import HEADING, lessons, named_by
 from sapnet_core.reporting.markup import PAGE_DATA, page, render
 from sapnet_core.reporting.mathml import mathml
@@ -114,6 +115,7 @@ def notebook_page(notebook: Path, pages: frozenset[str] | None = None, up: str =
         up: address of the repository's root, relative to the page.
     """
     nb = load(notebook)
+    nb.cells = [cell for cell in nb.cells if TAG not in cell.metadata.get("tags", ())]
     for cell in nb.cells:
         if cell.cell_type == "code":
             cell.outputs = [output for output in cell.outputs if UNSEEN not in output.get("data", {})]
