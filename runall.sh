@@ -14,6 +14,7 @@ CDPATH='' cd -- "$(dirname -- "${BASH_SOURCE[0]}")"
 usage() {
     cat <<'TEXT'
 ./runall.sh [options]   set up what is missing, run every notebook, regenerate every table and figure
+./runall.sh lab [NAME]  set up what is missing, open copies of the notebooks in JupyterLab; the originals stay clean
 ./runall.sh test        set up what is missing, run ruff, pytest and every notebook: about 20 minutes
 ./runall.sh test --all  the slow tests too, coverage, and every notebook against its stored outputs: over an hour
 ./runall.sh verify [N]  set up what is missing, train N stored trials (default 5) again and compare; --seed S draws others
@@ -45,8 +46,8 @@ stopped() { # handles Ctrl-C during setup; later the Python commands handle it
 case " $* " in *" --help "* | *" -h "*) usage; exit 0 ;; esac
 case "${1:-}" in
     test) case "$#,${2:-}" in 1, | 2,--all) ;; *) refuse "'test' takes only the option --all, but got: ${*:2}" ;; esac ;;
-    "" | -* | verify) ;;
-    *) refuse "unknown command '$1': the commands are test and verify" ;;
+    "" | -* | lab | verify) ;;
+    *) refuse "unknown command '$1': the commands are lab, test and verify" ;;
 esac
 trap stopped INT TERM
 trap '[ -z "${ticker:-}" ] || kill "$ticker" 2>/dev/null' EXIT
@@ -88,7 +89,7 @@ set_up() { # finds or makes an environment, and sets PYTHON to its interpreter; 
     [ -z "$active" ] || echo "The active environment lacks packages of pyproject.toml: using .venv instead."
     PYTHON="$PWD/.venv/bin/python"
     local stamp
-    stamp="$(cat pyproject.toml "$lock" | cksum)"
+    stamp="$(cat pyproject.toml "$lock" tests/without_dependencies.txt | cksum)"
     if [ "$(cat .venv/installed 2>/dev/null)" = "$stamp" ] && supported "$PYTHON"; then return; fi
     local base
     base="$(find_python)"
@@ -109,9 +110,12 @@ install_packages() { # shows errors only: pip's warnings concern the user's own 
     # nothing is compiled ahead: Python compiles a module when it is first imported
     if command -v uv >/dev/null; then
         uv pip install --quiet --python "$PYTHON" --constraint "$lock" -e ".[notebooks,test]"
+        uv pip install --quiet --python "$PYTHON" --no-deps -r tests/without_dependencies.txt
     else
         unset PIP_TARGET PIP_PREFIX PIP_ROOT # install into .venv, whatever the user's pip settings say
-        PIP_USER=0 "$PYTHON" -m pip install -qq --no-compile --disable-pip-version-check -c "$lock" -e ".[notebooks,test]"
+        local pip=("$PYTHON" -m pip install -qq --no-compile --disable-pip-version-check)
+        PIP_USER=0 "${pip[@]}" -c "$lock" -e ".[notebooks,test]"
+        PIP_USER=0 "${pip[@]}" --no-deps -r tests/without_dependencies.txt
     fi
 }
 
@@ -128,7 +132,7 @@ tick() { # prints the elapsed seconds: on one line of a terminal, elsewhere ever
 }
 
 command=run
-case "${1:-}" in test | verify) command="$1" && shift ;; esac
+case "${1:-}" in lab | test | verify) command="$1" && shift ;; esac
 set_up "$command" "$@"
 export PYTHONPATH="$PWD" # kernels import the package of this clone
 # glibc then reuses the large buffers of videos instead of requesting new pages: simulation is 1.6 times as fast

@@ -93,6 +93,12 @@ def parse(arguments: list[str] | None = None) -> Namespace:
     run.add_argument("--skip-bad", action="store_true", help="leave out videos that cannot be read")
     _add_workers(run)
 
+    lab = command("lab", _lab, "Open copies of the notebooks in JupyterLab; the originals stay clean.", "runall.sh lab")
+    lab.add_argument("name", nargs="?", default="00", type=given, help="beginning of a notebook's name (default: 00)")
+    lab.add_argument("--port", type=count, help="port of the server (default: the first free one from 8888 on)")
+    lab.add_argument("--no-browser", action="store_true", help="print the address instead of opening a browser")
+    lab.add_argument("--copy-only", action="store_true", help="only make the copies, for VS Code or another program")
+
     test = command("test", _test, "Run ruff, pytest, and the notebooks.", "runall.sh test")
     test.add_argument(
         "--all", action="store_true", help="also run slow tests, measure coverage, and compare every notebook"
@@ -209,6 +215,13 @@ def _run(asked: Namespace) -> int:
     check_environment()
     os.environ["SAPNET_JOBS"] = str(environment.jobs())
     return _load("reporting.run_notebooks").run_suite(asked.profile, notebooks, asked.only, asked.split, asked.share)
+
+
+def _lab(asked: Namespace) -> None:
+    from sapnet_core.runtime.lab import open_lab
+
+    check_environment()
+    open_lab(asked.name, asked.port, not asked.no_browser, asked.copy_only)
 
 
 def _test(asked: Namespace) -> int:

@@ -92,15 +92,15 @@ IDS = [
 ]
 
 ELEMENTS = set(
-    "main section nav div p h1 h2 h3 h4 h5 h6 ul ol li dl dt dd table thead tbody tr th td pre code a em strong span "
-    "blockquote br hr figure img details summary del s sub sup "
+    "main section nav footer div p h1 h2 h3 h4 h5 h6 ul ol li dl dt dd table thead tbody tr th td pre code a em strong "
+    "span blockquote br hr figure img details summary del s sub sup "
     "math mrow mi mn mo mtext mspace mstyle mfrac msqrt mroot msub msup msubsup munder mover munderover mtable mtr mtd "
     "mpadded mphantom menclose merror mmultiscripts mprescripts".split()
 )
 HARMLESS = set(
-    "class id title tabindex href rel src alt width height loading open start colspan rowspan display stretchy fence "
-    "form accent accentunder maxsize minsize lspace rspace movablelimits mathvariant displaystyle scriptlevel "
-    "columnalign columnspacing rowspacing linethickness".split()
+    "class id title tabindex aria-label scope href rel src alt width height loading open start colspan rowspan display "
+    "stretchy fence form accent accentunder maxsize minsize lspace rspace movablelimits mathvariant displaystyle "
+    "scriptlevel columnalign columnspacing rowspacing linethickness".split()
 )
 LINK = re.compile(r"https?://\S+|(?!//)[^\s:\\?#]*([?#]\S*)?")
 PICTURE = re.compile(r"data:image/(png|jpeg);base64,[\w+/=\s]+|(?!//)[^\s:\\?#]*")

@@ -91,7 +91,7 @@ def bare(house):  # noqa: F811
     interpreter.symlink_to(sys.executable)
     uv = house / "with-uv" / "uv"
     uv.parent.mkdir()
-    uv.write_text('#!/bin/sh\necho "$@" >uv.said\nsleep 2\n')
+    uv.write_text('#!/bin/sh\necho "$@" >>uv.said\nsleep 1\n')
     uv.chmod(0o755)
     return house
 
@@ -100,8 +100,9 @@ def test_packages_are_installed_by_uv_where_it_is_there(bare):
     path = os.pathsep.join((str(bare / "with-uv"), os.environ["PATH"]))
     done = run(bare, PATH=path)
     assert done.returncode == 0 and done.stdout.endswith("began\n") and not done.stderr, done.stderr
-    asked = (bare / "uv.said").read_text().split()
+    asked, after = (line.split() for line in (bare / "uv.said").read_text().splitlines())
     assert asked[:2] == ["pip", "install"] and "tests/constraints.txt" in asked and ".[notebooks,test]" in asked
+    assert after[:2] == ["pip", "install"] and after[-3:] == ["--no-deps", "-r", "tests/without_dependencies.txt"]
     (bare / "uv.said").unlink()
     assert run(bare, PATH=path).stdout == "began\n" and not (bare / "uv.said").exists()  # installed only once
 

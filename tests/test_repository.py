@@ -24,6 +24,7 @@ TOP_LEVEL = {
     "LICENSE",
     "CITATION.cff",
     "codemeta.json",
+    "ro-crate-metadata.json",
     "uv.lock",
     "notebooks",
     "sapnet_core",
@@ -109,7 +110,7 @@ def test_readme_shows_the_stored_table():
 def house(tmp_path):
     """A small copy of the project: its command, its package, one plain test and one speed test."""
     (tmp_path / "tests").mkdir()
-    for name in ("runall.sh", "pyproject.toml", "tests/constraints.txt"):
+    for name in ("runall.sh", "pyproject.toml", "tests/constraints.txt", "tests/without_dependencies.txt"):
         shutil.copy(ROOT / name, tmp_path / name)
     copy_package(tmp_path)
     tests = "import pytest\n\n\ndef test_one():\n    pass\n\n\n@pytest.mark.speed\ndef test_two():\n    pass\n"

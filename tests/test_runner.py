@@ -106,7 +106,7 @@ def together(tmp_path_factory):
             build(house / "notebooks" / f"{name}.ipynb", draw, *["1 / 0"] * ("bad" in name))
         books = environment.find_notebooks(folder=house / "notebooks")
         out = house / "runs" / "notebooks"
-        outcomes = run_notebooks.run_all(books, {}, out, said.append, jobs=2, pages=True)
+        outcomes = run_notebooks.run_all(books, {}, out, said.append, jobs=2, pages=frozenset())
     return house, books, outcomes, said
 
 

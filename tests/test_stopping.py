@@ -22,7 +22,13 @@ LONG = "import os\nimport time\n\n_ = open({file!r}, 'w').write(str(os.getpid())
 def house(tmp_path):
     """A copy of this project's command and package, with two notebooks and a test that take long."""
     copy_package(tmp_path)
-    for name in ("runall.sh", "pyproject.toml", "tests/constraints.txt", "notebooks/conftest.py"):
+    for name in (
+        "runall.sh",
+        "pyproject.toml",
+        "tests/constraints.txt",
+        "tests/without_dependencies.txt",
+        "notebooks/conftest.py",
+    ):
         (tmp_path / name).parent.mkdir(exist_ok=True)
         shutil.copy(ROOT / name, tmp_path / name)
     for name in ("00_one", "01_two"):

@@ -168,6 +168,7 @@ def gallery() -> Parser:
     parser.add_argument(
         "--profile", choices=sorted(PROFILES), help="what was made at this profile in place of a notebook's own"
     )
+    parser.add_argument("--pages", action="store_true", help="also write a page for each notebook, and link to it")
     return parser
 
 

@@ -7,6 +7,8 @@ from pathlib import Path
 from markupsafe import Markup
 
 from sapnet_core.reporting.checks import UNSEEN
+from sapnet_core.reporting.install_cell import TAG
+from sapnet_core.reporting.lessons import HEADING, lessons, named_by
 from sapnet_core.reporting.markup import PAGE_DATA, page, render
 from sapnet_core.reporting.mathml import mathml
 from sapnet_core.reporting.notebooks import load
@@ -17,6 +19,7 @@ __all__ = ["markdown_html", "notebook_page", "write_notebook_page"]
 
 # The formats of an output in order of preference: the first that an output has is shown.
 SHOWN = ["text/html", "text/markdown", "image/png", "image/jpeg", "text/latex", "text/plain"]
+STYLE = "xcode"  # the colors of code; of Pygments' styles the one whose every color is dark enough on the gray of pages
 
 
 @cache
@@ -65,33 +68,86 @@ def _exporter():
 def _highlighting() -> str:
     from pygments.formatters import HtmlFormatter
 
-    return HtmlFormatter(style="friendly").get_style_defs(".highlight") + "\n.highlight { background: none; }\n"
+    return HtmlFormatter(style=STYLE).get_style_defs(".highlight") + "\n.highlight { background: none; }\n"
 
 
-def notebook_page(notebook: Path, back: str = "../index.html") -> str:
-    """Return the page of a notebook as HTML. `back` is the address of its link to the gallery."""
+def _describe_pictures(cells: list) -> None:
+    """Give every picture an alternative text, unless its cell or output has one: the section that draws it."""
+    heading, number = "", 0
+    for cell in cells:
+        if cell.cell_type == "markdown" and (found := HEADING.findall(cell.source)):
+            heading = found[-1]
+        for output in cell.get("outputs", []) if cell.cell_type == "code" else []:
+            kinds = [kind for kind in output.get("data", {}) if kind in ("image/png", "image/jpeg")]
+            number += bool(kinds)
+            for kind in kinds:
+                told = output.setdefault("metadata", {}).setdefault(kind, {})
+                if not (told.get("alt") or output.metadata.get("alt") or cell.metadata.get("alt")):
+                    text = f"Picture {number} of this notebook, drawn by the code above it"
+                    told["alt"] = f"{text}, in the section: {heading}" if heading else text
+
+
+def _neighbors(stem: str, pages: frozenset[str] | None, up: str) -> dict[str, object]:
+    """The links of a notebook's page: the notebooks before and after it, and those that name it or are named by it."""
+    every = lessons()
+    order = list(every)
+
+    def link(name: str) -> tuple[str, str]:
+        return every[name].title, f"{name}.html" if pages is None or name in pages else f"{up}notebooks/{name}.ipynb"
+
+    if stem not in every:
+        return {"before": None, "after": None, "names": [], "named_by": []}
+    place = order.index(stem)
+    return {
+        "before": link(order[place - 1]) if place else None,
+        "after": link(order[place + 1]) if place + 1 < len(order) else None,
+        "names": [link(name) for name in every[stem].names if name in every],
+        "named_by": [link(name) for name in named_by(stem, every)],
+    }
+
+
+def notebook_page(notebook: Path, pages: frozenset[str] | None = None, up: str = "../../") -> str:
+    """Return the page of a notebook as HTML.
+
+    Args:
+        pages: stems of the notebooks that have a page beside this one; links to others lead to their files. None
+            stands for all.
+        up: address of the repository's root, relative to the page.
+    """
     nb = load(notebook)
+    nb.cells = [cell for cell in nb.cells if TAG not in cell.metadata.get("tags", ())]
     for cell in nb.cells:
         if cell.cell_type == "code":
             cell.outputs = [output for output in cell.outputs if UNSEEN not in output.get("data", {})]
+    _describe_pictures(nb.cells)
     body, _ = _exporter().from_notebook_node(nb)
+    body = body.replace("<pre>", '<pre tabindex="0">')  # so that a wide one can be scrolled by keyboard
+    if pages is not None:
+        absent = "|".join(map(re.escape, sorted(set(lessons()) - pages))) or "(?!)"
+        body = re.sub(rf'href="({absent})\.html(?=["#])', rf'href="{up}notebooks/\1.ipynb', body)
     title = nb.cells[0].source.splitlines()[0].lstrip("# ") if nb.cells else notebook.stem
-    main = render("notebook", back=back, cells=Markup(body))
-    return page(title, main, _highlighting(), _made_from(notebook))
+    source = f"{up}notebooks/{notebook.stem}.ipynb" if notebook.stem in lessons() else ""
+    main = render("notebook", cells=Markup(body), source=source, **_neighbors(notebook.stem, pages, up))
+    return page(title, main, _highlighting(), _made_from(notebook, pages, up))
 
 
-def _made_from(notebook: Path) -> str:
-    code = code_digest("reporting.markup", "reporting.mathml", "reporting.notebook_pages", "reporting.sanitize")
-    return fingerprint(code, package_data_digest(*PAGE_DATA), file_digest(notebook))
+def _made_from(notebook: Path, pages: frozenset[str] | None, up: str) -> str:
+    code = code_digest(*(f"reporting.{name}" for name in ("lessons", "markup", "mathml", "notebook_pages", "sanitize")))
+    links = [*_neighbors(notebook.stem, pages, up).values(), None if pages is None else sorted(pages)]
+    return fingerprint(code, package_data_digest(*PAGE_DATA), file_digest(notebook), links)
 
 
-def write_notebook_page(notebook: Path, target: Path, back: str = "../index.html") -> bool:
-    """Write the page of a notebook unless `target` was made from the same notebook, code and style.
+def write_notebook_page(notebook: Path, target: Path, pages: frozenset[str] | None = None, up: str = "../../") -> bool:
+    """Write the page of a notebook unless `target` was made from the same notebook, code, style and links.
+
+    Args:
+        pages, up: as for `notebook_page`.
 
     Returns:
         Whether it was written.
     """
-    if target.is_file() and f'content="{_made_from(notebook)}"' in target.read_text(encoding="utf-8")[:2000]:
+    made_from = _made_from(notebook, pages, up)
+    if target.is_file() and f'content="{made_from}"' in target.read_text(encoding="utf-8")[:2000]:
         return False
-    write_text(target, notebook_page(notebook, back))
+    write_text(target, notebook_page(notebook, pages, up))
     return True

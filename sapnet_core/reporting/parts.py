@@ -66,12 +66,16 @@ class Part:
             return None
 
 
-def parts(folder: Path) -> list[Part]:
-    """Find the tables and figures of a folder: those of the paper in its order, then the others by name."""
+def parts(folder: Path, hashed: Callable[[Trial], str] | None = None) -> list[Part]:
+    """Find the tables and figures of a folder: those of the paper in its order, then the others by name.
+
+    `hashed` computes the hash of a trial; by default `trial_hash`, cached, since most trials are used by several
+    figures.
+    """
     with open(Path(__file__).with_name("captions.csv"), encoding="utf-8", newline="") as file:
         known = {row.pop("stem"): row for row in csv.DictReader(file)}
     stems = {f.stem for f in folder.iterdir() if f.suffix in (".png", ".svg", ".md") and f.stem[0] not in "._"}
-    found, hashed = [], cache(trial_hash)  # cached, since most trials are used by several figures
+    found, hashed = [], hashed or cache(trial_hash)
     for stem in sorted(stems, key=lambda s: ([*known].index(s) if s in known else len(known), s)):
         plain = {"section": "Beyond the paper", "title": stem.replace("_", " ").capitalize(), "caption": ""}
         found.append(Part(folder, stem, **known.get(stem, plain), hashed=hashed))
@@ -104,8 +108,9 @@ def places(text: str) -> list[str]:
     return stems
 
 
-def claims(folder: Path) -> list[dict[str, str]]:
-    """Read the rows of `claims.csv` (claim, place, verdict, ...) without controls; an absent file has no rows.
+def claims(folder: Path, controls: bool = False) -> list[dict[str, str]]:
+    """Read the rows of `claims.csv` (claim, place, verdict, ...); an absent file has no rows. Controls, which are
+    questions of ours and not of the paper, are left out unless they are asked for.
 
     Raises:
         ValueError: one of these columns is missing, or a verdict is unknown.
@@ -118,4 +123,4 @@ def claims(folder: Path) -> list[dict[str, str]]:
     for row in rows:
         if not {"claim", "place", "verdict"} <= row.keys() or row["verdict"] not in VERDICTS:
             raise ValueError(f"{file}: needs columns claim, place, verdict; verdicts are {', '.join(VERDICTS)}")
-    return [row for row in rows if row.get("control") != "True"]  # controls are questions of ours, not of the paper
+    return [row for row in rows if controls or row.get("control") != "True"]

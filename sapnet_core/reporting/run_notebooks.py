@@ -26,7 +26,7 @@ from sapnet_core.experiments.names import OF_FRAMES
 from sapnet_core.experiments.run import run_trials
 from sapnet_core.experiments.without_videos import NO_FRAMES
 from sapnet_core.features.source import known_datasets, source_kind, source_records
-from sapnet_core.reporting.gallery import write_gallery, write_page
+from sapnet_core.reporting.gallery import with_pages, write_gallery, write_page
 from sapnet_core.reporting.inputs import data_digest, inputs_digest
 from sapnet_core.reporting.notebook_trials import notebook_trials
 from sapnet_core.reporting.notebooks import load
@@ -174,12 +174,14 @@ def run_notebook(notebook: Path, parameters: dict[str, object], folder: Path, da
     return Outcome(name, "ran", seconds, tuple(made))
 
 
-def _run_and_show(notebook: Path, parameters: dict[str, object], folder: Path, data: str | None) -> Outcome:
-    """Run a notebook and write its page of the gallery, in one worker process."""
+def _run_and_show(
+    pages: frozenset[str], notebook: Path, parameters: dict[str, object], folder: Path, data: str | None
+) -> Outcome:
+    """Run a notebook and write its page of the gallery, in one worker process; `pages` as for `write_page`."""
     outcome = run_notebook(notebook, parameters, folder, data)
     if outcome.state == "ran":
         with suppress(ValueError, OSError):  # writing the gallery meets the same fault again and reports it
-            write_page(notebook, parameters.get("profile"))
+            write_page(notebook, parameters.get("profile"), pages)
     return outcome
 
 
@@ -189,7 +191,7 @@ def run_all(
     folder: Path,
     say: Callable[[str], None] = print,
     jobs: int = 1,
-    pages: bool = False,
+    pages: frozenset[str] | None = None,
     under_way: dict[str, float] | None = None,
 ) -> list[Outcome]:
     """Run notebooks in `jobs` worker processes; a failure does not stop the others.
@@ -203,7 +205,7 @@ def run_all(
         folder: as in `run_notebook`.
         say: called with a line when a notebook ends, and with the error of one that failed.
         jobs: number of worker processes; with 1 the notebooks run one by one in this process.
-        pages: also write the gallery page of each notebook that runs in a worker.
+        pages: if given, also write the gallery page of each notebook that runs in a worker; as for `write_page`.
         under_way: kept up to date as running notebook -> time at which it started (`time.monotonic`).
 
     Returns:
@@ -231,7 +233,11 @@ def run_all(
         own = [notebook for notebook in together if _is_own(notebook)]
         others = sorted((n for n in together if n not in own), key=lambda notebook: notebook.stem[0].isdigit())
         lanes = [lane for lane in (own, *([notebook] for notebook in others)) if lane]
-        workers, asked, run = min(jobs, len(lanes)), {}, _run_and_show if pages else run_notebook
+        workers, asked, run = (
+            min(jobs, len(lanes)),
+            {},
+            run_notebook if pages is None else partial(_run_and_show, pages),
+        )
         with WorkerPool(workers) as pool:
             while lanes or asked:
                 while lanes and len(asked) < workers:
@@ -357,7 +363,8 @@ def run_suite(
     parameters = {**({"profile": profile} if profile else {}), **({"shares": shares} if shares else {})}
     under_way: dict[str, float] = {}
     with showing(partial(_standing, under_way, folder)) as say:
-        outcomes = run_all(notebooks, parameters, folder, say, environment.jobs(), True, under_way)
+        pages = with_pages(profile) | {notebook.stem for notebook in notebooks}
+        outcomes = run_all(notebooks, parameters, folder, say, environment.jobs(), pages, under_way)
     print("\n" + summary(outcomes), flush=True)
     try:
         with waiting("writing the gallery"):

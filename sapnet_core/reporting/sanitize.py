@@ -16,8 +16,8 @@ import nh3
 __all__ = ["policy", "sanitized"]
 
 TAGS = set(
-    "a blockquote br code dd del details div dl dt em figure h1 h2 h3 h4 h5 h6 hr img li main nav ol p pre s section "
-    "span strong sub summary sup table tbody td th thead tr ul "
+    "a blockquote br code dd del details div dl dt em figure footer h1 h2 h3 h4 h5 h6 hr img li main nav ol p pre s "
+    "section span strong sub summary sup table tbody td th thead tr ul "
     "math menclose merror mfrac mi mmultiscripts mn mo mover mpadded mphantom mprescripts mroot mrow mspace msqrt "
     "mstyle msub msubsup msup mtable mtd mtext mtr munder munderover".split()
 )
@@ -26,8 +26,10 @@ ATTRIBUTES = {
     "a": {"href"},
     "details": {"open"},
     "img": {"alt", "height", "loading", "src", "width"},
+    "nav": {"aria-label"},
     "ol": {"start"},
-    **dict.fromkeys(("td", "th"), {"colspan", "rowspan"}),
+    "td": {"colspan", "rowspan"},
+    "th": {"colspan", "rowspan", "scope"},
     "math": {"display"},
     "mfrac": {"linethickness"},
     "mi": {"mathvariant"},
@@ -58,6 +60,7 @@ CLEANER = nh3.Cleaner(
     attributes=ATTRIBUTES,
     attribute_filter=_kept,
     url_schemes={"http", "https", "data"},
+    link_rel=None,  # it protects against pages that open in another window, and no link here may open one
 )
 
 
