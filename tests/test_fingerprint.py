@@ -47,7 +47,7 @@ def hashes() -> dict[str, object]:
         "trials": trial_hash(TRIAL),
         "trials of the MLP": trial_hash(Trial("finediving", "drawn", "mlp", 0.2, 0, "score", 40, 20, 5)),
         "notebooks": inputs.inputs_digest(notebook, {}),
-        "pages": notebook_pages._made_from(notebook),
+        "pages": notebook_pages._made_from(notebook, None, "../../"),
     }
 
 

@@ -61,7 +61,7 @@ PROFILES = {
     "smoke": Profile(
         "smoke",
         seeds=(0, 1),
-        steps=3,
+        steps=12,
         epochs=0,
         size=48,
         resamples=50,
