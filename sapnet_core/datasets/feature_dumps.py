@@ -1,18 +1,18 @@
 """Features in place of videos: the folder of a dataset's published features, in whatever layout, joined to records.
 
-`DIR/MTL-AQA/features/` (and the same of FineDiving, RG and FineFS, whose own `data/video_features/` is read too) holds
+DIR/MTL-AQA/features/ (and the same of FineDiving, RG and FineFS, whose own data/video_features/ is read too) holds
 what a public repository offers for download, as it is:
 
-- one file a video, `Ball_001.npy`, `01_01.pt`, `<event>/<dive>.npy` or `<event>_<dive>.npy`, in folders or not;
-- one file with the arrays of all videos by name: a `.npz`, a `.safetensors`, or a pickled dict;
-- one array over all videos (N, T, C) and the names of its rows: `features` and `keys` in one file, or `train_feat` and
-  `train_video_name` in two. Names may also be a text file with one name a line, such as `keys.txt`.
+- one file a video, Ball_001.npy, 01_01.pt, <event>/<dive>.npy or <event>_<dive>.npy, in folders or not;
+- one file with the arrays of all videos by name: a .npz, a .safetensors, or a pickled dict;
+- one array over all videos (N, T, C) and the names of its rows: features and keys in one file, or train_feat and
+  train_video_name in two. Names may also be a text file with one name a line, such as keys.txt.
 
 A name is that of a record if it has the record's words and numbers: "01_01", "1/1", (1, 1) and "01-001" are all the
 clip 1 of video 1 of MTL-AQA. Words at its end that say how the features were made are ignored; arrays of other
 modalities (optical flow, sound) are not used.
 
-What lies in a folder `actor`, or in a stack of that name, are features of the teacher's view, crops of the actor; all
+What lies in a folder actor, or in a stack of that name, are features of the teacher's view, crops of the actor; all
 others are of whole frames, the student's view.
 """
 
