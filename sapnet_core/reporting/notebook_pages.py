@@ -15,6 +15,8 @@ from sapnet_core.reporting.notebooks import load
 from sapnet_core.runtime.files import write_text
 from sapnet_core.runtime.fingerprint import code_digest, file_digest, fingerprint, package_data_digest
 
+WIDE = re.compile(r'<(?:pre|table|span class="equation")(?=[ >])')  # these may be scrolled, by keyboard too
+
 __all__ = ["markdown_html", "notebook_page", "write_notebook_page"]
 
 # The formats of an output in order of preference: the first that an output has is shown.
@@ -121,7 +123,7 @@ def notebook_page(notebook: Path, pages: frozenset[str] | None = None, up: str =
             cell.outputs = [output for output in cell.outputs if UNSEEN not in output.get("data", {})]
     _describe_pictures(nb.cells)
     body, _ = _exporter().from_notebook_node(nb)
-    body = body.replace("<pre>", '<pre tabindex="0">')  # so that a wide one can be scrolled by keyboard
+    body = WIDE.sub(r'\g<0> tabindex="0"', body)
     if pages is not None:
         absent = "|".join(map(re.escape, sorted(set(lessons()) - pages))) or "(?!)"
         body = re.sub(rf'href="({absent})\.html(?=["#])', rf'href="{up}notebooks/\1.ipynb', body)
