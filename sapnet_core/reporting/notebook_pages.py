@@ -23,6 +23,8 @@ __all__ = ["markdown_html", "notebook_page", "write_notebook_page"]
 SHOWN = ["text/html", "text/markdown", "image/png", "image/jpeg", "text/latex", "text/plain"]
 STYLE = "xcode"  # the colors of code; of Pygments' styles the one whose every color is dark enough on the gray of pages
 
+LONG = 40  # characters of TeX within a line from which an equation may be wider than a phone
+
 
 @cache
 def _renderer() -> type:
@@ -31,7 +33,9 @@ def _renderer() -> type:
 
     class Renderer(IPythonRenderer):
         def inline_math(self, body: str) -> str:
-            return mathml(body)
+            """Convert an equation within a line; one that may be wider than a phone can be scrolled there."""
+            made = mathml(body)
+            return f'<span class="long" tabindex="0">{made}</span>' if len(body) > LONG else made
 
         def block_math(self, body: str) -> str:
             return mathml(body, block=True)
