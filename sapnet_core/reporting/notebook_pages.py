@@ -15,11 +15,15 @@ from sapnet_core.reporting.notebooks import load
 from sapnet_core.runtime.files import write_text
 from sapnet_core.runtime.fingerprint import code_digest, file_digest, fingerprint, package_data_digest
 
+WIDE = re.compile(r'<(?:pre|table|span class="equation")(?=[ >])')  # these may be scrolled, by keyboard too
+
 __all__ = ["markdown_html", "notebook_page", "write_notebook_page"]
 
 # The formats of an output in order of preference: the first that an output has is shown.
 SHOWN = ["text/html", "text/markdown", "image/png", "image/jpeg", "text/latex", "text/plain"]
 STYLE = "xcode"  # the colors of code; of Pygments' styles the one whose every color is dark enough on the gray of pages
+
+LONG = 40  # characters of TeX within a line from which an equation may be wider than a phone
 
 
 @cache
@@ -29,7 +33,9 @@ def _renderer() -> type:
 
     class Renderer(IPythonRenderer):
         def inline_math(self, body: str) -> str:
-            return mathml(body)
+            """Convert an equation within a line; one that may be wider than a phone can be scrolled there."""
+            made = mathml(body)
+            return f'<span class="long" tabindex="0">{made}</span>' if len(body) > LONG else made
 
         def block_math(self, body: str) -> str:
             return mathml(body, block=True)
@@ -121,7 +127,7 @@ def notebook_page(notebook: Path, pages: frozenset[str] | None = None, up: str =
             cell.outputs = [output for output in cell.outputs if UNSEEN not in output.get("data", {})]
     _describe_pictures(nb.cells)
     body, _ = _exporter().from_notebook_node(nb)
-    body = body.replace("<pre>", '<pre tabindex="0">')  # so that a wide one can be scrolled by keyboard
+    body = WIDE.sub(r'\g<0> tabindex="0"', body)
     if pages is not None:
         absent = "|".join(map(re.escape, sorted(set(lessons()) - pages))) or "(?!)"
         body = re.sub(rf'href="({absent})\.html(?=["#])', rf'href="{up}notebooks/\1.ipynb', body)

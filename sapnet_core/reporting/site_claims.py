@@ -105,7 +105,7 @@ def claim_views(
     """What the page of claims shows of each row of `claims.csv`, controls included.
 
     Args:
-        rows: from the list of all claims.
+        rows: from `parts.claims`, with controls.
         found: from `spots`.
         where: the address of a notebook's cell.
         known: table cells that the page of trials lists.
