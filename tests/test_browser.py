@@ -11,6 +11,7 @@ from test_gallery import checked
 
 from sapnet_core.reporting import gallery
 from sapnet_core.reporting.notebook_pages import notebook_page
+from sapnet_core.reporting.site_context import PAGES
 from sapnet_core.runtime import environment
 
 WIDTHS = (390, 968, 1280)  # a phone, a page of JupyterLab, a screen
@@ -35,7 +36,7 @@ def window(browser):
 def test_the_gallery_reads_well_on_a_screen_and_on_a_phone(window, tmp_path):
     glossary = tmp_path / "a5_glossary.html"
     glossary.write_text(notebook_page(ROOT / "notebooks" / "21_real_data.ipynb"), encoding="utf-8")
-    files = [ROOT / "figures" / f"{name}.html" for name in gallery.PAGES]
+    files = [ROOT / "figures" / f"{name}.html" for name in PAGES]
     for file in (*files, glossary):
         assert faults_seen(window, file, WIDTHS, () if file.stem in LONG else (390,)) == []
 
@@ -60,8 +61,8 @@ def test_every_page_reads_well_and_leads_somewhere(window, tmp_path, monkeypatch
     monkeypatch.setenv("SAPNET_FIGURES", str(tmp_path / "figures"))
     monkeypatch.setenv("SAPNET_RUNS", str(tmp_path / "runs"))
     folder = gallery.write_gallery(stored=True).parent
-    files = [*(folder / f"{name}.html" for name in gallery.PAGES), *sorted((folder / "notebooks").glob("*.html"))]
-    assert len(files) == len(gallery.PAGES) + len(environment.find_notebooks())
+    files = [*(folder / f"{name}.html" for name in PAGES), *sorted((folder / "notebooks").glob("*.html"))]
+    assert len(files) == len(PAGES) + len(environment.find_notebooks())
     faults = []
     for file in files:
         checked(file)

@@ -22,6 +22,7 @@ from sapnet_core import reporting
 from sapnet_core.reporting import gallery, notebooks, parts
 from sapnet_core.reporting.mathml import LEFT_OVER, mathml
 from sapnet_core.reporting.notebook_pages import markdown_html, notebook_page, write_notebook_page
+from sapnet_core.reporting.site_context import PAGES
 from sapnet_core.reporting.stored_tables import read_stored_table
 from sapnet_core.reporting.tables import markdown
 from sapnet_core.runtime import environment
@@ -182,9 +183,9 @@ def house(drawn, tmp_path, monkeypatch) -> Path:
 
 def test_everything_is_there_in_the_papers_order(house):
     folder = gallery.write_gallery().parent
-    pages = {name: checked(folder / f"{name}.html") for name in gallery.PAGES}
+    pages = {name: checked(folder / f"{name}.html") for name in PAGES}
     for page in pages.values():  # each leads to all others
-        assert {f"{name}.html" for name in gallery.PAGES} <= {
+        assert {f"{name}.html" for name in PAGES} <= {
             *page.links,
             *(f"{n}.html" for n in pages if page is pages[n]),
         }
@@ -217,7 +218,7 @@ def test_everything_is_there_in_the_papers_order(house):
 
 def test_equal_files_give_equal_bytes_and_pages_are_made_once(house):
     folder = gallery.write_gallery().parent
-    files = [folder / f"{name}.html" for name in gallery.PAGES]
+    files = [folder / f"{name}.html" for name in PAGES]
     first, page = [file.read_bytes() for file in files], folder / "notebooks" / "05_ablations.html"
     written = page.stat().st_mtime_ns
     (house / "runs" / "notebooks" / "05_ablations.json").write_text('{"seconds": 17.9, "made": {}, "inputs": ""}')
@@ -350,7 +351,7 @@ def test_a_stored_notebook_is_one_file_with_its_neighbors(tmp_path):
     folder = tmp_path / "figures" / "notebooks"
     folder.mkdir(parents=True)
     (tmp_path / "notebooks").symlink_to(environment.root() / "notebooks")
-    for name in gallery.PAGES:
+    for name in PAGES:
         (folder.parent / f"{name}.html").write_text("<p></p>")
     (folder / "02_detection.html").write_text("<p></p>")
     file = folder / "03_pseudo_labels.html"
@@ -363,7 +364,7 @@ def test_a_stored_notebook_is_one_file_with_its_neighbors(tmp_path):
     assert sum(link.startswith("data:image/png") for link in page.loads) > 3
 
 
-@pytest.mark.parametrize("name", gallery.PAGES)
+@pytest.mark.parametrize("name", PAGES)
 def test_the_stored_gallery_leads_everywhere(name):
     checked(environment.root() / "figures" / f"{name}.html")
 
@@ -388,7 +389,7 @@ def test_the_stored_gallery_is_that_of_the_stored_files(tmp_path, monkeypatch):
     with tarfile.open(fileobj=io.BytesIO(packed)) as files:
         files.extractall(tmp_path, filter="data")
     (tmp_path / "notebooks").symlink_to(environment.root() / "notebooks")
-    stored = {name: (tmp_path / "figures" / f"{name}.html").read_text(encoding="utf-8") for name in gallery.PAGES}
+    stored = {name: (tmp_path / "figures" / f"{name}.html").read_text(encoding="utf-8") for name in PAGES}
     monkeypatch.setenv("SAPNET_FIGURES", str(tmp_path / "figures"))
     monkeypatch.setenv("SAPNET_RUNS", str(tmp_path / "runs"))
     gallery.write_gallery(local=False)
@@ -402,7 +403,7 @@ def test_the_stored_gallery_is_that_of_the_stored_files(tmp_path, monkeypatch):
 
 def test_the_repositorys_gallery_knows_nothing_of_runs(house):
     folder = gallery.write_gallery(local=False).parent
-    texts = {name: (folder / f"{name}.html").read_text(encoding="utf-8") for name in gallery.PAGES}
+    texts = {name: (folder / f"{name}.html").read_text(encoding="utf-8") for name in PAGES}
     assert not any("notebooks/05_ablations.html" in text or "notebook ran" in text for text in texts.values())
     assert "../notebooks/05_ablations.ipynb" in texts["results"] and not (folder / "notebooks").exists()
 

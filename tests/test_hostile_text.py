@@ -25,6 +25,7 @@ from sapnet_core.reporting.literal import from_cell, in_cell, in_figure, visible
 from sapnet_core.reporting.markup import page
 from sapnet_core.reporting.mathml import mathml
 from sapnet_core.reporting.notebook_pages import markdown_html, notebook_page
+from sapnet_core.reporting.site_context import PAGES
 
 BROWSER = next(filter(None, map(shutil.which, ("chromium", "chromium-browser", "google-chrome"))), None)
 FORMULAS = [
@@ -137,7 +138,7 @@ def test_the_gallery_shows_what_lies_in_the_folder_literally(figures, tmp_path):
     row = {"claim": IDS[1], "place": f"Table I {IDS[0]}", "verdict": "supported", "statement": IDS[2]}
     pd.DataFrame([row]).to_csv(figures / "claims.csv", index=False)
     folder = gallery.write_gallery().parent
-    pages = {name: (folder / f"{name}.html").read_text(encoding="utf-8") for name in gallery.PAGES}
+    pages = {name: (folder / f"{name}.html").read_text(encoding="utf-8") for name in PAGES}
     looks = {name: Look(text) for name, text in pages.items()}
     assert not [look.live for look in looks.values() if look.live]
     for text in IDS[:5]:

@@ -21,7 +21,7 @@ from sapnet_core.experiments.intervals import bootstrap_interval
 from sapnet_core.experiments.metrics import relative_l2, spearman
 from sapnet_core.experiments.result_files import parse_predictions, result_name
 from sapnet_core.experiments.run import run_trials
-from sapnet_core.experiments.stored_rows import SCHEMAS, rows_of_files
+from sapnet_core.experiments.stored_rows import rows_of_files, schemas
 from sapnet_core.experiments.trial import Trial
 from sapnet_core.recipes import measure_rounding
 from sapnet_core.runtime import environment
@@ -63,7 +63,7 @@ def forge(folder, trial, files):
     for name, rows in rows_of_files(trial, files).items():
         path = folder / f"{name}.parquet"
         others = pq.read_table(path).filter(pc.field("trial") != result_name(trial))
-        table = pa.concat_tables([others, rows.cast(SCHEMAS[name])]).sort_by("trial")
+        table = pa.concat_tables([others, rows.cast(schemas(type(trial))[name])]).sort_by("trial")
         pq.write_table(table.combine_chunks(), path, store_schema=False)
 
 

@@ -10,14 +10,13 @@ from pathlib import Path
 
 from sapnet_core.datasets.known import holds
 from sapnet_core.experiments.profiles import MEASURED
+from sapnet_core.features.sequences import sequence_code
 from sapnet_core.runtime import environment
 from sapnet_core.runtime.files import read_json, write_json
-from sapnet_core.runtime.fingerprint import code_digest
 
 __all__ = ["FILE", "is_absent", "keep_digests", "kept_digests"]
 
 FILE = Path(__file__).parent.parent / "study" / "measured" / "data.json"
-READS = ("features.sequences", "features.windows", "datasets.gaps", "datasets.pose_tracks")  # as `sequence_digest`
 
 
 def is_absent(dataset: str) -> bool:
@@ -39,8 +38,8 @@ def kept_digests(dataset: str) -> list[str]:
         raise FileNotFoundError(f"{dataset} is not in the folder of the data, and no results of it are stored")
     try:
         one = known[dataset]
-        same = one["code"] == code_digest(*READS)
-        return [str(one["records"]), str(one["sequences"]) if same else code_digest(*READS)]
+        same = one["code"] == sequence_code()
+        return [str(one["records"]), str(one["sequences"]) if same else sequence_code()]
     except (KeyError, TypeError):
         raise ValueError(f"{FILE}: was damaged: restore it with git checkout") from None
 
@@ -48,4 +47,4 @@ def kept_digests(dataset: str) -> list[str]:
 def keep_digests(dataset: str, records: str, sequences: str) -> None:
     """Keep the digests of a dataset whose results are stored. Raises OSError."""
     known = read_json(FILE) if FILE.is_file() else {}
-    write_json(FILE, known | {dataset: {"records": records, "sequences": sequences, "code": code_digest(*READS)}})
+    write_json(FILE, known | {dataset: {"records": records, "sequences": sequences, "code": sequence_code()}})

@@ -27,7 +27,7 @@ from sapnet_core.experiments.result_files import (
 )
 from sapnet_core.experiments.trial import Trial
 
-__all__ = ["SCHEMAS", "files_of_rows", "rows_of_files", "schemas", "stored_trial"]
+__all__ = ["files_of_rows", "rows_of_files", "schemas", "stored_trial"]
 
 TYPES = {str: pa.string(), int: pa.int64(), float: pa.float64(), int | None: pa.int64()}
 METRICS = {"rho": float, "rho_low": float, "rho_high": float, "r_l2": float, "n": int, "labeled": int}
@@ -84,9 +84,6 @@ def schemas(kind: type[Trial]) -> dict[str, pa.Schema]:
             ]
         ),
     }
-
-
-SCHEMAS = schemas(Trial)
 
 
 def rows_of_files(trial: Trial, files: Mapping[str, bytes]) -> dict[str, pa.Table]:

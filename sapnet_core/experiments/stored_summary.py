@@ -4,7 +4,8 @@ import pandas as pd
 
 from sapnet_core.experiments.checked_parquet import opened, row_group
 from sapnet_core.experiments.stored import FOLDER
-from sapnet_core.experiments.stored_rows import SCHEMAS
+from sapnet_core.experiments.stored_rows import schemas
+from sapnet_core.experiments.trial import Trial
 
 __all__ = ["stored_summary"]
 
@@ -17,6 +18,6 @@ def stored_summary() -> pd.DataFrame:
     path = FOLDER / "trials.parquet"
     if not path.is_file():
         return pd.DataFrame(columns=COLUMNS)
-    with opened(path, SCHEMAS["trials"]) as file:
+    with opened(path, schemas(Trial)["trials"]) as file:
         table = row_group(file, 0).select(COLUMNS).to_pandas()
     return table.astype({name: str for name, kind in table.dtypes.items() if kind == "category"})

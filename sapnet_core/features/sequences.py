@@ -20,6 +20,7 @@ __all__ = [
     "STEPS",
     "is_sequence",
     "lengths",
+    "sequence_code",
     "sequence_digest",
     "sequence_features",
     "sequence_views",
@@ -58,8 +59,12 @@ def lengths(records: Sequence[Record]) -> Tensor:
 def sequence_digest(records: Sequence[Record], root: Path) -> str:
     """Hash of the contents of all files of the records, and of the code that turns them into features."""
     paths = [path for r in records for path in (r.path, getattr(r, "path_teacher", "")) if path]
-    code = code_digest("features.sequences", "features.windows", "datasets.gaps", "datasets.pose_tracks")
-    return fingerprint([kept_digest(root / path) for path in paths], code)
+    return fingerprint([kept_digest(root / path) for path in paths], sequence_code())
+
+
+def sequence_code() -> str:
+    """Hash of the code that turns files of sequences into features."""
+    return code_digest("features.sequences", "features.windows", "datasets.gaps", "datasets.pose_tracks")
 
 
 def sequence_views(record: Record, root: Path) -> tuple[Tensor, Tensor]:

@@ -11,6 +11,7 @@ from sapnet_core.experiments.statistics import UNTESTABLE
 from sapnet_core.experiments.stored_summary import stored_summary
 from sapnet_core.reporting.errata import errata
 from sapnet_core.reporting.parts import Part
+from sapnet_core.reporting.pictures import DATASET_TITLES
 from sapnet_core.reporting.site_claims import Label, verdict_label
 from sapnet_core.reporting.stored_tables import read_cells, read_stored_table
 from sapnet_core.runtime import environment
@@ -19,7 +20,6 @@ from sapnet_core.runtime.files import read_json
 __all__ = ["checklist", "cite", "cost", "deviations", "facts", "gaps"]
 
 ANSWERS = {"yes": "good", "partly": "odd", "no": "bad", "does not apply": "open"}
-DATASETS = {"mtl-aqa": "MTL-AQA", "finediving": "FineDiving", "rg": "Rhythmic Gymnastics", "finefs": "FineFS"}
 
 
 def deviations(folder: Path) -> list[dict[str, object]]:
@@ -82,7 +82,7 @@ def cost() -> dict[str, object]:
     """What the stored trials took: one row for each dataset, and the sums."""
     table = stored_summary()
     rows = [
-        (DATASETS.get(name, name), len(part), part["method"].nunique(), part["seconds"].sum() / 3600)
+        (DATASET_TITLES.get(name, name), len(part), part["method"].nunique(), part["seconds"].sum() / 3600)
         for name, part in table.groupby("dataset")
     ]
     return {

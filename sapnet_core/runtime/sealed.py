@@ -31,7 +31,7 @@ def write_sealed(path: Path | str, tensors: dict[str, Tensor], metadata: dict, n
     The seal covers the file's name, so that one file cannot pass for another; `name` takes its place where the file may
     be renamed. Raises OSError.
     """
-    tensors = {name: tensor.detach().cpu().contiguous() for name, tensor in tensors.items()}
+    tensors = {key: tensor.detach().cpu().contiguous() for key, tensor in tensors.items()}
     return write_tensors(path, tensors, {**metadata, SEAL: _seal(name or Path(path).name, tensors, metadata)})
 
 
