@@ -95,7 +95,7 @@ def _sentence(part: str, rows: pd.DataFrame) -> str:
     if not rows["seeds"].all():
         return f"{part}, {compared}: not trained yet at this size."
     effects = [
-        f"{row['effect']:+.3f} [{row['low']:+.3f}, {row['high']:+.3f}] at {row['column'].rstrip('%')} % of the labels"
+        f"{row['effect']:+z.3f} [{row['low']:+.3f}, {row['high']:+.3f}] at {row['column'].rstrip('%')} % of the labels"
         for _, row in rows.iterrows()
     ]
     return f"{part}, {compared}: {' and '.join(effects)}."
