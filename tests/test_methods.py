@@ -84,7 +84,6 @@ MORE = {
     "trs": {"remember": False},
     "basl": {"consistency": 0.0},
 }
-FEW = {name: {"exemplars": 2} for name in ("fspn", "tsa", "sgn")}  # their predictions take a second with ten
 COUNT, STEPS, CHANNELS = 90, 12, 16
 
 
@@ -121,7 +120,7 @@ def predicted(method: str) -> torch.Tensor:
 
 
 def predict(method: str, train: TrainSet, x: VideoBatch, seed: int = 0, **settings) -> torch.Tensor:
-    settings = {"steps": 60, **FEW.get(method, {}), **settings}
+    settings = {"steps": 60, **settings}
     fitted = get_method(method)(train, settings, torch.Generator().manual_seed(seed))
     return fitted.predict(x)
 
