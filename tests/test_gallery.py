@@ -257,7 +257,7 @@ def test_claims_stand_at_their_places(house):
     assert shown["table01"] == ["bad", "odd"] and shown["fig05"] == shown["fig12"] == ["good"]
     assert not shown["own_scatter"] and "C4" in (folder / "claims.html").read_text(encoding="utf-8")
     summary = " ".join(" ".join(checked(folder / "index.html").text).split())
-    assert "The paper states 4 results" in summary and "supports 1 of them and contradicts 1; 1 make" in summary
+    assert "The paper states 4 results" in summary and "supports 1 of them and contradicts 1; 1 show no difference" in summary
     (house / "figures" / "claims.csv").write_text("claim,place,verdict\nx,Table I,maybe\n")
     with pytest.raises(ValueError, match="claims.csv: needs columns"):
         gallery.write_gallery()
