@@ -1,9 +1,12 @@
 """Published layouts of measured movements are read as published: UI-PRMD, JIGSAWS, and pose tracks of FineDiving."""
 
 import os
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
+import pandas as pd
+import pyarrow.parquet as pq
 import pytest
 import torch
 from measured import pose_text, write_jigsaws, write_ui_prmd
@@ -15,19 +18,23 @@ from sapnet_core.datasets import jigsaws, load_records, ui_prmd
 from sapnet_core.datasets.folds import fold_names
 from sapnet_core.datasets.pose_tracks import pose_records, pose_views, read_pose_track
 from sapnet_core.datasets.validate import check_dataset
+from sapnet_core.experiments import measured_data, stored
 from sapnet_core.experiments.acting_terms import idle_terms
 from sapnet_core.experiments.cross_validation import cross_validated, fold_trials, out_of_fold
 from sapnet_core.experiments.declare import declare
+from sapnet_core.experiments.jigsaws_trials import PUBLISHED, surgeon_table, surgeon_trials
 from sapnet_core.experiments.profiles import Profile
-from sapnet_core.experiments.results import results
+from sapnet_core.experiments.results import predictions, results, run_facts
 from sapnet_core.experiments.run import run_trials
+from sapnet_core.experiments.stored import store
 from sapnet_core.experiments.systems import RIDGE
 from sapnet_core.experiments.tables import comparison_trials, table_trials
-from sapnet_core.experiments.trial_data import trial_data
+from sapnet_core.experiments.trial_data import digested_records, trial_data
 from sapnet_core.experiments.trial_hash import trial_hash
-from sapnet_core.experiments.ui_prmd_trials import people_table, people_trials
+from sapnet_core.experiments.ui_prmd_trials import people_table, people_trials, stored_people
 from sapnet_core.features import source
-from sapnet_core.features.sequences import sequence_views, two_views
+from sapnet_core.features.sequences import sequence_digest, sequence_views, two_views
+from sapnet_core.runtime.sealed import Damaged
 from sapnet_core.simulator.draw_annotations import write_annotations
 
 TINY = Profile("tiny", seeds=(0,), steps=4, size=32, epochs=0)
@@ -177,6 +184,72 @@ def test_measured_datasets_cannot_be_drawn(monkeypatch):
     for name in ("ui-prmd", "jigsaws"):
         with pytest.raises(ValueError, match="measured, not simulated"):
             declare(name, "I3D+MLP", 1.0, 0, TINY)
+
+
+def test_jigsaws_leaves_supertrials_or_surgeons_out(tmp_path, monkeypatch):
+    use(write_jigsaws(tmp_path / "data", people="BCD"), monkeypatch, tmp_path)
+    for by, folds in (("fold", ["1", "2", "3"]), ("subject", ["B", "C", "D"])):
+        trials = surgeon_trials(TINY, by, (RIDGE, "SAP-Net, two views"))
+        assert sorted({key[-1] for key in trials}) == folds and len(trials) == 2 * 2 * 3
+        run_trials(trials.values())
+        table = surgeon_table(trials)
+        assert set(table["task"]) == {"Suturing", "Knot_Tying"} and table["rho_pooled"].notna().all()
+    assert all(0 < high <= 1 and (low is None or low < high) for _, _, low, high in PUBLISHED)
+
+
+# ---- stored results
+
+
+@pytest.fixture
+def people(tmp_path, monkeypatch):
+    """Trials of UI-PRMD that were run and stored in an empty folder of the study."""
+    monkeypatch.setattr(stored, "FOLDER", tmp_path / "study")
+    monkeypatch.setattr(measured_data, "FILE", tmp_path / "study" / "measured" / "data.json")
+    root = write_ui_prmd(tmp_path / "data", movements=("m01",))
+    use(root, monkeypatch, tmp_path)
+    rows = (RIDGE, "SAP-Net, one view", "SAP-Net, two views")
+    trials = people_trials(TINY, (80,), ("m01",), rows)
+    run_trials(trials.values())
+    assert store(trials.values()) == len(trials) == 15 and store(trials.values()) == 0
+    records, digest = digested_records("ui-prmd", "videos", None, None, 0)
+    measured_data.keep_digests("ui-prmd", digest, sequence_digest(records, root))
+    return trials
+
+
+def test_stored_results_of_people_are_found_where_the_data_are_absent(people, tmp_path, monkeypatch):
+    tables = people_table(people), [predictions(trial) for trial in people.values()]
+    hashes, idle = [trial_hash(trial) for trial in people.values()], [idle_terms(trial) for trial in people.values()]
+    monkeypatch.setenv("SAPNET_RUNS", str(tmp_path / "other"))
+    monkeypatch.delenv("SAPNET_DATA")
+    found = stored_people(TINY, (80,))
+    assert found == people and [trial_hash(trial) for trial in found.values()] == hashes
+    pd.testing.assert_frame_equal(people_table(found), tables[0])
+    for trial, table, acted in zip(found.values(), tables[1], idle, strict=True):
+        pd.testing.assert_frame_equal(predictions(trial), table)
+        assert idle_terms(trial) == acted
+    assert {run_facts(trial)["numbers"] for trial in found.values()} == {"float32"}
+    assert not stored_people(replace(TINY, steps=9), (80,)) and not stored_people(TINY, (32,))
+    assert not {*stored.stored_trials()} and len({*stored.stored_trials("measured")}) == 15
+
+
+def test_stored_results_of_people_age_with_the_code(people, tmp_path, monkeypatch):
+    monkeypatch.setenv("SAPNET_RUNS", str(tmp_path / "other"))
+    monkeypatch.delenv("SAPNET_DATA")
+    monkeypatch.setattr(measured_data, "code_digest", lambda *_: "another")
+    assert not stored_people(TINY, (80,))
+    monkeypatch.undo()
+    monkeypatch.setattr(measured_data, "FILE", tmp_path / "none.json")
+    monkeypatch.delenv("SAPNET_DATA", raising=False)
+    with pytest.raises(FileNotFoundError, match="ui-prmd is not in the folder of the data"):
+        trial_hash(next(iter(people.values())))
+
+
+def test_a_damaged_table_of_people_is_named(people):
+    path = stored.FOLDER / "measured" / "trials.parquet"
+    table = pq.read_table(path)
+    pq.write_table(table.drop_columns("tested"), path)
+    with pytest.raises(Damaged, match="measured/trials.parquet: "):
+        stored_people(TINY, (80,))
 
 
 # ---- pose tracks of FineDiving

@@ -6,6 +6,7 @@ label; the others are unlabeled. The repository stores their results (`recipes.m
 finds them where the data are absent.
 """
 
+from collections import Counter
 from collections.abc import Sequence
 
 import pandas as pd
@@ -71,7 +72,8 @@ def stored_people(
 ) -> dict[tuple, FoldTrial]:
     """The trials of `people_trials` whose results are stored: (row, labels, movement, seed, fold) -> trial.
 
-    It needs no data. A result that other code made than the present one is left out.
+    It needs no data. Left out are cells (row, labels, movement, seed) without all of their folds, and results that
+    other code made than the present one.
 
     Raises:
         Damaged: a stored table was damaged.
@@ -87,6 +89,9 @@ def stored_people(
         same = (trial.steps, trial.epochs) == (profile.steps, profile.epochs) and trial.seed in profile.seeds
         if row and asked and same and is_stored(trial):
             found[row, count, trial.group, trial.seed, "+".join(trial.tested)] = trial
+    folds = Counter(key[:4] for key in found)
+    whole = max(folds.values(), default=0)
+    found = {key: trial for key, trial in found.items() if folds[key[:4]] == whole}
     rows = list(ROWS)
     return dict(sorted(found.items(), key=lambda item: (rows.index(item[0][0]), *item[0][1:])))
 

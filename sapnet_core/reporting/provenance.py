@@ -194,7 +194,7 @@ def _report(path: Path, record: dict, verdict: Status) -> str:
         done = {place.name.rpartition("-")[2] for place in folder.glob("*-*")}
         rows.append(("hashes", " ".join(hashes)))
         rows.append(("results", f"{len(done & set(hashes))} of {len(hashes)} are in runs/trials"))
-        done = {name.rpartition("-")[2] for name in stored_names()}
+        done = {name.rpartition("-")[2] for name in stored_names() | stored_names("measured")}
         rows.append(("stored", f"{len(done & set(hashes))} of {len(hashes)} are in the repository"))
     lines = [path.name]
     for key, text in [*rows, ("status", str(verdict))]:
