@@ -72,8 +72,8 @@ def stored_people(
 ) -> dict[tuple, FoldTrial]:
     """The trials of `people_trials` whose results are stored: (row, labels, movement, seed, fold) -> trial.
 
-    It needs no data. Left out are cells (row, labels, movement, seed) without all of their folds, and results that
-    other code made than the present one.
+    It needs no data. Left out are cells (labels, movement, seed) that lack a fold in one of the rows, so that all rows
+    are compared on the same people and movements, and results that other code made than the present one.
 
     Raises:
         Damaged: a stored table was damaged.
@@ -90,8 +90,9 @@ def stored_people(
         if row and asked and same and is_stored(trial):
             found[row, count, trial.group, trial.seed, "+".join(trial.tested)] = trial
     folds = Counter(key[:4] for key in found)
-    whole = max(folds.values(), default=0)
-    found = {key: trial for key, trial in found.items() if folds[key[:4]] == whole}
+    whole = {key for key, count in folds.items() if count == max(folds.values())}
+    shared = Counter(key[1:] for key in whole)  # cells without row -> number of rows that have them
+    found = {key: found[key] for key in found if key[:4] in whole and shared[key[1:4]] == max(shared.values())}
     rows = list(ROWS)
     return dict(sorted(found.items(), key=lambda item: (rows.index(item[0][0]), *item[0][1:])))
 
