@@ -105,3 +105,22 @@ def test_notebooks_run_from_the_menu_and_the_repository_stays_clean(browser, tmp
             ["git", "status", "--short"], cwd=running.clone, capture_output=True, text=True, check=True
         )
         assert status.stdout == "" and (running.clone / "runs" / "lab" / "copies.json").is_file()
+
+
+@pytest.mark.slow
+def test_a_word_leads_to_its_heading_in_jupyterlab(browser, tmp_path):
+    """JupyterLab opens a notebook at its top, and scrolls to a heading of one that is open and drawn: a reader clicks
+    again."""
+    if not (ROOT / ".git").exists():
+        pytest.skip("not a git clone")
+    with lab(browser, ROOT, tmp_path) as running:
+        running.open("12_fig07_threshold")
+        for _ in range(10):
+            running.find("a[href$='#Holm-correction']").click()
+            heading = running.page.get_by_role("heading", name="Holm correction")
+            running.page.wait_for_timeout(5_000)
+            box = heading.bounding_box() if heading.count() else None
+            if box and 0 < box["y"] < running.page.viewport_size["height"]:
+                return
+            running.page.get_by_role("tab", name="12_fig07").first.click()
+        raise AssertionError("the heading was never seen")

@@ -1,20 +1,37 @@
 """The notebooks as a course: every link leads somewhere, and each lesson names the one before it and the one after."""
 
+import ast
 import re
 
 import pytest
 
 from sapnet_core.reporting import notebooks
+from sapnet_core.reporting.lessons import HEADING
 from sapnet_core.runtime import environment
 
 LINK = re.compile(r"\[[^\]]*\]\(([^)\s]+)\)")
 LESSONS = {  # notebook -> the ones before and after it
     "00_start_here": ("01_data",),
     "01_data": ("00_start_here", "02_detection"),
+    "02_detection": ("01_data", "03_pseudo_labels"),
     "03_pseudo_labels": ("02_detection", "03b_network"),
     "03b_network": ("03_pseudo_labels", "04_training"),
     "04_training": ("03b_network", "05_ablations"),
-    "a4_layouts": ("a3_own_method",),
+    "07_own_training": ("06_comparison", "08_own_results"),
+    "08_own_results": ("07_own_training", "09_decisions"),
+    "10_fig05_score_scatter": ("09_decisions", "11_fig06_label_shares"),
+    "11_fig06_label_shares": ("10_fig05_score_scatter", "12_fig07_threshold"),
+    "12_fig07_threshold": ("11_fig06_label_shares", "13_fig08_loss_terms"),
+    "14_fig09_subactions": ("13_fig08_loss_terms", "15_fig10_teacher_input"),
+    "16_fig11_attention": ("15_fig10_teacher_input", "17_fig12_label_shares"),
+    "17_fig12_label_shares": ("16_fig11_attention", "18_fig13_errors"),
+    "18_fig13_errors": ("17_fig12_label_shares", "19_fig14_failure_case"),
+    "19_fig14_failure_case": ("18_fig13_errors", "20_claims"),
+    "20_claims": ("19_fig14_failure_case", "21_real_data"),
+    "a1_backbone": ("21_real_data", "a2_speed"),
+    "a2_speed": ("a1_backbone", "a3_own_method"),
+    "a3_own_method": ("a2_speed", "a4_layouts"),
+    "a4_layouts": ("a3_own_method", "a5_glossary"),
     "a5_glossary": ("a4_layouts",),
 }
 PATHS = {
@@ -22,6 +39,15 @@ PATHS = {
     "Check the paper": ("05_ablations", "20_claims"),
     "Bring your data": ("07_own_training", "08_own_results", "a4_layouts"),
 }
+# words of methods that need more than their name -> the heading of the glossary that explains them
+WORDS = {
+    "FixMatch": "FixMatch",
+    "InfoNCE": "InfoNCE",
+    "facility location": "Facility-location",
+    "Fisher": "Fisher-z",
+    "Holm": "Holm-correction",
+}
+READING = re.compile(r"^- .*\b(?:19|20)\d\d\b.*$", re.MULTILINE)  # an entry of a reading list
 FOLDER = environment.root() / "notebooks"
 
 
@@ -34,6 +60,25 @@ def test_links_between_notebooks_lead_somewhere(path):
     targets = LINK.findall("\n".join(texts(path.stem)))
     inside = [target.partition("#")[0] for target in targets if not re.match(r"\w+:|#", target)]
     assert [target for target in inside if not (FOLDER / target).is_file()] == []
+
+
+@pytest.mark.parametrize("path", notebooks.find(), ids=lambda path: path.stem)
+def test_links_to_a_heading_of_a_notebook_lead_there(path):
+    """JupyterLab joins the words of a heading by hyphens."""
+    targets = [target.partition("#") for target in LINK.findall("\n".join(texts(path.stem))) if "#" in target]
+    for file, _, anchor in targets:
+        if not re.match(r"\w+:", file):
+            headings = HEADING.findall("\n".join(texts(file.removesuffix(".ipynb") or path.stem)))
+            assert anchor in [heading.replace(" ", "-") for heading in headings]
+
+
+@pytest.mark.parametrize("stem", [stem for stem in LESSONS if stem != "a5_glossary"])
+def test_a_word_of_a_method_leads_to_the_glossary_where_it_is_first_used(stem):
+    text = READING.sub("", "\n\n".join(texts(stem)))
+    for word, heading in WORDS.items():
+        if used := re.search(word, text):
+            links = re.finditer(r"\[[^\]]*\]\(a5_glossary\.ipynb#([^)]+)\)", text)
+            assert [link[1] for link in links if link.start() < used.start() < link.end()] == [heading], word
 
 
 @pytest.mark.parametrize("stem", LESSONS)
@@ -68,3 +113,40 @@ def test_every_picture_of_a_lesson_says_in_words_what_it_shows(stem):
     told = [picture.metadata.get("alt", "") for picture in pictures]
     assert [text for text in told if len(text.split()) < 8] == []
     assert len(set(told)) == len(told)
+
+
+def told_by(source: str) -> list[str]:
+    """Patterns of the texts that a cell gives its pictures; what it computes may be anything, as may the settings that
+    `explore` adds."""
+    tree = ast.parse(source)
+    named = {
+        node.targets[0].id: node.value for node in ast.walk(tree) if isinstance(node, ast.Assign) and _is_name(node)
+    }
+
+    def pattern(value: ast.expr) -> str:
+        if isinstance(value, ast.Name):
+            return pattern(named[value.id]) if value.id in named else ".+"
+        if isinstance(value, ast.JoinedStr):
+            return "".join(map(pattern, value.values))
+        return re.escape(value.value) if isinstance(value, ast.Constant) else ".+"
+
+    found = []
+    for node in ast.walk(tree):
+        if isinstance(node, ast.Call) and isinstance(node.func, ast.Name):
+            if node.func.id == "picture":
+                found.append(pattern(node.args[0]))
+            elif node.func.id == "explore":
+                found.append(pattern(next(word.value for word in node.keywords if word.arg == "alt")) + ": .+")
+    return found
+
+
+def _is_name(node: ast.Assign) -> bool:
+    return len(node.targets) == 1 and isinstance(node.targets[0], ast.Name)
+
+
+@pytest.mark.parametrize("stem", LESSONS)
+def test_the_stored_text_of_a_picture_is_the_one_in_its_code(stem):
+    for cell in notebooks.load(FOLDER / f"{stem}.ipynb").cells:
+        outputs = cell.outputs if cell.cell_type == "code" else []
+        for text in (o.metadata["alt"] for o in outputs if "alt" in o.get("metadata", {})):
+            assert any(re.fullmatch(known, text) for known in told_by(cell.source)), text

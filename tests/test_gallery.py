@@ -19,12 +19,13 @@ import pytest
 from PIL import Image
 
 from sapnet_core import reporting
-from sapnet_core.reporting import gallery, notebooks, parts
+from sapnet_core.reporting import gallery, notebooks, parts, site_context
 from sapnet_core.reporting.mathml import LEFT_OVER, mathml
 from sapnet_core.reporting.notebook_pages import markdown_html, notebook_page, write_notebook_page
 from sapnet_core.reporting.site_context import PAGES
 from sapnet_core.reporting.stored_tables import read_stored_table
 from sapnet_core.reporting.tables import markdown
+from sapnet_core.reporting.worth import PARTS, worth_sentences
 from sapnet_core.runtime import environment
 
 # as an attribute, `reporting` has the function of this name
@@ -127,6 +128,19 @@ def enter(folder: Path, patch: pytest.MonkeyPatch) -> None:
     for module in (provenance, parts):
         # avoids drawing annotations and rendering videos
         patch.setattr(module, "trial_hash", lambda trial, _=None: f"{trial.seed}")
+    # avoids resampling the stored trials, which takes seconds
+    patch.setattr(site_context, "worth_of_parts", lambda size: worth_table(0))
+
+
+def worth_table(*seeds: int) -> pd.DataFrame:
+    """What `worth` returns, with made-up effects for as many parts as there are numbers; a part of 0 seeds has none."""
+    rows = [
+        {"part": part.name, "compared": part.compared, "column": column, "seeds": n}
+        | ({"effect": 0.1234, "low": -0.5, "high": 0.75} if n else {"effect": None, "low": None, "high": None})
+        for part, n in zip(PARTS, seeds, strict=False)
+        for column in ("10%", "40%")
+    ]
+    return pd.DataFrame(rows)
 
 
 @pytest.fixture(scope="module")
@@ -257,10 +271,36 @@ def test_claims_stand_at_their_places(house):
     assert shown["table01"] == ["bad", "odd"] and shown["fig05"] == shown["fig12"] == ["good"]
     assert not shown["own_scatter"] and "C4" in (folder / "claims.html").read_text(encoding="utf-8")
     summary = " ".join(" ".join(checked(folder / "index.html").text).split())
-    assert "The paper states 4 results" in summary and "supports 1 of them and contradicts 1; 1 show no difference" in summary
+    assert (
+        "The paper states 4 results" in summary
+        and "supports 1 of them and contradicts 1; 1 show no difference" in summary
+    )
     (house / "figures" / "claims.csv").write_text("claim,place,verdict\nx,Table I,maybe\n")
     with pytest.raises(ValueError, match="claims.csv: needs columns"):
         gallery.write_gallery()
+
+
+def test_the_summary_says_what_the_parts_are_worth(house, monkeypatch):
+    file = gallery.write_gallery()
+    assert "worth" not in checked(file).ids  # nothing is trained
+    asked, table = [], worth_table(3, 0, 2)
+    monkeypatch.setattr(site_context, "worth_of_parts", lambda size: asked.append(size.name) or table)
+    page = checked(gallery.write_gallery())
+    text = " ".join(" ".join(page.text).split())
+    assert "worth" in page.ids and "at study size with up to 3 seeds." in text
+    for sentence in worth_sentences(table):
+        assert sentence in text
+    assert "+0.123 [-0.500, +0.750] at 10 % of the labels" in text and "not trained yet at this size." in text
+    gallery.write_gallery("quick")
+    assert asked == ["study", "quick"]  # the profile of the gallery, else that of the paper's sizes
+
+
+def test_the_stored_summary_and_readme_say_the_same_of_the_parts():
+    """`test_worth` holds README to the stored trials."""
+    text = (environment.root() / "README.md").read_text(encoding="utf-8")
+    listed = text.split("<!-- worth -->\n")[1].split("\n<!-- end -->")[0]
+    shown = " ".join(" ".join(parsed(environment.root() / "figures" / "index.html").text).split())
+    assert [line for line in listed.splitlines() if line.removeprefix("- ") not in shown] == []
 
 
 def entry_of(stem: str) -> str:
@@ -362,6 +402,33 @@ def test_a_stored_notebook_is_one_file_with_its_neighbors(tmp_path):
     assert not any(link.startswith("03b_network") for link in page.links)
     assert "script" not in file.read_text(encoding="utf-8").partition("<body>")[0]
     assert sum(link.startswith("data:image/png") for link in page.loads) > 3
+
+
+def test_a_word_leads_to_its_heading_on_the_page_of_the_glossary(tmp_path):
+    folder = tmp_path / "figures" / "notebooks"
+    folder.mkdir(parents=True)
+    (tmp_path / "notebooks").symlink_to(environment.root() / "notebooks")
+    for name in PAGES:
+        (folder.parent / f"{name}.html").write_text("<p></p>")
+    stems = ("04_training", "12_fig07_threshold", "a5_glossary")
+    for file in notebooks.find(stems):
+        (folder / f"{file.stem}.html").write_text(notebook_page(file, frozenset(stems)), encoding="utf-8")
+    pages = {stem: checked(folder / f"{stem}.html") for stem in stems}  # every link's heading is there
+    assert {"a5_glossary.html#FixMatch", "a5_glossary.html#InfoNCE"} <= {*pages["04_training"].links}
+    assert "a5_glossary.html#Holm-correction" in pages["12_fig07_threshold"].links
+    assert {"Networks-and-losses", "Measures-and-tests", "Fisher-z", "Facility-location"} <= pages["a5_glossary"].ids
+    alone = notebook_page(notebooks.find(["12_fig07_threshold"])[0], frozenset(["12_fig07_threshold"]))
+    assert 'href="../../notebooks/a5_glossary.ipynb#FixMatch"' in alone  # the glossary has no page
+
+
+def test_headings_have_ids_that_occur_once(tmp_path):
+    made = markdown_html("## The paper's *first* `claim` & $x$")
+    assert 'id="The-paper' in made and "-first-claim-&amp;-" in made
+    cells = [nbformat.v4.new_markdown_cell(f"# {words}\n\ntext") for words in ("Top", "Set up", "Set up")]
+    file = tmp_path / "twice.ipynb"
+    nbformat.write(nbformat.v4.new_notebook(cells=cells), file)
+    page = notebook_page(file)
+    assert page.count('id="Set-up"') == 1 and page.count(">Set up</h1>") == 2 and Page(page).ids >= {"Top", "Set-up"}
 
 
 @pytest.mark.parametrize("name", PAGES)

@@ -49,7 +49,7 @@ def test_the_worth_of_a_part_is_the_difference_of_its_two_systems(table_one):
 
 
 def test_a_part_without_results_says_so_and_the_others_have_both_shares(table_one):
-    sentences = worth_sentences(SIZE)
+    sentences = worth_sentences(worth(SIZE))
     assert len(sentences) == len(PARTS)
     for part, sentence in zip(PARTS, sentences, strict=True):
         assert sentence.startswith(f"{part.name}, {part.compared}: ")

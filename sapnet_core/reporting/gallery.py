@@ -94,6 +94,7 @@ def _index(site: Site) -> dict[str, object]:
         "seeds": sorted({view["seeds"] for view in own if view["seeds"] not in ("", "0")}, key=len),
         "decided": {v: [view for view in own if view["verdict"] == v] for v in VERDICTS[:3]},
         "headlines": [named[name] for name in HEADLINES if name in named],
+        "worth": site.worth,
         "families": _families(site, views),
         "verdicts": [verdict_label(verdict) for verdict in VERDICTS],
         "gaps": site_notes.gaps(site.parts, site.said),

@@ -1,5 +1,6 @@
 """Render an executed notebook as one HTML file that needs no network: embedded style and images, MathML equations."""
 
+import html
 import re
 from functools import cache
 from pathlib import Path
@@ -17,6 +18,9 @@ from sapnet_core.runtime.fingerprint import code_digest, file_digest, fingerprin
 
 WIDE = re.compile(r'<(?:pre|table|span class="equation")(?=[ >])')  # these may be scrolled, by keyboard too
 
+TAGS = re.compile(r"<[^>]*>")
+HEADED = re.compile(r'(<h[1-6]) id="([^"]*)"')
+
 __all__ = ["markdown_html", "notebook_page", "write_notebook_page"]
 
 # The formats of an output in order of preference: the first that an output has is shown.
@@ -32,6 +36,12 @@ def _renderer() -> type:
     from nbconvert.filters.markdown_mistune import IPythonRenderer
 
     class Renderer(IPythonRenderer):
+        def heading(self, text: str, level: int, **_attributes: object) -> str:
+            """Give a heading the id that JupyterLab gives it, its words joined by hyphens: a link to a heading of a
+            notebook then leads there in JupyterLab and on the notebook's page."""
+            words = "-".join(html.unescape(TAGS.sub("", text)).split())
+            return f'<h{level} id="{html.escape(words)}">{text}</h{level}>\n'
+
         def inline_math(self, body: str) -> str:
             """Convert an equation within a line; one that may be wider than a phone can be scrolled there."""
             made = mathml(body)
@@ -55,8 +65,20 @@ def markdown_html(source: str) -> str:
     """Convert the Markdown of a cell to HTML; a link to a notebook beside this one becomes a link to its page."""
     from nbconvert.filters.markdown_mistune import MarkdownWithMath
 
-    html = MarkdownWithMath(renderer=_renderer()(escape=False, exclude_anchor_links=True)).render(source)
-    return re.sub(r'(href="\w+)\.ipynb(?=["#])', r"\1.html", html)
+    made = MarkdownWithMath(renderer=_renderer()(escape=False)).render(source)
+    return re.sub(r'(href="\w+)\.ipynb(?=["#])', r"\1.html", made)
+
+
+def _with_ids_once(body: str) -> str:
+    """Keep the id of the first of several headings with the same words: as in JupyterLab, links lead to that one."""
+    seen: set[str] = set()
+
+    def kept(found: re.Match) -> str:
+        first = found[2] not in seen
+        seen.add(found[2])
+        return found[0] if first else found[1]
+
+    return HEADED.sub(kept, body)
 
 
 @cache
@@ -127,7 +149,7 @@ def notebook_page(notebook: Path, pages: frozenset[str] | None = None, up: str =
             cell.outputs = [output for output in cell.outputs if UNSEEN not in output.get("data", {})]
     _describe_pictures(nb.cells)
     body, _ = _exporter().from_notebook_node(nb)
-    body = WIDE.sub(r'\g<0> tabindex="0"', body)
+    body = WIDE.sub(r'\g<0> tabindex="0"', _with_ids_once(body))
     if pages is not None:
         absent = "|".join(map(re.escape, sorted(set(lessons()) - pages))) or "(?!)"
         body = re.sub(rf'href="({absent})\.html(?=["#])', rf'href="{up}notebooks/\1.ipynb', body)

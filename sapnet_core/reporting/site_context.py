@@ -4,12 +4,14 @@ import re
 from functools import cache, cached_property
 from pathlib import Path
 
-from sapnet_core.experiments.profiles import PROFILES
+from sapnet_core.experiments.profiles import PROFILES, get_profile
 from sapnet_core.reporting import parts as found_parts
 from sapnet_core.reporting.lessons import lessons
 from sapnet_core.reporting.parts import claims, entries, parts, places
 from sapnet_core.reporting.provenance import declared_names
 from sapnet_core.reporting.site_claims import Spot, cells_of, claim_views, spots
+from sapnet_core.reporting.worth import worth as worth_of_parts
+from sapnet_core.reporting.worth import worth_sentences
 from sapnet_core.runtime import environment
 from sapnet_core.runtime.files import read_json
 
@@ -24,6 +26,7 @@ PAGES = {  # name of a page -> its words in the navigation
     "checklist": "Checklist",
     "notebooks": "Notebooks",
 }
+STUDY = "study"  # the profile of the paper's sizes
 STEPS = (
     (5, "5 s"),
     (10, "10 s"),
@@ -101,6 +104,21 @@ class Site:
         sizes = {table: size for table, size in self.sizes.items() if size in PROFILES}
         cells = {name for table, size in sizes.items() for name in cells_of(size) if name[0] == table}
         return claim_views(self.rows, spots({row["claim"] for row in self.rows}, homes), self.spot, cells)
+
+    @cached_property
+    def worth(self) -> dict[str, object]:
+        """What each part of SAP-Net is worth (`reporting.worth`): the sentences, the size of the trials behind them and
+        the number of their seeds. Trials of the study stand for a gallery without a profile, as in README; it is empty
+        where no trial of any part is at hand.
+        """
+        size = self.profile or STUDY
+        table = worth_of_parts(get_profile(size))
+        known = table.loc[table["seeds"] > 0, "seeds"]
+        if known.empty:
+            return {}
+        seeds = f"{known.max()} seeds" if known.max() > 1 else "one seed"
+        more = "up to " if known.min() < known.max() else ""
+        return {"size": size, "seeds": more + seeds, "sentences": worth_sentences(table)}
 
     def time(self, stem: str) -> str:
         """How long the last run of a notebook took, in steps; "" if it has not run here or times are not shown."""

@@ -2,7 +2,7 @@
 
     python -m sapnet_core.reporting.worth
 
-prints them for the study, as README shows them.
+prints them for the study, as README and the summary of the site show them.
 
 Every part is the difference of two systems that were trained with the same labels, seed by seed, and scored on the same
 test videos; its interval counts the noise of both (`experiments.statistics.compare`).
@@ -85,9 +85,13 @@ def worth(profile: Profile) -> pd.DataFrame:
     return pd.DataFrame(rows, columns=["part", "compared", "column", "effect", "low", "high", "seeds"])
 
 
-def worth_sentences(profile: Profile) -> list[str]:
-    """One sentence for each part, with its effect and interval at both label shares; a part without results says so."""
-    return [_sentence(part, rows) for part, rows in worth(profile).groupby("part", sort=False)]
+def worth_sentences(table: pd.DataFrame) -> list[str]:
+    """One sentence for each part, with its effect and interval at both label shares; a part without results says so.
+
+    Args:
+        table: what `worth` returns.
+    """
+    return [_sentence(part, rows) for part, rows in table.groupby("part", sort=False)]
 
 
 def _sentence(part: str, rows: pd.DataFrame) -> str:
@@ -103,7 +107,7 @@ def _sentence(part: str, rows: pd.DataFrame) -> str:
 
 def worth_list(profile: Profile) -> str:
     """The sentences as a list in Markdown."""
-    return "\n".join(f"- {sentence}" for sentence in worth_sentences(profile))
+    return "\n".join(f"- {sentence}" for sentence in worth_sentences(worth(profile)))
 
 
 @one_line_errors
