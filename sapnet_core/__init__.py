@@ -254,6 +254,7 @@ PUBLIC = {
         "recipe_records",
     ),
     "reporting": ("notebooks",),
+    "reporting.score_report": ("draw_score",),
     "reporting.checks": (
         "check",
         "digest_line",
