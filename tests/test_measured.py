@@ -235,7 +235,7 @@ def test_stored_results_of_people_are_found_where_the_data_are_absent(people, tm
 def test_stored_results_of_people_age_with_the_code(people, tmp_path, monkeypatch):
     monkeypatch.setenv("SAPNET_RUNS", str(tmp_path / "other"))
     monkeypatch.delenv("SAPNET_DATA")
-    monkeypatch.setattr(measured_data, "code_digest", lambda *_: "another")
+    monkeypatch.setattr(measured_data, "sequence_code", lambda: "another")
     assert not stored_people(TINY, (80,))
     monkeypatch.undo()
     monkeypatch.setattr(measured_data, "FILE", tmp_path / "none.json")
