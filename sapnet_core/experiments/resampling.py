@@ -6,7 +6,7 @@ their ranks in a resample follow from cumulative sums of these counts.
 
 import zlib
 from dataclasses import dataclass
-from functools import cache
+from functools import cache, lru_cache
 
 import torch
 from torch import Tensor
@@ -98,4 +98,23 @@ def resampled(cell: Cell, metric: str = "rho", resamples: int = 1000) -> Tensor:
     predicted, true = cell.predicted.double(), cell.true.double()
     if predicted.isnan().any() or true.isnan().any():
         raise ValueError(f"{cell.videos}: predictions and scores must be numbers, but some are NaN")
-    return METRICS[metric](predicted, true, _counts(cell.videos, len(true), resamples))
+    return _resampled(_Numbers(predicted), _Numbers(true), cell.videos, metric, resamples)
+
+
+class _Numbers:
+    """A tensor that is equal to another one with the same numbers, so that a cache can find it again."""
+
+    def __init__(self, values: Tensor):
+        self.values = values
+        self._content = tuple(values.shape), values.contiguous().numpy().tobytes()
+
+    def __eq__(self, other: object) -> bool:
+        return isinstance(other, _Numbers) and self._content == other._content
+
+    def __hash__(self) -> int:
+        return hash(self._content)
+
+
+@lru_cache(maxsize=512)  # a notebook asks for the same cells several times: for a figure, a table and a verdict
+def _resampled(predicted: _Numbers, true: _Numbers, videos: str, metric: str, resamples: int) -> Tensor:
+    return METRICS[metric](predicted.values, true.values, _counts(videos, len(true.values), resamples))
