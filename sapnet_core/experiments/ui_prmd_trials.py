@@ -31,6 +31,8 @@ ROWS = {
     "I3D+MLP's head": ("I3D+MLP", "actor"),
     "I3D+MLP's head (windows in order)": ("I3D+MLP (clips in order)", "actor"),
     "SAP-Net, L_reg alone": ("SAP-Net, L_reg alone", "actor"),
+    "I3D+SSP": ("I3D+SSP", "actor"),
+    "I3D+GCL": ("I3D+GCL", "actor"),
     "SAP-Net, one view": (OURS, "frame"),
     "SAP-Net, two views": (OURS, "actor"),
 }
