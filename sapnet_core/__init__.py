@@ -260,7 +260,7 @@ PUBLIC = {
         "digest_line",
         "verify",
     ),
-    "reporting.came_out": ("came_out",),
+    "reporting.came_out": ("came_out", "noted"),
     "reporting.claims": (
         "effect_text",
         "family_table",

@@ -19,6 +19,7 @@ LESSONS = {  # notebook -> the ones before and after it
     "04_training": ("03b_network", "05_ablations"),
     "07_own_training": ("06_comparison", "08_own_results"),
     "08_own_results": ("07_own_training", "09_decisions"),
+    "09_decisions": ("08_own_results", "10_fig05_score_scatter"),
     "10_fig05_score_scatter": ("09_decisions", "11_fig06_label_shares"),
     "11_fig06_label_shares": ("10_fig05_score_scatter", "12_fig07_threshold"),
     "12_fig07_threshold": ("11_fig06_label_shares", "13_fig08_loss_terms"),

@@ -21,7 +21,7 @@ from sapnet_core.reporting.claims import effect_text, family_verdicts, verdict_t
 from sapnet_core.reporting.ledger import FLOORS
 from sapnet_core.reporting.literal import in_markdown
 
-__all__ = ["came_out", "came_out_text"]
+__all__ = ["came_out", "came_out_text", "noted"]
 
 # verdict -> what follows a number of statements, one or several
 PHRASES = {
@@ -38,6 +38,20 @@ def came_out(profile: Profile, *families: str, notes: Sequence[str] = ()):
     from IPython.display import Markdown
 
     return Markdown(came_out_text(profile, *families, notes=notes))
+
+
+def noted(size: str, *notes: str):
+    """The box of a notebook about which the paper states nothing: sentences in Markdown, with numbers of the notebook.
+
+    Args:
+        size: the size and the seeds of the results, in words.
+        notes: one list item each.
+    """
+    from IPython.display import Markdown
+
+    return Markdown(
+        "\n".join(f"> {line}".rstrip() for line in (f"**What came out** ({size})", "", *map("- {}".format, notes)))
+    )
 
 
 def came_out_text(profile: Profile, *families: str, notes: Sequence[str] = ()) -> str:
