@@ -25,6 +25,7 @@ LESSONS = {  # notebook -> the ones before and after it
     "12_fig07_threshold": ("11_fig06_label_shares", "13_fig08_loss_terms"),
     "13_fig08_loss_terms": ("12_fig07_threshold", "14_fig09_subactions"),
     "14_fig09_subactions": ("13_fig08_loss_terms", "15_fig10_teacher_input"),
+    "15_fig10_teacher_input": ("14_fig09_subactions", "16_fig11_attention"),
     "16_fig11_attention": ("15_fig10_teacher_input", "17_fig12_label_shares"),
     "17_fig12_label_shares": ("16_fig11_attention", "18_fig13_errors"),
     "18_fig13_errors": ("17_fig12_label_shares", "19_fig14_failure_case"),

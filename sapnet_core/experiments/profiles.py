@@ -2,7 +2,7 @@
 
 from dataclasses import dataclass, replace
 
-__all__ = ["Profile", "PROFILES", "DATASETS", "MEASURED", "DIVES", "ROUTINES", "get_profile"]
+__all__ = ["Profile", "PROFILES", "DATASETS", "MEASURED", "DIVES", "ROUTINES", "get_profile", "live_profile"]
 
 DIVES = ("mtl-aqa", "finediving")
 ROUTINES = ("rg", "finefs")
@@ -92,3 +92,9 @@ def get_profile(name: str) -> Profile:
     if name not in PROFILES:
         raise ValueError(f"profile {name!r} is unknown: choose one of {', '.join(PROFILES)}")
     return PROFILES[name]
+
+
+def live_profile(profile: Profile) -> Profile:
+    """The size of what a notebook trains or renders itself, beside the trials of this profile: the study stores scores
+    but neither features nor weights, and its videos take minutes to hours, so that the quick profile stands in."""
+    return PROFILES["quick"] if profile.complete else profile
