@@ -5,7 +5,7 @@ from dataclasses import replace
 import pytest
 
 from sapnet_core.experiments import names, stored, study, tables
-from sapnet_core.experiments.profiles import get_profile
+from sapnet_core.experiments.profiles import get_profile, live_profile
 from sapnet_core.experiments.result_files import result_name
 from sapnet_core.experiments.study_cost import study_cost
 from sapnet_core.experiments.trial import Trial
@@ -103,3 +103,8 @@ def test_the_paper_profile_declares_the_whole_study(own_runs):
     assert {t.seed for group in every.values() for t in group} == {0, 1} < {*get_profile("study").seeds}
     assert len(every["I"]) == len({*tables.table_trials("I", get_profile("quick")).values()})  # of two seeds as well
     assert not every["fig13"]  # Table I has declared them
+
+
+def test_a_notebook_of_the_study_trains_at_quick_size():
+    assert live_profile(get_profile("study")) == get_profile("quick")
+    assert [live_profile(get_profile(name)).name for name in ("quick", "smoke")] == ["quick", "smoke"]
