@@ -65,8 +65,8 @@ CENTERS = (4, 6, 8, 12, 16)  # M, with K = 3
 TEACHERS = {"actor region": "actor", "photometric augmentation": "photometric", "whole frame": "frame"}
 
 OTHER = {"dataset": "finediving", "share": 0.05}  # where a decision concerns FineDiving alone
-# Errata that a setting decides: (erratum, alternative) -> (arguments of `declare`, overrides of the method). Where no
-# dataset is given, it is MTL-AQA with 10 % labels.
+# Errata that a setting decides: (erratum, alternative) -> (arguments of `declare`, or fields of the trial that a profile
+# sets otherwise; overrides of the method). Where no dataset is given, it is MTL-AQA, and where no share, 10 % labels.
 DECISIONS: dict[tuple[str, str], tuple[dict, dict]] = {
     ("E1", "decoder = psnet"): ({}, {"decoder": "psnet"}),
     ("E1", "decoder of C / 4"): ({}, {"decoder_channels": 64}),
@@ -96,6 +96,16 @@ DECISIONS: dict[tuple[str, str], tuple[dict, dict]] = {
     ("training", "targets in [0, 1]"): ({}, {"unit_targets": False}),
     ("training", "constant learning rate"): ({}, {"anneal": False}),
     ("training", "FineDiving: execution, times difficulty"): ({**OTHER, "target": "execution"}, {}),
+    ("training", "FineDiving: targets in [0, 1]"): (OTHER, {"unit_targets": False}),
+    ("training", "200 steps, with all labels"): ({"share": 1.0, "steps": 200, "epochs": 0.0}, {}),
+    ("E1", "FineDiving: decoder of C / 4"): (OTHER, {"decoder_channels": 64}),
+    ("E3", "FineDiving: confidence = grade"): (OTHER, {"confidence": "grade"}),
+}
+# The decisions themselves on the videos and labels of the alternatives.
+DECIDED: dict[tuple[str, str], tuple[dict, dict]] = {
+    ("", "as decided"): ({}, {}),
+    ("", "as decided, FineDiving"): (OTHER, {}),
+    ("", "as decided, all labels"): ({"share": 1.0}, {}),
 }
 
 # The default rows of Tables VI and VII.
@@ -208,12 +218,21 @@ def _few_seeds(profile: Profile) -> Profile:
 def _decisions(profile: Profile) -> dict[tuple, Trial]:
     """The trials (erratum, alternative, seed) -> Trial of at most five seeds; the decisions themselves have the erratum
     ""."""
-    rows = {("", "as decided"): ({}, {}), ("", "as decided, FineDiving"): (OTHER, {}), **DECISIONS}
+    rows = {**DECIDED, **DECISIONS}
     if not profile.complete:
         rows = {key: row for key, row in rows.items() if row[0].get("clip_sampling") != "dense"}
     usual = {"dataset": "mtl-aqa", "share": 0.1}
+    length = {"steps", "epochs"}
     return {
-        (*row, seed): declare(system=OURS, seed=seed, profile=profile, **{**usual, **given, **overrides})
+        (*row, seed): replace(
+            declare(
+                system=OURS,
+                seed=seed,
+                profile=profile,
+                **{**usual, **{name: value for name, value in given.items() if name not in length}, **overrides},
+            ),
+            **{name: value for name, value in given.items() if name in length},
+        )
         for row, (given, overrides) in rows.items()
         for seed in _few_seeds(profile).seeds
     }
