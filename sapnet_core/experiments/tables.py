@@ -65,8 +65,8 @@ CENTERS = (4, 6, 8, 12, 16)  # M, with K = 3
 TEACHERS = {"actor region": "actor", "photometric augmentation": "photometric", "whole frame": "frame"}
 
 OTHER = {"dataset": "finediving", "share": 0.05}  # where a decision concerns FineDiving alone
-# Errata that a setting decides: (erratum, alternative) -> (arguments of `declare`, or fields of the trial that a profile
-# sets otherwise; overrides of the method). Where no dataset is given, it is MTL-AQA, and where no share, 10 % labels.
+# Errata that a setting decides: (erratum, alternative) -> (arguments of `declare` and fields that the profile would set
+# otherwise; overrides of the method). Where no dataset is given, it is MTL-AQA, and where no share, 10 % of the labels.
 DECISIONS: dict[tuple[str, str], tuple[dict, dict]] = {
     ("E1", "decoder = psnet"): ({}, {"decoder": "psnet"}),
     ("E1", "decoder of C / 4"): ({}, {"decoder_channels": 64}),
