@@ -93,6 +93,8 @@ def test_the_remaining_time_follows_the_methods(declared, monkeypatch):
     first = [quick, replace(quick, seed=1), slow]
     elsewhere, unknown = replace(slow, dataset="finediving", target="score"), replace(quick, method="vat")
     assert study.expected_seconds([quick, slow, elsewhere, unknown]) == [1.0, 9.0, 9.0, 5.0]
+    longer, trained = replace(slow, steps=6), replace(slow, backbone_training="last blocks")
+    assert study.expected_seconds([longer, trained]) == [18.0, 5.0 * study.BACKBONE]  # at the rate of all
     assert study._remaining(10.0, first, [slow]) == pytest.approx(10 * 9 / 2)
     line = study._standing({"fig12": first}, [slow], 45.0)
     assert "2 of 3 trials" in line and "left: fig12 1; about 45 s, until " in line
