@@ -67,3 +67,8 @@ def test_it_is_one_quotation_and_ends_with_the_notes():
     assert text.endswith("> A note with a number: 3.") and re.search(r"quick profile, 2 seeds", text)
     with pytest.raises(ValueError, match="no claim is about Table X: choose among"):
         came_out_text(SIZE, "Table X")
+
+
+def test_one_verdict_for_all_is_said_once():
+    text = came_out_text(get_profile("study"), "Fig. 8")
+    assert "All 3 statements of the paper about Fig. 8 show no difference." in text

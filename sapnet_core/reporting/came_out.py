@@ -99,6 +99,8 @@ def _counted(papers: pd.DataFrame, families: Sequence[str]) -> str:
     about = " and ".join([", ".join(families[:-1]), families[-1]] if len(families) > 1 else families)
     if len(papers) == 1:
         return f"The paper's one statement about {about} {said.removeprefix('1 ')}."
+    if len(parts) == 1:
+        return f"All {said.replace(' ', f' statements of the paper about {about} ', 1)}."
     return f"Of the {len(papers)} statements of the paper about {about}, {said}."
 
 
