@@ -5,6 +5,7 @@ from pathlib import Path
 
 from sapnet_core.experiments.names import KNOWN, SHOWN_IN
 from sapnet_core.experiments.profiles import get_profile
+from sapnet_core.experiments.stored_seeds import with_stored_seeds
 from sapnet_core.experiments.tables import declared_trials
 from sapnet_core.experiments.trial import Trial
 from sapnet_core.reporting.notebooks import own_profile
@@ -17,10 +18,12 @@ def notebook_trials(notebooks: Iterable[Path], profile: str | None = None) -> li
 
     Args:
         notebooks: notebooks; one that shows no table or figure reads no declared trials.
-        profile: name of a profile; None takes for each notebook the profile that it names (`own_profile`).
+        profile: name of a profile; None takes for each notebook the profile that it names (`own_profile`). Of a study
+            that is under way, the trials with stored seeds are taken (`with_stored_seeds`).
     """
     asked = {
         (name, profile or own_profile(notebook)) for notebook in notebooks for name in SHOWN_IN.get(notebook.stem, ())
     }
     ordered = sorted(asked, key=lambda pair: (KNOWN.index(pair[0]), pair[1]))
-    return list(dict.fromkeys(t for name, size in ordered for t in declared_trials(name, get_profile(size)).values()))
+    sizes = {pair: with_stored_seeds(get_profile(pair[1]), pair[0]) for pair in ordered}
+    return list(dict.fromkeys(t for (name, _), size in sizes.items() for t in declared_trials(name, size).values()))
