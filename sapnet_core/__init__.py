@@ -207,6 +207,7 @@ PUBLIC = {
         "SEARCHED",
         "marked",
     ),
+    "experiments.stored_seeds": ("with_stored_seeds",),
     "experiments.tables": (
         "CENTERS",
         "CLASS_TABLES",
