@@ -2,6 +2,7 @@
 
 import re
 from collections import Counter
+from dataclasses import replace
 
 import pandas as pd
 import pytest
@@ -11,7 +12,7 @@ from sapnet_core.experiments.profiles import get_profile
 from sapnet_core.experiments.resampling import Cell
 from sapnet_core.experiments.statistics import SUPPORTED, VERDICTS
 from sapnet_core.reporting import claims
-from sapnet_core.reporting.came_out import PHRASES, _counted, came_out_text
+from sapnet_core.reporting.came_out import PHRASES, _counted, _seeds, came_out_text
 from sapnet_core.reporting.claims import evaluate
 from sapnet_core.reporting.ledger import FLOORS, ledger
 
@@ -73,3 +74,9 @@ def test_it_is_one_quotation_and_ends_with_the_notes():
 def test_one_verdict_for_all_is_said_once():
     papers = pd.DataFrame({"verdict": ["no difference"] * 3})
     assert _counted(papers, ["Fig. 8"]) == "All 3 statements of the paper about Fig. 8 show no difference."
+
+
+def test_a_study_under_way_says_that_its_verdicts_are_preliminary():
+    part = replace(get_profile("study"), seeds=(0, 1))
+    assert _seeds(part) == "2 of 10 seeds so far: the verdicts are preliminary"
+    assert _seeds(get_profile("study")) == "10 seeds" and _seeds(SIZE) == "2 seeds"

@@ -7,7 +7,9 @@ from functools import cache
 import nbformat
 import pytest
 
+from sapnet_core.experiments.profiles import get_profile
 from sapnet_core.experiments.statistics import NO_DIFFERENCE, UNDECIDED, UNTESTABLE, VERDICTS
+from sapnet_core.experiments.stored_seeds import with_stored_seeds
 from sapnet_core.reporting.claims import evaluate, verdict_text
 from sapnet_core.reporting.literal import from_cell, in_markdown
 from sapnet_core.reporting.notebooks import find, own_profile
@@ -83,13 +85,21 @@ def table_rows(prefix, key, columns, table="claims"):
     return found
 
 
+def name_of(family):
+    """The name by which trials of a table or figure are declared: "Fig. 5" -> "fig05"."""
+    kind, number = family.split(" ")
+    return number if kind == "Table" else f"fig{int(number):02d}"
+
+
 @pytest.mark.parametrize("prefix", FAMILIES)
 def test_notebook_says_what_the_ledger_says(prefix):
     profile = own_profile(find([prefix])[0])
     if profile == "study":  # its trials are stored, so the ledger can be computed here
         said = table_rows(prefix, "claim", ("claim", "what is said", "verdict"), None)
-        table = evaluate(profile, FAMILIES[prefix])
-        expected = {row["claim"]: in_markdown(verdict_text(row)) for _, row in table.iterrows()}
+        tables = [
+            evaluate(with_stored_seeds(get_profile(profile), name_of(family)), [family]) for family in FAMILIES[prefix]
+        ]
+        expected = {row["claim"]: in_markdown(verdict_text(row)) for table in tables for _, row in table.iterrows()}
     else:
         said = table_rows(prefix, "claim", ("claim", "what is said", "verdict"))
         ledger = [row for row in rows("claims") if row["family"] in FAMILIES[prefix]]

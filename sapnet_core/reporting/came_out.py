@@ -8,7 +8,7 @@ from collections.abc import Sequence
 
 import pandas as pd
 
-from sapnet_core.experiments.profiles import Profile
+from sapnet_core.experiments.profiles import Profile, get_profile
 from sapnet_core.experiments.statistics import (
     CONTRADICTED,
     NO_DIFFERENCE,
@@ -87,7 +87,10 @@ def came_out_text(profile: Profile, *families: str, notes: Sequence[str] = ()) -
 
 
 def _seeds(profile: Profile) -> str:
-    count = len(profile.seeds)
+    """The number of seeds; of a study that is under way, also that of the whole study, whose verdicts alone count."""
+    count, planned = len(profile.seeds), len(get_profile(profile.name).seeds)
+    if count < planned:
+        return f"{count} of {planned} seeds so far: the verdicts are preliminary"
     return "one seed" if count == 1 else f"{count} seeds"
 
 
