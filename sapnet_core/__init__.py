@@ -144,6 +144,7 @@ PUBLIC = {
         "fit_trial",
         "predict_all",
         "train_set",
+        "training_task",
         "view_scale",
     ),
     "experiments.floors": ("floors",),
@@ -243,6 +244,7 @@ PUBLIC = {
         "pretrain_settings",
     ),
     "recipes.stages": ("stages",),
+    "recipes.tuning_space": ("BUDGET",),
     "recipes.train_detector": (
         "actor_shown",
         "draw_batch",
@@ -257,6 +259,10 @@ PUBLIC = {
         "verify",
     ),
     "reporting.came_out": ("came_out",),
+    "reporting.caveats": (
+        "caveats",
+        "untried",
+    ),
     "reporting.claims": (
         "effect_text",
         "family_table",
@@ -266,6 +272,10 @@ PUBLIC = {
         "verdict_text",
     ),
     "reporting.exercises": ("attempt",),
+    "reporting.families": (
+        "FAMILIES",
+        "systems_of",
+    ),
     "reporting.grad_cam": (
         "cell_centers",
         "grad_cam",
@@ -273,6 +283,7 @@ PUBLIC = {
         "heat_on_pixels",
         "share_inside",
     ),
+    "reporting.heatmap": ("heatmap",),
     "reporting.ledger": (
         "ledger",
         "printed_effect",
@@ -292,18 +303,22 @@ PUBLIC = {
         "save_figure",
         "save_table",
     ),
+    "reporting.paired_differences": ("paired_differences",),
     "reporting.pictures": (
         "DATASET_TITLES",
         "picture",
     ),
+    "reporting.schematics": ("schematic",),
     "reporting.style": (
         "COLORS",
+        "COLUMN",
         "MARKERS",
         "PAGE",
         "larger_text",
         "use_style",
     ),
     "reporting.tables": (
+        "as_printed",
         "comparison_table",
         "show",
         "show_text",
