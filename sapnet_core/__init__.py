@@ -258,6 +258,10 @@ PUBLIC = {
         "digest_line",
         "verify",
     ),
+    "reporting.beside_paper": (
+        "beside_paper",
+        "order_agreement",
+    ),
     "reporting.came_out": ("came_out",),
     "reporting.caveats": (
         "caveats",
@@ -304,6 +308,7 @@ PUBLIC = {
         "save_table",
     ),
     "reporting.paired_differences": ("paired_differences",),
+    "reporting.measured_cost": ("measured_cost",),
     "reporting.pictures": (
         "DATASET_TITLES",
         "picture",

@@ -84,6 +84,8 @@ def test_what_is_unequal_is_said_of_systems_that_are_there(monkeypatch):
         f"- SGN {CAVEATS['SGN']}",
     ]
     assert set(PAIRS) < COMPARED and caveats(["USDL"]) == ""
+    again = caveats(["MUSDL", "APT", "SGN"], said=["SGN", "APT", "TSA"]).splitlines()[-2:]
+    assert again == [f"- MUSDL {CAVEATS['MUSDL']}", "- APT, SGN: as said above."]
 
 
 def test_systems_that_the_search_has_not_tried_are_told_from_its_file(tmp_path, monkeypatch):

@@ -14,20 +14,20 @@ from sapnet_core.recipes.tune_methods import TUNING
 __all__ = ["CAVEATS", "caveats", "untried"]
 
 CAVEATS: dict[str, str] = {
-    "C3D-AVG-MTL": "has a backbone of its own, and learns from dive numbers as well.",
-    "VST+MLP": "has a backbone of its own, much narrower than the published one.",
+    "C3D-AVG-MTL": "has a backbone of its own, C3D, and learns from dive numbers as well.",
+    "VST+MLP": "has a backbone of its own, Video Swin.",
     "MUSDL": "learns from the marks of all judges, where others get one score.",
     "TSA": "learns from annotated transitions as well.",
-    "TSA-Net": "attends behind the last layer of the backbone, where its source does so in the middle, on whole maps.",
-    "Action-Net": "sees whole frames in both streams, where its source shows crops of the actor to one.",
+    "TSA-Net": "attends behind the backbone, where its source does so in the middle, on feature maps.",
+    "Action-Net": "sees whole frames in both streams, where its source has crops in one.",
     "DAE-CoRe": "joins its two parts by a reading, since no public text or code tells how.",
     "FSPN": "looks at crops of the actor in predictions, too.",
     "SGN": "has the parts of the dive number as its text, where its source has commentary.",
     "APT": "follows its title, since no text and no code of it could be had.",
     "S4AQA": "has an encoder of our choice, which its source leaves open.",
-    "TRS": "came after the paper, and its losses are readings, since its public code lacks them.",
-    "BASL": "came after the paper; its source takes the best step on the test videos, and here the last one counts.",
-    OURS: "has a teacher who sees crops of the actor, and each reading of its paper was decided on these twins.",
+    "TRS": "came after the paper; its losses are readings, since its public code lacks them.",
+    "BASL": "came after the paper; its source takes the best step on test videos, here the last counts.",
+    OURS: "has a teacher who sees crops, and each reading of its paper was decided on its own.",
 }
 
 
@@ -38,12 +38,14 @@ def untried() -> tuple[str, ...]:
     return tuple(system for system in RIVALS if system not in tried)
 
 
-def caveats(systems: Iterable[str]) -> str:
+def caveats(systems: Iterable[str], said: Iterable[str] = ()) -> str:
     """The sentences about some systems as a list in Markdown, under a heading in bold; "" if there are none.
 
     Sentences about several systems at once come first: those that are told the difficulty or the dive number of a test
-    video, and those whose settings were not searched.
+    video, and those whose settings were not searched. Systems in `said`, whose own sentences a reader knows from
+    another table, are named in one line at the end.
     """
+    said = set(said)
     systems = list(dict.fromkeys(systems))
     told, published = [s for s in systems if s in PAIRS], [s for s in systems if s in untried()]
     lines = []
@@ -51,5 +53,8 @@ def caveats(systems: Iterable[str]) -> str:
         lines.append(f"{', '.join(told)}: told the difficulty or the dive number of every video.")
     if published:
         lines.append(f"{', '.join(published)}: published settings, not searched.")
-    lines += [f"{system} {CAVEATS[system]}" for system in systems if system in CAVEATS]
+    own = [system for system in systems if system in CAVEATS]
+    lines += [f"{system} {CAVEATS[system]}" for system in own if system not in said]
+    if again := [system for system in own if system in said]:
+        lines.append(f"{', '.join(again)}: as said above.")
     return "\n".join(["**Not on equal terms**", "", *(f"- {line}" for line in lines)]) if lines else ""
