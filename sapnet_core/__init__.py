@@ -275,6 +275,10 @@ PUBLIC = {
         "verdict_of",
         "verdict_text",
     ),
+    "reporting.cross_marks": (
+        "cross_figure",
+        "cross_marks",
+    ),
     "reporting.exercises": ("attempt",),
     "reporting.families": (
         "FAMILIES",
@@ -314,6 +318,7 @@ PUBLIC = {
         "picture",
     ),
     "reporting.schematics": ("schematic",),
+    "reporting.second_losses": ("second_losses",),
     "reporting.style": (
         "COLORS",
         "COLUMN",

@@ -27,9 +27,12 @@ def test_every_compared_system_stands_in_one_family():
     assert set(RIVALS) < COMPARED and {RIDGE, OURS} < COMPARED
 
 
-def test_a_table_of_a_family_has_marked_names():
-    table = systems_of("semi-supervised")
-    assert f"TRS ({MARKS['TRS']})" in table["system"].tolist() and list(table) == ["system", "what it adds"]
+def test_the_sentence_of_a_family_has_each_system_once_with_its_mark():
+    text = systems_of("semi-supervised")
+    assert f"**TRS ({MARKS['TRS']})**: " in text and text.endswith(".") and ".;" not in text
+    parts = text.removesuffix(".").split("; ")
+    assert [p.split("**")[1].split(" (after")[0] for p in parts] == list(FAMILIES["semi-supervised"])
+    assert not any(";" in what or what.endswith(".") for family in FAMILIES.values() for what in family.values())
     with pytest.raises(ValueError, match="choose one of regression, "):
         systems_of("transformers")
 

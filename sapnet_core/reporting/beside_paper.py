@@ -43,16 +43,20 @@ def beside_paper(runs: pd.DataFrame) -> Figure:
     )
     for row, table in zip(axes, tables, strict=True):
         for ax, column in zip(row, columns[table], strict=True):
-            marks = _panel(ax, runs[(runs["table"] == table) & (runs["column"] == column)], table, column, order[table])
+            part = runs[(runs["table"] == table) & (runs["column"] == column)]
+            marks = _panel(ax, part, paper_table(table)[column], order[table])
+            ax.set_title(column if len(tables) == 1 else f"Table {table}, {column}")
     for ax in axes[-1]:
         ax.set_xlabel("Spearman's ρ")
+        ax.locator_params(axis="x", nbins=4)
+    if len(tables) == 1:
+        fig.suptitle(f"Table {tables[0]}")
     fig.legend(marks, ["a seed", "mean of the seeds", "the paper"], loc="outside lower center", ncols=3)
     return fig
 
 
-def _panel(ax: plt.Axes, part: pd.DataFrame, table: str, column: str, order: pd.Index) -> list:
+def _panel(ax: plt.Axes, part: pd.DataFrame, paper: pd.Series, order: pd.Index) -> list:
     """Draw one panel, and return a mark of each kind for the legend."""
-    paper = paper_table(table)[column]
     for i, system in enumerate(order):
         seeds = part.loc[part["system"] == system, "rho"]
         color = COLORS[5] if system == OURS else COLORS[6] if "MLP" in system else COLORS[0]
@@ -60,7 +64,7 @@ def _panel(ax: plt.Axes, part: pd.DataFrame, table: str, column: str, order: pd.
         dots = ax.plot(seeds, [i] * len(seeds), "o", ms=3.5, color=color, alpha=0.6)
         diamond = ax.plot(paper.get(system, np.nan), i, "D", ms=5, mfc="white", mec="black", mew=0.8, ls="none")
     names = [fill(marked(system), NAME) for system in order]
-    ax.set(yticks=range(len(names)), yticklabels=names, title=f"Table {table}, {column}")
+    ax.set(yticks=range(len(names)), yticklabels=names)
     return [dots[0], bar[0], diamond[0]]
 
 

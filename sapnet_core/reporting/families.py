@@ -1,7 +1,5 @@
 """The compared systems by family: what the systems of a family share, and what each of them adds."""
 
-import pandas as pd
-
 from sapnet_core.experiments.systems import OURS, RIDGE, marked
 
 __all__ = ["FAMILIES", "systems_of"]
@@ -10,7 +8,7 @@ __all__ = ["FAMILIES", "systems_of"]
 FAMILIES: dict[str, dict[str, str]] = {
     "regression": {
         RIDGE: "a linear map with a penalty chosen by leave-one-out",
-        "SVR": "a linear map; small errors cost nothing",
+        "SVR": "a linear map whose small errors cost nothing",
         "I3D+MLP": "two hidden layers",
         "I3D+MLP (clips in order)": "layers on all clips side by side",
         "VST+MLP": "layers on features of Video Swin",
@@ -25,14 +23,14 @@ FAMILIES: dict[str, dict[str, str]] = {
     "pairs": {
         "CoRe": "a tree finds the interval of the difference",
         "DAE-CoRe": "a normal distribution replaces the tree",
-        "PCLN": "differences in a batch; predicts without exemplars",
+        "PCLN": "differences in a batch, no exemplars in predictions",
         "SGN": "reads as a teacher does who has words for the dive",
     },
     "parsing": {
-        "TSA": "annotated transitions; compares stages with exemplars",
-        "TAP": "ordered queries; compares parts with exemplars",
-        "FSPN": "no labels of parts; compares with exemplars",
-        "APT": "queries; each step adds to the score",
+        "TSA": "annotated transitions, stages compared with exemplars",
+        "TAP": "ordered queries, parts compared with exemplars",
+        "FSPN": "no labels of parts, compared with exemplars",
+        "APT": "queries, and each step adds to the score",
     },
     "graphs": {
         "Action-Net": "clips hear most from near ones",
@@ -51,12 +49,12 @@ FAMILIES: dict[str, dict[str, str]] = {
 }
 
 
-def systems_of(family: str) -> pd.DataFrame:
-    """The systems of a family, for `tables.show_text`: columns system (with its mark) and "what it adds".
+def systems_of(family: str) -> str:
+    """The systems of a family, each with its mark and what it adds, as one sentence in Markdown.
 
     Raises:
         ValueError: there is no such family; the message lists the known ones.
     """
     if family not in FAMILIES:
         raise ValueError(f"family {family!r} is unknown: choose one of {', '.join(FAMILIES)}")
-    return pd.DataFrame([(marked(s), what) for s, what in FAMILIES[family].items()], columns=["system", "what it adds"])
+    return "; ".join(f"**{marked(system)}**: {what}" for system, what in FAMILIES[family].items()) + "."
