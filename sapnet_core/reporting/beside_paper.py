@@ -7,6 +7,7 @@ import numpy as np
 import pandas as pd
 import torch
 from matplotlib.figure import Figure
+from matplotlib.lines import Line2D
 
 from sapnet_core.experiments.metrics import spearman
 from sapnet_core.experiments.paper import paper_table
@@ -15,6 +16,9 @@ from sapnet_core.reporting.style import COLORS, PAGE
 
 __all__ = ["beside_paper", "order_agreement"]
 
+DOT = {"marker": "o", "ms": 3.5, "alpha": 0.6, "ls": "none"}
+BAR = {"lw": 2.5}
+DIAMOND = {"marker": "D", "ms": 5, "mfc": "white", "mec": "black", "mew": 0.8, "ls": "none"}
 ROW, NAME = 0.3, 25  # inches of a row at a page's width, letters of a name in one line
 
 
@@ -44,28 +48,28 @@ def beside_paper(runs: pd.DataFrame) -> Figure:
     for row, table in zip(axes, tables, strict=True):
         for ax, column in zip(row, columns[table], strict=True):
             part = runs[(runs["table"] == table) & (runs["column"] == column)]
-            marks = _panel(ax, part, paper_table(table)[column], order[table])
+            _panel(ax, part, paper_table(table)[column], order[table])
             ax.set_title(column if len(tables) == 1 else f"Table {table}, {column}")
     for ax in axes[-1]:
         ax.set_xlabel("Spearman's ρ")
         ax.locator_params(axis="x", nbins=4)
     if len(tables) == 1:
         fig.suptitle(f"Table {tables[0]}")
-    fig.legend(marks, ["a seed", "mean of the seeds", "the paper"], loc="outside lower center", ncols=3)
+    looks = {"a seed": DOT, "mean of the seeds": BAR, "the paper": DIAMOND}
+    marks = [Line2D([], [], **{"color": "#444444", **look}) for look in looks.values()]
+    fig.legend(marks, list(looks), loc="outside lower center", ncols=3)
     return fig
 
 
-def _panel(ax: plt.Axes, part: pd.DataFrame, paper: pd.Series, order: pd.Index) -> list:
-    """Draw one panel, and return a mark of each kind for the legend."""
+def _panel(ax: plt.Axes, part: pd.DataFrame, paper: pd.Series, order: pd.Index) -> None:
     for i, system in enumerate(order):
         seeds = part.loc[part["system"] == system, "rho"]
         color = COLORS[5] if system == OURS else COLORS[6] if "MLP" in system else COLORS[0]
-        bar = ax.plot([seeds.mean()] * 2, [i - 0.35, i + 0.35], color=color, lw=2.5)
-        dots = ax.plot(seeds, [i] * len(seeds), "o", ms=3.5, color=color, alpha=0.6)
-        diamond = ax.plot(paper.get(system, np.nan), i, "D", ms=5, mfc="white", mec="black", mew=0.8, ls="none")
+        ax.plot([seeds.mean()] * 2, [i - 0.35, i + 0.35], color=color, **BAR)
+        ax.plot(seeds, [i] * len(seeds), color=color, **DOT)
+        ax.plot(paper.get(system, np.nan), i, **DIAMOND)
     names = [fill(marked(system), NAME) for system in order]
     ax.set(yticks=range(len(names)), yticklabels=names)
-    return [dots[0], bar[0], diamond[0]]
 
 
 def order_agreement(runs: pd.DataFrame) -> pd.DataFrame:
