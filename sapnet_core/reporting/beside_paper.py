@@ -51,7 +51,7 @@ def beside_paper(runs: pd.DataFrame) -> Figure:
             _panel(ax, part, paper_table(table)[column], order[table])
             ax.set_title(column if len(tables) == 1 else f"Table {table}, {column}")
     for ax in axes[-1]:
-        ax.set_xlabel("Spearman's ρ")
+        ax.set_xlabel("Spearman's ρ" if axes.shape[1] < 3 else "ρ")
         ax.locator_params(axis="x", nbins=4)
     if len(tables) == 1:
         fig.suptitle(f"Table {tables[0]}")
