@@ -144,6 +144,7 @@ PUBLIC = {
         "fit_trial",
         "predict_all",
         "train_set",
+        "training_task",
         "view_scale",
     ),
     "experiments.floors": ("floors",),
@@ -247,6 +248,7 @@ PUBLIC = {
         "pretrain_settings",
     ),
     "recipes.stages": ("stages",),
+    "recipes.tuning_space": ("BUDGET",),
     "recipes.train_detector": (
         "actor_shown",
         "draw_batch",
@@ -261,7 +263,15 @@ PUBLIC = {
         "digest_line",
         "verify",
     ),
+    "reporting.beside_paper": (
+        "beside_paper",
+        "order_agreement",
+    ),
     "reporting.came_out": ("came_out", "noted"),
+    "reporting.caveats": (
+        "caveats",
+        "untried",
+    ),
     "reporting.claims": (
         "effect_text",
         "family_table",
@@ -270,7 +280,15 @@ PUBLIC = {
         "verdict_of",
         "verdict_text",
     ),
+    "reporting.cross_marks": (
+        "cross_figure",
+        "cross_marks",
+    ),
     "reporting.exercises": ("attempt",),
+    "reporting.families": (
+        "FAMILIES",
+        "systems_of",
+    ),
     "reporting.grad_cam": (
         "cell_centers",
         "grad_cam",
@@ -278,6 +296,7 @@ PUBLIC = {
         "heat_on_pixels",
         "share_inside",
     ),
+    "reporting.heatmap": ("heatmap",),
     "reporting.ledger": (
         "ledger",
         "printed_effect",
@@ -297,18 +316,24 @@ PUBLIC = {
         "save_figure",
         "save_table",
     ),
+    "reporting.paired_differences": ("paired_differences",),
+    "reporting.measured_cost": ("measured_cost",),
     "reporting.pictures": (
         "DATASET_TITLES",
         "picture",
     ),
+    "reporting.schematics": ("schematic",),
+    "reporting.second_losses": ("second_losses",),
     "reporting.style": (
         "COLORS",
+        "COLUMN",
         "MARKERS",
         "PAGE",
         "larger_text",
         "use_style",
     ),
     "reporting.tables": (
+        "as_printed",
         "comparison_table",
         "show",
         "show_text",
