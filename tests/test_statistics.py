@@ -25,7 +25,7 @@ from sapnet_core.experiments.intervals import (
     within_range,
 )
 from sapnet_core.experiments.metrics import fisher_mean, relative_l2, spearman
-from sapnet_core.experiments.resampling import Cell, resampled
+from sapnet_core.experiments.resampling import Cell, resampled, rho_of_draws
 from sapnet_core.experiments.statistics import (
     Evidence,
     Hypothesis,
@@ -362,3 +362,14 @@ def test_drawings_show_the_numbers_they_are_given():
     plots.seed_marks(d, (1, 2), values, "gray")
     assert d.lines[-1].get_ydata() == pytest.approx([0.6, 0.6]) and len(set(d.lines[0].get_xdata())) == 4
     plt.close(fig)
+
+
+def test_rho_of_draws_is_spearman_of_every_draw():
+    generator = torch.Generator().manual_seed(0)
+    predicted = torch.randn(3, 40, generator=generator).round(decimals=1)  # with ties
+    true = torch.randn(40, generator=generator).round(decimals=1)
+    draws = torch.randint(40, (25, 40), generator=generator)
+    expected = spearman(predicted[:, draws], true[draws])
+    torch.testing.assert_close(rho_of_draws(predicted, true, draws), expected.double(), rtol=0, atol=1e-6)
+    predicted[0] = 1.0  # a constant ranks nothing
+    assert not rho_of_draws(predicted, true, draws)[0].any() and not spearman(predicted[:1, draws], true[draws]).any()

@@ -15,6 +15,7 @@ from scipy import stats
 from torch import Tensor
 
 from sapnet_core.experiments.metrics import spearman
+from sapnet_core.experiments.resampling import rho_of_draws
 
 __all__ = [
     "Interval",
@@ -201,5 +202,5 @@ def seed_scores(tables: Mapping[tuple, pd.DataFrame], resamples: int = 1000) -> 
     stacked = {cell: torch.stack(seeds) for cell, seeds in found.items()}  # (S, N)
     return SeedScores(
         {cell: spearman(p, true) for cell, p in stacked.items()},
-        {cell: spearman(p[:, draws], true[draws]) for cell, p in stacked.items()},
+        {cell: rho_of_draws(p, true, draws) for cell, p in stacked.items()},
     )

@@ -11,7 +11,7 @@ from functools import cache, lru_cache
 import torch
 from torch import Tensor
 
-__all__ = ["METRICS", "Cell", "resampled"]
+__all__ = ["METRICS", "Cell", "resampled", "rho_of_draws"]
 
 
 @dataclass(frozen=True)
@@ -73,6 +73,16 @@ def _spread(predicted: Tensor, true: Tensor, counts: Tensor) -> Tensor:
 
 
 METRICS = {"rho": _rho, "closeness": _closeness, "spread": _spread}  # a higher value counts as better in each
+
+
+def rho_of_draws(predicted: Tensor, true: Tensor, draws: Tensor) -> Tensor:
+    """Spearman's rho (..., R) of predictions (..., N) and true scores (N,) in R resamples, given as indices (R, N).
+
+    It equals `metrics.spearman(predicted[..., draws], true[draws])` up to rounding, and is two to four times as fast.
+    """
+    counts = torch.zeros(draws.shape, dtype=torch.float64)
+    counts.scatter_add_(1, draws, torch.ones(draws.shape, dtype=torch.float64))
+    return _rho(predicted.double(), true.double(), counts)
 
 
 @cache
