@@ -142,6 +142,7 @@ PUBLIC = {
     ),
     "experiments.fit": (
         "fit_trial",
+        "label_count",
         "predict_all",
         "train_set",
         "view_scale",
