@@ -92,6 +92,7 @@ def test_a_figure_that_no_notebook_wrote_fails(house, monkeypatch, capsys):
 
 
 def test_missing_figures_are_named(tmp_path, monkeypatch):
+    monkeypatch.setattr("sapnet_core.reporting.provenance.own_profile", lambda notebook: "quick")
     for name in ("fig05.png", "fig05.csv", "fig06.svg", "index.html"):
         (tmp_path / name).write_text("")
     made = [Outcome("10_fig05_score_scatter", "ran", 1.0, ("smoke/fig05.png", "smoke/fig05.csv"))]

@@ -214,6 +214,7 @@ def test_equal_numbers_give_equal_bytes(figures):
 
 
 def test_provenance_names_code_and_command_but_no_place(tmp_path, monkeypatch):
+    monkeypatch.setattr("sapnet_core.reporting.provenance.own_profile", lambda notebook: "quick")
     made = reporting.provenance("study", "twins", [0, 1], ["b", "a"], notebook="10_fig05_score_scatter")
     assert made["command"] == "./runall.sh --profile study --only 10"
     assert made["seeds"] == "0, 1" and made["trials"].startswith("2 (")
