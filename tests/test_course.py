@@ -142,6 +142,8 @@ def told_by(source: str) -> list[str]:
                 found.append(pattern(node.args[0]))
             elif node.func.id == "explore":
                 found.append(pattern(next(word.value for word in node.keywords if word.arg == "alt")) + ": .+")
+            elif node.func.id == "display":
+                found += [pattern(word.value.values[0]) for word in node.keywords if word.arg == "metadata"]
     return found
 
 

@@ -3,6 +3,7 @@
 import json
 import math
 import re
+from importlib import import_module
 
 import matplotlib
 
@@ -214,7 +215,8 @@ def test_equal_numbers_give_equal_bytes(figures):
 
 
 def test_provenance_names_code_and_command_but_no_place(tmp_path, monkeypatch):
-    monkeypatch.setattr("sapnet_core.reporting.provenance.own_profile", lambda notebook: "quick")
+    module = import_module("sapnet_core.reporting.provenance")  # its name in the package is that of a function
+    monkeypatch.setattr(module, "own_profile", lambda notebook: "quick")
     made = reporting.provenance("study", "twins", [0, 1], ["b", "a"], notebook="10_fig05_score_scatter")
     assert made["command"] == "./runall.sh --profile study --only 10"
     assert made["seeds"] == "0, 1" and made["trials"].startswith("2 (")
