@@ -77,8 +77,9 @@ def violations(path: Path) -> list[str]:
         faults.append("the first cell is no title")
     headings = "\n".join(cell.source for cell in notebook.cells if cell.cell_type == "markdown").lower()
     if "## summary" not in headings and "## what came out" not in headings:
-        faults.append("no `## summary`")
-    faults += ["no `## exercises`"] if "## exercises" not in headings else []
+        faults.append("no `## Summary`, and no `## What came out`")
+    if "## exercises" not in headings:
+        faults.append("no `## Exercises`")
     if "provenance" not in code[-1].source or "nbval-ignore-output" not in code[-1].metadata.get("tags", []):
         faults.append("the last code cell is no provenance cell tagged `nbval-ignore-output`")
     sources = "\n".join(cell.source for cell in code)

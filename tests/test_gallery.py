@@ -388,12 +388,18 @@ def test_every_stored_equation_is_drawn(file):
             assert "$" not in prose and not re.search(r"\\[a-z]{2,}", prose), cell.source
 
 
-def test_a_stored_notebook_is_one_file_with_its_neighbors(tmp_path):
-    folder = tmp_path / "figures" / "notebooks"
+def pages_folder(root):
+    """The folder of the notebooks' pages in a site that has empty pages beside it and the stored notebooks."""
+    folder = root / "figures" / "notebooks"
     folder.mkdir(parents=True)
-    (tmp_path / "notebooks").symlink_to(environment.root() / "notebooks")
+    (root / "notebooks").symlink_to(environment.root() / "notebooks")
     for name in PAGES:
         (folder.parent / f"{name}.html").write_text("<p></p>")
+    return folder
+
+
+def test_a_stored_notebook_is_one_file_with_its_neighbors(tmp_path):
+    folder = pages_folder(tmp_path)
     (folder / "02_detection.html").write_text("<p></p>")
     file = folder / "03_pseudo_labels.html"
     pages = frozenset({"02_detection", "03_pseudo_labels"})
@@ -406,11 +412,7 @@ def test_a_stored_notebook_is_one_file_with_its_neighbors(tmp_path):
 
 
 def test_a_word_leads_to_its_heading_on_the_page_of_the_glossary(tmp_path):
-    folder = tmp_path / "figures" / "notebooks"
-    folder.mkdir(parents=True)
-    (tmp_path / "notebooks").symlink_to(environment.root() / "notebooks")
-    for name in PAGES:
-        (folder.parent / f"{name}.html").write_text("<p></p>")
+    folder = pages_folder(tmp_path)
     stems = ("04_training", "12_fig07_threshold", "a5_glossary")
     for file in notebooks.find(stems):
         (folder / f"{file.stem}.html").write_text(notebook_page(file, frozenset(stems)), encoding="utf-8")

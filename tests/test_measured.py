@@ -18,7 +18,7 @@ from sapnet_core.datasets import jigsaws, load_records, ui_prmd
 from sapnet_core.datasets.folds import fold_names
 from sapnet_core.datasets.pose_tracks import pose_records, pose_views, read_pose_track
 from sapnet_core.datasets.validate import check_dataset
-from sapnet_core.experiments import measured_data, stored
+from sapnet_core.experiments import measured_data, stored, ui_prmd_trials
 from sapnet_core.experiments.acting_terms import idle_terms
 from sapnet_core.experiments.cross_validation import cross_validated, fold_trials, out_of_fold
 from sapnet_core.experiments.declare import declare
@@ -230,6 +230,21 @@ def test_stored_results_of_people_are_found_where_the_data_are_absent(people, tm
     assert {run_facts(trial)["numbers"] for trial in found.values()} == {"float32"}
     assert not stored_people(replace(TINY, steps=9), (80,)) and not stored_people(TINY, (32,))
     assert not {*stored.stored_trials()} and len({*stored.stored_trials("measured")}) == 15
+
+
+def test_rows_are_compared_on_equal_cells_at_each_number_of_labels(people, monkeypatch):
+    more = {(row, 160, *rest): replace(trial, share=1.0) for (row, _, *rest), trial in people.items()}
+    kept = {key: trial for key, trial in more.items() if key[0] != "SAP-Net, two views"}  # a row that is not there yet
+    lacking = next(key for key in people if key[0] == RIDGE)  # a fold that is not there yet
+    for there, expected in ((people | kept, people | kept), (people | more, people | more)):
+        monkeypatch.setattr(ui_prmd_trials, "stored_trials", lambda _, of=there: iter(of.values()))
+        monkeypatch.setattr(ui_prmd_trials, "is_stored", lambda trial: True)
+        assert stored_people(TINY, (80, 160)) == expected
+    part = {key: trial for key, trial in (people | more).items() if key != lacking}
+    monkeypatch.setattr(ui_prmd_trials, "stored_trials", lambda _: iter(part.values()))
+    found = stored_people(TINY, (80, 160))
+    assert {key: found[key] for key in found if key[1] == 160} == more
+    assert {key[0] for key in found if key[1] == 80} == {"SAP-Net, one view", "SAP-Net, two views"}
 
 
 def test_stored_results_of_people_age_with_the_code(people, tmp_path, monkeypatch):

@@ -4,7 +4,8 @@ from dataclasses import replace
 
 import pytest
 
-from sapnet_core.experiments import names, stored, study, tables
+from sapnet_core.experiments import expected_time, names, stored, study, tables
+from sapnet_core.experiments.expected_time import BACKBONE, expected_seconds
 from sapnet_core.experiments.profiles import get_profile, live_profile
 from sapnet_core.experiments.result_files import result_name
 from sapnet_core.experiments.study_cost import study_cost
@@ -88,13 +89,13 @@ def test_a_stopped_study_goes_on(declared, monkeypatch, capsys):
 def test_the_remaining_time_follows_the_methods(declared, monkeypatch):
     quick, slow = ONE, replace(ONE, method="sap-net")
     took = {replace(quick, seed=5): 1.0, replace(slow, seed=5): 9.0}
-    monkeypatch.setattr(study, "stored_trials", lambda: iter(took))
-    monkeypatch.setattr(study, "stored_seconds", lambda: {result_name(trial): s for trial, s in took.items()})
+    monkeypatch.setattr(expected_time, "stored_trials", lambda: iter(took))
+    monkeypatch.setattr(expected_time, "stored_seconds", lambda: {result_name(trial): s for trial, s in took.items()})
     first = [quick, replace(quick, seed=1), slow]
     elsewhere, unknown = replace(slow, dataset="finediving", target="score"), replace(quick, method="vat")
-    assert study.expected_seconds([quick, slow, elsewhere, unknown]) == [1.0, 9.0, 9.0, 5.0]
+    assert expected_seconds([quick, slow, elsewhere, unknown]) == [1.0, 9.0, 9.0, 5.0]
     longer, trained = replace(slow, steps=6), replace(slow, backbone_training="last blocks")
-    assert study.expected_seconds([longer, trained]) == [18.0, 5.0 * study.BACKBONE]  # at the rate of all
+    assert expected_seconds([longer, trained]) == [18.0, 5.0 * BACKBONE]  # at the rate of all
     assert study._remaining(10.0, first, [slow]) == pytest.approx(10 * 9 / 2)
     line = study._standing({"fig12": first}, [slow], 45.0)
     assert "2 of 3 trials" in line and "left: fig12 1; about 45 s, until " in line

@@ -9,12 +9,11 @@ import pandas as pd
 import pytest
 
 from sapnet_core.experiments.profiles import get_profile
-from sapnet_core.experiments.results import has_result
 from sapnet_core.experiments.statistics import NO_DIFFERENCE, UNDECIDED, UNTESTABLE, VERDICTS
 from sapnet_core.experiments.stored_seeds import with_stored_seeds
-from sapnet_core.reporting.claims import evaluate, needed_trials, verdict_text
+from sapnet_core.reporting.claims import evaluate, verdict_text
 from sapnet_core.reporting.literal import from_cell, in_markdown
-from sapnet_core.reporting.notebooks import find, own_profile
+from sapnet_core.reporting.notebooks import find, load, own_profile
 from sapnet_core.runtime import environment
 
 FAMILIES = {
@@ -26,6 +25,7 @@ FAMILIES = {
     "14": ("Fig. 9",),
     "15": ("Fig. 10",),
     "17": ("Fig. 12",),
+    "18": ("Fig. 13",),
 }
 RETIRED = re.compile(r"undecided here|not decided|cannot be told|suspiciously better|not told from")
 
@@ -59,14 +59,12 @@ def outputs_of(path):
 
 @cache
 def texts(prefix, table="claims"):
-    """Outputs of the notebook that belongs to a table in `figures/`; of the stored notebook where `table` is None.
+    """Outputs of the notebook that belongs to a table in `figures/`.
 
     That is the stored notebook, or, if a run on this machine has written the table anew, the copy that it executed.
     """
-    stored = find([prefix])[0]
-    if table is None:
-        return outputs_of(stored)
-    writer, line = {"claims": "20", "decisions": "09"}[table], f"| trials | {trials_of(table)} |"
+    writer = {"claims": "20", "decisions": "09"}[table]
+    stored, line = find([prefix])[0], f"| trials | {trials_of(table)} |"
     if any(line in text for text in outputs_of(find([writer])[0])):
         return outputs_of(stored)
     executed = environment.runs() / "notebooks" / stored.name
@@ -75,10 +73,10 @@ def texts(prefix, table="claims"):
     return outputs_of(executed)
 
 
-def table_rows(prefix, key, columns, table="claims"):
-    """Rows of a notebook's Markdown tables that have these columns: cell of the column `key` -> verdict."""
+def table_rows(outputs, key, columns):
+    """Rows of the Markdown tables with these columns among outputs: cell of the column `key` -> verdict."""
     found = {}
-    for text in texts(prefix, table):
+    for text in outputs:
         head, *lines = [
             re.split(r"(?<!\\) ?\| ?", line.strip())[1:-1] for line in text.splitlines() if line[:1] == "|"
         ] or [[]]
@@ -93,40 +91,30 @@ def name_of(family):
     return number if kind == "Table" else f"fig{int(number):02d}"
 
 
-def boxed(prefix):
-    """Statement -> verdict, as the box "What came out" of a notebook lists them."""
-    lines = [line for text in outputs_of(find([prefix])[0]) for line in text.splitlines()]
-    found = [re.match(r"> - \*\*([^*]+)\*\*(?:, .*?)?: (.*)$", line) for line in lines]
-    return {one[2]: one[1] for one in found if one}
+CLAIMS = "claim", ("claim", "what is said", "verdict")  # key and columns of a table of claims
+STUDIED = [prefix for prefix in FAMILIES if own_profile(find([prefix])[0]) == "study"]
 
 
-@pytest.mark.parametrize("prefix", FAMILIES)
+@pytest.mark.parametrize("prefix", sorted(set(FAMILIES) - set(STUDIED)))
 def test_notebook_says_what_the_ledger_says(prefix):
-    path = find([prefix])[0]
-    sizes = {f: with_stored_seeds(get_profile(own_profile(path)), name_of(f)) for f in FAMILIES[prefix]}
-    needed = [trial for family, size in sizes.items() for trial in needed_trials(size, [family])]
-    if all(map(has_result, needed)):  # the ledger can be computed here
-        table = pd.concat([evaluate(size, [family]) for family, size in sizes.items()])
-        expected = {row["claim"]: in_markdown(verdict_text(row)) for _, row in table.iterrows()}
-        said = table_rows(prefix, "claim", ("claim", "what is said", "verdict"), None)
-        assert said == expected or (not said and boxed(prefix))
-        if box := boxed(prefix):
-            assert box.items() <= {in_markdown(r["statement"]): r["verdict"] for _, r in table.iterrows()}.items()
-            papers = {in_markdown(statement) for statement in table.loc[~table["control"], "statement"]}
-            assert papers <= {*box}
-        return
-    if commit_of("20") != commit_of(prefix):
-        pytest.skip(
-            "this notebook and the ledger were run at different times, and the trials of the notebook are absent"
-        )
-    said = table_rows(prefix, "claim", ("claim", "what is said", "verdict"))
     ledger = [row for row in rows("claims") if row["family"] in FAMILIES[prefix]]
-    assert said == {row["claim"]: in_markdown(printed(row)) for row in ledger}
+    assert table_rows(texts(prefix), *CLAIMS) == {row["claim"]: in_markdown(printed(row)) for row in ledger}
 
 
-def commit_of(prefix):
-    """The commit that a notebook's provenance names."""
-    return re.search(r"\| commit \| (\w+)", "\n".join(outputs_of(find([prefix])[0])))[1]
+@pytest.mark.parametrize("prefix", STUDIED)
+def test_notebook_of_the_study_says_what_its_stored_trials_say(prefix):
+    study, outputs = get_profile("study"), outputs_of(find([prefix])[0])
+    ledger = pd.concat([evaluate(with_stored_seeds(study, name_of(f)), [f]) for f in FAMILIES[prefix]])
+    expected = {row["claim"]: in_markdown(verdict_text(row)) for _, row in ledger.iterrows()}
+    cells = load(find([prefix])[0]).cells
+    assert table_rows(outputs, *CLAIMS) == (expected if any("family_table(" in cell.source for cell in cells) else {})
+    # the box lists every statement of the paper, and our own questions but those asked of a floor
+    lines = [line for text in outputs for line in text.splitlines()]
+    found = [re.match(r"> - \*\*([^*]+)\*\*(?:, .*?)?: (.*)$", line) for line in lines]
+    boxed = {(one[2], one[1]) for one in found if one}
+    said = {(in_markdown(row["statement"]), row["verdict"]) for _, row in ledger.iterrows()}
+    papers = ledger[~ledger["control"]]
+    assert {(in_markdown(row["statement"]), row["verdict"]) for _, row in papers.iterrows()} <= boxed <= said
 
 
 def test_ledger_s_own_notebook_prints_it_whole():
@@ -139,7 +127,7 @@ def test_ledger_s_own_notebook_prints_it_whole():
 
 
 def test_decisions_are_those_of_their_table():
-    said = table_rows("09", "alternative", ("erratum", "alternative", "verdict"), "decisions")
+    said = table_rows(texts("09", "decisions"), "alternative", ("erratum", "alternative", "verdict"))
     assert said == {in_markdown(row["alternative"]): printed(row) for row in rows("decisions")}
 
 

@@ -42,6 +42,8 @@ def declare(
     clip_sampling: str = "",
     select: str = "last",
     backbone: str = "",
+    steps: int | None = None,
+    epochs: float | None = None,
     **overrides,
 ) -> Trial:
     """The trial of one system at one label share, with the profile's size and the data source that `SAPNET_DATA` gives.
@@ -57,6 +59,7 @@ def declare(
             teacher, so that no crops are computed for them.
         clip_sampling: "" takes the dataset's protocol; of sequences, "windows".
         backbone: "" takes the system's own (`BACKBONE_OF`), I3D for most.
+        steps, epochs: None takes the profile's, or the epochs that the paper prints for a class of routines.
         overrides: further settings of the method. Pair systems match exemplars by action on FineDiving (`PAIRS`). For
             SAP-Net, those that equal the defaults are dropped, so that the default point of a sweep is the same trial
             as in the tables.
@@ -90,8 +93,8 @@ def declare(
         target=target or (TARGET_OF.get(system) if dataset in DIVES else None) or TARGET[dataset],
         train=train,
         test=test,
-        steps=profile.steps,
-        epochs=profile.epochs and EPOCHS.get(dataset, {}).get(group, profile.epochs),
+        steps=profile.steps if steps is None else steps,
+        epochs=profile.epochs and EPOCHS.get(dataset, {}).get(group, profile.epochs) if epochs is None else epochs,
         size=profile.size,
         group=group,
         teacher=teacher,

@@ -50,8 +50,8 @@ def surgeon_trials(profile: Profile, by: str = "fold", rows: Sequence[str] = tup
 
 
 def surgeon_table(trials: dict[tuple, FoldTrial]) -> pd.DataFrame:
-    """Results of trials from `surgeon_trials` that were run, one row for each row and task: rho_fisher, the Fisher-z
-    mean over folds, and rho_pooled, over all trials of the task, both as means over the seeds."""
+    """Results of trials from `surgeon_trials` that were run, for each system ("row") and task: rho_fisher, the Fisher-z
+    mean over the folds, and rho_pooled, over all trials of the task, both as means over the seeds."""
     found = cross_validated(out_of_fold(trials))
     found[["row", "task", "seed"]] = pd.DataFrame(found["cell"].tolist(), index=found.index)
     return found.groupby(["row", "task"], sort=False)[["rho_fisher", "rho_pooled"]].mean().reset_index()

@@ -2,7 +2,17 @@
 
 from dataclasses import dataclass, replace
 
-__all__ = ["Profile", "PROFILES", "DATASETS", "MEASURED", "DIVES", "ROUTINES", "get_profile", "live_profile"]
+__all__ = [
+    "Profile",
+    "PROFILES",
+    "DATASETS",
+    "MEASURED",
+    "DIVES",
+    "ROUTINES",
+    "few_seeds",
+    "get_profile",
+    "live_profile",
+]
 
 DIVES = ("mtl-aqa", "finediving")
 ROUTINES = ("rg", "finefs")
@@ -98,3 +108,8 @@ def live_profile(profile: Profile) -> Profile:
     """The size of what a notebook trains or renders itself, beside the trials of this profile: the study stores scores
     but neither features nor weights, and its videos take minutes to hours, so that the quick profile stands in."""
     return PROFILES["quick"] if profile.complete else profile
+
+
+def few_seeds(profile: Profile) -> Profile:
+    """The profile with at most its first five seeds, for trials that decide no claim of the paper or take long."""
+    return replace(profile, seeds=profile.seeds[:5])

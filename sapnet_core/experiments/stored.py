@@ -76,19 +76,18 @@ def stored_files(trial: Trial) -> dict[str, bytes]:
         FileNotFoundError: the trial is not stored.
         Damaged: a table was damaged or edited, or is not one of these tables.
     """
-    shelf = _shelf(trial)
-    if result_name(trial) not in stored_names(shelf):
-        raise FileNotFoundError(f"{result_name(trial)} is not stored in {_path('trials', shelf).parent}")
-    paths = [_path(table, shelf) for table in TABLES]
-    return dict(_checked_files(trial, result_name(trial), tuple((path, _state(path)) for path in paths)))
+    name, shelf = result_name(trial), _shelf(trial)
+    if name not in stored_names(shelf):
+        raise FileNotFoundError(f"{name} is not stored in {_path('trials', shelf).parent}")
+    states = tuple((path, _state(path)) for path in (_path(table, shelf) for table in TABLES))
+    return dict(_checked_files(trial, name, states))
 
 
 @lru_cache(maxsize=1024)  # a notebook reads the same trials several times: for a figure, a table and a verdict
-def _checked_files(trial: Trial, name: str, _states: tuple) -> dict[str, bytes]:
-    """The files of a stored trial, as `stored_files`; the tables are in the given states."""
-    shelf = _shelf(trial)
-    path = _path("trials", shelf)
-    table, place = _index(path, _state(path))
+def _checked_files(trial: Trial, name: str, states: tuple) -> dict[str, bytes]:
+    """The files of a stored trial, checked against their SHA-256; `states` holds the tables' paths and states."""
+    shelf, (path, state) = _shelf(trial), states[0]
+    table, place = _index(path, state)
     with one_line_damage(path):
         rows = {"trials": table.slice(place[name], 1)}
         for other in ("predictions", "curves"):

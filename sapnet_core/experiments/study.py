@@ -10,25 +10,20 @@ import time
 from collections.abc import Iterator, Sequence
 from itertools import chain
 
-from sapnet_core.datasets.records import OFFICIAL_SIZES
 from sapnet_core.experiments import stored
-from sapnet_core.experiments.declare import EPOCHS
-from sapnet_core.experiments.fit import training_steps
+from sapnet_core.experiments.expected_time import expected_seconds
 from sapnet_core.experiments.profiles import get_profile
 from sapnet_core.experiments.result_files import result_name
 from sapnet_core.experiments.run import run_trials, trainings
-from sapnet_core.experiments.stored import store, stored_names, stored_seconds, stored_size, stored_trials
+from sapnet_core.experiments.stored import store, stored_names, stored_size
 from sapnet_core.experiments.tables import check_data, declared_trials
 from sapnet_core.experiments.trial import Trial
-from sapnet_core.methods.settings import TRAINING
 from sapnet_core.runtime.executors import reach_cluster
 from sapnet_core.runtime.progress import duration, trial_bars, waiting
-from sapnet_core.training.batches import batch_size
 
-__all__ = ["expected_seconds", "run_study", "study_trials"]
+__all__ = ["run_study", "study_trials"]
 
 PIECE = 50  # trials after which the tables are written
-BACKBONE = 20  # how many times as long a step takes that trains the backbone's last blocks too, measured on one core
 
 
 def study_trials(profile: str, names: Sequence[str], seeds: Sequence[int] | None = None) -> dict[str, list[Trial]]:
@@ -111,36 +106,6 @@ def _remaining(wall: float, first: Sequence[Trial], left: Sequence[Trial]) -> fl
     to_come = sum(expected_seconds(left))
     ran = sum(expected_seconds(first)) - to_come
     return wall * to_come / ran if ran > 0 else 0.0
-
-
-def expected_seconds(trials: Sequence[Trial]) -> list[float]:
-    """How long each trial is expected to take, from its optimizer steps and the videos in each.
-
-    The rate is that of the stored trials of its dataset and method; where there are none, of its method; else of all.
-    It is 0 where nothing is stored.
-    """
-    kinds: dict[tuple[str, ...], list[float]] = {}
-    for trial, seconds in zip(stored_trials(), stored_seconds().values(), strict=True):
-        for kind in _kinds(trial):
-            took = kinds.setdefault(kind, [0.0, 0.0])
-            took[0] += seconds
-            took[1] += _video_steps(trial)
-    rates = {kind: seconds / work for kind, (seconds, work) in kinds.items()}
-    return [next((rates[k] for k in _kinds(t) if k in rates), 0.0) * _video_steps(t) for t in trials]
-
-
-def _kinds(trial: Trial) -> list[tuple[str, ...]]:
-    """The kinds of trials that tell how long a trial takes, the nearest first."""
-    return [(trial.dataset, trial.method, trial.backbone_training), (trial.method, trial.backbone_training), ()]
-
-
-def _video_steps(trial: Trial) -> float:
-    """The number of optimizer steps times the number of videos in each, of which half have no label where labels are
-    few; a class counts as an equal part of its dataset. A trained backbone counts `BACKBONE` times."""
-    train = trial.train or OFFICIAL_SIZES.get(trial.dataset, (1000, 0))[0]
-    labeled = max(1, round(trial.share * train / (len(EPOCHS.get(trial.dataset, ())) if trial.group else 1)))
-    videos = batch_size(dict(trial.overrides).get("batch", 0), labeled) + TRAINING["batch_unlabeled"]
-    return training_steps(trial, labeled) * videos * (1 if trial.backbone_training == "frozen" else BACKBONE)
 
 
 def _standing(every: dict[str, list[Trial]], left: Sequence[Trial], seconds: float | None = None) -> str:

@@ -4,10 +4,11 @@ from collections.abc import Sequence
 
 import pandas as pd
 
+from sapnet_core.experiments.expected_time import expected_seconds
 from sapnet_core.experiments.names import STUDY
 from sapnet_core.experiments.result_files import result_name
 from sapnet_core.experiments.stored import stored_seconds
-from sapnet_core.experiments.study import expected_seconds, study_trials
+from sapnet_core.experiments.study import study_trials
 
 __all__ = ["study_cost"]
 
@@ -22,7 +23,7 @@ def study_cost(profile: str = "study", names: Sequence[str] = STUDY) -> pd.DataF
 
     Returns:
         A data frame with columns "adds trials of", "trials", "stored", "core-hours" (of those that are stored) and
-        "core-hours left" (of the others, by `study.expected_seconds`); its last row holds the sums.
+        "core-hours left" (of the others, by `expected_time.expected_seconds`); its last row holds the sums.
     """
     took, rows, every = stored_seconds(), [], study_trials(profile, names)
     seconds = {trial: took.get(result_name(trial)) for trials in every.values() for trial in trials}

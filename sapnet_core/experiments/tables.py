@@ -5,14 +5,14 @@ several tables or figures declare is run only once.
 """
 
 from collections.abc import Sequence
-from dataclasses import replace
 
 import pandas as pd
 
+from sapnet_core.experiments.decisions import decision_trials
 from sapnet_core.experiments.declare import EPOCHS, declare
 from sapnet_core.experiments.metrics import fisher_mean
 from sapnet_core.experiments.names import KNOWN
-from sapnet_core.experiments.profiles import Profile, get_profile
+from sapnet_core.experiments.profiles import Profile, few_seeds, get_profile
 from sapnet_core.experiments.run import run_trials
 from sapnet_core.experiments.selection import SELECT
 from sapnet_core.experiments.systems import (
@@ -41,7 +41,6 @@ __all__ = [
     "FIGURES",
     "COMPARISONS",
     "COMPARED",
-    "DECISIONS",
     "TAUS",
     "STATES",
     "CENTERS",
@@ -63,50 +62,6 @@ TAUS = tuple(round(0.1 * i, 1) for i in range(1, 10))
 STATES = (1, 2, 3, 4, 5, 6)  # K
 CENTERS = (4, 6, 8, 12, 16)  # M, with K = 3
 TEACHERS = {"actor region": "actor", "photometric augmentation": "photometric", "whole frame": "frame"}
-
-OTHER = {"dataset": "finediving", "share": 0.05}  # where a decision concerns FineDiving alone
-# Errata that a setting decides: (erratum, alternative) -> (arguments of `declare` and fields that the profile would set
-# otherwise; overrides of the method). Where no dataset is given, it is MTL-AQA, and where no share, 10 % of the labels.
-DECISIONS: dict[tuple[str, str], tuple[dict, dict]] = {
-    ("E1", "decoder = psnet"): ({}, {"decoder": "psnet"}),
-    ("E1", "decoder of C / 4"): ({}, {"decoder_channels": 64}),
-    ("E1", "nine clips"): ({"clip_sampling": "9x16"}, {}),
-    ("E1", "dense sampling"): ({"clip_sampling": "dense"}, {}),
-    ("E2", "tau = 0: every teacher is trusted"): ({}, {"tau": 0.0}),
-    ("E3", "agreement with σ = 1"): ({}, {"agreement_sigma": 1.0}),
-    ("E3", "confidence = grade"): ({}, {"confidence": "grade"}),
-    ("E3", "confidence = grade, of 3"): ({}, {"confidence": "grade", "grades": 3}),
-    ("E3", "confidence = grade, L_grade shapes the features"): (
-        {},
-        {"confidence": "grade", "grade_shapes_features": True},
-    ),
-    ("E4", "clusters of F, not of F̂"): ({}, {"attention_in_pseudo_labels": False}),
-    ("E4", "attention of each step"): ({}, {"attention_per_step": True}),
-    ("E5", "M = 4"): ({}, {"M": 4}),
-    ("E5", "M = 16"): ({}, {"M": 16}),
-    ("E6", "clusters over the batch"): ({}, {"cluster_scope": "dataset"}),
-    ("E7", "L_ubc on labeled clips too"): ({}, {"parse_labeled": True}),
-    ("E8", "L_ubc summed as printed"): ({}, {"ubc_reduction": "sum"}),
-    ("E9", "groups named by pseudo-labels"): ({}, {"group_by": "pseudo"}),
-    ("E10", "gradient into the teacher's groups"): ({}, {"detach_teacher_groups": False}),
-    ("E10", "iota = 0.1"): ({}, {"iota": 0.1}),
-    ("E17", "teacher without labels"): ({}, {"supervise_teacher": False}),
-    ("E17", "no warm-up"): ({}, {"warmup": 0.0}),
-    ("E17", "as printed: neither"): ({}, {"supervise_teacher": False, "warmup": 0.0}),
-    ("training", "targets in [0, 1]"): ({}, {"unit_targets": False}),
-    ("training", "constant learning rate"): ({}, {"anneal": False}),
-    ("training", "FineDiving: execution, times difficulty"): ({**OTHER, "target": "execution"}, {}),
-    ("training", "FineDiving: targets in [0, 1]"): (OTHER, {"unit_targets": False}),
-    ("training", "200 steps, with all labels"): ({"share": 1.0, "steps": 200, "epochs": 0.0}, {}),
-    ("E1", "FineDiving: decoder of C / 4"): (OTHER, {"decoder_channels": 64}),
-    ("E3", "FineDiving: confidence = grade"): (OTHER, {"confidence": "grade"}),
-}
-# The decisions themselves on the videos and labels of the alternatives.
-DECIDED: dict[tuple[str, str], tuple[dict, dict]] = {
-    ("", "as decided"): ({}, {}),
-    ("", "as decided, FineDiving"): (OTHER, {}),
-    ("", "as decided, all labels"): ({"share": 1.0}, {}),
-}
 
 # The default rows of Tables VI and VII.
 COMPARED = (RIDGE, "I3D+MLP", "I3D+MLP (clips in order)", "SAP-Net (Ours)")
@@ -210,34 +165,6 @@ def _sweep(dataset: str, share: float, settings: dict[str, tuple]):
     return trials
 
 
-def _few_seeds(profile: Profile) -> Profile:
-    """The profile with at most its first five seeds, for trials that decide no claim of the paper or take long."""
-    return replace(profile, seeds=profile.seeds[:5])
-
-
-def _decisions(profile: Profile) -> dict[tuple, Trial]:
-    """The trials (erratum, alternative, seed) -> Trial of at most five seeds; the decisions themselves have the erratum
-    ""."""
-    rows = {**DECIDED, **DECISIONS}
-    if not profile.complete:
-        rows = {key: row for key, row in rows.items() if row[0].get("clip_sampling") != "dense"}
-    usual = {"dataset": "mtl-aqa", "share": 0.1}
-    length = {"steps", "epochs"}
-    return {
-        (*row, seed): replace(
-            declare(
-                system=OURS,
-                seed=seed,
-                profile=profile,
-                **{**usual, **{name: value for name, value in given.items() if name not in length}, **overrides},
-            ),
-            **{name: value for name, value in given.items() if name in length},
-        )
-        for row, (given, overrides) in rows.items()
-        for seed in _few_seeds(profile).seeds
-    }
-
-
 def _boxes(profile: Profile) -> dict[tuple, Trial]:
     """The trials (boxes, seed) -> Trial, which show how the source of the actor's boxes affects SAP-Net.
 
@@ -260,7 +187,7 @@ def _selection(profile: Profile) -> dict[tuple, Trial]:
         for system in ("I3D+MLP", OURS)
         for share in (shares[0], shares[3])
         for how in SELECT
-        for seed in _few_seeds(profile).seeds
+        for seed in few_seeds(profile).seeds
     }
 
 
@@ -269,7 +196,7 @@ def _trained(profile: Profile) -> dict[tuple, Trial]:
     none where the profile leaves these rows out, or where there are no videos to train from."""
     videos = source_kind("mtl-aqa", environment.data_root()) not in NO_FRAMES
     rows = {s: {"system": s} for s in TRAINED} if profile.complete and videos else {}
-    return _over_shares("mtl-aqa", rows, (0.1, 0.4))(_few_seeds(profile))
+    return _over_shares("mtl-aqa", rows, (0.1, 0.4))(few_seeds(profile))
 
 
 SHARES = TABLES["I"][1][:4]
@@ -283,7 +210,7 @@ FIGURES = {
     "fig12": _over_shares("finediving", {OURS: {"system": OURS}}, (0.05, 0.2)),
     "fig13": _over_shares("mtl-aqa", {OURS: {"system": OURS}}, (0.1, 0.2, 0.4)),
     "fig14": _over_shares("mtl-aqa", {OURS: {"system": OURS}}, (0.4,)),
-    "decisions": _decisions,
+    "decisions": decision_trials,
     "selection": _selection,
     "boxes": _boxes,
     "trained": _trained,

@@ -74,8 +74,9 @@ def stored_people(
 ) -> dict[tuple, FoldTrial]:
     """The trials of `people_trials` whose results are stored: (row, labels, movement, seed, fold) -> trial.
 
-    It needs no data. Left out are cells (labels, movement, seed) that lack a fold in one of the rows, so that all rows
-    are compared on the same people and movements, and results that other code made than the present one.
+    It needs no data. Results that other code made than the present one are left out. At each number of labels all rows
+    are compared on the same people and movements: only those cells (movement, seed) are kept that have every fold in as
+    many rows as any cell with this number of labels.
 
     Raises:
         Damaged: a stored table was damaged.
@@ -93,8 +94,9 @@ def stored_people(
             found[row, count, trial.group, trial.seed, "+".join(trial.tested)] = trial
     folds = Counter(key[:4] for key in found)
     whole = {key for key, count in folds.items() if count == max(folds.values())}
-    shared = Counter(key[1:] for key in whole)  # cells without row -> number of rows that have them
-    found = {key: found[key] for key in found if key[:4] in whole and shared[key[1:4]] == max(shared.values())}
+    shared = Counter(key[1:] for key in whole)  # (labels, movement, seed) -> number of rows that have it
+    most = {count: max(n for cell, n in shared.items() if cell[0] == count) for count, *_ in shared}
+    found = {key: found[key] for key in found if key[:4] in whole and shared[key[1:4]] == most[key[1]]}
     rows = list(ROWS)
     return dict(sorted(found.items(), key=lambda item: (rows.index(item[0][0]), *item[0][1:])))
 

@@ -49,9 +49,7 @@ def noted(size: str, *notes: str):
     """
     from IPython.display import Markdown
 
-    return Markdown(
-        "\n".join(f"> {line}".rstrip() for line in (f"**What came out** ({size})", "", *map("- {}".format, notes)))
-    )
+    return Markdown(_box(size, [f"- {note}" for note in notes]))
 
 
 def came_out_text(profile: Profile, *families: str, notes: Sequence[str] = ()) -> str:
@@ -73,8 +71,7 @@ def came_out_text(profile: Profile, *families: str, notes: Sequence[str] = ()) -
     floor = {name: table["claim"].str.endswith(f"({name})") for name in FLOORS}
     asked_of_floors = pd.concat(list(floor.values()), axis=1).any(axis=1)
     papers, ours = table[~table["control"]], table[table["control"] & ~asked_of_floors]
-    lines = [f"**What came out** ({profile.name} profile, {_seeds(profile)})", "", _counted(papers, families), ""]
-    lines += _listed(papers)
+    lines = [_counted(papers, families), "", *_listed(papers)]
     for name, (_, label) in FLOORS.items():
         if floor[name].any():
             held = int((table.loc[floor[name], "verdict"] == SUPPORTED).sum())
@@ -83,7 +80,12 @@ def came_out_text(profile: Profile, *families: str, notes: Sequence[str] = ()) -
         lines += ["", "Questions that the paper does not ask:", "", *_listed(ours)]
     for note in notes:
         lines += ["", note]
-    return "\n".join(f"> {line}".rstrip() for line in lines)
+    return _box(f"{profile.name} profile, {_seeds(profile)}", lines)
+
+
+def _box(size: str, lines: Sequence[str]) -> str:
+    """The lines below the title of the box, as a quotation in Markdown."""
+    return "\n".join(f"> {line}".rstrip() for line in (f"**What came out** ({size})", "", *lines))
 
 
 def _seeds(profile: Profile) -> str:

@@ -131,7 +131,7 @@ def evaluate(profile: Profile | str, families: Iterable[str] = ()) -> pd.DataFra
     """
     profile, claims = profiles.get_profile(profile) if isinstance(profile, str) else profile, _about(families)
     declared = _declared(list(dict.fromkeys(name for claim in claims for name in claim.names)), profile)
-    read, memory, rows = cache(lambda name: read_cell(declared[name]) if name in declared else None), {}, []
+    read, rows = cache(lambda name: read_cell(declared[name]) if name in declared else None), []
     for claim in claims:
         sets = sorted({declared[name][0].dataset for name in claim.names if name in declared})
         row = {
@@ -146,7 +146,7 @@ def evaluate(profile: Profile | str, families: Iterable[str] = ()) -> pd.DataFra
             "profile": profile.name,
             "source": source_name(environment.data_root(), *sets) if sets else "the paper",
             "seeds": 0,
-            **examine(claim, read, profile.resamples, memory),
+            **examine(claim, read, profile.resamples),
         }
         rows.append(row)
     for family in dict.fromkeys((row["family"], row["control"]) for row in rows):

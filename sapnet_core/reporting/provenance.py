@@ -15,7 +15,7 @@ from pathlib import Path
 
 from sapnet_core.experiments import tables
 from sapnet_core.experiments.profiles import PROFILES, get_profile
-from sapnet_core.experiments.stored import stored_names
+from sapnet_core.experiments.stored import SHELVES, stored_names
 from sapnet_core.experiments.trial import Trial
 from sapnet_core.experiments.trial_hash import trial_hash
 from sapnet_core.features.source import source_name
@@ -194,7 +194,7 @@ def _report(path: Path, record: dict, verdict: Status) -> str:
         done = {place.name.rpartition("-")[2] for place in folder.glob("*-*")}
         rows.append(("hashes", " ".join(hashes)))
         rows.append(("results", f"{len(done & set(hashes))} of {len(hashes)} are in runs/trials"))
-        done = {name.rpartition("-")[2] for name in stored_names() | stored_names("measured")}
+        done = {name.rpartition("-")[2] for shelf in SHELVES for name in stored_names(shelf)}
         rows.append(("stored", f"{len(done & set(hashes))} of {len(hashes)} are in the repository"))
     lines = [path.name]
     for key, text in [*rows, ("status", str(verdict))]:

@@ -35,13 +35,12 @@ Lookup = Callable[[Name], Cell | None]
 PARTLY = "seeds and videos, of the pairs that are here"
 
 
-def examine(claim: Claim, lookup: Lookup, resamples: int = 1000, memory: dict | None = None) -> dict[str, object]:
+def examine(claim: Claim, lookup: Lookup, resamples: int = 1000) -> dict[str, object]:
     """Compute the numbers of one claim, without its verdict.
 
     Args:
         lookup: maps the name of a cell to its predictions, or to None if its trials are not declared.
         resamples: number of resamples of the test videos.
-        memory: caches the resampled metrics of cells between claims.
 
     Returns:
         "test" and, where they exist, effect, low, high, seed_low, seed_high, p, seeds, reason, said (whether this run
@@ -60,13 +59,9 @@ def examine(claim: Claim, lookup: Lookup, resamples: int = 1000, memory: dict | 
         return {"test": "none", **missing}
     if claim.kind in ("count", "worst"):
         return _errors(claim, list(cells.values()))
-    memory = {} if memory is None else memory
 
     def measured(side: Side) -> list[torch.Tensor]:
-        for name in side:
-            if (name, claim.metric) not in memory:
-                memory[name, claim.metric] = resampled(cells[name], claim.metric, resamples)
-        return [memory[name, claim.metric] for name in side]
+        return [resampled(cells[name], claim.metric, resamples) for name in side]
 
     limit = 2.0 if claim.metric == "rho" else math.inf
     found = [compare(measured(high), measured(low), by_classes(high), limit=limit) for high, low in pairs]
