@@ -67,6 +67,14 @@ def test_stored_results_suffice_where_no_features_are_read(house):
     assert house.asked[1:] == [[*map(str, house.books)]]
 
 
+def test_stored_results_on_real_people_are_compared_where_the_data_are_absent(house, monkeypatch, tmp_path):
+    build(house.books[1], TRAINS + "\nif False:\n    stored_people(size)")
+    assert checks.check_notebooks()
+    assert house.asked == [[*map(str, house.books)]] and house.trials == []
+    monkeypatch.setenv("SAPNET_DATA", str(tmp_path))
+    assert checks.check_notebooks() and house.asked[1:] == [[str(house.books[0])]]
+
+
 def test_results_are_made_where_all_is_asked_for(house, monkeypatch):
     made = house.folder / "runs" / "trials" / "quick"
     monkeypatch.setattr(checks, "run_trials", lambda trials, *_, **__: made.mkdir(parents=True))
