@@ -145,6 +145,7 @@ PUBLIC = {
         "label_count",
         "predict_all",
         "train_set",
+        "training_task",
         "view_scale",
     ),
     "experiments.floors": ("floors",),
@@ -255,6 +256,7 @@ PUBLIC = {
         "pretrain_settings",
     ),
     "recipes.stages": ("stages",),
+    "recipes.tuning_space": ("BUDGET",),
     "recipes.train_detector": (
         "actor_shown",
         "draw_batch",
@@ -269,7 +271,15 @@ PUBLIC = {
         "digest_line",
         "verify",
     ),
+    "reporting.beside_paper": (
+        "beside_paper",
+        "order_agreement",
+    ),
     "reporting.came_out": ("came_out", "noted"),
+    "reporting.caveats": (
+        "caveats",
+        "untried",
+    ),
     "reporting.claims": (
         "effect_text",
         "evaluate",
@@ -279,7 +289,15 @@ PUBLIC = {
         "verdict_of",
         "verdict_text",
     ),
+    "reporting.cross_marks": (
+        "cross_figure",
+        "cross_marks",
+    ),
     "reporting.exercises": ("attempt",),
+    "reporting.families": (
+        "FAMILIES",
+        "systems_of",
+    ),
     "reporting.grad_cam": (
         "cell_centers",
         "grad_cam",
@@ -287,6 +305,7 @@ PUBLIC = {
         "heat_on_pixels",
         "share_inside",
     ),
+    "reporting.heatmap": ("heatmap",),
     "reporting.ledger": (
         "ledger",
         "printed_effect",
@@ -306,18 +325,24 @@ PUBLIC = {
         "save_figure",
         "save_table",
     ),
+    "reporting.paired_differences": ("paired_differences",),
+    "reporting.measured_cost": ("measured_cost",),
     "reporting.pictures": (
         "DATASET_TITLES",
         "picture",
     ),
+    "reporting.schematics": ("schematic",),
+    "reporting.second_losses": ("second_losses",),
     "reporting.style": (
         "COLORS",
+        "COLUMN",
         "MARKERS",
         "PAGE",
         "larger_text",
         "use_style",
     ),
     "reporting.tables": (
+        "as_printed",
         "comparison_table",
         "show",
         "show_text",

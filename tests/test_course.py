@@ -18,6 +18,7 @@ LESSONS = {  # notebook -> the ones before and after it
     "03b_network": ("03_pseudo_labels", "04_training"),
     "04_training": ("03b_network", "05_ablations"),
     "05_ablations": ("04_training", "06_comparison"),
+    "06_comparison": ("05_ablations", "07_own_training"),
     "07_own_training": ("06_comparison", "08_own_results"),
     "08_own_results": ("07_own_training", "09_decisions"),
     "09_decisions": ("08_own_results", "10_fig05_score_scatter"),

@@ -1,0 +1,67 @@
+"""Networks that learned one mark of a routine, asked for both: do technical and component scores ask for the same?"""
+
+from collections.abc import Mapping
+
+import matplotlib.pyplot as plt
+import numpy as np
+import pandas as pd
+import torch
+from matplotlib.figure import Figure
+
+from sapnet_core.experiments.metrics import spearman
+from sapnet_core.experiments.results import predictions
+from sapnet_core.experiments.trial import Trial
+from sapnet_core.experiments.trial_data import trial_data
+from sapnet_core.reporting.style import COLORS, PAGE
+
+__all__ = ["MARKS", "cross_figure", "cross_marks"]
+
+MARKS = ("pcs", "tes")  # program components, technical elements
+
+
+def cross_marks(trials: Mapping[tuple[str, int], Trial]) -> pd.DataFrame:
+    """Correlate the predictions of each network with both true marks of the same test videos.
+
+    Args:
+        trials: (column, seed) -> a trial of one system that has a result; columns are named "SP PCS", "SP TES", "FS
+            PCS" and "FS TES".
+
+    Returns:
+        One row per group, learned mark, asked mark and seed: group, learned, asked, seed, rho. `attrs["true"]` maps a
+        group to the correlation of its two true marks.
+    """
+    rows, true = [], {}
+    for group in dict.fromkeys(column.split()[0] for column, _ in trials):
+        own = {mark: {s: t for (c, s), t in trials.items() if c == f"{group} {mark.upper()}"} for mark in MARKS}
+        data = {mark: trial_data(next(iter(of.values()))) for mark, of in own.items()}
+        test = ~data["pcs"].train
+        keys = [record.key for record, keep in zip(data["pcs"].records, test, strict=True) if keep]
+        score = {mark: of.score[test].double() for mark, of in data.items()}
+        true[group] = float(spearman(score["pcs"], score["tes"]))
+        for learned, of in own.items():
+            for seed, trial in of.items():
+                found = predictions(trial).set_index("key").loc[keys, "predicted"].to_numpy()
+                rows += [
+                    (group, learned, asked, seed, float(spearman(torch.tensor(found), score[asked]))) for asked in MARKS
+                ]
+    table = pd.DataFrame(rows, columns=["group", "learned", "asked", "seed", "rho"])
+    table.attrs["true"] = true
+    return table
+
+
+def cross_figure(cross: pd.DataFrame) -> Figure:
+    """Draw the mean over seeds as bars and every seed as a dot, one panel a group; the figure is the current one."""
+    groups = list(dict.fromkeys(cross["group"]))
+    fig, axes = plt.subplots(1, len(groups), figsize=(PAGE, 3.0), sharey=True, squeeze=False)
+    for ax, group in zip(axes[0], groups, strict=True):
+        for i, asked in enumerate(MARKS):
+            for j, learned in enumerate(MARKS):
+                own = (cross["group"] == group) & (cross["learned"] == learned) & (cross["asked"] == asked)
+                seeds, x = cross.loc[own, "rho"], j + 0.4 * i - 0.2
+                label = f"asked for {asked.upper()}" if j == 0 else None
+                ax.bar(x, seeds.mean(), 0.36, color=COLORS[i], label=label)
+                ax.plot(np.full(len(seeds), x), seeds, ".", color="black", ms=4)
+        ax.set(xticks=range(len(MARKS)), xticklabels=[f"learned {m.upper()}" for m in MARKS], title=f"FineFS, {group}")
+    axes[0, 0].set_ylabel("Spearman's ρ")
+    fig.legend(*axes[0, 0].get_legend_handles_labels(), loc="outside lower center", ncols=2)
+    return fig
