@@ -9,7 +9,7 @@ from sapnet_core.experiments.profiles import get_profile
 from sapnet_core.experiments.stored_seeds import with_stored_seeds
 from sapnet_core.experiments.tables import declared_trials
 
-STUDY = get_profile("study")
+STUDY, QUICK = get_profile("study"), get_profile("quick")
 
 
 @pytest.fixture
@@ -27,9 +27,20 @@ def test_a_seed_counts_where_all_its_trials_are_stored(keep):
     assert with_stored_seeds(STUDY, "I").seeds == STUDY.seeds
 
 
-def test_with_one_seed_or_none_all_are_run(keep):
+def test_with_one_seed_or_none_the_quick_profile_stands_in(keep):
     keep(lambda trial: trial.seed == 2)
-    assert with_stored_seeds(STUDY, "fig10") == STUDY
+    assert with_stored_seeds(STUDY, "fig10") == QUICK
+    keep(lambda trial: trial.seed < 4 and trial.dataset == "mtl-aqa")
+    assert with_stored_seeds(STUDY, "I").seeds == (0, 1, 2, 3)
+    assert with_stored_seeds(STUDY, "I", "II") == QUICK
+
+
+def test_other_sizes_are_returned_as_they_are(keep):
+    keep(lambda trial: False)
+    assert with_stored_seeds(QUICK, "I", "VI") == QUICK
+
+
+def test_a_table_that_few_seeds_have_trials_of_takes_these(keep):
     keep(lambda trial: True)
     assert with_stored_seeds(STUDY, "decisions").seeds == (0, 1, 2, 3, 4)  # those that have trials
     with pytest.raises(ValueError, match="fig99"):

@@ -1,11 +1,12 @@
-"""The seeds of a table or figure whose trials are all stored: a study that is under way is drawn with these."""
+"""The size at which a table or figure is drawn while the study is under way: with the seeds that are stored."""
 
 from dataclasses import replace
 
-from sapnet_core.experiments.profiles import Profile
+from sapnet_core.experiments.profiles import Profile, live_profile
 from sapnet_core.experiments.stored import is_stored
 from sapnet_core.experiments.tables import declared_trials
 from sapnet_core.experiments.trial import Trial
+from sapnet_core.runtime import environment
 
 __all__ = ["FEWEST", "with_stored_seeds"]
 
@@ -15,8 +16,9 @@ FEWEST = 2  # seeds; with fewer there is no interval
 def with_stored_seeds(profile: Profile, *names: str) -> Profile:
     """The profile with the seeds for which every trial of some tables and figures is stored.
 
-    Where fewer than `FEWEST` seeds are stored, as at any size but the study's, and with `SAPNET_RECOMPUTE`, the profile
-    keeps all its seeds, and the trials are run.
+    Where the study has fewer than `FEWEST` seeds of them so far, the quick profile stands in for it, since the trials
+    of the study take hours. Other profiles are returned as they are, and with `SAPNET_RECOMPUTE`, which trains anew
+    what is stored, so is the study.
 
     Args:
         names: tables and figures, as for `declared_trials`.
@@ -30,5 +32,8 @@ def with_stored_seeds(profile: Profile, *names: str) -> Profile:
         of: dict[int, list[Trial]] = {}
         for (*_, seed), trial in declared_trials(name, profile).items():
             of.setdefault(seed, []).append(trial)
-        found &= {seed for seed, trials in of.items() if all(map(is_stored, trials))}
-    return replace(profile, seeds=tuple(sorted(found))) if len(found) >= FEWEST else profile
+        if profile.complete and not environment.recompute():
+            found &= {seed for seed, trials in of.items() if all(map(is_stored, trials))}
+    if len(found) == len(profile.seeds):
+        return profile
+    return replace(profile, seeds=tuple(sorted(found))) if len(found) >= FEWEST else live_profile(profile)

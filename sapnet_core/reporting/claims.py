@@ -8,18 +8,20 @@ and counted separately from the paper's claims.
 """
 
 from collections.abc import Iterable
-from functools import cache
+from functools import cache, partial
 
 import numpy as np
 import pandas as pd
 import torch
 
 from sapnet_core.experiments import profiles
+from sapnet_core.experiments.names import KNOWN
 from sapnet_core.experiments.profiles import Profile
 from sapnet_core.experiments.resampling import Cell
 from sapnet_core.experiments.results import predictions
 from sapnet_core.experiments.run import run_trials
 from sapnet_core.experiments.statistics import UNTESTABLE, VERDICTS, in_words
+from sapnet_core.experiments.stored_seeds import with_stored_seeds
 from sapnet_core.experiments.tables import check_data, declared_trials
 from sapnet_core.experiments.trial import Trial
 from sapnet_core.features.source import source_name
@@ -68,6 +70,14 @@ COLUMNS = (
 )
 
 
+def _sizes(claims: Iterable[Claim], profile: Profile) -> dict[str, Profile]:
+    """The size at which each claim is judged, by its id: that of `with_stored_seeds` for all tables and figures whose
+    cells it compares, so that both sides of a claim have the same seeds."""
+    tables = {claim.id: sorted({name[0] for name in claim.names} & set(KNOWN)) for claim in claims}
+    found = {of: with_stored_seeds(profile, *of) for of in set(map(tuple, tables.values()))}
+    return {claim: found[tuple(of)] for claim, of in tables.items()}
+
+
 def _declared(names: Iterable[Name], profile: Profile) -> dict[Name, list[Trial]]:
     """The trials of each cell, one per seed; a cell without declared trials is left out."""
     found: dict[Name, list[Trial]] = {}
@@ -95,10 +105,11 @@ def _about(families: Iterable[str]) -> list[Claim]:
 
 def needed_trials(profile: Profile, families: Iterable[str] = ()) -> list[Trial]:
     """The trials, each once, of every claim whose cells are all declared; `families` restricts the claims to those
-    about some tables and figures."""
-    testable = []
-    for claim in _about(families):
-        cells = _declared(claim.names, profile)
+    about some tables and figures. Of a study that is under way, these are the trials that are stored (`_sizes`)."""
+    testable, claims = [], _about(families)
+    sizes = _sizes(claims, profile)
+    for claim in claims:
+        cells = _declared(claim.names, sizes[claim.id])
         testable += [trial for trials in cells.values() for trial in trials] * (len(cells) == len(claim.names))
     return list(dict.fromkeys(testable))
 
@@ -121,18 +132,24 @@ def evaluate(profile: Profile | str, families: Iterable[str] = ()) -> pd.DataFra
     """Evaluate the ledger for one run: one row per claim or control, in the ledger's order.
 
     Args:
-        profile: the run's profile, or its name; all needed trials must have been run.
+        profile: the run's profile, or its name; all needed trials must have been run. While the study is under way, a
+            claim is judged with the seeds that are stored, or at the quick size (`_sizes`).
         families: tables and figures whose claims are evaluated, such as "Fig. 7"; all by default.
 
     Returns:
         A data frame with columns `COLUMNS`. The effect is that of the weakest pair; p_holm is corrected over the claims
         of a family, and separately over its controls; to_decide is the number of seeds that would decide an undecided
-        claim; size comes from `size_beside_print`.
+        claim; size comes from `size_beside_print`; profile and seeds are the claim's own.
     """
     profile, claims = profiles.get_profile(profile) if isinstance(profile, str) else profile, _about(families)
-    declared = _declared(list(dict.fromkeys(name for claim in claims for name in claim.names)), profile)
-    read, rows = cache(lambda name: read_cell(declared[name]) if name in declared else None), []
+    sizes = _sizes(claims, profile)
+    of_size = {
+        own: list(dict.fromkeys(n for c in claims if sizes[c.id] == own for n in c.names)) for own in sizes.values()
+    }
+    every = {own: _declared(names, own) for own, names in of_size.items()}
+    read, rows = cache(lambda own, name: read_cell(every[own][name]) if name in every[own] else None), []
     for claim in claims:
+        own, declared = sizes[claim.id], every[sizes[claim.id]]
         sets = sorted({declared[name][0].dataset for name in claim.names if name in declared})
         row = {
             "claim": claim.id,
@@ -143,10 +160,10 @@ def evaluate(profile: Profile | str, families: Iterable[str] = ()) -> pd.DataFra
             "control": claim.control,
             "metric": claim.metric,
             "paper": claim.paper,
-            "profile": profile.name,
+            "profile": own.name,
             "source": source_name(environment.data_root(), *sets) if sets else "the paper",
             "seeds": 0,
-            **examine(claim, read, profile.resamples),
+            **examine(claim, partial(read, own), own.resamples),
         }
         rows.append(row)
     for family in dict.fromkeys((row["family"], row["control"]) for row in rows):
