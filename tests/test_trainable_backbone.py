@@ -6,7 +6,7 @@ import pytest
 import torch
 from interruption import Killed, Mortal
 
-from sapnet_core.backbones.i3d import LAST, load_i3d, training_dtype
+from sapnet_core.backbones.i3d import LAST, fast_dtype, load_i3d, training_dtype
 from sapnet_core.backbones.last_blocks import LastBlocks
 from sapnet_core.experiments.fit import fit_trial, stack_key, trainable_backbone, training_task, view_scale
 from sapnet_core.experiments.results import results
@@ -116,7 +116,8 @@ def test_it_begins_as_the_frozen_backbone():
         expected = ((data.features.views[view].unflatten(1, (-1, 2)) - mean) / std).flatten(1, 2)
         with torch.no_grad():
             found = backbone(view, maps.features.views[view])
-        assert relative(found, expected) < 0.03  # bfloat16 features where the processor has it, else about 1e-5
+        # float32 goes on from bfloat16 maps where the processor has that format, and scaling enlarges the difference
+        assert relative(found, expected) < (0.1 if fast_dtype("cpu") == torch.bfloat16 else 1e-4)
 
 
 @pytest.mark.parametrize("trial", [LATE, ALL, replace(LATE, method="mlp-ordered", overrides=(("batch", 4),))])

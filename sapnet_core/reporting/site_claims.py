@@ -20,6 +20,7 @@ from sapnet_core.experiments.tables import declared_trials
 from sapnet_core.experiments.trial import Trial
 from sapnet_core.reporting.claims import effect_text
 from sapnet_core.reporting.ledger import Name, ledger
+from sapnet_core.reporting.notebook_trials import LEDGER
 from sapnet_core.reporting.notebooks import find
 from sapnet_core.reporting.provenance import ROMAN
 
@@ -38,7 +39,6 @@ __all__ = [
 MARKS = (("good", "✓"), ("bad", "✗"), ("odd", "="), ("open", "?"), ("open", "–"))
 SIGNS = dict(zip(VERDICTS, MARKS, strict=True))
 NUMBERS = ("effect", "low", "high", "seed_low", "seed_high", "p_holm", "paper")
-LEDGER = "20_claims"  # the notebook that shows every claim
 SIZES = {  # what `verdicts.size_beside_print` says -> the same in a sentence
     "as printed": "the printed difference lies in this interval",
     "smaller": "the difference is smaller than printed",
