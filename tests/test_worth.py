@@ -1,5 +1,7 @@
 """What the parts are worth: differences with the interval of both noises, or a word where trials are missing."""
 
+from dataclasses import replace
+
 import pytest
 import torch
 
@@ -55,6 +57,15 @@ def test_a_part_without_results_says_so_and_the_others_have_both_shares(table_on
         assert sentence.startswith(f"{part.name}, {part.compared}: ")
         shares = sentence.count("% of the labels")
         assert shares == 2 if part.trials == "I" else sentence.endswith("not trained yet at this size.")
+
+
+def test_a_part_with_some_of_its_seeds_says_how_many(monkeypatch):
+    size = replace(SIZE, seeds=(0, 1, 2))
+    one = declared_trials("fig10", size)["whole frame", FEW, 1]
+    monkeypatch.setattr(module, "has_result", lambda trial: trial != one)
+    monkeypatch.setattr(module, "read_cell", cell_of)
+    for part, sentence in zip(PARTS, worth_sentences(worth(size)), strict=True):
+        assert sentence.endswith(" (2 of 3 seeds so far).") == (part.trials == "fig10")
 
 
 def test_readme_shows_what_the_stored_trials_give(tmp_path, monkeypatch):

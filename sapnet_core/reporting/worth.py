@@ -17,6 +17,7 @@ from sapnet_core.experiments.profiles import Profile, get_profile
 from sapnet_core.experiments.resampling import resampled
 from sapnet_core.experiments.results import has_result
 from sapnet_core.experiments.statistics import compare
+from sapnet_core.experiments.stored_seeds import FEWEST
 from sapnet_core.experiments.systems import OURS, RIDGE
 from sapnet_core.experiments.tables import declared_trials
 from sapnet_core.reporting.claims import read_cell
@@ -63,30 +64,31 @@ def worth(profile: Profile) -> pd.DataFrame:
     """The worth of each of `PARTS` on MTL-AQA, from the results that are at hand; nothing is trained.
 
     Returns:
-        One row per part and label share: part, compared, column, effect, low and high (a 95 % interval), seeds; effect
-        and interval are NaN, and seeds 0, where a trial of the part has no result.
+        One row per part and label share: part, compared, column, effect, low and high (a 95 % interval), seeds (those
+        for which both systems have a result) and planned (those of the profile). Effect and interval are NaN, and seeds
+        0, where fewer than `FEWEST` have results.
     """
     rows, cells = [], {}
     for part in PARTS:
         declared = declared_trials(part.trials, profile)
         for column in (FEW, MANY):
-            sides = [
-                [trial for key, trial in declared.items() if key[:2] == (row, column)]
-                for row in (part.with_it, part.without_it)
-            ]
-            row = {"part": part.name, "compared": part.compared, "column": column, "seeds": 0}
-            if all(has_result(trial) for side in sides for trial in side):
+            pairs = [[declared[one, column, seed] for one in (part.with_it, part.without_it)] for seed in profile.seeds]
+            there = [pair for pair in pairs if all(map(has_result, pair))]
+            row = {"part": part.name, "compared": part.compared, "column": column, "seeds": 0, "planned": len(pairs)}
+            if len(there) >= FEWEST:
+                sides = list(zip(*there, strict=True))  # the trials of each system, one per seed
                 for side in sides:
-                    if tuple(side) not in cells:
-                        cells[tuple(side)] = resampled(read_cell(side), resamples=profile.resamples)
-                found = compare(*([cells[tuple(side)]] for side in sides), limit=2.0)
-                row |= {"effect": found.value, "low": found.low, "high": found.high, "seeds": len(found.by_seed)}
+                    if side not in cells:
+                        cells[side] = resampled(read_cell(list(side)), resamples=profile.resamples)
+                found = compare(*([cells[side]] for side in sides), limit=2.0)
+                row |= {"effect": found.value, "low": found.low, "high": found.high, "seeds": len(there)}
             rows.append(row)
-    return pd.DataFrame(rows, columns=["part", "compared", "column", "effect", "low", "high", "seeds"])
+    return pd.DataFrame(rows, columns=["part", "compared", "column", "effect", "low", "high", "seeds", "planned"])
 
 
 def worth_sentences(table: pd.DataFrame) -> list[str]:
-    """One sentence for each part, with its effect and interval at both label shares; a part without results says so.
+    """One sentence for each part, with its effect and interval at both label shares; a part without results, or
+    with those of some of the planned seeds, says so.
 
     Args:
         table: what `worth` returns.
@@ -102,7 +104,9 @@ def _sentence(part: str, rows: pd.DataFrame) -> str:
         f"{row['effect']:+z.3f} [{row['low']:+.3f}, {row['high']:+.3f}] at {row['column'].rstrip('%')} % of the labels"
         for _, row in rows.iterrows()
     ]
-    return f"{part}, {compared}: {' and '.join(effects)}."
+    few, planned = rows["seeds"].min(), rows["planned"].iloc[0]
+    so_far = f" ({few} of {planned} seeds so far)" if few < planned else ""
+    return f"{part}, {compared}: {' and '.join(effects)}{so_far}."
 
 
 def worth_list(profile: Profile) -> str:
