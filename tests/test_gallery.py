@@ -136,7 +136,7 @@ def enter(folder: Path, patch: pytest.MonkeyPatch) -> None:
 def worth_table(*seeds: int) -> pd.DataFrame:
     """What `worth` returns, with made-up effects for as many parts as there are numbers; a part of 0 seeds has none."""
     rows = [
-        {"part": part.name, "compared": part.compared, "column": column, "seeds": n}
+        {"part": part.name, "compared": part.compared, "column": column, "seeds": n, "planned": 3}
         | ({"effect": 0.1234, "low": -0.5, "high": 0.75} if n else {"effect": None, "low": None, "high": None})
         for part, n in zip(PARTS, seeds, strict=False)
         for column in ("10%", "40%")
