@@ -280,6 +280,7 @@ PUBLIC = {
         "caveats",
         "untried",
     ),
+    "reporting.claim_forest": ("claim_forest",),
     "reporting.claims": (
         "effect_text",
         "evaluate",

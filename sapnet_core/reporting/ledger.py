@@ -38,6 +38,7 @@ class Claim:
         id: a short unique name.
         place: where the paper states it.
         statement: the result in words.
+        short: the result in a few words, for pictures; tested is what `pairs` say.
         kind: "greater", "comparable", "count", "worst", "arithmetic" or "untested".
         family: the table or figure that it is about, `place` by default; p-values are corrected over a family.
         control: a question of ours, not of the paper.
@@ -64,6 +65,7 @@ class Claim:
     count: int = 0
     numbers: tuple[str, ...] = ()
     reason: str = ""
+    short: str = ""
 
     @property
     def names(self) -> list[Name]:

@@ -1,0 +1,156 @@
+"""The picture of the ledger: a line for each claim that is a difference of rho, below the table or figure it is about.
+
+The names of the lines are the claims' `short` forms (`claims.toml`), which a reader understands without the ledger.
+"""
+
+import math
+from collections.abc import Iterable
+from functools import cache
+
+import matplotlib.pyplot as plt
+import numpy as np
+import pandas as pd
+from matplotlib.axes import Axes
+from matplotlib.figure import Figure
+from matplotlib.lines import Line2D
+
+from sapnet_core.experiments.profiles import get_profile
+from sapnet_core.experiments.statistics import CONTRADICTED, NO_DIFFERENCE, SUPPORTED, UNDECIDED
+from sapnet_core.experiments.tables import declared_trials
+from sapnet_core.reporting.ledger import Claim, ledger
+from sapnet_core.reporting.pictures import DATASET_TITLES
+from sapnet_core.reporting.style import COLORS, PAGE
+
+__all__ = ["LOOKS", "claim_forest"]
+
+# verdict -> color, marker, and whether the marker is filled: color alone does not tell them apart in print
+LOOKS = {
+    SUPPORTED: (COLORS[2], "^", True),
+    CONTRADICTED: (COLORS[5], "v", True),
+    NO_DIFFERENCE: (COLORS[3], "s", True),
+    UNDECIDED: (COLORS[0], "o", False),
+}
+# the paper's order; a family that is missing here comes last
+ORDER = (
+    *("Abstract", "Conclusion", "Table I", "Table II", "Fig. 5", "Fig. 6", "Fig. 7", "Fig. 8", "Fig. 9", "Fig. 10"),
+    *("Table III", "Table IV", "Table V", "Table VI", "Table VII"),
+)
+TEXT, LINE = 6.5, 0.172  # points of the names, inches of a line
+WIDEST = (-0.35, 0.55)  # differences beyond these ends are cut off and marked by an arrow
+CONTROL = " (in order)"
+
+
+def claim_forest(table: pd.DataFrame, width: float = PAGE) -> Figure:
+    """Draw the claims about rho in two columns: effect, interval and verdict, the size that the paper prints, and in
+    gray the same claim asked of the MLP that sees the clips in order.
+
+    Args:
+        table: rows of the ledger, as from `claims.evaluate` or from `claims_forest.csv`: claim, control, verdict,
+            effect, low, high and paper. Claims without one of the verdicts in `LOOKS` or without an effect are left
+            out, and so are controls but that against the clips in order.
+
+    Returns:
+        The figure, which is the current one.
+
+    Raises:
+        ValueError: no row can be drawn.
+    """
+    claims = {claim.id: claim for claim in ledger() if claim.metric == "rho"}
+    rows = table[table["effect"].notna() & table["claim"].isin(claims)].set_index("claim")
+    drawn = rows[~rows["control"].astype(bool) & rows["verdict"].isin(LOOKS)]
+    if drawn.empty:
+        raise ValueError("no claim of this table has an effect and a verdict: there is nothing to draw")
+    families: dict[str, list[Claim]] = {}
+    for name in drawn.index:
+        families.setdefault(claims[name].family, []).append(claims[name])
+    columns = _halves({family: families[family] for family in sorted(families, key=_place)})
+    ends = max(WIDEST[0], drawn["low"].min() - 0.02), min(WIDEST[1], drawn["high"].max() + 0.02)
+    lines = max(sum(map(len, half.values())) + len(half) for half in columns)
+    fig, axes = plt.subplots(1, len(columns), figsize=(width, 0.75 + LINE * lines), squeeze=False)
+    for ax, half in zip(axes[0], columns, strict=True):
+        _column(ax, half, rows, ends, lines)
+    marks = [_mark(look, label=verdict) for verdict, look in LOOKS.items()]
+    marks += [
+        Line2D([], [], color="black", marker="D", mfc="none", ms=4, ls="", label="size the paper prints"),
+        Line2D([], [], color="0.5", marker=".", lw=1, label="against the MLP with clips in order"),
+    ]
+    fig.legend(handles=marks, loc="outside lower center", ncols=3, fontsize=7)
+    return fig
+
+
+def _place(family: str) -> tuple[int, str]:
+    return (ORDER.index(family) if family in ORDER else len(ORDER), family)
+
+
+def _halves(families: dict[str, list[Claim]]) -> list[dict[str, list[Claim]]]:
+    """The families in two columns of about the same number of lines, none of them divided; one column if there is a
+    single family."""
+    names = list(families)
+    heights = np.cumsum([len(families[name]) + 1 for name in names])
+    cut = 1 + int(np.abs(heights[:-1] - heights[-1] / 2).argmin()) if len(names) > 1 else 1
+    return [{name: families[name] for name in part} for part in (names[:cut], names[cut:]) if part]
+
+
+@cache
+def _datasets(trials: str) -> tuple[str, ...]:
+    """The datasets of a table or figure."""
+    try:
+        return tuple(dict.fromkeys(t.dataset for t in declared_trials(trials, get_profile("smoke")).values()))
+    except ValueError:  # the data in use have no such table
+        return ()
+
+
+def _heading(family: str, claims: Iterable[Claim]) -> str:
+    trials = dict.fromkeys(name[0] for claim in claims for name in claim.names)
+    found = list(dict.fromkeys(dataset for name in trials for dataset in _datasets(name)))
+    where = f"{len(found)} datasets" if len(found) > 2 else " and ".join(DATASET_TITLES.get(d, d) for d in found)
+    return f"{family} · {where}" if where else family
+
+
+def _column(ax: Axes, families: dict[str, list[Claim]], rows: pd.DataFrame, ends: tuple[float, float], lines: int):
+    """One column: a heading for each family, and below it one line for each of its claims."""
+    names, bold = [], []
+    for family, claims in families.items():
+        if names:
+            ax.axhline(len(names) - 0.5, color="0.75", lw=0.6)
+        bold.append(len(names))
+        names.append(_heading(family, claims))
+        for claim in claims:
+            _line(ax, len(names), rows, claim, ends)
+            names.append(claim.short or claim.id)
+    ax.axvline(0, color="black", lw=0.8, zorder=1)
+    ax.set(xlim=ends, ylim=(lines - 0.4, -0.6), xlabel="difference of ρ")
+    ax.set_yticks(range(len(names)), names, fontsize=TEXT)
+    for at in bold:
+        ax.get_yticklabels()[at].set_fontweight("bold")
+    ax.tick_params(axis="y", length=0)
+    ax.grid(visible=False, axis="y")
+    ax.spines["left"].set_visible(False)
+
+
+def _line(ax: Axes, at: float, rows: pd.DataFrame, claim: Claim, ends: tuple[float, float]) -> None:
+    one = rows.loc[claim.id]
+    if claim.id + CONTROL in rows.index:
+        control = rows.loc[claim.id + CONTROL]
+        _interval(ax, at + 0.36, control, ends, "0.65", 1.0)
+        ax.plot(control["effect"], at + 0.36, ".", color="0.5", ms=4, zorder=2)
+    look = LOOKS[one["verdict"]]
+    _interval(ax, at, one, ends, look[0], 1.8)
+    if math.isfinite(one["paper"]):
+        ax.plot(one["paper"], at, "D", color="black", mfc="none", mew=0.8, ms=4, zorder=3)
+    ax.add_line(_mark(look, [one["effect"]], [at], lw=0))
+
+
+def _interval(ax: Axes, at: float, row: pd.Series, ends: tuple[float, float], color: str, width: float) -> None:
+    """The interval of a row as far as it is in the panel, with an arrow where it goes on."""
+    low, high = np.clip([row["low"], row["high"]], *ends)
+    ax.plot([low, high], [at, at], color=color, lw=width, solid_capstyle="butt", zorder=2)
+    for end, beyond, marker in ((ends[0], row["low"] < ends[0], "<"), (ends[1], row["high"] > ends[1], ">")):
+        if beyond:
+            ax.plot(end, at, marker, color=color, ms=1.5 + 1.5 * width, mew=0, clip_on=False, zorder=2)
+
+
+def _mark(look: tuple[str, str, bool], x=(), y=(), **style) -> Line2D:
+    color, marker, filled = look
+    edge = {"mfc": color, "mec": "white", "mew": 0.5} if filled else {"mfc": "white", "mec": color, "mew": 1.1}
+    return Line2D(x, y, color=color, marker=marker, ms=5, zorder=4, **edge, **style)
