@@ -160,7 +160,7 @@ def test_size_is_held_against_print_whatever_the_sign():
 
 def test_a_system_that_is_not_here_is_named():
     found = examine(TWO, lookup(a=1.0))
-    assert found["reason"] == "no trials in this profile: b" and decide([found])[0]["verdict"] == "not testable here"
+    assert found["reason"] == "no results at this size: b" and decide([found])[0]["verdict"] == "not testable here"
     later = examine(TWO, lookup(a=1.0, b=2.0))
     assert later["test"] == "seeds and videos"
 
@@ -170,7 +170,7 @@ def test_a_counterexample_contradicts_all_though_some_are_not_here():
     assert verdict(best, a=2.0, b=0.5) == "contradicted"
     for a, b in ((0.5, 2.0), (1.0, 1.0)):
         assert verdict(best, claims=20, a=a, b=b) == "not testable here"
-    assert examine(best, lookup(a=0.5, b=2.0))["reason"] == "no trials in this profile: CoRe"
+    assert examine(best, lookup(a=0.5, b=2.0))["reason"] == "no results at this size: CoRe"
 
 
 def test_all_of_several_is_as_sure_as_the_weakest():
@@ -229,7 +229,8 @@ def small(monkeypatch):
     trials = {name: [declare("mtl-aqa", system[name[1]], 0.1, 0, QUICK)] for name in TWO.names}
     row = {of[0].method: name for name, of in trials.items()}
     monkeypatch.setattr(claims, "ledger", lambda: entries)
-    monkeypatch.setattr(claims, "_declared", lambda names, profile: {name: trials[name] for name in names})
+    judged = {claim.id: {name: trials[name] for name in claim.names} for claim in entries}
+    monkeypatch.setattr(claims, "_judged", lambda asked, size: {claim.id: (size, judged[claim.id]) for claim in asked})
     monkeypatch.setattr(claims, "read_cell", lambda trials: cell(row[trials[0].method]))
     monkeypatch.setattr(claims, "run_trials", lambda trials, jobs, **_: None)
     return {claim.id: claim for claim in entries}

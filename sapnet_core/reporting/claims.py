@@ -8,7 +8,7 @@ and counted separately from the paper's claims.
 """
 
 from collections.abc import Iterable
-from functools import cache, partial
+from functools import cache
 
 import numpy as np
 import pandas as pd
@@ -70,25 +70,36 @@ COLUMNS = (
 )
 
 
-def _sizes(claims: Iterable[Claim], profile: Profile) -> dict[str, Profile]:
-    """The size at which each claim is judged, by its id: that of `with_stored_seeds` for all tables and figures whose
-    cells it compares, so that both sides of a claim have the same seeds."""
-    tables = {claim.id: sorted({name[0] for name in claim.names} & set(KNOWN)) for claim in claims}
-    found = {of: with_stored_seeds(profile, *of) for of in set(map(tuple, tables.values()))}
-    return {claim: found[tuple(of)] for claim, of in tables.items()}
+Cells = dict[Name, list[Trial]]  # the trials of each cell, one per seed
 
 
-def _declared(names: Iterable[Name], profile: Profile) -> dict[Name, list[Trial]]:
-    """The trials of each cell, one per seed; a cell without declared trials is left out."""
-    found: dict[Name, list[Trial]] = {}
-    for trials in {name[0] for name in names}:
-        try:
-            declared = declared_trials(trials, profile)
-        except ValueError:
-            continue
-        for (row, column, _), trial in declared.items():
-            found.setdefault((trials, str(row), str(column)), []).append(trial)
-    return {name: found[name] for name in names if name in found}
+def _judged(claims: Iterable[Claim], profile: Profile) -> dict[str, tuple[Profile, Cells]]:
+    """The size at which each claim is judged, and the trials of its cells, by its id; a cell without declared trials is
+    left out.
+
+    While the study is under way, a claim is judged with the seeds that are stored for all of its tables and figures.
+    One with fewer than two seeds is left out; if none has more, the quick profile stands in (`with_stored_seeds`).
+    """
+
+    @cache
+    def size_of(tables: tuple[str, ...]) -> Profile:
+        return with_stored_seeds(profile, *tables)
+
+    @cache
+    def declared(table: str, size: Profile) -> Cells:
+        found: Cells = {}
+        for (row, column, _), trial in declared_trials(table, size).items():
+            found.setdefault((table, str(row), str(column)), []).append(trial)
+        return found
+
+    judged = {}
+    for claim in claims:
+        tables = sorted({name[0] for name in claim.names} & set(KNOWN))
+        there = tuple(t for t in tables if size_of((t,)).name == profile.name) or tuple(tables)
+        size = size_of(there)
+        cells = {name: trials for t in there for name, trials in declared(t, size).items()}
+        judged[claim.id] = size, {name: cells[name] for name in claim.names if name in cells}
+    return judged
 
 
 def _about(families: Iterable[str]) -> list[Claim]:
@@ -105,11 +116,11 @@ def _about(families: Iterable[str]) -> list[Claim]:
 
 def needed_trials(profile: Profile, families: Iterable[str] = ()) -> list[Trial]:
     """The trials, each once, of every claim whose cells are all declared; `families` restricts the claims to those
-    about some tables and figures. Of a study that is under way, these are the trials that are stored (`_sizes`)."""
+    about some tables and figures. Of a study that is under way, these are the trials that are stored (`_judged`)."""
     testable, claims = [], _about(families)
-    sizes = _sizes(claims, profile)
+    judged = _judged(claims, profile)
     for claim in claims:
-        cells = _declared(claim.names, sizes[claim.id])
+        _, cells = judged[claim.id]
         testable += [trial for trials in cells.values() for trial in trials] * (len(cells) == len(claim.names))
     return list(dict.fromkeys(testable))
 
@@ -133,7 +144,7 @@ def evaluate(profile: Profile | str, families: Iterable[str] = ()) -> pd.DataFra
 
     Args:
         profile: the run's profile, or its name; all needed trials must have been run. While the study is under way, a
-            claim is judged with the seeds that are stored, or at the quick size (`_sizes`).
+            claim is judged with the seeds that are stored, or at the quick size (`_judged`).
         families: tables and figures whose claims are evaluated, such as "Fig. 7"; all by default.
 
     Returns:
@@ -142,14 +153,10 @@ def evaluate(profile: Profile | str, families: Iterable[str] = ()) -> pd.DataFra
         claim; size comes from `size_beside_print`; profile and seeds are the claim's own.
     """
     profile, claims = profiles.get_profile(profile) if isinstance(profile, str) else profile, _about(families)
-    sizes = _sizes(claims, profile)
-    of_size = {
-        own: list(dict.fromkeys(n for c in claims if sizes[c.id] == own for n in c.names)) for own in sizes.values()
-    }
-    every = {own: _declared(names, own) for own, names in of_size.items()}
-    read, rows = cache(lambda own, name: read_cell(every[own][name]) if name in every[own] else None), []
+    judged, rows = _judged(claims, profile), []
+    read = cache(lambda *trials: read_cell(list(trials)))
     for claim in claims:
-        own, declared = sizes[claim.id], every[sizes[claim.id]]
+        own, declared = judged[claim.id]
         sets = sorted({declared[name][0].dataset for name in claim.names if name in declared})
         row = {
             "claim": claim.id,
@@ -163,7 +170,7 @@ def evaluate(profile: Profile | str, families: Iterable[str] = ()) -> pd.DataFra
             "profile": own.name,
             "source": source_name(environment.data_root(), *sets) if sets else "the paper",
             "seeds": 0,
-            **examine(claim, partial(read, own), own.resamples),
+            **examine(claim, lambda name, of=declared: read(*of[name]) if name in of else None, own.resamples),
         }
         rows.append(row)
     for family in dict.fromkeys((row["family"], row["control"]) for row in rows):
