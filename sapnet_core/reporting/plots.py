@@ -14,34 +14,31 @@ VIDEOS = "#4d4d4d"  # color of intervals over test videos in every plot
 
 
 def seed_curve(
-    ax: Axes,
-    x: Sequence[float],
-    values,
-    color: str = COLORS[0],
-    marker: str = "o",
-    label: str | None = None,
-    band: bool = True,
+    ax: Axes, x: Sequence[float], values, color: str = COLORS[0], marker: str = "o", label: str | None = None
 ) -> None:
-    """Draw the mean correlation over seeds as a line, its 95 % interval as a band and each seed as a small point.
+    """Draw `seed_marks` along an axis, joined by a line through the means.
+
+    Intervals are lines and no bands: where there are few seeds, bands of neighboring positions hide the curve.
 
     Args:
-        x: (n,) positions.
+        x: (n,) positions in ascending order.
         values: (n, S) correlations, one column per seed.
-        band: whether the interval is drawn.
     """
-    x, values = np.asarray(x, dtype=float), np.asarray(values, dtype=float)
-    mean, low, high = np.array([correlation_interval(row) for row in values]).T
-    if band:
-        ax.fill_between(x, low, high, color=color, alpha=0.15, lw=0, zorder=1)
-    ax.plot(np.repeat(x, values.shape[1]), values.ravel(), ".", color=color, ms=4, alpha=0.55, zorder=2)
-    ax.plot(x, mean, color=color, marker=marker, mec="white", ms=5.5, label=label, zorder=3)
+    x = np.asarray(x, dtype=float)
+    seed_marks(ax, x, values, color, marker, label, width=np.diff(x).min() / 2)
+    ax.plot(x, [correlation_interval(row).value for row in values], color=color, zorder=2)
 
 
 def seed_marks(
     ax: Axes, x: Sequence[float], values, color: str, marker: str = "o", label: str | None = None, width: float = 0.2
 ) -> None:
-    """Draw the values of `seed_curve` for separate positions: a large mark for the mean, a line for its 95 % interval,
-    and the seeds as small points, spread within `width` so that equal ones stay visible."""
+    """Draw correlations at separate positions: a large mark for the mean over seeds, a line for its 95 % interval, and
+    the seeds as small points, spread within `width` so that equal ones stay visible.
+
+    Args:
+        x: (n,) positions.
+        values: (n, S) correlations, one column per seed.
+    """
     x, values = np.asarray(x, dtype=float), np.asarray(values, dtype=float)
     mean, low, high = np.array([correlation_interval(row) for row in values]).T
     spread = np.linspace(-0.3, 0.3, values.shape[1]) * width
