@@ -80,3 +80,10 @@ def test_a_study_under_way_says_that_its_verdicts_are_preliminary():
     part = replace(get_profile("study"), seeds=(0, 1))
     assert _seeds(part) == "2 of 10 seeds so far: the verdicts are preliminary"
     assert _seeds(get_profile("study")) == "10 seeds" and _seeds(SIZE) == "2 seeds"
+
+
+@pytest.mark.parametrize(("count", "begins"), [(1, "The paper's one statement"), (2, "Both statements"), (3, "All 3")])
+def test_one_verdict_on_all_statements_is_one_sentence(count, begins):
+    papers = pd.DataFrame({"verdict": [SUPPORTED] * count})
+    text = _counted(papers, ["Fig. 12"])
+    assert text.startswith(begins) and text.endswith("supported.") and "Fig. 12" in text

@@ -105,7 +105,8 @@ def _counted(papers: pd.DataFrame, families: Sequence[str]) -> str:
     if len(papers) == 1:
         return f"The paper's one statement about {about} {said.removeprefix('1 ')}."
     if len(parts) == 1:
-        return f"All {said.replace(' ', f' statements of the paper about {about} ', 1)}."
+        many, verdict = said.split(" ", 1)
+        return f"{'Both' if many == '2' else f'All {many}'} statements of the paper about {about} {verdict}."
     return f"Of the {len(papers)} statements of the paper about {about}, {said}."
 
 
