@@ -6,9 +6,11 @@ import signal
 import subprocess
 import sys
 import time
+from types import SimpleNamespace
 
 import pytest
 
+from sapnet_core import __main__
 from sapnet_core.runtime import environment
 from sapnet_core.runtime.command_line import STOPPED, one_line_errors
 
@@ -106,6 +108,18 @@ def test_output_to_a_full_disk_is_one_line(command, lines, unbuffered):
     with open("/dev/full", "w") as full:
         ended = subprocess.run([*call, lines], env=environment, stdout=full, stderr=subprocess.PIPE, text=True)
     assert ended.returncode == 2 and ended.stderr.count("\n") == 1 and "No space left on device: make" in ended.stderr
+
+
+@pytest.mark.parametrize(
+    ("options", "anew"),
+    [([], False), (["--profile", "study"], False), (["--profile", "quick"], True), (["--recompute"], True)],
+)
+def test_a_run_at_the_quick_size_trains_everything_anew(monkeypatch, options, anew):
+    monkeypatch.setenv("SAPNET_RECOMPUTE", "0")  # both are restored after the test
+    monkeypatch.setenv("SAPNET_JOBS", "2")
+    seen = SimpleNamespace(run_suite=lambda *_: int(environment.recompute()))
+    monkeypatch.setattr(__main__, "_load", lambda module: seen)
+    assert __main__.main(["run", *options]) == anew
 
 
 def test_a_small_memory_is_one_line(capsys):
