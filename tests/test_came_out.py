@@ -80,3 +80,20 @@ def test_a_study_under_way_says_that_its_verdicts_are_preliminary():
     part = replace(get_profile("study"), seeds=(0, 1))
     assert _seeds(part) == "2 of 10 seeds so far: the verdicts are preliminary"
     assert _seeds(get_profile("study")) == "10 seeds" and _seeds(SIZE) == "2 seeds"
+
+
+def test_nothing_is_run_where_only_results_at_hand_are_asked_for(monkeypatch):
+    def run(*_):
+        raise AssertionError("a trial was run")
+
+    declared = claims.declared_trials("I", SIZE)
+    there = {trial for (system, *_), trial in declared.items() if system != "I3D+GCL"}
+    monkeypatch.setattr(claims, "run_trials", run)
+    monkeypatch.setattr(claims, "has_result", there.__contains__)
+    text = came_out_text(SIZE, FAMILY, at_hand=True)
+    lines = {line.rpartition(": ")[2]: line for line in text.splitlines()}
+    for claim in ledger():
+        if claim.family == FAMILY and not claim.control and claim.kind == "greater":
+            pending = [one for pair in claim.pairs for side in pair for one in side if one[1] == "I3D+GCL"]
+            assert ("no results yet of I3D+GCL" in lines[claim.statement.rpartition(": ")[2]]) == bool(pending)
+    assert "no results yet of I3D+GCL" in text

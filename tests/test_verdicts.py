@@ -26,6 +26,7 @@ FAMILIES = {
     "15": ("Fig. 10",),
     "17": ("Fig. 12",),
     "18": ("Fig. 13",),
+    "19": ("Fig. 14",),
 }
 RETIRED = re.compile(r"undecided here|not decided|cannot be told|suspiciously better|not told from")
 
@@ -104,7 +105,7 @@ def test_notebook_says_what_the_ledger_says(prefix):
 @pytest.mark.parametrize("prefix", STUDIED)
 def test_notebook_of_the_study_says_what_its_stored_trials_say(prefix):
     study, outputs = get_profile("study"), outputs_of(find([prefix])[0])
-    ledger = pd.concat([evaluate(with_stored_seeds(study, name_of(f)), [f]) for f in FAMILIES[prefix]])
+    ledger = pd.concat([evaluate(with_stored_seeds(study, name_of(f)), [f], at_hand=True) for f in FAMILIES[prefix]])
     expected = {row["claim"]: in_markdown(verdict_text(row)) for _, row in ledger.iterrows()}
     cells = load(find([prefix])[0]).cells
     assert table_rows(outputs, *CLAIMS) == (expected if any("family_table(" in cell.source for cell in cells) else {})

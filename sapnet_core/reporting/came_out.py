@@ -33,11 +33,11 @@ PHRASES = {
 }
 
 
-def came_out(profile: Profile, *families: str, notes: Sequence[str] = ()):
+def came_out(profile: Profile, *families: str, notes: Sequence[str] = (), at_hand: bool = False):
     """The box as an object that a notebook displays; arguments as for `came_out_text`."""
     from IPython.display import Markdown
 
-    return Markdown(came_out_text(profile, *families, notes=notes))
+    return Markdown(came_out_text(profile, *families, notes=notes, at_hand=at_hand))
 
 
 def noted(size: str, *notes: str):
@@ -52,7 +52,7 @@ def noted(size: str, *notes: str):
     return Markdown(_box(size, [f"- {note}" for note in notes]))
 
 
-def came_out_text(profile: Profile, *families: str, notes: Sequence[str] = ()) -> str:
+def came_out_text(profile: Profile, *families: str, notes: Sequence[str] = (), at_hand: bool = False) -> str:
     """The box as a quotation in Markdown: the number of the paper's statements with each verdict, then every statement
     with its effect, its interval and its verdict, then our own questions.
 
@@ -60,14 +60,15 @@ def came_out_text(profile: Profile, *families: str, notes: Sequence[str] = ()) -
     has one line a floor, with the number of statements that hold against it.
 
     Args:
-        profile: the size of the results; missing trials are run first.
+        profile: the size of the results; missing trials are run first, unless `at_hand`.
         families: the tables and figures whose statements are shown, such as "Table I" or "Fig. 8".
         notes: sentences in Markdown that a notebook adds at the end, with numbers of its own.
+        at_hand: whether nothing shall be run: a statement about trials without a result is not testable here.
 
     Raises:
         ValueError: no statement is about one of the families.
     """
-    table = family_verdicts(profile, *families)
+    table = family_verdicts(profile, *families, at_hand=at_hand)
     floor = {name: table["claim"].str.endswith(f"({name})") for name in FLOORS}
     asked_of_floors = pd.concat(list(floor.values()), axis=1).any(axis=1)
     papers, ours = table[~table["control"]], table[table["control"] & ~asked_of_floors]

@@ -17,7 +17,7 @@ import torch
 from sapnet_core.experiments import profiles
 from sapnet_core.experiments.profiles import Profile
 from sapnet_core.experiments.resampling import Cell
-from sapnet_core.experiments.results import predictions
+from sapnet_core.experiments.results import has_result, predictions
 from sapnet_core.experiments.run import run_trials
 from sapnet_core.experiments.statistics import UNTESTABLE, VERDICTS, in_words
 from sapnet_core.experiments.tables import check_data, declared_trials
@@ -117,12 +117,14 @@ def read_cell(trials: list[Trial]) -> Cell:
     return Cell(predicted, true, f"{trials[0].dataset}/{trials[0].group}")
 
 
-def evaluate(profile: Profile | str, families: Iterable[str] = ()) -> pd.DataFrame:
+def evaluate(profile: Profile | str, families: Iterable[str] = (), at_hand: bool = False) -> pd.DataFrame:
     """Evaluate the ledger for one run: one row per claim or control, in the ledger's order.
 
     Args:
         profile: the run's profile, or its name; all needed trials must have been run.
         families: tables and figures whose claims are evaluated, such as "Fig. 7"; all by default.
+        at_hand: whether some of the needed trials may be without a result, as in a study that is under way; the claims
+            about these are not testable here.
 
     Returns:
         A data frame with columns `COLUMNS`. The effect is that of the weakest pair; p_holm is corrected over the claims
@@ -131,9 +133,11 @@ def evaluate(profile: Profile | str, families: Iterable[str] = ()) -> pd.DataFra
     """
     profile, claims = profiles.get_profile(profile) if isinstance(profile, str) else profile, _about(families)
     declared = _declared(list(dict.fromkeys(name for claim in claims for name in claim.names)), profile)
-    read, rows = cache(lambda name: read_cell(declared[name]) if name in declared else None), []
+    whole = {name: trials for name, trials in declared.items() if not at_hand or all(map(has_result, trials))}
+    read, rows = cache(lambda name: read_cell(whole[name]) if name in whole else None), []
     for claim in claims:
         sets = sorted({declared[name][0].dataset for name in claim.names if name in declared})
+        pending = any(name in declared and name not in whole for name in claim.names)
         row = {
             "claim": claim.id,
             "statement": claim.statement,
@@ -146,7 +150,7 @@ def evaluate(profile: Profile | str, families: Iterable[str] = ()) -> pd.DataFra
             "profile": profile.name,
             "source": source_name(environment.data_root(), *sets) if sets else "the paper",
             "seeds": 0,
-            **examine(claim, read, profile.resamples),
+            **examine(claim, read, profile.resamples, "no results yet of" if pending else "no trials in this profile:"),
         }
         rows.append(row)
     for family in dict.fromkeys((row["family"], row["control"]) for row in rows):
@@ -197,10 +201,12 @@ def family_table(profile: Profile, *families: str) -> pd.DataFrame:
     )
 
 
-def family_verdicts(profile: Profile, *families: str) -> pd.DataFrame:
-    """The ledger's rows (`evaluate`) of the claims about some tables and figures; missing trials are run first."""
-    run_trials(needed_trials(profile, families), environment.jobs())
-    return evaluate(profile, families)
+def family_verdicts(profile: Profile, *families: str, at_hand: bool = False) -> pd.DataFrame:
+    """The ledger's rows (`evaluate`) of the claims about some tables and figures; missing trials are run first, unless
+    only results that are `at_hand` shall be read."""
+    if not at_hand:
+        run_trials(needed_trials(profile, families), environment.jobs())
+    return evaluate(profile, families, at_hand)
 
 
 def verdict_of(claim: str, profile: Profile) -> str:

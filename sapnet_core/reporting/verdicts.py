@@ -35,12 +35,15 @@ Lookup = Callable[[Name], Cell | None]
 PARTLY = "seeds and videos, of the pairs that are here"
 
 
-def examine(claim: Claim, lookup: Lookup, resamples: int = 1000) -> dict[str, object]:
+def examine(
+    claim: Claim, lookup: Lookup, resamples: int = 1000, absence: str = "no trials in this profile:"
+) -> dict[str, object]:
     """Compute the numbers of one claim, without its verdict.
 
     Args:
-        lookup: maps the name of a cell to its predictions, or to None if its trials are not declared.
+        lookup: maps the name of a cell to its predictions, or to None if it has none.
         resamples: number of resamples of the test videos.
+        absence: why cells have no predictions, in words that the names of their systems follow.
 
     Returns:
         "test" and, where they exist, effect, low, high, seed_low, seed_high, p, seeds, reason, said (whether this run
@@ -54,7 +57,7 @@ def examine(claim: Claim, lookup: Lookup, resamples: int = 1000) -> dict[str, ob
     cells = {name: lookup(name) for name in claim.names}
     absent = list(dict.fromkeys(name[1] for name, cell in cells.items() if cell is None))
     pairs = [pair for pair in claim.pairs if not any(cells[name] is None for side in pair for name in side)]
-    missing = {"reason": f"no trials in this profile: {', '.join(absent)}"} if absent else {}
+    missing = {"reason": f"{absence} {', '.join(absent)}"} if absent else {}
     if not pairs or absent and claim.kind != "greater":
         return {"test": "none", **missing}
     if claim.kind in ("count", "worst"):
