@@ -236,6 +236,7 @@ PUBLIC = {
         "with_average",
     ),
     "experiments.trial": ("Trial",),
+    "experiments.record_features": ("record_features", "without_key"),
     "experiments.trial_data": (
         "trial_data",
         "trial_video_source",

@@ -7,9 +7,7 @@ from functools import cache
 import nbformat
 import pytest
 
-from sapnet_core.experiments.profiles import get_profile
 from sapnet_core.experiments.statistics import NO_DIFFERENCE, UNDECIDED, UNTESTABLE, VERDICTS
-from sapnet_core.experiments.stored_seeds import with_stored_seeds
 from sapnet_core.reporting.claims import evaluate, verdict_text
 from sapnet_core.reporting.literal import from_cell, in_markdown
 from sapnet_core.reporting.notebooks import find, load, own_profile
@@ -25,6 +23,7 @@ FAMILIES = {
     "15": ("Fig. 10",),
     "17": ("Fig. 12",),
     "18": ("Fig. 13",),
+    "19": ("Fig. 14",),
 }
 RETIRED = re.compile(r"undecided here|not decided|cannot be told|suspiciously better|not told from")
 
@@ -84,12 +83,6 @@ def table_rows(outputs, key, columns):
     return found
 
 
-def name_of(family):
-    """The name by which trials of a table or figure are declared: "Fig. 5" -> "fig05"."""
-    kind, number = family.split(" ")
-    return number if kind == "Table" else f"fig{int(number):02d}"
-
-
 CLAIMS = "claim", ("claim", "what is said", "verdict")  # key and columns of a table of claims
 STUDIED = [prefix for prefix in FAMILIES if own_profile(find([prefix])[0]) == "study"]
 
@@ -100,20 +93,11 @@ def test_notebook_says_what_the_ledger_says(prefix):
     assert table_rows(texts(prefix), *CLAIMS) == {row["claim"]: in_markdown(printed(row)) for row in ledger}
 
 
-def ledger_rows(family):
-    """The ledger's rows about a table or figure in a notebook of the study: computed from the stored trials, or, where
-    the study has none yet and the quick profile stands in, those of `figures/claims.csv`."""
-    size = with_stored_seeds(get_profile("study"), name_of(family))
-    if size.name != "study":
-        return [row | {"said": printed(row)} for row in rows("claims") if row["family"] == family]
-    return [dict(row) | {"said": verdict_text(row)} for _, row in evaluate(size, [family]).iterrows()]
-
-
 @pytest.mark.parametrize("prefix", STUDIED)
 def test_notebook_of_the_study_says_what_its_stored_trials_say(prefix):
     outputs = outputs_of(find([prefix])[0])
-    ledger = [row for family in FAMILIES[prefix] for row in ledger_rows(family)]
-    expected = {row["claim"]: in_markdown(row["said"]) for row in ledger}
+    ledger = [row for _, row in evaluate("study", FAMILIES[prefix]).iterrows()]
+    expected = {row["claim"]: in_markdown(verdict_text(row)) for row in ledger}
     cells = load(find([prefix])[0]).cells
     assert table_rows(outputs, *CLAIMS) == (expected if any("family_table(" in cell.source for cell in cells) else {})
     # the box lists every statement of the paper, and our own questions but those asked of a floor
@@ -121,7 +105,7 @@ def test_notebook_of_the_study_says_what_its_stored_trials_say(prefix):
     found = [re.match(r"> - \*\*([^*]+)\*\*(?:, .*?)?: (.*)$", line) for line in lines]
     boxed = {(one[2], one[1]) for one in found if one}
     said = {(in_markdown(row["statement"]), row["verdict"]) for row in ledger}
-    papers = [row for row in ledger if row["control"] not in (True, "True")]
+    papers = [row for row in ledger if not row["control"]]
     assert {(in_markdown(row["statement"]), row["verdict"]) for row in papers} <= boxed <= said
 
 
