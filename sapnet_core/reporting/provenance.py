@@ -68,7 +68,12 @@ def _weights() -> dict[str, str]:
 
 
 def provenance(
-    profile: str, source: str, seeds: Sequence[int] = (), trials: Iterable[str | Trial] = (), notebook: str = ""
+    profile: str,
+    source: str,
+    seeds: Sequence[int] = (),
+    trials: Iterable[str | Trial] = (),
+    notebook: str = "",
+    run: str = "",
 ) -> dict[str, object]:
     """Record what a figure or table is made from.
 
@@ -78,12 +83,13 @@ def provenance(
         seeds: seeds of the trials behind it.
         trials: hashes of those trials, or the trials themselves.
         notebook: name of the notebook that makes it, for the command.
+        run: the profile at which the notebook is run, where `profile` stands in for it; the command names this one.
 
     Returns:
         A dict of plain values in the order of display; "hashes" is stored in files, but not shown (`provenance_rows`).
         It holds no time and no path, so that equal runs give equal provenance.
     """
-    command = "./runall.sh" + ("" if profile == own_profile(notebook) else f" --profile {profile}")
+    command = "./runall.sh" + ("" if (run or profile) == own_profile(notebook) else f" --profile {run or profile}")
     command += " --data DIR" if environment.data_root() else ""
     command += f" --only {notebook.partition('_')[0]}" if notebook else ""
     hashes = sorted({trial_hash(t) if isinstance(t, Trial) else str(t) for t in trials})
