@@ -2,7 +2,6 @@
 
 import re
 from collections import Counter
-from dataclasses import replace
 
 import pandas as pd
 import pytest
@@ -12,7 +11,7 @@ from sapnet_core.experiments.profiles import get_profile
 from sapnet_core.experiments.resampling import Cell
 from sapnet_core.experiments.statistics import SUPPORTED, VERDICTS
 from sapnet_core.reporting import claims
-from sapnet_core.reporting.came_out import PHRASES, _counted, _seeds, came_out_text
+from sapnet_core.reporting.came_out import PHRASES, _counted, _seeds, _sized, came_out_text
 from sapnet_core.reporting.claims import evaluate
 from sapnet_core.reporting.ledger import FLOORS, ledger
 
@@ -77,9 +76,16 @@ def test_one_verdict_for_all_is_said_once():
 
 
 def test_a_study_under_way_says_that_its_verdicts_are_preliminary():
-    part = replace(get_profile("study"), seeds=(0, 1))
-    assert _seeds(part) == "2 of 10 seeds so far: the verdicts are preliminary"
-    assert _seeds(get_profile("study")) == "10 seeds" and _seeds(SIZE) == "2 seeds"
+    assert _seeds("study", 2, 2) == "2 of 10 seeds so far: the verdicts are preliminary"
+    assert _seeds("study", 2, 10) == "2 to 10 of 10 seeds so far: the verdicts are preliminary"
+    assert _seeds("study", 10, 10) == "10 seeds" and _seeds("quick", 2, 2) == "2 seeds"
+
+
+def test_the_title_says_how_each_statement_was_judged():
+    rows = pd.DataFrame({"profile": ["study", "study", "quick", "study"], "seeds": [10, 2, 2, 0]})
+    title = "study profile, 2 to 10 of 10 seeds so far: the verdicts are preliminary; quick profile, 2 seeds"
+    assert _sized(rows, SIZE) == title
+    assert _sized(rows[rows["seeds"] == 0], SIZE) == "quick profile, 2 seeds"
 
 
 @pytest.mark.parametrize(("count", "begins"), [(1, "The paper's one statement"), (2, "Both statements"), (3, "All 3")])

@@ -160,7 +160,7 @@ def test_size_is_held_against_print_whatever_the_sign():
 
 def test_a_system_that_is_not_here_is_named():
     found = examine(TWO, lookup(a=1.0))
-    assert found["reason"] == "no results at this size: b" and decide([found])[0]["verdict"] == "not testable here"
+    assert found["reason"] == "no results at this size of b" and decide([found])[0]["verdict"] == "not testable here"
     later = examine(TWO, lookup(a=1.0, b=2.0))
     assert later["test"] == "seeds and videos"
 
@@ -170,7 +170,7 @@ def test_a_counterexample_contradicts_all_though_some_are_not_here():
     assert verdict(best, a=2.0, b=0.5) == "contradicted"
     for a, b in ((0.5, 2.0), (1.0, 1.0)):
         assert verdict(best, claims=20, a=a, b=b) == "not testable here"
-    assert examine(best, lookup(a=0.5, b=2.0))["reason"] == "no results at this size: CoRe"
+    assert examine(best, lookup(a=0.5, b=2.0))["reason"] == "no results at this size of CoRe"
 
 
 def test_all_of_several_is_as_sure_as_the_weakest():

@@ -60,7 +60,8 @@ def came_out_text(profile: Profile, *families: str, notes: Sequence[str] = ()) -
     has one line a floor, with the number of statements that hold against it.
 
     Args:
-        profile: the size of the results; missing trials are run first.
+        profile: the size of the results; missing trials are run first. The title of the box says with how many seeds
+            the statements were judged.
         families: the tables and figures whose statements are shown, such as "Table I" or "Fig. 8".
         notes: sentences in Markdown that a notebook adds at the end, with numbers of its own.
 
@@ -80,7 +81,7 @@ def came_out_text(profile: Profile, *families: str, notes: Sequence[str] = ()) -
         lines += ["", "Questions that the paper does not ask:", "", *_listed(ours)]
     for note in notes:
         lines += ["", note]
-    return _box(f"{profile.name} profile, {_seeds(profile)}", lines)
+    return _box(_sized(table, profile), lines)
 
 
 def _box(size: str, lines: Sequence[str]) -> str:
@@ -88,12 +89,23 @@ def _box(size: str, lines: Sequence[str]) -> str:
     return "\n".join(f"> {line}".rstrip() for line in (f"**What came out** ({size})", "", *lines))
 
 
-def _seeds(profile: Profile) -> str:
+def _sized(table: pd.DataFrame, profile: Profile) -> str:
+    """The sizes and seeds at which rows of the ledger were judged; those of the profile if no row needed a trial."""
+    judged = table[table["seeds"] > 0].groupby("profile", sort=False)["seeds"].agg(["min", "max"])
+    if judged.empty:
+        judged = pd.DataFrame({"min": [len(profile.seeds)], "max": [len(profile.seeds)]}, index=[profile.name])
+    return "; ".join(
+        f"{name} profile, {_seeds(name, *row)}" for name, row in zip(judged.index, judged.to_numpy(int), strict=True)
+    )
+
+
+def _seeds(profile: str, fewest: int, most: int) -> str:
     """The number of seeds; of a study that is under way, also that of the whole study, whose verdicts alone count."""
-    count, planned = len(profile.seeds), len(get_profile(profile.name).seeds)
-    if count < planned:
-        return f"{count} of {planned} seeds so far: the verdicts are preliminary"
-    return "one seed" if count == 1 else f"{count} seeds"
+    planned = len(get_profile(profile).seeds)
+    counted = f"{fewest}" if fewest == most else f"{fewest} to {most}"
+    if fewest < planned:
+        return f"{counted} of {planned} seeds so far: the verdicts are preliminary"
+    return "one seed" if most == 1 else f"{counted} seeds"
 
 
 def _counted(papers: pd.DataFrame, families: Sequence[str]) -> str:

@@ -54,7 +54,7 @@ def examine(claim: Claim, lookup: Lookup, resamples: int = 1000) -> dict[str, ob
     cells = {name: lookup(name) for name in claim.names}
     absent = list(dict.fromkeys(name[1] for name, cell in cells.items() if cell is None))
     pairs = [pair for pair in claim.pairs if not any(cells[name] is None for side in pair for name in side)]
-    missing = {"reason": f"no results at this size: {', '.join(absent)}"} if absent else {}
+    missing = {"reason": f"no results at this size of {', '.join(absent)}"} if absent else {}
     if not pairs or absent and claim.kind != "greater":
         return {"test": "none", **missing}
     if claim.kind in ("count", "worst"):
