@@ -149,6 +149,7 @@ PUBLIC = {
         "view_scale",
     ),
     "experiments.floors": ("floors",),
+    "experiments.measured_cost": ("measured_cost",),
     "experiments.metrics": (
         "fisher_mean",
         "relative_l2",
@@ -186,6 +187,7 @@ PUBLIC = {
         "paired_difference",
         "seed_scores",
     ),
+    "experiments.second_losses": ("second_losses",),
     "experiments.statistics": (
         "compare",
         "equivalence",
@@ -277,10 +279,7 @@ PUBLIC = {
         "order_agreement",
     ),
     "reporting.came_out": ("came_out", "noted"),
-    "reporting.caveats": (
-        "caveats",
-        "untried",
-    ),
+    "reporting.caveats": ("caveats",),
     "reporting.claim_forest": ("claim_forest",),
     "reporting.claims": (
         "effect_text",
@@ -328,13 +327,11 @@ PUBLIC = {
         "save_table",
     ),
     "reporting.paired_differences": ("paired_differences",),
-    "reporting.measured_cost": ("measured_cost",),
     "reporting.pictures": (
         "DATASET_TITLES",
         "picture",
     ),
     "reporting.schematics": ("schematic",),
-    "reporting.second_losses": ("second_losses",),
     "reporting.style": (
         "COLORS",
         "COLUMN",

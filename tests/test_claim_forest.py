@@ -76,8 +76,14 @@ def table(**changed):
     return pd.DataFrame([{**row, "paper": float("nan"), **changed}])
 
 
+def test_a_heading_names_one_or_two_datasets_and_counts_more():
+    rows = [table(), table(claim="ssp-fd"), table(claim="ahead-everywhere")]
+    names = [label.get_text() for ax in claim_forest(pd.concat(rows)).axes for label in ax.get_yticklabels()]
+    assert {"Table I · MTL-AQA", "Table II · FineDiving", "Abstract · 4 datasets"} < set(names)
+
+
 def test_an_interval_beyond_the_panel_ends_in_an_arrow():
-    (ax,) = claim_forest(pd.concat([table(low=-3.0, high=3.0, verdict=UNDECIDED)])).axes
+    (ax,) = claim_forest(table(low=-3.0, high=3.0, verdict=UNDECIDED)).axes
     assert {"<", ">"} <= {line.get_marker() for line in ax.lines}
     (ax,) = claim_forest(table()).axes
     assert not {"<", ">", "D"} & {line.get_marker() for line in ax.lines}  # and the paper prints no size

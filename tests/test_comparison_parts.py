@@ -9,17 +9,17 @@ import pytest
 import torch
 from test_trials import SMALL
 
+from sapnet_core.experiments.measured_cost import measured_cost
 from sapnet_core.experiments.metrics import spearman
 from sapnet_core.experiments.paper import paper_table
 from sapnet_core.experiments.results import curves, predictions
 from sapnet_core.experiments.run import run_trials
+from sapnet_core.experiments.second_losses import SECOND_LOSSES, second_losses
 from sapnet_core.experiments.systems import OURS
 from sapnet_core.experiments.trial import Trial
 from sapnet_core.experiments.trial_data import trial_data
 from sapnet_core.reporting.beside_paper import beside_paper, order_agreement
 from sapnet_core.reporting.cross_marks import MARKS, cross_figure, cross_marks
-from sapnet_core.reporting.measured_cost import measured_cost
-from sapnet_core.reporting.second_losses import SECOND_LOSSES, second_losses
 from sapnet_core.reporting.style import COLORS, use_style
 
 SEEDS = (0, 1)

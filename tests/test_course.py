@@ -121,10 +121,15 @@ def test_every_picture_of_a_lesson_says_in_words_what_it_shows(stem):
     assert len(set(told)) == len(told)
 
 
+def without_commands(source: str) -> str:
+    """A cell's source as Python: lines that begin with % are commands of IPython."""
+    return re.sub(r"^(\s*)%.*$", r"\1pass", source, flags=re.MULTILINE)
+
+
 def told_by(source: str) -> list[str]:
     """Patterns of the texts that a cell gives its pictures; what it computes may be anything, as may the settings that
     `explore` adds."""
-    tree = ast.parse(re.sub(r"^(\s*)%.*$", r"\1pass", source, flags=re.MULTILINE))  # without commands of IPython
+    tree = ast.parse(source)
     named = {
         node.targets[0].id: node.value for node in ast.walk(tree) if isinstance(node, ast.Assign) and _is_name(node)
     }
@@ -154,9 +159,12 @@ def _is_name(node: ast.Assign) -> bool:
 
 @pytest.mark.parametrize("stem", LESSONS)
 def test_the_stored_text_of_a_picture_is_the_one_in_its_code(stem):
-    known: list[str] = []  # of a cell and those before it, since a function that draws may stand in an earlier one
-    for cell in notebooks.load(FOLDER / f"{stem}.ipynb").cells:
-        outputs = cell.outputs if cell.cell_type == "code" else []
-        known += told_by(cell.source) if cell.cell_type == "code" else []
+    functions: dict[str, str] = {}  # of the cells so far: name -> source; a cell may call one of them to draw
+    for cell in (c for c in notebooks.load(FOLDER / f"{stem}.ipynb").cells if c.cell_type == "code"):
+        outputs = cell.outputs
+        plain = without_commands(cell.source)
+        called = {node.id for node in ast.walk(ast.parse(plain)) if isinstance(node, ast.Name)} & set(functions)
+        known = [text for source in (plain, *(functions[name] for name in sorted(called))) for text in told_by(source)]
+        functions |= {n.name: ast.unparse(n) for n in ast.parse(plain).body if isinstance(n, ast.FunctionDef)}
         for text in (o.metadata["alt"] for o in outputs if "alt" in o.get("metadata", {})):
             assert any(re.fullmatch(pattern, text) for pattern in known), text

@@ -281,6 +281,20 @@ def test_claims_stand_at_their_places(house):
         gallery.write_gallery()
 
 
+@pytest.mark.parametrize(
+    ("seeds", "said"), [((2, 2, 10), "2 results are"), ((10, 2, 10), "1 result is"), ((10,) * 3, "")]
+)
+def test_the_summary_says_which_verdicts_are_preliminary(house, seeds, said):
+    rows = [(f"C{i}", "Table I", "supported", "study", n) for i, n in enumerate(seeds)]
+    rows += [("C8", "Table I", "supported", "quick", 2), ("C9", "Table I", "supported", "study", 0)]
+    with open(house / "figures" / "claims.csv", "w", encoding="utf-8", newline="") as file:
+        csv.writer(file).writerows([("claim", "place", "verdict", "profile", "seeds"), *rows])
+    text = " ".join(" ".join(checked(gallery.write_gallery()).text).split())
+    assert ("preliminary" in text) == bool(said) and f"{said} judged with fewer seeds than it plans"[
+        : 99 * len(said)
+    ] in text
+
+
 def test_the_summary_says_what_the_parts_are_worth(house, monkeypatch):
     file = gallery.write_gallery()
     assert "worth" not in checked(file).ids  # nothing is trained

@@ -53,8 +53,8 @@ STUDY = (
     "trained",
 )
 
-# notebook -> the tables and figures whose trials it reads; the ledger's reads the trials that the claims compare, which
-# `reporting.claims` knows
+# Notebook -> the tables and figures whose trials it reads. The notebook of the ledger is not among them: it reads the
+# trials that the claims compare (`reporting.claims.needed_trials`).
 SHOWN_IN: dict[str, tuple[str, ...]] = {
     "02_detection": ("boxes",),
     "05_ablations": ("I", "II", "III"),

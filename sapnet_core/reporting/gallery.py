@@ -78,6 +78,12 @@ def _families(site: Site, views: list[dict[str, object]]) -> list[dict[str, obje
     return sorted(found, key=lambda family: (family["stem"][:3] == "fig", family["stem"]))
 
 
+def _is_preliminary(view: dict[str, object]) -> bool:
+    """Whether a claim was judged with fewer seeds than its profile plans."""
+    seeds = int(view["seeds"] or 0)
+    return view["profile"] in PROFILES and 0 < seeds < len(PROFILES[view["profile"]].seeds)
+
+
 def _index(site: Site) -> dict[str, object]:
     views = site.claim_views
     own, controls = ([view for view in views if view["control"] is asked] for asked in (False, True))
@@ -92,6 +98,7 @@ def _index(site: Site) -> dict[str, object]:
         "sums": sum(view["verdict"] == "supported" and view["kind"] == "arithmetic" for view in own),
         "sizes": [name for name in dict.fromkeys(view["profile"] for view in own) if name],
         "seeds": sorted({view["seeds"] for view in own if view["seeds"] not in ("", "0")}, key=len),
+        "preliminary": sum(map(_is_preliminary, own)),
         "decided": {v: [view for view in own if view["verdict"] == v] for v in VERDICTS[:3]},
         "headlines": [named[name] for name in HEADLINES if name in named],
         "worth": site.worth,

@@ -23,7 +23,8 @@ MARKS = {
 }
 LIMIT = 0.3  # differences beyond it have the same color, so that all heatmaps have one scale
 ROW, NAME = 0.21, 25  # inches of a row, letters of a name in one line
-BELOW_ABOVE = LinearSegmentedColormap.from_list("below and above", [COLORS[1], "white", COLORS[4]])  # under black text
+# orange below zero, white at zero, blue above; all are light enough for black numbers
+BELOW_ABOVE = LinearSegmentedColormap.from_list("below and above", [COLORS[1], "white", COLORS[4]])
 
 
 def heatmap(differences: pd.DataFrame, title: str) -> Figure:

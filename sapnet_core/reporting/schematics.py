@@ -38,6 +38,13 @@ def _chain(*boxes: str) -> tuple[tuple[str, str], ...]:
     return tuple(zip(boxes, boxes[1:], strict=False))
 
 
+def _through(first: str, middle: tuple[str, ...], last: str) -> tuple[tuple[str, str], ...]:
+    """Arrows from the first box to each in the middle, and from each of these to the last."""
+    return (*((first, box) for box in middle), *((box, last) for box in middle))
+
+
+STEPS, CLIPS = ("first step", "next step", "last step"), ("clip before", "this clip", "clip after")
+
 SCHEMATICS: dict[str, Schematic] = {
     "regression": Schematic(
         {"clip\nfeatures": (0, 0), "mean\nover time": (1, 0), "layers": (2, 0), "one number:\nthe score": (3, 0)},
@@ -85,12 +92,8 @@ SCHEMATICS: dict[str, Schematic] = {
             "read every\nstep": (2, 1),
             "the score": (3, 1),
         },
-        ("first step", "next step", "last step"),
-        (
-            *(("clips in\norder", step) for step in ("first step", "next step", "last step")),
-            *((step, "read every\nstep") for step in ("first step", "next step", "last step")),
-            ("read every\nstep", "the score"),
-        ),
+        STEPS,
+        (*_through("clips in\norder", STEPS, "read every\nstep"), ("read every\nstep", "the score")),
         "Arrows lead from the clips in order to three boxes in color, the first, the next and the last step of the "
         "action; every step is read, and the score follows.",
     ),
@@ -104,14 +107,10 @@ SCHEMATICS: dict[str, Schematic] = {
             "the score": (3, 1.3),
         },
         (),
-        (
-            *(("clip\nfeatures", clip) for clip in ("clip before", "this clip", "clip after")),
-            *((clip, "sum up") for clip in ("clip before", "this clip", "clip after")),
-            ("sum up", "the score"),
-        ),
+        (*_through("clip\nfeatures", CLIPS, "sum up"), ("sum up", "the score")),
         "The features of three clips that follow each other, joined by colored arrows with two heads: neighbors "
         "exchange what they hold. Then they are summed up to the score.",
-        both=(("clip before", "this clip"), ("this clip", "clip after")),
+        both=_chain(*CLIPS),
     ),
     "semi-supervised": Schematic(
         {
