@@ -30,21 +30,14 @@ class Cell:
     videos: str
 
 
-def _mid_ranks(values: Tensor, counts: Tensor) -> Tensor:
-    """Average ranks (..., R, N) of values (..., N) in resamples that hold them `counts` (R, N) times.
-
-    Only the values are sorted, once; the ranks follow from cumulative counts along their order.
-    """
-    order = values.argsort(-1)
-    held = counts[:, order].movedim(0, -2) if values.ndim > 1 else counts[:, order]  # (..., R, N)
-    upto = held.cumsum(-1)
-    in_order = values.gather(-1, order)
-    last = torch.searchsorted(in_order.contiguous(), in_order.contiguous(), right=True) - 1  # equal values share a rank
-    first = torch.searchsorted(in_order.contiguous(), in_order.contiguous())
-    upper = upto.gather(-1, last.unsqueeze(-2).expand_as(upto))
-    below = (upto - held).gather(-1, first.unsqueeze(-2).expand_as(upto))
-    ranks = torch.empty_like(upto)
-    return ranks.scatter_(-1, order.unsqueeze(-2).expand_as(upto), (below + upper + 1) / 2)
+def _ranks_in_order(values: Tensor, held: Tensor) -> Tensor:
+    """Average ranks (N, R) of ascending values (N,) in resamples that hold them `held` (N, R) times."""
+    upto = held.cumsum(0)
+    below = upto - held
+    if (values[1:] == values[:-1]).any():  # equal values share a rank
+        upto = upto[torch.searchsorted(values, values, right=True) - 1]
+        below = below[torch.searchsorted(values, values)]
+    return (below + upto + 1) / 2
 
 
 def _moments(p: Tensor, y: Tensor, counts: Tensor) -> tuple[Tensor, Tensor, Tensor]:
@@ -55,10 +48,33 @@ def _moments(p: Tensor, y: Tensor, counts: Tensor) -> tuple[Tensor, Tensor, Tens
 
 
 def _rho(predicted: Tensor, true: Tensor, counts: Tensor) -> Tensor:
-    """Spearman's rho (Eq. 12) of every resample; 0 where either side is constant."""
-    both, p, y = _moments(_mid_ranks(predicted, counts), _mid_ranks(true, counts), counts)
-    spread = (p * y).sqrt()
-    return torch.where(spread > 1e-9, both / spread.clamp_min(1e-9), 0.0)
+    """Spearman's rho (Eq. 12) of every resample; 0 where either side is constant.
+
+    Only the values are sorted, once; their ranks in a resample follow from cumulative counts along that order. Each
+    row of predictions is ranked by itself, so that what it needs stays in a processor's cache.
+    """
+    counts = counts.T.contiguous()  # (N, R)
+    center = (counts.sum(0) + 1) / 2  # the mean rank, weighted by counts
+
+    def ranked(values: Tensor) -> tuple[Tensor, Tensor, Tensor, Tensor]:
+        """Order (N,) of values (N,); counts and centered ranks along it (N, R); variance of the ranks, times N (R,)."""
+        order = values.argsort()
+        held = counts[order]
+        ranks = _ranks_in_order(values[order], held) - center
+        return order, held, ranks, (held * ranks * ranks).sum(0)
+
+    order, _, ranks, y = ranked(true)
+    true_ranks = torch.empty_like(ranks)
+    true_ranks[order] = ranks
+
+    def one(values: Tensor) -> Tensor:
+        order, held, ranks, p = ranked(values)
+        both = (held.mul_(ranks) * true_ranks[order]).sum(0)
+        spread = (p * y).sqrt()
+        return torch.where(spread > 1e-9, both / spread.clamp_min(1e-9), 0.0)
+
+    rows = torch.stack([one(row) for row in predicted.reshape(-1, predicted.shape[-1])])
+    return rows.view(*predicted.shape[:-1], counts.shape[1])
 
 
 def _closeness(predicted: Tensor, true: Tensor, counts: Tensor) -> Tensor:

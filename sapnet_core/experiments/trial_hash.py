@@ -3,7 +3,9 @@
 import inspect
 import textwrap
 from dataclasses import asdict
+from functools import lru_cache
 
+from sapnet_core.backbones.registry import backbone_digest
 from sapnet_core.experiments.measured_data import is_absent, kept_digests
 from sapnet_core.experiments.trial import STAGE_OF, Trial
 from sapnet_core.experiments.trial_data import digested_records, sequence_root, trial_video_source
@@ -39,8 +41,10 @@ def trial_hash(trial: Trial) -> str:
         FileNotFoundError: the data are absent, and no results of them are stored.
     """
     t = trial
+    if t.source == "drawn" and t.boxes == "true":
+        return _twins_hash(FORMAT, t, backbone_digest(t.backbone, None), _training_digest(t.method))
     if t.source == "drawn":
-        made_of = [drawn_digest(t.dataset, t.train, t.test, t.twin_seed), _features_digest(t)]
+        made_of = _drawn(t)
     elif is_absent(t.dataset):
         made_of = kept_digests(t.dataset)
     else:
@@ -54,6 +58,16 @@ def trial_hash(trial: Trial) -> str:
             made_of = [digest, _features_digest(t)]
             made_of += [[video_source.stamp(r) for r in records], video_source.skip]
     return fingerprint(FORMAT, asdict(t), made_of, _training_digest(t.method))
+
+
+@lru_cache(maxsize=16384)  # every look at a result asks for its hash: about 20 times a trial in a notebook
+def _twins_hash(_format: int, t: Trial, _weights: str, training: str) -> str:
+    """The hash of a trial on twins with true boxes: all but the arguments is fixed while a process lasts."""
+    return fingerprint(FORMAT, asdict(t), _drawn(t), training)
+
+
+def _drawn(t: Trial) -> list[str]:
+    return [drawn_digest(t.dataset, t.train, t.test, t.twin_seed), _features_digest(t)]
 
 
 def _features_digest(t: Trial) -> str:
