@@ -13,6 +13,7 @@ from sapnet_core.features.dumped import dumped_digest
 from sapnet_core.features.sequences import is_sequence, sequence_digest
 from sapnet_core.features.source import drawn_digest
 from sapnet_core.features.store import features_digest
+from sapnet_core.features.video_source import simulator_digest
 from sapnet_core.methods import METHODS
 from sapnet_core.runtime import environment
 from sapnet_core.runtime.fingerprint import code_digest, fingerprint, syntax
@@ -42,9 +43,11 @@ def trial_hash(trial: Trial) -> str:
     """
     t = trial
     if t.source == "drawn" and t.boxes == "true":
-        return _twins_hash(FORMAT, t, backbone_digest(t.backbone, None), _training_digest(t.method))
+        drawn = drawn_digest(t.dataset, t.train, t.test, t.twin_seed)
+        made_by = simulator_digest(t.dataset), backbone_digest(t.backbone, None)
+        return _twins_hash(FORMAT, t, drawn, made_by, _training_digest(t.method))
     if t.source == "drawn":
-        made_of = _drawn(t)
+        made_of = [drawn_digest(t.dataset, t.train, t.test, t.twin_seed), _features_digest(t)]
     elif is_absent(t.dataset):
         made_of = kept_digests(t.dataset)
     else:
@@ -61,13 +64,9 @@ def trial_hash(trial: Trial) -> str:
 
 
 @lru_cache(maxsize=16384)  # every look at a result asks for its hash: about 20 times a trial in a notebook
-def _twins_hash(_format: int, t: Trial, _weights: str, training: str) -> str:
-    """The hash of a trial on twins with true boxes: all but the arguments is fixed while a process lasts."""
-    return fingerprint(FORMAT, asdict(t), _drawn(t), training)
-
-
-def _drawn(t: Trial) -> list[str]:
-    return [drawn_digest(t.dataset, t.train, t.test, t.twin_seed), _features_digest(t)]
+def _twins_hash(_format: int, t: Trial, drawn: str, _made_by: tuple[str, str], training: str) -> str:
+    """The hash of a trial on twins with true boxes, of which all but the arguments is fixed while a process lasts."""
+    return fingerprint(FORMAT, asdict(t), [drawn, _features_digest(t)], training)
 
 
 def _features_digest(t: Trial) -> str:
