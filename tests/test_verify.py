@@ -160,6 +160,38 @@ def test_another_processor_is_judged_by_the_measured_noise(study):
     assert "rho by 0.2" in verify.judge(old, edited(new, {"rho": rho - 0.2}), verify.Noise(0.09, 9.0)).reason
 
 
+@pytest.mark.parametrize("jobs", [1, 2])
+def test_a_trial_is_trained_again_in_its_own_number_format(study, monkeypatch, tmp_path, capsys, jobs):
+    """Results in float32 are stored; on a processor that computes in bfloat16 these are results of another format."""
+    here = tmp_path / "here"
+    here.mkdir()
+    monkeypatch.setenv("SAPNET_RUNS", str(here))
+    monkeypatch.setattr(stored, "FOLDER", tmp_path / "float32")
+    run_trials([ONE, OTHER], numbers=torch.float32)
+    stored.store([ONE, OTHER])
+    assert {verify.facts(stored.stored_files(trial))["numbers"] for trial in (ONE, OTHER)} == {"float32"}
+    assert main(["verify", "--jobs", str(jobs)]) == 0
+    assert capsys.readouterr().out.endswith(": 2 equal bit for bit\n")
+
+
+def test_a_number_format_that_this_processor_lacks_is_not_decided(study, monkeypatch, capsys):
+    for numbers, own, found in (
+        ("float32", torch.float32, torch.float32),
+        ("float32", torch.bfloat16, torch.float32),
+        ("bfloat16", torch.bfloat16, torch.bfloat16),
+        ("bfloat16", torch.float32, None),
+        ("float8", torch.bfloat16, None),
+    ):
+        forge(study, OTHER, edited(stored.stored_files(OTHER), run={"numbers": numbers, "processor": "another"}))
+        monkeypatch.setattr(verify, "fast_dtype", lambda device, own=own: own)
+        assert verify.number_format(OTHER) is found
+    old = stored.stored_files(OTHER)
+    new = edited(old, run={"numbers": "float32"}, predicted=lambda p: p + 0.5)
+    assert verify.judge(old, new, verify.Noise(9, 9)) == (
+        verify.OPEN, "features are float8, which this processor cannot compute"
+    )  # fmt: skip
+
+
 def test_what_cannot_be_verified_is_one_line(study, monkeypatch, capsys):
     def refused(word):
         assert main(["verify", "--jobs", "1"]) == 2
@@ -197,6 +229,18 @@ def test_ctrl_c_leaves_nothing_behind(study, monkeypatch, capsys):
 def test_without_other_kernels_no_noise_is_measured(study):
     with pytest.raises(ValueError, match="no other kernels"):
         measure_rounding.noise_row([OTHER], 1)
+
+
+def test_trials_in_a_number_format_that_is_missing_here_are_left_out(study, monkeypatch, capsys):
+    def row(trials, jobs):
+        return dict(zip(verify.COLUMNS, (trials[0].dataset, trials[0].method, len(trials), 0.25, 0.01), strict=True))
+
+    monkeypatch.setattr(measure_rounding, "kernels", dict)
+    monkeypatch.setattr(measure_rounding, "noise_row", row)
+    forge(study, OTHER, edited(stored.stored_files(OTHER), run={"numbers": "float8"}))
+    assert not measure_rounding.main([])
+    assert verify.rounding_noise() == {("finediving", "mlp"): (0.25, 0.01)}
+    assert capsys.readouterr().err.startswith("1 of 2 stored trials are left out: this processor lacks the number")
 
 
 def test_a_row_of_noise_replaces_the_earlier_one(study):

@@ -5,6 +5,9 @@
 On the same kind of processor and with the same versions, a training gives the same numbers bit for bit. Elsewhere sums
 are rounded otherwise, and training amplifies this. How far it moves each system was measured
 (`recipes.measure_rounding`), and a new result must lie within that noise.
+
+Each trial's features are computed in the number format of the stored result (`number_format`), float32 or bfloat16,
+where this processor can compute in it, since another format moves a result more than the order of sums does.
 """
 
 import json
@@ -21,6 +24,7 @@ from typing import NamedTuple
 import pandas as pd
 import torch
 
+from sapnet_core.backbones.i3d import fast_dtype
 from sapnet_core.experiments import stored
 from sapnet_core.experiments.result_files import FILES, parse_predictions, result_name
 from sapnet_core.experiments.results import score_metrics
@@ -42,6 +46,7 @@ __all__ = [
     "facts",
     "inconsistency",
     "judge",
+    "number_format",
     "rounding_file",
     "rounding_noise",
     "train_again",
@@ -51,6 +56,7 @@ __all__ = [
 EQUAL, WITHIN, DIFFERS, OPEN = "equal bit for bit", "within rounding", "differs", "not decided"
 # what a result's last digits depend on, beside the trial itself (`results.run_facts`)
 FACTS = ("device", "processor", "numbers", "threads", "torch", "numpy")
+FORMATS = {"float32": torch.float32, "bfloat16": torch.bfloat16}
 COLUMNS = ("dataset", "method", "trials", "rho", "relative")  # of the table of rounding noise
 MARGIN = 2  # one new difference in 21 exceeds the largest of 20, but hardly any exceeds twice the largest
 # Stored predictions have six decimals and the stored metrics come from all digits, which moves a metric by less than
@@ -177,7 +183,7 @@ def judge(old: Files, new: Files, noise: Noise | None) -> Verdict:
     if (moved := difference(old, new)) is None:
         return Verdict(DIFFERS, "in its videos, true scores or labels")
     if there["numbers"] != here["numbers"]:
-        return Verdict(OPEN, f"features are {here['numbers']} here and {there['numbers']} there")
+        return Verdict(OPEN, f"features are {there['numbers']}, which this processor cannot compute")
     if noise is None:
         return Verdict(OPEN, "no measured noise for this system")
     for name, told in (("rho", "rho"), ("relative", "predictions, in deviations of the scores,")):
@@ -226,9 +232,20 @@ def _variables(**values: str) -> Iterator[None]:
                 os.environ[name] = value
 
 
+def number_format(trial: Trial) -> torch.dtype | None:
+    """The number format in which the features of a stored trial were computed; None where this processor lacks it.
+
+    Every processor computes float32. Only one whose own format is bfloat16 computes that.
+    """
+    numbers = FORMATS.get(facts(stored_files(trial))["numbers"])
+    return numbers if numbers in (torch.float32, fast_dtype("cpu")) else None
+
+
 def train_again(trials: Sequence[Trial], jobs: int, runs: Path) -> dict[Trial, dict[str, bytes]]:
-    """Train trials on this machine, from their annotations on; stored results are not used. Progress goes to standard
-    error.
+    """Train stored trials on this machine, from their annotations on; stored results are not used. Progress goes to
+    standard error.
+
+    Features have the number format of the stored result, or this processor's own where it lacks that.
 
     Args:
         trials: the trials.
@@ -237,13 +254,15 @@ def train_again(trials: Sequence[Trial], jobs: int, runs: Path) -> dict[Trial, d
 
     Returns: the files of each new result.
     """
+    formats: dict[torch.dtype | None, list[Trial]] = {}
+    for trial in trials:
+        formats.setdefault(number_format(trial), []).append(trial)
     with _variables(SAPNET_RUNS=str(runs), SAPNET_RECOMPUTE="1", SAPNET_DASK=""):
-        with trial_bars() as bars:
-            folders = run_trials(trials, jobs, **bars)
-        return {
-            trial: {name: (folder / name).read_bytes() for name in FILES}
-            for trial, folder in zip(trials, folders, strict=True)
-        }
+        folders: dict[Trial, Path] = {}
+        for numbers, own in formats.items():
+            with trial_bars() as bars:
+                folders |= zip(own, run_trials(own, jobs, numbers=numbers, **bars), strict=True)
+        return {trial: {name: (folders[trial] / name).read_bytes() for name in FILES} for trial in trials}
 
 
 def verify(count: int, seed: int, jobs: int) -> int:
