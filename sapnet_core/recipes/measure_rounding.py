@@ -3,7 +3,7 @@
     python -m sapnet_core.recipes.measure_rounding
 
 Another processor adds the same numbers in another order, because PyTorch, MKL and oneDNN choose their kernels by its
-vector instructions. The variables of `kernels` make them choose those of an older processor, for the features and for the
+vector instructions. The variables of `kernels` make them choose those of an older one, for the features and for the
 training, while draws, data and code stay as they are, and so does the number format of a trial's features. Trials in
 bfloat16 are left out on a processor that does not compute in it. The largest differences from the stored results are
 written to `study/rounding.csv`, after each dataset and method; `experiments.verify` judges by them. New results are
