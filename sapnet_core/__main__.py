@@ -148,16 +148,19 @@ def parse(arguments: list[str] | None = None) -> Namespace:
     study.add_argument(
         "--tables", nargs="+", default=STUDY, choices=KNOWN, help="tables and figures, in the order of their run"
     )
-    study.add_argument("--seeds", nargs="+", type=seed_number, help="some of the profile's seeds (default: all)")
+    study.add_argument(
+        "--seeds", nargs="+", type=seed_number, help="some of the profile's seeds, or 10 to 19 for its second look"
+    )
     _add_workers(study)
 
     verify = command("verify", _verify, "Train some stored trials again from nothing, and compare.")
     verify.add_argument("trials", nargs="?", type=count, default=5, metavar="N", help="how many trials (default: 5)")
     verify.add_argument("--seed", type=seed_number, help="seed of the draw (default: the date, such as 20260131)")
+    verify.add_argument("--small", action="store_true", help="instead, the two small trials that `test` verifies")
     verify.add_argument("--jobs", type=count, help="worker processes (default: one per available core)")
 
     claims = command("claims", _claims, "Count the verdicts on the paper's claims; runs what they need.")
-    claims.add_argument("--profile", default="quick", choices=PROFILES)
+    claims.add_argument("--profile", default="study", choices=PROFILES)
     claims.add_argument("--jobs", type=count, help="worker processes (default: one per core)")
 
     provenance = command(
@@ -268,6 +271,8 @@ def _study(asked: Namespace) -> None:
 
 def _verify(asked: Namespace) -> int:
     check_environment()
+    if asked.small:
+        return _load("experiments.verify").verify_small(asked.jobs or environment.jobs())
     seed = int(time.strftime("%Y%m%d")) if asked.seed is None else asked.seed
     return _load("experiments.verify").verify(asked.trials, seed, asked.jobs or environment.jobs())
 

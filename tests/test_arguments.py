@@ -222,6 +222,10 @@ def test_names_that_a_parser_knows_are_those_of_the_modules_behind_it():
     assert tuple(calibrate_simulator.AIM) == DATASETS and set(DATASETS) == set(FOLDERS)
 
 
+def test_the_ledger_is_counted_for_the_study_as_in_the_notebooks():
+    assert command_line.parse(["claims"]).profile == command_line.parse(["study"]).profile == "study"
+
+
 HEAVY = ("torch", "numpy", "pandas", "matplotlib", "nbclient", "papermill", "tqdm")
 WRONG = [
     ("trials", "--profle", "quick"),

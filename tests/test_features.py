@@ -352,3 +352,23 @@ def test_refusals_say_what_is_wrong(records, tmp_path):
             twin_features(bad, folder=tmp_path)
     with pytest.raises(ValueError, match="frame, actor"):
         twin_features(records, folder=tmp_path, views=("audio",))
+
+
+@pytest.mark.parametrize("jobs", [1, 2])
+@pytest.mark.parametrize("numbers", [torch.float32, None])
+def test_features_can_be_computed_in_another_number_format(records, stored, tmp_path, jobs, numbers):
+    """Their values and the names of their files are those of a processor whose own format it is."""
+    own = registry.fast_dtype("cpu")
+    given = {"size": SIZE, "folder": tmp_path / "asked", "jobs": jobs, "numbers": numbers or own}
+    found = twin_features(records, **given)
+    assert registry.fast_dtype("cpu") == own
+    net, twin = registry.load_backbone("i3d", numbers=numbers or own), simulate(records[1], size=SIZE)
+    assert torch.equal(found.views["frame"][1], net.features(twin.video[None], "9x16")[0])
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(registry, "fast_dtype", lambda device: numbers or own)
+        assert same(found, twin_features(records, size=SIZE, folder=tmp_path / "own", jobs=1))
+    names = [{path.name for path in (tmp_path / which).rglob("*.safetensors")} for which in ("asked", "own")]
+    assert names[0] == names[1] and len(names[0]) == 3
+    others = {path.name for path in stored[0].rglob("*.safetensors")}
+    assert names[0] == others if (numbers or own) == own else not names[0] & others
+    assert same(found, stored[1]) == ((numbers or own) == own)

@@ -21,6 +21,7 @@ from sapnet_core.experiments.intervals import bootstrap_interval
 from sapnet_core.experiments.metrics import relative_l2, spearman
 from sapnet_core.experiments.result_files import parse_predictions, result_name
 from sapnet_core.experiments.run import run_trials
+from sapnet_core.experiments.small_trials import SMALL, small_trials
 from sapnet_core.experiments.stored_rows import rows_of_files, schemas
 from sapnet_core.experiments.trial import Trial
 from sapnet_core.recipes import measure_rounding
@@ -160,6 +161,88 @@ def test_another_processor_is_judged_by_the_measured_noise(study):
     assert "rho by 0.2" in verify.judge(old, edited(new, {"rho": rho - 0.2}), verify.Noise(0.09, 9.0)).reason
 
 
+@pytest.mark.parametrize("jobs", [1, 2])
+def test_a_trial_is_trained_again_in_its_own_number_format(study, monkeypatch, tmp_path, capsys, jobs):
+    """Results in float32 are stored; on a processor that computes in bfloat16 these are results of another format."""
+    here = tmp_path / "here"
+    here.mkdir()
+    monkeypatch.setenv("SAPNET_RUNS", str(here))
+    monkeypatch.setattr(stored, "FOLDER", tmp_path / "float32")
+    run_trials([ONE, OTHER], numbers=torch.float32)
+    stored.store([ONE, OTHER])
+    assert {verify.facts(stored.stored_files(trial))["numbers"] for trial in (ONE, OTHER)} == {"float32"}
+    assert main(["verify", "--jobs", str(jobs)]) == 0
+    assert capsys.readouterr().out.endswith(": 2 equal bit for bit\n")
+
+
+def test_a_number_format_that_this_processor_lacks_is_not_decided(study, monkeypatch, capsys):
+    for numbers, own, found in (
+        ("float32", torch.float32, torch.float32),
+        ("float32", torch.bfloat16, torch.float32),
+        ("bfloat16", torch.bfloat16, torch.bfloat16),
+        ("bfloat16", torch.float32, None),
+        ("float8", torch.bfloat16, None),
+    ):
+        forge(study, OTHER, edited(stored.stored_files(OTHER), run={"numbers": numbers, "processor": "another"}))
+        monkeypatch.setattr(verify, "fast_dtype", lambda device, own=own: own)
+        assert verify.number_format(OTHER) is found
+    old = stored.stored_files(OTHER)
+    new = edited(old, run={"numbers": "float32"}, predicted=lambda p: p + 0.5)
+    assert verify.judge(old, new, verify.Noise(9, 9)) == (
+        verify.OPEN, "features are float8, which this processor cannot compute"
+    )  # fmt: skip
+
+
+@pytest.fixture
+def small(study):
+    """The folder of the small stored trials; none of the study is stored."""
+    (study / SMALL).mkdir()
+    for table in stored.paths():
+        table.rename(study / SMALL / table.name)
+    return study / SMALL
+
+
+def test_the_small_trials_are_verified_and_never_read_in_place_of_a_training(small, capsys):
+    assert main(["verify", "--small", "--jobs", "1"]) == 0
+    first, *lines, last = capsys.readouterr().out.splitlines()
+    assert first.startswith("2 of 2 stored trials") and len(lines) == 2
+    assert last == "2 small trials were trained again: 2 equal bit for bit"
+    assert {*stored.stored_trials(SMALL)} == {ONE, OTHER}
+    assert not stored.is_stored(ONE) and not stored.stored_names()
+
+
+def test_on_another_processor_a_small_trial_may_be_rounded_but_not_edited(small, monkeypatch, capsys):
+    """Of one trial, all predictions are rounded otherwise; of the other, one prediction was edited, and all metrics
+    follow it."""
+    anew = {trial: stored.stored_files(trial, SMALL) for trial in (ONE, OTHER)}
+    monkeypatch.setattr(verify, "train_again", lambda trials, jobs, runs, shelf: anew)
+    scores = parse_predictions(anew[ONE]["predictions.csv"])["score"]
+    for trial, moved in ((ONE, lambda p: p + 0.002 * scores.std()), (OTHER, lambda p: p.where(p.index != 3, p + 9))):
+        single = lambda p, moved=moved: moved(p).astype("float32").astype(float)  # noqa: E731 (as predictions are)
+        files = edited(anew[trial], run={"processor": "another"}, predicted=single)
+        forge(small, trial, edited(files, metrics_of(files)))
+    assert main(["verify", "--small", "--jobs", "1"]) == 1
+    first, *lines, last = capsys.readouterr().out.splitlines()
+    told = {line.partition(":")[0]: line for line in lines}
+    assert first.startswith("2 of 2 stored trials") and last.endswith("again: 1 within rounding, 1 differs")
+    assert told[result_name(ONE)].endswith("other processor: within rounding")
+    assert "where rounding explains" in told[result_name(OTHER)]
+
+
+def test_small_trials_of_other_code_are_one_line(small, monkeypatch, capsys):
+    monkeypatch.setattr(verify, "current_trials", lambda shelf: [ONE])
+    assert main(["verify", "--small"]) == 2
+    assert "1 of the 2 trials in it belong to this code" in capsys.readouterr().err
+
+
+def test_the_small_trials_that_are_stored_are_those_of_this_code(monkeypatch):
+    monkeypatch.delenv("SAPNET_RECOMPUTE", raising=False)
+    assert {*verify.current_trials(SMALL)} == {*stored.stored_trials(SMALL)} == {*small_trials()}
+    for trial in small_trials():
+        files = stored.stored_files(trial, SMALL)
+        assert verify.facts(files)["numbers"] == "float32" and not verify.inconsistency(files, intervals=True)
+
+
 def test_what_cannot_be_verified_is_one_line(study, monkeypatch, capsys):
     def refused(word):
         assert main(["verify", "--jobs", "1"]) == 2
@@ -197,6 +280,18 @@ def test_ctrl_c_leaves_nothing_behind(study, monkeypatch, capsys):
 def test_without_other_kernels_no_noise_is_measured(study):
     with pytest.raises(ValueError, match="no other kernels"):
         measure_rounding.noise_row([OTHER], 1)
+
+
+def test_trials_in_a_number_format_that_is_missing_here_are_left_out(study, monkeypatch, capsys):
+    def row(trials, jobs):
+        return dict(zip(verify.COLUMNS, (trials[0].dataset, trials[0].method, len(trials), 0.25, 0.01), strict=True))
+
+    monkeypatch.setattr(measure_rounding, "kernels", dict)
+    monkeypatch.setattr(measure_rounding, "noise_row", row)
+    forge(study, OTHER, edited(stored.stored_files(OTHER), run={"numbers": "float8"}))
+    assert not measure_rounding.main([])
+    assert verify.rounding_noise() == {("finediving", "mlp"): (0.25, 0.01)}
+    assert capsys.readouterr().err.startswith("1 of 2 stored trials are left out: this processor lacks the number")
 
 
 def test_a_row_of_noise_replaces_the_earlier_one(study):

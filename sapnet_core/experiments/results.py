@@ -122,13 +122,21 @@ def score_metrics(predicted: torch.Tensor, true: torch.Tensor, interval: bool = 
     }
 
 
-def write_result(trial: Trial, data: TrialData, trained: FittedTrial, seconds: float, device: str) -> Path:
+def write_result(
+    trial: Trial,
+    data: TrialData,
+    trained: FittedTrial,
+    seconds: float,
+    device: str,
+    numbers: torch.dtype | None = None,
+) -> Path:
     """Write a trial's result folder atomically, and return it.
 
     Args:
         trial, data: the trial and its data.
         trained: the trained trial, with its predictions in points.
         seconds, device: duration and device of the training, for `run.json`.
+        numbers: the number format in which the features were computed; None if it was the device's own.
 
     Raises:
         OSError: the folder cannot be written.
@@ -143,7 +151,7 @@ def write_result(trial: Trial, data: TrialData, trained: FittedTrial, seconds: f
         **({} if (step := _step(fitted)) is None else {"step": step}),
     }
     table = pd.DataFrame({"key": [data.records[i].key for i in scored], "score": true, "predicted": predicted})
-    files = result_files(trial, metrics, table, pd.DataFrame(fitted.curves), _facts(data, seconds, device))
+    files = result_files(trial, metrics, table, pd.DataFrame(fitted.curves), _facts(data, seconds, device, numbers))
     folder.parent.mkdir(parents=True, exist_ok=True)
     beside = Path(tempfile.mkdtemp(dir=folder.parent, prefix=".writing-"))
     try:
@@ -162,10 +170,10 @@ def write_result(trial: Trial, data: TrialData, trained: FittedTrial, seconds: f
     return folder
 
 
-def _facts(data: TrialData, seconds: float, device: str) -> dict[str, object]:
+def _facts(data: TrialData, seconds: float, device: str, numbers: torch.dtype | None) -> dict[str, object]:
     """What a training took, and all that decides the last digits of its numbers."""
     own = data.trial.source == "features" or is_sequence(data.records)  # no backbone computed these
-    numbers = torch.float32 if own else fast_dtype(device)
+    numbers = torch.float32 if own else numbers or fast_dtype(device)
     return {
         "seconds": seconds,
         "device": device,

@@ -1,10 +1,11 @@
 """Results that the repository stores: three Parquet tables in the folder `study`, found by a trial's hash.
 
 The tables in `study` hold the trials of the study, those in `study/measured` the trials on data of real people, which
-test folds (`FoldTrial`). `stored_rows.schemas` gives the columns. Rows are sorted by trial, and `GROUP` trials share a
-row group, so that one trial is read without the others. The tables are read as untrusted files: sizes are checked
-before anything is decoded, the columns must be exactly those of the schema, and each trial's files must match their
-SHA-256. Every fault is one line that names the file and the remedy.
+test folds (`FoldTrial`). Those in `study/small` hold two small trials that the tests train again (`small_trials`); they
+are never read in place of a training. `stored_rows.schemas` gives the columns. Rows are sorted by trial, and `GROUP`
+trials share a row group, so that one trial is read without the others. The tables are read as untrusted files: sizes
+are checked before anything is decoded, the columns must be exactly those of the schema, and each trial's files must
+match their SHA-256. Every fault is one line that names the file and the remedy.
 """
 
 import bisect
@@ -32,6 +33,7 @@ __all__ = [
     "FOLDER",
     "SHELVES",
     "is_stored",
+    "paths",
     "store",
     "stored_files",
     "stored_names",
@@ -42,7 +44,11 @@ __all__ = [
 
 FOLDER = Path(__file__).parent.parent / "study"
 # name of each set of tables -> its folder below FOLDER, and the kind of its trials
-SHELVES: dict[str, tuple[str, type[Trial]]] = {"study": (".", Trial), "measured": ("measured", FoldTrial)}
+SHELVES: dict[str, tuple[str, type[Trial]]] = {
+    "study": (".", Trial),
+    "measured": ("measured", FoldTrial),
+    "small": ("small", Trial),
+}
 TABLES = ("trials", "predictions", "curves")
 GROUP = 32  # trials per row group
 TRIALS = 50_000  # maximum number of stored trials
@@ -69,29 +75,33 @@ def is_stored(trial: Trial) -> bool:
     return not environment.recompute() and result_name(trial) in stored_names(_shelf(trial))
 
 
-def stored_files(trial: Trial) -> dict[str, bytes]:
+def stored_files(trial: Trial, shelf: str = "") -> dict[str, bytes]:
     """The five files of a stored trial's result, equal to those that its training wrote.
+
+    Args:
+        trial: the trial.
+        shelf: one of `SHELVES`; "" takes the one from which results are read.
 
     Raises:
         FileNotFoundError: the trial is not stored.
         Damaged: a table was damaged or edited, or is not one of these tables.
     """
-    name, shelf = result_name(trial), _shelf(trial)
+    name, shelf = result_name(trial), shelf or _shelf(trial)
     if name not in stored_names(shelf):
         raise FileNotFoundError(f"{name} is not stored in {_path('trials', shelf).parent}")
-    states = tuple((path, _state(path)) for path in (_path(table, shelf) for table in TABLES))
+    states = tuple((path, _state(path)) for path in paths(shelf))
     return dict(_checked_files(trial, name, states))
 
 
 @lru_cache(maxsize=1024)  # a notebook reads the same trials several times: for a figure, a table and a verdict
 def _checked_files(trial: Trial, name: str, states: tuple) -> dict[str, bytes]:
     """The files of a stored trial, checked against their SHA-256; `states` holds the tables' paths and states."""
-    shelf, (path, state) = _shelf(trial), states[0]
+    path, state = states[0]
     table, place = _index(path, state)
     with one_line_damage(path):
         rows = {"trials": table.slice(place[name], 1)}
         for other in ("predictions", "curves"):
-            rows[other] = _rows(_path(other, shelf), name)
+            rows[other] = _rows(path.with_stem(other), name)
         return files_of_rows(trial, rows)
 
 
@@ -119,12 +129,14 @@ def stored_size() -> int:
     return sum(path.stat().st_size for path in map(_path, TABLES) if path.is_file())
 
 
-def store(trials: Iterable[Trial]) -> int:
+def store(trials: Iterable[Trial], shelf: str = "") -> int:
     """Add to the tables what they lack of these trials' results in the folder of runs; returns how many were added.
 
     Trials that are stored already are kept as they are, and none is dropped. The same content gives the same bytes, in
     whatever order the trials finished. Each table is replaced at once, that of trials last, so that a reader or a run
     that is killed in between finds all trials that it lists. Trials without an intact result are left out.
+
+    `shelf` is one of `SHELVES`; "" takes for each trial the one from which results are read.
 
     Raises:
         Damaged: a stored table was damaged; nothing is written.
@@ -133,9 +145,9 @@ def store(trials: Iterable[Trial]) -> int:
     """
     parts: dict[str, list[Trial]] = {}
     for trial in trials:
-        parts.setdefault(_shelf(trial), []).append(trial)
+        parts.setdefault(shelf or _shelf(trial), []).append(trial)
     with _alone():
-        return sum(_store(own, shelf) for shelf, own in parts.items())
+        return sum(_store(own, place) for place, own in parts.items())
 
 
 def _store(trials: Iterable[Trial], shelf: str) -> int:
@@ -199,6 +211,11 @@ def _alone() -> Iterator[None]:
         yield
     finally:
         os.close(folder)
+
+
+def paths(shelf: str = "study") -> list[Path]:
+    """The files of the tables in one of `SHELVES`, that of trials first; they may not exist."""
+    return [_path(table, shelf) for table in TABLES]
 
 
 def _path(table: str, shelf: str = "study") -> Path:

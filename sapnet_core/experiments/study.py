@@ -15,6 +15,7 @@ from sapnet_core.experiments.expected_time import expected_seconds
 from sapnet_core.experiments.profiles import get_profile
 from sapnet_core.experiments.result_files import result_name
 from sapnet_core.experiments.run import run_trials, trainings
+from sapnet_core.experiments.second_look import with_second_look
 from sapnet_core.experiments.stored import store, stored_names, stored_size
 from sapnet_core.experiments.tables import check_data, declared_trials
 from sapnet_core.experiments.trial import Trial
@@ -34,12 +35,13 @@ def study_trials(profile: str, names: Sequence[str], seeds: Sequence[int] | None
     Args:
         profile: name of the profile.
         names: tables and figures, as for `declared_trials`.
-        seeds: some of the profile's seeds; None takes all.
+        seeds: some of the profile's seeds, or of those that a second look adds (`second_look.MORE`); None takes the
+            profile's.
 
     Raises:
         ValueError: a name or the profile is unknown, or the profile has no such seed.
     """
-    size = get_profile(profile)
+    size = get_profile(profile) if seeds is None else with_second_look(get_profile(profile))
     if unknown := sorted(set(seeds or ()) - set(size.seeds)):
         known = ", ".join(map(str, size.seeds))
         raise ValueError(f"profile {profile!r} has no seed {unknown[0]}: choose among {known}")

@@ -5,31 +5,35 @@
 On the same kind of processor and with the same versions, a training gives the same numbers bit for bit. Elsewhere sums
 are rounded otherwise, and training amplifies this. How far it moves each system was measured
 (`recipes.measure_rounding`), and a new result must lie within that noise.
+
+Each trial's features are computed in the number format of the stored result (`number_format`), float32 or bfloat16,
+where this processor can compute in it, since another format moves a result more than the order of sums does.
 """
 
 import json
 import math
-import os
 import random
 import tempfile
 from collections import Counter
-from collections.abc import Iterable, Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import NamedTuple
 
 import pandas as pd
 import torch
 
+from sapnet_core.backbones.i3d import fast_dtype
 from sapnet_core.experiments import stored
 from sapnet_core.experiments.result_files import FILES, parse_predictions, result_name
 from sapnet_core.experiments.results import score_metrics
 from sapnet_core.experiments.run import run_trials
+from sapnet_core.experiments.small_trials import SMALL
 from sapnet_core.experiments.stored import stored_files, stored_names, stored_trials
 from sapnet_core.experiments.trial import Trial
 from sapnet_core.runtime import environment
 from sapnet_core.runtime.disk import must_be_writable
 from sapnet_core.runtime.progress import progress_bar, trial_bars, waiting
+from sapnet_core.runtime.variables import variables
 
 __all__ = [
     "COLUMNS",
@@ -42,15 +46,18 @@ __all__ = [
     "facts",
     "inconsistency",
     "judge",
+    "number_format",
     "rounding_file",
     "rounding_noise",
     "train_again",
     "verify",
+    "verify_small",
 ]
 
 EQUAL, WITHIN, DIFFERS, OPEN = "equal bit for bit", "within rounding", "differs", "not decided"
 # what a result's last digits depend on, beside the trial itself (`results.run_facts`)
 FACTS = ("device", "processor", "numbers", "threads", "torch", "numpy")
+FORMATS = {"float32": torch.float32, "bfloat16": torch.bfloat16}
 COLUMNS = ("dataset", "method", "trials", "rho", "relative")  # of the table of rounding noise
 MARGIN = 2  # one new difference in 21 exceeds the largest of 20, but hardly any exceeds twice the largest
 # Stored predictions have six decimals and the stored metrics come from all digits, which moves a metric by less than
@@ -81,6 +88,11 @@ class Noise(NamedTuple):
     relative: float
 
 
+# The limit for the small trials, of which no noise was measured in trials enough: other kernels moved both by less than
+# a tenth of it. A prediction that was edited by a tenth of the scores' deviation moves their root mean square further.
+SMALL_NOISE = Noise(rho=0.01, relative=0.005)
+
+
 class Verdict(NamedTuple):
     """A verdict, one of `EQUAL`, `WITHIN`, `DIFFERS` and `OPEN`, with its reason ("" where it needs none)."""
 
@@ -108,10 +120,10 @@ def draw(trials: Iterable[Trial], count: int, seed: int) -> list[Trial]:
     return sorted(shuffled, key=rounds.get)[:count]
 
 
-def current_trials() -> list[Trial]:
-    """The stored trials that can be trained again here: those whose hash follows from the present code, weights and
-    data. Raises Damaged where the table of trials cannot be read."""
-    names = stored_names()
+def current_trials(shelf: str = "study") -> list[Trial]:
+    """The trials in one of `stored.SHELVES` that can be trained again here: those whose hash follows from the present
+    code, weights and data. Raises Damaged where the table of trials cannot be read."""
+    names = stored_names(shelf)
 
     def current(trial: Trial) -> bool:
         try:
@@ -119,7 +131,7 @@ def current_trials() -> list[Trial]:
         except (OSError, ValueError):  # its dataset is not on this machine
             return False
 
-    return [trial for trial in stored_trials() if current(trial)]
+    return [trial for trial in stored_trials(shelf) if current(trial)]
 
 
 def inconsistency(files: Files, intervals: bool = False) -> str:
@@ -177,7 +189,7 @@ def judge(old: Files, new: Files, noise: Noise | None) -> Verdict:
     if (moved := difference(old, new)) is None:
         return Verdict(DIFFERS, "in its videos, true scores or labels")
     if there["numbers"] != here["numbers"]:
-        return Verdict(OPEN, f"features are {here['numbers']} here and {there['numbers']} there")
+        return Verdict(OPEN, f"features are {there['numbers']}, which this processor cannot compute")
     if noise is None:
         return Verdict(OPEN, "no measured noise for this system")
     for name, told in (("rho", "rho"), ("relative", "predictions, in deviations of the scores,")):
@@ -211,39 +223,38 @@ def rounding_noise() -> dict[tuple[str, str], Noise]:
     return noise
 
 
-@contextmanager
-def _variables(**values: str) -> Iterator[None]:
-    """Set environment variables within the block, and restore them afterwards."""
-    before = {name: os.environ.get(name) for name in values}
-    os.environ.update(values)
-    try:
-        yield
-    finally:
-        for name, value in before.items():
-            if value is None:
-                os.environ.pop(name, None)
-            else:
-                os.environ[name] = value
+def number_format(trial: Trial, shelf: str = "") -> torch.dtype | None:
+    """The number format in which the features of a stored trial were computed; None where this processor lacks it.
+
+    Every processor computes float32. Only one whose own format is bfloat16 computes that.
+    """
+    numbers = FORMATS.get(facts(stored_files(trial, shelf))["numbers"])
+    return numbers if numbers in (torch.float32, fast_dtype("cpu")) else None
 
 
-def train_again(trials: Sequence[Trial], jobs: int, runs: Path) -> dict[Trial, dict[str, bytes]]:
-    """Train trials on this machine, from their annotations on; stored results are not used. Progress goes to standard
-    error.
+def train_again(trials: Sequence[Trial], jobs: int, runs: Path, shelf: str = "") -> dict[Trial, dict[str, bytes]]:
+    """Train stored trials on this machine, from their annotations on; stored results are not used. Progress goes to
+    standard error.
+
+    Features have the number format of the stored result, or this processor's own where it lacks that.
 
     Args:
         trials: the trials.
         jobs: number of processes.
         runs: the folder of runs in which features and results are computed.
+        shelf: where they are stored, as for `stored_files`.
 
     Returns: the files of each new result.
     """
-    with _variables(SAPNET_RUNS=str(runs), SAPNET_RECOMPUTE="1", SAPNET_DASK=""):
-        with trial_bars() as bars:
-            folders = run_trials(trials, jobs, **bars)
-        return {
-            trial: {name: (folder / name).read_bytes() for name in FILES}
-            for trial, folder in zip(trials, folders, strict=True)
-        }
+    formats: dict[torch.dtype | None, list[Trial]] = {}
+    for trial in trials:
+        formats.setdefault(number_format(trial, shelf), []).append(trial)
+    with variables(SAPNET_RUNS=str(runs), SAPNET_RECOMPUTE="1", SAPNET_DASK=""):
+        folders: dict[Trial, Path] = {}
+        for numbers, own in formats.items():
+            with trial_bars() as bars:
+                folders |= zip(own, run_trials(own, jobs, numbers=numbers, **bars), strict=True)
+        return {trial: {name: (folders[trial] / name).read_bytes() for name in FILES} for trial in trials}
 
 
 def verify(count: int, seed: int, jobs: int) -> int:
@@ -274,36 +285,67 @@ def verify(count: int, seed: int, jobs: int) -> int:
             "python -m sapnet_core study"
         )
     drawn = draw(trials, count, seed)
-    faults = _inconsistencies(trials, drawn)
+    known = {trial: noise.get((trial.dataset, trial.method)) for trial in drawn}
+    return _verified(trials, known, jobs, "", f"trials, drawn with seed {seed},")
+
+
+def verify_small(jobs: int) -> int:
+    """Verify the two stored trials of `small_trials`, as `verify` does, and judge them by `SMALL_NOISE`.
+
+    Args:
+        jobs: number of processes.
+
+    Returns:
+        1 if a trial differs, else 0.
+
+    Raises:
+        ValueError: not all of them belong to this code, or a stored table was damaged.
+        OSError: the folder of runs cannot be written.
+    """
+    trials, total = current_trials(SMALL), len(stored_names(SMALL))
+    if not trials or len(trials) < total:
+        found = f"{len(trials)} of the {total} trials in it belong to this code" if total else "no trials are stored"
+        place = stored.paths(SMALL)[0].parent
+        raise ValueError(
+            f"{place}: {found}: restore it with git checkout, or, after a change of the code that changes results, "
+            "make it with python -m sapnet_core.recipes.store_small"
+        )
+    return _verified(trials, dict.fromkeys(trials, SMALL_NOISE), jobs, SMALL, "small trials")
+
+
+def _verified(trials: Sequence[Trial], known: Mapping[Trial, Noise | None], jobs: int, shelf: str, told: str) -> int:
+    """Compare the metrics of stored trials with their predictions, train those of `known` again, and judge them by the
+    noise that is given for each. Prints one line a trial and a summary, in which `told` follows their number."""
+    faults = _inconsistencies(trials, known, shelf)
     for trial, fault in faults.items():
         print(f"{result_name(trial)}: {fault}: {DIFFERS}", flush=True)
     agree = len(trials) - len(faults)
     print(f"{agree} of {len(trials)} stored trials have the metrics that follow from their predictions", flush=True)
     must_be_writable(environment.runs())
     with tempfile.TemporaryDirectory(prefix="verify-", dir=environment.runs()) as empty:
-        anew = train_again(drawn, jobs, Path(empty))
-    verdicts = [_compared(trial, anew[trial], noise.get((trial.dataset, trial.method))) for trial in drawn]
-    counts = Counter(verdicts)
-    told = ", ".join(f"{counts[one]} {one}" for one in (EQUAL, WITHIN, OPEN, DIFFERS) if counts[one])
-    print(f"{len(drawn)} trials, drawn with seed {seed}, were trained again: {told}", flush=True)
+        anew = train_again([*known], jobs, Path(empty), shelf)
+    counts = Counter(
+        [_compared(trial, stored_files(trial, shelf), anew[trial], noise) for trial, noise in known.items()]
+    )
+    verdicts = ", ".join(f"{counts[one]} {one}" for one in (EQUAL, WITHIN, OPEN, DIFFERS) if counts[one])
+    print(f"{len(known)} {told} were trained again: {verdicts}", flush=True)
     return int(bool(faults) or DIFFERS in counts)
 
 
-def _inconsistencies(trials: Sequence[Trial], drawn: Iterable[Trial]) -> dict[Trial, str]:
+def _inconsistencies(trials: Sequence[Trial], drawn: Iterable[Trial], shelf: str) -> dict[Trial, str]:
     """Each trial whose stored metrics do not follow from its predictions -> the fault; the intervals of the drawn ones
     are compared as well."""
     found, whole, report = {}, {*drawn}, progress_bar("stored metrics", "trials")
     report(0, len(trials))
     for done, trial in enumerate(trials, 1):
-        if fault := inconsistency(stored_files(trial), trial in whole):
+        if fault := inconsistency(stored_files(trial, shelf), trial in whole):
             found[trial] = fault
         report(done, len(trials))
     return found
 
 
-def _compared(trial: Trial, new: Files, noise: Noise | None) -> str:
+def _compared(trial: Trial, old: Files, new: Files, noise: Noise | None) -> str:
     """Judge and print the new result of one trial; returns the verdict."""
-    old = stored_files(trial)
     (verdict, reason), moved = judge(old, new, noise), difference(old, new)
     was, now = (json.loads(files["metrics.json"])["rho"] for files in (old, new))
     there, here = facts(old), facts(new)

@@ -26,6 +26,7 @@ __all__ = [
     "notebooks",
     "pretrain_backbones",
     "refuse_wrong_arguments",
+    "store_small",
     "train_detector",
     "tune_methods",
 ]
@@ -122,6 +123,15 @@ def measure_rounding() -> Parser:
     return parser
 
 
+def store_small() -> Parser:
+    parser = Parser(
+        "python -m sapnet_core.recipes.store_small",
+        description="Train the two small trials that the tests train again, and store their results.",
+    )
+    parser.add_argument("--jobs", type=count, help="worker processes (default: one per core)")
+    return parser
+
+
 def measure_people() -> Parser:
     parser = Parser(
         "python -m sapnet_core.recipes.measure_people",
@@ -212,6 +222,7 @@ PARSERS: dict[str, Callable[[], Parser]] = {
     "sapnet_core.recipes.choose_confidence": choose_confidence,
     "sapnet_core.recipes.measure_people": measure_people,
     "sapnet_core.recipes.measure_rounding": measure_rounding,
+    "sapnet_core.recipes.store_small": store_small,
     "sapnet_core.recipes.tune_methods": tune_methods,
     "sapnet_core.recipes.export_twins": export_twins,
     "sapnet_core.reporting.gallery": gallery,

@@ -3,8 +3,9 @@
     python -m sapnet_core.recipes.measure_rounding
 
 Another processor adds the same numbers in another order, because PyTorch, MKL and oneDNN choose their kernels by its
-vector instructions. The variables in `KERNELS` make them choose those of a processor without AVX, for the features and
-for the training, while draws, data and code stay as they are. The largest differences from the stored results are
+vector instructions. The variables of `kernels` make them choose those of an older one, for the features and for the
+training, while draws, data and code stay as they are, and so does the number format of a trial's features. Trials in
+bfloat16 are left out on a processor that does not compute in it. The largest differences from the stored results are
 written to `study/rounding.csv`, after each dataset and method; `experiments.verify` judges by them. New results are
 kept in `rounding` in the folder of runs, so that a measurement that was stopped goes on.
 """
@@ -14,7 +15,9 @@ import sys
 from collections.abc import Sequence
 
 import pandas as pd
+import torch
 
+from sapnet_core.backbones.i3d import fast_dtype
 from sapnet_core.experiments.stored import stored_files
 from sapnet_core.experiments.trial import Trial
 from sapnet_core.experiments.verify import (
@@ -23,6 +26,7 @@ from sapnet_core.experiments.verify import (
     difference,
     draw,
     facts,
+    number_format,
     rounding_file,
     rounding_noise,
     train_again,
@@ -33,10 +37,18 @@ from sapnet_core.runtime.arguments import check_environment, unwritable
 from sapnet_core.runtime.command_line import one_line_errors
 from sapnet_core.runtime.files import write_text
 
-__all__ = ["KERNELS", "noise_row", "store_row"]
+__all__ = ["kernels", "noise_row", "store_row"]
 
-# Read once, when the libraries are loaded. MKL accepts no level between COMPATIBLE and its own choice on AMD.
-KERNELS = {"ATEN_CPU_CAPABILITY": "default", "MKL_CBWR": "COMPATIBLE", "ONEDNN_MAX_CPU_ISA": "SSE41"}
+
+def kernels() -> dict[str, str]:
+    """The variables by which this processor takes the kernels of another one.
+
+    They are read once, when the libraries are loaded. MKL accepts no level between COMPATIBLE and its own choice on
+    AMD. oneDNN computes bfloat16 from AVX-512 on only, so where a processor has its instructions, it goes without
+    these alone.
+    """
+    isa = "AVX512_CORE" if fast_dtype("cpu") == torch.bfloat16 else "SSE41"
+    return {"ATEN_CPU_CAPABILITY": "default", "MKL_CBWR": "COMPATIBLE", "ONEDNN_MAX_CPU_ISA": isa}
 
 
 def noise_row(trials: Sequence[Trial], jobs: int) -> dict[str, object]:
@@ -46,8 +58,7 @@ def noise_row(trials: Sequence[Trial], jobs: int) -> dict[str, object]:
         the largest root mean square difference of a trial's predictions, in standard deviations of the true scores.
 
     Raises:
-        ValueError: the kernels are those of a stored trial, so that nothing is measured; its features have another
-            number format, which moves a result more than the order of sums; or it scores other videos.
+        ValueError: the kernels are those of a stored trial, so that nothing is measured; or it scores other videos.
     """
     anew = train_again(trials, jobs, environment.runs() / "rounding")
     moved = []
@@ -58,11 +69,6 @@ def noise_row(trials: Sequence[Trial], jobs: int) -> dict[str, object]:
             raise ValueError(
                 f"no other kernels are there than those of the stored trials ({here['processor']}): measure on a "
                 "processor with AVX2, by python -m sapnet_core.recipes.measure_rounding"
-            )
-        if here["numbers"] != there["numbers"]:
-            raise ValueError(
-                f"features are {here['numbers']} here, but {there['numbers']} in the stored trials: measure on a "
-                "processor with their number format"
             )
         if (one := difference(old, new)) is None:
             raise ValueError(f"{trial}: the stored result has other videos or labels: restore it with git checkout")
@@ -83,19 +89,23 @@ def store_row(row: dict[str, object]) -> None:
 
 @one_line_errors
 def main(arguments: list[str] | None = None) -> None:
-    """Command line: start this program again with `KERNELS`, then measure and write the table row by row."""
+    """Command line: start this program again with `kernels`, then measure and write the table row by row."""
     args = command_lines.measure_rounding().parse_args(arguments)
     check_environment()
     if fault := unwritable(rounding_file().parent):
         raise ValueError(f"{rounding_file()} cannot be written: {fault}")
-    if not KERNELS.items() <= os.environ.items():
-        os.execve(sys.executable, sys.orig_argv, {**os.environ, **KERNELS})
-    kinds: dict[tuple[str, str], list[Trial]] = {}
-    for trial in current_trials():
-        if trial.dataset in args.datasets:
-            kinds.setdefault((trial.dataset, trial.method), []).append(trial)
-    if not kinds:
+    if not kernels().items() <= os.environ.items():
+        os.execve(sys.executable, sys.orig_argv, {**os.environ, **kernels()})
+    asked = [trial for trial in current_trials() if trial.dataset in args.datasets]
+    if not asked:
         raise ValueError(f"no trials of {', '.join(args.datasets)} are stored: run python -m sapnet_core study first")
+    kinds: dict[tuple[str, str], list[Trial]] = {}
+    for trial in asked:
+        if number_format(trial):
+            kinds.setdefault((trial.dataset, trial.method), []).append(trial)
+    if other := len(asked) - sum(map(len, kinds.values())):
+        told = f"{other} of {len(asked)} stored trials are left out: this processor lacks the number format of theirs"
+        print(told, file=sys.stderr, flush=True)
     for trials in kinds.values():
         row = noise_row(draw(trials, args.trials, seed=0), args.jobs or environment.jobs())
         store_row(row)

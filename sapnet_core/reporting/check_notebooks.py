@@ -11,12 +11,9 @@
 `--all` first runs the trials that are missing, so that nbval can compare every notebook.
 """
 
-import os
 import re
 import subprocess
 import sys
-from collections.abc import Iterator
-from contextlib import contextmanager
 from pathlib import Path
 
 from sapnet_core.experiments.results import has_result, trial_folder
@@ -29,6 +26,7 @@ from sapnet_core.runtime import environment
 from sapnet_core.runtime.arguments import Parser, check_environment
 from sapnet_core.runtime.command_line import one_line_errors
 from sapnet_core.runtime.progress import trial_bars
+from sapnet_core.runtime.variables import variables
 
 __all__ = ["check_notebooks", "missing_figures", "needs_trials"]
 
@@ -76,7 +74,7 @@ def check_notebooks(jobs: int = 1, every: bool = False) -> bool:
 def _smoke(notebooks: list[Path], jobs: int) -> bool:
     """Whether the notebooks run at the smoke profile and write all figures; their files go to `runs/smoke`."""
     base = environment.runs().absolute() / "smoke"
-    with _variables(SAPNET_RUNS=str(base), SAPNET_FIGURES=str(base / "figures"), SAPNET_JOBS="1"):
+    with variables(SAPNET_RUNS=str(base), SAPNET_FIGURES=str(base / "figures"), SAPNET_JOBS="1"):
         with trial_bars() as bars:
             run_trials(notebook_trials(notebooks, SMOKE), jobs, **bars)
         outcomes = run_all(notebooks, {"profile": SMOKE}, base / "notebooks", _say, jobs)
@@ -118,18 +116,6 @@ def _stems(notebooks: list[Path]) -> str:
 
 def _say(text: str) -> None:
     print(text, flush=True)
-
-
-@contextmanager
-def _variables(**given: str) -> Iterator[None]:
-    """Set environment variables within a `with` block, and restore the earlier values after it."""
-    before = {name: os.environ.get(name) for name in given}
-    os.environ.update(given)
-    try:
-        yield
-    finally:
-        for name, value in before.items():
-            os.environ.pop(name) if value is None else os.environ.update({name: value})
 
 
 @one_line_errors

@@ -1,13 +1,16 @@
 """The ledger of one run: the trials that the paper's claims need, and the verdict on every claim.
 
-    python -m sapnet_core claims --profile quick
+    python -m sapnet_core claims
+
+A study is looked at twice (`study/plan.md`). The verdicts of the first look, with ten seeds, stand. A claim that it
+leaves undecided is judged again as soon as twenty seeds of all of its tables and figures are stored.
 
 `reporting.verdicts` tests a single claim. A notebook takes the verdict on one claim by its id (`verdict_of`) or all
 verdicts about a table or figure (`family_table`), so that it agrees with the ledger. Controls (`ledger`) are corrected
 and counted separately from the paper's claims.
 """
 
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from functools import cache
 
 import numpy as np
@@ -20,7 +23,8 @@ from sapnet_core.experiments.profiles import Profile
 from sapnet_core.experiments.resampling import Cell
 from sapnet_core.experiments.results import predictions
 from sapnet_core.experiments.run import run_trials
-from sapnet_core.experiments.statistics import UNTESTABLE, VERDICTS, in_words
+from sapnet_core.experiments.second_look import with_second_look
+from sapnet_core.experiments.statistics import UNDECIDED, UNTESTABLE, VERDICTS, in_words
 from sapnet_core.experiments.stored_seeds import with_stored_seeds
 from sapnet_core.experiments.tables import check_data, declared_trials
 from sapnet_core.experiments.trial import Trial
@@ -85,21 +89,42 @@ def _judged(claims: Iterable[Claim], profile: Profile) -> dict[str, tuple[Profil
     def size_of(tables: tuple[str, ...]) -> Profile:
         return with_stored_seeds(profile, *tables)
 
-    @cache
-    def declared(table: str, size: Profile) -> Cells:
-        found: Cells = {}
-        for (row, column, _), trial in declared_trials(table, size).items():
-            found.setdefault((table, str(row), str(column)), []).append(trial)
-        return found
-
+    declared = cache(_declared)
     judged = {}
     for claim in claims:
-        tables = sorted({name[0] for name in claim.names} & set(KNOWN))
-        there = tuple(t for t in tables if size_of((t,)).name == profile.name) or tuple(tables)
+        tables = _tables(claim)
+        there = tuple(t for t in tables if size_of((t,)).name == profile.name) or tables
         size = size_of(there)
         cells = {name: trials for t in there for name, trials in declared(t, size).items()}
         judged[claim.id] = size, {name: cells[name] for name in claim.names if name in cells}
     return judged
+
+
+def _tables(claim: Claim) -> tuple[str, ...]:
+    """The tables and figures that declare the trials of a claim."""
+    return tuple(sorted({name[0] for name in claim.names} & set(KNOWN)))
+
+
+def _declared(table: str, size: Profile) -> Cells:
+    """The trials of every cell of a table or figure."""
+    found: Cells = {}
+    for (row, column, _), trial in declared_trials(table, size).items():
+        found.setdefault((table, str(row), str(column)), []).append(trial)
+    return found
+
+
+def _seen_twice(claims: Iterable[Claim], profile: Profile) -> dict[str, tuple[Profile, Cells]]:
+    """The size of the second look, and the trials of a claim's cells, by its id, for those claims of which the seeds of
+    both looks are stored in all tables and figures. Where what is stored is trained anew, there is no second look."""
+    wide = with_second_look(profile)
+    if wide == profile or environment.recompute():
+        return {}
+    stored, declared, found = cache(lambda tables: with_stored_seeds(wide, *tables) == wide), cache(_declared), {}
+    for claim in claims:
+        if (tables := _tables(claim)) and stored(tables):
+            cells = {name: trials for t in tables for name, trials in declared(t, wide).items()}
+            found[claim.id] = wide, {name: cells[name] for name in claim.names if name in cells}
+    return found
 
 
 def _about(families: Iterable[str]) -> list[Claim]:
@@ -153,33 +178,51 @@ def evaluate(profile: Profile | str, families: Iterable[str] = ()) -> pd.DataFra
         claim; size comes from `size_beside_print`; profile and seeds are the claim's own.
     """
     profile, claims = profiles.get_profile(profile) if isinstance(profile, str) else profile, _about(families)
-    judged, rows = _judged(claims, profile), []
-    read = cache(lambda *trials: read_cell(list(trials)))
-    for claim in claims:
-        own, declared = judged[claim.id]
-        sets = sorted({declared[name][0].dataset for name in claim.names if name in declared})
-        row = {
-            "claim": claim.id,
-            "statement": claim.statement,
-            "place": claim.place,
-            "family": claim.family,
-            "kind": claim.kind,
-            "control": claim.control,
-            "metric": claim.metric,
-            "paper": claim.paper,
-            "profile": own.name,
-            "source": source_name(environment.data_root(), *sets) if sets else "the paper",
-            "seeds": 0,
-            **examine(claim, lambda name, of=declared: read(*of[name]) if name in of else None, own.resamples),
-        }
-        rows.append(row)
+    judged, read = _judged(claims, profile), cache(lambda *trials: read_cell(list(trials)))
+    rows = [_examined(claim, *judged[claim.id], read) for claim in claims]
+    _decide(rows)
+    undecided = {row["claim"] for row in rows if row["verdict"] == UNDECIDED}
+    complete = [claim for claim in claims if claim.id in undecided and judged[claim.id][0] == profile]
+    if twice := _seen_twice(complete, profile):
+        again = {claim.id: _examined(claim, *twice[claim.id], read) for claim in complete if claim.id in twice}
+        waits = {"p": 1.0, "p_equal": 1.0}  # one whose seeds are still to come counts in the correction
+        second = [again.get(row["claim"], row | waits) for row in rows if row["claim"] in undecided]
+        _decide(second)
+        rows = [again.get(row["claim"], row) for row in rows]
+    table = pd.DataFrame([{**row, "size": size_beside_print(row)} for row in rows])
+    table = table.reindex(columns=list(COLUMNS)).astype({"reason": object})
+    return table.fillna({"reason": ""})
+
+
+def _examined(claim: Claim, size: Profile, cells: Cells, read: Callable[..., Cell]) -> dict[str, object]:
+    """One row of the ledger without its verdict; `read` gives the predictions of a cell's trials."""
+    sets = sorted({cells[name][0].dataset for name in claim.names if name in cells})
+    return {
+        "claim": claim.id,
+        "statement": claim.statement,
+        "place": claim.place,
+        "family": claim.family,
+        "kind": claim.kind,
+        "control": claim.control,
+        "metric": claim.metric,
+        "paper": claim.paper,
+        "profile": size.name,
+        "source": source_name(environment.data_root(), *sets) if sets else "the paper",
+        "seeds": 0,
+        **examine(claim, lambda name: read(*cells[name]) if name in cells else None, size.resamples),
+    }
+
+
+def _decide(rows: list[dict[str, object]]) -> None:
+    """Add the verdicts to rows of one look; the claims of a family are corrected together, and so are its controls.
+
+    Of the second look, these are the claims that the first left undecided. With the level split between both looks, a
+    family has a false verdict as rarely as with one look.
+    """
     for family in dict.fromkeys((row["family"], row["control"]) for row in rows):
         together = [row for row in rows if (row["family"], row["control"]) == family]
         for row, found in zip(together, decide(together), strict=True):
             row |= found
-    table = pd.DataFrame([{**row, "size": size_beside_print(row)} for row in rows])
-    table = table.reindex(columns=list(COLUMNS)).astype({"reason": object})
-    return table.fillna({"reason": ""})
 
 
 def verdict_text(row: pd.Series) -> str:

@@ -26,6 +26,8 @@ GRACE = 30.0  # seconds for an interrupted part to remove half-written files
 def run_tests(every: bool = False) -> int:
     """Run all parts in the repository's root, even after one has failed; returns 1 if any failed, else 0.
 
+    Beside ruff, pytest and the notebooks, two small stored trials are trained again from nothing and compared.
+
     With `every`, the slow tests run too, coverage is reported, and every notebook is compared with its stored outputs,
     which first needs the trials that are neither stored nor in the folder of runs.
 
@@ -52,6 +54,7 @@ def run_tests(every: bool = False) -> int:
         parts["coverage"] = ["tests/coverage_by_room.py"]
     parts |= {
         "pytest, speed tests alone": ["-m", "pytest", "-q", "-n", "0", "-m", "speed", "tests"],
+        "two stored trials, trained again": ["-m", "sapnet_core", "verify", "--small", "--jobs", jobs],
         "notebooks": ["-m", "sapnet_core.reporting.check_notebooks", *whole],
     }
     failed = False
