@@ -216,6 +216,7 @@ def test_on_another_processor_a_small_trial_may_be_rounded_but_not_edited(small,
     follow it."""
     anew = {trial: stored.stored_files(trial, SMALL) for trial in (ONE, OTHER)}
     monkeypatch.setattr(verify, "train_again", lambda trials, jobs, runs, shelf: anew)
+    monkeypatch.setitem(verify.SMALL_NOISE, "ridge", verify.SMALL_NOISE["mlp"])
     scores = parse_predictions(anew[ONE]["predictions.csv"])["score"]
     for trial, moved in ((ONE, lambda p: p + 0.002 * scores.std()), (OTHER, lambda p: p.where(p.index != 3, p + 9))):
         single = lambda p, moved=moved: moved(p).astype("float32").astype(float)  # noqa: E731 (as predictions are)
@@ -239,6 +240,7 @@ def test_the_small_trials_that_are_stored_are_those_of_this_code(monkeypatch):
     monkeypatch.delenv("SAPNET_RECOMPUTE", raising=False)
     assert {*verify.current_trials(SMALL)} == {*stored.stored_trials(SMALL)} == {*small_trials()}
     for trial in small_trials():
+        assert trial.method in verify.SMALL_NOISE
         files = stored.stored_files(trial, SMALL)
         assert verify.facts(files)["numbers"] == "float32" and not verify.inconsistency(files, intervals=True)
 
