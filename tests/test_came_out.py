@@ -52,8 +52,9 @@ def test_every_statement_stands_in_it_once_with_its_verdict():
 
 def test_floors_have_one_line_each_and_own_questions_are_apart():
     text, table = came_out_text(SIZE, FAMILY), evaluate(SIZE, [FAMILY])
-    for name, (_, words) in FLOORS.items():
+    for name, (_, words, _) in FLOORS.items():
         asked = table[table["claim"].str.endswith(f"({name})")]
+        assert len(asked), name
         held = (asked["verdict"] == SUPPORTED).sum()
         assert f"> - Asked of {words} in place of I3D+MLP: {held} of {len(asked)} supported." in text
         assert f"; asked of {words}" not in text
