@@ -7,6 +7,7 @@ from pathlib import Path
 import pandas as pd
 
 from sapnet_core.experiments.profiles import PROFILES, get_profile
+from sapnet_core.experiments.stored_summary import stored_summary
 from sapnet_core.reporting import parts as found_parts
 from sapnet_core.reporting.lessons import lessons
 from sapnet_core.reporting.parts import claims, entries, parts, places
@@ -111,6 +112,12 @@ class Site:
     def ledger(self) -> pd.DataFrame:
         """The rows of the ledger with numbers (`ten_sentences.ledger_rows`)."""
         return ledger_rows(self.rows)
+
+    @cached_property
+    def formats(self) -> dict[str, str]:
+        """The number format of the features of each stored trial, by the trial's hash."""
+        table = stored_summary()
+        return {name.rpartition("-")[2]: numbers for name, numbers in table[["trial", "numbers"]].values}
 
     @cached_property
     def worth(self) -> pd.DataFrame:
