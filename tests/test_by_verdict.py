@@ -24,7 +24,8 @@ TABLE = pd.DataFrame([(*row, 0.1, 0.0, 0.2, "greater", "rho") for row in ROWS], 
 def test_the_scoreboard_adds_up():
     board = scoreboard(TABLE).set_index("verdict")
     assert list(board.index) == [*VERDICTS, "all"]
-    assert board.loc["supported"].tolist() == [2, 0, 1, 1] and board.loc["undecided"].tolist() == [3, 2, 1, 0]
+    assert board.loc["supported"].tolist() == [2, 0, 1, 0, 1]
+    assert board.loc["undecided"].tolist() == [3, 1, 1, 1, 0]
     assert (board.iloc[:, 1:].sum(axis=1) == board["results"]).all()
     assert board.loc["all", "results"] == (~TABLE["control"]).sum() == board["results"][:-1].sum()
 

@@ -11,6 +11,7 @@ from sapnet_core.reporting.ten_sentences import is_preliminary
 __all__ = ["SEEDS_GROUPS", "asked_of", "beside", "by_verdict", "control_counts", "scoreboard", "seeds_group"]
 
 SEPARATOR = "; "
+BASES = ("all seeds", "fewer so far", "small size", "no training")  # what a verdict rests on
 # what stands behind an undecided result, those first that the planned seeds may decide
 SEEDS_GROUPS = (
     "Fewer seeds so far than the study plans",
@@ -34,19 +35,27 @@ def scoreboard(table: pd.DataFrame) -> pd.DataFrame:
         table: rows of the ledger (`claims.evaluate`, `ten_sentences.ledger_rows`).
 
     Returns:
-        One row per verdict and one for all: verdict, results, "all planned seeds", "fewer so far" and "no training",
-        which are sums of printed numbers and statements without a test.
+        One row per verdict and one for all: verdict, results, and how many of them rest on "all seeds" of their
+        profile, on "fewer so far", on the "small size" that stands in for the study, and on "no training", which are
+        sums of printed numbers and statements without a test.
     """
     mine = table[~table["control"].astype(bool)]
-    rows = []
-    for verdict in VERDICTS:
-        about = mine[mine["verdict"] == verdict]
-        early = sum(is_preliminary(p, n) for p, n in zip(about["profile"], about["seeds"], strict=True))
-        none = int((about["seeds"] == 0).sum())
-        rows.append((verdict, len(about), len(about) - early - none, early, none))
-    found = pd.DataFrame(rows, columns=["verdict", "results", "all planned seeds", "fewer so far", "no training"])
-    found.loc[len(found)] = ["all", *found.iloc[:, 1:].sum().tolist()]
-    return found
+    counts = {verdict: dict.fromkeys(BASES, 0) for verdict in VERDICTS}
+    for verdict, profile, seeds in zip(mine["verdict"], mine["profile"], mine["seeds"], strict=True):
+        counts[verdict][_basis(profile, seeds)] += 1
+    rows = [(verdict, sum(found.values()), *found.values()) for verdict, found in counts.items()]
+    rows.append(("all", *map(sum, zip(*(row[1:] for row in rows), strict=True))))
+    return pd.DataFrame(rows, columns=["verdict", "results", *BASES])
+
+
+def _basis(profile: str, seeds: int) -> str:
+    """What a verdict rests on, one of `BASES`."""
+    whole, fewer, small, none = BASES
+    if not seeds:
+        return none
+    if profile in PROFILES and not PROFILES[profile].complete:
+        return small
+    return fewer if is_preliminary(profile, seeds) else whole
 
 
 def by_verdict(table: pd.DataFrame) -> pd.DataFrame:
@@ -87,8 +96,6 @@ def control_counts(table: pd.DataFrame) -> pd.DataFrame:
 
 def seeds_group(verdict: str, profile: str, seeds: int) -> str:
     """What stands behind an undecided result so far, one of `SEEDS_GROUPS`; "" for other verdicts."""
-    if verdict != UNDECIDED:
-        return ""
-    if profile in PROFILES and not PROFILES[profile].complete:
-        return SEEDS_GROUPS[1]
-    return SEEDS_GROUPS[0] if is_preliminary(profile, seeds) else SEEDS_GROUPS[2]
+    whole, fewer, small, _ = BASES
+    groups = dict(zip((fewer, small, whole), SEEDS_GROUPS, strict=True))
+    return groups.get(_basis(profile, seeds), SEEDS_GROUPS[-1]) if verdict == UNDECIDED else ""
