@@ -24,7 +24,9 @@ def results(monkeypatch):
     """Results without a training: SAP-Net follows the true scores most closely, then I3D+SSP, then all others."""
     true = torch.randn(60, generator=torch.Generator().manual_seed(0), dtype=torch.float64)
     noise = {"SAP-Net (Ours)": 0.2, "I3D+SSP": 0.6}
-    declared = {trial: (place, key[0]) for place, (key, trial) in enumerate(claims.declared_trials("I", SIZE).items())}
+    # the control against searched settings is in Table IV; a trial of both tables keeps its place in Table I
+    cells = [*claims.declared_trials("IV", SIZE).items(), *claims.declared_trials("I", SIZE).items()]
+    declared = {trial: (place, key[0]) for place, (key, trial) in enumerate(cells)}
 
     def cell(trials):
         place, system = declared[trials[0]]

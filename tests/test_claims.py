@@ -52,7 +52,7 @@ def declared_rows(name):
 
 @pytest.mark.parametrize("claim", ledger(), ids=lambda claim: claim.id)
 def test_claim_is_well_formed(claim):
-    assert claim.statement and re.fullmatch(r"[a-z0-9-]+( \((in order|ridge)\))?", claim.id)
+    assert claim.statement and re.fullmatch(rf"[a-z0-9-]+( \(({'|'.join(FLOORS)})\))?", claim.id)
     assert bool(claim.pairs) == (claim.kind not in ("arithmetic", "untested"))
     assert bool(claim.reason) == (claim.kind == "untested")
     assert (claim.margin > 0) == (claim.kind == "comparable")
