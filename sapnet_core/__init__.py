@@ -278,6 +278,13 @@ PUBLIC = {
         "beside_paper",
         "order_agreement",
     ),
+    "reporting.by_verdict": (
+        "SEEDS_GROUPS",
+        "by_verdict",
+        "control_counts",
+        "scoreboard",
+        "seeds_group",
+    ),
     "reporting.came_out": ("came_out", "noted"),
     "reporting.caveats": ("caveats",),
     "reporting.claim_forest": ("claim_forest",),
@@ -346,12 +353,14 @@ PUBLIC = {
         "show",
         "show_text",
     ),
+    "reporting.ten_sentences": ("ten_cell",),
     "reporting.verdicts": ("examine",),
     "reporting.widgets": (
         "explore",
         "live_bar",
         "live_bars",
     ),
+    "reporting.worth": ("worth",),
     "runtime": ("environment",),
     "runtime.environment": ("jobs",),
     "runtime.files": (

@@ -18,7 +18,7 @@ from sapnet_core.experiments.statistics import VERDICTS
 from sapnet_core.experiments.tables import CLASS_TABLES, FIGURES, TABLES, declared_trials
 from sapnet_core.reporting import claims
 from sapnet_core.reporting.claims import evaluate, family_table, needed_trials, verdict_of
-from sapnet_core.reporting.ledger import Claim, ledger, printed_effect
+from sapnet_core.reporting.ledger import FLOORS, Claim, ledger, printed_effect
 from sapnet_core.reporting.verdicts import decide, examine, size_beside_print
 from sapnet_core.runtime import environment
 
@@ -52,7 +52,7 @@ def declared_rows(name):
 
 @pytest.mark.parametrize("claim", ledger(), ids=lambda claim: claim.id)
 def test_claim_is_well_formed(claim):
-    assert claim.statement and re.fullmatch(r"[a-z0-9-]+( \((in order|ridge)\))?", claim.id)
+    assert claim.statement and re.fullmatch(rf"[a-z0-9-]+( \(({'|'.join(FLOORS)})\))?", claim.id)
     assert bool(claim.pairs) == (claim.kind not in ("arithmetic", "untested"))
     assert bool(claim.reason) == (claim.kind == "untested")
     assert (claim.margin > 0) == (claim.kind == "comparable")
@@ -88,15 +88,29 @@ def test_no_statement_is_a_sentence_of_the_paper():
         assert not any(" ".join(mine[i : i + 8]) in words for i in range(len(mine) - 7)), claim.id
 
 
-def test_comparisons_with_the_mlp_have_controls_in_order_and_against_ridge():
+def test_comparisons_with_the_mlp_have_controls_as_far_as_a_table_has_their_rows():
     rivals = {c.id: {row for _, low in c.pairs for _, row, _ in low} for c in OWN}
     beaten = [c for c in OWN if c.kind == "greater" and rivals[c.id] == {"I3D+MLP"}]
     assert len(beaten) > 10
     for claim in beaten:
-        for short, row in (("in order", "I3D+MLP (clips in order)"), ("ridge", "Ridge on the mean feature")):
-            control = CLAIMS[f"{claim.id} ({short})"]
-            assert control.control and math.isnan(control.paper)
-            assert {r for _, low in control.pairs for _, r, _ in low} == {row}
+        for short, floor in FLOORS.items():
+            control = CLAIMS.get(f"{claim.id} ({short})")
+            assert control or floor.tables is not None
+            if control:
+                assert control.control and math.isnan(control.paper)
+                assert {r for _, low in control.pairs for _, r, _ in low} == {floor.row}
+    have = {short: {c.id for c in beaten if f"{c.id} ({short})" in CLAIMS} for short in FLOORS}
+    assert {"ssp-mtl", "whole-fd", "iv-mlp", "attention-off-still-ahead"} <= have["L_reg alone"]
+    assert {"iv-mlp", "v-mlp", "vii-mlp", "gcl-mtl-supervised", "whole-fd-20"} <= have["searched"]
+    assert not {"whole-mtl", "works-everywhere"} & have["searched"]  # Table IV has no 20 % and no 30 %
+
+
+def test_every_control_names_cells_that_are_declared():
+    study = get_profile("study")
+    cells = {table: {key[:2] for key in declared_trials(table, study)} for table in ("I", "II", "IV", "V", "VI", "VII")}
+    for claim in CLAIMS.values():
+        for table, row, column in claim.names if claim.id.endswith(tuple(f"({short})" for short in FLOORS)) else ():
+            assert table not in cells or (row, column) in cells[table], claim.id
 
 
 def test_needed_trials_are_those_of_testable_claims():

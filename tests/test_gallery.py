@@ -19,13 +19,15 @@ import pytest
 from PIL import Image
 
 from sapnet_core import reporting
+from sapnet_core.experiments.statistics import VERDICTS
 from sapnet_core.reporting import gallery, notebooks, parts, site_context
 from sapnet_core.reporting.mathml import LEFT_OVER, mathml
 from sapnet_core.reporting.notebook_pages import markdown_html, notebook_page, write_notebook_page
 from sapnet_core.reporting.site_context import PAGES
 from sapnet_core.reporting.stored_tables import read_stored_table
 from sapnet_core.reporting.tables import markdown
-from sapnet_core.reporting.worth import PARTS, worth_sentences
+from sapnet_core.reporting.ten_sentences import lead, ledger_rows, ten_sentences
+from sapnet_core.reporting.worth import PARTS
 from sapnet_core.runtime import environment
 
 # as an attribute, `reporting` has the function of this name
@@ -133,12 +135,12 @@ def enter(folder: Path, patch: pytest.MonkeyPatch) -> None:
     patch.setattr(site_context, "worth_of_parts", lambda size: worth_table(0))
 
 
-def worth_table(*seeds: int) -> pd.DataFrame:
-    """What `worth` returns, with made-up effects for as many parts as there are numbers; a part of 0 seeds has none."""
+def worth_table(seeds: int) -> pd.DataFrame:
+    """What `worth` returns, with made-up effects; of 0 seeds, none."""
     rows = [
-        {"part": part.name, "compared": part.compared, "column": column, "seeds": n, "planned": 3}
-        | ({"effect": 0.1234, "low": -0.5, "high": 0.75} if n else {"effect": None, "low": None, "high": None})
-        for part, n in zip(PARTS, seeds, strict=False)
+        {"part": part.name, "column": column, "effect": 0.1234, "low": -0.5, "high": 0.75, "verdict": "undecided"}
+        | {"seeds": seeds, "planned": 10}
+        for part in PARTS
         for column in ("10%", "40%")
     ]
     return pd.DataFrame(rows)
@@ -295,27 +297,67 @@ def test_the_summary_says_which_verdicts_are_preliminary(house, seeds, said):
     ] in text
 
 
-def test_the_summary_says_what_the_parts_are_worth(house, monkeypatch):
-    file = gallery.write_gallery()
-    assert "worth" not in checked(file).ids  # nothing is trained
-    asked, table = [], worth_table(3, 0, 2)
+def test_the_summary_begins_with_the_ten_sentences(house, monkeypatch):
+    asked, table = [], worth_table(3)
     monkeypatch.setattr(site_context, "worth_of_parts", lambda size: asked.append(size.name) or table)
     page = checked(gallery.write_gallery())
     text = " ".join(" ".join(page.text).split())
-    assert "worth" in page.ids and "at study size with up to 3 seeds." in text
-    for sentence in worth_sentences(table):
+    sentences = ten_sentences(ledger_rows(parts.claims(house / "figures", controls=True)), table)
+    assert len(sentences) == 10 and lead() in text
+    for sentence in sentences:
         assert sentence in text
-    assert "+0.123 [-0.500, +0.750] at 10 % of the labels" in text and "not trained yet at this size." in text
-    gallery.write_gallery("quick")
-    assert asked == ["study", "quick"]  # the profile of the gallery, else that of the paper's sizes
+    assert asked == ["study"]  # the paper's sizes, where the gallery has no profile of its own
+    (house / "figures" / "claims.csv").unlink()
+    assert "came-out" in page.ids and "came-out" not in checked(gallery.write_gallery()).ids
 
 
-def test_the_stored_summary_and_readme_say_the_same_of_the_parts():
-    """`test_worth` holds README to the stored trials."""
+def test_the_stored_summary_and_readme_say_the_same():
+    """`test_ten_sentences` holds README to the stored results."""
     text = (environment.root() / "README.md").read_text(encoding="utf-8")
-    listed = text.split("<!-- worth -->\n")[1].split("\n<!-- end -->")[0]
+    listed = text.split("<!-- ten sentences -->\n")[1].split("\n<!-- end -->")[0]
     shown = " ".join(" ".join(parsed(environment.root() / "figures" / "index.html").text).split())
-    assert [line for line in listed.splitlines() if line.removeprefix("- ") not in shown] == []
+    assert [line for line in listed.splitlines() if re.sub(r"^\d+\. ", "", line) not in shown] == []
+
+
+def test_claims_stand_by_verdict_below_a_scoreboard_and_undecided_ones_in_folds(house):
+    shutil.copy(environment.root() / "figures" / "claims.csv", house / "figures")
+    text = gallery.write_gallery(local=False).with_name("claims.html").read_text(encoding="utf-8")
+    rows = parts.claims(house / "figures")
+    heads = re.findall(r'<h2 id="verdict-\d">(\d+) ([\w ]+)</h2>', text)
+    assert heads == [(str(n), v) for v in VERDICTS if (n := sum(row["verdict"] == v for row in rows))]
+    assert text.index("<table>") < text.index('<h2 id="verdict-1">')
+    undecided = text[text.index(" undecided</h2>") :].partition("<h2")[0]
+    outside = re.sub(r"<details>.*?</details>", "", undecided, flags=re.DOTALL)
+    assert '<section class="card"' not in outside and "seeds would decide" in undecided
+    for row in (row for row in rows if row["verdict"] == "undecided"):
+        assert f'id="{row["claim"]}"' in undecided
+
+
+def test_a_control_stands_in_the_card_of_its_claim(house):
+    shutil.copy(environment.root() / "figures" / "claims.csv", house / "figures")
+    text = gallery.write_gallery(local=False).with_name("claims.html").read_text(encoding="utf-8")
+    card = re.search(r'<section class="card" id="ssp-mtl">(.*?)</section>', text, re.DOTALL)[1]
+    assert '<li id="ssp-mtl-ridge">ridge regression on the mean feature: ' in card and 'id="ssp-mtl-in-order"' in card
+    assert '<section class="card control" id="unlabeled-mtl">' in text  # a question of its own
+
+
+def test_a_table_says_where_its_rows_differ_in_their_number_format(house, monkeypatch):
+    monkeypatch.setattr(parts, "trial_hash", lambda trial: trial.method)
+    table = pd.DataFrame({"trial": ["mtl-aqa-ridge", "mtl-aqa-mlp"], "numbers": ["float32", "bfloat16"]})
+    monkeypatch.setattr(site_context, "stored_summary", lambda: table)
+    record = reporting.provenance("quick", "twins", (0, 1), ["ridge", "mlp"], "05_ablations")
+    cells = pd.DataFrame({"system": ["I3D+MLP"], "column": ["10%"], "rho": [0.618]})
+    reporting.save_table("table01", reporting.comparison_table(cells.assign(seed=0), cells), record, "Table I")
+    said = "I3D+MLP in bfloat16; Ridge on the mean feature in float32"
+    assert said in entry_of("table01") or "; ".join(reversed(said.split("; "))) in entry_of("table01")
+    assert "number format" not in entry_of("fig05")
+
+
+def test_the_cost_says_what_is_on_disk_and_what_is_not_recorded(house):
+    text = " ".join(" ".join(checked(gallery.write_gallery()).text).split())
+    cost = text.partition("What it cost")[2].partition("Check it")[0]
+    assert "features on disk, MB" in cost and "MB, by their shapes" in cost
+    assert "neither the time of the features nor the peak of the memory is recorded" in cost
 
 
 def entry_of(stem: str) -> str:

@@ -1,4 +1,4 @@
-"""What the parts are worth: differences with the interval of both noises, or a word where trials are missing."""
+"""What the parts are worth: differences with the interval of both noises and the ledger's verdict."""
 
 from dataclasses import replace
 
@@ -7,12 +7,11 @@ import torch
 
 from sapnet_core.experiments.profiles import get_profile
 from sapnet_core.experiments.resampling import Cell, resampled
-from sapnet_core.experiments.statistics import compare
+from sapnet_core.experiments.statistics import VERDICTS, compare, hypothesis_of, judge
 from sapnet_core.experiments.systems import OURS
 from sapnet_core.experiments.tables import declared_trials
 from sapnet_core.reporting import worth as module
-from sapnet_core.reporting.worth import FEW, MANY, PARTS, worth, worth_list, worth_sentences
-from sapnet_core.runtime import environment
+from sapnet_core.reporting.worth import FEW, MANY, PARTS, worth
 
 SIZE = get_profile("quick")
 
@@ -50,13 +49,23 @@ def test_the_worth_of_a_part_is_the_difference_of_its_two_systems(table_one):
             assert found["low"] < found["effect"] < found["high"]
 
 
-def test_a_part_without_results_says_so_and_the_others_have_both_shares(table_one):
-    sentences = worth_sentences(worth(SIZE))
-    assert len(sentences) == len(PARTS)
-    for part, sentence in zip(PARTS, sentences, strict=True):
-        assert sentence.startswith(f"{part.name}, {part.compared}: ")
-        shares = sentence.count("% of the labels")
-        assert shares == 2 if part.trials == "I" else sentence.endswith("not trained yet at this size.")
+def test_a_part_without_results_has_no_verdict(table_one):
+    table = worth(SIZE)
+    assert len(table) == 2 * len(PARTS)
+    of_table_one = table["part"].isin([part.name for part in PARTS if part.trials == "I"])
+    assert (table["seeds"] > 0).equals(of_table_one) and table["effect"].notna().equals(of_table_one)
+    assert set(table.loc[of_table_one, "verdict"]) <= set(VERDICTS) and set(table.loc[~of_table_one, "verdict"]) == {""}
+
+
+def test_verdicts_are_those_of_one_family(table_one):
+    """All differences that are there are judged together, by the ledger's rule."""
+    table, declared, evidence = worth(SIZE), declared_trials("I", SIZE), []
+    for part in (part for part in PARTS if part.trials == "I"):
+        for column in (FEW, MANY):
+            cells = [cell_of([declared[row, column, s] for s in SIZE.seeds]) for row in (part.with_it, part.without_it)]
+            evidence.append(compare(*([resampled(cell, resamples=SIZE.resamples)] for cell in cells), limit=2.0))
+    expected = [verdict.word for verdict in judge([hypothesis_of(one) for one in evidence])]
+    assert table.loc[table["seeds"] > 0, "verdict"].tolist() == expected
 
 
 def test_a_part_with_some_of_its_seeds_says_how_many(monkeypatch):
@@ -64,12 +73,7 @@ def test_a_part_with_some_of_its_seeds_says_how_many(monkeypatch):
     one = declared_trials("fig10", size)["whole frame", FEW, 1]
     monkeypatch.setattr(module, "has_result", lambda trial: trial != one)
     monkeypatch.setattr(module, "read_cell", cell_of)
-    for part, sentence in zip(PARTS, worth_sentences(worth(size)), strict=True):
-        assert sentence.endswith(" (2 of 3 seeds so far).") == (part.trials == "fig10")
-
-
-def test_readme_shows_what_the_stored_trials_give(tmp_path, monkeypatch):
-    monkeypatch.setenv("SAPNET_RUNS", str(tmp_path))  # not what a user's own run has trained
-    text = (environment.root() / "README.md").read_text(encoding="utf-8")
-    shown = text.split("<!-- worth -->\n")[1].split("\n<!-- end -->")[0]
-    assert shown == worth_list(get_profile("study")), "python -m sapnet_core.reporting.worth prints the current list"
+    table = worth(size)
+    assert set(table["planned"]) == {3}
+    less = table[table["seeds"] < 3]
+    assert less[["part", "column", "seeds"]].values.tolist() == [["actor", FEW, 2]]

@@ -32,6 +32,7 @@ __all__ = [
     "VERDICTS",
     "LEVEL",
     "MARGIN",
+    "MOST_SEEDS",
     "Evidence",
     "compare",
     "evidence_of",

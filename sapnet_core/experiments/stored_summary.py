@@ -9,12 +9,13 @@ from sapnet_core.experiments.trial import Trial
 
 __all__ = ["stored_summary"]
 
-COLUMNS = ["trial", "dataset", "method", "seed", "rho", "seconds", "device", "processor"]
+COLUMNS = ["trial", "dataset", "method", "seed", "rho", "seconds", "device", "processor", "numbers"]
 
 
 def stored_summary() -> pd.DataFrame:
-    """One row per stored trial: its name (`result_files.result_name`), dataset, method, seed, ρ on the test videos, and
-    the seconds that it took on the named device and processor. Raises Damaged if the table cannot be read."""
+    """One row per stored trial: its name (`result_files.result_name`), dataset, method, seed, ρ on the test videos, the
+    seconds that it took on the named device and processor, and the number format of its features. Raises Damaged if the
+    table cannot be read."""
     path = FOLDER / "trials.parquet"
     if not path.is_file():
         return pd.DataFrame(columns=COLUMNS)

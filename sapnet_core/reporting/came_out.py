@@ -73,10 +73,10 @@ def came_out_text(profile: Profile, *families: str, notes: Sequence[str] = ()) -
     asked_of_floors = pd.concat(list(floor.values()), axis=1).any(axis=1)
     papers, ours = table[~table["control"]], table[table["control"] & ~asked_of_floors]
     lines = [_counted(papers, families), "", *_listed(papers)]
-    for name, (_, label) in FLOORS.items():
+    for name, (_, words, _) in FLOORS.items():
         if floor[name].any():
             held = int((table.loc[floor[name], "verdict"] == SUPPORTED).sum())
-            lines.append(f"- Asked of {label} in place of I3D+MLP: {held} of {int(floor[name].sum())} supported.")
+            lines.append(f"- Asked of {words} in place of I3D+MLP: {held} of {int(floor[name].sum())} supported.")
     if len(ours):
         lines += ["", "Questions that the paper does not ask:", "", *_listed(ours)]
     for note in notes:

@@ -27,6 +27,7 @@ from sapnet_core.experiments.statistics import VERDICTS
 from sapnet_core.experiments.stored_summary import stored_summary
 from sapnet_core.recipes import command_lines
 from sapnet_core.reporting import site_notes
+from sapnet_core.reporting.by_verdict import SEEDS_GROUPS, control_counts, scoreboard, seeds_group
 from sapnet_core.reporting.crate import write_crate
 from sapnet_core.reporting.markup import page, render
 from sapnet_core.reporting.notebook_pages import markdown_html, write_notebook_page
@@ -39,6 +40,7 @@ from sapnet_core.reporting.site_claims import (
 )
 from sapnet_core.reporting.site_context import PAGES, Site, executed
 from sapnet_core.reporting.site_results import part_view, results_page
+from sapnet_core.reporting.ten_sentences import is_preliminary, write_readme
 from sapnet_core.runtime import environment
 from sapnet_core.runtime.command_line import one_line_errors
 from sapnet_core.runtime.files import write_text
@@ -78,12 +80,6 @@ def _families(site: Site, views: list[dict[str, object]]) -> list[dict[str, obje
     return sorted(found, key=lambda family: (family["stem"][:3] == "fig", family["stem"]))
 
 
-def _is_preliminary(view: dict[str, object]) -> bool:
-    """Whether a claim was judged with fewer seeds than its profile plans."""
-    seeds = int(view["seeds"] or 0)
-    return view["profile"] in PROFILES and 0 < seeds < len(PROFILES[view["profile"]].seeds)
-
-
 def _index(site: Site) -> dict[str, object]:
     views = site.claim_views
     own, controls = ([view for view in views if view["control"] is asked] for asked in (False, True))
@@ -93,15 +89,15 @@ def _index(site: Site) -> dict[str, object]:
     return {
         "counts": counts,
         "labels": count_labels(own),
-        "control_labels": count_labels(controls),
+        "floors": control_counts(site.ledger).values.tolist() if controls else [],
         "number": len(own),
         "sums": sum(view["verdict"] == "supported" and view["kind"] == "arithmetic" for view in own),
         "sizes": [name for name in dict.fromkeys(view["profile"] for view in own) if name],
         "seeds": sorted({view["seeds"] for view in own if view["seeds"] not in ("", "0")}, key=len),
-        "preliminary": sum(map(_is_preliminary, own)),
+        "preliminary": sum(is_preliminary(view["profile"], int(view["seeds"] or 0)) for view in own),
         "decided": {v: [view for view in own if view["verdict"] == v] for v in VERDICTS[:3]},
         "headlines": [named[name] for name in HEADLINES if name in named],
-        "worth": site.worth,
+        "came_out": site.came_out,
         "families": _families(site, views),
         "verdicts": [verdict_label(verdict) for verdict in VERDICTS],
         "gaps": site_notes.gaps(site.parts, site.said),
@@ -113,9 +109,22 @@ def _index(site: Site) -> dict[str, object]:
 
 
 def _claims(site: Site) -> dict[str, object]:
-    views = site.claim_views
-    groups = [(family, [v for v in views if v["family"] == family["name"]]) for family in _families(site, views)]
-    return {"groups": groups, "labels": count_labels(v for v in views if not v["control"]), "number": len(site.said)}
+    views, heads = site.claim_views, site.heads
+    for view in views:
+        view["about"] = next((stem for stem in places(view["family"]) if stem in heads), "")
+        view["controls"] = [control for control in views if control["belongs"] == view["name"]]
+        view["group"] = seeds_group(view["verdict"], view["profile"], int(view["seeds"] or 0))
+    own = [view for view in views if not view["control"]]
+    board = scoreboard(site.ledger)
+    return {
+        "number": len(site.said),
+        "columns": [*board.columns[1:]],
+        "board": [(row[0], verdict_label(row[0]) if row[0] in VERDICTS else None, row[1:]) for row in board.values],
+        "floors": control_counts(site.ledger).values.tolist(),
+        "groups": [(verdict, [view for view in own if view["verdict"] == verdict]) for verdict in VERDICTS],
+        "why": [name for name in SEEDS_GROUPS if name in {view["group"] for view in own}],
+        "questions": [view for view in views if view["control"] and not view["belongs"]],
+    }
 
 
 def _trials(site: Site) -> dict[str, object]:
@@ -192,7 +201,8 @@ def write_page(notebook: Path, profile: str | None, pages: frozenset[str]) -> No
 
 
 def write_gallery(profile: str | None = None, stored: bool = False, local: bool = True) -> Path:
-    """Write the pages of the gallery beside the figures, and the RO-Crate of the repository.
+    """Write the pages of the gallery beside the figures, and the RO-Crate of the repository; the repository's own
+    gallery also renews in README what came out.
 
     Args:
         profile: None shows `figures/`, each part at the profile that its notebook names; the name of a profile shows
@@ -218,6 +228,8 @@ def write_gallery(profile: str | None = None, stored: bool = False, local: bool 
         write_text(folder / f"{name}.html", page(title, body, made_from=made_from))
     if environment.figures() == environment.root() / "figures":
         write_crate(environment.root())
+        if not local and site.rows:
+            write_readme(environment.root() / "README.md", site.ledger, site.worth)
     return folder / "index.html"
 
 

@@ -1,15 +1,16 @@
 """The ledger of claims: every result that the paper states, read from `reporting/claims.toml`, with its table cells.
 
-Each claim that a system beats I3D+MLP gets a control: the same comparison with the MLP that sees the clips in order
-(E18).
+Each claim that a system beats I3D+MLP gets controls, which ask the same of stronger floors (`FLOORS`).
 """
 
 import math
 import tomllib
+from collections.abc import Mapping
 from dataclasses import dataclass, fields, replace
 from functools import cache
 from itertools import pairwise, product
 from pathlib import Path
+from typing import NamedTuple
 
 import numpy as np
 
@@ -18,15 +19,38 @@ from sapnet_core.experiments.paper import TABLES, paper_table
 from sapnet_core.experiments.systems import RIDGE
 from sapnet_core.experiments.tables import CLASS_TABLES
 
-__all__ = ["FLOORS", "Claim", "Name", "Side", "by_classes", "ledger", "printed_effect"]
+__all__ = ["FLOORS", "Claim", "Floor", "Name", "Side", "by_classes", "ledger", "printed_effect"]
 
 Name = tuple[str, str, str]  # one cell: the table or figure that declares its trials, row, column
 Side = tuple[Name, ...]  # cells whose metric is averaged
 MLP = "I3D+MLP"
-# the floors that controls ask a claim against I3D+MLP of: name in the control's id -> (row, the row in words)
+
+
+class Floor(NamedTuple):
+    """A system of which controls ask what the paper says of I3D+MLP.
+
+    Attributes:
+        row: its row.
+        words: the row in words.
+        tables: the table of a claim's cell -> the table that has this row beside it, for the same videos; a table that
+            is missing has none. None stands for every table.
+    """
+
+    row: str
+    words: str
+    tables: Mapping[str, str] | None = None
+
+
+# name in a control's id -> its floor
 FLOORS = {
-    "in order": ("I3D+MLP (clips in order)", "the MLP that sees the clips in order"),
-    "ridge": (RIDGE, "ridge regression on the mean feature"),
+    "in order": Floor("I3D+MLP (clips in order)", "the MLP that sees the clips in order"),
+    "ridge": Floor(RIDGE, "ridge regression on the mean feature"),
+    "L_reg alone": Floor(
+        "SAP-Net, L_reg alone", "the same network that learns from labeled videos alone", {"I": "I", "II": "II"}
+    ),
+    "searched": Floor(
+        "I3D+MLP (searched)", "I3D+MLP with searched settings", {"I": "IV", "II": "V", "VI": "VI", "VII": "VII"}
+    ),
 }
 
 
@@ -107,25 +131,30 @@ def ledger() -> tuple[Claim, ...]:
 
 
 def _controls(claim: Claim) -> list[Claim]:
-    """The controls of a claim against I3D+MLP: the same claim against the MLP that keeps the order of clips (E18), and
-    against ridge regression, which learns in closed form.
+    """The controls of a claim against I3D+MLP: the same claim against each of `FLOORS` that has all of its cells.
 
     Other claims have none.
     """
     beaten = {row for _, low in claim.pairs for _, row, _ in low}
     if claim.control or claim.kind != "greater" or beaten != {MLP}:
         return []
-    return [
-        replace(
-            claim,
-            id=f"{claim.id} ({short})",
-            statement=f"{claim.statement}; asked of {text}",
-            control=True,
-            pairs=tuple((high, tuple((t, {MLP: row}.get(r, r), c) for t, r, c in low)) for high, low in claim.pairs),
-            paper=math.nan,
-        )
-        for short, (row, text) in FLOORS.items()
-    ]
+    controls = []
+    for short, floor in FLOORS.items():
+        pairs = tuple((high, tuple(_in_place(name, floor) for name in low)) for high, low in claim.pairs)
+        if all(None not in low for _, low in pairs):
+            statement, named = f"{claim.statement}; asked of {floor.words}", f"{claim.id} ({short})"
+            control = replace(claim, id=named, statement=statement, control=True, pairs=pairs, paper=math.nan)
+            controls.append(control)
+    return controls
+
+
+def _in_place(name: Name, floor: Floor) -> Name | None:
+    """The cell of a floor for the same videos and labels as a cell of I3D+MLP, None if there is none."""
+    table, _, column = name
+    if floor.tables is None or floor.tables.get(table) == table:
+        return (table, floor.row, column)
+    other = floor.tables.get(table)
+    return (other, floor.row, column) if other and column in paper_table(other).columns else None
 
 
 def by_classes(side: Side) -> bool:

@@ -18,8 +18,9 @@ from sapnet_core.experiments.profiles import PROFILES, get_profile
 from sapnet_core.experiments.statistics import VERDICTS
 from sapnet_core.experiments.tables import declared_trials
 from sapnet_core.experiments.trial import Trial
+from sapnet_core.reporting.by_verdict import asked_of
 from sapnet_core.reporting.claims import effect_text
-from sapnet_core.reporting.ledger import Name, ledger
+from sapnet_core.reporting.ledger import FLOORS, Name, ledger
 from sapnet_core.reporting.notebook_trials import LEDGER
 from sapnet_core.reporting.notebooks import find
 from sapnet_core.reporting.provenance import ROMAN
@@ -124,6 +125,8 @@ def claim_views(
                 "place": row["place"],
                 "family": row.get("family") or row["place"],
                 "control": row.get("control") == "True",
+                "belongs": asked_of(row["claim"])[0] if row.get("control") == "True" else "",
+                "asked": FLOORS[short].words if (short := asked_of(row["claim"])[1]) else "",
                 "verdict": row["verdict"],
                 "kind": row.get("kind", ""),
                 "label": verdict_label(row["verdict"]),

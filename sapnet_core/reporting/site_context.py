@@ -4,14 +4,17 @@ import re
 from functools import cache, cached_property
 from pathlib import Path
 
+import pandas as pd
+
 from sapnet_core.experiments.profiles import PROFILES, get_profile
+from sapnet_core.experiments.stored_summary import stored_summary
 from sapnet_core.reporting import parts as found_parts
 from sapnet_core.reporting.lessons import lessons
 from sapnet_core.reporting.parts import claims, entries, parts, places
 from sapnet_core.reporting.provenance import declared_names
 from sapnet_core.reporting.site_claims import Spot, cells_of, claim_views, spots
+from sapnet_core.reporting.ten_sentences import lead, ledger_rows, ten_sentences
 from sapnet_core.reporting.worth import worth as worth_of_parts
-from sapnet_core.reporting.worth import worth_sentences
 from sapnet_core.runtime import environment
 from sapnet_core.runtime.files import read_json
 
@@ -106,19 +109,26 @@ class Site:
         return claim_views(self.rows, spots({row["claim"] for row in self.rows}, homes), self.spot, cells)
 
     @cached_property
-    def worth(self) -> dict[str, object]:
-        """What each part of SAP-Net is worth (`reporting.worth`): the sentences, the size of the trials behind them and
-        the number of their seeds. Trials of the study stand for a gallery without a profile, as in README; it is empty
-        where no trial of any part is at hand.
-        """
-        size = self.profile or STUDY
-        table = worth_of_parts(get_profile(size))
-        known = table.loc[table["seeds"] > 0, "seeds"]
-        if known.empty:
-            return {}
-        seeds = f"{known.max()} seeds" if known.max() > 1 else "one seed"
-        more = "up to " if known.min() < known.max() else ""
-        return {"size": size, "seeds": more + seeds, "sentences": worth_sentences(table)}
+    def ledger(self) -> pd.DataFrame:
+        """The rows of the ledger with numbers (`ten_sentences.ledger_rows`)."""
+        return ledger_rows(self.rows)
+
+    @cached_property
+    def formats(self) -> dict[str, str]:
+        """The number format of the features of each stored trial, by the trial's hash."""
+        table = stored_summary()
+        return {name.rpartition("-")[2]: numbers for name, numbers in table[["trial", "numbers"]].values}
+
+    @cached_property
+    def worth(self) -> pd.DataFrame:
+        """What each part of SAP-Net is worth (`reporting.worth`), from trials of the profile of this gallery; those of
+        the study where it has none."""
+        return worth_of_parts(get_profile(self.profile or STUDY))
+
+    @cached_property
+    def came_out(self) -> dict[str, object]:
+        """What came out in ten sentences, as in README, with the lead before them; empty without a ledger."""
+        return {"lead": lead(), "sentences": ten_sentences(self.ledger, self.worth)} if self.rows else {}
 
     def time(self, stem: str) -> str:
         """How long the last run of a notebook took, in steps; "" if it has not run here or times are not shown."""

@@ -7,9 +7,12 @@ from pathlib import Path
 
 import pandas as pd
 
+from sapnet_core.datasets.records import OFFICIAL_SIZES
 from sapnet_core.experiments.statistics import UNTESTABLE
+from sapnet_core.experiments.stored import stored_size, stored_trials
 from sapnet_core.experiments.stored_summary import stored_summary
 from sapnet_core.reporting.errata import errata
+from sapnet_core.reporting.feature_size import feature_megabytes, passes
 from sapnet_core.reporting.parts import Part
 from sapnet_core.reporting.pictures import DATASET_TITLES
 from sapnet_core.reporting.site_claims import Label, verdict_label
@@ -79,10 +82,18 @@ def _absent(part: Part) -> list[str]:
 
 
 def cost() -> dict[str, object]:
-    """What the stored trials took: one row for each dataset, and the sums."""
-    table = stored_summary()
+    """What the stored trials took: one row for each dataset, and the sums; the disk that results and features take."""
+    table, needed = stored_summary(), passes(stored_trials())
     rows = [
-        (DATASET_TITLES.get(name, name), len(part), part["method"].nunique(), part["seconds"].sum() / 3600)
+        (
+            DATASET_TITLES.get(name, name),
+            len(part),
+            part["method"].nunique(),
+            part["seconds"].sum() / 3600,
+            sum(OFFICIAL_SIZES[name]),
+            len(needed[name]),
+            feature_megabytes(name, needed[name]),
+        )
         for name, part in table.groupby("dataset")
     ]
     return {
@@ -91,6 +102,8 @@ def cost() -> dict[str, object]:
         "hours": table["seconds"].sum() / 3600,
         "median": table["seconds"].median() if len(table) else math.nan,
         "processors": sorted(set(table["processor"])),
+        "stored": stored_size() / 1e6,
+        "features": sum(row[-1] for row in rows),
     }
 
 

@@ -6,10 +6,12 @@ from pathlib import Path
 
 from PIL import Image
 
+from sapnet_core.experiments.profiles import PROFILES
 from sapnet_core.reporting.literal import visible
+from sapnet_core.reporting.number_formats import format_sentence
 from sapnet_core.reporting.parts import Part, entries, places
 from sapnet_core.reporting.provenance import declared_names, provenance_rows
-from sapnet_core.reporting.site_claims import Label, count_labels
+from sapnet_core.reporting.site_claims import Label, cells_of, count_labels
 from sapnet_core.reporting.site_context import Site
 from sapnet_core.reporting.stored_tables import read_stored_table
 from sapnet_core.reporting.tables import shown_cells
@@ -78,7 +80,26 @@ def _entry(site: Site, entry: list[Part], views: list[dict[str, object]]) -> dic
     short = first.title.partition(".")[0] if re.match(r"(Table|Figure) ", first.title) else first.title
     about = [view for view in views if not view["control"] and first.stem in places(view["family"])]
     shown = [part_view(site, part) for part in entry]
-    return {"id": first.stem, "short_title": short, "parts": shown, "claims": about, "counts": count_labels(about)}
+    return {
+        "id": first.stem,
+        "short_title": short,
+        "parts": shown,
+        "claims": about,
+        "counts": count_labels(about),
+        "formats": _formats(site, first),
+    }
+
+
+def _formats(site: Site, part: Part) -> str:
+    """One sentence where the trials that a part compares rest on features in different number formats, else ""."""
+    record = part.record or {}
+    shown, cells = set(map(str, record.get("hashes", ()))), {}
+    for table in declared_names(part.stem) if record.get("profile") in PROFILES else ():
+        for (name, row, column), trials in cells_of(str(record["profile"])).items():
+            if name == table:
+                found = [hash_ for hash_ in map(site.hashed, trials) if hash_ in shown]
+                cells[row, column] = [site.formats[hash_] for hash_ in found if hash_ in site.formats]
+    return format_sentence(cells)
 
 
 def results_page(site: Site) -> dict[str, object]:

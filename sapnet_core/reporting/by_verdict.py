@@ -1,0 +1,101 @@
+"""The ledger by verdict: a scoreboard, then the paper's results verdict by verdict, each beside its controls."""
+
+import pandas as pd
+
+from sapnet_core.experiments.profiles import PROFILES
+from sapnet_core.experiments.statistics import SUPPORTED, UNDECIDED, VERDICTS
+from sapnet_core.reporting.claims import effect_text
+from sapnet_core.reporting.ledger import FLOORS
+from sapnet_core.reporting.ten_sentences import is_preliminary
+
+__all__ = ["SEEDS_GROUPS", "asked_of", "beside", "by_verdict", "control_counts", "scoreboard", "seeds_group"]
+
+SEPARATOR = "; "
+BASES = ("all seeds", "fewer so far", "small size", "no training")  # what a verdict rests on
+# what stands behind an undecided result, those first that the planned seeds may decide
+SEEDS_GROUPS = (
+    "Fewer seeds so far than the study plans",
+    "Judged so far at the small size, with a few hundred videos",
+    "All planned seeds are there",
+)
+
+
+def asked_of(control: str) -> tuple[str, str]:
+    """The claim that a control belongs to, and the name of its floor (`ledger.FLOORS`); ("", "") for a question of its
+    own."""
+    claim, found, short = control.rpartition(" (")
+    short = short.removesuffix(")")
+    return (claim, short) if found and short in FLOORS else ("", "")
+
+
+def scoreboard(table: pd.DataFrame) -> pd.DataFrame:
+    """How many of the paper's results have each verdict, and on how many seeds these rest.
+
+    Args:
+        table: rows of the ledger (`claims.evaluate`, `ten_sentences.ledger_rows`).
+
+    Returns:
+        One row per verdict and one for all: verdict, results, and how many of them rest on "all seeds" of their
+        profile, on "fewer so far", on the "small size" that stands in for the study, and on "no training", which are
+        sums of printed numbers and statements without a test.
+    """
+    mine = table[~table["control"].astype(bool)]
+    counts = {verdict: dict.fromkeys(BASES, 0) for verdict in VERDICTS}
+    for verdict, profile, seeds in zip(mine["verdict"], mine["profile"], mine["seeds"], strict=True):
+        counts[verdict][_basis(profile, seeds)] += 1
+    rows = [(verdict, sum(found.values()), *found.values()) for verdict, found in counts.items()]
+    rows.append(("all", *map(sum, zip(*(row[1:] for row in rows), strict=True))))
+    return pd.DataFrame(rows, columns=["verdict", "results", *BASES])
+
+
+def _basis(profile: str, seeds: int) -> str:
+    """What a verdict rests on, one of `BASES`."""
+    whole, fewer, small, none = BASES
+    if not seeds:
+        return none
+    if profile in PROFILES and not PROFILES[profile].complete:
+        return small
+    return fewer if is_preliminary(profile, seeds) else whole
+
+
+def by_verdict(table: pd.DataFrame) -> pd.DataFrame:
+    """The rows of the ledger by verdict: the paper's results first, then the controls, each in the ledger's order
+    within a verdict.
+
+    A column "beside" is added, which says what came out of a claim's controls.
+    """
+    rows = table.assign(beside=beside(table))
+    order = rows["verdict"].map(VERDICTS.index) + len(VERDICTS) * rows["control"].astype(bool)
+    return rows.assign(_order=order).sort_values("_order", kind="stable").drop(columns="_order").reset_index(drop=True)
+
+
+def beside(table: pd.DataFrame) -> list[str]:
+    """For each row of the ledger, its controls with effect and verdict, in the order of `FLOORS`; "" if it has none."""
+    told: dict[str, dict[str, str]] = {}
+    for _, row in table[table["control"].astype(bool)].iterrows():
+        claim, short = asked_of(row["claim"])
+        if claim:
+            told.setdefault(claim, {})[short] = f"{short} {effect_text(row)} {row['verdict']}"
+    return [SEPARATOR.join(told[c][s] for s in FLOORS if s in told[c]) if c in told else "" for c in table["claim"]]
+
+
+def control_counts(table: pd.DataFrame) -> pd.DataFrame:
+    """For each of `FLOORS`: how many results against I3D+MLP were asked of it, and how many are supported there, among
+    those that are supported against I3D+MLP itself."""
+    verdicts = dict(zip(table["claim"], table["verdict"], strict=True))
+    rows = []
+    for short, floor in FLOORS.items():
+        asked = [asked_of(c)[0] for c in table["claim"] if asked_of(c)[1] == short]
+        led = [claim for claim in asked if verdicts.get(claim) == SUPPORTED]
+        kept = sum(verdicts[f"{claim} ({short})"] == SUPPORTED for claim in led)
+        rows.append((floor.words, len(asked), len(led), kept))
+    return pd.DataFrame(
+        rows, columns=["asked of", "results asked", "supported against I3D+MLP", "of these supported here, too"]
+    )
+
+
+def seeds_group(verdict: str, profile: str, seeds: int) -> str:
+    """What stands behind an undecided result so far, one of `SEEDS_GROUPS`; "" for other verdicts."""
+    whole, fewer, small, _ = BASES
+    groups = dict(zip((fewer, small, whole), SEEDS_GROUPS, strict=True))
+    return groups.get(_basis(profile, seeds), SEEDS_GROUPS[-1]) if verdict == UNDECIDED else ""

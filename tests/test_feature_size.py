@@ -1,0 +1,28 @@
+"""The disk that features take follows from their shapes, which are those of the networks in the package."""
+
+import torch
+
+from sapnet_core.backbones.registry import load_backbone
+from sapnet_core.experiments.profiles import get_profile
+from sapnet_core.experiments.tables import declared_trials
+from sapnet_core.reporting.feature_size import CHANNELS, feature_megabytes, passes
+
+
+def test_channels_are_those_of_the_shipped_backbones():
+    video = torch.zeros(1, 103, 3, 64, 64, dtype=torch.uint8)
+    for name, channels in CHANNELS.items():
+        assert load_backbone(name, numbers=torch.float32).features(video, "10x16").shape == (1, 20, channels)
+
+
+def test_a_dataset_takes_its_videos_times_steps_times_channels():
+    assert feature_megabytes("mtl-aqa", [("i3d", "frame")]) == 1412 * 20 * 256 * 4 / 1e6
+    both = [("i3d", "frame"), ("i3d", "actor"), ("swin", "frame")]
+    assert feature_megabytes("finefs", both) == 1167 * 32 * (256 + 256 + 192) * 4 / 1e6
+
+
+def test_passes_are_those_that_trials_learn_from():
+    study = get_profile("study")
+    assert passes(declared_trials("I", study).values()) == {"mtl-aqa": {("i3d", "frame"), ("i3d", "actor")}}
+    found = passes(declared_trials("IV", study).values())["mtl-aqa"]
+    assert {("c3d", "frame"), ("i3d", "rotated90")} <= found and ("c3d", "actor") not in found
+    assert ("i3d", "photometric") in passes(declared_trials("fig10", study).values())["mtl-aqa"]

@@ -1,0 +1,111 @@
+"""The ten sentences hold the numbers of the ledger, say what is preliminary, and stand in README as they are made."""
+
+import re
+from itertools import product
+
+import pandas as pd
+import pytest
+
+from sapnet_core.experiments.profiles import get_profile
+from sapnet_core.experiments.statistics import NO_DIFFERENCE, SUPPORTED, UNDECIDED, VERDICTS
+from sapnet_core.reporting.ledger import ledger
+from sapnet_core.reporting.parts import claims
+from sapnet_core.reporting.ten_sentences import (
+    ledger_rows,
+    ten_sentences,
+    ten_text,
+    verdict_counts,
+    write_readme,
+)
+from sapnet_core.reporting.worth import FEW, MANY, PARTS, worth
+from sapnet_core.runtime import environment
+
+ROOT = environment.root()
+STORED = claims(ROOT / "figures", controls=True)
+
+
+def worth_table(seeds: int = 10, verdicts: tuple[str, str] = (SUPPORTED, UNDECIDED)) -> pd.DataFrame:
+    """What `worth.worth` returns, with made-up effects; of 0 seeds, none."""
+    rows = [
+        {"part": part.name, "column": column, "effect": 0.1234, "low": -0.5, "high": 0.75, "verdict": verdict}
+        | {"seeds": seeds, "planned": 10}
+        for part, (column, verdict) in product(PARTS, zip((FEW, MANY), verdicts, strict=True))
+    ]
+    return pd.DataFrame(rows)
+
+
+def test_there_are_ten_and_each_has_a_verdict_and_numbers():
+    sentences = ten_sentences(ledger_rows(STORED), worth_table())
+    assert len(sentences) == 10
+    for text in sentences:
+        assert text.endswith(".") and text[0].isupper() and re.search(r"\d", text)
+        assert any(word in text for word in VERDICTS[:4])
+        assert ". " not in re.sub(r"“.*?”", "", text)  # one sentence
+
+
+def test_no_sentence_has_an_id_or_a_symbol_of_the_suite():
+    text = " ".join(ten_sentences(ledger_rows(STORED), worth_table()))
+    assert not [claim.id for claim in ledger() if "-" in claim.id and f" {claim.id} " in text]
+    assert not re.search(r"L_|I3D\+(SSP|GCL)|E\d+\b|_", text)
+
+
+def test_a_part_has_both_effects_with_interval_and_says_its_seeds():
+    full, early = (ten_sentences(ledger_rows(STORED), worth_table(n))[3] for n in (10, 2))
+    for share in ("with few labels", "with many"):
+        assert f"+0.123 [-0.500, +0.750] {share}" in full
+    assert "supported with few labels and undecided with many." in full
+    assert early.endswith("undecided with many (two seeds, preliminary).")
+    same = ten_sentences(ledger_rows(STORED), worth_table(10, (NO_DIFFERENCE, NO_DIFFERENCE)))[3]
+    assert same.endswith("the verdict is no difference at both.")
+    assert "not measured yet" in ten_sentences(ledger_rows(STORED), worth_table(0))[3]
+
+
+def test_counts_and_effects_are_those_of_the_ledger():
+    table = ledger_rows(STORED)
+    mine = table[~table["control"]]
+    first, *_, rivals, failures, undecided = ten_sentences(table, worth_table())
+    for verdict, word in zip(
+        VERDICTS[:4], ("are supported", "are contradicted", "show no", "are undecided"), strict=True
+    ):
+        assert f"{(mine['verdict'] == verdict).sum()} {word}" in first
+    for name in ("iv-coreg", "v-musdl", "iv-supervised"):
+        row = mine.set_index("claim").loc[name]
+        assert f"({row['effect']:+.3f} [{row['low']:+.3f}, {row['high']:+.3f}])" in rivals
+    assert mine.set_index("claim").at["tau-best", "statement"] in failures
+    assert f"of the {(mine['verdict'] == UNDECIDED).sum()} undecided results" in undecided
+
+
+def test_an_empty_ledger_and_one_without_numbers_are_said():
+    assert len(ten_sentences(ledger_rows([]), worth_table())) == 10
+    rows = [{"claim": "x", "place": "Table I", "verdict": verdict} for verdict in VERDICTS]
+    assert "Of the 5 results" in ten_sentences(ledger_rows(rows), worth_table())[0]
+
+
+def test_seeds_that_would_decide_are_read_from_words_and_numbers():
+    row = {"claim": "x", "place": "y", "verdict": UNDECIDED, "profile": "study", "seeds": "2"}
+    words = [{**row, "to_decide": text} for text in ("9 seeds", "15 seeds", "40 seeds", "more than 1000 seeds")]
+    text = ten_sentences(ledger_rows(words), worth_table())[-1]
+    assert "10 seeds would decide 1 of them and 20 seeds 1 more, while 2 would take more than that (1 of" in text
+    numbers = ledger_rows(words).assign(to_decide=[9.0, 15.0, 40.0, float("inf")])
+    assert ten_sentences(numbers, worth_table())[-1] == text
+
+
+def test_readme_shows_what_the_stored_results_give():
+    text = (ROOT / "README.md").read_text(encoding="utf-8")
+    shown = text.split("<!-- ten sentences -->\n")[1].split("\n<!-- end -->")[0]
+    expected = ten_text(ledger_rows(STORED), worth(get_profile("study")))
+    assert shown == expected, "python -m sapnet_core.reporting.gallery writes the current sentences"
+
+
+def test_readme_is_written_between_its_markers(tmp_path):
+    table, file = ledger_rows(STORED), tmp_path / "README.md"
+    file.write_text("a\n<!-- ten sentences -->\nold\n<!-- end -->\nb\n<!-- figures/claims.csv -->\n\n<!-- end -->\nc\n")
+    write_readme(file, table, worth_table())
+    text = file.read_text(encoding="utf-8")
+    assert text == (
+        f"a\n<!-- ten sentences -->\n{ten_text(table, worth_table())}\n<!-- end -->\nb\n"
+        f"<!-- figures/claims.csv -->\n{verdict_counts(table)}\n<!-- end -->\nc\n"
+    )
+    file.write_text("no marker")
+    with pytest.raises(ValueError, match="lacks the marker <!-- ten sentences -->"):
+        write_readme(file, table, worth_table())
