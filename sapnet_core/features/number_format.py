@@ -1,37 +1,19 @@
-"""The number format in which backbones compute features, where another one than the processor's own is asked for.
+"""Compute features in another number format than the processor's own.
 
 A processor with bfloat16 computes features in it, and any other in float32, which moves a result more than another
 order of sums does. Where a result is to be computed again, its features must have the format that they had before.
-
-`features.extraction` asks `backbones.registry` for a backbone without naming a format, and its source is part of every
-trial's hash. So the format is not an argument there: within `computing_in`, the registry's choice of the processor's
-own format is replaced, for backbones and for the digest of their features alike.
 """
 
 from collections.abc import Iterator
-from contextlib import contextmanager
 
 import torch
 
-from sapnet_core.backbones import registry
+from sapnet_core.backbones.registry import computing_in
 from sapnet_core.features import extraction
 from sapnet_core.features.extraction import Job
 from sapnet_core.runtime.executors import run_tasks
 
-__all__ = ["compute_in", "computing_in"]
-
-
-@contextmanager
-def computing_in(numbers: torch.dtype | None) -> Iterator[None]:
-    """Within the block, backbones and their digests are those of a processor whose own format is `numbers`; None
-    changes nothing."""
-    own = registry.fast_dtype
-    if numbers is not None:
-        registry.fast_dtype = lambda device: numbers
-    try:
-        yield
-    finally:
-        registry.fast_dtype = own
+__all__ = ["compute_in"]
 
 
 def compute_in(numbers: torch.dtype | None, missing: list[Job], jobs: int) -> Iterator[list[Job]]:

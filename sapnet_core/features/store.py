@@ -20,7 +20,7 @@ from sapnet_core.backbones import registry
 from sapnet_core.datasets.clips import SAMPLED, default_sampling, step_positions, steps_per_clip
 from sapnet_core.datasets.records import Record
 from sapnet_core.features.extraction import TRUTH, FeatureRequest, Job, VideoSource
-from sapnet_core.features.number_format import compute_in, computing_in
+from sapnet_core.features.number_format import compute_in
 from sapnet_core.features.video_source import TwinSource
 from sapnet_core.features.views import VIEWS
 from sapnet_core.runtime.disk import discard, must_be_writable, tidy
@@ -199,7 +199,7 @@ def _shards(
 ) -> Iterator[tuple[Job, tuple]]:
     """Yield every shard of the requests with its content (see `_read`) as soon as it is available."""
     progress = relayed("features", "videos", progress)
-    with computing_in(numbers):
+    with registry.computing_in(numbers):
         every = {job.path: job for one in passes for job in _cut(one, Path(folder), device)}.values()
     missing, done, of = [], 0, sum(len(job.of.records) for job in every)
     unsealed = 0
