@@ -150,7 +150,8 @@ def evaluate(profile: Profile | str, families: Iterable[str] = ()) -> pd.DataFra
     Returns:
         A data frame with columns `COLUMNS`. The effect is that of the weakest pair; p_holm is corrected over the claims
         of a family, and separately over its controls; to_decide is the number of seeds that would decide an undecided
-        claim; size comes from `size_beside_print`; profile and seeds are the claim's own.
+        claim; size comes from `size_beside_print`; profile and seeds are the claim's own; reason holds a claim's note
+        where nothing else is in it.
     """
     profile, claims = profiles.get_profile(profile) if isinstance(profile, str) else profile, _about(families)
     judged, rows = _judged(claims, profile), []
@@ -172,7 +173,7 @@ def evaluate(profile: Profile | str, families: Iterable[str] = ()) -> pd.DataFra
             "seeds": 0,
             **examine(claim, lambda name, of=declared: read(*of[name]) if name in of else None, own.resamples),
         }
-        rows.append(row)
+        rows.append(row | {"reason": row.get("reason") or claim.note})
     for family in dict.fromkeys((row["family"], row["control"]) for row in rows):
         together = [row for row in rows if (row["family"], row["control"]) == family]
         for row, found in zip(together, decide(together), strict=True):
