@@ -301,6 +301,7 @@ PUBLIC = {
         "cross_figure",
         "cross_marks",
     ),
+    "reporting.errata": ("errata",),
     "reporting.exercises": ("attempt",),
     "reporting.families": (
         "FAMILIES",

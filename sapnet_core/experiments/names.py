@@ -57,9 +57,9 @@ STUDY = (
 # trials that the claims compare (`reporting.claims.needed_trials`).
 SHOWN_IN: dict[str, tuple[str, ...]] = {
     "02_detection": ("boxes",),
-    "05_ablations": ("I", "II", "III"),
+    "05_ablations": ("I", "II", "III", "fig08"),
     "06_comparison": ("IV", "V", "VI", "VII"),
-    "09_decisions": ("decisions", "fig08", "selection"),
+    "09_decisions": ("decisions", "fig08", "selection", "I", "II"),
     "10_fig05_score_scatter": ("fig05",),
     "11_fig06_label_shares": ("fig06",),
     "12_fig07_threshold": ("fig07", "II"),

@@ -125,7 +125,16 @@ def _counted(papers: pd.DataFrame, families: Sequence[str]) -> str:
 def _listed(rows: pd.DataFrame) -> list[str]:
     """One line for each statement, by verdict, in the ledger's order within a verdict."""
     ordered = rows.assign(order=rows["verdict"].map(VERDICTS.index)).sort_values("order", kind="stable")
-    return [f"- **{row['verdict']}**{_detail(row)}: {in_markdown(row['statement'])}" for _, row in ordered.iterrows()]
+    return [
+        f"- **{row['verdict']}**{_detail(row)}: {in_markdown(row['statement'])}{_noted(row)}"
+        for _, row in ordered.iterrows()
+    ]
+
+
+def _noted(row: pd.Series) -> str:
+    """What the ledger says of a tested comparison beside its verdict, in parentheses; empty if it says nothing."""
+    tested = str(row.get("test", "")).startswith("seeds and videos") and row["verdict"] != UNTESTABLE
+    return f" ({in_markdown(row['reason'])})" if tested and row["reason"] else ""
 
 
 def _detail(row: pd.Series) -> str:

@@ -5,13 +5,17 @@ deviations is more; these are the ones that may move a row of a table.
 """
 
 from collections.abc import Iterable
+from functools import cache
 
 import pandas as pd
 
-from sapnet_core.experiments.systems import OURS, PAIRS, RIVALS
+from sapnet_core.experiments.profiles import get_profile
+from sapnet_core.experiments.results import has_result, results
+from sapnet_core.experiments.systems import OURS, PAIRS, RIVALS, TARGET_OF
+from sapnet_core.experiments.tables import declared_trials
 from sapnet_core.recipes.tune_methods import TUNING
 
-__all__ = ["CAVEATS", "caveats", "untried"]
+__all__ = ["CAVEATS", "caveats", "untried", "worth_of_execution"]
 
 CAVEATS: dict[str, str] = {
     "C3D-AVG-MTL": "has a backbone of its own, C3D, and learns from dive numbers as well.",
@@ -38,12 +42,37 @@ def untried() -> tuple[str, ...]:
     return tuple(system for system in RIVALS if system not in tried)
 
 
+@cache
+def worth_of_execution() -> float | None:
+    """How much ρ SAP-Net gains on FineDiving if it regresses execution, which is multiplied by the true difficulty, in
+    place of the score: the mean over the stored seeds of the study; None if none is stored."""
+    trials = declared_trials("decisions", get_profile("study"))
+    sides = [
+        {key[2]: trial for key, trial in trials.items() if key[1] == name and has_result(trial)}
+        for name in ("FineDiving: execution, times difficulty", "as decided, FineDiving")
+    ]
+    if not (seeds := sorted(sides[0].keys() & sides[1].keys())):
+        return None
+    execution, score = (results([side[seed] for seed in seeds])["rho"].mean() for side in sides)
+    return float(execution - score)
+
+
+def _execution(systems: list[str]) -> str:
+    """The sentence about systems that regress execution where the others regress the score."""
+    gain = worth_of_execution()
+    worth = "" if gain is None else f"; to SAP-Net this switch is worth {gain:+.3f} in ρ there (`09_decisions`)"
+    return (
+        f"{', '.join(systems)}: execution times the true difficulty on FineDiving (Table V), where others regress the "
+        f"score{worth}."
+    )
+
+
 def caveats(systems: Iterable[str], said: Iterable[str] = ()) -> str:
     """The sentences about some systems as a list in Markdown, under a heading in bold; "" if there are none.
 
     Sentences about several systems at once come first: those that are told the difficulty or the dive number of a test
-    video, and those whose settings were not searched. Systems in `said`, whose own sentences a reader knows from
-    another table, are named in one line at the end.
+    video, those that regress execution on FineDiving, and those whose settings were not searched. Systems in `said`,
+    whose own sentences a reader knows from another table, are named in one line at the end.
     """
     said = set(said)
     systems = list(dict.fromkeys(systems))
@@ -51,6 +80,8 @@ def caveats(systems: Iterable[str], said: Iterable[str] = ()) -> str:
     lines = []
     if told:
         lines.append(f"{', '.join(told)}: told the difficulty or the dive number of every video.")
+    if by_execution := [s for s in systems if TARGET_OF.get(s) == "execution"]:
+        lines.append(_execution(by_execution))
     if published:
         lines.append(f"{', '.join(published)}: published settings, not searched.")
     own = [system for system in systems if system in CAVEATS]

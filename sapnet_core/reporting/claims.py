@@ -175,7 +175,8 @@ def evaluate(profile: Profile | str, families: Iterable[str] = ()) -> pd.DataFra
     Returns:
         A data frame with columns `COLUMNS`. The effect is that of the weakest pair; p_holm is corrected over the claims
         of a family, and separately over its controls; to_decide is the number of seeds that would decide an undecided
-        claim; size comes from `size_beside_print`; profile and seeds are the claim's own.
+        claim; size comes from `size_beside_print`; profile and seeds are the claim's own; reason holds a claim's note
+        where nothing else is in it.
     """
     profile, claims = profiles.get_profile(profile) if isinstance(profile, str) else profile, _about(families)
     judged, read = _judged(claims, profile), cache(lambda *trials: read_cell(list(trials)))
@@ -197,7 +198,7 @@ def evaluate(profile: Profile | str, families: Iterable[str] = ()) -> pd.DataFra
 def _examined(claim: Claim, size: Profile, cells: Cells, read: Callable[..., Cell]) -> dict[str, object]:
     """One row of the ledger without its verdict; `read` gives the predictions of a cell's trials."""
     sets = sorted({cells[name][0].dataset for name in claim.names if name in cells})
-    return {
+    row = {
         "claim": claim.id,
         "statement": claim.statement,
         "place": claim.place,
@@ -211,6 +212,7 @@ def _examined(claim: Claim, size: Profile, cells: Cells, read: Callable[..., Cel
         "seeds": 0,
         **examine(claim, lambda name: read(*cells[name]) if name in cells else None, size.resamples),
     }
+    return row | {"reason": row.get("reason") or claim.note}
 
 
 def _decide(rows: list[dict[str, object]]) -> None:

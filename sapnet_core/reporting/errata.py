@@ -12,11 +12,12 @@ class Erratum(NamedTuple):
     """One such place.
 
     Attributes:
-        id: "E1" to "E18", or "training".
+        id: "E1", "E2" and so on.
         paper: what the paper says or leaves out.
         decided: what this suite does.
         settings: fields of `SAPNetSettings` with which another reading can be run; empty if there is none.
         met_in: beginnings of the names of the notebooks that explain it.
+        trial: other settings that do so, of a trial, its training or its method.
     """
 
     id: str
@@ -24,6 +25,7 @@ class Erratum(NamedTuple):
     decided: str
     settings: tuple[str, ...]
     met_in: tuple[str, ...]
+    trial: tuple[str, ...] = ()
 
 
 @cache

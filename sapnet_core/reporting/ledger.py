@@ -73,6 +73,7 @@ class Claim:
         limit, count: for "count", at most `count` videos are off by more than `limit` points.
         numbers: for "arithmetic", statements of `paper.paper_arithmetic`.
         reason: for "untested", why.
+        note: what a reader must know of the comparison, beside its verdict.
     """
 
     id: str
@@ -89,6 +90,7 @@ class Claim:
     count: int = 0
     numbers: tuple[str, ...] = ()
     reason: str = ""
+    note: str = ""
     short: str = ""
 
     @property
