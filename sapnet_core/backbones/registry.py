@@ -88,7 +88,8 @@ def backbone_digest(name: str, device: str | None = "cpu") -> str:
     """Digest of everything that a backbone's features depend on. The network is not built.
 
     It covers weights and source code, and how `device` computes: in which number format (its own, or that of
-    `computing_in`), and whether convolutions are fused. With `device` None it names the backbone alone, and is the same on every machine.
+    `computing_in`), and whether convolutions are fused. With `device` None it names the backbone alone, and is the
+    same on every machine.
 
     Raises:
         ValueError: the name is unknown.
