@@ -224,6 +224,21 @@ def test_an_edited_helper_is_another_trial_and_an_edited_comment_is_not():
     )
 
 
+def test_what_the_function_does_not_need_is_left_out():
+    """Neither is it run, in a worker process or here, nor does a trial know it."""
+    run_cell(CLOSED)
+    trial = declare("mtl-aqa", "toy", 0.5, 0, TINY)
+    before = trial_hash(trial)
+    more = "RUNS = [1]\n    import json\n    RUNS.append(2)\n    other = [run for run in RUNS]\n    LEVEL = 0.5\n"
+    run_cell(CLOSED.replace("LEVEL = 0.5\n", more))
+    assert trial_hash(trial) == before
+    run_cell(CLOSED.replace("LEVEL = 0.5\n", "LEVEL = 0.25\n    LEVEL += 0.25\n"))
+    assert trial_hash(trial) != before
+    train, x, _ = easy_set()
+    guess = get_method("toy")(train, {}, torch.Generator()).predict(x)
+    assert torch.isfinite(guess).all() and "other" not in vars(METHODS["toy"]) and METHODS["toy"].LEVEL == 0.5
+
+
 def test_it_survives_the_way_to_another_process():
     run_cell(CLOSED)
     there = pickle.loads(pickle.dumps(METHODS["toy"]))

@@ -1,8 +1,9 @@
 """A method of a reader's own: one function, and the text of the notebook cell or the file that defines it.
 
-The text makes the method. Its imports, functions, classes and constants are run in a module of their own, here and in
-each worker process, which gets the text with its task; a call such as `own_method(...)` or a `print` in it is left out.
-So a cell that is copied into a file of this folder is the same method, with the same results.
+The text makes the method. Those of its imports, functions, classes and constants that the function needs are run in a
+module of their own, here and in each worker process, which gets the text with its task. All else in the text is left
+out, such as a call or a `print`. So a cell that is copied into a file of this folder is the same method, with the same
+results.
 
 Whatever the function does wrong, in its training or in its predictions, is one line that names the method and the line
 of its text. The function runs with all rights of this process, so run no text of a stranger.
@@ -31,7 +32,9 @@ from sapnet_core.runtime.workers import is_ending
 __all__ = ["OwnMethod", "discovered", "own_method_of"]
 
 # what a text defines; any other statement of it is left out
-DEFINES = (ast.Import, ast.ImportFrom, ast.FunctionDef, ast.AsyncFunctionDef, ast.ClassDef, ast.Assign, ast.AnnAssign)
+IMPORTS = (ast.Import, ast.ImportFrom)
+BLOCKS = (ast.FunctionDef, ast.AsyncFunctionDef, ast.ClassDef)
+SETS = (ast.Assign, ast.AnnAssign, ast.AugAssign)
 CALL = "own_method"  # the call by which a text registers its method
 LONGEST = 60  # characters of a name, which is a row's name, too
 
@@ -58,7 +61,7 @@ class OwnMethod(ModuleType):
         super().__init__(name, f"The own method {name!r}.")
         self.text, self.function, self.settings = text, function, dict(settings or {})
         tree = _parsed(name, text)
-        tree.body = [node for node in tree.body if isinstance(node, DEFINES)]
+        tree.body = _needed(tree.body, function)
         if function not in {node.name for node in tree.body if isinstance(node, ast.FunctionDef)}:
             raise ValueError(f"own method {name!r}: no {function!r} is defined with `def` at the left of its text")
         definitions = ast.unparse(tree)
@@ -193,6 +196,33 @@ def _parsed(name: str, text: str) -> ast.Module:
         where = f", line {error.lineno}" if getattr(error, "lineno", None) else ""
         what = error.msg if isinstance(error, SyntaxError) else "it is no text of Python"
         raise ValueError(f"own method {name!r}{where}: {what}") from None
+
+
+def _defined(node: ast.stmt) -> set[str]:
+    """The names that a statement of a text defines or changes."""
+    if isinstance(node, IMPORTS):
+        return {alias.asname or alias.name.partition(".")[0] for alias in node.names}
+    if isinstance(node, BLOCKS):
+        return {node.name}
+    if isinstance(node, SETS):
+        targets = node.targets if isinstance(node, ast.Assign) else [node.target]
+        return {name for target in targets for name in _names(target)}
+    return set()
+
+
+def _names(node: ast.AST) -> set[str]:
+    return {part.id for part in ast.walk(node) if isinstance(part, ast.Name)}
+
+
+def _needed(body: list[ast.stmt], function: str) -> list[ast.stmt]:
+    """The statements of a text that a function needs, directly or through others, in their order."""
+    left, needed, kept = {function, "*", "annotations"}, set(), set()
+    while left:
+        needed |= left
+        new = {i for i, node in enumerate(body) if _defined(node) & left} - kept
+        kept |= new
+        left = {name for i in new for name in _names(body[i])} - needed
+    return [body[i] for i in sorted(kept)]
 
 
 def _missing(definitions: str) -> list[str]:
