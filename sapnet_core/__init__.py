@@ -120,6 +120,7 @@ PUBLIC = {
         "get_stack",
         "METHODS",
         "musdl",
+        "own_method",
         "s4l",
         "Training",
         "TrainSet",
@@ -155,7 +156,7 @@ PUBLIC = {
         "relative_l2",
         "spearman",
     ),
-    "experiments.own_rows": ("why_not", "why_not_row"),
+    "experiments.own_rows": ("own_row", "own_trials", "why_not", "why_not_row"),
     "experiments.paper": (
         "paper_arithmetic",
         "paper_numbers",

@@ -1,7 +1,9 @@
 """BASL has the parts of its source: consistency of two sides, candidates at both ends, anchors after three passes."""
 
+import numpy as np
 import pytest
 import torch
+from plain_numbers import log_softmax, numbers, softmax, tensors
 from test_methods import easy_set
 
 from sapnet_core.methods import basl
@@ -70,3 +72,14 @@ def test_the_sizes_are_those_of_the_source():
 @pytest.mark.parametrize("width", [1, 5, 64])
 def test_any_width_will_do(width):
     assert basl.BASL(16, width, 0.0)(torch.randn(2, 6, 16))[0].isfinite().all()
+
+
+def test_the_consistency_has_its_value():
+    """The squared error of the strong side's scores, and a tenth of the divergence of the projections of length 1."""
+    (s_w, s_s), (f_w, f_s) = numbers(13, 2, 12), numbers(14, 2, 12, 8)
+    p, log_q = (f / np.linalg.norm(f, axis=1, keepdims=True) for f in (f_w, f_s))
+    p, log_q = softmax(p), log_softmax(log_q)
+    value = ((s_s - s_w) ** 2).mean() + 0.1 * (p * (np.log(p) - log_q)).sum() / 12
+    assert value == pytest.approx(1.939183135124674, rel=1e-12)
+    s_w, f_w, s_s, f_s = tensors(s_w, f_w, s_s, f_s)
+    assert float(basl.consistency((s_w, f_w), (s_s, f_s))) == pytest.approx(value, rel=1e-12)

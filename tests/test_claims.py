@@ -218,6 +218,9 @@ def test_claims_on_single_errors():
     assert ask(count, off + torch.tensor([[0.0, 60, 0, 0], [0.0] * 4, [0.0] * 4])) == "undecided"
     assert ask(worst, off + torch.tensor([0, 60, 0, 0])) == "contradicted"
     assert ask(worst, off, true + 1) == "not testable here"
+    control = replace(worst, control=True)  # asks it of the lowest score
+    assert ask(control, off, true + 1) == "supported" == ask(control, off)
+    assert ask(control, off + torch.tensor([0, 60, 0, 0]), true + 1) == "contradicted"
 
 
 def test_arithmetic_says_by_which_reading():

@@ -2,14 +2,17 @@
 
 from dataclasses import replace
 
+import numpy as np
 import pytest
 import torch
+from plain_numbers import log_softmax, numbers, tensors
 from test_methods import easy_set, predict
 from test_trials import SMALL
 
 from sapnet_core.experiments.fit import fit_trial
 from sapnet_core.experiments.trial_data import trial_data
 from sapnet_core.methods import VideoBatch, contrastive_regression
+from sapnet_core.methods.gap_intervals import GapIntervals
 
 
 def test_pairs_are_learned_in_both_orders():
@@ -44,3 +47,15 @@ def test_a_trial_without_difficulty_and_action_predicts_every_video():
     records = tuple(replace(record, action="") for record in data.records)
     bare = replace(data, records=records, difficulty=torch.ones(len(records)))
     assert fit_trial(trial, bare).predicted.isfinite().all()
+
+
+def test_the_loss_has_its_value():
+    """The negative log probability of the true interval, and the squared error of the place, averaged in each one."""
+    edges = np.array([-1.0, -0.6, -0.3, -0.1, 0.0, 0.1, 0.3, 0.6, 1.0])
+    log_p, place, gap = log_softmax(numbers(1, 40, 8)), numbers(2, 40, 8), np.tanh(numbers(3, 40))
+    k = np.array([sum(g >= edge for edge in edges[1:-1]) for g in gap])
+    off = (place[range(40), k] - (gap - edges[k]) / (edges[k + 1] - edges[k])) ** 2
+    value = -log_p[range(40), k].mean() + sum(off[k == one].mean() for one in set(k))
+    assert value == pytest.approx(13.902971173971856, rel=1e-12)
+    found = GapIntervals(*tensors(edges)).losses(*tensors(log_p, place, gap))
+    assert float(found["L_class"] + found["L_place"]) == pytest.approx(value, rel=1e-12)

@@ -1,7 +1,9 @@
 """DAE-CoRe predicts a normal distribution of relative scores, by the likelihood or by the loss of its public code."""
 
+import numpy as np
 import pytest
 import torch
+from plain_numbers import numbers, tensors
 from test_methods import easy_set, predict
 
 from sapnet_core.methods import dae_core, get_method
@@ -55,3 +57,12 @@ def test_a_kinder_difficulty_is_scored_kindlier():
     kinder = type(train)(**{**vars(train), "y": train.y + 0.2 * (train.difficulty == x.difficulty[0])})
     found = predict("dae-core", kinder, x)
     assert (found - y)[one].mean() - (found - y)[~one].mean() == pytest.approx(0.2, abs=0.1)
+
+
+def test_the_loss_of_the_public_code_has_its_value():
+    """Squared errors of mu and of mu + sigma eps, each averaged over the pairs."""
+    mean, log_variance, gap, noise = numbers(0, 4, 32)
+    variance = np.exp(log_variance)
+    value = ((mean + np.sqrt(variance) * noise - gap) ** 2).mean() + ((mean - gap) ** 2).mean()
+    assert value == pytest.approx(7.317542765030837, rel=1e-12)
+    assert float(dae_core.sample_loss(*tensors(mean, variance, gap, noise))) == pytest.approx(value, rel=1e-12)

@@ -1,7 +1,9 @@
 """HGCN has the parts of its source: refinement by neighbors, two graphs on shots, scenes with a mean and a spread."""
 
+import numpy as np
 import pytest
 import torch
+from plain_numbers import filled, numbers, softmax, tensors
 from test_methods import easy_set
 
 from sapnet_core.methods import hgcn
@@ -76,3 +78,32 @@ def test_every_part_learns():
 @pytest.mark.parametrize("clips", [1, 7, 68])
 def test_any_number_of_clips_will_do(clips):
     assert hgcn.HGCN(64, clips, 7, 4)(torch.randn(2, clips, 64))[0].isfinite().all()
+
+
+def test_the_loss_has_its_value():
+    """Clips, shots, actions and scenes step by step, and the squared error of the sum over scenes, with its noise."""
+    net, w = filled(hgcn.HGCN(16, 5, 3, 1), 20, 0.1)
+    x, noise, y = numbers(8, 4, 5, 16), numbers(9, 4, 3), numbers(11, 4)
+    apart = np.abs(np.arange(5)[:, None] - np.arange(5))
+
+    def mixed(name: str, x: np.ndarray) -> np.ndarray:
+        return np.einsum("oc,bct->bot", w[f"{name}.weight"][:, :, 0], x) + w.get(f"{name}.bias", np.zeros(1))[:, None]
+
+    def graph(name: str, x: np.ndarray) -> np.ndarray:
+        q, k = mixed(f"{name}.query", x), mixed(f"{name}.key", x)
+        alike = np.einsum("bct,bcs->bts", q, k) / np.sqrt(q.shape[1])
+        held = softmax((apart < 3) + w[f"{name}.strength"] * alike + w[f"{name}.fixed"])
+        return np.maximum(mixed(f"{name}.out", x @ held), 0)
+
+    clips = x.transpose(0, 2, 1)
+    z = np.maximum(mixed("refinement.state", clips), 0)
+    change = np.tanh(z[:, :, :, None] - z[:, :, None, :]).mean(1)
+    shots = np.maximum(mixed("refinement.shots", clips @ ((change + np.eye(5)) * (apart < 2))), 0)
+    shares = w["shares"] + w["strength"] * graph("assign", shots)
+    v = np.maximum(mixed("scene", graph("graph", shots) @ shares.transpose(0, 2, 1)), 0)
+    mean, spread = mixed("mean", v)[:, 0], np.exp(0.5 * mixed("log_variance", v)[:, 0])
+    value = (((mean + spread * noise).sum(1) - y) ** 2).mean()
+    assert value == pytest.approx(7.943958508887478, rel=1e-12)
+    x, noise, y = tensors(x, noise, y)
+    mean, spread = net(x)
+    assert float(((mean + spread * noise).sum(1) - y).square().mean().detach()) == pytest.approx(value, rel=1e-9)

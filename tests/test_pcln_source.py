@@ -1,8 +1,10 @@
 """PCLN has the parts of its source: an encoder in the order of time, and a branch that reads products of two videos."""
 
+import numpy as np
 import pytest
 import torch
 import torch.nn.functional as F
+from plain_numbers import filled, numbers, tensors
 from test_methods import easy_set
 
 from sapnet_core.methods import pcln
@@ -58,3 +60,45 @@ def test_the_pairs_teach_the_scores():
     run.loss(0)["L_agree"].backward()
     grads = {name: p.grad for name, p in run.network.named_parameters()}
     assert all(grads[name].abs().max() > 0 for name in ("assess.0.weight", "share.weight", "first.weight"))
+
+
+def test_the_loss_has_its_value():
+    """Products of all channels of two videos, read as an image in NumPy, and the errors of scores and differences."""
+    net, w = filled(pcln.PCLN(8, 16, 0.0), 40, 0.05)
+    x, y, rows = numbers(12, 3, 8, 16), np.array([0.2, 0.9, 0.4]), [(0, 1), (0, 2), (1, 2)]
+
+    def mixed(name: str, x: np.ndarray) -> np.ndarray:
+        """A linear map of the channels, the last axis."""
+        return x @ w[f"{name}.weight"].reshape(w[f"{name}.weight"].shape[:2]).T + w[f"{name}.bias"]
+
+    def chain(name: str, x: np.ndarray) -> np.ndarray:
+        parts = sorted({int(key.split(".")[1]) for key in w if key.startswith(f"{name}.")})
+        for part in parts:
+            x = mixed(f"{name}.{part}", x)
+            x = x if part == parts[-1] else np.maximum(x, 0)
+        return 1 / (1 + np.exp(-x[..., 0]))
+
+    def halved(x: np.ndarray) -> np.ndarray:
+        """The largest of two neighbors along the first two axes."""
+        return x.reshape(x.shape[0] // 2, 2, x.shape[1] // 2, 2, -1).max((1, 3))
+
+    f = x
+    for block in (0, 4):
+        f = np.maximum(mixed(f"encoder.{block}", f), 0)
+        f = f.reshape(3, f.shape[1] // 2, 2, -1).max(2)
+    f = f.transpose(0, 2, 1)  # (3, 512, 2)
+    scores = chain("assess", f.reshape(3, -1))
+    shared = np.maximum(mixed("share", f.transpose(0, 2, 1)), 0).transpose(0, 2, 1)
+    value = ((scores - y) ** 2).mean()
+    for p, q in rows:
+        image = (shared[p] @ shared[q].T).reshape(512, 32, 4).transpose(1, 2, 0)
+        image = halved(mixed("second", halved(mixed("first", image))))
+        apart = chain("compare", image.transpose(2, 0, 1).reshape(-1))
+        value += ((apart - abs(y[p] - y[q])) ** 2 + (apart - abs(scores[p] - scores[q])) ** 2) / 3
+    assert value == pytest.approx(0.3673235095004772, rel=1e-12)
+    x, y = tensors(x, y)
+    f = net.encode(x)
+    p, q = torch.tensor(rows).T
+    found, apart = net.score(f), net.difference(f, p, q)
+    errors = (apart - (y[p] - y[q]).abs()).square() + (apart - (found[p] - found[q]).abs()).square()
+    assert float(((found - y).square().mean() + errors.mean()).detach()) == pytest.approx(value, rel=1e-9)

@@ -5,6 +5,7 @@ import re
 import shutil
 import subprocess
 import sys
+import tomllib
 from pathlib import Path
 
 import pytest
@@ -170,3 +171,12 @@ def test_without_python_it_says_what_to_install(house):
 def test_commands_can_be_run():
     for name in ("runall.sh", ".ci/run"):
         assert os.access(ROOT / name, os.X_OK), f"{name} has no run bit"
+
+
+def test_an_ordinary_install_has_every_file_of_the_package():
+    with open(ROOT / "pyproject.toml", "rb") as file:
+        patterns = tomllib.load(file)["tool"]["setuptools"]["package-data"]["sapnet_core"]
+    package = ROOT / "sapnet_core"
+    installed = {found.relative_to(ROOT).as_posix() for pattern in patterns for found in package.glob(pattern)}
+    own = [name for name in tracked() if name.startswith("sapnet_core/") and not name.endswith(".py")]
+    assert len(own) > 20 and [name for name in own if name not in installed] == []

@@ -4,6 +4,7 @@ from dataclasses import replace
 
 import pytest
 import torch
+from plain_numbers import numbers, softmax, tensors
 from test_methods import easy_set
 
 from sapnet_core.methods import get_method, tap
@@ -70,3 +71,19 @@ def test_the_order_of_steps_counts_and_positions_give_it():
     turned = replace(train, frame=train.frame[:, back], positions=train.positions[back])
     same = tap.training(turned, {}, torch.Generator().manual_seed(0)).loss(0)
     assert all(torch.allclose(terms[name], same[name], atol=1e-5) for name in terms)
+
+
+def test_the_losses_of_the_order_have_their_value():
+    """Centers of attention in order and apart by the margin, from both ends of time, and attention near its center; the
+    second is averaged over the queries, too, as in the public code."""
+    seen, margin = softmax(2 * numbers(4, 6, 5, 9)), 1.44
+    rank, sparse = 0.0, 0.0
+    for video in seen:
+        centers = [sum((t + 1) * a for t, a in enumerate(query)) for query in video]
+        places = [1.0, *centers, 9.0]
+        rank += sum(max(0.0, a - b + margin) for a, b in zip(places[:-1], places[1:], strict=True)) / 6
+        sparse += sum(abs(t + 1 - c) * a for c, q in zip(centers, video, strict=True) for t, a in enumerate(q)) / 30
+    value = rank + 0.05 * sparse
+    assert value == pytest.approx(7.167068840387047, rel=1e-12)
+    found = tap.order_losses(*tensors(seen), margin)
+    assert float(found[0] + 0.05 * found[1]) == pytest.approx(value, rel=1e-12)

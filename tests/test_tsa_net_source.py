@@ -1,6 +1,8 @@
 """TSA-Net has the attention of its source: cells of the tube attend to each other, and begin without an effect."""
 
+import pytest
 import torch
+from plain_numbers import filled, numbers, softmax, tensors
 from test_methods import easy_set
 
 from sapnet_core.methods import VideoBatch, get_method, tsa_net
@@ -38,3 +40,15 @@ def test_the_attention_learns():
     run = tsa_net.training(train, {}, torch.Generator().manual_seed(0))
     run.loss(0)["L_all"].backward()
     assert run.network["tube"].out.weight.grad.abs().max() > 0
+
+
+def test_the_loss_has_its_value():
+    """Cells of the tube attend to each other, their mean is scored, and the error is squared."""
+    tube, w = filled(tsa_net.TubeAttention(8), 10)
+    x, head, y = numbers(5, 4, 6, 8), numbers(6, 8), numbers(7, 4)
+    g = x @ w["value.weight"].T + w["value.bias"]
+    seen = x + softmax(x @ x.transpose(0, 2, 1)) @ g @ w["out.weight"].T + w["out.bias"]
+    value = ((seen.mean(1) @ head - y) ** 2).mean()
+    assert value == pytest.approx(4.2566686224562265, rel=1e-12)
+    x, head, y = tensors(x, head, y)
+    assert float(((x + tube(x)).mean(1) @ head - y).square().mean().detach()) == pytest.approx(value, rel=1e-12)

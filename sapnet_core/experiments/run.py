@@ -21,6 +21,7 @@ from sapnet_core.experiments.result_files import damage, trial_folder
 from sapnet_core.experiments.results import without_result, write_result
 from sapnet_core.experiments.trial import Trial
 from sapnet_core.experiments.trial_data import prepare_trials, trial_data
+from sapnet_core.methods import OwnMethod, own_methods, register
 from sapnet_core.runtime import environment
 from sapnet_core.runtime.devices import torch_threads
 from sapnet_core.runtime.disk import HOUR, discard, in_runs, must_be_writable, remove
@@ -95,8 +96,22 @@ def _tidy() -> None:
                 remove(left)
 
 
-def _run(trials: list[Trial], device: str, numbers: torch.dtype | None = None) -> list[str]:
-    """Run the trials of one task, in this process or a worker; returns the folders of their results."""
+def _task(trials: list[Trial], device: str, numbers: torch.dtype | None) -> tuple:
+    """The arguments of `_run`: with the methods of the reader's own that the trials use, if any."""
+    own = own_methods()
+    used = tuple(own[name] for name in dict.fromkeys(trial.method for trial in trials) if name in own)
+    return (trials, device, numbers, used) if used else (trials, device, numbers)
+
+
+def _run(
+    trials: list[Trial], device: str, numbers: torch.dtype | None = None, own: Sequence[OwnMethod] = ()
+) -> list[str]:
+    """Run the trials of one task, in this process or a worker; returns the folders of their results.
+
+    A worker does not know the methods of a notebook, and so registers those of the task, `own`, first.
+    """
+    for method in own:
+        register(method)
     stacked = len(trials) > 1 and torch.device(device).type != "cpu"
     return [str(folder) for folder in (run_stack if stacked else run_selections)(trials, device, numbers)]
 
@@ -140,9 +155,8 @@ def run_trials(
             progress(0, len(todo))
         gpu, done = torch.device(device).type != "cpu", 0
         tasks = stacks(todo, device, numbers) if gpu else trainings(todo)
-        with closing(
-            run_tasks(_run, [(task, device, numbers) for task in tasks], 1 if gpu else jobs, executor)
-        ) as ended:
+        calls = [_task(task, device, numbers) for task in tasks]
+        with closing(run_tasks(_run, calls, 1 if gpu else jobs, executor)) as ended:
             for index, who, folders in ended:
                 for trial, folder in zip(tasks[index], folders, strict=True):
                     _arrived(trial_folder(trial), who, folder)

@@ -1,5 +1,7 @@
 """The systems of the tables: each row's name, with its method and the settings that differ from the defaults."""
 
+from sapnet_core.methods import own_methods
+
 __all__ = [
     "OURS",
     "TUNED",
@@ -105,10 +107,17 @@ MARKS = {"APT": "after its title", "TRS": "after the paper", "BASL": "after the 
 
 
 def get_system(name: str) -> tuple[str, dict]:
-    """Method and settings of a row. Raises ValueError, which lists the known rows, if there is no such row."""
-    if not isinstance(name, str) or name not in EVERY:
-        raise ValueError(f"system {name!r} is unknown: choose one of {', '.join(EVERY)}")
-    return EVERY[name]
+    """Method and settings of a row: one of `EVERY`, or a method of the reader's own (`methods.own_method`).
+
+    Raises:
+        ValueError: there is no such row, and the message lists the known ones; or an own method has the name of one.
+    """
+    own = own_methods()
+    if not isinstance(name, str) or name not in {**EVERY, **own}:
+        raise ValueError(f"system {name!r} is unknown: choose one of {', '.join([*EVERY, *own])}")
+    if name in EVERY and name in own:
+        raise ValueError(f"{own[name]} has the name of a row of the tables: register it under another one")
+    return (name, own[name].settings) if name in own else EVERY[name]
 
 
 def marked(name: str) -> str:

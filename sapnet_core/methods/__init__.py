@@ -8,23 +8,27 @@
         def score(videos): return net(videos.frame.mean(1)).squeeze(1)
         return Training(net, loss, score, o.steps, o.lr, samplers=[draw])
 
-and add one line to `METHODS`. The trainer (`methods.base`) does the rest: Adam, curves, resuming from a checkpoint, and
-snapshots of the weights. A method in closed form returns a `Fitted` instead, whose `predict` maps a `VideoBatch` to
-(B,) scaled scores. Neither a `TrainSet` nor a `VideoBatch` holds a score that is hidden from the method.
+and register it with `own_method("mine", training)` in the notebook cell, or the file of this folder, that defines it:
+such a file is found without any further line. The trainer (`methods.base`) does the rest: Adam, curves, resuming from a
+checkpoint, and snapshots of the weights. A method in closed form returns a `Fitted` instead, whose `predict` maps a
+`VideoBatch` to (B,) scaled scores. Neither a `TrainSet` nor a `VideoBatch` holds a score hidden from the method.
 """
 
 from collections.abc import Callable, Mapping
 from functools import partial
 from importlib import import_module
+from pathlib import Path
 
 from sapnet_core.features.rotated import ROTATED
 from sapnet_core.methods.base import Fitted, Method, Stackable, Training, train, train_stack
+from sapnet_core.methods.own import OwnMethod, discovered, own_method_of
 from sapnet_core.methods.train_set import TrainSet
 from sapnet_core.methods.video_batch import VideoBatch
 
 __all__ = [
     "Fitted",
     "METHODS",
+    "OwnMethod",
     "STACKABLE",
     "Stackable",
     "TrainSet",
@@ -35,10 +39,13 @@ __all__ = [
     "get_description",
     "get_method",
     "get_stack",
+    "own_method",
+    "own_methods",
+    "register",
     "trains_backbone",
 ]
 
-# name -> "module:function" in this package, or the function itself
+# name -> "module:function" in this package, the function itself, or a method of the reader's own
 METHODS: dict[str, Method | str] = {
     "mlp": "mlp:mean_training",
     "mlp-ordered": "mlp:ordered_training",
@@ -133,3 +140,37 @@ def can_stack(name: str, settings: Mapping) -> bool:
     """
     get_method(name)
     return name in STACKABLE and _found(STACKABLE[name])(settings)
+
+
+def own_method(name: str, function: Method, /, **settings) -> None:
+    """Register a method of one's own, which a notebook cell or a file defines, with its row in the tables.
+
+    It then trains like every other method, in worker processes, too: they run the text of its cell, which must hold all
+    imports and functions that the method needs. `experiments.own_rows.own_row` computes its row. The same name
+    registers a changed method again. A file of this folder that holds the cell is found without any further line.
+
+    Args:
+        name: name of the method and of its row.
+        function: the method, as in `base.Method`.
+        settings: settings of the row that differ from the method's defaults.
+
+    Raises:
+        ValueError: a method of the suite has this name, or the function, its text or a setting cannot be used.
+    """
+    register(own_method_of(name, function, settings))
+
+
+def register(own: OwnMethod) -> None:
+    """Add a method of one's own to `METHODS`. Raises ValueError if a method of the suite has its name."""
+    if own.__name__ in METHODS and not isinstance(METHODS[own.__name__], OwnMethod):
+        raise ValueError(f"{own}: a method of the suite has this name: choose another one")
+    METHODS[own.__name__] = own
+
+
+def own_methods() -> dict[str, OwnMethod]:
+    """The registered methods of the reader's own, by name."""
+    return {name: entry for name, entry in METHODS.items() if isinstance(entry, OwnMethod)}
+
+
+for _own in discovered(Path(__file__).parent):
+    register(_own)

@@ -12,10 +12,11 @@ from threading import Thread
 
 import torch
 
-__all__ = ["LOST", "WorkerPool"]
+__all__ = ["LOST", "WorkerPool", "is_ending"]
 
 LOST = "the machine may be out of memory: run the same command with fewer --jobs; finished work is kept"
 GRACE = 5.0  # seconds for an interrupted worker to remove half-written files
+_told_to_end = False  # whether this process is a worker that was told to end
 
 
 class WorkerPool(ProcessPoolExecutor):
@@ -74,8 +75,15 @@ def _begin(threads: int) -> None:
 
 def _end(*_: object) -> None:
     """End this worker, on SIGTERM; the signal may arrive twice where a whole process group is ended."""
+    global _told_to_end
     signal.signal(signal.SIGTERM, signal.SIG_IGN)
+    _told_to_end = True
     sys.exit(1)
+
+
+def is_ending() -> bool:
+    """Whether this process is a worker that was told to end, so that a SystemExit in it is not the task's own."""
+    return _told_to_end
 
 
 def _interruptible(work: Callable, *args, **kwargs):
