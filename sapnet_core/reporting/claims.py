@@ -191,12 +191,14 @@ def verdict_text(row: pd.Series) -> str:
 
 
 def effect_text(row: pd.Series) -> str:
-    """The effect of a row with its interval over seeds and videos; a count has its range over seeds instead."""
+    """The effect of a row with its interval over seeds and videos; a number of each seed has its range and its meaning
+    instead."""
     if not np.isfinite(row["effect"]):
         return "—"
-    if row["kind"] in ("arithmetic", "count", "worst"):
-        seeds = f" ({row['low']:.3g} to {row['high']:.3g} by seed)" if np.isfinite(row["low"]) else ""
-        return f"{row['effect']:.3f}{seeds}"
+    if row["kind"] in ("count", "worst"):
+        return f"{row['effect']:.1f} on average, {row['low']:.0f} to {row['high']:.0f} by seed: {row['reason']}"
+    if row["kind"] == "arithmetic":
+        return f"{row['effect']:.3f}"
     unit = {"rho": "", "closeness": " closeness", "spread": " spread"}[row["metric"]]
     return f"{row['effect']:+.3f} [{row['low']:+.3f}, {row['high']:+.3f}]{unit}"
 
