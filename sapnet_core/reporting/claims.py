@@ -196,7 +196,7 @@ def effect_text(row: pd.Series) -> str:
     if not np.isfinite(row["effect"]):
         return "—"
     if row["kind"] in ("count", "worst"):
-        return f"{row['effect']:.1f} on average, {row['low']:.0f} to {row['high']:.0f} by seed: {row['reason']}"
+        return f"{row['effect']:.1f} {row['reason']}, on average; {row['low']:.0f} to {row['high']:.0f} by seed"
     if row["kind"] == "arithmetic":
         return f"{row['effect']:.3f}"
     unit = {"rho": "", "closeness": " closeness", "spread": " spread"}[row["metric"]]
