@@ -199,7 +199,7 @@ def effect_text(row: pd.Series) -> str:
         return f"{row['effect']:.1f} {row['reason']}, on average; {row['low']:.0f} to {row['high']:.0f} by seed"
     if row["kind"] == "arithmetic":
         return f"{row['effect']:.3f}"
-    unit = {"rho": "", "closeness": " closeness", "spread": " spread"}[row["metric"]]
+    unit = {"rho": "", "closeness": " less R-ℓ2, × 100", "spread": " in the ratio of spreads"}[row["metric"]]
     return f"{row['effect']:+.3f} [{row['low']:+.3f}, {row['high']:+.3f}]{unit}"
 
 
@@ -208,17 +208,17 @@ def family_table(profile: Profile, *families: str) -> pd.DataFrame:
     run first.
 
     Returns:
-        A data frame with columns "claim" (its id), "what is said", "this run" (the effect, by `effect_text`),
-        "p, corrected" and "verdict".
+        A data frame with columns "what is said", "this run" (the effect, by `effect_text`), "p, corrected", "verdict"
+        and "claim" (its id).
     """
     table = family_verdicts(profile, *families)
     return pd.DataFrame(
         {
-            "claim": table["claim"],
             "what is said": [("control: " if c else "") + s for c, s in table[["control", "statement"]].to_numpy()],
             "this run": [effect_text(row) for _, row in table.iterrows()],
             "p, corrected": [f"{p:.2g}" if np.isfinite(p) else "—" for p in table["p_holm"]],
             "verdict": [verdict_text(row) for _, row in table.iterrows()],
+            "claim": table["claim"],
         }
     )
 
