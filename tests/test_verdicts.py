@@ -26,7 +26,8 @@ FAMILIES = {
     "19": ("Fig. 14",),
 }
 RETIRED = re.compile(
-    r"undecided here|not decided|cannot be told|suspiciously better|not told (?:apart )?from|interval (?:above|below) (?:none|[A-Z])"
+    r"undecided here|not decided|cannot be told|suspiciously better|not told (?:apart )?from"
+    r"|interval (?:above|below) (?:none|[A-Z])"
 )
 TESTS = re.compile(r"\b(?:wilcoxon|ttest_\w+|mannwhitneyu|permutation_test)\b")  # p-values beside those of `judge`
 
