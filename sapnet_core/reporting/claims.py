@@ -236,13 +236,15 @@ def verdict_text(row: pd.Series) -> str:
 
 
 def effect_text(row: pd.Series) -> str:
-    """The effect of a row with its interval over seeds and videos; a count has its range over seeds instead."""
+    """The effect of a row with its interval over seeds and videos; a number of each seed has its range and its meaning
+    instead."""
     if not np.isfinite(row["effect"]):
         return "—"
-    if row["kind"] in ("arithmetic", "count", "worst"):
-        seeds = f" ({row['low']:.3g} to {row['high']:.3g} by seed)" if np.isfinite(row["low"]) else ""
-        return f"{row['effect']:.3f}{seeds}"
-    unit = {"rho": "", "closeness": " closeness", "spread": " spread"}[row["metric"]]
+    if row["kind"] in ("count", "worst"):
+        return f"{row['effect']:.1f} {row['reason']}, on average; {row['low']:.0f} to {row['high']:.0f} by seed"
+    if row["kind"] == "arithmetic":
+        return f"{row['effect']:.3f}"
+    unit = {"rho": "", "closeness": " less R-ℓ2, × 100", "spread": " in the ratio of spreads"}[row["metric"]]
     return f"{row['effect']:+.3f} [{row['low']:+.3f}, {row['high']:+.3f}]{unit}"
 
 
@@ -251,17 +253,17 @@ def family_table(profile: Profile, *families: str) -> pd.DataFrame:
     run first.
 
     Returns:
-        A data frame with columns "claim" (its id), "what is said", "this run" (the effect, by `effect_text`),
-        "p, corrected" and "verdict".
+        A data frame with columns "what is said", "this run" (the effect, by `effect_text`), "p, corrected", "verdict"
+        and "claim" (its id).
     """
     table = family_verdicts(profile, *families)
     return pd.DataFrame(
         {
-            "claim": table["claim"],
             "what is said": [("control: " if c else "") + s for c, s in table[["control", "statement"]].to_numpy()],
             "this run": [effect_text(row) for _, row in table.iterrows()],
             "p, corrected": [f"{p:.2g}" if np.isfinite(p) else "—" for p in table["p_holm"]],
             "verdict": [verdict_text(row) for _, row in table.iterrows()],
+            "claim": table["claim"],
         }
     )
 

@@ -8,6 +8,7 @@ import pandas as pd
 import torch
 from matplotlib.figure import Figure
 
+from sapnet_core.experiments.intervals import correlation_interval
 from sapnet_core.experiments.metrics import spearman
 from sapnet_core.experiments.results import predictions
 from sapnet_core.experiments.trial import Trial
@@ -49,8 +50,9 @@ def cross_marks(trials: Mapping[tuple[str, int], Trial]) -> pd.DataFrame:
     return table
 
 
-def cross_figure(cross: pd.DataFrame) -> Figure:
-    """Draw the mean over seeds as bars and every seed as a dot, one panel a group; the figure is the current one."""
+def cross_figure(cross: pd.DataFrame, where: str = "") -> Figure:
+    """Draw the mean over seeds as bars with their 95 % intervals, cut at the edge, and every seed as a dot, one panel a
+    group; the figure is the current one. `where` names source and size for the title, beside the number of seeds."""
     groups = list(dict.fromkeys(cross["group"]))
     fig, axes = plt.subplots(1, len(groups), figsize=(PAGE, 3.0), sharey=True, squeeze=False)
     for ax, group in zip(axes[0], groups, strict=True):
@@ -60,8 +62,12 @@ def cross_figure(cross: pd.DataFrame) -> Figure:
                 seeds, x = cross.loc[own, "rho"], j + 0.4 * i - 0.2
                 label = f"asked for {asked.upper()}" if j == 0 else None
                 ax.bar(x, seeds.mean(), 0.36, color=COLORS[i], label=label)
+                _, low, high = correlation_interval(seeds.tolist())
+                ax.vlines(x + 0.1, low, high, color="black", lw=1)
                 ax.plot(np.full(len(seeds), x), seeds, ".", color="black", ms=4)
         ax.set(xticks=range(len(MARKS)), xticklabels=[f"learned {m.upper()}" for m in MARKS], title=f"FineFS, {group}")
-    axes[0, 0].set_ylabel("Spearman's ρ")
+    axes[0, 0].set(ylabel="Spearman's ρ", ylim=(min(0.0, 1.2 * float(cross["rho"].min())), 1))
+    seeds = f"{cross['seed'].nunique()} seeds; lines: 95 % over seeds"
+    fig.suptitle(", ".join(filter(None, ("SAP-Net", where, seeds))))
     fig.legend(*axes[0, 0].get_legend_handles_labels(), loc="outside lower center", ncols=2)
     return fig

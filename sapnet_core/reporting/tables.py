@@ -1,4 +1,4 @@
-"""The paper's tables beside this run: mean and interval over seeds, bold only where the interval allows it."""
+"""The paper's tables beside this run: mean and interval over seeds, and the highest mean of each column in bold."""
 
 import math
 from collections.abc import Collection
@@ -31,19 +31,16 @@ PARTS = ("paper", "mean", "low", "high", "seeds", "best")
 EMPTY = dict(zip(PARTS, (math.nan, math.nan, math.nan, math.nan, 0, False), strict=True))  # a cell without any result
 LEVELS = ("block", "system", "year")  # names of the index levels of `as_printed`
 GREY = "#999999"
+BOLD = "Bold: the highest mean of a column, if nothing untrained reaches as much. Bold is no verdict: see the ledger."
 REFERENCES = "Floors and ceiling"  # the block of rows that no system was trained for
 
 
 def _best(cell: pd.DataFrame, value: str, floors: dict[str, float]) -> str | None:
-    """The system of one column that may be printed in bold: the one with the highest mean, if its paired difference
-    over seeds to the runner-up (which may be a floor) has a 95 % interval above 0; None otherwise."""
-    by_seed = cell.pivot(index="seed", columns="system", values=value)
-    by_seed = by_seed.assign(**{name: rho for name, rho in floors.items() if math.isfinite(rho)}).dropna(axis=1)
-    order = by_seed.mean().sort_values(ascending=False, kind="stable").index
-    if len(order) < 2 or len(by_seed) < 2 or order[0] in floors:
-        return None
-    difference = by_seed[order[0]] - by_seed[order[1]]
-    return order[0] if mean_interval(difference.tolist()).low > 0 else None
+    """The system of one column that is printed in bold: the one with the highest mean, if no floor is as high; None
+    otherwise. Whether its lead is more than chance is for `experiments.statistics.judge` to say, and not for a table.
+    """
+    means = cell.dropna(subset=[value]).groupby("system", sort=False)[value].mean()
+    return None if means.empty or means.max() <= max(floors.values(), default=-math.inf) else means.idxmax()
 
 
 def comparison_table(
@@ -62,7 +59,7 @@ def comparison_table(
     Returns:
         A data frame with index system and columns (column, part). The parts are paper, mean, low and high (ends of the
         95 % interval over seeds, for correlations between -1 and 1), seeds (their number) and best (whether the mean is
-        printed in bold). Unknown values are NaN.
+        the highest of its column, which is printed in bold). Unknown values are NaN.
 
     Raises:
         ValueError: two results for one cell and seed, or a column that the paper's table lacks.
@@ -79,7 +76,11 @@ def comparison_table(
         cell = results[results["column"] == column]
         printed = paper[paper["column"] == column].set_index("system")[value]
         below = (floors[floors["column"] == column] if "column" in floors else floors).set_index("system")[value]
-        beatable = {name: float(rho) for name, rho in below.items() if not str(name).startswith("ceiling")}
+        beatable = {
+            name: float(rho)
+            for name, rho in below.items()
+            if math.isfinite(rho) and not str(name).startswith("ceiling")
+        }
         best = _best(cell, value, beatable)
         for system in [*systems, *dict.fromkeys(floors["system"])]:
             runs = cell.loc[cell["system"] == system, value].dropna()
@@ -236,7 +237,7 @@ def _rows(
 
 
 def markdown(table: pd.DataFrame, decimals: int = 3, ours: Collection[str] = ()) -> str:
-    """Format the cells of `shown_cells` as a Markdown table, with the note of `as_printed`, if any, below.
+    """Format the cells of `shown_cells` as a Markdown table, with `_notes`, if any, below.
 
     Names and texts are escaped, since they may come from users; `ours` names the columns of a plain data frame that
     hold Markdown of our own.
@@ -251,8 +252,16 @@ def markdown(table: pd.DataFrame, decimals: int = 3, ours: Collection[str] = ())
     header = [in_markdown(f"{group} {name}".strip()) for group, name in names]
     rule = ["---"] + ["---:"] * (len(header) - 1)
     lines = (header, rule, *([written(c, mine) for c, mine in zip(row, own, strict=True)] for row in rows))
-    note = table.attrs.get("note")
-    return "\n".join("| " + " | ".join(line) + " |" for line in lines) + (f"\n\n{in_markdown(note)}" if note else "")
+    return "\n".join("| " + " | ".join(line) + " |" for line in lines) + "".join(
+        f"\n\n{in_markdown(note)}" for note in _notes(table)
+    )
+
+
+def _notes(table: pd.DataFrame) -> list[str]:
+    """The sentences below a table: what bold means, if a comparison has a bold cell, and the note of `as_printed`."""
+    compared = isinstance(table.columns, pd.MultiIndex) and "best" in table.columns.get_level_values(1)
+    bold = compared and bool(table.xs("best", axis=1, level=1).eq(True).to_numpy().any())
+    return [note for note in (BOLD if bold else "", table.attrs.get("note", "")) if note]
 
 
 def _header(names: list[tuple[str, str]]) -> str:
@@ -296,7 +305,7 @@ def _html(table: pd.DataFrame, decimals: int) -> str:
         for first, *rest in rows
     )
     grey = "Grey: below a floor, or below ridge regression." if any(c.grey for row in rows for c in row) else ""
-    below = "".join(f"<p>{_in_html(note)}</p>" for note in (grey, table.attrs.get("note")) if note)
+    below = "".join(f"<p>{_in_html(note)}</p>" for note in (grey, *_notes(table)) if note)
     return f"<table><thead>{_header(names)}</thead><tbody>{body}</tbody></table>{below}"
 
 

@@ -120,12 +120,14 @@ def _errors(claim: Claim, cells: list[Cell]) -> dict[str, object]:
         if not (true == lowest).any():
             return {"test": "none", "reason": "no test video of this source is judged 0"}
         value = true[off.argmax(2)]  # (C, S): the true score where the error of a cell is largest
-        each, reason = (value == lowest).all(0), "true score of the video with the largest error, a seed"
-        reason += f"; the lowest is {lowest:.1f}" if claim.control else ""
+        each, reason = (value == lowest).all(0), "points judged where the error is largest, a seed"
+        reason += f"; the lowest are {lowest:.1f}" if claim.control else ""
         value = value.amax(0)  # (S,): zero if all cells fail there
     else:
         value = (off > claim.limit).any(0).sum(1).double()
-        each, reason = value <= claim.count, f"videos off by more than {claim.limit:g} points, a seed"
+        *some, last = dict.fromkeys(column for _, _, column in claim.names)
+        columns = f"{', '.join(some)} or {last}" if some else last
+        each, reason = value <= claim.count, f"test videos off by more than {claim.limit:g} points at {columns}"
     said = bool(each[0]) if len(each.unique()) == 1 else None
     return {
         "test": "every seed",
