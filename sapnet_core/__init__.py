@@ -190,6 +190,7 @@ PUBLIC = {
     "experiments.second_losses": ("second_losses",),
     "experiments.statistics": (
         "compare",
+        "CONTRADICTED",
         "equivalence",
         "evidence_of",
         "holm",
