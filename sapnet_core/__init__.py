@@ -191,6 +191,7 @@ PUBLIC = {
     "experiments.second_losses": ("second_losses",),
     "experiments.statistics": (
         "compare",
+        "CONTRADICTED",
         "equivalence",
         "evidence_of",
         "holm",
@@ -315,12 +316,16 @@ PUBLIC = {
         "heat_on_pixels",
         "share_inside",
     ),
-    "reporting.heatmap": ("heatmap",),
+    "reporting.heatmap": ("control_heatmap", "heatmap"),
     "reporting.ledger": (
         "ledger",
         "printed_effect",
     ),
     "reporting.literal": ("in_figure",),
+    "reporting.looked_at": (
+        "file_lines",
+        "not_above",
+    ),
     "reporting.plots": (
         "forest",
         "seed_curve",
@@ -335,7 +340,7 @@ PUBLIC = {
         "save_figure",
         "save_table",
     ),
-    "reporting.paired_differences": ("paired_differences",),
+    "reporting.paired_differences": ("control_differences", "paired_differences"),
     "reporting.pictures": (
         "DATASET_TITLES",
         "picture",

@@ -10,7 +10,7 @@ import torch
 from sapnet_core.experiments.profiles import get_profile
 from sapnet_core.experiments.resampling import Cell
 from sapnet_core.experiments.statistics import SUPPORTED, VERDICTS
-from sapnet_core.reporting import claims
+from sapnet_core.reporting import came_out, claims
 from sapnet_core.reporting.came_out import PHRASES, _counted, _seeds, _sized, came_out_text
 from sapnet_core.reporting.claims import evaluate
 from sapnet_core.reporting.ledger import FLOORS, ledger
@@ -63,6 +63,18 @@ def test_floors_have_one_line_each_and_own_questions_are_apart():
     before, after = text.split("Questions that the paper does not ask:")
     own = [c for c in ledger() if c.family == FAMILY and c.control and not c.id.endswith(")")]
     assert own and all(c.statement in after and c.statement not in before for c in own)
+
+
+def test_sums_of_printed_numbers_stand_apart_and_are_not_counted(monkeypatch):
+    table = evaluate(SIZE, [FAMILY])
+    first = table.index[~table["control"]][0]
+    table.loc[first, ["kind", "verdict", "effect", "low", "high"]] = ["arithmetic", SUPPORTED, 0.053, float("nan"), 0]
+    monkeypatch.setattr(came_out, "family_verdicts", lambda *_: table)
+    text = came_out_text(SIZE, FAMILY)
+    before, after = text.split("Sums of numbers that the paper prints, which need no run:")
+    line = f"> - **supported**, 0.053: {table.loc[first, 'statement']}"
+    assert line in after and line not in before
+    assert f"Of the {(~table['control']).sum() - 1} statements of the paper about {FAMILY}, " in before
 
 
 def test_it_is_one_quotation_and_ends_with_the_notes():

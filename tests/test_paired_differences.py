@@ -11,8 +11,8 @@ from sapnet_core.experiments.resampling import Cell, resampled
 from sapnet_core.experiments.statistics import SUPPORTED, UNDECIDED, VERDICTS, compare, hypothesis_of, judge
 from sapnet_core.experiments.systems import OURS
 from sapnet_core.reporting import paired_differences as module
-from sapnet_core.reporting.heatmap import LIMIT, MARKS, heatmap
-from sapnet_core.reporting.paired_differences import paired_differences
+from sapnet_core.reporting.heatmap import LIMIT, MARKS, control_heatmap, heatmap
+from sapnet_core.reporting.paired_differences import control_differences, paired_differences
 from sapnet_core.reporting.style import COLUMN, use_style
 
 NOISE = {"near": 0.2, "far": 3.0, "part": 1.0, OURS: 0.2}
@@ -80,6 +80,35 @@ def test_one_seed_decides_nothing_and_a_table_without_sap_net_is_refused():
     assert set(table["verdict"]) == {UNDECIDED} and table["p"].isna().all() and "Avg" not in set(table["column"])
     with pytest.raises(ValueError, match=r"no trials of SAP-Net \(Ours\)"):
         paired_differences({key: trial for key, trial in TRIALS.items() if key[0] != OURS})
+
+
+def test_every_system_is_compared_with_each_control_as_one_family():
+    table = control_differences(TRIALS, ["far", "part"], 200)
+    assert table[["control", "system", "column"]].to_numpy().tolist() == [
+        ["far", system, column] for system in ("near", OURS) for column in ("10%", "all")
+    ] + [["part", system, "10%"] for system in ("near", OURS)]
+    found = [compare(side(s, c), side(k, c), limit=2.0) for k, s, c in table.iloc[:, :3].to_numpy()]
+    assert table["difference"].tolist() == pytest.approx([evidence.value for evidence in found])
+    assert table["verdict"].tolist() == [v.word for v in judge([hypothesis_of(evidence) for evidence in found])]
+    swapped = paired_differences(TRIALS, 200).set_index(["system", "column"])["difference"]
+    ours = table[(table["control"] == "far") & (table["system"] == OURS)].set_index("column")["difference"]
+    assert ours["all"] == pytest.approx(swapped["far", "all"])
+    with pytest.raises(ValueError, match="no trials of nobody"):
+        control_differences(TRIALS, ["far", "nobody"])
+
+
+def test_a_heatmap_of_controls_has_a_panel_for_each():
+    use_style()
+    rows = [("ridge", "APT", "10%", 0.01, VERDICTS[2]), ("ridge", "USDL", "all", -0.4, VERDICTS[1])]
+    rows += [("MLP", "USDL", "all", 0.12, VERDICTS[0])]
+    table = pd.DataFrame(rows, columns=["control", "system", "column", "difference", "verdict"])
+    fig = control_heatmap(table, "A table")
+    left, right, bar = fig.axes
+    assert [left.get_title(), right.get_title()] == ["minus\nridge", "minus\nMLP"] and fig.get_figwidth() == COLUMN
+    assert [t.get_text() for t in left.texts if t.get_text()] == ["+0.01 =", "-0.40 ✗"]
+    assert [t.get_text() for t in right.texts if t.get_text()] == ["+0.12 ✓"]
+    assert [t.get_text() for t in left.get_yticklabels()] == ["APT (after its\ntitle)", "USDL"]
+    assert "system above" in fig.get_supxlabel() and bar.get_xlabel() == "system minus control, ρ"
 
 
 def test_a_heatmap_shows_number_and_mark_in_the_cell_and_leaves_others_empty():

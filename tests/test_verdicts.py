@@ -17,6 +17,7 @@ FAMILIES = {
     "05": ("Table I", "Table II", "Table III"),
     "06": ("Table IV", "Table V", "Table VI", "Table VII"),
     "10": ("Fig. 5",),
+    "11": ("Fig. 6",),
     "12": ("Fig. 7",),
     "13": ("Fig. 8",),
     "14": ("Fig. 9",),
@@ -105,6 +106,16 @@ def test_notebook_says_what_its_stored_trials_say(prefix):
     said = {(in_markdown(row["statement"]), row["verdict"]) for row in ledger}
     papers = [row for row in ledger if not row["control"]]
     assert {(in_markdown(row["statement"]), row["verdict"]) for row in papers} <= boxed <= said
+
+
+def test_a_cell_of_figure_6_has_the_verdict_that_it_has_in_table_iv():
+    table = {(row["system"], row["column"]): row for row in rows("table04_differences")}
+    shared = [row for row in rows("fig06_differences") if (row["system"], row["column"]) in table]
+    assert len({row["column"] for row in shared}) == 2 and len(shared) > 20
+    for row in shared:
+        other = table[row["system"], row["column"]]
+        if row["seeds"] == other["seeds"]:  # the study may have reached more of one than of the other
+            assert (row["verdict"], row["difference"]) == (other["verdict"], other["difference"]), row
 
 
 def test_ledger_s_own_notebook_prints_it_whole():

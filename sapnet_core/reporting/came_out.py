@@ -54,7 +54,8 @@ def noted(size: str, *notes: str):
 
 def came_out_text(profile: Profile, *families: str, notes: Sequence[str] = ()) -> str:
     """The box as a quotation in Markdown: the number of the paper's statements with each verdict, then every statement
-    with its effect, its interval and its verdict, then our own questions.
+    with its effect, its interval and its verdict, then sums of printed numbers, apart and not counted, and our own
+    questions.
 
     Where a statement compares with I3D+MLP, the ledger asks the same of stronger floors, too (`ledger.FLOORS`); the box
     has one line a floor, with the number of statements that hold against it.
@@ -72,11 +73,14 @@ def came_out_text(profile: Profile, *families: str, notes: Sequence[str] = ()) -
     floor = {name: table["claim"].str.endswith(f"({name})") for name in FLOORS}
     asked_of_floors = pd.concat(list(floor.values()), axis=1).any(axis=1)
     papers, ours = table[~table["control"]], table[table["control"] & ~asked_of_floors]
-    lines = [_counted(papers, families), "", *_listed(papers)]
+    sums = papers["kind"] == "arithmetic"
+    lines = [_counted(papers[~sums], families), "", *_listed(papers[~sums])] if not sums.all() else []
     for name, (_, words, _) in FLOORS.items():
         if floor[name].any():
             held = int((table.loc[floor[name], "verdict"] == SUPPORTED).sum())
             lines.append(f"- Asked of {words} in place of I3D+MLP: {held} of {int(floor[name].sum())} supported.")
+    if sums.any():
+        lines += ["", "Sums of numbers that the paper prints, which need no run:", "", *_listed(papers[sums])]
     if len(ours):
         lines += ["", "Questions that the paper does not ask:", "", *_listed(ours)]
     for note in notes:

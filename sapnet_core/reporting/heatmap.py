@@ -12,7 +12,7 @@ from sapnet_core.experiments.statistics import CONTRADICTED, NO_DIFFERENCE, SUPP
 from sapnet_core.experiments.systems import marked
 from sapnet_core.reporting.style import COLORS, COLUMN
 
-__all__ = ["MARKS", "heatmap"]
+__all__ = ["MARKS", "control_heatmap", "heatmap"]
 
 # verdict on "SAP-Net is above this system" -> (mark, what it says); the marks are those of the site
 MARKS = {
@@ -22,7 +22,7 @@ MARKS = {
     UNDECIDED: ("?", "undecided"),
 }
 LIMIT = 0.3  # differences beyond it have the same color, so that all heatmaps have one scale
-ROW, NAME = 0.21, 25  # inches of a row, letters of a name in one line
+ROW, NAME, SHORT = 0.21, 25, 17  # inches of a row, letters of a name in one line, and beside two panels
 # orange below zero, white at zero, blue above; all are light enough for black numbers
 BELOW_ABOVE = LinearSegmentedColormap.from_list("below and above", [COLORS[1], "white", COLORS[4]])
 
@@ -37,36 +37,94 @@ def heatmap(differences: pd.DataFrame, title: str) -> Figure:
     Returns:
         The figure, which is the current one.
     """
+    value, text = _cells(differences)
+    fig, ax = plt.subplots(figsize=(COLUMN, ROW * len(value) + 1.15))
+    _panel(ax, value, text, _ends(differences), "SAP-Net minus system, ρ")
+    fig.suptitle(title, fontsize=8)
+    ax.set_yticks(ax.get_yticks(), [fill(marked(name), NAME) for name in value.index], linespacing=0.9)
+    fig.supxlabel(" · ".join(f"{mark} {words}" for mark, words in MARKS.values()), fontsize=6.5)
+    return fig
+
+
+def control_heatmap(differences: pd.DataFrame, title: str) -> Figure:
+    """Draw the differences from controls, one column of a page wide, with a panel for each control.
+
+    Args:
+        differences: from `control_differences`; a cell without a row stays empty.
+        title: above the picture.
+
+    Returns:
+        The figure, which is the current one.
+    """
+    controls = list(dict.fromkeys(differences["control"]))
+    systems = list(dict.fromkeys(differences["system"]))
+    fig, axes = plt.subplots(
+        1, len(controls), figsize=(COLUMN, ROW * len(systems) + 1.3), sharey=True, squeeze=False, layout="constrained"
+    )
+    fig.get_layout_engine().set(w_pad=0.02, wspace=0.02)
+    for ax, control in zip(axes.flat, controls, strict=True):
+        value, text = _cells(differences[differences["control"] == control], systems)
+        _panel(ax, value, text)
+        ax.set_title(f"minus\n{fill(control, SHORT)}", fontsize=7)
+    names = [fill(marked(name), SHORT) for name in systems]
+    axes[0, 0].set_yticks(axes[0, 0].get_yticks(), names, linespacing=0.9)
+    bar = fig.colorbar(
+        axes[0, 0].collections[0],
+        ax=list(axes.flat),
+        location="bottom",
+        extend=_ends(differences),
+        aspect=30,
+        pad=0.03,
+        label="system minus control, ρ",
+    )
+    bar.ax.tick_params(labelsize=6.5)
+    bar.ax.xaxis.label.set_size(7)
+    fig.suptitle(title, fontsize=8)
+    words = [f"{mark} {words.replace('SAP-Net', 'system')}" for mark, words in MARKS.values()]
+    fig.supxlabel(" · ".join(words), fontsize=6.5)
+    return fig
+
+
+def _cells(differences: pd.DataFrame, systems: list[str] | None = None) -> tuple[pd.DataFrame, pd.DataFrame]:
+    """Differences and their text, a row for each system and a column for each column of the table, in their order."""
     order = {name: list(dict.fromkeys(differences[name])) for name in ("system", "column")}
     value, verdict = (
-        differences.pivot(index="system", columns="column", values=name).reindex(order["system"])[order["column"]]
+        differences.pivot(index="system", columns="column", values=name).reindex(systems or order["system"])[
+            order["column"]
+        ]
         for name in ("difference", "verdict")
     )
     text = value.map("{:+z.2f} ".format) + verdict.map(lambda word: MARKS.get(word, ("", ""))[0])
-    fig, ax = plt.subplots(figsize=(COLUMN, ROW * len(value) + 1.15))
-    beyond = (value.min(axis=None) < -LIMIT, value.max(axis=None) > LIMIT)
-    ends = {(False, False): "neither", (True, False): "min", (False, True): "max", (True, True): "both"}[beyond]
+    return value, text.where(value.notna(), "")
+
+
+def _ends(differences: pd.DataFrame) -> str:
+    """The ends of the color bar beyond which there are differences."""
+    beyond = (differences["difference"].min() < -LIMIT, differences["difference"].max() > LIMIT)
+    return {(False, False): "neither", (True, False): "min", (False, True): "max", (True, True): "both"}[beyond]
+
+
+def _panel(ax: plt.Axes, value: pd.DataFrame, text: pd.DataFrame, ends: str = "", label: str = "") -> None:
+    """Draw cells into axes, with a color bar below them if it has a label."""
     sns.heatmap(
         value,
         mask=value.isna(),
-        annot=text.where(value.notna(), ""),
+        annot=text,
         fmt="",
         annot_kws={"size": 6.5, "color": "black"},
         cmap=BELOW_ABOVE,
         vmin=-LIMIT,
         vmax=LIMIT,
         linewidths=0.5,
-        cbar_kws={"location": "bottom", "extend": ends, "aspect": 30, "pad": 0.03, "label": "SAP-Net minus system, ρ"},
+        cbar=bool(label),
+        cbar_kws={"location": "bottom", "extend": ends, "aspect": 30, "pad": 0.03, "label": label} if label else None,
         ax=ax,
     )
-    bar = ax.collections[0].colorbar.ax
-    bar.tick_params(labelsize=6.5)
-    bar.xaxis.label.set_size(7)
+    if label:
+        bar = ax.collections[0].colorbar.ax
+        bar.tick_params(labelsize=6.5)
+        bar.xaxis.label.set_size(7)
     ax.grid(visible=False)
     ax.xaxis.tick_top()
     ax.set(xlabel="", ylabel="")
-    fig.suptitle(title, fontsize=8)
-    ax.set_yticks(ax.get_yticks(), [fill(marked(name), NAME) for name in value.index], linespacing=0.9)
     ax.tick_params(length=0, labelsize=6.5)
-    fig.supxlabel(" · ".join(f"{mark} {words}" for mark, words in MARKS.values()), fontsize=6.5)
-    return fig
