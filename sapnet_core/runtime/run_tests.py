@@ -49,7 +49,11 @@ def run_tests(every: bool = False) -> int:
     # Neighboring tests share fixtures, so each worker begins with a part of the list of its own; a worker that has
     # nothing left takes tests from another one.
     workers = ["-n", jobs, "--dist", "worksteal"]
-    parts = {"ruff": ["-m", "ruff", "check", "."], "pytest": ["-m", "pytest", "-q", *workers, *chosen, "tests"]}
+    parts = {
+        "ruff": ["-m", "ruff", "check", "."],
+        "layout of the code": ["-m", "ruff", "format", "--check", "."],
+        "pytest": ["-m", "pytest", "-q", *workers, *chosen, "tests"],
+    }
     if every:
         parts["coverage"] = ["tests/coverage_by_room.py"]
     parts |= {

@@ -1,6 +1,6 @@
 """Data types of SAP-Net: `SAPNetSettings`, the results for one view (`Branch`), and the input of the losses (`Output`).
 
-E1 … E18 number the errata: points where the paper is silent, ambiguous or wrong. Where an erratum leaves a choice in
+E1 … E19 number the errata: points where the paper is silent, ambiguous or wrong. Where an erratum leaves a choice in
 the network or its losses, a field of `SAPNetSettings` makes it.
 """
 
