@@ -21,6 +21,7 @@ from sapnet_core.experiments.trial import Trial
 from sapnet_core.reporting.by_verdict import asked_of
 from sapnet_core.reporting.claims import effect_text
 from sapnet_core.reporting.ledger import FLOORS, Claim, Name, ledger
+from sapnet_core.reporting.literal import in_markdown
 from sapnet_core.reporting.notebook_trials import LEDGER
 from sapnet_core.reporting.notebooks import find
 from sapnet_core.reporting.provenance import ROMAN
@@ -199,19 +200,20 @@ def claim_views(
     return views
 
 
-def spots(names: set[str], homes: dict[str, str]) -> dict[str, Spot]:
+def spots(names: dict[str, str], homes: dict[str, str]) -> dict[str, Spot]:
     """The notebook cell whose stored output shows the verdict on each claim.
 
     Args:
-        names: ids of claims.
+        names: what each claim states, by its id: a notebook shows either of them.
         homes: the notebook that makes the table or figure that a claim is about, by the claim's id; it is searched
             first, then the notebook of the ledger.
     """
     wanted = {*homes.values(), LEDGER}
     printed = {path.stem: _printed(path, path.stat().st_mtime_ns) for path in find() if path.stem in wanted}
     found = {}
-    for name in names:
-        inside = re.compile(rf"(?<![\w-]){re.escape(name)}(?![\w-]| \()")
+    for name, statement in names.items():
+        shown = "|".join(rf"{re.escape(text)}(?![\w,])" for text in {statement, in_markdown(statement)} if text)
+        inside = re.compile(rf"(?<![\w-]){re.escape(name)}(?![\w-]| \()" + f"|{shown}" * bool(shown))
         for stem in dict.fromkeys((homes.get(name, LEDGER), LEDGER)):
             cell = next((cell for cell in printed.get(stem, ()) if inside.search(cell[2])), None)
             if cell:
