@@ -7,7 +7,9 @@ from pathlib import Path
 
 import pytest
 
+from sapnet_core.experiments.stored import stored_names
 from sapnet_core.reporting import crate
+from sapnet_core.reporting.parts import parts
 from sapnet_core.runtime import environment
 from sapnet_core.runtime.fingerprint import file_digest
 
@@ -24,7 +26,8 @@ def test_every_file_is_listed_as_it_is(graph):
     listed = {part["@id"] for part in graph["./"]["hasPart"]}
     shown = {f"figures/{f.name}" for f in (ROOT / "figures").iterdir() if f.suffix in crate.FORMATS}
     books = {f"notebooks/{f.name}" for f in environment.find_notebooks()}
-    stored = {f"sapnet_core/study/{f.name}" for f in (ROOT / "sapnet_core" / "study").glob("*.parquet")}
+    folders = (ROOT / "sapnet_core" / "study", ROOT / "sapnet_core" / "study" / "measured")
+    stored = {f.relative_to(ROOT).as_posix() for folder in folders for f in folder.glob("*.parquet")}
     assert listed == shown | books | stored
     for name in ("figures/table01.csv", "notebooks/05_ablations.ipynb", "sapnet_core/study/trials.parquet"):
         assert graph[name]["sha256"] == file_digest(ROOT / name)
@@ -38,9 +41,20 @@ def test_a_figure_names_its_notebook_and_its_provenance(graph):
     assert {file["@id"] for file in action["result"]} == {f"figures/fig05.{kind}" for kind in ("png", "svg", "csv")}
     told = dict(part.split(": ", 1) for part in action["description"].split("; "))
     assert {"source", "profile", "seeds", "trials", "commit", "command"} <= told.keys()
-    assert ("object" in action) is (told["profile"] == "study")  # only trials of the study are stored
-    for stored in action.get("object", []):
-        assert graph[stored["@id"]]["encodingFormat"] == "application/vnd.apache.parquet"
+
+
+def test_a_table_names_the_stored_trials_behind_it_at_whatever_size_they_were_run(graph):
+    kept = {name.rpartition("-")[2] for name in stored_names("study")}
+    tables = {f"sapnet_core/study/{name}.parquet" for name in crate.STORED}
+    seen = set()
+    for part in parts(ROOT / "figures"):
+        if part.record:
+            action = graph[f"#made-{part.stem}"]
+            named = {stored["@id"] for stored in action.get("object", [])}
+            assert (tables <= named) is bool(kept & set(map(str, part.record.get("hashes", ())))), part.stem
+            assert all(graph[name]["encodingFormat"] == "application/vnd.apache.parquet" for name in named)
+            seen |= {part.stem} if named else set()
+    assert {"table01", "table06", "table07"} <= seen  # the last two also where their size is quick
 
 
 def fill(cache: Path) -> None:

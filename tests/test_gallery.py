@@ -19,8 +19,8 @@ import pytest
 from PIL import Image
 
 from sapnet_core import reporting
-from sapnet_core.experiments.statistics import VERDICTS
-from sapnet_core.reporting import gallery, notebooks, parts, site_context
+from sapnet_core.experiments.statistics import LEVEL, VERDICTS
+from sapnet_core.reporting import gallery, notebooks, parts, site_claims, site_context
 from sapnet_core.reporting.mathml import LEFT_OVER, mathml
 from sapnet_core.reporting.notebook_pages import markdown_html, notebook_page, write_notebook_page
 from sapnet_core.reporting.site_context import PAGES
@@ -297,6 +297,89 @@ def test_the_summary_says_which_verdicts_are_preliminary(house, seeds, said):
     ] in text
 
 
+def write_claims(folder: Path, *rows: dict[str, str]) -> None:
+    """Write `claims.csv` with these rows; what they leave out is empty."""
+    names = ("claim", "place", "kind", "verdict", "effect", "low", "high", "p_holm", "to_decide", "reason")
+    with open(folder / "figures" / "claims.csv", "w", encoding="utf-8", newline="") as file:
+        writer = csv.DictWriter(file, [*names, "profile", "seeds"], restval="")
+        writer.writeheader()
+        writer.writerows(rows)
+
+
+def words_of(file: Path) -> str:
+    return " ".join(" ".join(checked(file).text).split())
+
+
+def test_a_claim_that_cannot_be_tested_shows_no_numbers_and_is_not_preliminary(house):
+    row = {"claim": "x", "place": "Conclusion", "verdict": "not testable here", "reason": "gone"}
+    row |= {"effect": "0.1", "low": "0.05", "high": "0.15", "p_holm": "0.37", "profile": "study", "seeds": "2"}
+    write_claims(house, row)
+    file = gallery.write_gallery(local=False)
+    text, claims = words_of(file), words_of(file.with_name("claims.html"))
+    assert "“x” — gone." in text and "preliminary" not in text
+    assert "not measured; 2 seeds" in claims and "0.37" not in claims and "+0.100" not in claims
+
+
+def test_a_claim_over_several_tables_waits_for_those_at_another_size():
+    row = {"claim": "works-everywhere", "place": "Conclusion", "verdict": "not testable here", "reason": "no results"}
+    row |= {"profile": "study", "seeds": "2"}
+    for sizes, reason in (
+        ({"II": "study", "VI": "quick", "VII": "quick"}, "Table VI and Table VII are not at study size yet"),
+        ({"II": "study", "VI": "study", "VII": "quick"}, "Table VII is not at study size yet"),
+        ({"II": "study", "VI": "study", "VII": "study"}, "no results"),
+    ):
+        (view,) = site_claims.claim_views([row], {}, str, set(), sizes)
+        assert view["reason"].startswith(reason)
+
+
+def test_sums_of_printed_numbers_and_stand_ins_are_told_apart(house):
+    tested = {
+        "place": "Table VI",
+        "kind": "greater",
+        "verdict": "undecided",
+        "effect": "0.1",
+        "low": "0",
+        "high": "0.2",
+    }
+    tested |= {"p_holm": "0.037", "profile": "quick", "seeds": "2", "to_decide": "more than 1000 seeds"}
+    summed = {"claim": "b", "place": "Table VI", "kind": "arithmetic", "verdict": "supported", "profile": "study"}
+    write_claims(house, {"claim": "a"} | tested, summed | {"seeds": "0"})
+    file = gallery.write_gallery(local=False)
+    text, claims = words_of(file), words_of(file.with_name("claims.html"))
+    assert "Σ 1 printed sum right" in text and "✓ 1 supported" not in text and "1 of 1" in text
+    assert "1 of the verdicts is a stand-in" in text and "preliminary" not in text
+    assert f"only where p lies below {LEVEL:g}" in claims and "Holm" in claims
+    assert "no number of seeds decides it: the test videos do" in claims and "more than 1000 seeds" not in claims
+    assert "--pages" in text  # links lead to the notebooks' files here
+
+
+def test_decided_claims_come_first_and_sums_after_them():
+    rows = [
+        ("a", "undecided"),
+        ("b", "supported"),
+        ("c", "contradicted"),
+        ("d", "not testable here"),
+        ("e", "supported"),
+    ]
+    views = [{"name": name, "verdict": verdict, "kind": "arithmetic" * (name == "b")} for name, verdict in rows]
+    assert [view["name"] for view in site_claims.claims_in_order(views)] == ["e", "c", "b", "a", "d"]
+
+
+def test_results_on_real_people_are_no_source_of_the_papers_tables(house):
+    fig, ax = plt.subplots(figsize=(3, 2))
+    ax.plot([0, 1], [0, 1])
+    cells = pd.DataFrame({"system": ["x", "y"], "rho": [0.618, 0.5]})
+    record = reporting.provenance("quick", "stored results on people", (0, 1), ["a1"], "05_ablations")
+    reporting.save_table("real_people", cells, record)
+    reporting.save_figure(fig, "real_people_curves", cells, record)
+    plt.close(fig)
+    file = gallery.write_gallery(local=False)
+    assert "stored results on people" not in words_of(file)
+    text = file.with_name("results.html").read_text(encoding="utf-8")
+    entry = re.search(r'<section class="entry" id="real_people">(.*?)</section>', text, re.DOTALL)[1]
+    assert "real_people_curves.png" in entry and 'id="real_people_curves"' not in text
+
+
 def test_the_summary_begins_with_the_ten_sentences(house, monkeypatch):
     asked, table = [], worth_table(3)
     monkeypatch.setattr(site_context, "worth_of_parts", lambda size: asked.append(size.name) or table)
@@ -478,6 +561,23 @@ def test_a_word_leads_to_its_heading_on_the_page_of_the_glossary(tmp_path):
     assert {"Networks-and-losses", "Measures-and-tests", "Fisher-z", "Facility-location"} <= pages["a5_glossary"].ids
     alone = notebook_page(notebooks.find(["12_fig07_threshold"])[0], frozenset(["12_fig07_threshold"]))
     assert 'href="../../notebooks/a5_glossary.ipynb#FixMatch"' in alone  # the glossary has no page
+
+
+def test_a_page_of_a_notebook_has_contents_folded_code_and_columns_of_words(tmp_path):
+    frame = pd.DataFrame({"group": [1, 2], "direction": ["forward", "back"]}, index=["107B", "205B"])
+    output = nbformat.v4.new_output("display_data", {"text/html": frame.to_html()})
+    cells = [
+        nbformat.v4.new_markdown_cell(f"{mark} {words}") for mark, words in (("#", "T"), ("##", "One"), ("##", "2"))
+    ]
+    cells.append(nbformat.v4.new_code_cell("x = 1", outputs=[output]))
+    file, made = tmp_path / "n.ipynb", tmp_path / "n.html"
+    nbformat.write(nbformat.v4.new_notebook(cells=cells), file)
+    made.write_text(notebook_page(file), encoding="utf-8")
+    page, text = Page(made.read_text(encoding="utf-8")), made.read_text(encoding="utf-8")
+    assert {"#One", "#2", "#top"} <= {*page.links} and {"One", "2", "top"} <= page.ids
+    assert re.search(r'<details class="code"><summary>Code</summary><div class="highlight', text)
+    assert '<th class="words">direction</th>' in text and '<td class="words">forward</td>' in text
+    assert "<th>group</th>" in text and "<td>1</td>" in text and '<th class="words">107B</th>' in text
 
 
 def test_headings_have_ids_that_occur_once(tmp_path):

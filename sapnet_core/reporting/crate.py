@@ -11,6 +11,7 @@ Specification: https://w3id.org/ro/crate/1.3. The gallery writes the file again 
 import json
 from pathlib import Path
 
+from sapnet_core.experiments.stored import SHELVES, stored_names
 from sapnet_core.reporting.notebooks import find, load
 from sapnet_core.reporting.parts import Part, parts
 from sapnet_core.reporting.provenance import provenance_rows
@@ -34,6 +35,7 @@ STORED = {
     "predictions": "The predicted score of every test video, for each stored trial",
     "curves": "The loss terms and metrics over the training steps, for each stored trial",
 }
+READ = {"study": "trials", "measured": "trials on data of real people"}  # the sets of tables in `experiments.stored`
 
 
 def crate(root: Path) -> str:
@@ -77,12 +79,15 @@ def crate(root: Path) -> str:
     for file in find(folder=root / "notebooks"):
         title, _, text = load(file).cells[0].source.partition("\n")
         books[file.stem] = add(file, title.lstrip("# "), " ".join(text.split()) or title.lstrip("# "), **kinds)
-    folder = root / "sapnet_core" / "study"
-    stored = [
-        add(folder / f"{name}.parquet", f"Stored trials: {name}", text)
-        for name, text in STORED.items()
-        if (folder / f"{name}.parquet").is_file()
-    ]
+    stored = []
+    for shelf, of in READ.items():
+        folder = root / "sapnet_core" / "study" / SHELVES[shelf][0]
+        tables = [
+            add(folder / f"{name}.parquet", f"Stored {of}: {name}", text)
+            for name, text in STORED.items()
+            if (folder / f"{name}.parquet").is_file()
+        ]
+        stored.append((frozenset(name.rpartition("-")[2] for name in stored_names(shelf)), tables))
     for part in parts(root / "figures"):
         text = part.caption or part.title
         files = [add(part.folder / name, f"{part.title} ({name})", text) for name in part.files]
@@ -100,14 +105,20 @@ def _entity(made, identifier: str, about: dict[str, object]):
     return made.add(ContextEntity(made, identifier, about))
 
 
-def _action(made, part: Part, books: dict[str, object], stored: list, files: list) -> None:
-    """Add the action that made a table or figure; its description is the provenance record."""
+def _action(made, part: Part, books: dict[str, object], stored: list[tuple], files: list) -> None:
+    """Add the action that made a table or figure; its description is the provenance record, and its objects are the
+    tables of stored trials that hold any of its trials, at whatever size these were run.
+
+    Args:
+        stored: for each set of tables, the hashes of its trials, and its files.
+    """
     record, notebook = part.record, part.notebook
+    hashes = set(map(str, record.get("hashes", ())))
     told = "; ".join(f"{name}: {text}" for name, text in provenance_rows(record))
     action = made.add_action(
         instrument=books[notebook.stem] if notebook and notebook.stem in books else None,
         identifier=f"#made-{part.stem}",
-        object=stored if record["profile"] == "study" else None,  # no other trials are stored
+        object=[file for names, tables in stored if names & hashes for file in tables] or None,
         result=files,
         properties={"name": f"{part.title}: {record['command']}", "description": told},
     )

@@ -23,7 +23,7 @@ from pathlib import Path
 from markupsafe import Markup
 
 from sapnet_core.experiments.profiles import PROFILES
-from sapnet_core.experiments.statistics import VERDICTS
+from sapnet_core.experiments.statistics import LEVEL, LOOKS, SUPPORTED, UNTESTABLE, VERDICTS
 from sapnet_core.experiments.stored_summary import stored_summary
 from sapnet_core.recipes import command_lines
 from sapnet_core.reporting import site_notes
@@ -33,11 +33,7 @@ from sapnet_core.reporting.markup import page, render
 from sapnet_core.reporting.notebook_pages import markdown_html, write_notebook_page
 from sapnet_core.reporting.notebooks import find
 from sapnet_core.reporting.parts import places
-from sapnet_core.reporting.site_claims import (
-    count_labels,
-    trial_views,
-    verdict_label,
-)
+from sapnet_core.reporting.site_claims import count_labels, trial_views, verdict_label
 from sapnet_core.reporting.site_context import PAGES, Site, executed
 from sapnet_core.reporting.site_results import part_view, results_page
 from sapnet_core.reporting.ten_sentences import is_preliminary, write_readme
@@ -69,14 +65,17 @@ HEADLINES = (
 
 
 def _families(site: Site, views: list[dict[str, object]]) -> list[dict[str, object]]:
-    """For each table, figure or section that claims are about: its link, and the number of each verdict."""
+    """For each table, figure or section that claims are about: its link, the number of each verdict that rests on
+    trained networks, and how many sums of printed numbers are right."""
     heads, found = site.heads, []
     for family in dict.fromkeys(view["family"] for view in views):
         about = [view for view in views if view["family"] == family and not view["control"]]
         if about:
             stem = next((stem for stem in places(family) if stem in heads), "")
-            counts = [sum(view["verdict"] == verdict for view in about) for verdict in VERDICTS]
-            found.append({"name": family, "stem": stem, "counts": counts, "number": len(about)})
+            tested, sums = [view for view in about if not view["sum"]], [view for view in about if view["sum"]]
+            counts = [sum(view["verdict"] == verdict for view in tested) for verdict in VERDICTS]
+            held = f"{sum(view['verdict'] == SUPPORTED for view in sums)} of {len(sums)}" if sums else ""
+            found.append({"name": family, "stem": stem, "counts": counts, "sums": held, "number": len(about)})
     return sorted(found, key=lambda family: (family["stem"][:3] == "fig", family["stem"]))
 
 
@@ -91,16 +90,20 @@ def _index(site: Site) -> dict[str, object]:
         "labels": count_labels(own),
         "floors": control_counts(site.ledger).values.tolist() if controls else [],
         "number": len(own),
-        "sums": sum(view["verdict"] == "supported" and view["kind"] == "arithmetic" for view in own),
+        "sums": sum(view["verdict"] == SUPPORTED and view["sum"] for view in own),
+        "stand_ins": sum(bool(view["stand_in"]) and view["verdict"] != UNTESTABLE for view in own),
         "sizes": [name for name in dict.fromkeys(view["profile"] for view in own) if name],
         "seeds": sorted({view["seeds"] for view in own if view["seeds"] not in ("", "0")}, key=len),
-        "preliminary": sum(is_preliminary(view["profile"], int(view["seeds"] or 0)) for view in own),
+        "preliminary": sum(
+            is_preliminary(view["profile"], int(view["seeds"] or 0)) and view["verdict"] != UNTESTABLE for view in own
+        ),
         "decided": {v: [view for view in own if view["verdict"] == v] for v in VERDICTS[:3]},
         "headlines": [named[name] for name in HEADLINES if name in named],
         "came_out": site.came_out,
         "families": _families(site, views),
         "verdicts": [verdict_label(verdict) for verdict in VERDICTS],
-        "gaps": site_notes.gaps(site.parts, site.said),
+        "gaps": site_notes.gaps(site.parts, views),
+        "any": bool(site.pages),
         "cost": site_notes.cost(),
         "cite": site_notes.cite(),
         "others": {name: link for name, link in others.items() if (site.folder / link).is_file()},
@@ -138,7 +141,7 @@ def _deviations(site: Site) -> dict[str, object]:
     for one in found:
         stems = [next((stem for stem in site.lessons if stem.split("_")[0] == name), "") for name in one["met_in"]]
         one["lessons"] = [(stem, site.address(f"notebooks/{stem}.ipynb")) for stem in stems if stem]
-    return {"errata": found, "gaps": site_notes.gaps(site.parts, site.said)}
+    return {"errata": found, "gaps": site_notes.gaps(site.parts, site.claim_views)}
 
 
 def _checklist(site: Site) -> dict[str, object]:
@@ -224,6 +227,7 @@ def write_gallery(profile: str | None = None, stored: bool = False, local: bool 
     made_from = _made_from(site)
     for name, (title, content) in CONTENTS.items():
         shown = {"title": title, "pages": PAGES, "here": name, "address": site.address, "links": site.links}
+        shown |= {"level": LEVEL, "looks": LOOKS}
         body = render(name, **shown, **content(site))
         write_text(folder / f"{name}.html", page(title, body, made_from=made_from))
     if environment.figures() == environment.root() / "figures":

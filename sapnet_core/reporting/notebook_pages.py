@@ -20,6 +20,12 @@ WIDE = re.compile(r'<(?:pre|table|span class="equation")(?=[ >])')  # these may 
 
 TAGS = re.compile(r"<[^>]*>")
 HEADED = re.compile(r'(<h[1-6]) id="([^"]*)"')
+SECTION = re.compile(r'<h2 id="([^"]*)">(.*?)</h2>', re.DOTALL)
+CODE = re.compile(r'<div class="highlight hl-[\w-]+">\s*<pre.*?</pre>\s*</div>', re.DOTALL)
+FRAME = re.compile(r'<table[^>]*class="dataframe".*?</table>', re.DOTALL)  # a table as pandas writes it
+ROW = re.compile(r"<tr[^>]*>.*?</tr>", re.DOTALL)
+CELL = re.compile(r"<(t[dh])>(.*?)</t[dh]>", re.DOTALL)
+NUMBER = re.compile(r"\s*(?:[-−+]?[\d.,]+(?:e[-+]?\d+)?\s*%?|nan|NaN|—|)\s*")
 
 __all__ = ["markdown_html", "notebook_page", "write_notebook_page"]
 
@@ -79,6 +85,36 @@ def _with_ids_once(body: str) -> str:
         return found[0] if first else found[1]
 
     return HEADED.sub(kept, body)
+
+
+def _contents(body: str) -> list[tuple[str, str]]:
+    """(id, words) of each section of a notebook, in order."""
+    return [(html.unescape(name), html.unescape(TAGS.sub("", words))) for name, words in SECTION.findall(body)]
+
+
+def _folded(body: str) -> str:
+    """Put code into folds. The style unfolds them where there is room: on a phone, text and results come first."""
+    return CODE.sub(lambda found: f'<details class="code"><summary>Code</summary>{found[0]}</details>', body)
+
+
+def _with_words(body: str) -> str:
+    """Mark the columns of pandas' tables that hold words, so that they are aligned and broken like words."""
+
+    def marked(frame: re.Match) -> str:
+        rows = [[cell[2] for cell in CELL.finditer(row)] for row in ROW.findall(frame[0])]
+        width = max(map(len, rows), default=0)
+        below = [row for row in rows[1:] if len(row) == width]
+        words = {i for i in range(width) if any(not NUMBER.fullmatch(TAGS.sub("", row[i])) for row in below)}
+
+        def row_marked(row: re.Match) -> str:
+            at = iter(range(width))
+            return CELL.sub(
+                lambda cell: f'<{cell[1]} class="words">{cell[2]}</{cell[1]}>' if next(at) in words else cell[0], row[0]
+            )
+
+        return ROW.sub(row_marked, frame[0])
+
+    return FRAME.sub(marked, body)
 
 
 @cache
@@ -149,13 +185,14 @@ def notebook_page(notebook: Path, pages: frozenset[str] | None = None, up: str =
             cell.outputs = [output for output in cell.outputs if UNSEEN not in output.get("data", {})]
     _describe_pictures(nb.cells)
     body, _ = _exporter().from_notebook_node(nb)
-    body = WIDE.sub(r'\g<0> tabindex="0"', _with_ids_once(body))
+    body = WIDE.sub(r'\g<0> tabindex="0"', _folded(_with_words(_with_ids_once(body))))
     if pages is not None:
         absent = "|".join(map(re.escape, sorted(set(lessons()) - pages))) or "(?!)"
         body = re.sub(rf'href="({absent})\.html(?=["#])', rf'href="{up}notebooks/\1.ipynb', body)
     title = nb.cells[0].source.splitlines()[0].lstrip("# ") if nb.cells else notebook.stem
     source = f"{up}notebooks/{notebook.stem}.ipynb" if notebook.stem in lessons() else ""
-    main = render("notebook", cells=Markup(body), source=source, **_neighbors(notebook.stem, pages, up))
+    shown = {"cells": Markup(body), "contents": _contents(body), "source": source}
+    main = render("notebook", **shown, **_neighbors(notebook.stem, pages, up))
     return page(title, main, _highlighting(), _made_from(notebook, pages, up))
 
 

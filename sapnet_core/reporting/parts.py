@@ -85,16 +85,16 @@ def parts(folder: Path, hashed: Callable[[Trial], str] | None = None) -> list[Pa
 def entries(found: list[Part]) -> dict[str, list[list[Part]]]:
     """Group parts by section: section -> entries.
 
-    An entry is a table or figure followed by the parts that belong to it, as "table01_curves" belongs to "table01".
+    An entry is a table or figure followed by the parts that belong to it: those whose stem begins with its own, as
+    "table01_curves" belongs to "table01" and "real_people_curves" to "real_people".
     """
-    heads = {part.stem: [part] for part in found if re.fullmatch(r"(table|fig)\d\d", part.stem)}
+    stems = {part.stem for part in found}
+    owners = {stem: next((one for one in sorted(stems) if stem.startswith(f"{one}_")), stem) for stem in stems}
     sections: dict[str, list[list[Part]]] = {}
     for part in found:
-        owner = heads.get(part.stem.partition("_")[0])
-        if owner and owner[0] is not part:
-            owner.append(part)
-        else:
-            sections.setdefault(part.section or "Beyond the paper", []).append(owner or [part])
+        if owners[part.stem] == part.stem:
+            belongs = [other for other in found if other is not part and owners[other.stem] == part.stem]
+            sections.setdefault(part.section or "Beyond the paper", []).append([part, *belongs])
     return sections
 
 

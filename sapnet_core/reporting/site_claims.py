@@ -15,12 +15,13 @@ import pandas as pd
 
 from sapnet_core.experiments.names import KNOWN
 from sapnet_core.experiments.profiles import PROFILES, get_profile
-from sapnet_core.experiments.statistics import VERDICTS
+from sapnet_core.experiments.statistics import CONTRADICTED, SUPPORTED, UNDECIDED, UNTESTABLE, VERDICTS, seeds_in_words
 from sapnet_core.experiments.tables import declared_trials
 from sapnet_core.experiments.trial import Trial
 from sapnet_core.reporting.by_verdict import asked_of
 from sapnet_core.reporting.claims import effect_text
-from sapnet_core.reporting.ledger import FLOORS, Name, ledger
+from sapnet_core.reporting.ledger import FLOORS, Claim, Name, ledger
+from sapnet_core.reporting.literal import in_markdown
 from sapnet_core.reporting.notebook_trials import LEDGER
 from sapnet_core.reporting.notebooks import find
 from sapnet_core.reporting.provenance import ROMAN
@@ -31,7 +32,9 @@ __all__ = [
     "cell_id",
     "cells_of",
     "claim_views",
+    "claims_in_order",
     "count_labels",
+    "is_sum",
     "spots",
     "trial_views",
     "verdict_label",
@@ -70,10 +73,28 @@ def verdict_label(verdict: str, text: str = "") -> Label:
     return Label(kind, f"{sign} {text or verdict}")
 
 
-def count_labels(rows: Iterable[dict[str, str]]) -> list[Label]:
-    """A label with the number of rows for each verdict that occurs."""
-    found = [row["verdict"] for row in rows]
-    return [verdict_label(v, f"{found.count(v)} {v}") for v in VERDICTS if v in found]
+def is_sum(row: dict[str, object]) -> bool:
+    """Whether a claim is about printed numbers alone, which are added up: its verdict says nothing of a network."""
+    return row.get("kind") == "arithmetic"
+
+
+def count_labels(rows: Iterable[dict[str, object]]) -> list[Label]:
+    """A label with the number of rows for each verdict that occurs; sums of printed numbers stand apart."""
+    rows = list(rows)
+    found, labels = [row["verdict"] for row in rows if not is_sum(row)], []
+    labels += [verdict_label(v, f"{found.count(v)} {v}") for v in VERDICTS if v in found]
+    sums = [row["verdict"] for row in rows if is_sum(row)]
+    for verdict, words in ((SUPPORTED, "right"), (CONTRADICTED, "wrong")):
+        if n := sums.count(verdict):
+            text = f"Σ {n} printed {'sum' if n == 1 else 'sums'} {words}"
+            labels.append(Label("open", text, "a sum of numbers that the paper prints, checked without training"))
+    return labels
+
+
+def claims_in_order(views: Iterable[dict[str, object]]) -> list[dict[str, object]]:
+    """Claims with those first that a test supports or contradicts; sums of printed numbers follow the decided ones."""
+    decided = VERDICTS.index(UNDECIDED)
+    return sorted(views, key=lambda view: decided - 0.5 if is_sum(view) else VERDICTS.index(view["verdict"]))
 
 
 def _number(text: str) -> float:
@@ -84,10 +105,13 @@ def _number(text: str) -> float:
 
 
 def _shown(row: dict[str, str]) -> dict[str, str]:
-    """The numbers of a claim as text: the printed difference, the effect with its interval, the corrected p-value."""
+    """The numbers of a claim as text: the printed difference, the effect with its interval, the corrected p-value. A
+    claim that cannot be tested has no effect: what part of its pairs show is no answer to it."""
     given = {"kind": "greater", "metric": "rho", **row}
     numbers = {name: _number(row.get(name, "")) for name in NUMBERS}
     p, printed = numbers["p_holm"], numbers["paper"]
+    if row["verdict"] == UNTESTABLE:
+        return {"paper": f"{printed:+.3f}" if math.isfinite(printed) else "", "ours": "not measured", "p": ""}
     return {
         "paper": f"{printed:+.3f}" if math.isfinite(printed) else "",
         "ours": effect_text(pd.Series({**given, **numbers})),
@@ -100,8 +124,34 @@ def cell_id(name: Name) -> str:
     return re.sub(r"[^A-Za-z0-9]+", "-", " ".join(name)).strip("-")
 
 
+def _decides(row: dict[str, str]) -> str:
+    """What would decide an undecided claim, as the end of a sentence; "" for others and where it is unknown."""
+    text = row.get("to_decide", "") if row["verdict"] == UNDECIDED else ""
+    if text == seeds_in_words(math.inf):
+        return "no number of seeds decides it: the test videos do"
+    return f"{text} would decide" if text else ""
+
+
+def _reason(row: dict[str, str], claim: Claim | None, sizes: dict[str, str]) -> str:
+    """Why a claim cannot be tested, or the remark on one that can. A claim over several tables waits for those that
+    are shown at another size than its own."""
+    size = row.get("profile", "")
+    if row["verdict"] == UNTESTABLE and claim and size in PROFILES:
+        tables = sorted({name[0] for name in claim.names} & set(KNOWN), key=_order)
+        waits = [_order(table)[2] for table in tables if sizes.get(table, size) != size]
+        if waits:
+            named = " and ".join(waits)
+            return f"{named} {'are' if len(waits) > 1 else 'is'} not at {size} size yet, and the claim needs every part"
+    return row.get("reason", "")
+
+
 def claim_views(
-    rows: list[dict[str, str]], found: dict[str, Spot], where: Callable[[Spot], str], known: set[Name]
+    rows: list[dict[str, str]],
+    found: dict[str, Spot],
+    where: Callable[[Spot], str],
+    known: set[Name],
+    sizes: dict[str, str],
+    stand_in: bool = False,
 ) -> list[dict[str, object]]:
     """What the page of claims shows of each row of `claims.csv`, controls included.
 
@@ -110,13 +160,17 @@ def claim_views(
         found: from `spots`.
         where: the address of a notebook's cell.
         known: table cells that the page of trials lists.
+        sizes: the profile at which each table or figure is shown, by the name in `KNOWN`.
+        stand_in: whether a verdict at a small size stands in for one at the size of the paper.
     """
     entries = {claim.id: claim for claim in ledger()}
     views = []
     for row in rows:
         spot, claim = found.get(row["claim"]), entries.get(row["claim"])
         cells = [name for name in (claim.names if claim else []) if name in known]
-        words = [part for part in (SIZES.get(row.get("size", ""), ""), row.get("reason", "")) if part]
+        reason, profile = _reason(row, claim, sizes), row.get("profile", "")
+        words = [part for part in (SIZES.get(row.get("size", ""), ""), reason) if part]
+        trained = row.get("seeds", "") not in ("", "0") and profile in PROFILES
         views.append(
             {
                 "id": re.sub(r"[^A-Za-z0-9]+", "-", row["claim"]).strip("-"),
@@ -130,7 +184,10 @@ def claim_views(
                 "verdict": row["verdict"],
                 "kind": row.get("kind", ""),
                 "label": verdict_label(row["verdict"]),
-                "decide": row.get("to_decide", "") if row["verdict"] == "undecided" else "",
+                "sum": is_sum(row),
+                "stand_in": profile if stand_in and trained and not PROFILES[profile].complete else "",
+                "decide": _decides(row),
+                "reason": reason,
                 "words": words,
                 "seeds": row.get("seeds", ""),
                 "profile": row.get("profile", ""),
@@ -143,19 +200,20 @@ def claim_views(
     return views
 
 
-def spots(names: set[str], homes: dict[str, str]) -> dict[str, Spot]:
+def spots(names: dict[str, str], homes: dict[str, str]) -> dict[str, Spot]:
     """The notebook cell whose stored output shows the verdict on each claim.
 
     Args:
-        names: ids of claims.
+        names: what each claim states, by its id: a notebook shows either of them.
         homes: the notebook that makes the table or figure that a claim is about, by the claim's id; it is searched
             first, then the notebook of the ledger.
     """
     wanted = {*homes.values(), LEDGER}
     printed = {path.stem: _printed(path, path.stat().st_mtime_ns) for path in find() if path.stem in wanted}
     found = {}
-    for name in names:
-        inside = re.compile(rf"(?<![\w-]){re.escape(name)}(?![\w-]| \()")
+    for name, statement in names.items():
+        shown = "|".join(rf"{re.escape(text)}(?![\w,])" for text in {statement, in_markdown(statement)} if text)
+        inside = re.compile(rf"(?<![\w-]){re.escape(name)}(?![\w-]| \()" + f"|{shown}" * bool(shown))
         for stem in dict.fromkeys((homes.get(name, LEDGER), LEDGER)):
             cell = next((cell for cell in printed.get(stem, ()) if inside.search(cell[2])), None)
             if cell:

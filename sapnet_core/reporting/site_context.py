@@ -106,7 +106,8 @@ class Site:
             homes |= {row["claim"]: known[0].stem} if known else {}
         sizes = {table: size for table, size in self.sizes.items() if size in PROFILES}
         cells = {name for table, size in sizes.items() for name in cells_of(size) if name[0] == table}
-        return claim_views(self.rows, spots({row["claim"] for row in self.rows}, homes), self.spot, cells)
+        found = spots({row["claim"]: row.get("statement", "") for row in self.rows}, homes)
+        return claim_views(self.rows, found, self.spot, cells, sizes, stand_in=self.profile is None)
 
     @cached_property
     def ledger(self) -> pd.DataFrame:

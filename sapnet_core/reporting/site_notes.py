@@ -50,20 +50,26 @@ def _effect(low: float, high: float, verdict: str) -> Label:
     return verdict_label(verdict, words.get(verdict, ""))
 
 
-def gaps(found: list[Part], rows: list[dict[str, str]]) -> dict[str, object]:
+def gaps(found: list[Part], views: list[dict[str, object]]) -> dict[str, object]:
     """What of the paper is not reproduced.
+
+    Args:
+        found: the tables and figures of the gallery.
+        views: its claims (`site_claims.claim_views`).
 
     Returns:
         "sources": where the videos of the paper's tables and figures come from; "systems": for each comparison, the
         paper's rows for which nothing was trained; "untested": (statement, reason) of each claim that cannot be tested.
     """
-    paper = [part for part in found if part.record and not part.stem.startswith("own_")]
+    paper = [part for part in found if part.record and not part.stem.startswith(("own_", "real_"))]
     sources = sorted({str(part.record["source"]) for part in paper})
     systems = {}
     for part in found:
         if part.title.startswith("Table ") and (absent := _absent(part)):
             systems[part.title] = absent
-    untested = [(r.get("statement") or r["claim"], r.get("reason", "")) for r in rows if r["verdict"] == UNTESTABLE]
+    untested = [
+        (view["statement"], view["reason"]) for view in views if view["verdict"] == UNTESTABLE and not view["control"]
+    ]
     return {"sources": sources, "systems": systems, "untested": untested}
 
 

@@ -11,7 +11,7 @@ from sapnet_core.reporting.literal import visible
 from sapnet_core.reporting.number_formats import format_sentence
 from sapnet_core.reporting.parts import Part, entries, places
 from sapnet_core.reporting.provenance import declared_names, provenance_rows
-from sapnet_core.reporting.site_claims import Label, cells_of, count_labels
+from sapnet_core.reporting.site_claims import Label, cells_of, claims_in_order, count_labels
 from sapnet_core.reporting.site_context import Site
 from sapnet_core.reporting.stored_tables import read_stored_table
 from sapnet_core.reporting.tables import shown_cells
@@ -42,6 +42,7 @@ def _table(file: Path) -> dict[str, list] | None:
         "groups": [(visible(group), n) for group, n in Counter(group for group, _ in names if group).items()],
         "columns": [(visible(name), words) for (_, name), words in zip(names, is_text, strict=True)],
         "rows": cells,
+        "bold": any(cell.bold for row in cells for cell in row[1:]),
     }
 
 
@@ -78,7 +79,7 @@ def _entry(site: Site, entry: list[Part], views: list[dict[str, object]]) -> dic
     """What the template shows of an entry: a table or figure, the parts that belong to it, and the claims about it."""
     first = entry[0]
     short = first.title.partition(".")[0] if re.match(r"(Table|Figure) ", first.title) else first.title
-    about = [view for view in views if not view["control"] and first.stem in places(view["family"])]
+    about = claims_in_order(view for view in views if not view["control"] and first.stem in places(view["family"]))
     shown = [part_view(site, part) for part in entry]
     return {
         "id": first.stem,
