@@ -186,7 +186,7 @@ def test_a_damaged_folder_that_comes_while_a_trial_is_trained_is_replaced(runs, 
     shutil.rmtree(folder)
 
 
-def hide(several, device):
+def hide(several, *_):
     """Stand in for a remote worker whose result arrives damaged: it writes the result of another trial."""
     folder = trial_folder(several[0])
     shutil.copytree(trial_folder(ONE), folder)

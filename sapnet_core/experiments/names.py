@@ -61,7 +61,7 @@ SHOWN_IN: dict[str, tuple[str, ...]] = {
     "06_comparison": ("IV", "V", "VI", "VII"),
     "09_decisions": ("decisions", "fig08", "selection", "I", "II"),
     "10_fig05_score_scatter": ("fig05",),
-    "11_fig06_label_shares": ("fig06",),
+    "11_fig06_label_shares": ("fig06", "IV"),
     "12_fig07_threshold": ("fig07", "II"),
     "13_fig08_loss_terms": ("fig08", "I"),
     "14_fig09_subactions": ("fig09", "II"),

@@ -1,7 +1,5 @@
 """The systems of the tables: each row's name, with its method and the settings that differ from the defaults."""
 
-from sapnet_core.methods import own_methods
-
 __all__ = [
     "OURS",
     "TUNED",
@@ -112,6 +110,8 @@ def get_system(name: str) -> tuple[str, dict]:
     Raises:
         ValueError: there is no such row, and the message lists the known ones; or an own method has the name of one.
     """
+    from sapnet_core.methods import own_methods  # imports PyTorch, which command lines that list rows do without
+
     own = own_methods()
     if not isinstance(name, str) or name not in {**EVERY, **own}:
         raise ValueError(f"system {name!r} is unknown: choose one of {', '.join([*EVERY, *own])}")
