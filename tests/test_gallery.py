@@ -490,7 +490,8 @@ def test_a_table_that_cannot_be_read_is_said(house, content):
 def test_a_stored_table_is_read_as_it_was_shown(file):
     """The last digits are not compared: a number that ends in 5 in the CSV may be rounded either way."""
     shown = [line for line in file.read_text(encoding="utf-8").splitlines() if line.startswith("|")]
-    read = markdown(read_stored_table(file.with_suffix(".csv"))).splitlines()
+    written = markdown(read_stored_table(file.with_suffix(".csv")))
+    read = [line for line in written.splitlines() if line.startswith("|")]  # without a note below
     assert [re.sub(r"\d\b", "", line) for line in read] == [re.sub(r"\d\b", "", line) for line in shown]
 
 

@@ -7,8 +7,10 @@ from functools import cache
 import nbformat
 import pytest
 
-from sapnet_core.experiments.statistics import NO_DIFFERENCE, UNDECIDED, UNTESTABLE, VERDICTS
+from sapnet_core.experiments.statistics import MARGIN, NO_DIFFERENCE, UNDECIDED, UNTESTABLE, VERDICTS
+from sapnet_core.reporting.by_verdict import asked_of
 from sapnet_core.reporting.claims import evaluate, verdict_text
+from sapnet_core.reporting.ledger import FLOORS
 from sapnet_core.reporting.literal import from_cell, in_markdown
 from sapnet_core.reporting.notebooks import find, load, own_profile
 from sapnet_core.runtime import environment
@@ -77,14 +79,15 @@ def texts(prefix, table="claims"):
 
 
 def table_rows(outputs, key, columns):
-    """Rows of the Markdown tables with these columns among outputs: cell of the column `key` -> verdict."""
+    """Rows of the Markdown tables with these columns among outputs: cell of the column `key` -> cell of the last of
+    `columns`, the verdict."""
     found = {}
     for text in outputs:
         head, *lines = [
             re.split(r"(?<!\\) ?\| ?", line.strip())[1:-1] for line in text.splitlines() if line[:1] == "|"
         ] or [[]]
         if set(columns) <= set(head):
-            found |= {line[head.index(key)].strip("`"): line[head.index("verdict")] for line in lines[1:]}
+            found |= {line[head.index(key)].strip("`"): line[head.index(columns[-1])] for line in lines[1:]}
     return found
 
 
@@ -105,6 +108,8 @@ def test_notebook_says_what_its_stored_trials_say(prefix):
     boxed = {(one[2], one[1]) for one in found if one}
     said = {(in_markdown(row["statement"]), row["verdict"]) for row in ledger}
     papers = [row for row in ledger if not row["control"]]
+    noted = {in_markdown(row["statement"]): row["reason"] for row in ledger if row["reason"]}
+    boxed = {(next((name for name in noted if text.startswith(f"{name} (")), text), said) for text, said in boxed}
     assert {(in_markdown(row["statement"]), row["verdict"]) for row in papers} <= boxed <= said
 
 
@@ -119,17 +124,27 @@ def test_a_cell_of_figure_6_has_the_verdict_that_it_has_in_table_iv():
 
 
 def test_ledger_s_own_notebook_prints_it_whole():
-    said = {}
+    said, beside = {}, {}
     for text in texts("20"):  # a title precedes each of its tables
         lines = [re.split(r"(?<!\\) ?\| ?", line.strip())[1:-1] for line in text.splitlines() if line[:1] == "|"]
         if lines and lines[0][1:2] == ["claim"]:
-            said |= {line[1].strip("`"): line[-1] for line in lines[2:]}
-    assert said == {row["claim"]: in_markdown(printed(row)) for row in rows("claims")}
+            for line in lines[2:]:
+                row = dict(zip(lines[0], line, strict=True))
+                name = row["claim"].strip("`")
+                said[name] = row["verdict"]
+                for control in row["beside"].split("; "):  # what the same claim says of a floor, in one cell
+                    beside |= {f"{name} ({short})": control for short in FLOORS if control.startswith(f"{short} ")}
+    ledger = {row["claim"]: row for row in rows("claims")}
+    floors = {name for name in ledger if asked_of(name)[0]}
+    assert said == {name: in_markdown(printed(row)) for name, row in ledger.items() if name not in floors}
+    assert floors and beside.keys() == floors
+    assert all(text.endswith(f" {ledger[name]['verdict']}") for name, text in beside.items())
 
 
 def test_decisions_are_those_of_their_table():
-    said = table_rows(texts("09", "decisions"), "alternative", ("erratum", "alternative", "verdict"))
-    assert said == {in_markdown(row["alternative"]): printed(row) for row in rows("decisions")}
+    shown = table_rows(texts("09", "decisions"), "alternative", ("alternative", "difference", "the decision is better"))
+    stored = {f"{in_markdown(row['alternative'])} ({row['erratum']})": row for row in rows("decisions")}
+    assert shown == {name: printed(row) for name, row in stored.items() if abs(float(row["difference"])) > MARGIN}
 
 
 def test_ledger_s_sentence_on_attention_is_quoted():
