@@ -133,8 +133,7 @@ def run(house: Path, *arguments: str, **environment: str) -> subprocess.Complete
     )
 
 
-@pytest.mark.slow  # every part of the tests runs, of which one trains two trials
-@pytest.mark.parametrize("good", [True, False])
+@pytest.mark.parametrize("good", [pytest.param(True, marks=pytest.mark.slow), False])
 def test_one_failing_notebook_fails_the_tests(house, good):
     nb = build(house / "notebooks" / "00_count.ipynb", "print(count)")
     notebooks.execute(nb)

@@ -37,7 +37,7 @@ def _rho(x: np.ndarray, y: np.ndarray, learn: np.ndarray) -> float:
     return float(spearman(torch.from_numpy(machine.predict(x[~learn])), torch.from_numpy(y[~learn])))
 
 
-@pytest.mark.parametrize("dataset", ["mtl-aqa", pytest.param("finediving", marks=pytest.mark.slow)])
+@pytest.mark.parametrize("dataset", ["mtl-aqa", "finediving"])
 def test_one_phase_tells_less_than_all(dataset, tmp_path):
     records = source_records(dataset, 400, 160, 5, None, tmp_path)
     seen = torch.stack([_seen(r) for r in records]).double().numpy()  # (N, 3, D)
