@@ -14,7 +14,7 @@ from sapnet_core.features.sequences import is_sequence, sequence_digest
 from sapnet_core.features.source import drawn_digest
 from sapnet_core.features.store import features_digest
 from sapnet_core.features.video_source import simulator_digest
-from sapnet_core.methods import METHODS
+from sapnet_core.methods import METHODS, OwnMethod
 from sapnet_core.runtime import environment
 from sapnet_core.runtime.fingerprint import code_digest, fingerprint, syntax
 
@@ -88,4 +88,7 @@ def _training_digest(method: str) -> str:
     entry = METHODS[method]
     own = f"methods.{entry.partition(':')[0]}" if isinstance(entry, str) else "methods.base"
     code = code_digest(*TRAINS, own, within=("methods", "sapnet", "training"), without=("methods", "methods.limits"))
-    return fingerprint(code, "" if isinstance(entry, str) else syntax(textwrap.dedent(inspect.getsource(entry))))
+    if isinstance(entry, str):
+        return fingerprint(code, "")
+    source = entry.definitions if isinstance(entry, OwnMethod) else textwrap.dedent(inspect.getsource(entry))
+    return fingerprint(code, syntax(source))

@@ -162,9 +162,9 @@ def own_method(name: str, function: Method, /, **settings) -> None:
 
 def register(own: OwnMethod) -> None:
     """Add a method of one's own to `METHODS`. Raises ValueError if a method of the suite has its name."""
-    if own.__name__ in METHODS and not isinstance(METHODS[own.__name__], OwnMethod):
+    if own.name in METHODS and not isinstance(METHODS[own.name], OwnMethod):
         raise ValueError(f"{own}: a method of the suite has this name: choose another one")
-    METHODS[own.__name__] = own
+    METHODS[own.name] = own
 
 
 def own_methods() -> dict[str, OwnMethod]:

@@ -15,11 +15,12 @@ import inspect
 import json
 import linecache
 import symtable
+import traceback
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import replace
 from pathlib import Path
-from types import FunctionType, ModuleType
+from types import FunctionType
 
 import torch
 from torch import Tensor
@@ -39,11 +40,11 @@ CALL = "own_method"  # the call by which a text registers its method
 LONGEST = 60  # characters of a name, which is a row's name, too
 
 
-class OwnMethod(ModuleType):
+class OwnMethod:
     """A method (`base.Method`) that is known by its text.
 
-    It is a module, so that `inspect.getsource` gives the whole text, by which a trial's hash knows the method. It can
-    be sent to another process. The text runs when the method is first called.
+    A trial's hash knows it by `definitions`. It can be sent to another process, and its text runs when the method is
+    first called, with names of its own.
 
     Args:
         name: name of the method and of its row in the tables.
@@ -58,14 +59,13 @@ class OwnMethod(ModuleType):
     def __init__(self, name: str, text: str, function: str, settings: Mapping[str, object] | None = None):
         if not isinstance(name, str) or not name.isprintable() or name != name.strip() or not 0 < len(name) <= LONGEST:
             raise ValueError(f"own method {name!r}: give a name of 1 to {LONGEST} printable characters")
-        super().__init__(name, f"The own method {name!r}.")
-        self.text, self.function, self.settings = text, function, dict(settings or {})
+        self.name, self.text, self.function, self.settings = name, text, function, dict(settings or {})
         tree = _parsed(name, text)
         tree.body = _needed(tree.body, function)
         if function not in {node.name for node in tree.body if isinstance(node, ast.FunctionDef)}:
             raise ValueError(f"own method {name!r}: no {function!r} is defined with `def` at the left of its text")
-        definitions = ast.unparse(tree)
-        if missing := _missing(definitions):
+        self.definitions = ast.unparse(tree)
+        if missing := _missing(self.definitions):
             raise ValueError(
                 f"own method {name!r}: its text uses {', '.join(missing)} and neither defines nor imports this: write "
                 "all imports and functions that the method needs into the cell that defines it"
@@ -75,16 +75,14 @@ class OwnMethod(ModuleType):
                 hash(value), json.dumps(value)
             except TypeError:
                 raise ValueError(f"own method {name!r}: {key}={value!r}: give a number, a text or a tuple") from None
-        self._tree, self._file = tree, f"<own method {name}>"
-        self.__file__ = f"<definitions of own method {name}>"  # what `inspect.getsource` looks up
-        for file, lines in ((self._file, text), (self.__file__, definitions)):
-            linecache.cache[file] = len(lines), None, lines.splitlines(keepends=True), file
+        self._tree, self._file, self._names = tree, f"<own method {name}>", {"__name__": name}
+        linecache.cache[self._file] = len(text), None, text.splitlines(keepends=True), self._file  # for `_line_of`
 
     def __reduce__(self):
-        return OwnMethod, (self.__name__, self.text, self.function, self.settings)
+        return OwnMethod, (self.name, self.text, self.function, self.settings)
 
     def __repr__(self) -> str:
-        return f"own method {self.__name__!r}"
+        return f"own method {self.name!r}"
 
     def __call__(self, train: TrainSet, settings: Mapping, generator: torch.Generator) -> Training | Fitted:
         with self._in_one_line():
@@ -97,9 +95,9 @@ class OwnMethod(ModuleType):
 
     def _method(self) -> Method:
         """The function, after the text was run once."""
-        if self.function not in vars(self):
-            exec(compile(self._tree, self._file, "exec"), vars(self))
-        return vars(self)[self.function]
+        if self.function not in self._names:
+            exec(compile(self._tree, self._file, "exec"), self._names)
+        return self._names[self.function]
 
     @contextmanager
     def _in_one_line(self) -> Iterator[None]:
@@ -113,11 +111,8 @@ class OwnMethod(ModuleType):
             raise kind(f"{self} failed{self._line_of(error)}: {_first_line(error)}") from error
 
     def _line_of(self, error: BaseException) -> str:
-        line, trace = 0, error.__traceback__
-        while trace is not None:
-            line = trace.tb_lineno if trace.tb_frame.f_code.co_filename == self._file else line
-            trace = trace.tb_next
-        return f" in line {line}, `{linecache.getline(self._file, line).strip()}`" if line else ""
+        own = [frame for frame in traceback.extract_tb(error.__traceback__) if frame.filename == self._file]
+        return f" in line {own[-1].lineno}, `{own[-1].line}`" if own else ""
 
     def _scores(self, predict: Callable[[VideoBatch], Tensor]) -> Callable[[VideoBatch], Tensor]:
         """The prediction, checked: one finite score for each video."""
@@ -199,15 +194,16 @@ def _parsed(name: str, text: str) -> ast.Module:
 
 
 def _defined(node: ast.stmt) -> set[str]:
-    """The names that a statement of a text defines or changes."""
-    if isinstance(node, IMPORTS):
-        return {alias.asname or alias.name.partition(".")[0] for alias in node.names}
+    """The names that a statement of a text defines or changes, also within `if`, `try`, `with` and loops."""
     if isinstance(node, BLOCKS):
         return {node.name}
+    if isinstance(node, IMPORTS):
+        return {alias.asname or alias.name.partition(".")[0] for alias in node.names}
     if isinstance(node, SETS):
         targets = node.targets if isinstance(node, ast.Assign) else [node.target]
         return {name for target in targets for name in _names(target)}
-    return set()
+    inner = [part for part in ast.iter_child_nodes(node) if isinstance(part, (ast.stmt, ast.ExceptHandler))]
+    return {name for part in inner for name in _defined(part)}
 
 
 def _names(node: ast.AST) -> set[str]:
