@@ -156,7 +156,8 @@ PUBLIC = {
         "relative_l2",
         "spearman",
     ),
-    "experiments.own_rows": ("own_row", "own_trials", "why_not", "why_not_row"),
+    "experiments.added_row": ("own_row", "own_trials"),
+    "experiments.own_rows": ("why_not", "why_not_row"),
     "experiments.paper": (
         "paper_arithmetic",
         "paper_numbers",

@@ -14,7 +14,7 @@ from pathlib import Path
 from types import ModuleType
 
 from sapnet_core.experiments.names import KNOWN, STUDY
-from sapnet_core.experiments.profiles import DATASETS, MEASURED, PROFILES
+from sapnet_core.experiments.profiles import DATASETS, MEASURED, PROFILES, SECOND_LOOK
 from sapnet_core.runtime import environment
 from sapnet_core.runtime.arguments import (
     Parser,
@@ -149,14 +149,17 @@ def parse(arguments: list[str] | None = None) -> Namespace:
         "--tables", nargs="+", default=STUDY, choices=KNOWN, help="tables and figures, in the order of their run"
     )
     study.add_argument(
-        "--seeds", nargs="+", type=seed_number, help="some of the profile's seeds, or 10 to 19 for its second look"
+        "--seeds",
+        nargs="+",
+        type=seed_number,
+        help=f"some of the profile's seeds, or {SECOND_LOOK[0]} to {SECOND_LOOK[-1]} for the second look of the study",
     )
     _add_workers(study)
 
     verify = command("verify", _verify, "Train some stored trials again from nothing, and compare.")
-    verify.add_argument("trials", nargs="?", type=count, default=5, metavar="N", help="how many trials (default: 5)")
+    verify.add_argument("trials", nargs="?", type=count, metavar="N", help="how many trials (default: 5)")
     verify.add_argument("--seed", type=seed_number, help="seed of the draw (default: the date, such as 20260131)")
-    verify.add_argument("--small", action="store_true", help="instead, the two small trials that `test` verifies")
+    verify.add_argument("--small", action="store_true", help="the two small trials that `test` verifies, in place of N")
     verify.add_argument("--jobs", type=count, help="worker processes (default: one per available core)")
 
     claims = command("claims", _claims, "Count the verdicts on the paper's claims; runs what they need.")
@@ -272,9 +275,11 @@ def _study(asked: Namespace) -> None:
 def _verify(asked: Namespace) -> int:
     check_environment()
     if asked.small:
+        if asked.trials is not None or asked.seed is not None:
+            raise ValueError("verify --small takes its own two trials: leave out N and --seed")
         return _load("experiments.verify").verify_small(asked.jobs or environment.jobs())
     seed = int(time.strftime("%Y%m%d")) if asked.seed is None else asked.seed
-    return _load("experiments.verify").verify(asked.trials, seed, asked.jobs or environment.jobs())
+    return _load("experiments.verify").verify(asked.trials or 5, seed, asked.jobs or environment.jobs())
 
 
 def _claims(asked: Namespace) -> None:

@@ -201,7 +201,7 @@ def test_a_cluster_that_does_not_share_the_folder_is_named(runs, monkeypatch):
         run_trials(SWEEP[:1])
 
 
-def hide(several, device, numbers):
+def hide(several, *_):
     return ["/elsewhere"]
 
 

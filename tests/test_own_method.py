@@ -15,8 +15,8 @@ from test_executors import cluster  # noqa: F401 - a fixture
 from test_methods import easy_set
 
 from sapnet_core import methods
+from sapnet_core.experiments.added_row import own_row, own_trials
 from sapnet_core.experiments.declare import declare
-from sapnet_core.experiments.own_rows import own_row, own_trials
 from sapnet_core.experiments.profiles import PROFILES
 from sapnet_core.experiments.results import results
 from sapnet_core.experiments.run import run_trials
@@ -135,28 +135,29 @@ def test_workers_of_a_cluster_train_it(cluster, monkeypatch):  # noqa: F811
 def test_a_killed_training_goes_on_where_it_was(monkeypatch, tmp_path):
     """The worker that trains the first trial is killed at its 30th step; another one goes on from its checkpoint."""
     monkeypatch.setenv("SAPNET_CHECKPOINT", "0.0001")
-    log = tmp_path / "log"
+    log, dead = tmp_path / "log", tmp_path / "dead"
     dies = STEPS.replace("i = next(draw)", "i = next(draw); die(step, generator)").replace(
         "    def training",
         f"""    import os, pathlib, signal
-    LOG = pathlib.Path({str(log)!r})
+    LOG, DEAD = pathlib.Path({str(log)!r}), pathlib.Path({str(dead)!r})
 
     def die(step, generator):
         if generator.initial_seed() == 0:
-            before = LOG.read_text() if LOG.exists() else ""
-            LOG.write_text(f"{{before}}{{step}} {{os.getpid()}}\\n")
-            if step == 30 and " 30 " not in f" {{before}}".replace("\\n", " ") and "alone" not in before:
+            with LOG.open("a") as file:
+                file.write(f"{{step}} {{os.getpid()}}\\n")
+            if step == 30 and not DEAD.exists():
+                DEAD.touch()
                 os.kill(os.getpid(), signal.SIGKILL)
 
     def training""",
     )
     run_cell(dies)
     pair = [replace(declare("mtl-aqa", "by steps", 0.5, seed, TINY), steps=60) for seed in (0, 1)]
-    log.write_text("alone\n")
+    dead.touch()  # this run is not killed
     [folder] = run_trials(pair[:1])
     alone = (folder / "predictions.csv").read_bytes()
     shutil.rmtree(folder)
-    log.unlink()
+    log.unlink(), dead.unlink()
     assert (run_trials(pair, jobs=2)[0] / "predictions.csv").read_bytes() == alone
     steps, processes = zip(*(line.split() for line in log.read_text().splitlines()), strict=True)
     assert len({*processes}) == 2 and steps.count("0") == 1 and steps[-1] == "59"

@@ -7,9 +7,8 @@ import pytest
 import torch
 
 from sapnet_core.experiments import stored_seeds
-from sapnet_core.experiments.profiles import get_profile
+from sapnet_core.experiments.profiles import SECOND_LOOK, get_profile, with_second_look
 from sapnet_core.experiments.resampling import Cell
-from sapnet_core.experiments.second_look import MORE, with_second_look
 from sapnet_core.experiments.statistics import SUPPORTED, UNDECIDED
 from sapnet_core.experiments.study import study_trials
 from sapnet_core.reporting import claims
@@ -39,7 +38,7 @@ def ledger(monkeypatch):
         for trial in trials:
             system, draw = place[trial]
             own = torch.randn(len(true), generator=torch.Generator().manual_seed(draw), dtype=torch.float64)
-            noise = late.get(system, 3.0) if trial.seed in MORE else early.get(system, 1.0)
+            noise = late.get(system, 3.0) if trial.seed in SECOND_LOOK else early.get(system, 1.0)
             predicted.append(true + noise * own)
         return Cell(torch.stack(predicted), true, "x")
 

@@ -6,10 +6,8 @@ import pytest
 import torch
 from interruption import Killed, Mortal
 
-from sapnet_core.backbones import registry
 from sapnet_core.backbones.i3d import LAST, fast_dtype, load_i3d, training_dtype
 from sapnet_core.backbones.last_blocks import LastBlocks
-from sapnet_core.experiments import trial_data as trial_data_module
 from sapnet_core.experiments.fit import fit_trial, stack_key, trainable_backbone, training_task, view_scale
 from sapnet_core.experiments.results import results
 from sapnet_core.experiments.run import run_trial
@@ -111,10 +109,10 @@ def test_mixed_precision_stays_near(videos, backbone):
 
 @pytest.mark.parametrize("numbers", [torch.float32, fast_dtype("cpu")], ids=["float32", "native"])
 def test_it_begins_as_the_frozen_backbone(numbers, monkeypatch):
-    """Scaling divides by deviations, which may be tiny in a small set and then enlarge every rounding; so features in
-    bfloat16 are compared in their own unit."""
-    monkeypatch.setattr(registry, "fast_dtype", lambda device: numbers)
-    trial_data_module._data.cache_clear()
+    """Scaling divides by deviations, which may be tiny in a small set and then enlarge every rounding; so where one of
+    both sides computes in bfloat16, features are compared in their own unit."""
+    monkeypatch.setenv("SAPNET_NUMBERS", str(numbers).removeprefix("torch."))
+    exact = numbers == training_dtype("cpu") == torch.float32
     data, maps = trial_data(FROZEN), trial_data(LATE)
     learn = torch.nonzero(data.train).flatten()
     backbone = trainable_backbone(LATE, maps, learn)
@@ -123,10 +121,9 @@ def test_it_begins_as_the_frozen_backbone(numbers, monkeypatch):
         features = data.features.views[view].unflatten(1, (-1, 2))
         with torch.no_grad():
             found = backbone(view, maps.features.views[view]).unflatten(1, (-1, 2))
-        if numbers == torch.float32:
+        if exact:
             assert relative(found, (features - mean) / std) < 1e-4
-        assert relative(found * std + mean, features) < (1e-5 if numbers == torch.float32 else 0.01)
-    trial_data_module._data.cache_clear()
+        assert relative(found * std + mean, features) < (1e-5 if exact else 0.01)
 
 
 @pytest.mark.parametrize("trial", [LATE, ALL, replace(LATE, method="mlp-ordered", overrides=(("batch", 4),))])

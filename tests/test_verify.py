@@ -21,10 +21,11 @@ from sapnet_core.experiments.intervals import bootstrap_interval
 from sapnet_core.experiments.metrics import relative_l2, spearman
 from sapnet_core.experiments.result_files import parse_predictions, result_name
 from sapnet_core.experiments.run import run_trials
-from sapnet_core.experiments.small_trials import SMALL, small_trials
+from sapnet_core.experiments.stored import SMALL
 from sapnet_core.experiments.stored_rows import rows_of_files, schemas
 from sapnet_core.experiments.trial import Trial
 from sapnet_core.recipes import measure_rounding
+from sapnet_core.recipes.store_small import small_trials
 from sapnet_core.runtime import environment
 
 ONE = Trial("finediving", "drawn", "mlp", 0.5, 0, "score", 16, 8, steps=3, size=48)
@@ -168,7 +169,9 @@ def test_a_trial_is_trained_again_in_its_own_number_format(study, monkeypatch, t
     here.mkdir()
     monkeypatch.setenv("SAPNET_RUNS", str(here))
     monkeypatch.setattr(stored, "FOLDER", tmp_path / "float32")
-    run_trials([ONE, OTHER], numbers=torch.float32)
+    monkeypatch.setenv("SAPNET_NUMBERS", "float32")
+    run_trials([ONE, OTHER])
+    monkeypatch.delenv("SAPNET_NUMBERS")
     stored.store([ONE, OTHER])
     assert {verify.facts(stored.stored_files(trial))["numbers"] for trial in (ONE, OTHER)} == {"float32"}
     assert main(["verify", "--jobs", str(jobs)]) == 0
@@ -177,19 +180,19 @@ def test_a_trial_is_trained_again_in_its_own_number_format(study, monkeypatch, t
 
 def test_a_number_format_that_this_processor_lacks_is_not_decided(study, monkeypatch, capsys):
     for numbers, own, found in (
-        ("float32", torch.float32, torch.float32),
-        ("float32", torch.bfloat16, torch.float32),
-        ("bfloat16", torch.bfloat16, torch.bfloat16),
-        ("bfloat16", torch.float32, None),
-        ("float8", torch.bfloat16, None),
+        ("float32", torch.float32, "float32"),
+        ("float32", torch.bfloat16, "float32"),
+        ("bfloat16", torch.bfloat16, "bfloat16"),
+        ("bfloat16", torch.float32, ""),
+        ("float8", torch.bfloat16, ""),
     ):
         forge(study, OTHER, edited(stored.stored_files(OTHER), run={"numbers": numbers, "processor": "another"}))
         monkeypatch.setattr(verify, "fast_dtype", lambda device, own=own: own)
-        assert verify.number_format(OTHER) is found
+        assert verify.stored_format(OTHER) == found
     old = stored.stored_files(OTHER)
     new = edited(old, run={"numbers": "float32"}, predicted=lambda p: p + 0.5)
     assert verify.judge(old, new, verify.Noise(9, 9)) == (
-        verify.OPEN, "features are float8, which this processor cannot compute"
+        verify.OPEN, "features are float8 there and float32 here"
     )  # fmt: skip
 
 
@@ -197,8 +200,9 @@ def test_a_number_format_that_this_processor_lacks_is_not_decided(study, monkeyp
 def small(study):
     """The folder of the small stored trials; none of the study is stored."""
     (study / SMALL).mkdir()
-    for table in stored.paths():
-        table.rename(study / SMALL / table.name)
+    for table in stored.TABLES:
+        file = stored.folder() / f"{table}.parquet"
+        file.rename(study / SMALL / file.name)
     return study / SMALL
 
 

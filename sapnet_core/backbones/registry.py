@@ -1,8 +1,6 @@
 """The frozen backbones by name, each in its inference form, with the user's weights or those shipped in the package."""
 
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
-from contextvars import ContextVar
+from collections.abc import Callable
 from functools import cache
 from pathlib import Path
 from typing import NamedTuple
@@ -16,7 +14,7 @@ from sapnet_core.backbones.kinetics_weights import load_kinetics
 from sapnet_core.runtime import environment
 from sapnet_core.runtime.fingerprint import code_digest, fingerprint, weights_digest
 
-__all__ = ["BACKBONES", "backbone_digest", "computing_in", "load_backbone", "trainable_i3d"]
+__all__ = ["BACKBONES", "backbone_digest", "load_backbone", "number_format", "trainable_i3d"]
 
 WEIGHTS = Path(__file__).parent.parent / "weights"
 
@@ -59,23 +57,13 @@ BACKBONES = {
 }
 
 
-_ASKED: ContextVar[torch.dtype | None] = ContextVar("number format that was asked for", default=None)
+def number_format(device: str) -> torch.dtype:
+    """The number format in which backbones compute features on a device: that of `SAPNET_NUMBERS`, or the device's own.
 
-
-@contextmanager
-def computing_in(numbers: torch.dtype | None) -> Iterator[None]:
-    """Within the block, backbones and their digests are those of a processor whose own format is `numbers`; None
-    changes nothing."""
-    before = _ASKED.set(numbers or _ASKED.get())
-    try:
-        yield
-    finally:
-        _ASKED.reset(before)
-
-
-def _format(device: str) -> torch.dtype:
-    """The number format in which features are computed: that of `computing_in`, or else the device's own."""
-    return _ASKED.get() or fast_dtype(device)
+    Raises:
+        ValueError: `SAPNET_NUMBERS` names none.
+    """
+    return getattr(torch, environment.numbers()) if environment.numbers() else fast_dtype(device)
 
 
 def _known(name: str) -> Backbone:
@@ -87,28 +75,27 @@ def _known(name: str) -> Backbone:
 def backbone_digest(name: str, device: str | None = "cpu") -> str:
     """Digest of everything that a backbone's features depend on. The network is not built.
 
-    It covers weights and source code, and how `device` computes: in which number format (its own, or that of
-    `computing_in`), and whether convolutions are fused. With `device` None it names the backbone alone, and is the
-    same on every machine.
+    It covers weights and source code, and how `device` computes: in which `number_format`, and whether
+    convolutions are fused. With `device` None it names the backbone alone, and is the same on every machine.
 
     Raises:
         ValueError: the name is unknown.
     """
     one = _known(name)
     weights = one.given() or WEIGHTS / one.shipped
-    computed = (str(_format(device)), FUSED and torch.device(device).type == "cpu") if device else ()
+    computed = (str(number_format(device)), FUSED and torch.device(device).type == "cpu") if device else ()
     return fingerprint(weights_digest(weights), *computed, code_digest(*one.modules, within=("backbones",)))
 
 
 def load_backbone(name: str, device: str = "cpu", numbers: torch.dtype | None = None) -> Clipwise:
     """The backbone of that name, with the user's weights if given; cached per process, weights file, device and dtype.
 
-    `numbers` is the dtype in which it computes; None takes that of `computing_in`, or the device's own.
+    `numbers` is the dtype in which it computes; None takes the `number_format`.
 
     Raises:
         ValueError: the name is unknown.
     """
-    return _load(name, _known(name).given(), device, numbers or _format(device))
+    return _load(name, _known(name).given(), device, numbers or number_format(device))
 
 
 def trainable_i3d(device: str = "cpu") -> I3D:

@@ -9,14 +9,17 @@ __all__ = [
     "MEASURED",
     "DIVES",
     "ROUTINES",
+    "SECOND_LOOK",
     "few_seeds",
     "get_profile",
     "live_profile",
+    "with_second_look",
 ]
 
 DIVES = ("mtl-aqa", "finediving")
 ROUTINES = ("rg", "finefs")
 DATASETS = (*DIVES, *ROUTINES)
+SECOND_LOOK = tuple(range(10, 20))  # seeds that the second look of the study adds (`study/plan.md`)
 MEASURED = ("ui-prmd", "jigsaws")  # joint angles and kinematics of real people, which no simulator draws
 
 
@@ -114,3 +117,9 @@ def live_profile(profile: Profile) -> Profile:
 def few_seeds(profile: Profile) -> Profile:
     """The profile with at most its first five seeds, for trials that decide no claim of the paper or take long."""
     return replace(profile, seeds=profile.seeds[:5])
+
+
+def with_second_look(profile: Profile) -> Profile:
+    """The profile with the seeds of both looks; another profile than the study has one look only, and is returned as it
+    is."""
+    return replace(profile, seeds=(*profile.seeds, *SECOND_LOOK)) if profile.complete else profile

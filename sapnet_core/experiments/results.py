@@ -20,7 +20,7 @@ import numpy as np
 import pandas as pd
 import torch
 
-from sapnet_core.backbones.i3d import fast_dtype
+from sapnet_core.backbones.registry import number_format
 from sapnet_core.experiments.fit import FittedTrial, label_count
 from sapnet_core.experiments.intervals import bootstrap_interval
 from sapnet_core.experiments.metrics import relative_l2, spearman
@@ -122,21 +122,13 @@ def score_metrics(predicted: torch.Tensor, true: torch.Tensor, interval: bool = 
     }
 
 
-def write_result(
-    trial: Trial,
-    data: TrialData,
-    trained: FittedTrial,
-    seconds: float,
-    device: str,
-    numbers: torch.dtype | None = None,
-) -> Path:
+def write_result(trial: Trial, data: TrialData, trained: FittedTrial, seconds: float, device: str) -> Path:
     """Write a trial's result folder atomically, and return it.
 
     Args:
         trial, data: the trial and its data.
         trained: the trained trial, with its predictions in points.
         seconds, device: duration and device of the training, for `run.json`.
-        numbers: the number format in which the features were computed; None if it was the device's own.
 
     Raises:
         OSError: the folder cannot be written.
@@ -151,7 +143,7 @@ def write_result(
         **({} if (step := _step(fitted)) is None else {"step": step}),
     }
     table = pd.DataFrame({"key": [data.records[i].key for i in scored], "score": true, "predicted": predicted})
-    files = result_files(trial, metrics, table, pd.DataFrame(fitted.curves), _facts(data, seconds, device, numbers))
+    files = result_files(trial, metrics, table, pd.DataFrame(fitted.curves), _facts(data, seconds, device))
     folder.parent.mkdir(parents=True, exist_ok=True)
     beside = Path(tempfile.mkdtemp(dir=folder.parent, prefix=".writing-"))
     try:
@@ -170,10 +162,10 @@ def write_result(
     return folder
 
 
-def _facts(data: TrialData, seconds: float, device: str, numbers: torch.dtype | None) -> dict[str, object]:
+def _facts(data: TrialData, seconds: float, device: str) -> dict[str, object]:
     """What a training took, and all that decides the last digits of its numbers."""
     own = data.trial.source == "features" or is_sequence(data.records)  # no backbone computed these
-    numbers = torch.float32 if own else numbers or fast_dtype(device)
+    numbers = torch.float32 if own else number_format(device)
     return {
         "seconds": seconds,
         "device": device,

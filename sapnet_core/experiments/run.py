@@ -35,15 +35,15 @@ STACK = 25  # maximum number of stacked trials: enough to fill a GPU, few enough
 _ONE = threading.Lock()  # PyTorch has one global RNG per process, so threads of a process must train one at a time
 
 
-def run_trial(trial: Trial, device: str = "cpu", numbers: torch.dtype | None = None) -> Path:
+def run_trial(trial: Trial, device: str = "cpu") -> Path:
     """Run one trial unless its result exists; returns its folder.
 
     PyTorch uses one thread, so that the numbers do not depend on how many trials run in parallel.
     """
-    return run_selections([trial], device, numbers)[0]
+    return run_selections([trial], device)[0]
 
 
-def run_selections(trials: Sequence[Trial], device: str = "cpu", numbers: torch.dtype | None = None) -> list[Path]:
+def run_selections(trials: Sequence[Trial], device: str = "cpu") -> list[Path]:
     """Run trials that share one training, as `run_trial` does: they differ only in `select`, "last" first.
 
     `run.json` gives each an equal part of the seconds.
@@ -53,27 +53,26 @@ def run_selections(trials: Sequence[Trial], device: str = "cpu", numbers: torch.
         if todo:
             started, file = time.perf_counter(), _training_file(trial_folder(todo[-1]).name)
             with torch_threads(1):
-                data = trial_data(todo[0], device=device, numbers=numbers)
+                data = trial_data(todo[0], device=device)
                 for trial, fitted in zip(todo, fit_selections(todo, data, device, file), strict=True):
-                    each = (time.perf_counter() - started) / len(todo)
-                    write_result(trial, data, fitted, each, device, numbers)
+                    write_result(trial, data, fitted, (time.perf_counter() - started) / len(todo), device)
             discard(file)
     return [trial_folder(trial) for trial in trials]
 
 
-def run_stack(trials: Sequence[Trial], device: str = "cpu", numbers: torch.dtype | None = None) -> list[Path]:
+def run_stack(trials: Sequence[Trial], device: str = "cpu") -> list[Path]:
     """Run trials that share one `fit.stack_key`, stacked; each gets its own folder, as from `run_trial`.
 
     `run.json` gives each an equal part of the seconds.
     """
     started = time.perf_counter()
-    data = [trial_data(trial, device=device, numbers=numbers) for trial in trials]
+    data = [trial_data(trial, device=device) for trial in trials]
     file = _training_file(hashlib.sha256(" ".join(trial_folder(t).name for t in trials).encode()).hexdigest()[:16])
     with _ONE, in_runs():
         must_be_writable(file.parent)
         fitted = fit_stack(list(trials), data, device, file)
         each = (time.perf_counter() - started) / len(trials)
-        folders = [write_result(*one, each, device, numbers) for one in zip(trials, data, fitted, strict=True)]
+        folders = [write_result(*one, each, device) for one in zip(trials, data, fitted, strict=True)]
         discard(file)
     return folders
 
@@ -96,16 +95,13 @@ def _tidy() -> None:
                 remove(left)
 
 
-def _task(trials: list[Trial], device: str, numbers: torch.dtype | None) -> tuple:
-    """The arguments of `_run`: with the methods of the reader's own that the trials use, if any."""
-    own = own_methods()
-    used = tuple(own[name] for name in dict.fromkeys(trial.method for trial in trials) if name in own)
-    return (trials, device, numbers, used) if used else (trials, device, numbers)
+def _task(trials: list[Trial], device: str) -> tuple[list[Trial], str, list[OwnMethod]]:
+    """The arguments of `_run`: the trials, the device, and those of the reader's own methods that the trials use."""
+    used = {trial.method for trial in trials}
+    return trials, device, [method for name, method in own_methods().items() if name in used]
 
 
-def _run(
-    trials: list[Trial], device: str, numbers: torch.dtype | None = None, own: Sequence[OwnMethod] = ()
-) -> list[str]:
+def _run(trials: list[Trial], device: str, own: list[OwnMethod]) -> list[str]:
     """Run the trials of one task, in this process or a worker; returns the folders of their results.
 
     A worker does not know the methods of a notebook, and so registers those of the task, `own`, first.
@@ -113,7 +109,7 @@ def _run(
     for method in own:
         register(method)
     stacked = len(trials) > 1 and torch.device(device).type != "cpu"
-    return [str(folder) for folder in (run_stack if stacked else run_selections)(trials, device, numbers)]
+    return [str(folder) for folder in (run_stack if stacked else run_selections)(trials, device)]
 
 
 def run_trials(
@@ -123,7 +119,6 @@ def run_trials(
     executor: Executor | None = None,
     progress: Progress | None = None,
     videos: Progress | None = None,
-    numbers: torch.dtype | None = None,
 ) -> list[Path]:
     """Run every trial that has no result yet; returns the folders of all, in the order of the trials.
 
@@ -141,7 +136,6 @@ def run_trials(
         progress: called with (number done, total number) of trials, at the start and after each task, if any trial has
             no result.
         videos: called in the same way while features are computed; it counts one video per pass through a backbone.
-        numbers: the number format in which features are computed; None takes the fastest that `device` has.
 
     Raises:
         FileNotFoundError: a worker reported a result that is not in this process's `runs/trials`.
@@ -150,12 +144,12 @@ def run_trials(
     with in_runs():
         _tidy()
         todo = without_result(trials)
-        prepare_trials(todo, jobs, device, videos, numbers)
+        prepare_trials(todo, jobs, device, videos)
         if progress and todo:
             progress(0, len(todo))
         gpu, done = torch.device(device).type != "cpu", 0
-        tasks = stacks(todo, device, numbers) if gpu else trainings(todo)
-        calls = [_task(task, device, numbers) for task in tasks]
+        tasks = stacks(todo, device) if gpu else trainings(todo)
+        calls = [_task(task, device) for task in tasks]
         with closing(run_tasks(_run, calls, 1 if gpu else jobs, executor)) as ended:
             for index, who, folders in ended:
                 for trial, folder in zip(tasks[index], folders, strict=True):
@@ -195,9 +189,9 @@ def trainings(trials: Iterable[Trial]) -> list[list[Trial]]:
     return list(parts.values())
 
 
-def stacks(trials: Iterable[Trial], device: str = "cpu", numbers: torch.dtype | None = None) -> list[list[Trial]]:
+def stacks(trials: Iterable[Trial], device: str = "cpu") -> list[list[Trial]]:
     """Group trials that share a `fit.stack_key`, at most `STACK` in a group."""
     parts: dict[object, list[Trial]] = {}
     for trial in trials:
-        parts.setdefault(stack_key(trial, trial_data(trial, device=device, numbers=numbers)) or trial, []).append(trial)
+        parts.setdefault(stack_key(trial, trial_data(trial, device=device)) or trial, []).append(trial)
     return [part[i : i + STACK] for part in parts.values() for i in range(0, len(part), STACK)]

@@ -1,11 +1,11 @@
 """Results that the repository stores: three Parquet tables in the folder `study`, found by a trial's hash.
 
 The tables in `study` hold the trials of the study, those in `study/measured` the trials on data of real people, which
-test folds (`FoldTrial`). Those in `study/small` hold two small trials that the tests train again (`small_trials`); they
-are never read in place of a training. `stored_rows.schemas` gives the columns. Rows are sorted by trial, and `GROUP`
-trials share a row group, so that one trial is read without the others. The tables are read as untrusted files: sizes
-are checked before anything is decoded, the columns must be exactly those of the schema, and each trial's files must
-match their SHA-256. Every fault is one line that names the file and the remedy.
+test folds (`FoldTrial`). Those in `study/small` hold two small trials that the tests train again
+(`recipes.store_small`); they are never read in place of a training. `stored_rows.schemas` gives the columns. Rows are
+sorted by trial, and `GROUP` trials share a row group, so that one trial is read without the others. The tables are read
+as untrusted files: sizes are checked before anything is decoded, the columns must be exactly those of the schema, and
+each trial's files must match their SHA-256. Every fault is one line that names the file and the remedy.
 """
 
 import bisect
@@ -31,9 +31,10 @@ from sapnet_core.runtime.files import write_bytes
 
 __all__ = [
     "FOLDER",
+    "SMALL",
     "SHELVES",
+    "folder",
     "is_stored",
-    "paths",
     "store",
     "stored_files",
     "stored_names",
@@ -43,11 +44,12 @@ __all__ = [
 ]
 
 FOLDER = Path(__file__).parent.parent / "study"
+SMALL = "small"  # the set of the trials that every run of the tests trains again (`recipes.store_small`)
 # name of each set of tables -> its folder below FOLDER, and the kind of its trials
 SHELVES: dict[str, tuple[str, type[Trial]]] = {
     "study": (".", Trial),
     "measured": ("measured", FoldTrial),
-    "small": ("small", Trial),
+    SMALL: ("small", Trial),
 }
 TABLES = ("trials", "predictions", "curves")
 GROUP = 32  # trials per row group
@@ -89,7 +91,7 @@ def stored_files(trial: Trial, shelf: str = "") -> dict[str, bytes]:
     name, shelf = result_name(trial), shelf or _shelf(trial)
     if name not in stored_names(shelf):
         raise FileNotFoundError(f"{name} is not stored in {_path('trials', shelf).parent}")
-    states = tuple((path, _state(path)) for path in paths(shelf))
+    states = tuple((path, _state(path)) for path in (_path(table, shelf) for table in TABLES))
     return dict(_checked_files(trial, name, states))
 
 
@@ -213,13 +215,13 @@ def _alone() -> Iterator[None]:
         os.close(folder)
 
 
-def paths(shelf: str = "study") -> list[Path]:
-    """The files of the tables in one of `SHELVES`, that of trials first; they may not exist."""
-    return [_path(table, shelf) for table in TABLES]
+def folder(shelf: str = "study") -> Path:
+    """The folder of the tables in one of `SHELVES`; it may not exist."""
+    return FOLDER / SHELVES[shelf][0]
 
 
 def _path(table: str, shelf: str = "study") -> Path:
-    return FOLDER / SHELVES[shelf][0] / f"{table}.parquet"
+    return folder(shelf) / f"{table}.parquet"
 
 
 def _schema(path: Path) -> pa.Schema:

@@ -12,10 +12,9 @@ from itertools import chain
 
 from sapnet_core.experiments import stored
 from sapnet_core.experiments.expected_time import expected_seconds
-from sapnet_core.experiments.profiles import get_profile
+from sapnet_core.experiments.profiles import get_profile, with_second_look
 from sapnet_core.experiments.result_files import result_name
 from sapnet_core.experiments.run import run_trials, trainings
-from sapnet_core.experiments.second_look import with_second_look
 from sapnet_core.experiments.stored import store, stored_names, stored_size
 from sapnet_core.experiments.tables import check_data, declared_trials
 from sapnet_core.experiments.trial import Trial
@@ -35,7 +34,7 @@ def study_trials(profile: str, names: Sequence[str], seeds: Sequence[int] | None
     Args:
         profile: name of the profile.
         names: tables and figures, as for `declared_trials`.
-        seeds: some of the profile's seeds, or of those that a second look adds (`second_look.MORE`); None takes the
+        seeds: some of the profile's seeds, or of those that a second look adds (`profiles.SECOND_LOOK`); None takes the
             profile's.
 
     Raises:

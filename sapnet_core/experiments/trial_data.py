@@ -8,6 +8,7 @@ from pathlib import Path
 
 import torch
 
+from sapnet_core.backbones.registry import number_format
 from sapnet_core.datasets.clips import SAMPLED, default_sampling
 from sapnet_core.datasets.folds import held_out
 from sapnet_core.datasets.pose_tracks import pose_records
@@ -141,7 +142,7 @@ def _data(
     backbone,
     stage,
     device,
-    numbers,
+    _numbers,
     how: _How,
 ) -> tuple[tuple[Record, ...], Features]:
     """Records and features. `views["actor"]` holds the teacher's view. A view computed only for the teacher, or only
@@ -160,12 +161,7 @@ def _data(
 
     def computed(one: FeatureRequest) -> Features:
         found = video_features(
-            **vars(one),
-            jobs=how.jobs,
-            folder=environment.runs() / "features",
-            device=device,
-            progress=how.progress,
-            numbers=numbers,
+            **vars(one), jobs=how.jobs, folder=environment.runs() / "features", device=device, progress=how.progress
         )
         if not _nine(dataset, clip_sampling):
             return found
@@ -245,15 +241,11 @@ def _requests(
 
 
 def prepare_trials(
-    trials: Iterable[Trial],
-    jobs: int = 1,
-    device: str = "cpu",
-    progress: Callable[[int, int], None] | None = None,
-    numbers: torch.dtype | None = None,
+    trials: Iterable[Trial], jobs: int = 1, device: str = "cpu", progress: Callable[[int, int], None] | None = None
 ) -> None:
     """Compute all features that the trials need and that do not exist yet; `trial_data` then only reads them.
 
-    `jobs`, `device`, `progress` and `numbers` are those of `prepare_features`.
+    `jobs`, `device` and `progress` are those of `prepare_features`.
     """
     passes = {}
     for source in dict.fromkeys(map(_sources, trials)):
@@ -264,25 +256,16 @@ def prepare_trials(
             passes |= dict.fromkeys(_requests(records, *source[5:]))
     with in_runs():
         prepare_features(
-            list(passes),
-            jobs=jobs,
-            folder=environment.runs() / "features",
-            device=device,
-            progress=progress,
-            numbers=numbers,
+            list(passes), jobs=jobs, folder=environment.runs() / "features", device=device, progress=progress
         )
 
 
 def trial_data(
-    trial: Trial,
-    jobs: int = 1,
-    device: str = "cpu",
-    progress: Callable[[int, int], None] | None = None,
-    numbers: torch.dtype | None = None,
+    trial: Trial, jobs: int = 1, device: str = "cpu", progress: Callable[[int, int], None] | None = None
 ) -> TrialData:
     """Records and features of a trial's dataset and group; features are computed if they do not exist yet.
 
-    `jobs`, `device`, `progress` and `numbers` are those of `video_features`.
+    `jobs`, `device` and `progress` are those of `video_features`.
 
     Raises:
         ValueError: the dataset has no such group, or its records have no such target; or the trial needs frames of
@@ -293,7 +276,7 @@ def trial_data(
 
     def read() -> tuple[tuple[Record, ...], Features]:
         with in_runs():
-            return _data(*sources, device, numbers, how)
+            return _data(*sources, device, number_format(device), how)
 
     if trial.source in ("videos", "features"):  # which records there are depends on which of these can be read
         records, features = read()

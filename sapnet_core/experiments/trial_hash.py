@@ -63,7 +63,7 @@ def trial_hash(trial: Trial) -> str:
     return fingerprint(FORMAT, asdict(t), made_of, _training_digest(t.method))
 
 
-@lru_cache(maxsize=16384)  # every look at a result asks for its hash: about 20 times a trial in a notebook
+@lru_cache(maxsize=16384)  # every look at a result asks for its hash: many times in a notebook
 def _twins_hash(_format: int, t: Trial, drawn: str, _made_by: tuple[str, str], training: str) -> str:
     """The hash of a trial on twins with true boxes, of which all but the arguments is fixed while a process lasts."""
     return fingerprint(FORMAT, asdict(t), [drawn, _features_digest(t)], training)
@@ -83,7 +83,8 @@ def _features_digest(t: Trial) -> str:
 def _training_digest(method: str) -> str:
     """Digest of the code that draws the labels, trains and predicts.
 
-    For a method that is registered as a function, such as one defined in a notebook, it covers the function's source.
+    For a method of the reader's own it covers the definitions that the method needs, and for another function that is
+    registered, its source.
     """
     entry = METHODS[method]
     own = f"methods.{entry.partition(':')[0]}" if isinstance(entry, str) else "methods.base"

@@ -6,7 +6,7 @@ On the same kind of processor and with the same versions, a training gives the s
 are rounded otherwise, and training amplifies this. How far it moves each system was measured
 (`recipes.measure_rounding`), and a new result must lie within that noise.
 
-Each trial's features are computed in the number format of the stored result (`number_format`), float32 or bfloat16,
+Each trial's features are computed in the number format of the stored result (`stored_format`), float32 or bfloat16,
 where this processor can compute in it, since another format moves a result more than the order of sums does.
 """
 
@@ -27,8 +27,7 @@ from sapnet_core.experiments import stored
 from sapnet_core.experiments.result_files import FILES, parse_predictions, result_name
 from sapnet_core.experiments.results import score_metrics
 from sapnet_core.experiments.run import run_trials
-from sapnet_core.experiments.small_trials import SMALL
-from sapnet_core.experiments.stored import stored_files, stored_names, stored_trials
+from sapnet_core.experiments.stored import SMALL, stored_files, stored_names, stored_trials
 from sapnet_core.experiments.trial import Trial
 from sapnet_core.runtime import environment
 from sapnet_core.runtime.disk import must_be_writable
@@ -46,9 +45,9 @@ __all__ = [
     "facts",
     "inconsistency",
     "judge",
-    "number_format",
     "rounding_file",
     "rounding_noise",
+    "stored_format",
     "train_again",
     "verify",
     "verify_small",
@@ -57,7 +56,6 @@ __all__ = [
 EQUAL, WITHIN, DIFFERS, OPEN = "equal bit for bit", "within rounding", "differs", "not decided"
 # what a result's last digits depend on, beside the trial itself (`results.run_facts`)
 FACTS = ("device", "processor", "numbers", "threads", "torch", "numpy")
-FORMATS = {"float32": torch.float32, "bfloat16": torch.bfloat16}
 COLUMNS = ("dataset", "method", "trials", "rho", "relative")  # of the table of rounding noise
 MARGIN = 2  # one new difference in 21 exceeds the largest of 20, but hardly any exceeds twice the largest
 # Stored predictions have six decimals and the stored metrics come from all digits, which moves a metric by less than
@@ -88,10 +86,10 @@ class Noise(NamedTuple):
     relative: float
 
 
-# The noise of the small trials by method, one trial each, and therefore generous. Kernels without AVX moved I3D+MLP by
-# 0 in rho and 0.07 points at most. They moved SAP-Net by .05 and 7.5 points, those of AVX2 by .03 and 3.9: rounding
-# may change which videos it is confident of. There, an edit within this noise is found only where metrics contradict
-# it, or on the kind of processor that made the result.
+# The noise of the small trials by method, one trial each, and therefore generous. Kernels without AVX moved I3D+MLP's
+# rho by 0 and its predictions by at most 0.07 points. They moved SAP-Net's rho by 0.05 and its predictions by up to 7.5
+# points; the kernels of AVX2 moved them by 0.03 and 3.9, since rounding may change which videos SAP-Net is confident
+# of. On another kind of processor, an edit within this noise is therefore found only where the metrics contradict it.
 SMALL_NOISE = {"mlp": Noise(rho=0.01, relative=0.005), "sap-net": Noise(rho=0.1, relative=0.5)}
 
 
@@ -191,7 +189,7 @@ def judge(old: Files, new: Files, noise: Noise | None) -> Verdict:
     if (moved := difference(old, new)) is None:
         return Verdict(DIFFERS, "in its videos, true scores or labels")
     if there["numbers"] != here["numbers"]:
-        return Verdict(OPEN, f"features are {there['numbers']}, which this processor cannot compute")
+        return Verdict(OPEN, f"features are {there['numbers']} there and {here['numbers']} here")
     if noise is None:
         return Verdict(OPEN, "no measured noise for this system")
     for name, told in (("rho", "rho"), ("relative", "predictions, in deviations of the scores,")):
@@ -225,13 +223,15 @@ def rounding_noise() -> dict[tuple[str, str], Noise]:
     return noise
 
 
-def number_format(trial: Trial, shelf: str = "") -> torch.dtype | None:
-    """The number format in which the features of a stored trial were computed; None where this processor lacks it.
+def stored_format(trial: Trial, shelf: str = "") -> str:
+    """The number format in which the features of a stored trial were computed, one of `environment.NUMBERS`; "" where
+    this processor cannot repeat it.
 
-    Every processor computes float32. Only one whose own format is bfloat16 computes that.
+    Every processor computes features in float32, and only one whose own format is bfloat16 computes them in that. A
+    backbone that is trained computes in the processor's own format alone.
     """
-    numbers = FORMATS.get(facts(stored_files(trial, shelf))["numbers"])
-    return numbers if numbers in (torch.float32, fast_dtype("cpu")) else None
+    numbers, own = facts(stored_files(trial, shelf))["numbers"], str(fast_dtype("cpu")).removeprefix("torch.")
+    return numbers if numbers == own or (numbers == "float32" and trial.backbone_training == "frozen") else ""
 
 
 def train_again(trials: Sequence[Trial], jobs: int, runs: Path, shelf: str = "") -> dict[Trial, dict[str, bytes]]:
@@ -248,15 +248,17 @@ def train_again(trials: Sequence[Trial], jobs: int, runs: Path, shelf: str = "")
 
     Returns: the files of each new result.
     """
-    formats: dict[torch.dtype | None, list[Trial]] = {}
+    formats: dict[str, list[Trial]] = {}
     for trial in trials:
-        formats.setdefault(number_format(trial, shelf), []).append(trial)
-    with variables(SAPNET_RUNS=str(runs), SAPNET_RECOMPUTE="1", SAPNET_DASK=""):
-        folders: dict[Trial, Path] = {}
-        for numbers, own in formats.items():
-            with trial_bars() as bars:
-                folders |= zip(own, run_trials(own, jobs, numbers=numbers, **bars), strict=True)
-        return {trial: {name: (folders[trial] / name).read_bytes() for name in FILES} for trial in trials}
+        formats.setdefault(stored_format(trial, shelf), []).append(trial)
+    folders: dict[Trial, Path] = {}
+    for numbers, alike in formats.items():
+        with (
+            variables(SAPNET_RUNS=str(runs), SAPNET_RECOMPUTE="1", SAPNET_DASK="", SAPNET_NUMBERS=numbers),
+            trial_bars() as bars,
+        ):
+            folders |= zip(alike, run_trials(alike, jobs, **bars), strict=True)
+    return {trial: {name: (folders[trial] / name).read_bytes() for name in FILES} for trial in trials}
 
 
 def verify(count: int, seed: int, jobs: int) -> int:
@@ -292,7 +294,7 @@ def verify(count: int, seed: int, jobs: int) -> int:
 
 
 def verify_small(jobs: int) -> int:
-    """Verify the two stored trials of `small_trials`, as `verify` does, and judge them by `SMALL_NOISE`.
+    """Verify the trials of the shelf `SMALL`, as `verify` does, and judge them by `SMALL_NOISE`.
 
     Args:
         jobs: number of processes.
@@ -307,10 +309,9 @@ def verify_small(jobs: int) -> int:
     trials, total = current_trials(SMALL), len(stored_names(SMALL))
     if not trials or len(trials) < total:
         found = f"{len(trials)} of the {total} trials in it belong to this code" if total else "no trials are stored"
-        place = stored.paths(SMALL)[0].parent
         raise ValueError(
-            f"{place}: {found}: restore it with git checkout, or, after a change of the code that changes results, "
-            "make it with python -m sapnet_core.recipes.store_small"
+            f"{stored.folder(SMALL)}: {found}: restore it with git checkout, or, after a change of the code that "
+            "changes results, make it with python -m sapnet_core.recipes.store_small"
         )
     known = {trial: SMALL_NOISE.get(trial.method) for trial in trials}
     return _verified(trials, known, jobs, SMALL, "small trials")

@@ -19,8 +19,8 @@ from torch import Tensor
 from sapnet_core.backbones import registry
 from sapnet_core.datasets.clips import SAMPLED, default_sampling, step_positions, steps_per_clip
 from sapnet_core.datasets.records import Record
+from sapnet_core.features import extraction
 from sapnet_core.features.extraction import TRUTH, FeatureRequest, Job, VideoSource
-from sapnet_core.features.number_format import compute_in
 from sapnet_core.features.video_source import TwinSource
 from sapnet_core.features.views import VIEWS
 from sapnet_core.runtime.disk import discard, must_be_writable, tidy
@@ -125,7 +125,6 @@ def video_features(
     backbone: str = "i3d",
     stage: str = "features",
     progress: Callable[[int, int], None] | None = None,
-    numbers: torch.dtype | None = None,
 ) -> Features:
     """Features of the records' videos: read from `folder` where they are there, else computed and stored.
 
@@ -139,8 +138,6 @@ def video_features(
         backbone: a name in `BACKBONES`.
         stage: a name in `extraction.STAGES`: what is stored of each view; "maps" needs I3D.
         progress: called with (videos done, videos in total) at the start and after each shard, where any is missing.
-        numbers: the number format in which the backbone computes; None takes the fastest that `device` has. Features
-            of another format have files of their own, the same as on a processor on which it is the fastest.
 
     Raises:
         ValueError: there are no records, or records of several datasets; a key occurs twice; a view, the backbone or
@@ -150,7 +147,7 @@ def video_features(
         RuntimeError: a worker process was killed.
     """
     one = FeatureRequest(tuple(records), video_source, clip_sampling, tuple(views), backbone, stage)
-    found = {job.path: shard for job, shard in _shards([one], folder, jobs, str(device), progress, numbers)}
+    found = {job.path: shard for job, shard in _shards([one], folder, jobs, str(device), progress)}
     whole, dataset = [found[path] for path in sorted(found)], records[0].dataset
     place = {key: i for i, key in enumerate(key for _, good, _ in whole for key in good)}
     skipped = {key: reason for _, _, bad in whole for key, reason in bad.items()}
@@ -179,28 +176,21 @@ def prepare_features(
     jobs: int = 2,
     device: str = "cpu",
     progress: Callable[[int, int], None] | None = None,
-    numbers: torch.dtype | None = None,
 ) -> None:
     """Compute the missing features of several requests, so that `video_features` only reads afterwards.
 
     Arguments and errors are those of `video_features`; `progress` counts a video once per request.
     """
-    for _ in _shards(passes, folder, jobs, str(device), progress, numbers):
+    for _ in _shards(passes, folder, jobs, str(device), progress):
         pass
 
 
 def _shards(
-    passes: Sequence[FeatureRequest],
-    folder: Path,
-    jobs: int,
-    device: str,
-    progress: Callable[[int, int], None] | None,
-    numbers: torch.dtype | None,
+    passes: Sequence[FeatureRequest], folder: Path, jobs: int, device: str, progress: Callable[[int, int], None] | None
 ) -> Iterator[tuple[Job, tuple]]:
     """Yield every shard of the requests with its content (see `_read`) as soon as it is available."""
     progress = relayed("features", "videos", progress)
-    with registry.computing_in(numbers):
-        every = {job.path: job for one in passes for job in _cut(one, Path(folder), device)}.values()
+    every = {job.path: job for one in passes for job in _cut(one, Path(folder), device)}.values()
     missing, done, of = [], 0, sum(len(job.of.records) for job in every)
     unsealed = 0
     for job in every:
@@ -226,7 +216,7 @@ def _shards(
         tidy(place)
     if progress and missing:
         progress(done, of)
-    with closing(compute_in(numbers, missing, jobs)) as groups:
+    with closing(extraction.compute_all(missing, jobs)) as groups:
         for group in groups:
             for job in group:
                 done += len(job.of.records)

@@ -146,7 +146,7 @@ def own_method(name: str, function: Method, /, **settings) -> None:
     """Register a method of one's own, which a notebook cell or a file defines, with its row in the tables.
 
     It then trains like every other method, in worker processes, too: they run the text of its cell, which must hold all
-    imports and functions that the method needs. `experiments.own_rows.own_row` computes its row. The same name
+    imports and functions that the method needs. `experiments.added_row.own_row` computes its row. The same name
     registers a changed method again. A file of this folder that holds the cell is found without any further line.
 
     Args:

@@ -28,7 +28,7 @@ from torch import Tensor
 from sapnet_core.methods.base import Fitted, Method, Training
 from sapnet_core.methods.train_set import TrainSet
 from sapnet_core.methods.video_batch import VideoBatch
-from sapnet_core.runtime.workers import is_ending
+from sapnet_core.runtime.workers import Ended
 
 __all__ = ["OwnMethod", "discovered", "own_method_of"]
 
@@ -104,9 +104,9 @@ class OwnMethod:
         """Turn every error of the text into one line, a ValueError if it was one and else a RuntimeError."""
         try:
             yield
+        except Ended:
+            raise
         except (Exception, SystemExit) as error:
-            if isinstance(error, SystemExit) and is_ending():  # this worker process was told to end
-                raise
             kind = ValueError if isinstance(error, ValueError) else RuntimeError
             raise kind(f"{self} failed{self._line_of(error)}: {_first_line(error)}") from error
 
@@ -223,7 +223,7 @@ def _needed(body: list[ast.stmt], function: str) -> list[ast.stmt]:
 
 def _missing(definitions: str) -> list[str]:
     """Names that a text reads and that neither it nor Python defines. None where it imports all names of a module."""
-    if "import *" in definitions:
+    if any(isinstance(node, ast.ImportFrom) and node.names[0].name == "*" for node in ast.walk(ast.parse(definitions))):
         return []
     whole = symtable.symtable(definitions, "<own method>", "exec")
     known, used, left = {*dir(builtins), "__name__", "__file__", "__doc__"}, set(), [whole]

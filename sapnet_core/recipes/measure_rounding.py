@@ -3,9 +3,9 @@
     python -m sapnet_core.recipes.measure_rounding
 
 Another processor adds the same numbers in another order, because PyTorch, MKL and oneDNN choose their kernels by its
-vector instructions. The variables of `kernels` make them choose those of an older one, for the features and for the
-training, while draws, data and code stay as they are, and so does the number format of a trial's features. Trials in
-bfloat16 are left out on a processor that does not compute in it. The largest differences from the stored results are
+vector instructions. The variables of `kernels` make them choose those of an older processor, for the features and for
+the training, while draws, data and code stay as they are, and so does the number format of a trial's features. Trials
+in bfloat16 are left out on a processor that does not compute in it. The largest differences from the stored results are
 written to `study/rounding.csv`, after each dataset and method; `experiments.verify` judges by them. New results are
 kept in `rounding` in the folder of runs, so that a measurement that was stopped goes on.
 """
@@ -26,9 +26,9 @@ from sapnet_core.experiments.verify import (
     difference,
     draw,
     facts,
-    number_format,
     rounding_file,
     rounding_noise,
+    stored_format,
     train_again,
 )
 from sapnet_core.recipes import command_lines
@@ -41,11 +41,11 @@ __all__ = ["kernels", "noise_row", "store_row"]
 
 
 def kernels() -> dict[str, str]:
-    """The variables by which this processor takes the kernels of another one.
+    """The environment variables that make this processor use the kernels of an older one.
 
     They are read once, when the libraries are loaded. MKL accepts no level between COMPATIBLE and its own choice on
-    AMD. oneDNN computes bfloat16 from AVX-512 on only, so where a processor has its instructions, it goes without
-    these alone.
+    AMD. oneDNN computes bfloat16 only from AVX-512 on, so a processor with bfloat16 instructions keeps AVX-512 and goes
+    without those instructions alone.
     """
     isa = "AVX512_CORE" if fast_dtype("cpu") == torch.bfloat16 else "SSE41"
     return {"ATEN_CPU_CAPABILITY": "default", "MKL_CBWR": "COMPATIBLE", "ONEDNN_MAX_CPU_ISA": isa}
@@ -58,7 +58,8 @@ def noise_row(trials: Sequence[Trial], jobs: int) -> dict[str, object]:
         the largest root mean square difference of a trial's predictions, in standard deviations of the true scores.
 
     Raises:
-        ValueError: the kernels are those of a stored trial, so that nothing is measured; or it scores other videos.
+        ValueError: the kernels are those of a stored trial, so that nothing is measured; or a result that was kept has
+            features of another number format; or it scores other videos.
     """
     anew = train_again(trials, jobs, environment.runs() / "rounding")
     moved = []
@@ -69,6 +70,11 @@ def noise_row(trials: Sequence[Trial], jobs: int) -> dict[str, object]:
             raise ValueError(
                 f"no other kernels are there than those of the stored trials ({here['processor']}): measure on a "
                 "processor with AVX2, by python -m sapnet_core.recipes.measure_rounding"
+            )
+        if here["numbers"] != there["numbers"]:
+            raise ValueError(
+                f"{environment.runs() / 'rounding'}: holds a result whose features are {here['numbers']}, but those of "
+                f"the stored one are {there['numbers']}: remove this folder"
             )
         if (one := difference(old, new)) is None:
             raise ValueError(f"{trial}: the stored result has other videos or labels: restore it with git checkout")
@@ -101,11 +107,13 @@ def main(arguments: list[str] | None = None) -> None:
         raise ValueError(f"no trials of {', '.join(args.datasets)} are stored: run python -m sapnet_core study first")
     kinds: dict[tuple[str, str], list[Trial]] = {}
     for trial in asked:
-        if number_format(trial):
+        if stored_format(trial):
             kinds.setdefault((trial.dataset, trial.method), []).append(trial)
     if other := len(asked) - sum(map(len, kinds.values())):
-        told = f"{other} of {len(asked)} stored trials are left out: this processor lacks the number format of theirs"
+        told = f"{other} of {len(asked)} stored trials are left out: this processor lacks their number format"
         print(told, file=sys.stderr, flush=True)
+    if not kinds:
+        raise ValueError("nothing can be measured here: measure on a processor with bfloat16")
     for trials in kinds.values():
         row = noise_row(draw(trials, args.trials, seed=0), args.jobs or environment.jobs())
         store_row(row)

@@ -2,18 +2,19 @@
 
     python -m sapnet_core.recipes.store_small
 
-Features are computed in float32, which every processor can repeat. Earlier results of the shelf are replaced.
+Features are computed in float32, which every processor can repeat. Earlier results of the shelf are replaced. A change
+of the code that changes results gives the trials new hashes; they are then stored anew by this command.
 """
 
 import os
 import sys
 
-import torch
-
-from sapnet_core.experiments import stored
+from sapnet_core.experiments.declare import declare
+from sapnet_core.experiments.profiles import get_profile
 from sapnet_core.experiments.run import run_trials
-from sapnet_core.experiments.small_trials import SMALL, small_trials
-from sapnet_core.experiments.stored import store
+from sapnet_core.experiments.stored import SMALL, folder, store
+from sapnet_core.experiments.systems import OURS
+from sapnet_core.experiments.trial import Trial
 from sapnet_core.recipes import command_lines
 from sapnet_core.runtime import environment
 from sapnet_core.runtime.arguments import check_environment
@@ -22,7 +23,13 @@ from sapnet_core.runtime.disk import discard
 from sapnet_core.runtime.progress import trial_bars
 from sapnet_core.runtime.variables import variables
 
-__all__ = ["main"]
+__all__ = ["main", "small_trials"]
+
+
+def small_trials() -> list[Trial]:
+    """The trials: SAP-Net on dives at the smallest label share, and I3D+MLP on other dives with all labels."""
+    smoke = get_profile("smoke")
+    return [declare("mtl-aqa", OURS, 0.1, 0, smoke), declare("finediving", "I3D+MLP", 1.0, 0, smoke)]
 
 
 @one_line_errors
@@ -30,14 +37,15 @@ def main(arguments: list[str] | None = None) -> None:
     """Command line: train, then replace the tables of the shelf."""
     args = command_lines.store_small().parse_args(arguments)
     check_environment()
-    folder, trials = environment.runs() / "small", small_trials()
-    with variables(SAPNET_RUNS=str(folder), SAPNET_DASK=""):
+    runs = str(environment.runs() / "small")
+    # the trials are those of twins and the shipped weights, whatever the user has set
+    with variables(SAPNET_RUNS=runs, SAPNET_DASK="", SAPNET_DATA="", SAPNET_I3D="", SAPNET_NUMBERS="float32"):
+        trials = small_trials()
         with trial_bars() as bars:
-            run_trials(trials, args.jobs or environment.jobs(), numbers=torch.float32, **bars)
-        for table in stored.paths(SMALL):
-            if os.path.lexists(table):
-                discard(table)
-        print(f"{store(trials, SMALL)} trials are stored in {stored.paths(SMALL)[0].parent}", flush=True)
+            run_trials(trials, args.jobs or environment.jobs(), **bars)
+        if os.path.lexists(folder(SMALL)):
+            discard(folder(SMALL))
+        print(f"{store(trials, SMALL)} trials are stored in {folder(SMALL)}", flush=True)
 
 
 if __name__ == "__main__":

@@ -19,11 +19,10 @@ import torch
 
 from sapnet_core.experiments import profiles
 from sapnet_core.experiments.names import KNOWN
-from sapnet_core.experiments.profiles import Profile
+from sapnet_core.experiments.profiles import Profile, with_second_look
 from sapnet_core.experiments.resampling import Cell
 from sapnet_core.experiments.results import predictions
 from sapnet_core.experiments.run import run_trials
-from sapnet_core.experiments.second_look import with_second_look
 from sapnet_core.experiments.statistics import UNDECIDED, UNTESTABLE, VERDICTS, in_words
 from sapnet_core.experiments.stored_seeds import with_stored_seeds
 from sapnet_core.experiments.tables import check_data, declared_trials

@@ -38,6 +38,7 @@ VARIABLES = (
     "SAPNET_SPLIT",
     "SAPNET_SKIP_BAD",
     "SAPNET_RECOMPUTE",
+    "SAPNET_NUMBERS",
     "SAPNET_DETECTOR",
     "SAPNET_I3D",
     "SAPNET_C3D",
@@ -187,7 +188,7 @@ def check_environment() -> None:
             near = difflib.get_close_matches(name, VARIABLES, 1)
             meant = f"did you mean {near[0]}?" if near else f"choose one of {', '.join(VARIABLES)}"
             print(f"environment variable {name} is unknown and has no effect: {meant}", file=sys.stderr, flush=True)
-    environment.jobs(), environment.finefs_split()
+    environment.jobs(), environment.finefs_split(), environment.numbers()
     environment.data_root(), environment.detector(), environment.i3d(), environment.c3d(), environment.swin()
     for name, folder in (("SAPNET_RUNS", environment.runs()), ("SAPNET_FIGURES", environment.figures())):
         if fault := unwritable(folder.absolute()):

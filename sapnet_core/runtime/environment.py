@@ -23,11 +23,14 @@ __all__ = [
     "skip_bad",
     "recompute",
     "jobs",
+    "numbers",
     "finefs_split",
     "find_notebooks",
+    "NUMBERS",
     "SPLITS",
 ]
 
+NUMBERS = ("float32", "bfloat16")  # formats in which backbones can compute
 SPLITS = ("random", "ordered", "interleaved", "files")  # split rules of FineFS, which has no published split
 
 
@@ -161,6 +164,18 @@ def skip_bad() -> bool:
 def recompute() -> bool:
     """Whether trials are trained anew, although the repository stores their results (`SAPNET_RECOMPUTE=1`)."""
     return os.environ.get("SAPNET_RECOMPUTE", "0") not in ("", "0")
+
+
+def numbers() -> str:
+    """The number format in which features are computed: `SAPNET_NUMBERS`, one of `NUMBERS`; "" takes the device's own.
+
+    Raises:
+        ValueError: `SAPNET_NUMBERS` is something else.
+    """
+    asked = os.environ.get("SAPNET_NUMBERS", "")
+    if asked not in ("", *NUMBERS):
+        raise ValueError(f"SAPNET_NUMBERS={asked!r} is invalid: unset it, or choose one of {', '.join(NUMBERS)}")
+    return asked
 
 
 def jobs() -> int:

@@ -21,7 +21,7 @@ from sapnet_core.runtime.workers import LOST, WorkerPool
 __all__ = ["reach_cluster", "run_tasks"]
 
 # environment variables that are sent with each task to workers on other machines, beside the folders of `_settings`
-SWITCHES = ("SAPNET_SPLIT", "SAPNET_SKIP_BAD", "SAPNET_RECOMPUTE", "SAPNET_CHECKPOINT")
+SWITCHES = ("SAPNET_SPLIT", "SAPNET_SKIP_BAD", "SAPNET_RECOMPUTE", "SAPNET_NUMBERS", "SAPNET_CHECKPOINT")
 ANSWER = 10  # seconds to wait for a scheduler's answer
 PATIENCE = 2  # number of pools after whose deaths, with no task completed in between, the run stops
 

@@ -2,7 +2,6 @@
 
 import os
 import signal
-import sys
 import time
 from collections.abc import Callable, Iterator
 from concurrent.futures import Future, ProcessPoolExecutor
@@ -12,11 +11,14 @@ from threading import Thread
 
 import torch
 
-__all__ = ["LOST", "WorkerPool", "is_ending"]
+__all__ = ["LOST", "Ended", "WorkerPool"]
 
 LOST = "the machine may be out of memory: run the same command with fewer --jobs; finished work is kept"
 GRACE = 5.0  # seconds for an interrupted worker to remove half-written files
-_told_to_end = False  # whether this process is a worker that was told to end
+
+
+class Ended(SystemExit):
+    """This worker process was told to end."""
 
 
 class WorkerPool(ProcessPoolExecutor):
@@ -75,15 +77,8 @@ def _begin(threads: int) -> None:
 
 def _end(*_: object) -> None:
     """End this worker, on SIGTERM; the signal may arrive twice where a whole process group is ended."""
-    global _told_to_end
     signal.signal(signal.SIGTERM, signal.SIG_IGN)
-    _told_to_end = True
-    sys.exit(1)
-
-
-def is_ending() -> bool:
-    """Whether this process is a worker that was told to end, so that a SystemExit in it is not the task's own."""
-    return _told_to_end
+    raise Ended(1)
 
 
 def _interruptible(work: Callable, *args, **kwargs):
