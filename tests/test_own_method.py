@@ -237,7 +237,44 @@ def test_what_the_function_does_not_need_is_left_out():
     assert trial_hash(trial) != before
     train, x, _ = easy_set()
     guess = get_method("toy")(train, {}, torch.Generator()).predict(x)
-    assert torch.isfinite(guess).all() and "other" not in vars(METHODS["toy"]) and METHODS["toy"].LEVEL == 0.5
+    assert (
+        torch.isfinite(guess).all() and "other" not in METHODS["toy"]._names and METHODS["toy"]._names["LEVEL"] == 0.5
+    )
+
+
+@pytest.mark.parametrize(
+    "text, settings",
+    [
+        ("def text(train, settings, generator):\n    return Fitted(SCORE)\nown_method('toy', text)\n", {}),
+        ("def settings(train, given, generator):\n    return Fitted(SCORE)\nown_method('toy', settings)\n", {}),
+        (
+            "settings = {'x': 1}\n\ndef fit(train, given, generator):\n    settings['x']\n    return Fitted(SCORE)\n"
+            "own_method('toy', fit, slope=2.0)\n",
+            {"slope": 2.0},
+        ),
+        ("_scores = SCORE\n\ndef fit(train, s, g):\n    return Fitted(_scores)\nown_method('toy', fit)\n", {}),
+        (
+            "try:\n    import json as tool\nexcept ImportError:\n    tool = None\n\ndef fit(train, s, g):\n"
+            "    tool.dumps(1)\n    return Fitted(SCORE)\nown_method('toy', fit)\n",
+            {},
+        ),
+    ],
+)
+def test_names_of_a_text_meet_none_of_the_class(text, settings):
+    run_cell(f"from sapnet_core import Fitted, own_method\n\ndef SCORE(x):\n    return x.frame.mean((1, 2))\n\n{text}")
+    train, x, _ = easy_set()
+    there = pickle.loads(pickle.dumps(METHODS["toy"]))
+    for method in (METHODS["toy"], there):
+        assert method(train, {}, torch.Generator()).predict(x).isfinite().all() and method.settings == settings
+
+
+def test_star_imports_are_seen_in_code_and_not_in_words():
+    head = "from sapnet_core import Fitted, own_method\n\ndef fit(train, s, g):\n    'It has no import * of its own.'\n"
+    with pytest.raises(ValueError, match="uses missing and neither defines nor imports this"):
+        run_cell(f"{head}    return Fitted(missing)\nown_method('toy', fit)\n")
+    run_cell(
+        f"from math import *\n{head}    return Fitted(lambda v: v.frame.mean((1, 2)) * pi)\nown_method('toy', fit)\n"
+    )
 
 
 def test_it_survives_the_way_to_another_process():
