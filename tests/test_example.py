@@ -1,8 +1,11 @@
 """The example folder of own videos is written completely, or one line says why it was not."""
 
+import os
+
 import pytest
 
-from sapnet_core.recipes.example_folder import write_example
+from sapnet_core.experiments.profiles import Profile
+from sapnet_core.recipes.example_folder import own_folder, write_example
 
 pytest.importorskip("av")
 
@@ -28,3 +31,16 @@ def test_an_example_that_lost_a_file_is_made_again(tmp_path):
     content = video.read_bytes()
     video.unlink()
     assert write_example(root, count=9, width=64) == root and video.read_bytes() == content
+
+
+def test_the_users_folder_is_taken_and_an_example_only_without_one(tmp_path, monkeypatch):
+    size, mine = Profile("tiny", seeds=(0,), steps=4, size=32, example=9), tmp_path / "mine"
+    monkeypatch.setenv("SAPNET_RUNS", str(tmp_path / "runs"))
+    monkeypatch.setenv("SAPNET_DATA", str(mine))
+    mine.mkdir()
+    (mine / "records.csv").write_text("id,path,score,split\n")
+    assert own_folder(size) == (mine, True)
+    (mine / "records.csv").unlink()  # a folder of something else, such as the official annotations
+    example, yours = own_folder(size)
+    assert not yours and example == tmp_path / "runs" / "own-example" and (example / "records.csv").is_file()
+    assert os.environ["SAPNET_DATA"] == str(example)

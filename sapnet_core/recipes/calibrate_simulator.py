@@ -15,6 +15,8 @@ from collections.abc import Sequence
 from dataclasses import asdict, replace
 from pathlib import Path
 
+import numpy as np
+import pandas as pd
 import torch
 from torch import Tensor
 
@@ -37,7 +39,7 @@ from sapnet_core.runtime.progress import waiting
 from sapnet_core.runtime.values import choice
 from sapnet_core.simulator.settings import SimSettings, settings_for
 
-__all__ = ["AIM", "SEARCH", "baseline_rho", "largest_factor_rho", "paper_rho"]
+__all__ = ["AIM", "SEARCH", "baseline_rho", "chosen_rows", "largest_factor_rho", "paper_rho"]
 
 SEARCH = Path(__file__).parent.parent / "simulator" / "calibration_search.csv"
 TWIN_SEED = 7  # differs from the twins of the tables (0) and those of tuning (1)
@@ -133,6 +135,13 @@ def largest_factor_rho(records: Sequence[Record], factors: Tensor) -> float:
         own = groups == group
         found += [abs(float(spearman(factor, score[own]))) for factor in factors[own].T]
     return max(found)
+
+
+def chosen_rows() -> pd.DataFrame:
+    """Rows of the stored search that hold the settings in use."""
+    search = pd.read_csv(SEARCH)
+    used = pd.DataFrame([asdict(settings_for(name)) for name in search["dataset"]])
+    return search[np.isclose(search[used.columns].astype(float), used.astype(float)).all(axis=1)]
 
 
 @one_line_errors

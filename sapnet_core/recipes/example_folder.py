@@ -17,8 +17,10 @@ import torch
 
 from sapnet_core.datasets import Record, load_records
 from sapnet_core.datasets.own_videos import BASIC, NAME
+from sapnet_core.experiments.profiles import Profile
 from sapnet_core.features.source import records_digest
 from sapnet_core.features.video_source import simulator_digest
+from sapnet_core.runtime import environment
 from sapnet_core.runtime.devices import torch_threads
 from sapnet_core.runtime.files import read_json, write_json, write_text
 from sapnet_core.runtime.fingerprint import fingerprint
@@ -27,11 +29,26 @@ from sapnet_core.simulator.draw_annotations import write_annotations
 from sapnet_core.simulator.export import write_video
 from sapnet_core.simulator.settings import settings_for
 
-__all__ = ["write_example"]
+__all__ = ["own_folder", "write_example"]
 
 WIDTH, HEIGHT = 160, 120  # frame size in pixels; the diver stays in the middle half of the width
 SIGN = ".example.json"  # marker file of the folders that this module wrote
 SCORED = 3  # every third training video keeps its score
+
+
+def own_folder(size: Profile) -> tuple[Path, bool]:
+    """The user's folder, or a simulated example, and whether it is the user's.
+
+    The user's is the folder of `SAPNET_DATA` if it holds a `records.csv`. An example is written below the folder of
+    runs, with as many videos as the profile says, and set as `SAPNET_DATA` of this process and of the workers that it
+    starts.
+    """
+    folder = environment.data_root()
+    if folder is not None and (folder / NAME).is_file():
+        return folder, True
+    folder = write_example(environment.runs() / "own-example", size.example)
+    os.environ["SAPNET_DATA"] = str(folder)
+    return folder, False
 
 
 def write_example(
