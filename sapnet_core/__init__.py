@@ -328,6 +328,7 @@ PUBLIC = {
         "not_above",
     ),
     "reporting.plots": (
+        "beyond",
         "forest",
         "seed_curve",
         "seed_marks",

@@ -15,6 +15,7 @@ import torch
 from scipy import stats
 
 from sapnet_core.experiments.intervals import (
+    Interval,
     Paired,
     SeedScores,
     bootstrap_interval,
@@ -361,6 +362,33 @@ def test_drawings_show_the_numbers_they_are_given():
     ]
     plots.seed_marks(d, (1, 2), values, "gray")
     assert d.lines[-1].get_ydata() == pytest.approx([0.6, 0.6]) and len(set(d.lines[0].get_xdata())) == 4
+    plt.close(fig)
+
+
+def test_an_interval_and_evidence_are_written_alike():
+    interval = Interval(0.01234, -0.1, 0.25)
+    found = Evidence(*interval, math.nan, math.nan, 0.5, 0.1, 3.0, (0.0, 0.02468))
+    for one in (interval, found):
+        assert str(one) == f"{one}" == "+0.012 [-0.100, +0.250]"
+        assert f"{one:+.2f}" == "+0.01 [-0.10, +0.25]" and f"{one:.1f}" == "0.0 [-0.1, 0.2]"
+    assert str(mean_interval([0.5])) == "+0.500 [+nan, +nan]"
+
+
+@pytest.mark.parametrize(("axis", "markers"), [("x", "<>"), ("y", "v^")])
+def test_an_arrow_stands_at_every_edge_that_an_interval_leaves(axis, markers):
+    fig, ax = plt.subplots()
+    ax.set(xlim=(-1, 1), ylim=(-1, 1))
+    for at, ends in (
+        (0.1, (-0.5, 0.5)),
+        (0.2, (-1.5, 0.5)),
+        (0.3, (-0.5, 1.5)),
+        (0.4, (-2, 2)),
+        (0.5, (math.nan,) * 2),
+    ):
+        plots.beyond(ax, at, *ends, "gray", axis)
+    places = [(float(line.get_xdata()[0]), float(line.get_ydata()[0]), line.get_marker()) for line in ax.lines]
+    along = [(-1.0, 0.2, markers[0]), (1.0, 0.3, markers[1]), (-1.0, 0.4, markers[0]), (1.0, 0.4, markers[1])]
+    assert places == (along if axis == "x" else [(at, end, marker) for end, at, marker in along])
     plt.close(fig)
 
 

@@ -33,11 +33,19 @@ CHUNK = 2_000_000  # maximum number of resampled values in memory at a time
 
 
 class Interval(NamedTuple):
-    """A value and its confidence interval."""
+    """A value and its confidence interval. Its text is "value [low, high]"; a format, "+.3f" by default, holds for all
+    three."""
 
     value: float
     low: float
     high: float
+
+    def __str__(self) -> str:
+        return format(self)
+
+    def __format__(self, spec: str) -> str:
+        spec = spec or "+.3f"
+        return f"{self.value:{spec}} [{self.low:{spec}}, {self.high:{spec}}]"
 
 
 def within_range(value: float, half: float, limit: float) -> tuple[float, float]:

@@ -21,7 +21,7 @@ import torch
 from scipy import stats
 from torch import Tensor
 
-from sapnet_core.experiments.intervals import mean_interval, within_range
+from sapnet_core.experiments.intervals import Interval, mean_interval, within_range
 
 __all__ = [
     "SUPPORTED",
@@ -62,7 +62,8 @@ MOST_SEEDS = 1000  # largest number of seeds that `seeds_to_decide` considers
 
 # ---- one difference -------------------------------------------------------------------------------------------------
 class Evidence(NamedTuple):
-    """A difference, side a - side b; all attributes but `value` and `by_seed` are NaN for a single seed.
+    """A difference, side a - side b; all attributes but `value` and `by_seed` are NaN for a single seed. Its text is
+    that of an `Interval`, "value [low, high]", also in a format such as "+.2f".
 
     Attributes:
         value: mean difference over seeds.
@@ -82,6 +83,12 @@ class Evidence(NamedTuple):
     se: float
     df: float
     by_seed: tuple[float, ...]
+
+    def __str__(self) -> str:
+        return format(self)
+
+    def __format__(self, spec: str) -> str:
+        return format(Interval(self.value, self.low, self.high), spec)
 
 
 def compare(

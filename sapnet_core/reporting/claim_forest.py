@@ -19,6 +19,7 @@ from sapnet_core.experiments.statistics import CONTRADICTED, NO_DIFFERENCE, SUPP
 from sapnet_core.experiments.tables import declared_trials
 from sapnet_core.reporting.ledger import Claim, ledger
 from sapnet_core.reporting.pictures import DATASET_TITLES
+from sapnet_core.reporting.plots import beyond
 from sapnet_core.reporting.style import COLORS, PAGE
 
 __all__ = ["LOOKS", "claim_forest"]
@@ -109,6 +110,7 @@ def _heading(family: str, claims: Iterable[Claim]) -> str:
 
 def _column(ax: Axes, families: dict[str, list[Claim]], rows: pd.DataFrame, ends: tuple[float, float], lines: int):
     """One column: a heading for each family, and below it one line for each of its claims."""
+    ax.set(xlim=ends, ylim=(lines - 0.4, -0.6), xlabel="difference of ρ")
     names, bold = [], []
     for family, claims in families.items():
         if names:
@@ -119,7 +121,6 @@ def _column(ax: Axes, families: dict[str, list[Claim]], rows: pd.DataFrame, ends
             _line(ax, len(names), rows, claim, ends)
             names.append(claim.short or claim.id)
     ax.axvline(0, color="black", lw=0.8, zorder=1)
-    ax.set(xlim=ends, ylim=(lines - 0.4, -0.6), xlabel="difference of ρ")
     ax.set_yticks(range(len(names)), names, fontsize=TEXT)
     for at in bold:
         ax.get_yticklabels()[at].set_fontweight("bold")
@@ -145,9 +146,7 @@ def _interval(ax: Axes, at: float, row: pd.Series, ends: tuple[float, float], co
     """The interval of a row as far as it is in the panel, with an arrow where it goes on."""
     low, high = np.clip([row["low"], row["high"]], *ends)
     ax.plot([low, high], [at, at], color=color, lw=width, solid_capstyle="butt", zorder=2)
-    for end, beyond, marker in ((ends[0], row["low"] < ends[0], "<"), (ends[1], row["high"] > ends[1], ">")):
-        if beyond:
-            ax.plot(end, at, marker, color=color, ms=1.5 + 1.5 * width, mew=0, clip_on=False, zorder=2)
+    beyond(ax, at, row["low"], row["high"], color, size=1.5 + 1.5 * width)
 
 
 def _mark(look: tuple[str, str, bool], x=(), y=(), **style) -> Line2D:

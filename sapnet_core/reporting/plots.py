@@ -1,6 +1,7 @@
 """Plots that several figures share, drawn into given axes: curves over seeds and forest plots of differences."""
 
 from collections.abc import Sequence
+from typing import Literal
 
 import numpy as np
 from matplotlib.axes import Axes
@@ -8,7 +9,7 @@ from matplotlib.axes import Axes
 from sapnet_core.experiments.intervals import Paired, correlation_interval
 from sapnet_core.reporting.style import COLORS
 
-__all__ = ["seed_curve", "seed_marks", "forest", "stems"]
+__all__ = ["seed_curve", "seed_marks", "forest", "stems", "beyond"]
 
 VIDEOS = "#4d4d4d"  # color of intervals over test videos in every plot
 
@@ -73,3 +74,21 @@ def stems(ax: Axes, rows: dict[float, Paired], color: str = COLORS[0], width: fl
     ax.vlines(x, low, high, color=color, lw=2.6, label="over seeds")
     ax.vlines(x + 0.2 * width, video_low, video_high, color=VIDEOS, lw=1.2, label="over videos")
     ax.plot(x, value, "o", color=color, mec="white", ms=5, label="mean difference")
+
+
+def beyond(
+    ax: Axes, at: float, low: float, high: float, color: str, axis: Literal["x", "y"] = "x", size: float = 9.0
+) -> None:
+    """Draw an arrow at the edge of a panel on each side where an interval goes on beyond it; the panel's limits are set
+    before.
+
+    Args:
+        at: place of the interval on the other axis.
+        low, high: the interval along `axis`; ends that are NaN have no arrow.
+        size: of the arrow, in points.
+    """
+    ends, markers = (ax.get_xlim(), "<>") if axis == "x" else (ax.get_ylim(), "v^")
+    for end, leaves, marker in zip(ends, (low < ends[0], high > ends[1]), markers, strict=True):
+        if leaves:
+            place = (end, at) if axis == "x" else (at, end)
+            ax.plot(*place, marker, color=color, ms=size, mew=0, clip_on=False, zorder=4)
