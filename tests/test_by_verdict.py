@@ -3,8 +3,8 @@
 import pandas as pd
 
 from sapnet_core.experiments.statistics import VERDICTS
-from sapnet_core.reporting.by_verdict import SEEDS_GROUPS, asked_of, by_verdict, control_counts, scoreboard, seeds_group
-from sapnet_core.reporting.ledger import FLOORS, ledger
+from sapnet_core.reporting.by_verdict import SEEDS_GROUPS, by_verdict, control_counts, scoreboard, seeds_group
+from sapnet_core.reporting.ledger import FLOORS, asked_of, ledger
 
 HEAD = ("claim", "control", "verdict", "profile", "seeds", "effect", "low", "high", "kind", "metric")
 ROWS = (

@@ -11,13 +11,14 @@ import torch
 
 from sapnet_core.__main__ import main
 from sapnet_core.experiments.declare import declare
+from sapnet_core.experiments.names import KNOWN, title
 from sapnet_core.experiments.paper import paper_arithmetic, paper_numbers
 from sapnet_core.experiments.profiles import get_profile
 from sapnet_core.experiments.resampling import METRICS, Cell
 from sapnet_core.experiments.statistics import VERDICTS
 from sapnet_core.experiments.tables import CLASS_TABLES, FIGURES, TABLES, declared_trials
 from sapnet_core.reporting import claims
-from sapnet_core.reporting.claims import evaluate, family_table, needed_trials, verdict_of
+from sapnet_core.reporting.claims import effect_text, evaluate, family_table, needed_trials, verdict_of
 from sapnet_core.reporting.ledger import FLOORS, Claim, ledger, printed_effect
 from sapnet_core.reporting.verdicts import decide, examine, size_beside_print
 from sapnet_core.runtime import environment
@@ -184,7 +185,7 @@ def test_a_counterexample_contradicts_all_though_some_are_not_here():
     assert verdict(best, a=2.0, b=0.5) == "contradicted"
     for a, b in ((0.5, 2.0), (1.0, 1.0)):
         assert verdict(best, claims=20, a=a, b=b) == "not testable here"
-    assert examine(best, lookup(a=0.5, b=2.0))["reason"] == "no results at this size of CoRe"
+    assert examine(best, lookup(a=0.5, b=2.0))["reason"] == "no results at this size of Table V"
 
 
 def test_all_of_several_is_as_sure_as_the_weakest():
@@ -221,6 +222,23 @@ def test_claims_on_single_errors():
     control = replace(worst, control=True)  # asks it of the lowest score
     assert ask(control, off, true + 1) == "supported" == ask(control, off)
     assert ask(control, off + torch.tensor([0, 60, 0, 0]), true + 1) == "contradicted"
+    found = examine(control, lambda name: Cell(true + 1 + off, true + 1, "v"))
+    said = effect_text(pd.Series({"kind": "worst", "verdict": "supported", **found}))
+    assert said == (
+        "the largest error falls on a video judged 1.0 points on average (1.0 to 1.0 by seed); the lowest score of "
+        "all is 1.0"
+    )
+
+
+def test_a_part_of_a_claim_s_pairs_is_no_effect_of_a_claim_that_cannot_be_tested():
+    row = pd.Series({"kind": "greater", "metric": "rho", "effect": -0.07, "low": -0.2, "high": 0.1, "reason": ""})
+    assert effect_text(pd.concat([row, pd.Series({"verdict": "undecided"})])) == "-0.070 [-0.200, +0.100]"
+    assert effect_text(pd.concat([row, pd.Series({"verdict": "not testable here"})])) == "—"
+
+
+def test_names_of_tables_and_figures_are_those_of_the_paper():
+    assert [title(name) for name in ("VII", "fig07", "boxes")] == ["Table VII", "Figure 7", "Boxes"]
+    assert len({title(name) for name in KNOWN}) == len(KNOWN)
 
 
 def test_arithmetic_says_by_which_reading():

@@ -312,24 +312,12 @@ def words_of(file: Path) -> str:
 
 def test_a_claim_that_cannot_be_tested_shows_no_numbers_and_is_not_preliminary(house):
     row = {"claim": "x", "place": "Conclusion", "verdict": "not testable here", "reason": "gone"}
-    row |= {"effect": "0.1", "low": "0.05", "high": "0.15", "p_holm": "0.37", "profile": "study", "seeds": "2"}
+    row |= {"effect": "0.1", "low": "0.05", "high": "0.15", "profile": "study", "seeds": "2"}
     write_claims(house, row)
     file = gallery.write_gallery(local=False)
     text, claims = words_of(file), words_of(file.with_name("claims.html"))
     assert "“x” — gone." in text and "preliminary" not in text
-    assert "not measured; 2 seeds" in claims and "0.37" not in claims and "+0.100" not in claims
-
-
-def test_a_claim_over_several_tables_waits_for_those_at_another_size():
-    row = {"claim": "works-everywhere", "place": "Conclusion", "verdict": "not testable here", "reason": "no results"}
-    row |= {"profile": "study", "seeds": "2"}
-    for sizes, reason in (
-        ({"II": "study", "VI": "quick", "VII": "quick"}, "Table VI and Table VII are not at study size yet"),
-        ({"II": "study", "VI": "study", "VII": "quick"}, "Table VII is not at study size yet"),
-        ({"II": "study", "VI": "study", "VII": "study"}, "no results"),
-    ):
-        (view,) = site_claims.claim_views([row], {}, str, set(), sizes)
-        assert view["reason"].startswith(reason)
+    assert "—; 2 seeds" in claims and "p =" not in claims and "+0.100" not in claims
 
 
 def test_sums_of_printed_numbers_and_stand_ins_are_told_apart(house):
@@ -341,7 +329,7 @@ def test_sums_of_printed_numbers_and_stand_ins_are_told_apart(house):
         "low": "0",
         "high": "0.2",
     }
-    tested |= {"p_holm": "0.037", "profile": "quick", "seeds": "2", "to_decide": "more than 1000 seeds"}
+    tested |= {"p_holm": "0.037", "profile": "quick", "seeds": "2", "to_decide": "inf"}
     summed = {"claim": "b", "place": "Table VI", "kind": "arithmetic", "verdict": "supported", "profile": "study"}
     write_claims(house, {"claim": "a"} | tested, summed | {"seeds": "0"})
     file = gallery.write_gallery(local=False)
@@ -349,7 +337,7 @@ def test_sums_of_printed_numbers_and_stand_ins_are_told_apart(house):
     assert "Σ 1 printed sum right" in text and "✓ 1 supported" not in text and "1 of 1" in text
     assert "1 of the verdicts is a stand-in" in text and "preliminary" not in text
     assert f"only where p lies below {LEVEL:g}" in claims and "Holm" in claims
-    assert "no number of seeds decides it: the test videos do" in claims and "more than 1000 seeds" not in claims
+    assert "; 1000 seeds would not decide" in claims
     assert "--pages" in text  # links lead to the notebooks' files here
 
 

@@ -285,7 +285,7 @@ def test_seeds_that_would_decide():
     # More seeds do not help against the noise of the test videos.
     assert seeds_to_decide(evidence_of([0.01, 0.03, 0.05], se=0.05, df=50.0)) == math.inf
     assert in_words("undecided", 27) == "undecided (27 seeds would decide)"
-    assert in_words("undecided", math.inf) == "undecided (more than 1000 seeds would decide)"
+    assert in_words("undecided", math.inf) == "undecided (1000 seeds would not decide)"
     assert "unknown" in in_words("undecided") and in_words("supported") == "supported"
 
 

@@ -7,7 +7,7 @@ import pandas as pd
 import pytest
 
 from sapnet_core.experiments.profiles import get_profile
-from sapnet_core.experiments.statistics import NO_DIFFERENCE, SUPPORTED, UNDECIDED, VERDICTS
+from sapnet_core.experiments.statistics import CONTRADICTED, NO_DIFFERENCE, SUPPORTED, UNDECIDED, VERDICTS
 from sapnet_core.reporting.ledger import ledger
 from sapnet_core.reporting.parts import claims
 from sapnet_core.reporting.ten_sentences import (
@@ -56,7 +56,7 @@ def test_a_part_has_both_effects_with_interval_and_says_its_seeds():
     assert "supported with few labels and undecided with many." in full
     assert early.endswith("undecided with many (two seeds, preliminary).")
     same = ten_sentences(ledger_rows(STORED), worth_table(10, (NO_DIFFERENCE, NO_DIFFERENCE)))[3]
-    assert same.endswith("the verdict is no difference at both.")
+    assert same.endswith("the verdict is no difference at both shares.")
     assert "not measured yet" in ten_sentences(ledger_rows(STORED), worth_table(0))[3]
 
 
@@ -81,13 +81,51 @@ def test_an_empty_ledger_and_one_without_numbers_are_said():
     assert "Of the 5 results" in ten_sentences(ledger_rows(rows), worth_table())[0]
 
 
-def test_seeds_that_would_decide_are_read_from_words_and_numbers():
+def test_seeds_that_would_decide_are_those_of_results_at_the_paper_s_sizes():
     row = {"claim": "x", "place": "y", "verdict": UNDECIDED, "profile": "study", "seeds": "2"}
-    words = [{**row, "to_decide": text} for text in ("9 seeds", "15 seeds", "40 seeds", "more than 1000 seeds")]
-    text = ten_sentences(ledger_rows(words), worth_table())[-1]
-    assert "10 seeds would decide 1 of them and 20 seeds 1 more, while 2 would take more than that (1 of" in text
-    numbers = ledger_rows(words).assign(to_decide=[9.0, 15.0, 40.0, float("inf")])
-    assert ten_sentences(numbers, worth_table())[-1] == text
+    rows = [{**row, "to_decide": text} for text in ("9", "15", "40", "inf")]
+    text = ten_sentences(ledger_rows(rows), worth_table())[-1]
+    assert "of the 4 undecided results 4 have two of the 10 planned seeds so far; if effects" in text
+    assert "10 seeds would decide 1 of those at the paper's sizes and 20 seeds 1 more, while 2 would stay" in text
+    assert "(1 of them even with 1000: there the noise of the limited set of test videos" in text
+    small = {**row, "profile": "quick", "to_decide": "9"}
+    more = ten_sentences(ledger_rows([*rows, small, {**row, "seeds": "3"}]), worth_table())[-1]
+    assert "of the 6 undecided results 5 have two or three of" in more and "1 are judged on a few hundred" in more
+    assert more.partition("; if")[2] == text.partition("; if")[2]
+    assert "; if" not in ten_sentences(ledger_rows([small]), worth_table())[-1]
+
+
+def test_contradicted_leads_over_rivals_alone_leave_nothing_else_to_say():
+    row = {"place": "Table V", "verdict": CONTRADICTED, "profile": "study", "seeds": "2", "effect": "-0.1"}
+    row |= {"low": "-0.2", "high": "0.0", "metric": "rho", "kind": "greater"}
+    rows = [{**row, "claim": name} for name in ("v-musdl", "v-supervised")]
+    said = ten_sentences(ledger_rows(rows), worth_table())[-2]
+    assert said == (
+        "Besides leads over rivals, no result of the paper is contradicted so far, and none is shown to make no "
+        "difference."
+    )
+
+
+def test_a_dataset_is_named_where_it_is_not_the_usual_one_and_the_statement_does_not_say_it():
+    row = {
+        "family": "Fig. 7",
+        "verdict": CONTRADICTED,
+        "profile": "study",
+        "seeds": "10",
+        "effect": "-0.1",
+        "low": "-0.2",
+    }
+    row |= {"high": "0.0", "metric": "rho", "kind": "greater"}
+    rows = [{**row, "claim": "tau-best", "statement": "0.7 is best"}]
+    rows += [{**row, "claim": "ssp-fd", "statement": "It helps, FineDiving"}]
+    rows += [{**row, "claim": "loss-gc", "statement": "It helps"}]
+    rows += [{**row, "claim": "fig5-closer", "statement": "It is closer", "metric": "closeness"}]
+    rows += [{**row, "claim": "k-best", "family": "Fig. 9", "verdict": NO_DIFFERENCE}]
+    said = ten_sentences(ledger_rows(rows), worth_table())[-2]
+    assert "“0.7 is best” on FineDiving (-0.100 [-0.200, +0.000])" in said
+    assert "“It helps, FineDiving” (" in said and "“It helps” (" in said
+    assert "“It is closer” on FineDiving (-0.100 [-0.200, +0.000] in R-ℓ2, the relative error, times 100; neg" in said
+    assert "of the number of parts on FineDiving, show no difference" in said
 
 
 def test_readme_shows_what_the_stored_results_give():

@@ -7,10 +7,9 @@ from functools import cache
 import nbformat
 import pytest
 
-from sapnet_core.experiments.statistics import MARGIN, NO_DIFFERENCE, UNDECIDED, UNTESTABLE, VERDICTS
-from sapnet_core.reporting.by_verdict import asked_of
+from sapnet_core.experiments.statistics import MARGIN, NO_DIFFERENCE, UNDECIDED, UNTESTABLE, VERDICTS, in_words
 from sapnet_core.reporting.claims import evaluate, verdict_text
-from sapnet_core.reporting.ledger import FLOORS
+from sapnet_core.reporting.ledger import FLOORS, asked_of
 from sapnet_core.reporting.literal import from_cell, in_markdown
 from sapnet_core.reporting.notebooks import find, load, own_profile
 from sapnet_core.runtime import environment
@@ -45,8 +44,10 @@ def printed(row):
     """The verdict of a row as notebooks print it."""
     if row["verdict"] == UNTESTABLE:
         return f"{UNTESTABLE}: {row['reason']}"
-    seeds = row["to_decide"]
-    return f"{row['verdict']} ({seeds} would decide)" if row["verdict"] == UNDECIDED and seeds else row["verdict"]
+    seeds = row["to_decide"]  # a number in the ledger, words in the table of decisions
+    if row["verdict"] != UNDECIDED or not seeds:
+        return row["verdict"]
+    return f"{row['verdict']} ({seeds})" if "seeds" in seeds else in_words(row["verdict"], float(seeds))
 
 
 def trials_of(table):

@@ -3,7 +3,7 @@
 They are available without importing `tables`, which declares them.
 """
 
-__all__ = ["KNOWN", "OF_FRAMES", "SHOWN_IN", "STUDY"]
+__all__ = ["KNOWN", "OF_FRAMES", "SHOWN_IN", "STUDY", "title"]
 
 # the keys of `tables.TABLES`, `tables.CLASS_TABLES` and `tables.FIGURES`, in this order
 KNOWN = (
@@ -75,3 +75,10 @@ SHOWN_IN: dict[str, tuple[str, ...]] = {
 
 # notebooks about the frames of videos -> the dataset of the videos; they have nothing to show of features alone
 OF_FRAMES = {"15_fig10_teacher_input": "mtl-aqa", "16_fig11_attention": "rg"}
+
+
+def title(name: str) -> str:
+    """A name of `KNOWN` as a reader knows it: "VII" is "Table VII", "fig07" is "Figure 7", "boxes" is "Boxes"."""
+    if name.startswith("fig"):
+        return f"Figure {int(name[3:])}"
+    return f"Table {name}" if name.isupper() else name.capitalize()

@@ -287,10 +287,10 @@ def seeds_to_decide(evidence: Evidence, claims: int = 1, margin: float = MARGIN)
 
 
 def seeds_in_words(seeds: float) -> str:
-    """Text for a number from `seeds_to_decide`; "" if it is NaN."""
+    """Text for a number from `seeds_to_decide`, as the end of a sentence; "" if it is NaN."""
     if math.isnan(seeds):
         return ""
-    return f"{seeds:.0f} seeds" if math.isfinite(seeds) else f"more than {MOST_SEEDS} seeds"
+    return f"{seeds:.0f} seeds would decide" if math.isfinite(seeds) else f"{MOST_SEEDS} seeds would not decide"
 
 
 def in_words(verdict: str, seeds: float = math.nan) -> str:
@@ -298,4 +298,4 @@ def in_words(verdict: str, seeds: float = math.nan) -> str:
     if verdict != UNDECIDED:
         return verdict
     text = seeds_in_words(seeds)
-    return f"{verdict} ({text} would decide)" if text else f"{verdict} (one seed: the spread over seeds is unknown)"
+    return f"{verdict} ({text or 'one seed: the spread over seeds is unknown'})"

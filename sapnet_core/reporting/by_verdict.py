@@ -5,27 +5,30 @@ import pandas as pd
 from sapnet_core.experiments.profiles import PROFILES
 from sapnet_core.experiments.statistics import SUPPORTED, UNDECIDED, VERDICTS
 from sapnet_core.reporting.claims import effect_text
-from sapnet_core.reporting.ledger import FLOORS
-from sapnet_core.reporting.ten_sentences import is_preliminary
+from sapnet_core.reporting.ledger import FLOORS, asked_of
 
-__all__ = ["SEEDS_GROUPS", "asked_of", "beside", "by_verdict", "control_counts", "scoreboard", "seeds_group"]
+__all__ = [
+    "FEWER",
+    "SEEDS_GROUPS",
+    "SMALL",
+    "basis",
+    "beside",
+    "by_verdict",
+    "control_counts",
+    "is_preliminary",
+    "scoreboard",
+    "seeds_group",
+]
 
 SEPARATOR = "; "
-BASES = ("all seeds", "fewer so far", "small size", "no training")  # what a verdict rests on
+# what a verdict rests on
+WHOLE, FEWER, SMALL, NONE = BASES = ("all seeds", "fewer so far", "small size", "no training")
 # what stands behind an undecided result, those first that the planned seeds may decide
 SEEDS_GROUPS = (
     "Fewer seeds so far than the study plans",
     "Judged so far at the small size, with a few hundred videos",
     "All planned seeds are there",
 )
-
-
-def asked_of(control: str) -> tuple[str, str]:
-    """The claim that a control belongs to, and the name of its floor (`ledger.FLOORS`); ("", "") for a question of its
-    own."""
-    claim, found, short = control.rpartition(" (")
-    short = short.removesuffix(")")
-    return (claim, short) if found and short in FLOORS else ("", "")
 
 
 def scoreboard(table: pd.DataFrame) -> pd.DataFrame:
@@ -42,20 +45,24 @@ def scoreboard(table: pd.DataFrame) -> pd.DataFrame:
     mine = table[~table["control"].astype(bool)]
     counts = {verdict: dict.fromkeys(BASES, 0) for verdict in VERDICTS}
     for verdict, profile, seeds in zip(mine["verdict"], mine["profile"], mine["seeds"], strict=True):
-        counts[verdict][_basis(profile, seeds)] += 1
+        counts[verdict][basis(profile, seeds)] += 1
     rows = [(verdict, sum(found.values()), *found.values()) for verdict, found in counts.items()]
     rows.append(("all", *map(sum, zip(*(row[1:] for row in rows), strict=True))))
     return pd.DataFrame(rows, columns=["verdict", "results", *BASES])
 
 
-def _basis(profile: str, seeds: int) -> str:
+def basis(profile: str, seeds: int) -> str:
     """What a verdict rests on, one of `BASES`."""
-    whole, fewer, small, none = BASES
     if not seeds:
-        return none
+        return NONE
     if profile in PROFILES and not PROFILES[profile].complete:
-        return small
-    return fewer if is_preliminary(profile, seeds) else whole
+        return SMALL
+    return FEWER if is_preliminary(profile, seeds) else WHOLE
+
+
+def is_preliminary(profile: str, seeds: int) -> bool:
+    """Whether a claim was judged with fewer seeds than its profile plans."""
+    return profile in PROFILES and 0 < seeds < len(PROFILES[profile].seeds)
 
 
 def by_verdict(table: pd.DataFrame) -> pd.DataFrame:
@@ -96,6 +103,5 @@ def control_counts(table: pd.DataFrame) -> pd.DataFrame:
 
 def seeds_group(verdict: str, profile: str, seeds: int) -> str:
     """What stands behind an undecided result so far, one of `SEEDS_GROUPS`; "" for other verdicts."""
-    whole, fewer, small, _ = BASES
-    groups = dict(zip((fewer, small, whole), SEEDS_GROUPS, strict=True))
-    return groups.get(_basis(profile, seeds), SEEDS_GROUPS[-1]) if verdict == UNDECIDED else ""
+    groups = dict(zip((FEWER, SMALL, WHOLE), SEEDS_GROUPS, strict=True))
+    return groups.get(basis(profile, seeds), SEEDS_GROUPS[-1]) if verdict == UNDECIDED else ""

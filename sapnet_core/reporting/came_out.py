@@ -18,8 +18,9 @@ from sapnet_core.experiments.statistics import (
     VERDICTS,
 )
 from sapnet_core.reporting.claims import effect_text, family_verdicts, verdict_text
-from sapnet_core.reporting.ledger import FLOORS
+from sapnet_core.reporting.ledger import FLOORS, asked_of
 from sapnet_core.reporting.literal import in_markdown
+from sapnet_core.reporting.words import in_list
 
 __all__ = ["came_out", "came_out_text", "noted"]
 
@@ -70,15 +71,15 @@ def came_out_text(profile: Profile, *families: str, notes: Sequence[str] = ()) -
         ValueError: no statement is about one of the families.
     """
     table = family_verdicts(profile, *families)
-    floor = {name: table["claim"].str.endswith(f"({name})") for name in FLOORS}
-    asked_of_floors = pd.concat(list(floor.values()), axis=1).any(axis=1)
-    papers, ours = table[~table["control"]], table[table["control"] & ~asked_of_floors]
+    short = table["claim"].map(lambda claim: asked_of(claim)[1])
+    papers, ours = table[~table["control"]], table[table["control"] & (short == "")]
     sums = papers["kind"] == "arithmetic"
     lines = [_counted(papers[~sums], families), "", *_listed(papers[~sums])] if not sums.all() else []
-    for name, (_, words, _) in FLOORS.items():
-        if floor[name].any():
-            held = int((table.loc[floor[name], "verdict"] == SUPPORTED).sum())
-            lines.append(f"- Asked of {words} in place of I3D+MLP: {held} of {int(floor[name].sum())} supported.")
+    for name, floor in FLOORS.items():
+        verdicts = table.loc[short == name, "verdict"]
+        if len(verdicts):
+            held = int((verdicts == SUPPORTED).sum())
+            lines.append(f"- Asked of {floor.words} in place of I3D+MLP: {held} of {len(verdicts)} supported.")
     if sums.any():
         lines += ["", "Sums of numbers that the paper prints, which need no run:", "", *_listed(papers[sums])]
     if len(ours):
@@ -116,8 +117,7 @@ def _counted(papers: pd.DataFrame, families: Sequence[str]) -> str:
     """One sentence: how many of the paper's statements have which verdict."""
     counts = Counter(papers["verdict"])
     parts = [f"{counts[word]} {PHRASES[word][counts[word] > 1]}" for word in VERDICTS if counts[word]]
-    said = " and ".join([", ".join(parts[:-1]), parts[-1]] if len(parts) > 1 else parts)
-    about = " and ".join([", ".join(families[:-1]), families[-1]] if len(families) > 1 else families)
+    said, about = in_list(parts), in_list(families)
     if len(papers) == 1:
         return f"The paper's one statement about {about} {said.removeprefix('1 ')}."
     if len(parts) == 1:

@@ -10,7 +10,8 @@ from functools import cache
 import pandas as pd
 
 from sapnet_core.experiments.profiles import get_profile
-from sapnet_core.experiments.results import has_result, results
+from sapnet_core.experiments.results import results
+from sapnet_core.experiments.stored import is_stored
 from sapnet_core.experiments.systems import OURS, PAIRS, RIVALS, TARGET_OF
 from sapnet_core.experiments.tables import declared_trials
 from sapnet_core.recipes.tune_methods import TUNING
@@ -43,24 +44,27 @@ def untried() -> tuple[str, ...]:
 
 
 @cache
-def worth_of_execution() -> float | None:
+def worth_of_execution() -> tuple[float, int] | None:
     """How much ρ SAP-Net gains on FineDiving if it regresses execution, which is multiplied by the true difficulty, in
-    place of the score: the mean over the stored seeds of the study; None if none is stored."""
+    place of the score: the mean over the stored seeds of the study, and their number; None if none is stored."""
     trials = declared_trials("decisions", get_profile("study"))
     sides = [
-        {key[2]: trial for key, trial in trials.items() if key[1] == name and has_result(trial)}
+        {key[2]: trial for key, trial in trials.items() if key[1] == name and is_stored(trial)}
         for name in ("FineDiving: execution, times difficulty", "as decided, FineDiving")
     ]
     if not (seeds := sorted(sides[0].keys() & sides[1].keys())):
         return None
     execution, score = (results([side[seed] for seed in seeds])["rho"].mean() for side in sides)
-    return float(execution - score)
+    return float(execution - score), len(seeds)
 
 
 def _execution(systems: list[str]) -> str:
     """The sentence about systems that regress execution where the others regress the score."""
-    gain = worth_of_execution()
-    worth = "" if gain is None else f"; to SAP-Net this switch is worth {gain:+.3f} in ρ there (`09_decisions`)"
+    worth = ""
+    if found := worth_of_execution():
+        gain, n = found
+        mean = f"the mean of {n} seeds" if n > 1 else "with one seed"
+        worth = f"; to SAP-Net this switch is worth {gain:+.3f} in ρ there, {mean} (`09_decisions`)"
     return (
         f"{', '.join(systems)}: execution times the true difficulty on FineDiving (Table V), where others regress the "
         f"score{worth}."

@@ -22,7 +22,7 @@ from sapnet_core.reporting.pictures import DATASET_TITLES
 from sapnet_core.reporting.plots import beyond
 from sapnet_core.reporting.style import COLORS, PAGE
 
-__all__ = ["LOOKS", "claim_forest"]
+__all__ = ["LOOKS", "claim_forest", "datasets_of"]
 
 # verdict -> color, marker, and whether the marker is filled: color alone does not tell them apart in print
 LOOKS = {
@@ -101,10 +101,15 @@ def _datasets(trials: str) -> tuple[str, ...]:
         return ()
 
 
-def _heading(family: str, claims: Iterable[Claim]) -> str:
+def datasets_of(claims: Iterable[Claim]) -> str:
+    """The datasets of the tables and figures that some claims compare, in words; "" if there are none."""
     trials = dict.fromkeys(name[0] for claim in claims for name in claim.names)
     found = list(dict.fromkeys(dataset for name in trials for dataset in _datasets(name)))
-    where = f"{len(found)} datasets" if len(found) > 2 else " and ".join(DATASET_TITLES.get(d, d) for d in found)
+    return f"{len(found)} datasets" if len(found) > 2 else " and ".join(DATASET_TITLES.get(d, d) for d in found)
+
+
+def _heading(family: str, claims: Iterable[Claim]) -> str:
+    where = datasets_of(claims)
     return f"{family} · {where}" if where else family
 
 

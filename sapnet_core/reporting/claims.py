@@ -94,9 +94,14 @@ def _judged(claims: Iterable[Claim], profile: Profile) -> dict[str, tuple[Profil
         tables = _tables(claim)
         there = tuple(t for t in tables if size_of((t,)).name == profile.name) or tables
         size = size_of(there)
-        cells = {name: trials for t in there for name, trials in declared(t, size).items()}
-        judged[claim.id] = size, {name: cells[name] for name in claim.names if name in cells}
+        judged[claim.id] = size, _cells_of(claim, there, size, declared)
     return judged
+
+
+def _cells_of(claim: Claim, tables: Iterable[str], size: Profile, declared: Callable[[str, Profile], Cells]) -> Cells:
+    """The trials of a claim's cells that some tables and figures declare; `declared` is `_declared`, cached."""
+    cells = {name: trials for table in tables for name, trials in declared(table, size).items()}
+    return {name: cells[name] for name in claim.names if name in cells}
 
 
 def _tables(claim: Claim) -> tuple[str, ...]:
@@ -121,8 +126,7 @@ def _seen_twice(claims: Iterable[Claim], profile: Profile) -> dict[str, tuple[Pr
     stored, declared, found = cache(lambda tables: with_stored_seeds(wide, *tables) == wide), cache(_declared), {}
     for claim in claims:
         if (tables := _tables(claim)) and stored(tables):
-            cells = {name: trials for t in tables for name, trials in declared(t, wide).items()}
-            found[claim.id] = wide, {name: cells[name] for name in claim.names if name in cells}
+            found[claim.id] = wide, _cells_of(claim, tables, wide, declared)
     return found
 
 
@@ -236,10 +240,14 @@ def verdict_text(row: pd.Series) -> str:
 
 def effect_text(row: pd.Series) -> str:
     """The effect of a row with its interval over seeds and videos; a number of each seed has its range and its meaning
-    instead."""
-    if not np.isfinite(row["effect"]):
+    instead. A claim that cannot be tested has none: what a part of its pairs shows is no answer to it."""
+    if not np.isfinite(row["effect"]) or row["verdict"] == UNTESTABLE:
         return "—"
-    if row["kind"] in ("count", "worst"):
+    if row["kind"] == "worst":
+        mean, low, high = (f"{row[name]:.1f}" for name in ("effect", "low", "high"))
+        said = f"the largest error falls on a video judged {mean} points on average ({low} to {high} by seed)"
+        return f"{said}; {row['reason']}" if row["reason"] else said
+    if row["kind"] == "count":
         return f"{row['effect']:.1f} {row['reason']}, on average; {row['low']:.0f} to {row['high']:.0f} by seed"
     if row["kind"] == "arithmetic":
         return f"{row['effect']:.3f}"

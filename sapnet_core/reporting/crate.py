@@ -35,7 +35,8 @@ STORED = {
     "predictions": "The predicted score of every test video, for each stored trial",
     "curves": "The loss terms and metrics over the training steps, for each stored trial",
 }
-READ = {"study": "trials", "measured": "trials on data of real people"}  # the sets of tables in `experiments.stored`
+# the sets of `experiments.stored.SHELVES` that tables and figures read; `small` serves the tests alone
+READ = {"study": "trials", "measured": "trials on data of real people"}
 
 
 def crate(root: Path) -> str:

@@ -1,6 +1,7 @@
 """How much disk the features of the study take: computed from their shapes, not measured."""
 
 from collections.abc import Iterable
+from typing import NamedTuple
 
 from sapnet_core.datasets.clips import SAMPLED, default_sampling, step_positions
 from sapnet_core.datasets.records import OFFICIAL_SIZES
@@ -8,25 +9,42 @@ from sapnet_core.experiments.trial import Trial
 from sapnet_core.features.rotated import ROTATED
 from sapnet_core.features.views import VIEWS
 
-__all__ = ["CHANNELS", "feature_megabytes", "passes"]
+__all__ = ["CHANNELS", "Pass", "feature_megabytes", "passes"]
 
 CHANNELS = {"i3d": 256, "c3d": 64, "swin": 192}  # of the networks in the package
 BYTES = 4  # of a float32
 
 
-def passes(trials: Iterable[Trial]) -> dict[str, set[tuple[str, str]]]:
-    """The features that some trials learn from: dataset -> (backbone, view)."""
-    found: dict[str, set[tuple[str, str]]] = {}
+class Pass(NamedTuple):
+    """One pass of a backbone over the videos of a dataset, whose features are stored once.
+
+    Attributes:
+        backbone, view: the network and what it sees.
+        clip_sampling: a name in `datasets.clips.CLIP_SAMPLINGS`.
+        boxes: the source of the actor's boxes; the features of every view are stored apart for each.
+    """
+
+    backbone: str
+    view: str
+    clip_sampling: str
+    boxes: str
+
+
+def passes(trials: Iterable[Trial]) -> dict[str, set[Pass]]:
+    """The features that some trials learn from, by dataset."""
+    found: dict[str, set[Pass]] = {}
     for trial in trials:
         views = {*VIEWS} if trial.backbone == "i3d" else {VIEWS[0]}  # the other backbones see whole frames
         views |= {"photometric"} if trial.teacher == "photometric" else set()
         views |= {*ROTATED} if trial.method == "s4l" else set()
-        found.setdefault(trial.dataset, set()).update((trial.backbone, view) for view in views)
+        sampling = trial.clip_sampling or default_sampling(trial.dataset)
+        needed = (Pass(trial.backbone, view, sampling, trial.boxes) for view in views)
+        found.setdefault(trial.dataset, set()).update(needed)
     return found
 
 
-def feature_megabytes(dataset: str, needed: Iterable[tuple[str, str]]) -> float:
+def feature_megabytes(dataset: str, needed: Iterable[Pass]) -> float:
     """Megabytes on disk of a dataset's features at its official size, for the passes in `passes`."""
-    steps = len(step_positions(default_sampling(dataset), SAMPLED[dataset]))
-    values = sum(steps * CHANNELS[backbone] for backbone, _ in needed)
+    frames = SAMPLED[dataset]
+    values = sum(len(step_positions(one.clip_sampling, frames)) * CHANNELS[one.backbone] for one in needed)
     return sum(OFFICIAL_SIZES[dataset]) * values * BYTES / 1e6

@@ -23,11 +23,11 @@ from pathlib import Path
 from markupsafe import Markup
 
 from sapnet_core.experiments.profiles import PROFILES
-from sapnet_core.experiments.statistics import LEVEL, LOOKS, SUPPORTED, UNTESTABLE, VERDICTS
+from sapnet_core.experiments.statistics import LEVEL, LOOKS, MOST_SEEDS, SUPPORTED, UNTESTABLE, VERDICTS
 from sapnet_core.experiments.stored_summary import stored_summary
 from sapnet_core.recipes import command_lines
 from sapnet_core.reporting import site_notes
-from sapnet_core.reporting.by_verdict import SEEDS_GROUPS, control_counts, scoreboard, seeds_group
+from sapnet_core.reporting.by_verdict import FEWER, SEEDS_GROUPS, SMALL, control_counts, scoreboard, seeds_group
 from sapnet_core.reporting.crate import write_crate
 from sapnet_core.reporting.markup import page, render
 from sapnet_core.reporting.notebook_pages import markdown_html, write_notebook_page
@@ -36,7 +36,7 @@ from sapnet_core.reporting.parts import places
 from sapnet_core.reporting.site_claims import count_labels, trial_views, verdict_label
 from sapnet_core.reporting.site_context import PAGES, Site, executed
 from sapnet_core.reporting.site_results import part_view, results_page
-from sapnet_core.reporting.ten_sentences import is_preliminary, write_readme
+from sapnet_core.reporting.ten_sentences import write_readme
 from sapnet_core.runtime import environment
 from sapnet_core.runtime.command_line import one_line_errors
 from sapnet_core.runtime.files import write_text
@@ -84,19 +84,18 @@ def _index(site: Site) -> dict[str, object]:
     own, controls = ([view for view in views if view["control"] is asked] for asked in (False, True))
     named = {view["name"]: view for view in own}
     counts = {verdict: sum(view["verdict"] == verdict for view in own) for verdict in VERDICTS}
+    tested = scoreboard(site.ledger).set_index("verdict").drop([UNTESTABLE, "all"]).sum()
     others = {"The default run": "../index.html"} if site.profile else {name: f"{name}/index.html" for name in PROFILES}
     return {
         "counts": counts,
         "labels": count_labels(own),
-        "floors": control_counts(site.ledger).values.tolist() if controls else [],
+        "floors": control_counts(site.ledger) if controls else None,
         "number": len(own),
         "sums": sum(view["verdict"] == SUPPORTED and view["sum"] for view in own),
-        "stand_ins": sum(bool(view["stand_in"]) and view["verdict"] != UNTESTABLE for view in own),
+        "stand_ins": 0 if site.profile else int(tested[SMALL]),
         "sizes": [name for name in dict.fromkeys(view["profile"] for view in own) if name],
-        "seeds": sorted({view["seeds"] for view in own if view["seeds"] not in ("", "0")}, key=len),
-        "preliminary": sum(
-            is_preliminary(view["profile"], int(view["seeds"] or 0)) and view["verdict"] != UNTESTABLE for view in own
-        ),
+        "seeds": sorted({view["seeds"] for view in own if view["seeds"] not in ("", "0")}, key=int),
+        "preliminary": int(tested[FEWER]),
         "decided": {v: [view for view in own if view["verdict"] == v] for v in VERDICTS[:3]},
         "headlines": [named[name] for name in HEADLINES if name in named],
         "came_out": site.came_out,
@@ -123,7 +122,7 @@ def _claims(site: Site) -> dict[str, object]:
         "number": len(site.said),
         "columns": [*board.columns[1:]],
         "board": [(row[0], verdict_label(row[0]) if row[0] in VERDICTS else None, row[1:]) for row in board.values],
-        "floors": control_counts(site.ledger).values.tolist(),
+        "floors": control_counts(site.ledger),
         "groups": [(verdict, [view for view in own if view["verdict"] == verdict]) for verdict in VERDICTS],
         "why": [name for name in SEEDS_GROUPS if name in {view["group"] for view in own}],
         "questions": [view for view in views if view["control"] and not view["belongs"]],
@@ -227,7 +226,7 @@ def write_gallery(profile: str | None = None, stored: bool = False, local: bool 
     made_from = _made_from(site)
     for name, (title, content) in CONTENTS.items():
         shown = {"title": title, "pages": PAGES, "here": name, "address": site.address, "links": site.links}
-        shown |= {"level": LEVEL, "looks": LOOKS}
+        shown |= {"level": LEVEL, "looks": LOOKS, "most_seeds": MOST_SEEDS}
         body = render(name, **shown, **content(site))
         write_text(folder / f"{name}.html", page(title, body, made_from=made_from))
     if environment.figures() == environment.root() / "figures":

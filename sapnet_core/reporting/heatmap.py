@@ -39,7 +39,8 @@ def heatmap(differences: pd.DataFrame, title: str) -> Figure:
     """
     value, text = _cells(differences)
     fig, ax = plt.subplots(figsize=(COLUMN, ROW * len(value) + 1.15))
-    _panel(ax, value, text, _ends(differences), "SAP-Net minus system, ρ")
+    _panel(ax, value, text)
+    _color_bar(fig, [ax], _ends(differences), "SAP-Net minus system, ρ")
     fig.suptitle(title, fontsize=8)
     ax.set_yticks(ax.get_yticks(), [fill(marked(name), NAME) for name in value.index], linespacing=0.9)
     fig.supxlabel(" · ".join(f"{mark} {words}" for mark, words in MARKS.values()), fontsize=6.5)
@@ -68,17 +69,7 @@ def control_heatmap(differences: pd.DataFrame, title: str) -> Figure:
         ax.set_title(f"minus\n{fill(control, SHORT)}", fontsize=7)
     names = [fill(marked(name), SHORT) for name in systems]
     axes[0, 0].set_yticks(axes[0, 0].get_yticks(), names, linespacing=0.9)
-    bar = fig.colorbar(
-        axes[0, 0].collections[0],
-        ax=list(axes.flat),
-        location="bottom",
-        extend=_ends(differences),
-        aspect=30,
-        pad=0.03,
-        label="system minus control, ρ",
-    )
-    bar.ax.tick_params(labelsize=6.5)
-    bar.ax.xaxis.label.set_size(7)
+    _color_bar(fig, list(axes.flat), _ends(differences), "system minus control, ρ")
     fig.suptitle(title, fontsize=8)
     words = [f"{mark} {words.replace('SAP-Net', 'system')}" for mark, words in MARKS.values()]
     fig.supxlabel(" · ".join(words), fontsize=6.5)
@@ -104,8 +95,17 @@ def _ends(differences: pd.DataFrame) -> str:
     return {(False, False): "neither", (True, False): "min", (False, True): "max", (True, True): "both"}[beyond]
 
 
-def _panel(ax: plt.Axes, value: pd.DataFrame, text: pd.DataFrame, ends: str = "", label: str = "") -> None:
-    """Draw cells into axes, with a color bar below them if it has a label."""
+def _color_bar(fig: Figure, axes: list[plt.Axes], ends: str, label: str) -> None:
+    """Draw the color bar of some panels below them."""
+    mesh = axes[0].collections[0]
+    bar = fig.colorbar(mesh, ax=axes, location="bottom", extend=ends, aspect=30, pad=0.03, label=label)
+    bar.outline.set_linewidth(0)
+    bar.ax.tick_params(labelsize=6.5)
+    bar.ax.xaxis.label.set_size(7)
+
+
+def _panel(ax: plt.Axes, value: pd.DataFrame, text: pd.DataFrame) -> None:
+    """Draw cells into axes."""
     sns.heatmap(
         value,
         mask=value.isna(),
@@ -116,14 +116,9 @@ def _panel(ax: plt.Axes, value: pd.DataFrame, text: pd.DataFrame, ends: str = ""
         vmin=-LIMIT,
         vmax=LIMIT,
         linewidths=0.5,
-        cbar=bool(label),
-        cbar_kws={"location": "bottom", "extend": ends, "aspect": 30, "pad": 0.03, "label": label} if label else None,
+        cbar=False,
         ax=ax,
     )
-    if label:
-        bar = ax.collections[0].colorbar.ax
-        bar.tick_params(labelsize=6.5)
-        bar.xaxis.label.set_size(7)
     ax.grid(visible=False)
     ax.xaxis.tick_top()
     ax.set(xlabel="", ylabel="")

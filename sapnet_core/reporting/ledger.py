@@ -19,7 +19,7 @@ from sapnet_core.experiments.paper import TABLES, paper_table
 from sapnet_core.experiments.systems import RIDGE
 from sapnet_core.experiments.tables import CLASS_TABLES
 
-__all__ = ["FLOORS", "Claim", "Floor", "Name", "Side", "by_classes", "ledger", "printed_effect"]
+__all__ = ["FLOORS", "Claim", "Floor", "Name", "Side", "asked_of", "by_classes", "ledger", "printed_effect"]
 
 Name = tuple[str, str, str]  # one cell: the table or figure that declares its trials, row, column
 Side = tuple[Name, ...]  # cells whose metric is averaged
@@ -157,6 +157,13 @@ def _in_place(name: Name, floor: Floor) -> Name | None:
         return (table, floor.row, column)
     other = floor.tables.get(table)
     return (other, floor.row, column) if other and column in paper_table(other).columns else None
+
+
+def asked_of(control: str) -> tuple[str, str]:
+    """The claim that a control belongs to, and the name of its floor (`FLOORS`); ("", "") for a question of its own."""
+    claim, found, short = control.rpartition(" (")
+    short = short.removesuffix(")")
+    return (claim, short) if found and short in FLOORS else ("", "")
 
 
 def by_classes(side: Side) -> bool:

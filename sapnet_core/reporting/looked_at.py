@@ -2,11 +2,10 @@
 
 A comparison with a control (`paired_differences.control_differences`) tells which systems do not beat it. These
 functions gather, for one line about each of them, what its search of settings gained (`methods/tuning.csv`), and what
-is not as in its source: the sentence of `caveats`, or the first deviation that its file lists.
+is not as in its source: the sentence of `caveats`, or that of `DEPARTS`.
 """
 
 import inspect
-import re
 
 import pandas as pd
 
@@ -17,12 +16,23 @@ from sapnet_core.methods import get_description
 from sapnet_core.recipes.tune_methods import TUNING, best_of
 from sapnet_core.reporting.caveats import CAVEATS
 
-__all__ = ["file_lines", "first_deviation", "not_above", "search_gain"]
+__all__ = ["DEPARTS", "file_lines", "not_above", "search_gain"]
 
-DEVIATIONS = re.compile(r"\b[Dd]eviations?(?: [^:.]*)?: (.*)")
-# what every file says, since it holds for every system
-SHARED = re.compile(r"backbone is frozen|C3D is frozen|training settings are those|Adam at")
-LONG = 16  # words from which a deviation is cut at its first comma
+# What most sets a system apart from its source, for those without a sentence in `caveats`: from the list of deviations
+# in its file, without what holds for every system, such as the frozen backbone.
+DEPARTS: dict[str, str] = {
+    "COREG": "gives the same results as its source; only h' is computed in a shorter way.",
+    "Pseudo-labels": "has the layers of I3D+MLP, where its source has one linear map.",
+    "VAT": "compares numbers by their squared difference, where its source compares distributions of classes.",
+    "S4L": "reads scores and rotations from the layers of I3D+MLP, where its source classifies images.",
+    "USDL": "predicts the mean of its distribution, where its source takes the largest bin.",
+    "SVR": "reads features of I3D, where its source has poses, transformed to frequencies.",
+    "GDLT": "trains with Adam, where its source has SGD with a cosine schedule.",
+    "CoRe": "compares a video with the nearest exemplars, where its source draws them at random.",
+    "TAP": "compares a video with the nearest exemplars, where its source draws them at random.",
+    "PCLN": "reads the 18 or 20 feature steps of a video, where its source has features of 160 frames.",
+    "HGCN": "predicts the sum of the means, where its public code also draws noise.",
+}
 
 
 def _file_of(system: str):
@@ -33,15 +43,6 @@ def _file_of(system: str):
 def file_lines(system: str) -> int:
     """Number of lines of the file in `methods` that a system has."""
     return len(inspect.getsource(_file_of(system)).splitlines())
-
-
-def first_deviation(system: str) -> str:
-    """The first deviation from its source that a system's file lists, without those that all systems share and up to
-    its first comma if it is long; "" if it lists none."""
-    found = DEVIATIONS.search(" ".join((_file_of(system).__doc__ or "").split()))
-    items = re.split(r"[;:] |\. ", found[1].removesuffix(".")) if found else []
-    first = next((item for item in items if not SHARED.search(item)), "")
-    return first.partition(", ")[0] if len(first.split()) > LONG else first
 
 
 def search_gain(system: str) -> tuple[int, float]:
@@ -81,7 +82,6 @@ def _looked_at(system: str) -> str:
         searched = "its settings were not searched"
     elif gain <= 0:
         searched = f"its own settings were the best of {count}"
-    if system in CAVEATS:
-        return f"Looked at: {searched}. {system} {CAVEATS[system]}"
-    departs = first_deviation(system)
-    return f"Looked at: {searched}; " + (f"first deviation of its file: {departs}." if departs else "no deviation.")
+    departs = CAVEATS.get(system) or DEPARTS.get(system)
+    said = f"{system} {departs}" if departs else "Its file names no deviation of its own."
+    return f"Looked at: {searched}. {said}"

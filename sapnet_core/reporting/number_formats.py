@@ -6,10 +6,12 @@ A processor that multiplies bfloat16 natively computes features in it, any other
 
 from collections.abc import Mapping, Sequence
 
+from sapnet_core.reporting.words import in_list
+
 __all__ = ["format_sentence"]
 
 SIGNS = {"tau": "τ"}  # row of a sweep -> its sign in the paper
-FEW = 6  # as many rows are named; of more, the others are named as the rest
+FEW = 6  # rows of one format that are named; if there are more, the largest group is called "all others"
 
 
 def format_sentence(cells: Mapping[tuple[str, str], Sequence[str]]) -> str:
@@ -33,7 +35,7 @@ def format_sentence(cells: Mapping[tuple[str, str], Sequence[str]]) -> str:
     for row, formats in rows.items():
         groups.setdefault(tuple(sorted(formats)), []).append(row)
     ordered = sorted(groups.items(), key=lambda group: len(group[1]))
-    said = [f"{_listed(names)} in {' and in '.join(formats)}" for formats, names in ordered]
+    said = [f"{in_list(names)} in {' and in '.join(formats)}" for formats, names in ordered]
     if len(ordered) > 1:
         formats, names = ordered[-1]
         if len(names) > FEW:
@@ -42,7 +44,3 @@ def format_sentence(cells: Mapping[tuple[str, str], Sequence[str]]) -> str:
         f"What is compared here was not all computed from features in the same number format: {'; '.join(said)}. Such "
         "rounding moves a single trial about as far as another seed would."
     )
-
-
-def _listed(names: Sequence[str]) -> str:
-    return " and ".join([", ".join(names[:-1]), names[-1]] if len(names) > 1 else names)

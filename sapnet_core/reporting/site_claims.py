@@ -13,14 +13,14 @@ from typing import NamedTuple
 
 import pandas as pd
 
-from sapnet_core.experiments.names import KNOWN
+from sapnet_core.experiments.names import KNOWN, title
 from sapnet_core.experiments.profiles import PROFILES, get_profile
 from sapnet_core.experiments.statistics import CONTRADICTED, SUPPORTED, UNDECIDED, UNTESTABLE, VERDICTS, seeds_in_words
 from sapnet_core.experiments.tables import declared_trials
 from sapnet_core.experiments.trial import Trial
-from sapnet_core.reporting.by_verdict import asked_of
+from sapnet_core.reporting.by_verdict import SMALL, basis
 from sapnet_core.reporting.claims import effect_text
-from sapnet_core.reporting.ledger import FLOORS, Claim, Name, ledger
+from sapnet_core.reporting.ledger import FLOORS, Name, asked_of, ledger
 from sapnet_core.reporting.literal import in_markdown
 from sapnet_core.reporting.notebook_trials import LEDGER
 from sapnet_core.reporting.notebooks import find
@@ -42,7 +42,7 @@ __all__ = [
 
 MARKS = (("good", "✓"), ("bad", "✗"), ("odd", "="), ("open", "?"), ("open", "–"))
 SIGNS = dict(zip(VERDICTS, MARKS, strict=True))
-NUMBERS = ("effect", "low", "high", "seed_low", "seed_high", "p_holm", "paper")
+NUMBERS = ("effect", "low", "high", "seed_low", "seed_high", "p_holm", "paper", "to_decide")
 SIZES = {  # what `verdicts.size_beside_print` says -> the same in a sentence
     "as printed": "the printed difference lies in this interval",
     "smaller": "the difference is smaller than printed",
@@ -105,17 +105,16 @@ def _number(text: str) -> float:
 
 
 def _shown(row: dict[str, str]) -> dict[str, str]:
-    """The numbers of a claim as text: the printed difference, the effect with its interval, the corrected p-value. A
-    claim that cannot be tested has no effect: what part of its pairs show is no answer to it."""
-    given = {"kind": "greater", "metric": "rho", **row}
+    """The numbers of a claim as text: the printed difference, the effect with its interval, the corrected p-value, and
+    the number of seeds that would decide it, if it is undecided and that is known."""
+    given = {"kind": "greater", "metric": "rho", "reason": "", **row}
     numbers = {name: _number(row.get(name, "")) for name in NUMBERS}
     p, printed = numbers["p_holm"], numbers["paper"]
-    if row["verdict"] == UNTESTABLE:
-        return {"paper": f"{printed:+.3f}" if math.isfinite(printed) else "", "ours": "not measured", "p": ""}
     return {
         "paper": f"{printed:+.3f}" if math.isfinite(printed) else "",
         "ours": effect_text(pd.Series({**given, **numbers})),
         "p": f"{p:.2g}" if math.isfinite(p) else "",
+        "decide": seeds_in_words(numbers["to_decide"]) if row["verdict"] == UNDECIDED else "",
     }
 
 
@@ -124,33 +123,11 @@ def cell_id(name: Name) -> str:
     return re.sub(r"[^A-Za-z0-9]+", "-", " ".join(name)).strip("-")
 
 
-def _decides(row: dict[str, str]) -> str:
-    """What would decide an undecided claim, as the end of a sentence; "" for others and where it is unknown."""
-    text = row.get("to_decide", "") if row["verdict"] == UNDECIDED else ""
-    if text == seeds_in_words(math.inf):
-        return "no number of seeds decides it: the test videos do"
-    return f"{text} would decide" if text else ""
-
-
-def _reason(row: dict[str, str], claim: Claim | None, sizes: dict[str, str]) -> str:
-    """Why a claim cannot be tested, or the remark on one that can. A claim over several tables waits for those that
-    are shown at another size than its own."""
-    size = row.get("profile", "")
-    if row["verdict"] == UNTESTABLE and claim and size in PROFILES:
-        tables = sorted({name[0] for name in claim.names} & set(KNOWN), key=_order)
-        waits = [_order(table)[2] for table in tables if sizes.get(table, size) != size]
-        if waits:
-            named = " and ".join(waits)
-            return f"{named} {'are' if len(waits) > 1 else 'is'} not at {size} size yet, and the claim needs every part"
-    return row.get("reason", "")
-
-
 def claim_views(
     rows: list[dict[str, str]],
     found: dict[str, Spot],
     where: Callable[[Spot], str],
     known: set[Name],
-    sizes: dict[str, str],
     stand_in: bool = False,
 ) -> list[dict[str, object]]:
     """What the page of claims shows of each row of `claims.csv`, controls included.
@@ -160,7 +137,6 @@ def claim_views(
         found: from `spots`.
         where: the address of a notebook's cell.
         known: table cells that the page of trials lists.
-        sizes: the profile at which each table or figure is shown, by the name in `KNOWN`.
         stand_in: whether a verdict at a small size stands in for one at the size of the paper.
     """
     entries = {claim.id: claim for claim in ledger()}
@@ -168,9 +144,9 @@ def claim_views(
     for row in rows:
         spot, claim = found.get(row["claim"]), entries.get(row["claim"])
         cells = [name for name in (claim.names if claim else []) if name in known]
-        reason, profile = _reason(row, claim, sizes), row.get("profile", "")
-        words = [part for part in (SIZES.get(row.get("size", ""), ""), reason) if part]
-        trained = row.get("seeds", "") not in ("", "0") and profile in PROFILES
+        reason, profile, shown = row.get("reason", ""), row.get("profile", ""), _shown(row)
+        words = [part for part in (SIZES.get(row.get("size", ""), ""), reason) if part and part not in shown["ours"]]
+        small = row["verdict"] != UNTESTABLE and basis(profile, int(row.get("seeds") or 0)) == SMALL
         views.append(
             {
                 "id": re.sub(r"[^A-Za-z0-9]+", "-", row["claim"]).strip("-"),
@@ -185,16 +161,15 @@ def claim_views(
                 "kind": row.get("kind", ""),
                 "label": verdict_label(row["verdict"]),
                 "sum": is_sum(row),
-                "stand_in": profile if stand_in and trained and not PROFILES[profile].complete else "",
-                "decide": _decides(row),
+                "stand_in": profile if stand_in and small else "",
                 "reason": reason,
                 "words": words,
                 "seeds": row.get("seeds", ""),
-                "profile": row.get("profile", ""),
+                "profile": profile,
                 "cells": [(" · ".join(name), cell_id(name)) for name in cells[:SHOWN]],
                 "more": max(0, len(cells) - SHOWN),
                 "spot": None if spot is None else (f"{spot.stem}, cell [{spot.count}]", where(spot)),
-                **_shown(row),
+                **shown,
             }
         )
     return views
@@ -273,15 +248,12 @@ def trial_views(
                 prefix = names[0][1].rpartition("-")[0]
                 cells.append({"id": cell_id(name), "row": name[1], "column": name[2], "prefix": prefix, "seeds": seeds})
                 cells[-1] |= {"stored": len(reached), "mean": mean}
-        title = _order(table)[2]
-        views.append({"table": table, "title": title, "profile": sizes[table], "cells": cells})
+        views.append({"table": table, "title": title(table), "profile": sizes[table], "cells": cells})
     return views
 
 
-def _order(table: str) -> tuple[int, int, str]:
-    """A key that sorts the tables and figures of `experiments.tables` as the paper numbers them, and the title."""
+def _order(table: str) -> tuple[int, int]:
+    """A key that sorts the tables and figures of `experiments.tables` as the paper numbers them."""
     if table in ROMAN:
-        return 0, ROMAN.index(table), f"Table {table}"
-    if table.startswith("fig"):
-        return 1, int(table[3:]), f"Figure {int(table[3:])}"
-    return 2, KNOWN.index(table), table.capitalize()
+        return 0, ROMAN.index(table)
+    return (1, int(table[3:])) if table.startswith("fig") else (2, KNOWN.index(table))

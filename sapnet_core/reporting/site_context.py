@@ -107,7 +107,7 @@ class Site:
         sizes = {table: size for table, size in self.sizes.items() if size in PROFILES}
         cells = {name for table, size in sizes.items() for name in cells_of(size) if name[0] == table}
         found = spots({row["claim"]: row.get("statement", "") for row in self.rows}, homes)
-        return claim_views(self.rows, found, self.spot, cells, sizes, stand_in=self.profile is None)
+        return claim_views(self.rows, found, self.spot, cells, stand_in=self.profile is None)
 
     @cached_property
     def ledger(self) -> pd.DataFrame:

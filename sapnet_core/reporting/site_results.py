@@ -14,7 +14,7 @@ from sapnet_core.reporting.provenance import declared_names, provenance_rows
 from sapnet_core.reporting.site_claims import Label, cells_of, claims_in_order, count_labels
 from sapnet_core.reporting.site_context import Site
 from sapnet_core.reporting.stored_tables import read_stored_table
-from sapnet_core.reporting.tables import shown_cells
+from sapnet_core.reporting.tables import BOLD, shown_cells
 
 __all__ = ["part_view", "results_page"]
 
@@ -30,9 +30,9 @@ def _picture(file: Path) -> dict[str, str | int]:
     return {"name": file.name, "width": round(0.62 * width), "height": round(0.62 * height)}
 
 
-def _table(file: Path) -> dict[str, list] | None:
-    """Read a stored table: its columns, the column groups of a comparison with their sizes, and its rows; None if it
-    has no rows. Raises OSError or ValueError if it cannot be read."""
+def _table(file: Path) -> dict[str, list | str] | None:
+    """Read a stored table: its columns, the column groups of a comparison with their sizes, its rows, and what bold
+    means in it; None if it has no rows. Raises OSError or ValueError if it cannot be read."""
     names, rows = shown_cells(read_stored_table(file))
     if not rows:
         return None
@@ -42,7 +42,7 @@ def _table(file: Path) -> dict[str, list] | None:
         "groups": [(visible(group), n) for group, n in Counter(group for group, _ in names if group).items()],
         "columns": [(visible(name), words) for (_, name), words in zip(names, is_text, strict=True)],
         "rows": cells,
-        "bold": any(cell.bold for row in cells for cell in row[1:]),
+        "bold": BOLD if any(cell.bold for row in cells for cell in row[1:]) else "",
     }
 
 

@@ -4,10 +4,9 @@ Every number comes from the ledger (`claims.evaluate`, stored as `figures/claims
 first page of the gallery and the notebook of the ledger show the same sentences; `reporting.gallery` writes README's.
 """
 
-import math
 import re
 from collections import Counter
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable
 from pathlib import Path
 
 import pandas as pd
@@ -16,6 +15,7 @@ from sapnet_core.experiments.profiles import PROFILES
 from sapnet_core.experiments.statistics import (
     CONTRADICTED,
     LEVEL,
+    LOOKS,
     MARGIN,
     MOST_SEEDS,
     NO_DIFFERENCE,
@@ -25,15 +25,17 @@ from sapnet_core.experiments.statistics import (
     VERDICTS,
 )
 from sapnet_core.experiments.systems import OURS
+from sapnet_core.reporting.by_verdict import FEWER, SMALL, basis, is_preliminary
+from sapnet_core.reporting.claim_forest import datasets_of
 from sapnet_core.reporting.claims import effect_text
 from sapnet_core.reporting.ledger import Claim, ledger
 from sapnet_core.reporting.literal import in_markdown
 from sapnet_core.reporting.pictures import DATASET_TITLES
+from sapnet_core.reporting.words import in_list
 from sapnet_core.reporting.worth import FEW, MANY
 from sapnet_core.runtime.files import write_text
 
 __all__ = [
-    "is_preliminary",
     "lead",
     "ledger_rows",
     "ten_cell",
@@ -55,23 +57,23 @@ NAMED = 4  # results of one kind that are named one by one
 # what the claims about a table or figure are about, in words
 ABOUT = {
     "Table I": "joining the parts",
-    "Table II": "joining the parts on FineDiving",
+    "Table II": "joining the parts",
     "Table III": "refining the attention",
     "Fig. 7": "the confidence threshold",
     "Fig. 8": "the single loss terms",
     "Fig. 9": "the number of parts",
     "Fig. 10": "the athlete's view",
 }
-NUMBERS = ("effect", "low", "high", "paper", "p_holm")
+NUMBERS = ("effect", "low", "high", "paper", "p_holm", "to_decide")
 
 
 def ledger_rows(rows: Iterable[dict[str, str]]) -> pd.DataFrame:
     """The ledger as a data frame with numbers, from the rows of `figures/claims.csv` (`parts.claims`, with controls).
 
-    Columns that a file lacks are empty; `to_decide` stays text.
+    Columns that a file lacks are empty.
     """
     table = pd.DataFrame(list(rows), dtype=object)
-    wanted = ("claim", "statement", "family", "kind", "metric", "verdict", "to_decide", "profile")
+    wanted = ("claim", "statement", "family", "kind", "metric", "verdict", "profile", "reason")
     for name in (*wanted, *NUMBERS, "seeds"):
         table[name] = table.get(name, "")
     table["control"] = [value == "True" for value in table.get("control", [""] * len(table))]
@@ -79,11 +81,6 @@ def ledger_rows(rows: Iterable[dict[str, str]]) -> pd.DataFrame:
         table[name] = pd.to_numeric(table[name], errors="coerce")
     table["seeds"] = table["seeds"].fillna(0).astype(int)
     return table
-
-
-def _in_list(parts: Sequence[str], last: str = "and") -> str:
-    """Words in a list: "a", "a and b", "a, b and c"."""
-    return f" {last} ".join([", ".join(parts[:-1]), parts[-1]] if len(parts) > 1 else parts)
 
 
 def lead() -> str:
@@ -95,7 +92,7 @@ def lead() -> str:
         f"another; few labels are {few} of the training videos, many are {many}. Brackets hold the 95 % interval over "
         "random seeds and test videos. A statement is supported or contradicted only where its p-value, corrected for "
         f"the number of statements that are tested together, lies below {LEVEL:g}; the verdict “no difference” says "
-        f"that a difference was shown to stay within {MARGIN:g}; all others are undecided."
+        f"that a difference was shown to stay within {MARGIN:g}; all others that can be tested are undecided."
     )
 
 
@@ -141,8 +138,7 @@ def _scoreboard(mine: pd.DataFrame) -> str:
         f"{counts[UNDECIDED]} are undecided and {counts[UNTESTABLE]} cannot be tested"
     )
     if len(early):
-        few = _number(int(early["seeds"].max()))
-        said += f"; {len(early)} of the decided ones rest on {few} seeds so far and are preliminary"
+        said += f"; {len(early)} of the decided ones rest on {_seeds(early)} seeds so far and are preliminary"
     return f"{said}."
 
 
@@ -172,9 +168,9 @@ def _that(what: str, worth: pd.DataFrame, part: str) -> str:
     if not len(rows) or not rows["seeds"].all():
         return f"whether {what} is open"
     few, many = (rows.loc[column, "verdict"] for column in SHARES)
-    seeds, planned = int(rows["seeds"].min()), int(rows["planned"].max())
-    early = f" ({_number(seeds)} seeds, preliminary)" if seeds < planned else ""
-    verdicts = f"{few} at both" if few == many else f"{few} {SHARES[FEW]} and {many} {SHARES[MANY]}"
+    short = rows[rows["seeds"] < rows["planned"]]
+    early = f" ({_seeds(short)} seeds, preliminary)" if len(short) else ""
+    verdicts = f"{few} at both shares" if few == many else f"{few} {SHARES[FEW]} and {many} {SHARES[MANY]}"
     about = "the verdict" if NO_DIFFERENCE in (few, many) else f"that {what}"
     return f"{about} is {verdicts}{early}"
 
@@ -183,8 +179,7 @@ def _rivals(mine: pd.DataFrame) -> str:
     entries = {claim.id: claim for claim in ledger()}
     about = mine[mine["claim"].str.match(RIVALS) & mine["claim"].isin(entries) & mine["effect"].notna()]
     if not len(about):
-        return "Against rivals that learn from the same few labels, nothing is measured yet."
-    early = _early(about)
+        return "Against rivals that learn from as many scored videos, nothing is measured yet."
     said = []
     for verdict, words in (
         (SUPPORTED, "is supported against"),
@@ -195,37 +190,54 @@ def _rivals(mine: pd.DataFrame) -> str:
         rows = about[about["verdict"] == verdict]
         if len(rows):
             named = [f"{_rival(entries[row['claim']])} ({effect_text(row)})" for _, row in rows.iterrows()]
-            said.append(f"{words} {_in_list(named)}")
-    text = f"On dives, a lead of the whole method over rivals that learn from the same labels {'; it '.join(said)}"
+            said.append(f"{words} {in_list(named)}")
+    text = "On dives, a lead of the whole method over rivals that learn from as many scored videos "
+    text += "; it ".join(said)
     rows = mine[mine["claim"].isin(ALL_LABELS) & mine["effect"].notna()]
     if len(rows):
         all_ = [f"{r['verdict']} on {ALL_LABELS[r['claim']]} ({effect_text(r)})" for _, r in rows.iterrows()]
-        text += f"; with all labels, a lead over every rival is {_in_list(all_)}, by its weakest difference"
-    return f"{text}{early}."
+        text += f"; with all labels, a lead over every rival is {in_list(all_)}, by its weakest difference"
+    return f"{text}{_early(pd.concat([about, rows]))}."
 
 
 def _rival(claim: Claim) -> str:
     """The rival of a claim, with its dataset or its label share where a reader needs it."""
     (high, low), *_ = claim.pairs
-    table, row, column = low[0]
-    where = f" on {DATASET_TITLES['finediving']}" if "V" == table else ""
+    _, row, column = low[0]
     share = f" at {column.replace('%', ' %')}" if len(low) == 1 else ""
-    return f"{row.replace(OURS, 'SAP-Net')}{share}{where}"
+    return f"{row.replace(OURS, 'SAP-Net')}{share}{_on([claim.id])}"
+
+
+def _on(claims: Iterable[str], said: str = "") -> str:
+    """ " on FineDiving" for claims, given by their ids, about another dataset than that of `lead`; "" if the words
+    beside it say so already."""
+    wanted = set(claims)
+    where = datasets_of(claim for claim in ledger() if claim.id in wanted)
+    known = where in ("", DATASET_TITLES["mtl-aqa"]) or where in said or "datasets" in where and "datasets" in said
+    return "" if known else f" on {where}"
 
 
 def _failures(mine: pd.DataFrame) -> str:
     """What is contradicted, and what is shown to make no difference."""
     bad, same = (mine[mine["verdict"] == verdict] for verdict in (CONTRADICTED, NO_DIFFERENCE))
+    bad = bad[~bad["claim"].isin(ALL_LABELS) & ~bad["claim"].str.match(RIVALS)]
     if not len(bad) and not len(same):
-        return "No result of the paper is contradicted so far, and none is shown to make no difference."
-    bad, parts = bad[~bad["claim"].isin(ALL_LABELS) & ~bad["claim"].str.match(RIVALS)], []
+        return (
+            "Besides leads over rivals, no result of the paper is contradicted so far, and none is shown to make no "
+            "difference."
+        )
+    parts = []
     if len(bad):
-        listed = [f"“{row['statement']}” ({_measured(row)})" for _, row in bad[:NAMED].iterrows()]
+        listed = [
+            f"“{row['statement']}”{_on([row['claim']], row['statement'])} ({_measured(row)})"
+            for _, row in bad[:NAMED].iterrows()
+        ]
         more = f"{len(bad) - NAMED} more" if len(bad) > NAMED else ""
-        said = _in_list([*listed, *[more] * bool(more)])
+        said = in_list([*listed, *[more] * bool(more)])
         parts.append(f"besides leads over rivals, these statements of the paper are contradicted: {said}{_early(bad)}")
     if len(same):
-        places = _in_list([ABOUT.get(family, family) for family in dict.fromkeys(same["family"])])
+        about = same.groupby("family", sort=False)["claim"]
+        places = in_list([f"{ABOUT.get(family, family)}{_on(claims)}" for family, claims in about])
         parts.append(
             f"{len(same)} gains that the paper states, of {places}, show no difference, with effects from "
             f"{same['effect'].min():+z.3f} to {same['effect'].max():+z.3f} and intervals within "
@@ -236,50 +248,48 @@ def _failures(mine: pd.DataFrame) -> str:
 
 
 def _measured(row: pd.Series) -> str:
-    if row["kind"] in ("count", "worst"):
+    if row["kind"] == "worst":
+        return effect_text(row)
+    if row["kind"] == "count":
         return f"found: {row['effect']:.1f}, from {row['low']:.0f} to {row['high']:.0f} by seed"
-    unit = {"closeness": " in relative error, negative where it is larger", "spread": " in spread"}
-    return effect_text(row).rsplit(" closeness")[0].rsplit(" spread")[0] + unit.get(row["metric"], "")
+    if row["kind"] == "arithmetic":
+        return effect_text(row)
+    unit = {
+        "closeness": " in R-ℓ2, the relative error, times 100; negative where it is larger",
+        "spread": " in the ratio of spreads",
+    }
+    return f"{row['effect']:+.3f} [{row['low']:+.3f}, {row['high']:+.3f}]{unit.get(row['metric'], '')}"
 
 
 def _undecided(mine: pd.DataFrame) -> str:
     rows = mine[mine["verdict"] == UNDECIDED]
     if not len(rows):
         return "No result that can be tested is undecided."
-    early = rows[(rows["profile"] == STUDY.name) & (rows["seeds"] < PLANNED)]
-    small = rows[(rows["profile"] != STUDY.name)]
-    full = rows[(rows["profile"] == STUDY.name) & (rows["seeds"] >= PLANNED)]
+    rests = pd.Series(map(basis, rows["profile"], rows["seeds"]), index=rows.index, dtype=object)
+    early, small, full = rows[rests == FEWER], rows[rests == SMALL], rows[~rests.isin([FEWER, SMALL])]
     why = []
     if len(early):
-        why.append(f"{len(early)} have {_number(int(early['seeds'].max()))} of the {PLANNED} planned seeds so far")
+        why.append(f"{len(early)} have {_seeds(early)} of the {PLANNED} planned seeds so far")
     if len(small):
         why.append(f"{len(small)} are judged on a few hundred videos so far")
     if len(full):
-        why.append(f"{len(full)} stay so with all {PLANNED} seeds")
-    needed = [_needed(value) for value in rows["to_decide"]]
-    soon, later = sum(n <= PLANNED for n in needed), sum(PLANNED < n <= 2 * PLANNED for n in needed)
-    much, never = sum(n > 2 * PLANNED for n in needed), sum(map(math.isinf, needed))
-    text = f"Undecided does not mean equal: of the {len(rows)} undecided results {_in_list(why)}; if effects and their "
-    text += f"spread stay as they are, {PLANNED} seeds would decide {soon} of them and {2 * PLANNED} seeds {later} more"
-    if much:
+        why.append(f"{len(full)} stay so with {_seeds(full)} seeds")
+    text = f"Undecided does not mean equal: of the {len(rows)} undecided results {in_list(why)}"
+    needed = pd.concat([early, full])["to_decide"].dropna()
+    if len(needed):
+        soon, later = (needed <= PLANNED).sum(), needed.between(PLANNED, LOOKS * PLANNED, inclusive="right").sum()
         text += (
-            f", while {much} would take more than that ({never} of them more than {MOST_SEEDS}), since no number of "
-            "seeds takes away the noise of a limited set of test videos"
+            f"; if effects and their spread stay as they are, {PLANNED} seeds would decide {soon} of those at the "
+            f"paper's sizes and {LOOKS * PLANNED} seeds {later} more"
         )
+        if much := (needed > LOOKS * PLANNED).sum():
+            text += f", while {much} would stay undecided"
+        if never := (needed > MOST_SEEDS).sum():
+            text += (
+                f" ({never} of them even with {MOST_SEEDS}: there the noise of the limited set of test videos, which "
+                "seeds do not reduce, is too large)"
+            )
     return f"{text}."
-
-
-def _needed(value: object) -> float:
-    """The number of seeds that would decide a claim, from a number or from the words of `statistics.seeds_in_words`."""
-    if isinstance(value, str):
-        found = re.fullmatch(r"(more than )?(\d+) seeds", value)
-        return math.nan if not found else math.inf if found[1] else float(found[2])
-    return math.nan if value is None else float(value)
-
-
-def is_preliminary(profile: str, seeds: int) -> bool:
-    """Whether a claim was judged with fewer seeds than its profile plans."""
-    return profile in PROFILES and 0 < seeds < len(PROFILES[profile].seeds)
 
 
 def _early(rows: pd.DataFrame) -> str:
@@ -287,13 +297,18 @@ def _early(rows: pd.DataFrame) -> str:
     early = rows[_preliminary(rows)]
     if not len(early):
         return ""
-    seeds = _in_list([_number(n) for n in sorted(set(early["seeds"]))], "or")
-    return f"; {'this' if len(early) == len(rows) else 'some of this'} rests on {seeds} seeds and is preliminary"
+    whose = "this" if len(early) == len(rows) else "some of this"
+    return f"; {whose} rests on {_seeds(early)} seeds and is preliminary"
 
 
 def _preliminary(rows: pd.DataFrame) -> pd.Series:
     found = [is_preliminary(profile, seeds) for profile, seeds in zip(rows["profile"], rows["seeds"], strict=True)]
     return pd.Series(found, index=rows.index, dtype=bool)
+
+
+def _seeds(rows: pd.DataFrame) -> str:
+    """The numbers of seeds that some rows rest on, in words: "two", or "two or three"."""
+    return in_list([_number(n) for n in sorted(set(rows["seeds"]))], "or")
 
 
 def _number(n: int) -> str:

@@ -10,6 +10,7 @@ from collections.abc import Callable, Iterable
 
 import torch
 
+from sapnet_core.experiments.names import title
 from sapnet_core.experiments.paper import paper_arithmetic
 from sapnet_core.experiments.resampling import Cell, resampled
 from sapnet_core.experiments.statistics import (
@@ -52,9 +53,12 @@ def examine(claim: Claim, lookup: Lookup, resamples: int = 1000) -> dict[str, ob
     if claim.kind == "arithmetic":
         return _arithmetic(claim)
     cells = {name: lookup(name) for name in claim.names}
-    absent = list(dict.fromkeys(name[1] for name, cell in cells.items() if cell is None))
+    absent = [name for name, cell in cells.items() if cell is None]
     pairs = [pair for pair in claim.pairs if not any(cells[name] is None for side in pair for name in side)]
-    missing = {"reason": f"no results at this size of {', '.join(absent)}"} if absent else {}
+    here = {name[0] for name, cell in cells.items() if cell is not None}
+    # a table of which nothing is here is named in place of its rows
+    named = dict.fromkeys(title(table) if here and table not in here else row for table, row, _ in absent)
+    missing = {"reason": f"no results at this size of {', '.join(named)}"} if absent else {}
     if not pairs or absent and claim.kind != "greater":
         return {"test": "none", **missing}
     if claim.kind in ("count", "worst"):
@@ -120,8 +124,10 @@ def _errors(claim: Claim, cells: list[Cell]) -> dict[str, object]:
         if not (true == lowest).any():
             return {"test": "none", "reason": "no test video of this source is judged 0"}
         value = true[off.argmax(2)]  # (C, S): the true score where the error of a cell is largest
-        each, reason = (value == lowest).all(0), "points judged where the error is largest, a seed"
-        reason += f"; the lowest are {lowest:.1f}" if claim.control else ""
+        each = (value == lowest).all(0)
+        notes = [f"of {len(cells)} systems, the one with the highest such score counts"] if len(cells) > 1 else []
+        notes += [f"the lowest score of all is {lowest:.1f}"] if claim.control else []
+        reason = "; ".join(notes)
         value = value.amax(0)  # (S,): zero if all cells fail there
     else:
         value = (off > claim.limit).any(0).sum(1).double()
@@ -163,7 +169,7 @@ def decide(rows: Iterable[dict]) -> list[dict[str, object]]:
     seeds = [math.nan] * len(rows)
     for i, (word, p) in zip(open_, found, strict=True):
         if rows[i]["test"] == PARTLY and word != CONTRADICTED:
-            word = UNTESTABLE
+            word, p = UNTESTABLE, math.nan
         if word == UNDECIDED:
             seeds[i] = seeds_to_decide(rows[i]["evidence"], tested, rows[i]["margin"])
         verdicts[i] = Verdict(word, p)
