@@ -297,7 +297,9 @@ def test_trials_in_a_number_format_that_is_missing_here_are_left_out(study, monk
     forge(study, OTHER, edited(stored.stored_files(OTHER), run={"numbers": "float8"}))
     assert not measure_rounding.main([])
     assert verify.rounding_noise() == {("finediving", "mlp"): (0.25, 0.01)}
-    assert capsys.readouterr().err.startswith("1 of 2 stored trials are left out: this processor lacks their number format")
+    assert capsys.readouterr().err.startswith(
+        "1 of 2 stored trials are left out: this processor lacks their number format"
+    )
 
 
 def test_a_row_of_noise_replaces_the_earlier_one(study):
