@@ -612,7 +612,7 @@ def test_the_stored_gallery_is_that_of_the_stored_files(tmp_path, monkeypatch):
         made = (tmp_path / "figures" / f"{name}.html").read_text(encoding="utf-8")
         assert made.splitlines() == text.splitlines(), (
             f"figures/{name}.html is not the gallery of the files beside it; make it again from the files as "
-            "committed: python -m sapnet_core.reporting.gallery"
+            "committed: python -m sapnet_core gallery"
         )
 
 
