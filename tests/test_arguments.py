@@ -298,7 +298,7 @@ def test_the_nearest_word_is_suggested(capsys, arguments, meant):
 def test_rules_that_split_are_those_of_the_reader(monkeypatch):
     assert SPLITS == tuple(SPLIT_RULES) and finefs_split() == SPLITS[0]
     monkeypatch.setenv("SAPNET_SPLIT", "bar")
-    with pytest.raises(ValueError, match="SAPNET_SPLIT='bar' .*interleaved"):
+    with pytest.raises(ValueError, match="SAPNET_SPLIT='bar'.*interleaved"):
         finefs_split()
 
 
