@@ -20,6 +20,7 @@ from PIL import Image
 
 from sapnet_core import reporting
 from sapnet_core.experiments.statistics import LEVEL, VERDICTS
+from sapnet_core.recipes import measure_cost
 from sapnet_core.reporting import gallery, notebooks, parts, site_claims, site_context
 from sapnet_core.reporting.mathml import LEFT_OVER, mathml
 from sapnet_core.reporting.notebook_pages import markdown_html, notebook_page, write_notebook_page
@@ -424,11 +425,18 @@ def test_a_table_says_where_its_rows_differ_in_their_number_format(project, monk
     assert "number format" not in entry_of("fig05")
 
 
-def test_the_cost_says_what_is_on_disk_and_what_is_not_recorded(project):
+@pytest.mark.parametrize("there", [True, False])
+def test_the_cost_says_what_is_on_disk_and_what_was_measured(project, tmp_path, monkeypatch, there):
+    file = tmp_path / "cost.csv"
+    monkeypatch.setattr(measure_cost, "COST", file)
+    if there:
+        row = dict(zip(measure_cost.COST_COLUMNS, ("finediving", 1.26, 0.437, "bfloat16", "a processor"), strict=True))
+        pd.DataFrame([row]).to_csv(file, index=False)
     text = " ".join(" ".join(checked(gallery.write_gallery()).text).split())
     cost = text.partition("What it cost")[2].partition("Check it")[0]
     assert "features on disk, MB" in cost and "MB, by their shapes" in cost
-    assert "neither the time of the features nor the peak of the memory is recorded" in cost
+    assert ("1.3 0.44" in cost and "a processor, bfloat16" in cost) == there
+    assert ("Neither the time of the features nor the peak of the memory has been measured" in cost) != there
 
 
 def entry_of(stem: str) -> str:

@@ -61,6 +61,10 @@ def _calibrate_simulator(parser: Parser) -> None:
     _jobs(parser)
 
 
+def _nothing(parser: Parser) -> None:
+    """A recipe without arguments."""
+
+
 def _measure_rounding(parser: Parser) -> None:
     parser.add_argument("--datasets", nargs="+", default=DATASETS, choices=DATASETS)
     parser.add_argument("--trials", type=count, default=20, help="trials of each dataset and method (default: 20)")
@@ -137,6 +141,7 @@ RECIPES: dict[str, tuple[str, Callable[[Parser], None]]] = {
         "Train stored trials again with another order of sums: study/rounding.csv.",
         _measure_rounding,
     ),
+    "measure_cost": ("Measure the memory of trainings and the time of features: study/cost.csv.", _nothing),
     "measure_people": (
         "Train the trials on UI-PRMD, people left out, and store their results: study/measured/.",
         _measure_people,
