@@ -394,7 +394,7 @@ def __dir__() -> list[str]:
 
 
 # `python -m` is starting a program of this package, whose libraries take seconds to load: until then Ctrl-C ends it
-# without a traceback, and wrong arguments are refused at once.
+# without a traceback.
 if sys.argv[:1] == ["-m"]:
     from sapnet_core.runtime.command_line import STOPPED
 
@@ -405,7 +405,3 @@ if sys.argv[:1] == ["-m"]:
             sys.__excepthook__(kind, error, trace)
 
     sys.excepthook = _uncaught
-
-    from sapnet_core.recipes.command_lines import refuse_wrong_arguments
-
-    refuse_wrong_arguments()

@@ -15,6 +15,7 @@ from types import ModuleType
 
 from sapnet_core.experiments.names import KNOWN, STUDY
 from sapnet_core.experiments.profiles import DATASETS, MEASURED, PROFILES, SECOND_LOOK
+from sapnet_core.recipes.command_lines import RECIPES
 from sapnet_core.runtime import environment
 from sapnet_core.runtime.arguments import (
     Parser,
@@ -175,6 +176,28 @@ def parse(arguments: list[str] | None = None) -> Namespace:
     benchmark.add_argument("--device", default="cpu", type=device_name, help="cpu or cuda")
     benchmark.add_argument("--rounds", type=count, default=5)
     benchmark.add_argument("--threads", type=count, help="PyTorch's threads on the CPU (default: PyTorch's own number)")
+
+    notebooks = command("notebooks", _notebooks, "Run notebooks in place, and store their outputs in the repository.")
+    notebooks.add_argument(
+        "names", nargs="*", type=given, help="beginnings of notebook names, such as 03 (default: all)"
+    )
+    notebooks.add_argument(
+        "--install-cell", action="store_true", help="run nothing; renew the cell that installs the package elsewhere"
+    )
+
+    gallery = command("gallery", _gallery, "Write figures/index.html and the pages that it links to.")
+    gallery.add_argument(
+        "--profile", choices=sorted(PROFILES), help="what was made at this profile in place of a notebook's own"
+    )
+    gallery.add_argument("--pages", action="store_true", help="also write a page for each notebook, and link to it")
+
+    recipe = command("recipe", _recipe, "Make a stored file of the repository anew, such as weights or a table.")
+    recipe.known = "".join(f"  {name:<24}{text}\n" for name, (text, _) in RECIPES.items())
+    recipes = recipe.add_subparsers(metavar="NAME", dest="recipe", required=True)
+    for name, (text, add_arguments) in RECIPES.items():
+        added = recipes.add_parser(name, help=text, description=text)
+        added.set_defaults(program=added.prog)
+        add_arguments(added)
     return parser.parse_args(arguments)
 
 
@@ -294,6 +317,22 @@ def _provenance(asked: Namespace) -> int:
 def _benchmark(asked: Namespace) -> None:
     check_environment()
     _load("recipes.benchmark").print_comparisons(asked.device, asked.rounds, asked.threads)
+
+
+def _notebooks(asked: Namespace) -> None:
+    chosen = environment.find_notebooks(asked.names)
+    if asked.install_cell:
+        _load("reporting.install_cell").renew_cells(chosen)
+    else:
+        _load("reporting.notebooks").refresh(chosen)
+
+
+def _gallery(asked: Namespace) -> None:
+    _load("reporting.gallery").write_pages(asked.profile, asked.pages)
+
+
+def _recipe(asked: Namespace) -> None:
+    _load(f"recipes.{asked.recipe}").main(asked)
 
 
 if __name__ == "__main__":

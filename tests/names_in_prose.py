@@ -246,13 +246,24 @@ def is_known(text: str, own: Code, room: str, beside: Path) -> bool:
 def _is_command(text: str) -> bool:
     words = shlex.split(text.replace("…", ""))
     if words[:2] == ["python", "-m"] and len(words) > 2 and words[2].startswith("sapnet_core"):
-        if words[2].removeprefix("sapnet_core.") not in modules() and words[2] != "sapnet_core":
+        if not _is_program(*words[2:]):
             return False
     extras = re.findall(r"\.\[([\w,-]+)\]", text)
     if not {extra for group in extras for extra in group.split(",")} <= settings()[1]:
         return False
     ours = words[0].startswith("--") or "sapnet_core" in text or "runall.sh" in text
     return not ours or all(in_strings(option) for option in OPTION.findall(text))
+
+
+def _is_program(module: str, *arguments: str) -> bool:
+    """Whether `python -m` can start this: a command of the package, or a module that is a program of its own."""
+    if module != "sapnet_core":
+        name = module.removeprefix("sapnet_core.")
+        return name in modules() and "__main__" in modules()[name].strings
+    names = [word for word in arguments if word.isidentifier()]
+    if names[:1] == ["recipe"] and names[1:2] not in ([], ["NAME"]):
+        return f"recipes.{names[1]}" in modules() and names[1] in modules()["recipes.command_lines"].strings
+    return not names or names[0] in modules()["__main__"].strings
 
 
 def texts_of_module(file: Path) -> list[tuple[int, str]]:

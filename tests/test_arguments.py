@@ -4,6 +4,7 @@ import resource
 import subprocess
 import sys
 from dataclasses import fields
+from importlib import import_module
 from pathlib import Path
 
 import pytest
@@ -25,7 +26,6 @@ from sapnet_core.experiments.tables import (
 from sapnet_core.recipes import (
     calibrate_simulator,
     command_lines,
-    measure_rounding,
     pretrain_backbones,
     tune_methods,
     tuning_space,
@@ -41,26 +41,6 @@ from sapnet_core.simulator.settings import SimSettings
 QUICK, ROOT = PROFILES["quick"], root()
 
 
-def trials(arguments):
-    return command_line.main(["trials", *arguments])
-
-
-def study(arguments):
-    return command_line.main(["study", *arguments])
-
-
-def verify(arguments):
-    return command_line.main(["verify", *arguments])
-
-
-def claims(arguments):
-    return command_line.main(["claims", *arguments])
-
-
-def benchmark(arguments):
-    return command_line.main(["benchmark", *arguments])
-
-
 @pytest.fixture(autouse=True)
 def alone(tmp_path, monkeypatch):
     for name in VARIABLES:
@@ -70,64 +50,65 @@ def alone(tmp_path, monkeypatch):
 
 REFUSED = [
     *(
-        (module, ["--jobs", jobs], "whole")
-        for module in (trials, study, verify, claims, tune_methods, measure_rounding)
+        (command, ["--jobs", jobs], "whole")
+        for command in ("trials", "study", "verify", "claims", "recipe tune_methods", "recipe measure_rounding")
         for jobs in ("0", "x", "1.5")
     ),
-    *((module, ["--profile", "nope"], "quick") for module in (trials, study, claims)),
-    (study, ["--tables", "zz"], "fig07"),
-    (study, ["--seeds", "-1"], "--seeds"),
-    (study, ["--seeds", "1.5"], "whole"),
-    (study, ["--seeds", "99"], "0, 1, 2, 3, 4"),
-    *((verify, [many], "whole") for many in ("0", "x", "1.5")),
-    (verify, ["--seed", "-1"], "--seed"),
-    (verify, ["--seed", "x"], "whole"),
-    (verify, ["5", "6"], "6"),
-    (measure_rounding, ["--datasets", "zz"], "finediving"),
-    (measure_rounding, ["--trials", "0"], "--trials"),
-    (trials, ["--tables", "zz"], "fig07"),
-    (trials, ["--tables"], "--tables"),
-    (trials, ["--device", "cuda:99"], "cuda:99"),
-    (trials, ["--device", "meta"], "cpu or cuda"),
-    (trials, ["--device", "xyz"], "xyz"),
-    (trials, ["--table", "I", "zz"], "zz"),
-    (trials, ["I"], "I"),
-    (tune_methods, ["--only", "zz"], "SAP-Net"),
-    (tune_methods, ["--search", "zz"], "COREG"),
-    (calibrate_simulator, [], "dataset"),
-    (calibrate_simulator, ["zz"], "finediving"),
-    (calibrate_simulator, ["finediving", "zz=1"], "visibility"),
-    (calibrate_simulator, ["finediving", "visibility"], "field=value"),
-    (calibrate_simulator, ["finediving", "visibility=x"], "not a number"),
-    (calibrate_simulator, ["finediving", "visibility=nan"], "visibility"),
-    (calibrate_simulator, ["finediving", "bystanders=1.5"], "whole"),
-    (calibrate_simulator, ["finediving", "camera=1", "camera=2"], "twice"),
-    (calibrate_simulator, ["finediving", "camera=-1"], "0.0"),
-    (calibrate_simulator, ["finediving", "--train", "0"], "--train"),
-    (calibrate_simulator, ["finediving", "--twin-seed", "-1"], "seed"),
-    (pretrain_backbones, ["resnet", "out.safetensors"], "i3d"),
-    (pretrain_backbones, ["i3d"], "out"),
-    (pretrain_backbones, ["i3d", "."], "folder"),
-    (pretrain_backbones, ["i3d", "/etc/passwd/w"], "/etc/passwd"),
-    (pretrain_backbones, ["i3d", "x" * 300 + "/w"], "long"),
-    (pretrain_backbones, ["i3d", ""], "file"),
-    (pretrain_backbones, ["i3d", "out", "--jobs", "-1"], "--jobs"),
-    (detector_training, ["--out", "."], "folder"),
-    (detector_training, ["--epochs", "0"], "--epochs"),
-    (detector_training, ["--epochs", "1e3"], "1e3"),
-    (benchmark, ["--rounds", "0"], "--rounds"),
-    (benchmark, ["--threads", "0"], "--threads"),
-    (benchmark, ["--threads", "-2"], "--threads"),
-    (notebooks, ["zz"], "00_start_here"),
-    (notebooks, [""], "names"),
-    (notebooks, ["--zz"], "--zz"),
+    *((command, ["--profile", "nope"], "quick") for command in ("trials", "study", "claims")),
+    ("study", ["--tables", "zz"], "fig07"),
+    ("study", ["--seeds", "-1"], "--seeds"),
+    ("study", ["--seeds", "1.5"], "whole"),
+    ("study", ["--seeds", "99"], "0, 1, 2, 3, 4"),
+    *(("verify", [many], "whole") for many in ("0", "x", "1.5")),
+    ("verify", ["--seed", "-1"], "--seed"),
+    ("verify", ["--seed", "x"], "whole"),
+    ("verify", ["5", "6"], "6"),
+    ("recipe measure_rounding", ["--datasets", "zz"], "finediving"),
+    ("recipe measure_rounding", ["--trials", "0"], "--trials"),
+    ("trials", ["--tables", "zz"], "fig07"),
+    ("trials", ["--tables"], "--tables"),
+    ("trials", ["--device", "cuda:99"], "cuda:99"),
+    ("trials", ["--device", "meta"], "cpu or cuda"),
+    ("trials", ["--device", "xyz"], "xyz"),
+    ("trials", ["--table", "I", "zz"], "zz"),
+    ("trials", ["I"], "I"),
+    ("recipe tune_methods", ["--only", "zz"], "SAP-Net"),
+    ("recipe tune_methods", ["--search", "zz"], "COREG"),
+    ("recipe calibrate_simulator", [], "dataset"),
+    ("recipe calibrate_simulator", ["zz"], "finediving"),
+    ("recipe calibrate_simulator", ["finediving", "zz=1"], "visibility"),
+    ("recipe calibrate_simulator", ["finediving", "visibility"], "field=value"),
+    ("recipe calibrate_simulator", ["finediving", "visibility=x"], "not a number"),
+    ("recipe calibrate_simulator", ["finediving", "visibility=nan"], "visibility"),
+    ("recipe calibrate_simulator", ["finediving", "bystanders=1.5"], "whole"),
+    ("recipe calibrate_simulator", ["finediving", "camera=1", "camera=2"], "twice"),
+    ("recipe calibrate_simulator", ["finediving", "camera=-1"], "0.0"),
+    ("recipe calibrate_simulator", ["finediving", "--train", "0"], "--train"),
+    ("recipe calibrate_simulator", ["finediving", "--twin-seed", "-1"], "seed"),
+    ("recipe pretrain_backbones", ["resnet", "out.safetensors"], "i3d"),
+    ("recipe pretrain_backbones", ["i3d"], "out"),
+    ("recipe pretrain_backbones", ["i3d", "."], "folder"),
+    ("recipe pretrain_backbones", ["i3d", "/etc/passwd/w"], "/etc/passwd"),
+    ("recipe pretrain_backbones", ["i3d", "x" * 300 + "/w"], "long"),
+    ("recipe pretrain_backbones", ["i3d", ""], "file"),
+    ("recipe pretrain_backbones", ["i3d", "out", "--jobs", "-1"], "--jobs"),
+    ("recipe train_detector", ["--out", "."], "folder"),
+    ("recipe train_detector", ["--epochs", "0"], "--epochs"),
+    ("recipe train_detector", ["--epochs", "1e3"], "1e3"),
+    ("export", ["--model", "x" * 300 + "/w"], "long"),
+    ("benchmark", ["--rounds", "0"], "--rounds"),
+    ("benchmark", ["--threads", "0"], "--threads"),
+    ("benchmark", ["--threads", "-2"], "--threads"),
+    ("notebooks", ["zz"], "00_start_here"),
+    ("notebooks", [""], "names"),
+    ("notebooks", ["--zz"], "--zz"),
 ]
 
 
-@pytest.mark.parametrize("module, arguments, word", REFUSED)
-def test_a_command_says_what_is_wrong_before_any_work(tmp_path, capsys, module, arguments, word):
+@pytest.mark.parametrize("command, arguments, word", REFUSED)
+def test_a_command_says_what_is_wrong_before_any_work(tmp_path, capsys, command, arguments, word):
     try:
-        code = getattr(module, "main", module)(arguments)
+        code = command_line.main([*command.split(), *arguments])
     except SystemExit as stop:
         code = stop.code
     out, err = capsys.readouterr()
@@ -136,35 +117,39 @@ def test_a_command_says_what_is_wrong_before_any_work(tmp_path, capsys, module, 
 
 
 EVERY_COMMAND = (
-    trials,
-    verify,
-    claims,
-    tune_methods,
-    measure_rounding,
-    calibrate_simulator,
-    pretrain_backbones,
-    detector_training,
-    benchmark,
-    notebooks,
+    "trials",
+    "verify",
+    "claims",
+    "recipe tune_methods",
+    "recipe measure_rounding",
+    "recipe calibrate_simulator",
+    "recipe pretrain_backbones",
+    "recipe train_detector",
+    "benchmark",
+    "notebooks",
 )
 
 
-@pytest.mark.parametrize("module", EVERY_COMMAND)
-def test_a_variable_that_cannot_be_used_stops_every_command(monkeypatch, capsys, module):
+@pytest.mark.parametrize("command", EVERY_COMMAND)
+def test_a_variable_that_cannot_be_used_stops_every_command(monkeypatch, capsys, command):
     monkeypatch.setenv("SAPNET_CHECKPOINT", "soon")
-    needed = {calibrate_simulator: ["finediving"], pretrain_backbones: ["i3d", "weights"], notebooks: ["00"]}
-    assert getattr(module, "main", module)(needed.get(module, [])) == 2
+    needed = {
+        "recipe calibrate_simulator": ["finediving"],
+        "recipe pretrain_backbones": ["i3d", "weights"],
+        "notebooks": ["00"],
+    }
+    assert command_line.main([*command.split(), *needed.get(command, [])]) == 2
     err = capsys.readouterr().err
     assert err.count("\n") == 1 and "SAPNET_CHECKPOINT='soon'" in err
 
 
 def test_own_videos_and_empty_folders_make_no_table(tmp_path, monkeypatch, capsys):
     monkeypatch.setenv("SAPNET_DATA", str(tmp_path))
-    for module in (trials, claims):
-        assert module([]) == 2 and str(tmp_path) in capsys.readouterr().err
+    for command in ("trials", "claims"):
+        assert command_line.main([command]) == 2 and str(tmp_path) in capsys.readouterr().err
     (tmp_path / "records.csv").write_text("id,path,score,split\n")
-    for module in (trials, claims):
-        assert module([]) == 2 and "own videos" in capsys.readouterr().err
+    for command in ("trials", "claims"):
+        assert command_line.main([command]) == 2 and "own videos" in capsys.readouterr().err
 
 
 def test_whole_numbers_and_files():
@@ -175,7 +160,7 @@ def test_whole_numbers_and_files():
 @pytest.mark.skipif(sys.platform != "linux", reason="a folder that even root cannot write to is at /proc")
 def test_a_file_where_nobody_can_write_is_refused(capsys):
     with pytest.raises(SystemExit):
-        pretrain_backbones.main(["i3d", "/proc/weights/i3d.safetensors"])
+        command_line.main(["recipe", "pretrain_backbones", "i3d", "/proc/weights/i3d.safetensors"])
     assert "/proc" in capsys.readouterr().err
 
 
@@ -239,6 +224,9 @@ WRONG = [
     ("claims", "--jobs", "0"),
     ("provenance",),
     ("benchmark", "--device", "gpu"),
+    ("notebooks", "9z"),
+    ("gallery", "--profile", "quik"),
+    ("recipe", "tune_methods", "--search", "COREGG"),
 ]
 
 
@@ -253,14 +241,35 @@ def test_what_is_misspelled_is_answered_before_anything_heavy_is_loaded(command)
     assert (done.returncode, done.stdout) == (2, "") and done.stderr.count("\n") == 1, done.stderr
 
 
-PROGRAMS = [["sapnet_core", "trials"], ["sapnet_core", "run"], *([name] for name in command_lines.PARSERS)]
+def test_an_unknown_recipe_is_answered_with_all_recipes_and_what_they_make(capsys):
+    for arguments in (["recipe"], ["recipe", "tune_method"]):
+        with pytest.raises(SystemExit) as stop:
+            command_line.main(arguments)
+        out, err = capsys.readouterr()
+        first, *listed = err.splitlines()
+        assert (stop.value.code, out) == (2, "") and first.startswith("sapnet recipe: ")
+        assert [line.split()[0] for line in listed] == list(command_lines.RECIPES)
+        assert all(text in err for text, _ in command_lines.RECIPES.values())
 
 
-@pytest.mark.parametrize("program", PROGRAMS, ids=" ".join)
-def test_a_misspelled_option_is_answered_within_a_second(program):
+def test_every_recipe_is_a_module_that_says_how_it_is_started():
+    for name in command_lines.RECIPES:
+        module = import_module(f"sapnet_core.recipes.{name}")
+        assert callable(module.main) and f"python -m sapnet_core recipe {name}" in module.__doc__
+
+
+COMMANDS = [["trials"], ["run"], ["gallery"], ["notebooks"], *(["recipe", name] for name in command_lines.RECIPES)]
+
+
+@pytest.mark.parametrize("command", COMMANDS, ids=" ".join)
+def test_a_misspelled_option_is_answered_within_a_second(command):
     before = resource.getrusage(resource.RUSAGE_CHILDREN)
     done = subprocess.run(
-        [sys.executable, "-m", *program, "--profle", "quick"], cwd=ROOT, capture_output=True, text=True, check=False
+        [sys.executable, "-m", "sapnet_core", *command, "--profle", "quick"],
+        cwd=ROOT,
+        capture_output=True,
+        text=True,
+        check=False,
     )
     after = resource.getrusage(resource.RUSAGE_CHILDREN)
     assert (done.returncode, done.stdout) == (2, "") and done.stderr.count("\n") == 1, done.stderr
@@ -275,6 +284,8 @@ def test_a_misspelled_option_is_answered_within_a_second(program):
         (["trials", "--tables", "fig7"], "fig07"),
         (["run", "--onyl=03"], "--only"),
         (["provenence", "figures/fig07.png"], "provenance"),
+        (["recipe", "tune-methods"], "tune_methods"),
+        (["recipe", "train_detector", "--epoch=1", "--outt", "x"], "--out"),
         (["check", ".", "finediveing"], "finediving"),
     ],
 )
@@ -287,7 +298,7 @@ def test_the_nearest_word_is_suggested(capsys, arguments, meant):
 def test_rules_that_split_are_those_of_the_reader(monkeypatch):
     assert SPLITS == tuple(SPLIT_RULES) and finefs_split() == SPLITS[0]
     monkeypatch.setenv("SAPNET_SPLIT", "bar")
-    with pytest.raises(ValueError, match="SAPNET_SPLIT='bar' .*interleaved"):
+    with pytest.raises(ValueError, match="SAPNET_SPLIT='bar'.*interleaved"):
         finefs_split()
 
 

@@ -173,7 +173,7 @@ def test_a_processor_takes_the_form_that_pays(narrow, full):
         }
     if fast_dtype("cpu") == torch.bfloat16:
         assert narrow.folded(torch.bfloat16).layers[i3d.STEM][0].shape[1:] == (12, 7, 4, 4)
-    with pytest.raises(ValueError, match="form 'fft' is unknown: choose one of direct, winograd"):
+    with pytest.raises(ValueError, match="form 'fft'.*direct, winograd"):
         FoldedI3D(narrow, form="fft")
 
 
@@ -308,7 +308,7 @@ def test_pretraining_can_be_made_again(tmp_path, backbone, load):
 
 
 def test_an_unknown_backbone_is_named(tmp_path):
-    with pytest.raises(ValueError, match="backbone 'resnet' is unknown: choose one of i3d, c3d, swin"):
+    with pytest.raises(ValueError, match="backbone 'resnet'.*i3d, c3d, swin"):
         pretrain(tmp_path / "a.safetensors", Recipe(videos=4, backbone="resnet"), folder=tmp_path)
     assert not (tmp_path / "a.safetensors").exists() and not [*tmp_path.rglob("*.safetensors")]  # before any rendering
 

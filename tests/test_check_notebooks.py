@@ -18,83 +18,83 @@ TRAINS = "def run_trials(trials):\n    print(trials)\n\n\nrun_trials([profile])"
 
 
 @pytest.fixture
-def house(tmp_path, monkeypatch):
+def project(tmp_path, monkeypatch):
     """Two notebooks, one of which trains. Instead of starting pytest, its calls are recorded in `asked`."""
     monkeypatch.setenv("SAPNET_RUNS", str(tmp_path / "runs"))
     monkeypatch.delenv("SAPNET_FIGURES", raising=False)
-    books = [
+    notebooks = [
         build(tmp_path / "notebooks" / "00_plain.ipynb", "print(profile)"),
         build(tmp_path / "notebooks" / "10_fig05_trains.ipynb", TRAINS),
     ]
-    house = SimpleNamespace(folder=tmp_path, books=books, asked=[], code=0, trials=[])
+    project = SimpleNamespace(folder=tmp_path, notebooks=notebooks, asked=[], code=0, trials=[])
 
     def pytest_alone(command, **_):
-        house.asked.append([word for word in command if word.endswith(".ipynb")])
-        return SimpleNamespace(returncode=house.code)
+        project.asked.append([word for word in command if word.endswith(".ipynb")])
+        return SimpleNamespace(returncode=project.code)
 
-    monkeypatch.setattr(checks, "find", lambda: books)
+    monkeypatch.setattr(checks, "find", lambda: notebooks)
     monkeypatch.setattr(checks.subprocess, "run", pytest_alone)
     monkeypatch.setattr(checks, "notebook_trials", lambda notebooks, profile="quick": [profile])
-    monkeypatch.setattr(checks, "run_trials", lambda trials, *_, **__: house.trials.extend(trials))
+    monkeypatch.setattr(checks, "run_trials", lambda trials, *_, **__: project.trials.extend(trials))
     monkeypatch.setattr(checks, "has_result", lambda trial: (tmp_path / "runs" / "trials" / trial).is_dir())
     monkeypatch.setattr(checks, "trial_folder", lambda trial: tmp_path / "runs" / "features" / trial)
     monkeypatch.setattr(checks, "missing_figures", lambda outcomes: [])
-    return house
+    return project
 
 
-def test_without_results_what_trains_is_run_at_the_smoke_profile(house, capsys):
+def test_without_results_what_trains_is_run_at_the_smoke_profile(project, capsys):
     assert checks.check_notebooks()
-    assert house.asked == [[str(house.books[0])]] and house.trials == ["smoke"]
+    assert project.asked == [[str(project.notebooks[0])]] and project.trials == ["smoke"]
     said = capsys.readouterr().out
     assert "1 of 2 notebooks are compared" in said and "10_fig05_trains ran" in said
-    made = load(house.folder / "runs" / "smoke" / "notebooks" / "10_fig05_trains.ipynb")
+    made = load(project.folder / "runs" / "smoke" / "notebooks" / "10_fig05_trains.ipynb")
     assert "smoke" in "".join(cell.outputs[0].text for cell in made.cells if cell.cell_type == "code" and cell.outputs)
 
 
-def test_with_results_every_notebook_is_compared(house):
-    (house.folder / "runs" / "trials" / "quick").mkdir(parents=True)
+def test_with_results_every_notebook_is_compared(project):
+    (project.folder / "runs" / "trials" / "quick").mkdir(parents=True)
     assert checks.check_notebooks()
-    assert house.asked == [[*map(str, house.books)]] and house.trials == []
+    assert project.asked == [[*map(str, project.notebooks)]] and project.trials == []
 
 
-def test_stored_results_suffice_where_no_features_are_read(house):
-    (house.folder / "runs" / "trials" / "quick").mkdir(parents=True)  # as if they were stored
-    build(house.books[1], TRAINS + "\nfit_trial(profile)")
+def test_stored_results_suffice_where_no_features_are_read(project):
+    (project.folder / "runs" / "trials" / "quick").mkdir(parents=True)  # as if they were stored
+    build(project.notebooks[1], TRAINS + "\nfit_trial(profile)")
     assert not checks.check_notebooks()  # run at the smoke profile, where `fit_trial` does not exist
-    assert house.asked == [[str(house.books[0])]]
-    (house.folder / "runs" / "features" / "quick").mkdir(parents=True)
+    assert project.asked == [[str(project.notebooks[0])]]
+    (project.folder / "runs" / "features" / "quick").mkdir(parents=True)
     assert checks.check_notebooks()
-    assert house.asked[1:] == [[*map(str, house.books)]]
+    assert project.asked[1:] == [[*map(str, project.notebooks)]]
 
 
-def test_stored_results_on_real_people_are_compared_where_the_data_are_absent(house, monkeypatch, tmp_path):
-    build(house.books[1], TRAINS + "\nif False:\n    stored_people(size)")
+def test_stored_results_on_real_people_are_compared_where_the_data_are_absent(project, monkeypatch, tmp_path):
+    build(project.notebooks[1], TRAINS + "\nif False:\n    stored_people(size)")
     assert checks.check_notebooks()
-    assert house.asked == [[*map(str, house.books)]] and house.trials == []
+    assert project.asked == [[*map(str, project.notebooks)]] and project.trials == []
     monkeypatch.setenv("SAPNET_DATA", str(tmp_path))
-    assert checks.check_notebooks() and house.asked[1:] == [[str(house.books[0])]]
+    assert checks.check_notebooks() and project.asked[1:] == [[str(project.notebooks[0])]]
 
 
-def test_results_are_made_where_all_is_asked_for(house, monkeypatch):
-    made = house.folder / "runs" / "trials" / "quick"
+def test_results_are_made_where_all_is_asked_for(project, monkeypatch):
+    made = project.folder / "runs" / "trials" / "quick"
     monkeypatch.setattr(checks, "run_trials", lambda trials, *_, **__: made.mkdir(parents=True))
     assert checks.check_notebooks(every=True)
-    assert house.asked == [[*map(str, house.books)]]
+    assert project.asked == [[*map(str, project.notebooks)]]
 
 
-def test_a_notebook_that_raises_fails(house, capsys):
-    build(house.books[1], TRAINS + "\n1 / 0")
+def test_a_notebook_that_raises_fails(project, capsys):
+    build(project.notebooks[1], TRAINS + "\n1 / 0")
     assert not checks.check_notebooks()
     assert "ZeroDivisionError" in capsys.readouterr().out
 
 
-def test_a_notebook_that_prints_something_else_fails(house):
-    house.code = 1
-    (house.folder / "runs" / "trials" / "quick").mkdir(parents=True)
+def test_a_notebook_that_prints_something_else_fails(project):
+    project.code = 1
+    (project.folder / "runs" / "trials" / "quick").mkdir(parents=True)
     assert not checks.check_notebooks()
 
 
-def test_a_figure_that_no_notebook_wrote_fails(house, monkeypatch, capsys):
+def test_a_figure_that_no_notebook_wrote_fails(project, monkeypatch, capsys):
     monkeypatch.setattr(checks, "missing_figures", lambda outcomes: ["fig05.png"])
     assert not checks.check_notebooks()
     assert "fig05.png" in capsys.readouterr().out

@@ -7,7 +7,7 @@ import subprocess
 import sys
 
 import pytest
-from test_repository import house, run, tools  # noqa: F401 - the fixture is a small copy of the project
+from test_repository import project, run, tools  # noqa: F401 - the fixture is a small copy of the project
 
 SHOW = """import json
 import os
@@ -22,23 +22,23 @@ WRONG = [(["tset"], "tset"), (["test", "--only", "03"], "--only 03"), (["all"], 
 
 
 @pytest.mark.parametrize("arguments, word", WRONG)
-def test_a_misspelled_command_is_refused_at_once(house, arguments, word):  # noqa: F811
-    done = run(house, *arguments, PATH=str(tools(house)))
+def test_a_misspelled_command_is_refused_at_once(project, arguments, word):  # noqa: F811
+    done = run(project, *arguments, PATH=str(tools(project)))
     assert (done.returncode, done.stdout) == (2, "") and done.stderr.count("\n") == 1 and word in done.stderr
-    assert not (house / ".venv").exists()
+    assert not (project / ".venv").exists()
 
 
 @pytest.mark.parametrize("jobs", ["0", "abc", "-1", "1.5"])
-def test_tests_refuse_a_wrong_number_of_processes(house, jobs):  # noqa: F811
-    done = run(house, "test", VIRTUAL_ENV=sys.prefix, SAPNET_JOBS=jobs)
+def test_tests_refuse_a_wrong_number_of_processes(project, jobs):  # noqa: F811
+    done = run(project, "test", VIRTUAL_ENV=sys.prefix, SAPNET_JOBS=jobs)
     assert (done.returncode, done.stdout) == (2, "") and done.stderr.count("\n") == 1
     assert f"SAPNET_JOBS='{jobs}'" in done.stderr
 
 
-def test_nothing_that_was_set_for_other_programs_comes_along(house):  # noqa: F811
+def test_nothing_that_was_set_for_other_programs_comes_along(project):  # noqa: F811
     """The script runs in a folder with modules named like those of the standard library, which must not be imported."""
-    (house / "sapnet_core" / "__main__.py").write_text(SHOW)
-    here = house / "here"
+    (project / "sapnet_core" / "__main__.py").write_text(SHOW)
+    here = project / "here"
     here.mkdir()
     for name in ("json", "random", "tomllib"):
         (here / f"{name}.py").write_text("raise SystemError('not the one')")
@@ -70,7 +70,7 @@ def test_nothing_that_was_set_for_other_programs_comes_along(house):  # noqa: F8
     folder, arguments, own, utf8 = json.loads(done.stdout)
     assert (folder, arguments, utf8) == (str(here), ["run", "--data", "own"], 1)
     assert own == {
-        "PYTHONPATH": str(house),
+        "PYTHONPATH": str(project),
         "PYTHONUTF8": "1",
         "PYTHONNOUSERSITE": "1",
         "PYTHONSAFEPATH": "1",
@@ -80,20 +80,20 @@ def test_nothing_that_was_set_for_other_programs_comes_along(house):  # noqa: F8
 
 
 @pytest.fixture
-def bare(house):  # noqa: F811
+def bare(project):  # noqa: F811
     """The copy of the project with an interpreter without packages, and a command that only prints that it began."""
     begins = (
         "def parse(words):\n    assert '--wrong' not in words\n\n\nif __name__ == '__main__':\n    print('began')\n"
     )
-    (house / "sapnet_core" / "__main__.py").write_text(begins)
-    interpreter = house / ".venv" / "bin" / "python"
+    (project / "sapnet_core" / "__main__.py").write_text(begins)
+    interpreter = project / ".venv" / "bin" / "python"
     interpreter.parent.mkdir(parents=True)
     interpreter.symlink_to(sys.executable)
-    uv = house / "with-uv" / "uv"
+    uv = project / "with-uv" / "uv"
     uv.parent.mkdir()
     uv.write_text('#!/bin/sh\necho "$@" >>uv.said\nsleep 1\n')
     uv.chmod(0o755)
-    return house
+    return project
 
 
 def test_packages_are_installed_by_uv_where_it_is_there(bare):

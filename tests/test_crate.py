@@ -124,5 +124,5 @@ def test_the_validator_accepts_the_crate_and_refuses_a_broken_one(tmp_path):
 
 def test_the_stored_crate_is_that_of_the_stored_files():
     assert (ROOT / crate.NAME).read_text(encoding="utf-8") == crate.crate(ROOT), (
-        f"{crate.NAME} is not the crate of the files beside it: python -m sapnet_core.reporting.gallery"
+        f"{crate.NAME} is not the crate of the files beside it: python -m sapnet_core gallery"
     )

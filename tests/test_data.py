@@ -77,7 +77,7 @@ def test_a_hostile_pickle_is_refused_and_does_nothing(tmp_path, protocol, where)
 def test_other_globals_are_refused_by_name(tmp_path, call):
     path = tmp_path / "labels.pkl"
     path.write_bytes(pickle.dumps(Hostile(*call)))
-    with pytest.raises(AnnotationError, match=f"wants to load .*{call[0].__name__}"):
+    with pytest.raises(AnnotationError, match=f"labels.pkl: .*{call[0].__name__}"):
         read_pickle(path)
 
 
@@ -95,7 +95,7 @@ def test_torn_and_foreign_files_are_one_line_errors(tmp_path):
         with pytest.raises(AnnotationError, match="labels.pkl: .*download") as error:
             read_pickle(path)
         assert "\n" not in str(error.value)
-    with pytest.raises(AnnotationError, match="absent.pkl: no such file: download"):
+    with pytest.raises(AnnotationError, match="absent.pkl: .*download"):
         read_pickle(tmp_path / "absent.pkl")
 
 
@@ -196,7 +196,7 @@ def broken_copy(drawn, tmp_path):
 def test_a_missing_file_is_named_with_its_source(drawn, tmp_path, name, file):
     root = broken_copy(drawn, tmp_path)
     next(root.rglob(file)).unlink()
-    with pytest.raises(AnnotationError, match=f"{file}: no such file: download it from github.com"):
+    with pytest.raises(AnnotationError, match=f"{file}: .*download.*github.com"):
         load_records(name, root)
 
 
@@ -205,10 +205,10 @@ def test_missing_keys_and_fields_are_named(drawn, tmp_path):
     mtl, fine = root / "MTL-AQA" / mtl_aqa.ANNOTATIONS, root / "FineDiving" / finediving.ANNOTATIONS
     key = next(iter(read_pickle(mtl)))
     rewrite(mtl, lambda content: content[key].pop("final_score"))
-    with pytest.raises(AnnotationError, match=rf"key \({key[0]}, {key[1]}\): no field 'final_score': use the file"):
+    with pytest.raises(AnnotationError, match=rf"key \({key[0]}, {key[1]}\): .*'final_score'"):
         load_records("mtl-aqa", root)
     rewrite(mtl, lambda content: content.pop(key))
-    with pytest.raises(AnnotationError, match=rf"split_0.pkl: key \({key[0]}, {key[1]}\) has no annotation: download"):
+    with pytest.raises(AnnotationError, match=rf"split_0.pkl: key \({key[0]}, {key[1]}\) .*download"):
         load_records("mtl-aqa", root)
     key = next(iter(read_pickle(fine)))
     rewrite(fine, lambda content: content[key].pop())
@@ -234,5 +234,5 @@ def test_a_key_in_both_splits_is_refused(drawn, tmp_path):
 
 
 def test_an_unknown_dataset_is_refused_with_the_known_ones():
-    with pytest.raises(ValueError, match="'aqa-7' is unknown: choose one of mtl-aqa, finediving"):
+    with pytest.raises(ValueError, match="'aqa-7'.*mtl-aqa, finediving"):
         load_records("aqa-7", ".")

@@ -58,7 +58,7 @@ def test_numbers_are_taken_apart(number, expected):
     ],
 )
 def test_other_text_is_refused(number):
-    with pytest.raises(ValueError, match="is not a dive number"):
+    with pytest.raises(ValueError, match=repr(number)):
         parse_dive(number)
 
 
@@ -67,7 +67,7 @@ def test_difficulty_and_height_agree():
     assert difficulty("5132D", 10) == 2.1  # not 2.0, the value of synchronized events
     assert (board_height("107B", 3.1), board_height("107B", 3.0), board_height("999Z", 3.0)) == (3, 10, 10)
     for unknown in (("626C", 3), ("107B", 5), ("999Z", 10)):
-        with pytest.raises(ValueError, match="no difficulty degree known"):
+        with pytest.raises(ValueError, match=unknown[0]):
             difficulty(*unknown)
 
 
@@ -89,7 +89,7 @@ def test_subactions_of_a_dive():
     assert names("5253B") == ["Back", "1.5 Twists", "2.5 Soms.Pike", "Entry"]
     assert names("5152B") == ["Forward", "2.5 Soms.Pike", "1 Twist", "2.5 Soms.Pike", "Entry"]
     assert names("6243D") == ["Arm.Back", "1.5 Twists", "2 Soms.Pike", "Entry"]
-    with pytest.raises(ValueError, match="no number for 5 somersaults"):
+    with pytest.raises(ValueError, match=" 5 somersaults"):
         subaction_ids(parse_dive("1010C"))
 
 

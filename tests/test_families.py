@@ -33,7 +33,7 @@ def test_the_sentence_of_a_family_has_each_system_once_with_its_mark():
     parts = text.removesuffix(".").split("; ")
     assert [p.split("**")[1].split(" (after")[0] for p in parts] == list(FAMILIES["semi-supervised"])
     assert not any(";" in what or what.endswith(".") for family in FAMILIES.values() for what in family.values())
-    with pytest.raises(ValueError, match="choose one of regression, "):
+    with pytest.raises(ValueError, match="regression, "):
         systems_of("transformers")
 
 
@@ -69,7 +69,7 @@ def test_every_way_of_a_schematic_ends_on_the_right(family):
 
 
 def test_a_schematic_of_an_unknown_family_is_refused():
-    with pytest.raises(ValueError, match="choose one of regression, "):
+    with pytest.raises(ValueError, match="regression, "):
         schematic("transformers")
 
 

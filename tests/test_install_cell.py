@@ -31,7 +31,7 @@ def test_it_stands_behind_the_parameters_and_the_counts_go_on():
     assert with_install_cell(once) == once
     once.cells[2].source = "an older one"
     assert with_install_cell(once).cells[2].source == SOURCE
-    with pytest.raises(ValueError, match="tagged parameters"):
+    with pytest.raises(ValueError, match="parameters"):
         with_install_cell(new_notebook(cells=[new_code_cell("1")]))
 
 

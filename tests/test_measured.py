@@ -91,7 +91,7 @@ def test_the_table_of_real_people(tmp_path, monkeypatch):
     table = people_table(trials)
     assert len(table) == 3 * 2 and table.query("row == @RIDGE")["rho"].gt(0.4).all()
     assert all("L_un" in idle_terms(t) for k, t in trials.items() if k[0] == "SAP-Net, one view")
-    with pytest.raises(ValueError, match="labels=200: a movement has 160"):
+    with pytest.raises(ValueError, match="labels=200: .* 160"):
         people_trials(TINY, (8, 200))
 
 
@@ -182,7 +182,7 @@ def test_jigsaws_lists_that_are_wrong_are_refused(tmp_path, line, fault):
 def test_measured_datasets_cannot_be_drawn(monkeypatch):
     monkeypatch.delenv("SAPNET_DATA", raising=False)
     for name in ("ui-prmd", "jigsaws"):
-        with pytest.raises(ValueError, match="measured, not simulated"):
+        with pytest.raises(ValueError, match="measured"):
             declare(name, "I3D+MLP", 1.0, 0, TINY)
 
 
@@ -255,7 +255,7 @@ def test_stored_results_of_people_age_with_the_code(people, tmp_path, monkeypatc
     monkeypatch.undo()
     monkeypatch.setattr(measured_data, "FILE", tmp_path / "none.json")
     monkeypatch.delenv("SAPNET_DATA", raising=False)
-    with pytest.raises(FileNotFoundError, match="ui-prmd is not in the folder of the data"):
+    with pytest.raises(FileNotFoundError, match="ui-prmd"):
         trial_hash(next(iter(people.values())))
 
 

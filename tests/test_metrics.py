@@ -37,7 +37,7 @@ def test_spearman_of_a_constant_is_zero_and_of_nan_an_error():
     true = torch.arange(5.0)
     assert spearman(torch.ones(5), true) == 0 and spearman(true, torch.ones(5)) == 0
     for bad in (torch.tensor([1, 2, math.nan, 4, 5]), torch.ones(1)):
-        with pytest.raises(ValueError, match="no NaN"):
+        with pytest.raises(ValueError, match="NaN"):
             spearman(bad, true[: len(bad)])
 
 
@@ -45,7 +45,7 @@ def test_relative_l2_by_hand():
     true, pred = torch.tensor([0.0, 10, 20]), torch.tensor([1.0, 10, 18])
     assert relative_l2(pred, true).item() == pytest.approx((1 / 400 + 0 + 4 / 400) / 3)
     assert relative_l2(pred, true, low=0, high=100).item() == pytest.approx((1 + 4) / 1e4 / 3)
-    with pytest.raises(ValueError, match="give low and high"):
+    with pytest.raises(ValueError, match="low and high"):
         relative_l2(pred, torch.ones(3))
 
 

@@ -155,6 +155,6 @@ def test_names_are_found_in_reading_order(tmp_path):
         build(tmp_path / f"{name}.ipynb")
     assert [p.stem for p in notebooks.find(folder=tmp_path)] == ["03_a", "10_b", "a1_c"]
     assert [p.stem for p in notebooks.find(["a1", "10"], tmp_path)] == ["10_b", "a1_c"]
-    with pytest.raises(ValueError, match="no notebook .* starts with '04'"):
+    with pytest.raises(ValueError, match="'04'"):
         notebooks.find(["04"], tmp_path)
     assert nbformat.validate(notebooks.load(tmp_path / "03_a.ipynb")) is None

@@ -131,7 +131,7 @@ def test_the_example_is_whole_or_absent(example, tmp_path):
     mine = tmp_path / "mine"
     mine.mkdir()
     (mine / "precious.txt").write_text("keep me")
-    with pytest.raises(ValueError, match="holds something other"):
+    with pytest.raises(ValueError, match="mine"):
         write_example(mine, count=9, width=64)
     assert [p.name for p in mine.iterdir()] == ["precious.txt"]
 
@@ -203,7 +203,7 @@ def test_sequences_skip_the_backbone_and_groups_are_averaged(sequences, monkeypa
     mean = with_average(columns).query("column == 'Avg'").set_index("system")["rho"]
     want = np.tanh(np.arctanh(found["rho"].clip(-1 + 1e-12, 1 - 1e-12)[:2]).mean())
     assert mean["mlp"] == pytest.approx(want)
-    with pytest.raises(ValueError, match="no group 'vault': choose one of beam, floor"):
+    with pytest.raises(ValueError, match="group 'vault'.*beam, floor"):
         trials.trial_data(one(group="vault"))
 
 
@@ -271,7 +271,7 @@ def test_videos_and_sequences_do_not_mix(sequences):
     for row in rows[1:]:
         row["end_frame"] = ""
     write_rows(sequences, rows)
-    with pytest.raises(ValueError, match="some paths are videos and others sequences"):
+    with pytest.raises(ValueError, match="records.csv.*videos.*sequences"):
         trial_hash(one())
 
 

@@ -174,10 +174,10 @@ def test_every_table_has_room_for_the_row():
             assert all(getattr(t, name) == getattr(ours[tuple(cell)], name) for name in names)
     same = own_trials("IV", RIDGE, PROFILES["quick"], ("10%",))
     assert same.items() <= comparison_trials("IV", PROFILES["quick"]).items()
-    for wrong, columns, said in (("fig07", (), "no rows of systems: choose"), ("IV", ("5%",), "choose among .*10%")):
+    for wrong, columns, said in (("fig07", (), "fig07"), ("IV", ("5%",), "5%.*10%")):
         with pytest.raises(ValueError, match=said):
             own_trials(wrong, "toy", PROFILES["quick"], columns)
-    with pytest.raises(ValueError, match="'nonesuch' is unknown: choose one of .*toy"):
+    with pytest.raises(ValueError, match="'nonesuch'.*toy"):
         own_trials("IV", "nonesuch", PROFILES["quick"])
 
 
@@ -199,10 +199,10 @@ def test_a_copy_of_the_cell_in_a_file_is_the_same_method(tmp_path):
 @pytest.mark.parametrize(
     "text, said",
     [
-        ("own_method('toy', fit", "was never closed"),
-        ("own_method(name, fit)", "toy.py, line 2: write own_method"),
-        ("own_method('toy')", "toy.py, line 2: write own_method"),
-        ("own_method('toy', fit)", "toy.py, line 2: own method 'toy': no 'fit' is defined"),
+        (("own_method('toy', fit", "'toy.py', line 2")),
+        ("own_method(name, fit)", "toy.py, line 2: .*own_method"),
+        ("own_method('toy')", "toy.py, line 2: .*own_method"),
+        ("own_method('toy', fit)", "toy.py, line 2: .*'toy'.*'fit'"),
     ],
 )
 def test_a_file_that_registers_nothing_is_named(tmp_path, text, said):
@@ -270,7 +270,7 @@ def test_names_of_a_text_meet_none_of_the_class(text, settings):
 
 def test_star_imports_are_seen_in_code_and_not_in_words():
     head = "from sapnet_core import Fitted, own_method\n\ndef fit(train, s, g):\n    'It has no import * of its own.'\n"
-    with pytest.raises(ValueError, match="uses missing and neither defines nor imports this"):
+    with pytest.raises(ValueError, match="'toy'.* missing "):
         run_cell(f"{head}    return Fitted(missing)\nown_method('toy', fit)\n")
     run_cell(
         f"from math import *\n{head}    return Fitted(lambda v: v.frame.mean((1, 2)) * pi)\nown_method('toy', fit)\n"
@@ -296,15 +296,15 @@ def nested():
 @pytest.mark.parametrize(
     "register, said",
     [
-        (lambda fit: own_method("ridge", fit), "a method of the suite has this name"),
-        (lambda fit: own_method("", fit), "give a name of 1 to 60"),
-        (lambda fit: own_method("a\nb", fit), "give a name of 1 to 60"),
-        (lambda fit: own_method(7, fit), "give a name of 1 to 60"),
-        (lambda fit: own_method("toy", "fit"), "give the function that fits it, not str"),
-        (lambda fit: own_method("toy", nested()), "no 'fit' is defined with `def` at the left"),
-        (lambda fit: own_method("toy", lambda *_: None), "is defined with `def`"),
-        (lambda fit: own_method("toy", fit, slope=[1]), r"slope=\[1\]: give a number, a text or a tuple"),
-        (lambda fit: own_method("toy", eval("lambda *_: None")), "its text cannot be read"),
+        (lambda fit: own_method("ridge", fit), "'ridge'"),
+        (lambda fit: own_method("", fit), "name of 1 to 60"),
+        (lambda fit: own_method("a\nb", fit), "name of 1 to 60"),
+        (lambda fit: own_method(7, fit), "name of 1 to 60"),
+        (lambda fit: own_method("toy", "fit"), "'toy'.* str"),
+        (lambda fit: own_method("toy", nested()), "'toy'.*'fit'.*`def`"),
+        (lambda fit: own_method("toy", lambda *_: None), "'toy'.*`def`"),
+        (lambda fit: own_method("toy", fit, slope=[1]), r"'toy'.*slope=\[1\]"),
+        (lambda fit: own_method("toy", eval("lambda *_: None")), "'toy'.* text "),
     ],
 )
 def test_what_cannot_be_registered_is_refused_in_one_line(register, said):
@@ -316,12 +316,12 @@ def test_what_cannot_be_registered_is_refused_in_one_line(register, said):
 
 def test_a_row_of_the_tables_keeps_its_name():
     run_cell(CLOSED.replace('"toy"', '"USDL"'))
-    with pytest.raises(ValueError, match="own method 'USDL' has the name of a row of the tables"):
+    with pytest.raises(ValueError, match="own method 'USDL'"):
         declare("mtl-aqa", "USDL", 0.5, 0, TINY)
 
 
 def test_what_another_cell_defines_is_missed_at_once():
-    with pytest.raises(ValueError, match="uses np, torch and neither defines nor imports this: write all imports"):
+    with pytest.raises(ValueError, match="'toy'.* np, torch .*import"):
         run_cell(
             """
             from sapnet_core import Fitted, own_method
@@ -335,21 +335,21 @@ def test_what_another_cell_defines_is_missed_at_once():
 @pytest.mark.parametrize(
     "body, kind, said",
     [
-        ("return 1 / 0", RuntimeError, "failed in line 4, `return 1 / 0`: ZeroDivisionError: division by zero"),
-        ("raise ValueError('no\\nsuch')", ValueError, "failed in line 4, .*: ValueError: no$"),
-        ("sys.exit()", RuntimeError, "failed in line 4, `sys.exit()`: SystemExit"),
-        ("return fit(train, settings, generator)", RuntimeError, "RecursionError: maximum recursion depth"),
+        ("return 1 / 0", RuntimeError, "line 4, `return 1 / 0`: ZeroDivisionError"),
+        ("raise ValueError('no\\nsuch')", ValueError, "line 4, .*: ValueError: no$"),
+        ("sys.exit()", RuntimeError, "line 4, `sys.exit()`: SystemExit"),
+        ("return fit(train, settings, generator)", RuntimeError, "RecursionError"),
         (
             "class Odd(Exception):\n    def __str__(self): raise self\nraise Odd",
             RuntimeError,
-            "failed in line 6.*: Odd$",
+            "line 6.*: Odd$",
         ),
-        ("return None", TypeError, "own method 'toy' returned NoneType: return a Training, or a Fitted"),
-        ("return Fitted(lambda videos: 0.5)", ValueError, r"predicts float \(\): give a tensor of 90 numbers"),
-        ("return Fitted(lambda videos: videos.frame[:, :1, 0])", ValueError, r"predicts Tensor \(90, 1\): give"),
-        ("return Fitted(lambda videos: videos.frame.mean((1, 2)) / 0)", ValueError, "numbers that are not finite"),
-        ("return Fitted(lambda videos: videos.score)", RuntimeError, "AttributeError: .* no attribute 'score'"),
-        ("return Training(torch.nn.Linear(1, 1), lambda i: None, None, 3, 0.1)", ValueError, 'no term "L_all"'),
+        ("return None", TypeError, "'toy'.* NoneType.* Training.* Fitted"),
+        ("return Fitted(lambda videos: 0.5)", ValueError, r" float \(\).* 90 "),
+        ("return Fitted(lambda videos: videos.frame[:, :1, 0])", ValueError, r" Tensor \(90, 1\)"),
+        ("return Fitted(lambda videos: videos.frame.mean((1, 2)) / 0)", ValueError, "not finite"),
+        ("return Fitted(lambda videos: videos.score)", RuntimeError, "AttributeError: .*'score'"),
+        ("return Training(torch.nn.Linear(1, 1), lambda i: None, None, 3, 0.1)", ValueError, "L_all"),
         ("return Training(torch.nn.Linear(1, 1), lambda i: {'L_all': 1}, None, 3, 0.1)", ValueError, "L_all"),
         ("return Training(torch.nn.Linear(1, 1), lambda i: torch.no, None, 3, 0.1)", RuntimeError, "AttributeError"),
     ],
@@ -364,6 +364,6 @@ def test_a_broken_function_is_one_line(body, kind, said):
 def test_a_broken_function_is_one_line_from_worker_processes():
     """An error of a class that only the worker's copy of the text knows could not come back as it is."""
     run_cell(CLOSED.replace("level = ", "raise type('Odd', (Exception,), {})('odd')\n        level = "))
-    with pytest.raises(RuntimeError, match="own method 'toy' failed in line 14, .*: Odd: odd") as refusal:
+    with pytest.raises(RuntimeError, match="'toy' .*line 14, .*: Odd: odd") as refusal:
         own_row("IV", "toy", replace(TINY, seeds=(7, 8)), columns=("10%",), jobs=2)
     assert "\n" not in str(refusal.value) and len("".join(refusal.value.__notes__)) < 2000

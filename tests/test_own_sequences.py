@@ -88,7 +88,7 @@ def test_units_do_not_matter_and_the_length_is_a_channel(sequences, tmp_path):
     other = trial_data(one(clip_sampling="moments")).features.views["frame"]
     assert other.shape == (24, STEPS, 32) and not other[:, :, 6:].any() and other[:, :, 5].any()
     assert trial_hash(one(clip_sampling="windows")) == trial_hash(one()) != trial_hash(one(clip_sampling="moments"))
-    with pytest.raises(ValueError, match="'10x16' is for videos: choose one of windows, moments"):
+    with pytest.raises(ValueError, match="'10x16'.*windows.*moments"):
         trial_data(one(clip_sampling="10x16"))
     with pytest.raises(ValueError, match="photometric"):
         trial_data(one(teacher="photometric"))
@@ -101,9 +101,9 @@ def test_columns_are_named_by_number_or_name():
     assert chosen_channels("3-5 0", 8) == (0, 3, 4, 5)
     assert chosen_channels("left*; 1", 4, ("left_x", "left_y", "right_x", "right_y")) == (0, 1)
     for text, fault in (
-        ("4-9", "'4-9' names no column"),
-        ("5-3", "names no column"),
-        ("tool*", "have no names"),
+        ("4-9", "'4-9'"),
+        ("5-3", "'5-3'"),
+        ("tool*", r"'tool\*'"),
         ("0-7", "all columns"),
     ):
         with pytest.raises(ChannelError, match=fault):
@@ -151,7 +151,7 @@ def test_the_teacher_may_have_a_file_of_its_own(sequences):
     assert trial_hash(one()) != before  # the teacher's files belong to what a trial is
     np.save(sequences / rows[3]["path_teacher"], np.zeros((9, 4)))
     forget()
-    with pytest.raises(ValueError, match="t3.npy has 4 columns, but 0.npy has 5"):
+    with pytest.raises(ValueError, match="t3.npy.* 4 .*0.npy.* 5"):
         trial_data(one())
 
 
@@ -181,7 +181,7 @@ def test_a_faulty_view_is_named_before_any_work(sequences, capsys, change, fault
 def test_gaps_are_filled_over_time():
     x = np.array([[np.nan, 0.0], [1.0, np.nan], [np.nan, np.nan], [3.0, 6.0], [np.inf, 7.0]])
     assert filled(x).tolist() == [[1, 0], [1, 2], [2, 4], [3, 6], [3, 7]]
-    with pytest.raises(ValueError, match="column 1 has no value"):
+    with pytest.raises(ValueError, match="column 1 "):
         filled(np.array([[1.0, np.nan]]))
 
 
@@ -204,7 +204,7 @@ def test_a_gap_is_refused_at_once_or_filled_on_request(sequences, capsys):
     text.write_text("x,y\n1,2\n,4\n3,NA\n")
     assert read_sequence(text, fill=True).tolist() == [[1, 2], [2, 4], [3, 4]]
     text.write_text("x,y\n1,\n2,\n")
-    with pytest.raises(ValueError, match="a.csv: column 1 has no value"):
+    with pytest.raises(ValueError, match="a.csv: .*column 1 "):
         read_sequence(text, fill=True)
 
 
@@ -287,9 +287,9 @@ def test_people_are_left_out_together_in_natural_order(sequences):
     assert table["rho_fisher"].iloc[0] == pytest.approx(fisher_mean(rhos))
     pooled = float(spearman(*(torch.tensor(first[c].to_numpy()) for c in ("predicted", "score"))))
     assert table["rho_pooled"].iloc[0] == pytest.approx(pooled)
-    with pytest.raises(ValueError, match="was tested in two folds"):
+    with pytest.raises(ValueError, match="folds"):
         cross_validated(found.assign(cell=[("all",)] * len(found)))
-    with pytest.raises(ValueError, match="has no subject nobody"):
+    with pytest.raises(ValueError, match="subject.*nobody"):
         trial_data(FoldTrial(**vars(one("I3D+MLP")), by="subject", tested=("nobody",)))
 
 
@@ -305,7 +305,7 @@ def test_folds_of_the_table(sequences):
     assert int((~data.train).sum()) == len([r for r in records if r.fold == "10" and not math.isnan(r.score)])
     write_rows(sequences, [row | {"fold": "a"} for row in rows])
     forget()
-    with pytest.raises(ValueError, match="records.csv: all records have the fold 'a'"):
+    with pytest.raises(ValueError, match="records.csv: .*fold 'a'"):
         trial_data(one())
 
 
@@ -332,11 +332,11 @@ def test_raters_are_averaged_and_further_scores_learned(sequences):
     assert results([trial])["n"].iloc[0] == len(tested) < 8
     tables[2]["path"] = "7.npy"
     write_rows(sequences, tables)
-    with pytest.raises(ValueError, match="the rows of id 's01' differ in more than rater"):
+    with pytest.raises(ValueError, match="id 's01'.*rater"):
         load_records("folder", sequences)
     tables[2] = tables[3]
     write_rows(sequences, tables)
-    with pytest.raises(ValueError, match="id 's01' appears twice with rater 'bob'"):
+    with pytest.raises(ValueError, match="id 's01'.*rater 'bob'"):
         load_records("folder", sequences)
 
 
@@ -344,5 +344,5 @@ def test_features_name_the_file_that_does_not_fit(sequences):
     plain(sequences)
     records = load_records("folder", sequences)
     np.save(sequences / "5.npy", np.zeros((12, 3)))
-    with pytest.raises(ValueError, match="5.npy: 3 columns, but 0.npy has 5"):
+    with pytest.raises(ValueError, match="5.npy: 3 .*0.npy.* 5"):
         sequence_features(records, sequences)

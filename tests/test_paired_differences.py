@@ -78,7 +78,7 @@ def test_every_cell_is_compared_within_seeds_and_judged_as_one_family():
 def test_one_seed_decides_nothing_and_a_table_without_sap_net_is_refused():
     table = paired_differences({key: trial for key, trial in TRIALS.items() if key[2] == 0}, 50)
     assert set(table["verdict"]) == {UNDECIDED} and table["p"].isna().all() and "Avg" not in set(table["column"])
-    with pytest.raises(ValueError, match=r"no trials of SAP-Net \(Ours\)"):
+    with pytest.raises(ValueError, match=r"SAP-Net \(Ours\)"):
         paired_differences({key: trial for key, trial in TRIALS.items() if key[0] != OURS})
 
 
@@ -93,7 +93,7 @@ def test_every_system_is_compared_with_each_control_as_one_family():
     swapped = paired_differences(TRIALS, 200).set_index(["system", "column"])["difference"]
     ours = table[(table["control"] == "far") & (table["system"] == OURS)].set_index("column")["difference"]
     assert ours["all"] == pytest.approx(swapped["far", "all"])
-    with pytest.raises(ValueError, match="no trials of nobody"):
+    with pytest.raises(ValueError, match="nobody"):
         control_differences(TRIALS, ["far", "nobody"])
 
 

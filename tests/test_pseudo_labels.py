@@ -210,7 +210,7 @@ def test_videos_do_not_touch_each_other_and_runs_repeat():
 
 
 def test_too_many_states_are_refused():
-    with pytest.raises(ValueError, match="lower M"):
+    with pytest.raises(ValueError, match="M = 6"):
         kmeans(video(1, 5, 2), 6)
-    with pytest.raises(ValueError, match="lower K"):
+    with pytest.raises(ValueError, match="K = 4"):
         pseudo_labels(video(1, 9, 2), 3, 4)

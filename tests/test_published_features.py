@@ -132,7 +132,7 @@ def test_folders_name_the_views(tmp_path):
     views = dumped_features("rg", tmp_path, records).views
     torch.testing.assert_close(views["actor"], views["frame"] + 5)
     (tmp_path / "RG/features/actor/swintx_avg_fps25_clip32" / f"{records[0].key}.npy").unlink()
-    with pytest.raises(AnnotationError, match=f"no features of the actor .{records[0].key}"):
+    with pytest.raises(AnnotationError, match=f"actor.*{records[0].key}"):
         dumped_features("rg", tmp_path, records)
     row = row_of(check_dataset("rg", tmp_path), "features of the teacher's view")
     assert row.state == "missing" and records[0].key in row.found
@@ -162,7 +162,7 @@ def test_missing_records_stop_a_run_or_are_left_out(tmp_path, monkeypatch):
     video, clip = map(int, lost.key.split("-"))
     next((tmp_path / "data/MTL-AQA/features").rglob(f"{video:02d}_{clip:02d}.pt")).unlink()
     trial = declare("mtl-aqa", "I3D+MLP", 0.5, 0, TINY.resized("mtl-aqa", None, None))
-    with pytest.raises(AnnotationError, match=f"1 of 32 records have no features .{lost.key}.*--skip-bad") as error:
+    with pytest.raises(AnnotationError, match=f"1 of 32 .*{lost.key}.*--skip-bad") as error:
         run_trials([trial])
     assert "\n" not in str(error.value) and not list((tmp_path / "runs" / "trials").glob("mtl*"))
     before = trial_hash(trial)
@@ -193,7 +193,7 @@ def test_what_needs_frames_is_left_out_of_tables_and_refused_in_one_line(tmp_pat
         ({"backbone": "c3d"}, "backbone"),
     ):
         trial = declare("mtl-aqa", **{"system": OURS, "share": 0.5, "seed": 0, "profile": profile, **change})
-        with pytest.raises(ValueError, match=f"^mtl-aqa: .*{word}.*published features alone: add the videos$"):
+        with pytest.raises(ValueError, match=f"^mtl-aqa: .*{word}"):
             run_trials([trial])
     with pytest.raises(ValueError, match="maps or pixels of videos"):
         Trial("mtl-aqa", "features", "mlp", 1.0, 0, "score", 8, 4, 2, backbone_training="last blocks")
@@ -271,27 +271,25 @@ def test_what_contradicts_itself_is_refused(dives):
     refused(lambda _: read_dump("mtl-aqa", root, records), other, "second array of record", str(one))
     other.unlink()
     np.save(folder / f"{first(records[1])}.npy", np.zeros((4, 9)))
-    with pytest.raises(AnnotationError, match="9 channels, but .* has 8"):
+    with pytest.raises(AnnotationError, match="9 channels.* 8"):
         read_dump("mtl-aqa", root, records)
     for file in folder.glob("*.npy"):
         file.unlink()
     np.save(folder / "features.npy", np.zeros((8, 4, 8)))
-    with pytest.raises(AnnotationError, match="without names: put their names beside it"):
+    with pytest.raises(AnnotationError, match="features.npy: .*names"):
         read_dump("mtl-aqa", root, records)
     (folder / "keys.txt").write_text("\n".join(first(r) for r in records[:7]))
-    with pytest.raises(AnnotationError, match="8 rows, but .*keys.txt has 7 names"):
+    with pytest.raises(AnnotationError, match="8 rows.*keys.txt.* 7 "):
         read_dump("mtl-aqa", root, records)
     (folder / "keys.txt").write_bytes(b"\xff\xfe\x00")
-    with pytest.raises(AnnotationError, match="not a list of names in UTF-8"):
+    with pytest.raises(AnnotationError, match="keys.txt: .*UTF-8"):
         read_dump("mtl-aqa", root, records)
 
 
 def test_names_that_fit_no_record_are_told(dives):
     root, records, folder = dives
     np.save(folder / "dive_a.npy", np.zeros((4, 8)))
-    with pytest.raises(
-        AnnotationError, match="8 of 8 records have no features .*names that belong to no record: dive_a"
-    ):
+    with pytest.raises(AnnotationError, match="8 of 8 .*dive_a"):
         dumped_features("mtl-aqa", root, records)
 
 
@@ -300,7 +298,7 @@ def test_a_link_must_stay_inside(dives, tmp_path_factory):
     outside = tmp_path_factory.mktemp("outside") / "a.npy"
     np.save(outside, np.zeros((4, 8)))
     (folder / f"{first(records[0])}.npy").symlink_to(outside)
-    with pytest.raises(AnnotationError, match="leads out of the data folder by a link"):
+    with pytest.raises(AnnotationError, match=f"{first(records[0])}.npy: .*link"):
         read_dump("mtl-aqa", root, records)
 
 

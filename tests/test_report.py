@@ -96,7 +96,7 @@ def test_bold_is_the_highest_mean_above_the_floors_and_the_table_says_so(runs, b
 
 def test_table_refuses_what_it_cannot_place():
     runs = trials(mlp=[0.6, 0.6])
-    with pytest.raises(ValueError, match="two rows for one system"):
+    with pytest.raises(ValueError, match="system, column and seed"):
         reporting.comparison_table(pd.concat([runs, runs]), PAPER)
     with pytest.raises(ValueError, match="15%"):
         reporting.comparison_table(runs.assign(column="15%"), PAPER)
@@ -295,10 +295,10 @@ def test_a_picture_is_shown_with_its_text_and_closed(monkeypatch):
     shown = []
     monkeypatch.setattr("IPython.display.display", lambda figure, metadata: shown.append((figure, metadata)))
     plt.close("all")
-    with pytest.raises(ValueError, match="no figure to show"):
+    with pytest.raises(ValueError, match="figure"):
         reporting.picture("A line")
     figure, _ = plt.subplots()
-    with pytest.raises(ValueError, match="say in a sentence"):
+    with pytest.raises(ValueError, match="sentence"):
         reporting.picture(" ")
     reporting.picture("A line\n  that rises.")
     assert shown == [(figure, {"alt": "A line that rises."})] and not plt.get_fignums()

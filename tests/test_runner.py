@@ -33,46 +33,46 @@ def enter(folder, patch):
 
 
 @pytest.fixture
-def house(tmp_path, monkeypatch):
+def project(tmp_path, monkeypatch):
     """Root of an empty project."""
     return enter(tmp_path, monkeypatch)
 
 
-def test_misspelt_or_mistyped_parameter_is_refused_before_anything_runs(house):
-    good = build(house / "notebooks" / "00_good.ipynb", DRAW)
+def test_misspelt_or_mistyped_parameter_is_refused_before_anything_runs(project):
+    good = build(project / "notebooks" / "00_good.ipynb", DRAW)
     refused = ({"profil": "quick"}, "profil.*profile, count"), ({"count": "3"}, "count='3' .*int")
     for parameters, message in refused:
         with pytest.raises(ValueError, match=message):
-            run_notebooks.run_all([good], parameters, house / "out", say=lambda text: None)
-    assert not (house / "out").exists() and not list((house / "figures").iterdir())
+            run_notebooks.run_all([good], parameters, project / "out", say=lambda text: None)
+    assert not (project / "out").exists() and not list((project / "figures").iterdir())
 
 
-def test_failure_keeps_the_earlier_output_and_the_next_notebook_runs(house):
-    first, second = (build(house / "notebooks" / name, DRAW) for name in ("00_first.ipynb", "01_second.ipynb"))
+def test_failure_keeps_the_earlier_output_and_the_next_notebook_runs(project):
+    first, second = (build(project / "notebooks" / name, DRAW) for name in ("00_first.ipynb", "01_second.ipynb"))
     said = []
-    outcomes = run_notebooks.run_all([first], {"profile": "quick"}, house / "out", said.append)
+    outcomes = run_notebooks.run_all([first], {"profile": "quick"}, project / "out", said.append)
     assert [(o.state, o.made) for o in outcomes] == [("ran", ("fig99_quick.csv",))]
     assert said[0].startswith("[1/1] 00_first ran, ")
-    earlier = (house / "out" / "00_first.ipynb").read_bytes()
+    earlier = (project / "out" / "00_first.ipynb").read_bytes()
     stored = nbformat.reads(earlier, as_version=4)
     assert not any(o.output_type == "error" for c in stored.cells if c.cell_type == "code" for o in c.outputs)
 
     build(first, DRAW, 'raise RuntimeError("no such dive")')
-    outcomes = run_notebooks.run_all([first, second], {"profile": "quick"}, house / "out", said.append)
+    outcomes = run_notebooks.run_all([first, second], {"profile": "quick"}, project / "out", said.append)
     assert [o.state for o in outcomes] == ["failed", "ran"]
     assert "RuntimeError: no such dive" in outcomes[0].error and "\x1b" not in outcomes[0].error
-    assert (house / "out" / "00_first.ipynb").read_bytes() == earlier
-    assert (house / "out" / "00_first.failed.ipynb").is_file()
-    assert not list((house / "out").glob(".*"))
+    assert (project / "out" / "00_first.ipynb").read_bytes() == earlier
+    assert (project / "out" / "00_first.failed.ipynb").is_file()
+    assert not list((project / "out").glob(".*"))
     assert "1 failed" in run_notebooks.summary(outcomes)
 
 
-def test_a_figure_that_cannot_be_written_fails_its_notebook_in_one_line(house):
-    notebook = build(house / "notebooks" / "00_draw.ipynb", DRAW)
-    (house / "figures" / "fig99_quick.csv").mkdir()
-    outcome = run_notebooks.run_notebook(notebook, {"profile": "quick"}, house / "out")
+def test_a_figure_that_cannot_be_written_fails_its_notebook_in_one_line(project):
+    notebook = build(project / "notebooks" / "00_draw.ipynb", DRAW)
+    (project / "figures" / "fig99_quick.csv").mkdir()
+    outcome = run_notebooks.run_notebook(notebook, {"profile": "quick"}, project / "out")
     assert outcome.state == "failed" and "fig99_quick.csv" in outcome.error and "\n" not in outcome.error
-    assert [file.name for file in (house / "out").iterdir()] == ["00_draw.failed.ipynb"]
+    assert [file.name for file in (project / "out").iterdir()] == ["00_draw.failed.ipynb"]
 
 
 # A notebook that writes when it began and ended. Where it has a partner, it ends only after the partner has begun, so
@@ -87,10 +87,10 @@ time.sleep(0.2)
 Path(f"../{name}").write_text(f"{began} {time.time()}")"""
 
 
-def timed(house, *names, partners=None):
+def timed(project, *names, partners=None):
     """Notebooks of these names from `TIMED`; `partners` maps a name to its partner."""
     heads = {name: f"name, partner = {name!r}, {(partners or {}).get(name, '')!r}" for name in names}
-    return [build(house / "notebooks" / f"{name}.ipynb", f"{head}\n{TIMED}") for name, head in heads.items()]
+    return [build(project / "notebooks" / f"{name}.ipynb", f"{head}\n{TIMED}") for name, head in heads.items()]
 
 
 @pytest.fixture(scope="module")
@@ -98,68 +98,68 @@ def together(tmp_path_factory):
     """(root of a project, its eight notebooks, their outcomes, what was said) after two workers have run them."""
     said = []
     with pytest.MonkeyPatch.context() as patch:
-        house = enter(tmp_path_factory.mktemp("together"), patch)
+        project = enter(tmp_path_factory.mktemp("together"), patch)
         pair = {"07_own_first": "a1_long", "a1_long": "07_own_first"}
-        timed(house, "00_free", "07_own_first", "08_own_second", "a1_long", partners=pair)
+        timed(project, "00_free", "07_own_first", "08_own_second", "a1_long", partners=pair)
         for name in ("01_first", "02_second", "03_bad", "a2_speed"):
             draw = DRAW.replace("fig99", f"fig_{name}")
-            build(house / "notebooks" / f"{name}.ipynb", draw, *["1 / 0"] * ("bad" in name))
-        books = environment.find_notebooks(folder=house / "notebooks")
-        out = house / "runs" / "notebooks"
+            build(project / "notebooks" / f"{name}.ipynb", draw, *["1 / 0"] * ("bad" in name))
+        books = environment.find_notebooks(folder=project / "notebooks")
+        out = project / "runs" / "notebooks"
         outcomes = run_notebooks.run_all(books, {}, out, said.append, jobs=2, pages=frozenset())
-    return house, books, outcomes, said
+    return project, books, outcomes, said
 
 
 def test_notebooks_side_by_side_know_what_each_made_and_a_failed_one_draws_nothing(together):
-    house, books, outcomes, said = together
+    project, books, outcomes, said = together
     made = {name: (f"fig_{name}_quick.csv",) for name in ("01_first", "02_second", "a2_speed")}
     assert [(o.state, o.made) for o in outcomes] == [
         ("failed" if book.stem == "03_bad" else "ran", made.get(book.stem, ())) for book in books
     ]
-    assert {file.name for file in (house / "figures").iterdir() if file.is_file()} == {
+    assert {file.name for file in (project / "figures").iterdir() if file.is_file()} == {
         name for (name,) in made.values()
     }
     assert said[-1].startswith("[8/8] a2_speed ran")  # it runs alone, after the others
-    assert not list((house / "runs" / "notebooks").glob(".*"))
+    assert not list((project / "runs" / "notebooks").glob(".*"))
 
 
 def test_long_notebooks_begin_and_each_run_leaves_its_page(together):
-    house, books, *_ = together
+    project, books, *_ = together
     free, first, second, long = (
-        tuple(map(float, (house / name).read_text().split()))
+        tuple(map(float, (project / name).read_text().split()))
         for name in ("00_free", "07_own_first", "08_own_second", "a1_long")
     )
     assert max(first[0], long[0]) < min(first[1], long[1]) < min(second[0], free[0])
-    pages = {file.stem for file in (house / "figures" / "notebooks").glob("*.html")}
+    pages = {file.stem for file in (project / "figures" / "notebooks").glob("*.html")}
     assert pages == {book.stem for book in books} - {"03_bad", "a2_speed"}  # a failed one, and one outside the workers
 
 
 @pytest.mark.slow
-def test_notebooks_on_own_videos_wait_for_one_another(house):
+def test_notebooks_on_own_videos_wait_for_one_another(project):
     names = ("00_free", "07_own_first", "08_own_second", "09_own_third")
-    books = timed(house, *names)
+    books = timed(project, *names)
     said = []
-    outcomes = run_notebooks.run_all(books, {"profile": "quick"}, house / "out", said.append, jobs=3)
+    outcomes = run_notebooks.run_all(books, {"profile": "quick"}, project / "out", said.append, jobs=3)
     assert [o.state for o in outcomes] == ["ran"] * 4 and len(said) == 4
-    times = [tuple(map(float, (house / name).read_text().split())) for name in names[1:]]
+    times = [tuple(map(float, (project / name).read_text().split())) for name in names[1:]]
     assert all(ended < began for (_, ended), (began, _) in zip(times[:-1], times[1:], strict=True))
 
 
-def test_what_a_killed_run_left_is_removed(house):
-    notebook = build(house / "notebooks" / "00_draw.ipynb", DRAW)
-    left, alive = house / "out" / ".00_draw.999999999.figures", house / "out" / f".00_draw.{os.getppid()}.ipynb"
+def test_what_a_killed_run_left_is_removed(project):
+    notebook = build(project / "notebooks" / "00_draw.ipynb", DRAW)
+    left, alive = project / "out" / ".00_draw.999999999.figures", project / "out" / f".00_draw.{os.getppid()}.ipynb"
     left.mkdir(parents=True)
     alive.touch()
-    assert run_notebooks.run_notebook(notebook, {"profile": "quick"}, house / "out").state == "ran"
+    assert run_notebooks.run_notebook(notebook, {"profile": "quick"}, project / "out").state == "ran"
     assert alive.exists() and (not left.exists() or sys.platform == "darwin")
 
 
-def test_only_what_is_missing_runs_again(house, monkeypatch):
-    notebook = build(house / "notebooks" / "00_draw.ipynb", DRAW)
-    figure = house / "figures" / "fig99_quick.csv"
+def test_only_what_is_missing_runs_again(project, monkeypatch):
+    notebook = build(project / "notebooks" / "00_draw.ipynb", DRAW)
+    figure = project / "figures" / "fig99_quick.csv"
 
     def state(**parameters):
-        return run_notebooks.run_notebook(notebook, {"profile": "quick", **parameters}, house / "out").state
+        return run_notebooks.run_notebook(notebook, {"profile": "quick", **parameters}, project / "out").state
 
     assert state() == "ran"
     assert state() == "up to date"
@@ -171,10 +171,10 @@ def test_only_what_is_missing_runs_again(house, monkeypatch):
     assert state() == "ran" and figure.read_text() == "3\n"
     assert state(count=4) == "ran" and figure.read_text() == "4\n"
     digest = inputs_digest(notebook, {})
-    data = house / "data" / "MTL-AQA"
+    data = project / "data" / "MTL-AQA"
     data.mkdir(parents=True)
     (data / "train_split_0.pkl").write_bytes(b"1")
-    monkeypatch.setenv("SAPNET_DATA", str(house / "data"))
+    monkeypatch.setenv("SAPNET_DATA", str(project / "data"))
     with_data = inputs_digest(notebook, {})
     (data / "train_split_0.pkl").write_bytes(b"2")
     change(notebook, lambda nb: None)
@@ -185,10 +185,10 @@ WEIGHTS = ["SAPNET_I3D", "SAPNET_C3D", "SAPNET_SWIN", "SAPNET_DETECTOR"]
 
 
 @pytest.mark.parametrize("variable", [*WEIGHTS, "SAPNET_SPLIT", "SAPNET_SKIP_BAD"])
-def test_other_weights_or_choices_ask_for_a_new_run(house, monkeypatch, variable):
-    notebook = build(house / "notebooks" / "00_draw.ipynb", DRAW)
+def test_other_weights_or_choices_ask_for_a_new_run(project, monkeypatch, variable):
+    notebook = build(project / "notebooks" / "00_draw.ipynb", DRAW)
     digests = [inputs_digest(notebook, {})]
-    weights = house / "weights.pt"
+    weights = project / "weights.pt"
     for content in (b"1", b"2"):
         weights.write_bytes(content)
         monkeypatch.setenv(variable, {"SAPNET_SPLIT": "ordered", "SAPNET_SKIP_BAD": "1"}.get(variable, str(weights)))
@@ -229,10 +229,10 @@ def refused(capsys, *arguments) -> str:
         (["--skip-bad", "yes"], ["yes"]),
     ],
 )
-def test_command_line_says_what_is_wrong_before_any_work(house, capsys, arguments, words):
+def test_command_line_says_what_is_wrong_before_any_work(project, capsys, arguments, words):
     said = refused(capsys, *arguments)
     assert all(word in said for word in words), said
-    assert not (house / "runs").exists() and not list((house / "figures").iterdir())
+    assert not (project / "runs").exists() and not list((project / "figures").iterdir())
 
 
 @pytest.mark.parametrize(
@@ -253,7 +253,7 @@ def test_command_line_says_what_is_wrong_before_any_work(house, capsys, argument
         ("SAPNET_RUNS", "/tmp/" + "x" * 300, ["writable"]),
     ],
 )
-def test_a_variable_that_cannot_be_used_is_named_before_any_work(house, monkeypatch, capsys, name, value, words):
+def test_a_variable_that_cannot_be_used_is_named_before_any_work(project, monkeypatch, capsys, name, value, words):
     monkeypatch.setenv(name, value)
     said = refused(capsys, "--only", "00")
     assert name in said and all(word in said for word in words), said
@@ -261,12 +261,12 @@ def test_a_variable_that_cannot_be_used_is_named_before_any_work(house, monkeypa
 
 @pytest.mark.skipif(sys.platform != "linux", reason="a folder that even root cannot write to is at /proc")
 @pytest.mark.parametrize("name", ["SAPNET_RUNS", "SAPNET_FIGURES"])
-def test_a_folder_that_nobody_can_write_to_is_named_before_any_work(house, monkeypatch, capsys, name):
+def test_a_folder_that_nobody_can_write_to_is_named_before_any_work(project, monkeypatch, capsys, name):
     monkeypatch.setenv(name, "/proc/sapnet")
     assert name in refused(capsys, "--only", "00")
 
 
-def test_a_misspelled_variable_is_told(house, monkeypatch, capsys):
+def test_a_misspelled_variable_is_told(project, monkeypatch, capsys):
     monkeypatch.setenv("SAPNET_JOB", "1")
     monkeypatch.setenv("SAPNET_COLOR", "red")
     check_environment()
@@ -276,8 +276,8 @@ def test_a_misspelled_variable_is_told(house, monkeypatch, capsys):
     )
 
 
-def test_own_videos_have_two_notebooks(house, capsys):
-    own, rows = house / "own", ["id,path,score,split"]
+def test_own_videos_have_two_notebooks(project, capsys):
+    own, rows = project / "own", ["id,path,score,split"]
     own.mkdir()
     for number in range(6):
         np.save(own / f"{number}.npy", np.random.default_rng(number).normal(size=(20, 4)))
@@ -286,15 +286,15 @@ def test_own_videos_have_two_notebooks(house, capsys):
     assert "07 and 08" in refused(capsys, "--only", "03", "--data", str(own))
 
 
-def test_a_name_counts_from_where_it_was_typed(house, monkeypatch, capsys):
-    (house / "own").mkdir()
-    monkeypatch.chdir(house)
-    assert str(house / "own") in refused(capsys, "--only", "00", "--data", "own")
+def test_a_name_counts_from_where_it_was_typed(project, monkeypatch, capsys):
+    (project / "own").mkdir()
+    monkeypatch.chdir(project)
+    assert str(project / "own") in refused(capsys, "--only", "00", "--data", "own")
 
 
-def test_a_failed_notebook_fails_the_command(house, monkeypatch, capsys):
-    build(house / "notebooks" / "00_bad.ipynb", "1 / 0")
-    found = environment.find_notebooks(folder=house / "notebooks")
+def test_a_failed_notebook_fails_the_command(project, monkeypatch, capsys):
+    build(project / "notebooks" / "00_bad.ipynb", "1 / 0")
+    found = environment.find_notebooks(folder=project / "notebooks")
     monkeypatch.setattr(environment, "find_notebooks", lambda names=None: found)
     assert main(["run", "--profile", "quick", "--jobs", "1"]) == 1
     said = capsys.readouterr().out

@@ -129,7 +129,7 @@ def test_a_part_of_a_film_is_scored(own, tmp_path):
     whole, part = score_film(film, model), score_film(film, model, begin=0.4, end=1.6)
     assert part.frames[0] == 10 and part.frames[-1] == 40 and part.score != whole.score
     assert part.subactions[0].start.seconds == pytest.approx(0.4)
-    with pytest.raises(ValueError, match="50 s to its end holds no frame"):
+    with pytest.raises(ValueError, match=" 50 s "):
         score_film(film, model, begin=50)
 
 

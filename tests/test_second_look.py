@@ -59,9 +59,9 @@ def test_the_study_command_knows_the_seeds_of_both_looks():
     assert {t.seed for t in first} == {*range(10)} and {t.seed for t in second} == {10, 19}
     assert {replace(t, seed=0) for t in first} == {replace(t, seed=0) for t in second}
     assert not study_trials("study", ["decisions"], [10])["decisions"]  # few seeds have these trials
-    with pytest.raises(ValueError, match="no seed 20: choose among 0, 1"):
+    with pytest.raises(ValueError, match="seed 20.* 0, 1"):
         study_trials("study", ["fig14"], [20])
-    with pytest.raises(ValueError, match="no seed 10: choose among 0, 1"):
+    with pytest.raises(ValueError, match="seed 10.* 0, 1"):
         study_trials("quick", ["fig14"], [10])
 
 

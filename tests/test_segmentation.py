@@ -171,9 +171,9 @@ def test_only_records_with_k_subactions_are_kept():
     assert [len(x) for x in transition_bounds(records, 5)] == [4, 0, 0]
     assert not transition_bounds(records, 1)[0].any()  # records without transitions never count
     assert mean_positions(bounds, frames).tolist() == pytest.approx([(20 / 85 + 5 / 100) / 2, (60 / 85 + 0.7) / 2])
-    with pytest.raises(ValueError, match="01-001.*do not ascend"):
+    with pytest.raises(ValueError, match="01-001.*transitions"):
         transition_bounds([replace(RECORD, transitions=(60, 20))], 3)
-    with pytest.raises(ValueError, match="do not ascend"):
+    with pytest.raises(ValueError, match="01-001.*transitions"):
         transition_bounds([replace(RECORD, transitions=(60, 86))], 3)
 
 

@@ -167,7 +167,7 @@ def test_few_labels_give_two_videos_or_an_error():
     score = torch.arange(10.0)
     for count, kept in ((4, 2), (7, 2), (10, 2)):
         assert validation_part(score, score < count, 0).sum() == kept
-    with pytest.raises(ValueError, match="needs 4 labeled videos, and 3 are"):
+    with pytest.raises(ValueError, match=" 4 labeled.* 3 "):
         validation_part(score, score < 3, 0)
 
 

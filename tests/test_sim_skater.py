@@ -169,14 +169,14 @@ def test_sequences_and_odd_names():
     assert parse_element("StSq3") == parse_element("StSq3V") and parse_element("StSq3").level == 3
     assert parse_element("ChSq1").choreographic and not parse_element("StSqB").choreographic
     for odd in ("", "3", "Lz3", "3Lz-3T", "XSp4", "StSq9", "6T"):
-        with pytest.raises(ValueError, match="not a skating element"):
+        with pytest.raises(ValueError, match=f"'{odd}'"):
             parse_element(odd)
     assert read_element("3Lz", "spin").kind == "jump"  # a valid name counts more than the class
     assert [jump.turns for jump in read_element("3 Lutz/2 Toe", "Jump").jumps] == [3, 2]
     assert read_element("?", "jump").jumps[0].turns == 2
     assert read_element("??4", "spin").level == 4 and read_element("step", "Step sequence").kind == "sequence"
     assert read_element("?", "choreographic sequence").choreographic
-    with pytest.raises(ValueError, match="class 'pose' is unknown"):
+    with pytest.raises(ValueError, match="class 'pose'"):
         read_element("?", "pose")
 
 
@@ -500,7 +500,7 @@ def test_wrong_arguments_are_named():
         move(record(), torch.ones(3))
     with pytest.raises(ValueError, match="offsets"):
         move(record(), offsets=torch.zeros(2, 2))
-    with pytest.raises(ValueError, match="not a skating element"):
+    with pytest.raises(ValueError, match=r"'\?\?'"):
         move(record((Element("??", "?", 100, 200, 1.0, 0.0),)))
 
 

@@ -19,7 +19,7 @@ LONG = "import os\nimport time\n\n_ = open({file!r}, 'w').write(str(os.getpid())
 
 
 @pytest.fixture
-def house(tmp_path):
+def project(tmp_path):
     """A copy of this project's command and package, with two notebooks and a test that take long."""
     copy_package(tmp_path)
     for name in (
@@ -39,12 +39,12 @@ def house(tmp_path):
     return tmp_path
 
 
-def start(house, *command):
+def start(project, *command):
     drop = ("SAPNET", "CONDA", "VIRTUAL", "PYTEST", "PYTHON")
     kept = {name: value for name, value in os.environ.items() if not name.startswith(drop)}
     return subprocess.Popen(
         command,
-        cwd=house,
+        cwd=project,
         env={**kept, "VIRTUAL_ENV": sys.prefix, "SAPNET_JOBS": "2", "PIP_NO_INDEX": "1", "UV_OFFLINE": "1"},
         text=True,
         stdout=subprocess.PIPE,
@@ -82,47 +82,49 @@ def alive(pid: int) -> bool:
 
 
 @pytest.mark.parametrize("number", [signal.SIGINT, pytest.param(signal.SIGTERM, marks=pytest.mark.slow)])
-def test_notebooks_that_are_stopped_leave_nothing_half_done(house, number):
-    started = [house / "00_one.pid", house / "01_two.pid"]
-    process = start(house, "bash", "runall.sh", "--only", "00", "--only", "01")
+def test_notebooks_that_are_stopped_leave_nothing_half_done(project, number):
+    started = [project / "00_one.pid", project / "01_two.pid"]
+    process = start(project, "bash", "runall.sh", "--only", "00", "--only", "01")
     _, err = stop(process, number, lambda: written(*started))
     assert err.strip().endswith(STOPPED) and err.count(STOPPED) == 1  # after the progress
     end = time.monotonic() + WAIT
     while any(alive(int(file.read_text())) for file in started):
         assert time.monotonic() < end, "a kernel lives on"
         time.sleep(0.1)
-    assert not [file for file in (house / "runs" / "notebooks").rglob("*") if file.is_file() or file.name[0] == "."]
+    assert not [file for file in (project / "runs" / "notebooks").rglob("*") if file.is_file() or file.name[0] == "."]
 
 
-def test_stopped_tests_do_not_go_on_with_the_next_part(house):
-    out, err = stop(start(house, "bash", "runall.sh", "test"), signal.SIGINT, lambda: written(house / "test.pid"))
+def test_stopped_tests_do_not_go_on_with_the_next_part(project):
+    out, err = stop(start(project, "bash", "runall.sh", "test"), signal.SIGINT, lambda: written(project / "test.pid"))
     assert (
         err.strip().endswith(STOPPED) and err.count(STOPPED) == 1 and "== pytest" in out and "== notebooks" not in out
     )
 
 
 @pytest.mark.slow
-def test_a_command_with_workers_is_stopped(house):
+def test_a_command_with_workers_is_stopped(project):
     process = start(
-        house,
+        project,
         sys.executable,
         "-m",
-        "sapnet_core.recipes.pretrain_backbones",
+        "sapnet_core",
+        "recipe",
+        "pretrain_backbones",
         "i3d",
         "weights.safetensors",
         "--jobs",
         "2",
     )
-    _, err = stop(process, signal.SIGINT, lambda: any((house / "runs").rglob("0*.safetensors")))
-    assert err.strip().endswith(STOPPED) and err.count(STOPPED) == 1 and not [*(house / "runs").rglob(".*.tmp")]
+    _, err = stop(process, signal.SIGINT, lambda: any((project / "runs").rglob("0*.safetensors")))
+    assert err.strip().endswith(STOPPED) and err.count(STOPPED) == 1 and not [*(project / "runs").rglob(".*.tmp")]
 
 
-def test_a_command_that_is_stopped_as_it_begins_says_so_too(house):
+def test_a_command_that_is_stopped_as_it_begins_says_so_too(project):
     code = (
         "import os, runpy, signal, sys, threading\n"
         "sys.argv = ['-m']\nimport sapnet_core\n"
         "os.kill(os.getpid(), signal.SIGINT)\n"
     )
-    process = start(house, sys.executable, "-c", code)
+    process = start(project, sys.executable, "-c", code)
     _, err = process.communicate(timeout=WAIT)
     assert err.strip() == STOPPED and process.returncode == -signal.SIGINT  # a shell reports 130

@@ -33,11 +33,11 @@ def test_torn_files_are_named(tmp_path):
     path = files.write_tensors(tmp_path / "a.safetensors", {"x": torch.ones(100)})
     for content in (path.read_bytes()[:-8], b"", b"garbage"):
         path.write_bytes(content)
-        with pytest.raises(ValueError, match="a.safetensors: incomplete or damaged .*delete it"):
+        with pytest.raises(ValueError, match="a.safetensors: .*delete"):
             files.read_tensors(path)
     for text in ('{"a": 1', "[" * 100_000):
         (tmp_path / "j.json").write_text(text)
-        with pytest.raises(ValueError, match="j.json: not valid JSON.*delete it"):
+        with pytest.raises(ValueError, match="j.json: .*delete"):
             files.read_json(tmp_path / "j.json")
 
 

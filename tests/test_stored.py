@@ -74,14 +74,14 @@ def test_a_stored_result_equals_the_trained_one(folder, tmp_path, monkeypatch):
 def test_a_variable_ignores_what_is_stored(study, monkeypatch):
     monkeypatch.setenv("SAPNET_RECOMPUTE", "1")
     assert without_result(TRIALS) == TRIALS
-    with pytest.raises(FileNotFoundError, match="was not run"):
+    with pytest.raises(FileNotFoundError, match=ONE.method):
         predictions(ONE)
 
 
 def test_a_trial_that_is_not_stored_is_missing(study):
     other = replace(ONE, seed=9)
     assert without_result([ONE, other]) == [other]
-    with pytest.raises(FileNotFoundError, match="not stored"):
+    with pytest.raises(FileNotFoundError, match="finediving-mlp-.*study"):
         stored.stored_files(other)
 
 
@@ -217,11 +217,11 @@ def test_texts_and_rows_without_end_are_refused(study, monkeypatch):
     path = study / "trials.parquet"
     whole = path.read_bytes()
     rewrite(path, with_long_text)
-    with pytest.raises(Damaged, match="2000 characters"):
+    with pytest.raises(Damaged, match="trials.parquet.* 2000 "):
         results([ONE])
     path.write_bytes(whole)
     rewrite(path, lambda table: pa.concat_tables([table, table]))
-    with pytest.raises(Damaged, match="occurs twice"):
+    with pytest.raises(Damaged, match="trials.parquet"):
         results([ONE])
 
 
@@ -262,5 +262,5 @@ def test_a_damaged_table_is_not_written_over(study, trained, monkeypatch):
 def test_a_result_that_the_tables_cannot_hold_is_refused(folder):
     content = {file: (trial_folder(ONE) / file).read_bytes() for file in FILES}
     run = {**json.loads(content["run.json"]), "host": "here"}
-    with pytest.raises(ValueError, match="cannot hold"):
+    with pytest.raises(ValueError, match="finediving-mlp-"):
         stored.rows_of_files(ONE, content | {"run.json": json.dumps(run).encode()})

@@ -37,7 +37,7 @@ def test_trials_come_by_table_and_seed_and_each_once(declared):
     assert [(t.seed, t.share) for t in both["fig12"]] == [(0, 0.5), (0, 0.75), (1, 0.5), (1, 0.75)]
     assert [t.select for t in both["fig13"]] == ["test-best"] * 2
     assert {t.seed for group in study.study_trials("smoke", ["fig12"], [1]).values() for t in group} == {1}
-    with pytest.raises(ValueError, match="no seed 7: choose among 0, 1"):
+    with pytest.raises(ValueError, match="seed 7.* 0, 1"):
         study.study_trials("smoke", ["fig12"], [0, 7])
 
 

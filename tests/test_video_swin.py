@@ -83,7 +83,7 @@ def test_frames_of_any_size_have_features(small):
     net = FrozenSwin(small)
     for height, width in ((30, 45), (64, 33)):
         assert net.features(torch.zeros(1, 16, 3, height, width, dtype=torch.uint8), "dense").shape == (1, 2, 128)
-    with pytest.raises(ValueError, match="give uint8"):
+    with pytest.raises(ValueError, match="uint8"):
         net.features(torch.zeros(1, 16, 3, 32, 32), "dense")
 
 

@@ -311,7 +311,7 @@ def verify_small(jobs: int) -> int:
         found = f"{len(trials)} of the {total} trials in it belong to this code" if total else "no trials are stored"
         raise ValueError(
             f"{stored.folder(SMALL)}: {found}: restore it with git checkout, or, after a change of the code that "
-            "changes results, make it with python -m sapnet_core.recipes.store_small"
+            "changes results, make it with python -m sapnet_core recipe store_small"
         )
     known = {trial: SMALL_NOISE.get(trial.method) for trial in trials}
     return _verified(trials, known, jobs, SMALL, "small trials")

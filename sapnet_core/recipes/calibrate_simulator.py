@@ -6,11 +6,11 @@ set first and is not searched; `part_spread` and `factor_spread` must leave the 
 with the score at most 0.75. The candidates are in `simulator/calibration_search.csv`, the chosen values in
 `simulator/calibration.json`.
 
-    python -m sapnet_core.recipes.calibrate_simulator finediving visibility=0.6 nuisance=1.5
+    python -m sapnet_core recipe calibrate_simulator finediving visibility=0.6 nuisance=1.5
 """
 
 import csv
-import sys
+from argparse import Namespace
 from collections.abc import Sequence
 from dataclasses import asdict, replace
 from pathlib import Path
@@ -30,10 +30,8 @@ from sapnet_core.experiments.trial import Trial
 from sapnet_core.experiments.trial_data import group_data
 from sapnet_core.features.source import source_records
 from sapnet_core.features.store import twin_features
-from sapnet_core.recipes import command_lines
 from sapnet_core.runtime import environment
 from sapnet_core.runtime.arguments import check_environment, unwritable
-from sapnet_core.runtime.command_line import one_line_errors
 from sapnet_core.runtime.devices import torch_threads
 from sapnet_core.runtime.progress import waiting
 from sapnet_core.runtime.values import choice
@@ -144,25 +142,23 @@ def chosen_rows() -> pd.DataFrame:
     return search[np.isclose(search[used.columns].astype(float), used.astype(float)).all(axis=1)]
 
 
-@one_line_errors
-def main(arguments: list[str] | None = None) -> None:
-    """Command line: measure one candidate and append it to the search file."""
-    args = command_lines.calibrate_simulator().parse_args(arguments)
-    change = dict(args.change)
-    if len(change) < len(args.change):
+def main(asked: Namespace) -> None:
+    """Measure one candidate and append it to the search file."""
+    change = dict(asked.change)
+    if len(change) < len(asked.change):
         raise ValueError("a field is given twice: give each field once")
-    twin_seed = TWIN_SEED if args.twin_seed is None else args.twin_seed
+    twin_seed = TWIN_SEED if asked.twin_seed is None else asked.twin_seed
     check_environment()
     if fault := unwritable(SEARCH.parent):
         raise ValueError(f"{SEARCH} cannot be written: {fault}")
-    settings, jobs = replace(settings_for(args.dataset), **change), args.jobs or environment.jobs()
-    with waiting(f"measuring twins of {args.dataset}"):
-        rho, factor = baseline_rho(args.dataset, settings, args.train, args.test, twin_seed=twin_seed, jobs=jobs)
-    aim, few = paper_rho(args.dataset), next(iter(rho))
+    settings, jobs = replace(settings_for(asked.dataset), **change), asked.jobs or environment.jobs()
+    with waiting(f"measuring twins of {asked.dataset}"):
+        rho, factor = baseline_rho(asked.dataset, settings, asked.train, asked.test, twin_seed=twin_seed, jobs=jobs)
+    aim, few = paper_rho(asked.dataset), next(iter(rho))
     row = {
-        "dataset": args.dataset,
-        "train": args.train or "official",
-        "test": args.test or "official",
+        "dataset": asked.dataset,
+        "train": asked.train or "official",
+        "test": asked.test or "official",
         "twin_seed": twin_seed,
         "seeds": 3,
         **asdict(settings),
@@ -179,7 +175,3 @@ def main(arguments: list[str] | None = None) -> None:
             writer.writeheader()
         writer.writerow(row)
     print(row)
-
-
-if __name__ == "__main__":
-    sys.exit(main())

@@ -5,10 +5,10 @@ measure is good if the videos of which the teacher is surer are those whose scor
 of confidence with the teacher's absolute error must be negative. Scores of unlabeled videos are read here, to judge the
 measures, and nowhere in the training. The results are in `sapnet/confidence.csv`.
 
-    python -m sapnet_core.recipes.choose_confidence
+    python -m sapnet_core recipe choose_confidence
 """
 
-import sys
+from argparse import Namespace
 from pathlib import Path
 
 import pandas as pd
@@ -21,11 +21,9 @@ from sapnet_core.experiments.profiles import PROFILES
 from sapnet_core.experiments.systems import TUNED
 from sapnet_core.experiments.trial import Trial
 from sapnet_core.experiments.trial_data import prepare_trials, trial_data
-from sapnet_core.recipes import command_lines
 from sapnet_core.recipes.tune_methods import TWIN_SEED
 from sapnet_core.runtime import environment
 from sapnet_core.runtime.arguments import check_environment, unwritable
-from sapnet_core.runtime.command_line import one_line_errors
 from sapnet_core.runtime.devices import torch_threads
 from sapnet_core.runtime.executors import reach_cluster, run_tasks
 from sapnet_core.runtime.progress import trial_bars
@@ -101,15 +99,13 @@ def confidence_row(trial: Trial) -> dict:
     }
 
 
-@one_line_errors
-def main(arguments: list[str] | None = None) -> None:
-    """Command line: train, judge and write the table."""
-    args = command_lines.choose_confidence().parse_args(arguments)
+def main(asked: Namespace) -> None:
+    """Train, judge and write the table."""
     check_environment()
     reach_cluster()
     if fault := unwritable(CONFIDENCE.parent):
         raise ValueError(f"{CONFIDENCE} cannot be written: {fault}")
-    trials, jobs, rows = confidence_trials(), args.jobs or environment.jobs(), {}
+    trials, jobs, rows = confidence_trials(), asked.jobs or environment.jobs(), {}
     with trial_bars() as bars:
         prepare_trials(trials, jobs, progress=bars["videos"])
         bars["progress"](0, len(trials))
@@ -119,7 +115,3 @@ def main(arguments: list[str] | None = None) -> None:
     table = pd.DataFrame([rows[index] for index in sorted(rows)])
     table.to_csv(CONFIDENCE, index=False)
     print(table.groupby(["dataset", "share", "confidence"]).mean(numeric_only=True).drop(columns="seed").to_string())
-
-
-if __name__ == "__main__":
-    sys.exit(main())

@@ -5,10 +5,10 @@ to all, in batches of several sizes, and with a constant and a falling learning 
 quarter of the training videos, kept out of training. What was chosen (`Profile.epochs`, `training.batches.batch_size`
 and the falling rate) holds for all systems. The results are in `experiments/training_length.csv`.
 
-    python -m sapnet_core.recipes.choose_training_length
+    python -m sapnet_core recipe choose_training_length
 """
 
-import sys
+from argparse import Namespace
 from itertools import product
 from pathlib import Path
 
@@ -19,11 +19,9 @@ from sapnet_core.experiments.results import results
 from sapnet_core.experiments.run import run_trials
 from sapnet_core.experiments.systems import CONTROLS, SYSTEMS
 from sapnet_core.experiments.trial import Trial
-from sapnet_core.recipes import command_lines
 from sapnet_core.recipes.tune_methods import TWIN_SEED
 from sapnet_core.runtime import environment
 from sapnet_core.runtime.arguments import check_environment, unwritable
-from sapnet_core.runtime.command_line import one_line_errors
 from sapnet_core.runtime.executors import reach_cluster
 from sapnet_core.runtime.progress import trial_bars
 
@@ -68,23 +66,17 @@ def length_trials() -> dict[tuple[str, float, int, int, bool, int], Trial]:
     return trials
 
 
-@one_line_errors
-def main(arguments: list[str] | None = None) -> None:
-    """Command line: run the trials that have no result yet, and write the table."""
-    args = command_lines.choose_training_length().parse_args(arguments)
+def main(asked: Namespace) -> None:
+    """Run the trials that have no result yet, and write the table."""
     check_environment()
     reach_cluster()
     if fault := unwritable(LENGTHS.parent):
         raise ValueError(f"{LENGTHS} cannot be written: {fault}")
     trials = length_trials()
     with trial_bars() as bars:
-        run_trials(trials.values(), args.jobs or environment.jobs(), **bars)
+        run_trials(trials.values(), asked.jobs or environment.jobs(), **bars)
     names = ["system", "share", "batch", "steps", "anneal", "seed"]
     found = pd.DataFrame([*trials], columns=names).assign(rho=results([*trials.values()]).rho.to_numpy())
     table = found.groupby(names[:-1], sort=False).rho.agg(rho_mean="mean", rho_sd="std").round(4).reset_index()
     table.to_csv(LENGTHS, index=False)
     print(table.to_string(index=False))
-
-
-if __name__ == "__main__":
-    sys.exit(main())

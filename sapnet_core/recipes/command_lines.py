@@ -1,35 +1,17 @@
-"""Argument parsers of the programs that are started as modules, such as `python -m sapnet_core.recipes.tune_methods`.
+"""Arguments of `sapnet recipe NAME`, for each module of this room that makes a stored file of the repository anew.
 
-They are separate from the programs, so that `refuse_wrong_arguments` can check the arguments before PyTorch is loaded.
+They are separate from the recipes, so that the command line can check them before PyTorch is loaded.
 """
 
-import sys
 from argparse import ArgumentTypeError
 from collections.abc import Callable
 from pathlib import Path
 
 from sapnet_core.experiments.profiles import DATASETS, PROFILES
 from sapnet_core.recipes.tuning_space import CANDIDATES, SPACES
-from sapnet_core.runtime.arguments import Parser, count, existing_folder, given, one_of, output_file
+from sapnet_core.runtime.arguments import Parser, count, existing_folder, one_of, output_file, seed_number
 
-__all__ = [
-    "PARSERS",
-    "BACKBONES",
-    "SETTINGS",
-    "calibrate_simulator",
-    "choose_confidence",
-    "choose_training_length",
-    "export_twins",
-    "gallery",
-    "measure_people",
-    "measure_rounding",
-    "notebooks",
-    "pretrain_backbones",
-    "refuse_wrong_arguments",
-    "store_small",
-    "train_detector",
-    "tune_methods",
-]
+__all__ = ["BACKBONES", "RECIPES", "SETTINGS"]
 
 BACKBONES = ("i3d", "c3d", "swin")  # the keys of `pretrain_backbones.RECIPES`
 # field of `SimSettings` -> its type
@@ -52,115 +34,58 @@ SETTINGS = dict.fromkeys(
 ) | {"bystanders": int}
 
 
-def refuse_wrong_arguments() -> None:
-    """End the process at once, with one line and exit code 2, if `python -m` is starting a program of `PARSERS` with
-    wrong arguments. Must be called while the package is being imported; does nothing for other programs."""
-    program = sys.orig_argv[-len(sys.argv)].removeprefix("-m")  # `sys.argv` is still ["-m", *arguments]
-    if program in PARSERS:
-        PARSERS[program]().parse_args(sys.argv[1:])
+def _jobs(parser: Parser) -> None:
+    parser.add_argument("--jobs", type=count, help="worker processes (default: one per core)")
 
 
-def pretrain_backbones() -> Parser:
-    parser = Parser(
-        "python -m sapnet_core.recipes.pretrain_backbones",
-        description="Train a backbone on simulated dives, as those in the package were.",
-    )
+def _pretrain_backbones(parser: Parser) -> None:
     parser.add_argument("backbone", choices=BACKBONES)
     parser.add_argument("out", type=output_file, help="file to write")
     parser.add_argument("--jobs", type=count, help="processes that render (default: one per core)")
-    return parser
 
 
-def train_detector() -> Parser:
-    parser = Parser("python -m sapnet_core.recipes.train_detector", description="Train the detector.")
+def _train_detector(parser: Parser) -> None:
     parser.add_argument("--out", type=output_file, help="file to write (default: the weights in the package)")
     parser.add_argument(
         "--epochs", type=count, help="passes over the frames (default: as for the weights in the package)"
     )
     parser.add_argument("--jobs", type=count, help="processes that render (default: one per core)")
-    return parser
 
 
-def calibrate_simulator() -> Parser:
-    parser = Parser(
-        "python -m sapnet_core.recipes.calibrate_simulator", description="Measure I3D+MLP on twins of one difficulty."
-    )
+def _calibrate_simulator(parser: Parser) -> None:
     parser.add_argument("dataset", choices=DATASETS)
     parser.add_argument("change", nargs="*", type=_change, help="field=value, on top of the values in calibration.json")
     parser.add_argument("--train", type=count, help="training videos (default: the official number)")
     parser.add_argument("--test", type=count, help="test videos (default: the official number)")
-    parser.add_argument("--twin-seed", type=_seed, help="seed of the twins (default: one that nothing else uses)")
-    parser.add_argument("--jobs", type=count, help="worker processes (default: one per core)")
-    return parser
+    parser.add_argument("--twin-seed", type=seed_number, help="seed of the twins (default: one that nothing else uses)")
+    _jobs(parser)
 
 
-def choose_training_length() -> Parser:
-    parser = Parser(
-        "python -m sapnet_core.recipes.choose_training_length",
-        description="Train the simplest systems for several numbers of steps, on validation parts of other twins.",
-    )
-    parser.add_argument("--jobs", type=count, help="worker processes (default: one per core)")
-    return parser
+def _nothing(parser: Parser) -> None:
+    """A recipe without arguments."""
 
 
-def choose_confidence() -> Parser:
-    parser = Parser(
-        "python -m sapnet_core.recipes.choose_confidence",
-        description="Compare measures of the teacher's confidence with its errors, on unlabeled videos of other twins.",
-    )
-    parser.add_argument("--jobs", type=count, help="worker processes (default: one per core)")
-    return parser
-
-
-def measure_rounding() -> Parser:
-    parser = Parser(
-        "python -m sapnet_core.recipes.measure_rounding",
-        description="Train stored trials again with another order of sums, and store how far each system moves.",
-    )
+def _measure_rounding(parser: Parser) -> None:
     parser.add_argument("--datasets", nargs="+", default=DATASETS, choices=DATASETS)
     parser.add_argument("--trials", type=count, default=20, help="trials of each dataset and method (default: 20)")
-    parser.add_argument("--jobs", type=count, help="worker processes (default: one per core)")
-    return parser
+    _jobs(parser)
 
 
-def store_small() -> Parser:
-    parser = Parser(
-        "python -m sapnet_core.recipes.store_small",
-        description="Train the two small trials that the tests train again, and store their results.",
-    )
-    parser.add_argument("--jobs", type=count, help="worker processes (default: one per core)")
-    return parser
-
-
-def measure_people() -> Parser:
-    parser = Parser(
-        "python -m sapnet_core.recipes.measure_people",
-        description="Train the trials on UI-PRMD, people left out, and store their results in the repository.",
-    )
+def _measure_people(parser: Parser) -> None:
     parser.add_argument("folder", type=existing_folder, help="folder that holds UI-PRMD")
     parser.add_argument("--profile", default="quick", choices=PROFILES)
-    parser.add_argument("--jobs", type=count, help="worker processes (default: one per core)")
-    return parser
+    _jobs(parser)
 
 
-def tune_methods() -> Parser:
-    parser = Parser(
-        "python -m sapnet_core.recipes.tune_methods",
-        description="Score candidate settings on validation parts of other twins.",
-    )
+def _tune_methods(parser: Parser) -> None:
     parser.add_argument("--only", nargs="+", metavar="NAME", default=list(CANDIDATES), choices=CANDIDATES)
     parser.add_argument(
         "--search", nargs="+", metavar="SYSTEM", choices=SPACES, help="all candidates of these compared systems"
     )
-    parser.add_argument("--jobs", type=count, help="worker processes (default: one per core)")
-    return parser
+    _jobs(parser)
 
 
-def export_twins() -> Parser:
-    parser = Parser(
-        "python -m sapnet_core.recipes.export_twins",
-        description="Write simulated twins and their drawn annotations in a dataset's official layout.",
-    )
+def _export_twins(parser: Parser) -> None:
     parser.add_argument("dataset", choices=DATASETS)
     parser.add_argument("dir", type=Path, help="folder in which the dataset's folder is created")
     parser.add_argument(
@@ -169,23 +94,7 @@ def export_twins() -> Parser:
     parser.add_argument(
         "--size", type=count, default=112, help="height and width of the frames in pixels (default: 112)"
     )
-    parser.add_argument("--seed", type=_seed, default=0)
-    return parser
-
-
-def gallery() -> Parser:
-    parser = Parser("python -m sapnet_core.reporting.gallery", description="Write the gallery.")
-    parser.add_argument(
-        "--profile", choices=sorted(PROFILES), help="what was made at this profile in place of a notebook's own"
-    )
-    parser.add_argument("--pages", action="store_true", help="also write a page for each notebook, and link to it")
-    return parser
-
-
-def notebooks() -> Parser:
-    parser = Parser("python -m sapnet_core.reporting.notebooks", description="Refresh stored outputs.")
-    parser.add_argument("names", nargs="*", type=given, help="beginnings of notebook names, such as 03 (default: all)")
-    return parser
+    parser.add_argument("--seed", type=seed_number, default=0)
 
 
 def _change(text: str) -> tuple[str, float]:
@@ -201,12 +110,6 @@ def _change(text: str) -> tuple[str, float]:
         raise ArgumentTypeError(f"{text!r}: {value!r} is not a {kind}") from None
 
 
-def _seed(text: str) -> int:
-    if not (text.isascii() and text.isdecimal()):
-        raise ArgumentTypeError(f"{text!r} is not a seed: give a whole number of at least 0")
-    return int(text)
-
-
 def _pair(text: str) -> int:
     number = count(text)
     if number < 2:
@@ -214,17 +117,38 @@ def _pair(text: str) -> int:
     return number
 
 
-PARSERS: dict[str, Callable[[], Parser]] = {
-    "sapnet_core.recipes.pretrain_backbones": pretrain_backbones,
-    "sapnet_core.recipes.train_detector": train_detector,
-    "sapnet_core.recipes.calibrate_simulator": calibrate_simulator,
-    "sapnet_core.recipes.choose_training_length": choose_training_length,
-    "sapnet_core.recipes.choose_confidence": choose_confidence,
-    "sapnet_core.recipes.measure_people": measure_people,
-    "sapnet_core.recipes.measure_rounding": measure_rounding,
-    "sapnet_core.recipes.store_small": store_small,
-    "sapnet_core.recipes.tune_methods": tune_methods,
-    "sapnet_core.recipes.export_twins": export_twins,
-    "sapnet_core.reporting.gallery": gallery,
-    "sapnet_core.reporting.notebooks": notebooks,
+# module of this room -> what it makes, and the function that adds its arguments to a parser
+RECIPES: dict[str, tuple[str, Callable[[Parser], None]]] = {
+    "pretrain_backbones": ("Train a backbone on simulated dives, as those in weights/ were.", _pretrain_backbones),
+    "train_detector": ("Train the detector on simulated people, as the one in weights/ was.", _train_detector),
+    "calibrate_simulator": (
+        "Measure I3D+MLP on twins of one difficulty: a row of simulator/calibration_search.csv.",
+        _calibrate_simulator,
+    ),
+    "choose_training_length": (
+        "Train the simplest systems for several numbers of steps: experiments/training_length.csv.",
+        _jobs,
+    ),
+    "choose_confidence": (
+        "Compare measures of the teacher's confidence with its errors: sapnet/confidence.csv.",
+        _jobs,
+    ),
+    "tune_methods": (
+        "Score candidate settings on validation parts of other twins: methods/tuning.csv.",
+        _tune_methods,
+    ),
+    "measure_rounding": (
+        "Train stored trials again with another order of sums: study/rounding.csv.",
+        _measure_rounding,
+    ),
+    "measure_cost": ("Measure the memory of trainings and the time of features: study/cost.csv.", _nothing),
+    "measure_people": (
+        "Train the trials on UI-PRMD, people left out, and store their results: study/measured/.",
+        _measure_people,
+    ),
+    "store_small": ("Train the two small trials that every run of the tests trains again: study/small/.", _jobs),
+    "export_twins": (
+        "Write simulated videos and their drawn annotations in a dataset's official layout.",
+        _export_twins,
+    ),
 }

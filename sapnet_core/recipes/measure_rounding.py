@@ -1,6 +1,6 @@
 """Measure how far rounding moves each system: train stored trials again with another order of sums.
 
-    python -m sapnet_core.recipes.measure_rounding
+    python -m sapnet_core recipe measure_rounding
 
 Another processor adds the same numbers in another order, because PyTorch, MKL and oneDNN choose their kernels by its
 vector instructions. The variables of `kernels` make them choose those of an older processor, for the features and for
@@ -12,6 +12,7 @@ kept in `rounding` in the folder of runs, so that a measurement that was stopped
 
 import os
 import sys
+from argparse import Namespace
 from collections.abc import Sequence
 
 import pandas as pd
@@ -31,10 +32,8 @@ from sapnet_core.experiments.verify import (
     stored_format,
     train_again,
 )
-from sapnet_core.recipes import command_lines
 from sapnet_core.runtime import environment
 from sapnet_core.runtime.arguments import check_environment, unwritable
-from sapnet_core.runtime.command_line import one_line_errors
 from sapnet_core.runtime.files import write_text
 
 __all__ = ["kernels", "noise_row", "store_row"]
@@ -69,7 +68,7 @@ def noise_row(trials: Sequence[Trial], jobs: int) -> dict[str, object]:
         if here["processor"] == there["processor"]:
             raise ValueError(
                 f"no other kernels are there than those of the stored trials ({here['processor']}): measure on a "
-                "processor with AVX2, by python -m sapnet_core.recipes.measure_rounding"
+                "processor with AVX2, by python -m sapnet_core recipe measure_rounding"
             )
         if here["numbers"] != there["numbers"]:
             raise ValueError(
@@ -93,32 +92,26 @@ def store_row(row: dict[str, object]) -> None:
     write_text(file, table.to_csv(index=False, float_format="%.3g"))
 
 
-@one_line_errors
-def main(arguments: list[str] | None = None) -> None:
-    """Command line: start this program again with `kernels`, then measure and write the table row by row."""
-    args = command_lines.measure_rounding().parse_args(arguments)
+def main(asked: Namespace) -> None:
+    """Start this program again with `kernels`, then measure and write the table row by row."""
     check_environment()
     if fault := unwritable(rounding_file().parent):
         raise ValueError(f"{rounding_file()} cannot be written: {fault}")
     if not kernels().items() <= os.environ.items():
         os.execve(sys.executable, sys.orig_argv, {**os.environ, **kernels()})
-    asked = [trial for trial in current_trials() if trial.dataset in args.datasets]
-    if not asked:
-        raise ValueError(f"no trials of {', '.join(args.datasets)} are stored: run python -m sapnet_core study first")
+    stored = [trial for trial in current_trials() if trial.dataset in asked.datasets]
+    if not stored:
+        raise ValueError(f"no trials of {', '.join(asked.datasets)} are stored: run python -m sapnet_core study first")
     kinds: dict[tuple[str, str], list[Trial]] = {}
-    for trial in asked:
+    for trial in stored:
         if stored_format(trial):
             kinds.setdefault((trial.dataset, trial.method), []).append(trial)
-    if other := len(asked) - sum(map(len, kinds.values())):
-        told = f"{other} of {len(asked)} stored trials are left out: this processor lacks their number format"
+    if other := len(stored) - sum(map(len, kinds.values())):
+        told = f"{other} of {len(stored)} stored trials are left out: this processor lacks their number format"
         print(told, file=sys.stderr, flush=True)
     if not kinds:
         raise ValueError("nothing can be measured here: measure on a processor with bfloat16")
     for trials in kinds.values():
-        row = noise_row(draw(trials, args.trials, seed=0), args.jobs or environment.jobs())
+        row = noise_row(draw(trials, asked.trials, seed=0), asked.jobs or environment.jobs())
         store_row(row)
         print(*row.values(), flush=True)
-
-
-if __name__ == "__main__":
-    sys.exit(main())

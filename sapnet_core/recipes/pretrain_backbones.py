@@ -5,12 +5,12 @@ trimmed to the flight. From one 16-frame clip of one view, whole frame or actor 
 feature predict what the dive number encodes: rotation (direction, armstand or not), half somersaults, half twists and
 position. All backbones see the same dives.
 
-    python -m sapnet_core.recipes.pretrain_backbones c3d c3d_sim.safetensors
+    python -m sapnet_core recipe pretrain_backbones c3d c3d_sim.safetensors
 """
 
 import json
 import math
-import sys
+from argparse import Namespace
 from collections.abc import Callable
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
@@ -28,10 +28,8 @@ from sapnet_core.datasets.dive_numbers import DIRECTIONS, parse_dive
 from sapnet_core.detection.crops import crop_track, square_track
 from sapnet_core.features.video_source import simulator_digest
 from sapnet_core.features.views import VIEWS
-from sapnet_core.recipes import command_lines
 from sapnet_core.runtime import environment, values
 from sapnet_core.runtime.arguments import check_environment
-from sapnet_core.runtime.command_line import one_line_errors
 from sapnet_core.runtime.files import read_tensors, write_tensors
 from sapnet_core.runtime.progress import waiting
 from sapnet_core.runtime.workers import WorkerPool
@@ -317,16 +315,10 @@ def _is_large(tensor: Tensor) -> bool:
     return tensor.ndim > 1 and tensor.is_floating_point()
 
 
-@one_line_errors
-def main(arguments: list[str] | None = None) -> None:
-    """Command line: train one backbone by its recipe, and print its losses and accuracies."""
-    args = command_lines.pretrain_backbones().parse_args(arguments)
+def main(asked: Namespace) -> None:
+    """Train one backbone by its recipe, and print its losses and accuracies."""
     check_environment()
-    jobs = args.jobs or environment.jobs()
-    with waiting(f"making {args.out.name}") as say:
-        history = pretrain(args.out, RECIPES[args.backbone], jobs=jobs, progress=lambda news: say(str(news)))
+    jobs = asked.jobs or environment.jobs()
+    with waiting(f"making {asked.out.name}") as say:
+        history = pretrain(asked.out, RECIPES[asked.backbone], jobs=jobs, progress=lambda news: say(str(news)))
     print(json.dumps(history, indent=1))
-
-
-if __name__ == "__main__":
-    sys.exit(main())

@@ -6,12 +6,12 @@ optimizer step shows windows of frames, randomly cut, squeezed, mirrored, blurre
 minimizes its loss: smooth L1 on the codes of anchors matched to a person (IoU of 0.5 or the best), cross-entropy on
 those and on three times as many of the worst other anchors.
 
-    python -m sapnet_core.recipes.train_detector --out FILE
+    python -m sapnet_core recipe train_detector --out FILE
 """
 
 import math
-import sys
 import time
+from argparse import Namespace
 from collections import deque
 from collections.abc import Callable, Sequence
 from dataclasses import asdict, dataclass
@@ -28,10 +28,8 @@ from sapnet_core.detection.crops import crop_track
 from sapnet_core.detection.detector import SHIPPED, Detector, detection_scores, looked_at, small_ssd
 from sapnet_core.detection.tracking import actor_boxes, track_scores
 from sapnet_core.experiments.profiles import DATASETS, DIVES
-from sapnet_core.recipes import command_lines
 from sapnet_core.runtime import environment, values
 from sapnet_core.runtime.arguments import check_environment
-from sapnet_core.runtime.command_line import one_line_errors
 from sapnet_core.runtime.environment import jobs
 from sapnet_core.runtime.files import write_tensors
 from sapnet_core.runtime.progress import waiting
@@ -351,19 +349,13 @@ def train_detector(
     return {**history, "seconds": seconds}
 
 
-@one_line_errors
-def main(arguments: list[str] | None = None) -> None:
-    """Command line: make the shipped weights again, or those of a smaller recipe."""
-    given = command_lines.train_detector().parse_args(arguments)
+def main(asked: Namespace) -> None:
+    """Make the shipped weights again, or those of a smaller recipe."""
     check_environment()
-    out, recipe = given.out or SHIPPED, Recipe(epochs=given.epochs or Recipe.epochs)
+    out, recipe = asked.out or SHIPPED, Recipe(epochs=asked.epochs or Recipe.epochs)
     with waiting(f"making {out.name}") as say:
-        history = train_detector(out, recipe, workers=given.jobs or jobs(), progress=lambda news: say(str(news)))
+        history = train_detector(out, recipe, workers=asked.jobs or jobs(), progress=lambda news: say(str(news)))
     print(history["seconds"])
     for sport, scores in history["held_out"].items():
         for kind, figures in scores.items():
             print(sport, kind, figures)
-
-
-if __name__ == "__main__":
-    sys.exit(main())

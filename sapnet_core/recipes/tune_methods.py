@@ -7,10 +7,10 @@ own; no test video is involved. The candidate with the best mean over the cells 
 SAP-Net into the defaults of `methods/sapnet.py`. All results are in `methods/tuning.csv`; the column `format` is the
 trials' format.
 
-    python -m sapnet_core.recipes.tune_methods --search VAT COREG
+    python -m sapnet_core recipe tune_methods --search VAT COREG
 """
 
-import sys
+from argparse import Namespace
 from pathlib import Path
 
 import pandas as pd
@@ -22,11 +22,9 @@ from sapnet_core.experiments.run import run_trials
 from sapnet_core.experiments.systems import BACKBONE_OF, TARGET_OF
 from sapnet_core.experiments.trial import Trial
 from sapnet_core.experiments.trial_hash import FORMAT
-from sapnet_core.recipes import command_lines
 from sapnet_core.recipes.tuning_space import CANDIDATES, SPACES, search_candidates
 from sapnet_core.runtime import environment
 from sapnet_core.runtime.arguments import check_environment, unwritable
-from sapnet_core.runtime.command_line import one_line_errors
 from sapnet_core.runtime.executors import reach_cluster
 from sapnet_core.runtime.progress import trial_bars
 
@@ -86,20 +84,18 @@ def tuning_trials(name: str) -> list[Trial]:
     ]
 
 
-@one_line_errors
-def main(arguments: list[str] | None = None) -> None:
-    """Command line: run candidates and write their rows of the table; the rows of other candidates are kept."""
-    args = command_lines.tune_methods().parse_args(arguments)
+def main(asked: Namespace) -> None:
+    """Run candidates and write their rows of the table; the rows of other candidates are kept."""
     check_environment()
     reach_cluster()
     if fault := unwritable(TUNING.parent):
         raise ValueError(f"{TUNING} cannot be written: {fault}")
-    args.only = [name for s in args.search for name in search_candidates(s)] if args.search else args.only
+    names = [name for s in asked.search for name in search_candidates(s)] if asked.search else asked.only
     with trial_bars() as bars:
-        trials = [trial for name in args.only for trial in tuning_trials(name)]
-        run_trials(trials, args.jobs or environment.jobs(), **bars)
+        trials = [trial for name in names for trial in tuning_trials(name)]
+        run_trials(trials, asked.jobs or environment.jobs(), **bars)
     rows = []
-    for name in args.only:
+    for name in names:
         for (dataset, share), group in results(tuning_trials(name)).groupby(["dataset", "share"], sort=False):
             rows.append(
                 {
@@ -114,12 +110,8 @@ def main(arguments: list[str] | None = None) -> None:
     table = pd.DataFrame(rows).assign(format=FORMAT)
     if TUNING.exists():
         old = pd.read_csv(TUNING)
-        table = pd.concat([old[~old.setting.isin(args.only) & (old.format == FORMAT)], table])
+        table = pd.concat([old[~old.setting.isin(names) & (old.format == FORMAT)], table])
     tried = {name.partition(": ")[0] for name in table.setting}
     table["chosen"] = table.setting.isin([best_of(system, table) for system in SPACES if system in tried])
     table.to_csv(TUNING, index=False)
     print(table.pivot(index="setting", columns=["dataset", "share"], values="rho_mean").to_string())
-
-
-if __name__ == "__main__":
-    sys.exit(main())

@@ -128,5 +128,6 @@ def main(arguments: list[str] | None = None) -> int:
     return int(not check_notebooks(environment.jobs(), asked.all))
 
 
+# started as a program by `run_tests` alone, in a process of its own; people call `./runall.sh test`
 if __name__ == "__main__":
     sys.exit(main())

@@ -1,6 +1,6 @@
 """The gallery: a small static site beside the tables and figures that needs no network and no script.
 
-    python -m sapnet_core.reporting.gallery [--profile study] [--pages]
+    python -m sapnet_core gallery [--profile study] [--pages]
 
 `figures/index.html` says what of the paper holds. From there lead: every table and figure beside what the paper says of
 it and the verdict (`results.html`), the ledger of claims (`claims.html`), the trials behind every table cell
@@ -17,7 +17,6 @@ these pages forbid (`sanitize.policy`).
 """
 
 import hashlib
-import sys
 from pathlib import Path
 
 from markupsafe import Markup
@@ -25,7 +24,6 @@ from markupsafe import Markup
 from sapnet_core.experiments.profiles import PROFILES
 from sapnet_core.experiments.statistics import LEVEL, LOOKS, MOST_SEEDS, SUPPORTED, UNTESTABLE, VERDICTS
 from sapnet_core.experiments.stored_summary import stored_summary
-from sapnet_core.recipes import command_lines
 from sapnet_core.reporting import site_notes
 from sapnet_core.reporting.by_verdict import FEWER, SEEDS_GROUPS, SMALL, control_counts, scoreboard, seeds_group
 from sapnet_core.reporting.crate import write_crate
@@ -38,11 +36,10 @@ from sapnet_core.reporting.site_context import PAGES, Site, executed
 from sapnet_core.reporting.site_results import part_view, results_page
 from sapnet_core.reporting.ten_sentences import write_readme
 from sapnet_core.runtime import environment
-from sapnet_core.runtime.command_line import one_line_errors
 from sapnet_core.runtime.files import write_text
 from sapnet_core.runtime.progress import waiting
 
-__all__ = ["main", "with_pages", "write_gallery", "write_page"]
+__all__ = ["with_pages", "write_gallery", "write_page", "write_pages"]
 
 # the claims of the summary: what the abstract, the conclusion and the head of each table and sweep say
 HEADLINES = (
@@ -236,14 +233,13 @@ def write_gallery(profile: str | None = None, stored: bool = False, local: bool 
     return folder / "index.html"
 
 
-@one_line_errors
-def main(arguments: list[str] | None = None) -> None:
-    """Command line: write the gallery of one profile."""
-    asked = command_lines.gallery().parse_args(arguments)
+def write_pages(profile: str | None = None, pages: bool = False) -> None:
+    """The command `gallery`: write the gallery of one profile, and print its first page.
+
+    Args:
+        profile: what was made at this profile; None for what each notebook makes by default.
+        pages: whether each notebook gets a page of its own, too.
+    """
     with waiting("writing the gallery"):
-        page = write_gallery(asked.profile, stored=asked.pages, local=asked.pages or bool(asked.profile))
+        page = write_gallery(profile, stored=pages, local=pages or bool(profile))
     print(page.name)
-
-
-if __name__ == "__main__":
-    sys.exit(main())

@@ -1,22 +1,21 @@
 """The cell that installs the package where a notebook's kernel lacks it, as in Colab or a new kernel of VS Code.
 
-    python -m sapnet_core.reporting.install_cell     # put it into every notebook, behind the parameters
+    python -m sapnet_core notebooks --install-cell     # put it into every notebook, behind the parameters
 
 The cell does nothing where the package can be imported. Elsewhere it installs the package from the clone that holds the
 notebook, or from one that lies in the working folder. It is folded in JupyterLab and left out of the gallery's pages.
 """
 
 import copy
-import sys
+from pathlib import Path
 
 from nbformat import NotebookNode
 from nbformat.v4 import new_code_cell
 
-from sapnet_core.reporting.notebooks import dumps, find, load, normalize
-from sapnet_core.runtime.command_line import one_line_errors
+from sapnet_core.reporting.notebooks import dumps, load, normalize
 from sapnet_core.runtime.files import write_text
 
-__all__ = ["SOURCE", "TAG", "with_install_cell", "main"]
+__all__ = ["SOURCE", "TAG", "renew_cells", "with_install_cell"]
 
 TAG = "install"
 SOURCE = """\
@@ -62,12 +61,7 @@ def with_install_cell(notebook: NotebookNode) -> NotebookNode:
     return nb
 
 
-@one_line_errors
-def main() -> None:
-    """Command line: put the cell into every notebook of the repository, or renew it."""
-    for path in find():
+def renew_cells(paths: list[Path]) -> None:
+    """The command `notebooks --install-cell`: put the cell into notebooks, or renew it."""
+    for path in paths:
         write_text(path, dumps(normalize(with_install_cell(load(path)))))
-
-
-if __name__ == "__main__":
-    sys.exit(main())

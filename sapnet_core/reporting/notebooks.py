@@ -1,6 +1,6 @@
 """Read and normalize the source notebooks, and refresh their stored outputs.
 
-    python -m sapnet_core.reporting.notebooks 03_pseudo_labels     # run in place with default parameters, normalize
+    python -m sapnet_core notebooks 03_pseudo_labels     # run in place with default parameters, normalize
 
 The rules for stored notebooks are in `tests/notebook_rules.py`.
 """
@@ -8,22 +8,19 @@ The rules for stored notebooks are in `tests/notebook_rules.py`.
 import ast
 import copy
 import os
-import sys
 from pathlib import Path
 
 import nbformat
 from nbformat import NotebookNode
 
-from sapnet_core.recipes import command_lines
 from sapnet_core.runtime import environment
 from sapnet_core.runtime.arguments import check_environment
-from sapnet_core.runtime.command_line import one_line_errors
 from sapnet_core.runtime.environment import find_notebooks as find
 from sapnet_core.runtime.files import write_text
 from sapnet_core.runtime.kernels import clean_environment
 from sapnet_core.runtime.progress import waiting
 
-__all__ = ["normalize", "dumps", "load", "execute", "find", "own_profile"]
+__all__ = ["normalize", "dumps", "load", "execute", "find", "own_profile", "refresh"]
 
 KEPT_CELL_METADATA = ("tags", "jupyter")
 USUAL = "quick"  # the profile of a notebook that names none
@@ -104,18 +101,12 @@ def execute(path: Path, timeout: float | None = None) -> None:
     write_text(path, dumps(normalize(nb)))
 
 
-@one_line_errors
-def main(arguments: list[str] | None = None) -> None:
-    """Command line: execute the named notebooks in place, or all if none is named."""
-    asked = find(command_lines.notebooks().parse_args(arguments).names)
+def refresh(paths: list[Path]) -> None:
+    """The command `notebooks`: execute notebooks in place, with default parameters."""
     for name in ("DATA", "SPLIT", "SKIP_BAD", "DETECTOR", "I3D", "C3D", "SWIN"):
         os.environ.pop(f"SAPNET_{name}", None)  # stored outputs use the defaults
     check_environment()
-    for path in asked:
+    for path in paths:
         print(f"{path.stem} ...", flush=True)
         with waiting(path.stem):
             execute(path)
-
-
-if __name__ == "__main__":
-    sys.exit(main())

@@ -11,6 +11,7 @@ from sapnet_core.datasets.records import OFFICIAL_SIZES
 from sapnet_core.experiments.statistics import UNTESTABLE
 from sapnet_core.experiments.stored import stored_size, stored_trials
 from sapnet_core.experiments.stored_summary import stored_summary
+from sapnet_core.recipes.measure_cost import measured_cost
 from sapnet_core.reporting.errata import errata
 from sapnet_core.reporting.feature_size import feature_megabytes, passes
 from sapnet_core.reporting.parts import Part
@@ -89,7 +90,7 @@ def _absent(part: Part) -> list[str]:
 
 def cost() -> dict[str, object]:
     """What the stored trials took: one row for each dataset, and the sums; the disk that results and features take."""
-    table, needed = stored_summary(), passes(stored_trials())
+    table, needed, measured = stored_summary(), passes(stored_trials()), measured_cost()
     rows = [
         (
             DATASET_TITLES.get(name, name),
@@ -98,6 +99,8 @@ def cost() -> dict[str, object]:
             part["seconds"].sum() / 3600,
             sum(OFFICIAL_SIZES[name]),
             len(needed[name]),
+            measured.get(name, {}).get("memory", math.nan),
+            measured.get(name, {}).get("video", math.nan),
             feature_megabytes(name, needed[name]),
         )
         for name, part in table.groupby("dataset")
@@ -108,6 +111,7 @@ def cost() -> dict[str, object]:
         "hours": table["seconds"].sum() / 3600,
         "median": table["seconds"].median() if len(table) else math.nan,
         "processors": sorted(set(table["processor"])),
+        "measured": "; ".join(sorted({f"{row['processor']}, {row['numbers']}" for row in measured.values()})),
         "stored": stored_size() / 1e6,
         "features": sum(row[-1] for row in rows),
     }

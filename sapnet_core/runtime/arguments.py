@@ -53,11 +53,17 @@ MANY = 30  # maximum number of names that are listed beside the nearest one
 
 
 class Parser(argparse.ArgumentParser):
-    """An `ArgumentParser` whose errors are one line that suggests the nearest known word, with exit code 2."""
+    """An `ArgumentParser` whose errors are one line that suggests the nearest known word, with exit code 2.
+
+    Attributes:
+        known: lines that are printed below each error, such as a list of the names to choose from; none by default.
+    """
+
+    known = ""
 
     def error(self, message: str) -> None:
         line = printable(" ".join(message.split()))
-        self.exit(2, f"{self.prog}: {line} (see --help)\n")
+        self.exit(2, f"{self.prog}: {line} (see --help)\n{self.known}")
 
     def parse_known_args(self, args=None, namespace=None):
         """Parse as `argparse` does, but report unknown arguments here, from the parser of the sub-command that received
@@ -155,7 +161,7 @@ def existing_folder(text: str) -> Path:
 def output_file(text: str) -> Path:
     """The path of a file that can be written, whether or not it exists: a `type` for `argparse`."""
     path = Path(text)
-    if not text or path.is_dir():
+    if not text or os.path.isdir(path):  # unlike `Path.is_dir`, no error where a name is too long
         raise argparse.ArgumentTypeError(f"{text!r} is empty or names a folder: give the name of a file to write")
     if fault := unwritable(path.absolute().parent):
         raise argparse.ArgumentTypeError(f"{text!r} cannot be written: {fault}")
