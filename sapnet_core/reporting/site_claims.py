@@ -98,6 +98,10 @@ def claims_in_order(views: Iterable[dict[str, object]]) -> list[dict[str, object
 
 
 def _number(text: str) -> float:
+    """The number that a text is or, as in "7 seeds", begins with; infinity for "more than 1000 seeds", NaN for none."""
+    if text.startswith("more than "):
+        return math.inf
+    text = text.removesuffix(" seeds").removesuffix(" seed")
     try:
         return float(text)
     except ValueError:
