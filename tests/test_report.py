@@ -291,6 +291,18 @@ def test_explore_draws_several_axes_at_each_setting_and_one_color_bar_for_all(mo
     assert bar.get_ylabel() == "share" and len({ax.get_ylim() for ax in panels[3:]}) == 1
 
 
+def test_titles_that_would_meet_are_broken(monkeypatch):
+    shown = []
+    monkeypatch.setattr(
+        "IPython.display.display", lambda figure, metadata: shown.append([ax.get_title() for ax in figure.axes])
+    )
+    for count in (2, 4):
+        reporting.explore(
+            lambda ax, dive, step: None, [{"dive": "5253B", "step": k} for k in range(count)], alt="Dives"
+        )
+    assert shown[0][0] == "dive = 5253B, step = 0" and shown[1][3] == "dive = 5253B,\nstep = 3"
+
+
 def test_a_picture_is_shown_with_its_text_and_closed(monkeypatch):
     shown = []
     monkeypatch.setattr("IPython.display.display", lambda figure, metadata: shown.append((figure, metadata)))

@@ -88,8 +88,10 @@ def explore(
         return [", ".join(f"{name} = {value}" for name, value in values.items()) for values in settings]
 
     titles = panels(static, PAGE)
+    room = 72 * PAGE / len(static) / (0.62 * plt.gcf().axes[0].title.get_fontsize())  # characters above one panel
+    between = ", " if max(map(len, titles)) < room else ",\n"
     for ax, title in zip(plt.gcf().axes, titles, strict=False):
-        ax.set_title(title)
+        ax.set_title(title.replace(", ", between))
     picture(f"{alt or 'The same picture at several settings'}: {'; '.join(titles)}.")
     if not sliders or not (is_live() if live is None else live):
         return
