@@ -98,10 +98,6 @@ def claims_in_order(views: Iterable[dict[str, object]]) -> list[dict[str, object
 
 
 def _number(text: str) -> float:
-    """The number that a text is or, as in "7 seeds", begins with; infinity for "more than 1000 seeds", NaN for none."""
-    if text.startswith("more than "):
-        return math.inf
-    text = text.removesuffix(" seeds").removesuffix(" seed")
     try:
         return float(text)
     except ValueError:
@@ -110,15 +106,14 @@ def _number(text: str) -> float:
 
 def _shown(row: dict[str, str]) -> dict[str, str]:
     """The numbers of a claim as text: the printed difference, the effect with its interval, the corrected p-value, and
-    the number of seeds that would decide it, if it is undecided and that is known. A claim that cannot be tested has no
-    p-value to show, although some of its parts may have one."""
+    the number of seeds that would decide it, if it is undecided and that is known."""
     given = {"kind": "greater", "metric": "rho", "reason": "", **row}
     numbers = {name: _number(row.get(name, "")) for name in NUMBERS}
     p, printed = numbers["p_holm"], numbers["paper"]
     return {
         "paper": f"{printed:+.3f}" if math.isfinite(printed) else "",
         "ours": effect_text(pd.Series({**given, **numbers})),
-        "p": f"{p:.2g}" if math.isfinite(p) and row["verdict"] != UNTESTABLE else "",
+        "p": f"{p:.2g}" if math.isfinite(p) else "",
         "decide": seeds_in_words(numbers["to_decide"]) if row["verdict"] == UNDECIDED else "",
     }
 
