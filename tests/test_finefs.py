@@ -197,7 +197,7 @@ def test_splits_of_ones_own(drawn, tmp_path):
     refused("test.txt", "1 two", "test.txt: .*ids")
     refused("test.txt", "", f"{numbers[35]}.json: .*id {numbers[35]} ")
     (tmp_path / "FineFS" / "test.txt").unlink()
-    with pytest.raises(AnnotationError, match="test.txt: "):
+    with pytest.raises(AnnotationError, match="test.txt: no such file"):
         read_finefs(tmp_path, split="files")
 
 
@@ -291,7 +291,7 @@ def test_sizes_and_names(tmp_path, monkeypatch):
         read_finefs(tmp_path)
     for name in ("1167", "-1", "notes", "007", "٣"):
         other = file.rename(file.with_name(f"{name}.json"))
-        with pytest.raises(AnnotationError, match=f"{name}.json: "):
+        with pytest.raises(AnnotationError, match=f"{name}.json: no video"):
             read_finefs(tmp_path)
         file = other
     file.unlink()

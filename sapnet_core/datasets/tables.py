@@ -3,6 +3,10 @@
 Spreadsheet programs save many other formats under the same name. Only this one is read, so that a table means the same
 to every program. For any other, the error says what was found: semicolons or tabs between cells, a title above the
 names, names in capitals, UTF-16, a code page, or a workbook.
+
+The library pandera would check the columns of a data frame, with all faults at once, as here. Most faults of a table
+made by hand lie before that, in its format, encoding and quotes, and a message needs the line of the file, which a data
+frame no longer has. So the reader is written out, and four packages that nothing else here needs are not installed.
 """
 
 import csv
