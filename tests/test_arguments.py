@@ -25,6 +25,7 @@ from sapnet_core.experiments.tables import (
 from sapnet_core.recipes import (
     calibrate_simulator,
     command_lines,
+    look_at_core,
     measure_rounding,
     pretrain_backbones,
     tune_methods,
@@ -94,6 +95,7 @@ REFUSED = [
     (trials, ["I"], "I"),
     (tune_methods, ["--only", "zz"], "SAP-Net"),
     (tune_methods, ["--search", "zz"], "COREG"),
+    (look_at_core, ["--only", "zz"], "exemplars = 5"),
     (calibrate_simulator, [], "dataset"),
     (calibrate_simulator, ["zz"], "finediving"),
     (calibrate_simulator, ["finediving", "zz=1"], "visibility"),
@@ -140,6 +142,7 @@ EVERY_COMMAND = (
     verify,
     claims,
     tune_methods,
+    look_at_core,
     measure_rounding,
     calibrate_simulator,
     pretrain_backbones,
@@ -218,6 +221,7 @@ def test_names_that_a_parser_knows_are_those_of_the_modules_behind_it():
     assert names.KNOWN == (*tables.TABLES, *tables.CLASS_TABLES, *tables.FIGURES)
     assert command_line.CHECKED == tuple(READERS)
     assert command_lines.BACKBONES == tuple(pretrain_backbones.RECIPES)
+    assert command_lines.LOOKS == (*look_at_core.CANDIDATES, *look_at_core.CONTROLS)
     assert command_lines.SETTINGS == {field.name: field.type for field in fields(SimSettings)}
     assert tuple(calibrate_simulator.AIM) == DATASETS and set(DATASETS) == set(FOLDERS)
 

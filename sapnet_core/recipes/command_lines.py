@@ -15,12 +15,14 @@ from sapnet_core.runtime.arguments import Parser, count, existing_folder, given,
 __all__ = [
     "PARSERS",
     "BACKBONES",
+    "LOOKS",
     "SETTINGS",
     "calibrate_simulator",
     "choose_confidence",
     "choose_training_length",
     "export_twins",
     "gallery",
+    "look_at_core",
     "measure_people",
     "measure_rounding",
     "notebooks",
@@ -32,6 +34,20 @@ __all__ = [
 ]
 
 BACKBONES = ("i3d", "c3d", "swin")  # the keys of `pretrain_backbones.RECIPES`
+LOOKS = (  # the keys of `look_at_core.CANDIDATES`, and its controls
+    "as in the tables",
+    "the place weighs as much as the interval",
+    "edges mirrored at 0",
+    "exemplars drawn",
+    "all three as in the source",
+    "5 times as many passes",
+    "exemplars = 1",
+    "exemplars = 5",
+    "exemplars = 20",
+    "exemplars = 50",
+    "Ridge on the mean feature",
+    "I3D+MLP (searched)",
+)
 # field of `SimSettings` -> its type
 SETTINGS = dict.fromkeys(
     (
@@ -109,6 +125,15 @@ def choose_confidence() -> Parser:
         description="Compare measures of the teacher's confidence with its errors, on unlabeled videos of other twins.",
     )
     parser.add_argument("--jobs", type=count, help="worker processes (default: one per core)")
+    return parser
+
+
+def look_at_core() -> Parser:
+    parser = Parser(
+        "python -m sapnet_core.recipes.look_at_core",
+        description="Change one thing of CoRe at a time, and score it on validation parts of other twins.",
+    )
+    parser.add_argument("--only", nargs="+", metavar="NAME", default=list(LOOKS), choices=LOOKS)
     return parser
 
 
@@ -220,6 +245,7 @@ PARSERS: dict[str, Callable[[], Parser]] = {
     "sapnet_core.recipes.calibrate_simulator": calibrate_simulator,
     "sapnet_core.recipes.choose_training_length": choose_training_length,
     "sapnet_core.recipes.choose_confidence": choose_confidence,
+    "sapnet_core.recipes.look_at_core": look_at_core,
     "sapnet_core.recipes.measure_people": measure_people,
     "sapnet_core.recipes.measure_rounding": measure_rounding,
     "sapnet_core.recipes.store_small": store_small,
