@@ -36,11 +36,11 @@ __all__ = [
 BACKBONES = ("i3d", "c3d", "swin")  # the keys of `pretrain_backbones.RECIPES`
 LOOKS = (  # the keys of `look_at_core.CANDIDATES`, and its controls
     "as in the tables",
-    "the place weighs as much as the interval",
-    "edges mirrored at 0",
-    "exemplars drawn",
+    "place weighed as in the source",
+    "edges mirrored as in the source",
+    "exemplars drawn as in the source",
     "all three as in the source",
-    "5 times as many passes",
+    "5 times as many passes, as in the source",
     "exemplars = 1",
     "exemplars = 5",
     "exemplars = 20",

@@ -15,7 +15,7 @@ MTL-AQA; no test video and no twin of a table is involved. What is changed:
 Ridge regression and the searched I3D+MLP are scored on the same videos. All results are in `methods/looked_at.csv`, one
 row for each candidate, with its difference to CoRe as it is in the tables; `reporting.looked_at` reads it.
 
-    python -m sapnet_core.recipes.look_at_core --only "drawn exemplars"
+    python -m sapnet_core.recipes.look_at_core --only "exemplars = 5"
 """
 
 import sys
@@ -109,11 +109,11 @@ class Candidate:
 # name -> candidate
 CANDIDATES: dict[str, Candidate] = {
     TABLES: Candidate(),
-    "the place weighs as much as the interval": Candidate(PlacePerPair),
-    "edges mirrored at 0": Candidate(MirroredEdges),
-    "exemplars drawn": Candidate(exemplars=DrawnExemplars),
+    "place weighed as in the source": Candidate(PlacePerPair),
+    "edges mirrored as in the source": Candidate(MirroredEdges),
+    "exemplars drawn as in the source": Candidate(exemplars=DrawnExemplars),
     "all three as in the source": Candidate(Published, DrawnExemplars),
-    "5 times as many passes": Candidate(longer=5),
+    "5 times as many passes, as in the source": Candidate(longer=5),
     **{f"exemplars = {n}": Candidate(settings={"exemplars": n}) for n in (1, 5, 20, 50)},
 }
 

@@ -32,7 +32,7 @@ DEPARTS: dict[str, str] = {
     "USDL": "predicts the mean of its distribution, where its source takes the largest bin.",
     "SVR": "reads features of I3D, where its source has poses, transformed to frequencies.",
     "GDLT": "trains with Adam, where its source has SGD with a cosine schedule.",
-    "CoRe": "compares a video with the nearest exemplars, where its source draws them at random.",
+    "CoRe": "weighs the place inside an interval more than its source, which trains with one pair in a batch.",
     "TAP": "compares a video with the nearest exemplars, where its source draws them at random.",
     "PCLN": "reads the 18 or 20 feature steps of a video, where its source has features of 160 frames.",
     "HGCN": "predicts the sum of the means, where its public code also draws noise.",
