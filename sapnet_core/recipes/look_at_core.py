@@ -203,7 +203,7 @@ def main(arguments: list[str] | None = None) -> None:
         known = {name: [*map(float, rho.split())] for name, rho in zip(names, old["rho_by_seed"], strict=True)}
     for name in dict.fromkeys([TABLES, *args.only]):
         if name in args.only or name not in known:
-            known[name] = [rho_of(name, seed) for seed in SEEDS]
+            known[name] = [round(rho_of(name, seed), 4) for seed in SEEDS]  # as stored, so that all follows from these
             print(f"{name}: {sum(known[name]) / len(SEEDS):.4f}", flush=True)
         every = [one for one in (*CANDIDATES, *CONTROLS) if one in known]
         pd.DataFrame([row_of(one, known[one], known[TABLES]) for one in every]).to_csv(LOOKED_AT, index=False)
