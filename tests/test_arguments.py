@@ -26,6 +26,7 @@ from sapnet_core.experiments.tables import (
 from sapnet_core.recipes import (
     calibrate_simulator,
     command_lines,
+    look_at_core,
     pretrain_backbones,
     tune_methods,
     tuning_space,
@@ -74,6 +75,7 @@ REFUSED = [
     ("trials", ["I"], "I"),
     ("recipe tune_methods", ["--only", "zz"], "SAP-Net"),
     ("recipe tune_methods", ["--search", "zz"], "COREG"),
+    ("recipe look_at_core", ["--only", "zz"], "exemplars = 5"),
     ("recipe calibrate_simulator", [], "dataset"),
     ("recipe calibrate_simulator", ["zz"], "finediving"),
     ("recipe calibrate_simulator", ["finediving", "zz=1"], "visibility"),
@@ -203,6 +205,7 @@ def test_names_that_a_parser_knows_are_those_of_the_modules_behind_it():
     assert names.KNOWN == (*tables.TABLES, *tables.CLASS_TABLES, *tables.FIGURES)
     assert command_line.CHECKED == tuple(READERS)
     assert command_lines.BACKBONES == tuple(pretrain_backbones.RECIPES)
+    assert command_lines.LOOKS == (*look_at_core.CANDIDATES, *look_at_core.CONTROLS)
     assert command_lines.SETTINGS == {field.name: field.type for field in fields(SimSettings)}
     assert tuple(calibrate_simulator.AIM) == DATASETS and set(DATASETS) == set(FOLDERS)
 

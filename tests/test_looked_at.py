@@ -5,9 +5,11 @@ import pytest
 
 from sapnet_core.experiments.statistics import CONTRADICTED, SUPPORTED, UNDECIDED
 from sapnet_core.experiments.systems import EVERY, RIVALS
+from sapnet_core.experiments.trial_hash import FORMAT
+from sapnet_core.recipes.look_at_core import CONTROLS, SYSTEM, TABLES
 from sapnet_core.recipes.tuning_space import BUDGET
 from sapnet_core.reporting.caveats import CAVEATS
-from sapnet_core.reporting.looked_at import DEPARTS, file_lines, not_above, search_gain
+from sapnet_core.reporting.looked_at import DEPARTS, changes_tried, file_lines, not_above, search_gain
 
 
 @pytest.mark.parametrize("system", RIVALS)
@@ -47,3 +49,35 @@ def test_a_line_names_the_control_the_difference_and_what_was_looked_at():
     (other,) = not_above(table.assign(system="I3D+MLP (searched)"), {"ridge": "ridge", "MLP": "the MLP"})
     assert other.endswith(". Its file names no deviation of its own.")
     assert last.startswith("**APT (after its title)**: ") and last.endswith(f"APT {CAVEATS['APT']}")
+
+
+def tried(**rho: float) -> pd.DataFrame:
+    rows = [(SYSTEM, TABLES, 0.7), *((SYSTEM, name, value) for name, value in rho.items()), (CONTROLS[1], TABLES, 0.8)]
+    table = pd.DataFrame(rows, columns=["system", "candidate", "rho_mean"]).assign(share=1.0, seeds=3, format=FORMAT)
+    gain = table["rho_mean"] - 0.7
+    return table.assign(difference=gain, low=gain - 0.02, high=gain + 0.02)
+
+
+def test_the_sentence_on_changes_follows_their_table():
+    none = changes_tried(SYSTEM, tried(longer=0.74, edges=0.69))
+    assert "all labels and 3 seeds" in none and "longer +0.040 [+0.020, +0.060]; edges -0.010" in none
+    assert none.endswith('None closes the gap of 0.100 to the searched I3D+MLP: the most is +0.040, by "longer".')
+    worse = changes_tried(SYSTEM, tried(edges=0.69))
+    assert worse.endswith("None closes the gap of 0.100 to the searched I3D+MLP: none gains anything.")
+    one = changes_tried(SYSTEM, tried(longer=0.81, edges=0.69))
+    assert one.endswith('Of the gap of 0.100 to the searched I3D+MLP nothing is left: "longer" closes it.')
+    both = changes_tried(SYSTEM, tried(longer=0.81, edges=0.8))
+    assert both.endswith('nothing is left: "longer" and "edges" each close it.')
+    no_gap = changes_tried(SYSTEM, tried(longer=0.81).replace(0.8, 0.65))
+    assert no_gap.endswith(f"There {SYSTEM} is not below the searched I3D+MLP, which has 0.650.")
+
+
+def test_changes_are_said_of_the_system_that_has_a_table_alone():
+    stored = changes_tried(SYSTEM)
+    assert stored.count("[") > 5 and "ridge" in stored and "the searched I3D+MLP" in stored
+    assert changes_tried("TAP") == "" == changes_tried(SYSTEM, tried())
+    assert changes_tried(SYSTEM, tried(longer=0.74).assign(format=FORMAT - 1)) == ""
+    rows = [("ridge", system, "supervised", -0.1, CONTRADICTED) for system in (SYSTEM, "TAP")]
+    table = pd.DataFrame(rows, columns=["control", "system", "column", "difference", "verdict"])
+    core, tap = not_above(table, {"ridge": "ridge"})
+    assert core.endswith(stored) and tap.endswith(DEPARTS["TAP"])

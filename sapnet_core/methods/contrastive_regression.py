@@ -4,12 +4,16 @@ Source: Yu et al., "Group-aware Contrastive Regression for Action Quality Assess
 
     (log p, o) = tree([x_e, x_q, y_e]),    y_q = mean_e (y_e + Delta),    Delta = left_k + o_k width_k,  k = argmax p
 
-x are features averaged over time, q is the video and e an exemplar. `gap_intervals` gives the intervals and the loss,
+    L = mean over pairs of - log p_k + (o_k - t)^2,    t the place of y_q - y_e in its interval k
+
+x are features averaged over time, q is the video and e an exemplar. `gap_intervals` gives the intervals,
 `regression_tree` the tree, and `exemplars` the choice of e. Each pair is learned in both orders.
 Published: 1024 channels, a tree of 16 leaves and 256 units, y_e divided by its largest value, of 30 on MTL-AQA; one
 random exemplar of the same difficulty in training and ten in prediction, on FineDiving of the same dive number
 (`match = "action"`); intervals from all pairs of the same difficulty; Adam at 1e-3 and 1e-4 for the backbone, batches
 of 2, 200 epochs. It learns from labeled videos only, and uses the difficulty, or the action, of every video.
+The public code averages (o_k - t)^2 within each interval and adds up the intervals; on MTL-AQA its batches hold one
+pair, for which this is the mean over pairs, as here with more pairs in a batch.
 Deviations: the backbone is frozen; the exemplars of a prediction are the nearest ones instead of random ones, and
 other difficulties fill up where one has too few labeled videos; with fewer pairs of the same difficulty than intervals
 on one side of 0, the intervals come from all pairs; training settings are those of all methods.
@@ -18,6 +22,7 @@ on one side of 0, the intervals come from all pairs; training settings are those
 from collections.abc import Mapping
 
 import torch
+import torch.nn.functional as F
 from torch import Tensor
 
 from sapnet_core.methods.base import Training
@@ -53,7 +58,10 @@ def training(train: TrainSet, settings: Mapping, generator: torch.Generator) -> 
 
     def loss(step: int) -> dict[str, Tensor]:
         i, e = exemplars.both_orders(draw.labeled())
-        terms = intervals.losses(*compare(x[i], e), draw.y[i] - draw.y[e])
+        log_p, place = compare(x[i], e)
+        k, t = intervals.locate(draw.y[i] - draw.y[e])
+        off = place.gather(1, k.unsqueeze(1)).squeeze(1) - t
+        terms = {"L_class": F.nll_loss(log_p, k), "L_place": (off**2).mean()}
         return {**terms, "L_all": terms["L_class"] + terms["L_place"]}
 
     def score(videos: VideoBatch) -> Tensor:

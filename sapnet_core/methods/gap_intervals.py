@@ -37,7 +37,10 @@ class GapIntervals:
         return cls(torch.cat([-half.flip(0), half.new_zeros(1), half]))
 
     def locate(self, gap: Tensor) -> tuple[Tensor, Tensor]:
-        """Interval and place of relative scores (B,): k (B,) int64 and t (B,), in [0, 1] inside the outermost edges."""
+        """Interval and place of relative scores (B,): k (B,) int64 and t (B,), in [0, 1] inside the outermost edges.
+
+        A score on an edge belongs to the interval above it; in the public code of CoRe, to the one further from 0.
+        """
         k = torch.bucketize(gap, self.edges[1:-1], right=True)
         left, right = self.edges[k], self.edges[k + 1]
         return k, (gap - left) / (right - left).clamp(min=1e-6)

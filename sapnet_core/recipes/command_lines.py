@@ -11,9 +11,22 @@ from sapnet_core.experiments.profiles import DATASETS, PROFILES
 from sapnet_core.recipes.tuning_space import CANDIDATES, SPACES
 from sapnet_core.runtime.arguments import Parser, count, existing_folder, one_of, output_file, seed_number
 
-__all__ = ["BACKBONES", "RECIPES", "SETTINGS"]
+__all__ = ["BACKBONES", "LOOKS", "RECIPES", "SETTINGS"]
 
 BACKBONES = ("i3d", "c3d", "swin")  # the keys of `pretrain_backbones.RECIPES`
+LOOKS = (  # the keys of `look_at_core.CANDIDATES`, and its controls
+    "as in the tables",
+    "edges mirrored as in the source",
+    "exemplars drawn as in the source",
+    "both as in the source",
+    "5 times as many passes, as in the source",
+    "exemplars = 1",
+    "exemplars = 5",
+    "exemplars = 20",
+    "exemplars = 50",
+    "Ridge on the mean feature",
+    "I3D+MLP (searched)",
+)
 # field of `SimSettings` -> its type
 SETTINGS = dict.fromkeys(
     (
@@ -59,6 +72,10 @@ def _calibrate_simulator(parser: Parser) -> None:
     parser.add_argument("--test", type=count, help="test videos (default: the official number)")
     parser.add_argument("--twin-seed", type=seed_number, help="seed of the twins (default: one that nothing else uses)")
     _jobs(parser)
+
+
+def _look_at_core(parser: Parser) -> None:
+    parser.add_argument("--only", nargs="+", metavar="NAME", default=list(LOOKS), choices=LOOKS)
 
 
 def _nothing(parser: Parser) -> None:
@@ -137,6 +154,7 @@ RECIPES: dict[str, tuple[str, Callable[[Parser], None]]] = {
         "Score candidate settings on validation parts of other twins: methods/tuning.csv.",
         _tune_methods,
     ),
+    "look_at_core": ("Change one thing of CoRe at a time, on other twins: methods/looked_at.csv.", _look_at_core),
     "measure_rounding": (
         "Train stored trials again with another order of sums: study/rounding.csv.",
         _measure_rounding,

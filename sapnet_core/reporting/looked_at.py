@@ -1,8 +1,9 @@
 """What was looked at of a system that does not beat a control: its search, its file, and where it departs.
 
 A comparison with a control (`paired_differences.control_differences`) tells which systems do not beat it. These
-functions gather, for one line about each of them, what its search of settings gained (`methods/tuning.csv`), and what
-is not as in its source: the sentence of `caveats`, or that of `DEPARTS`.
+functions gather, for one line about each of them, what its search of settings gained (`methods/tuning.csv`), what is
+not as in its source: the sentence of `caveats`, or that of `DEPARTS`; and, where one thing of it was changed at a time
+(`recipes.look_at_core`), what each change gained (`methods/looked_at.csv`).
 """
 
 import inspect
@@ -13,10 +14,13 @@ from sapnet_core.experiments.statistics import SUPPORTED
 from sapnet_core.experiments.systems import get_system, marked
 from sapnet_core.experiments.trial_hash import FORMAT
 from sapnet_core.methods import get_description
+from sapnet_core.recipes.look_at_core import CONTROLS, LOOKED_AT, TABLES
 from sapnet_core.recipes.tune_methods import TUNING, best_of
 from sapnet_core.reporting.caveats import CAVEATS
 
-__all__ = ["DEPARTS", "file_lines", "not_above", "search_gain"]
+__all__ = ["DEPARTS", "changes_tried", "file_lines", "not_above", "search_gain"]
+
+NAMED = dict(zip(CONTROLS, ("ridge", "the searched I3D+MLP"), strict=True))
 
 # What most sets a system apart from its source, for those without a sentence in `caveats`: from the list of deviations
 # in its file, without what holds for every system, such as the frozen backbone.
@@ -28,7 +32,7 @@ DEPARTS: dict[str, str] = {
     "USDL": "predicts the mean of its distribution, where its source takes the largest bin.",
     "SVR": "reads features of I3D, where its source has poses, transformed to frequencies.",
     "GDLT": "trains with Adam, where its source has SGD with a cosine schedule.",
-    "CoRe": "compares a video with the nearest exemplars, where its source draws them at random.",
+    "CoRe": "has as many passes over the labels as every system here, which are fewer than its source has.",
     "TAP": "compares a video with the nearest exemplars, where its source draws them at random.",
     "PCLN": "reads the 18 or 20 feature steps of a video, where its source has features of 160 frames.",
     "HGCN": "predicts the sum of the means, where its public code also draws noise.",
@@ -56,6 +60,45 @@ def search_gain(system: str) -> tuple[int, float]:
     return len(means), float(means[best_of(system, table)] - means[f"{system}: defaults"])
 
 
+def changes_tried(system: str, table: pd.DataFrame | None = None) -> str:
+    """Sentences on the changes that were tried one at a time: what each gained, and which reaches a control that the
+    system does not reach; "" where none was tried.
+
+    Args:
+        system: a row's name.
+        table: rows as in `LOOKED_AT`, by default these.
+    """
+    table = pd.read_csv(LOOKED_AT) if table is None else table
+    table = table[table["format"] == FORMAT]
+    own = table[table["system"] == system].set_index("candidate")
+    changed = own.drop(index=TABLES, errors="ignore")
+    if TABLES not in own.index or changed.empty:
+        return ""
+    before = own.loc[TABLES]
+    labels = "all labels" if before["share"] == 1 else f"{before['share']:.0%} of the labels"
+    gains = "; ".join(f"{name} {r.difference:+.3f} [{r.low:+.3f}, {r.high:+.3f}]" for name, r in changed.iterrows())
+    sentences = [
+        f"One thing of {system} was changed at a time on the twins of the search, with {labels} and "
+        f"{before['seeds']} seeds (`methods/{LOOKED_AT.name}`). Its ρ there, {before['rho_mean']:.3f}, changed by "
+        f"(95 % interval): {gains}."
+    ]
+    best = changed["rho_mean"].idxmax()
+    for control, name in NAMED.items():
+        for rho in table.loc[table["system"] == control, "rho_mean"]:
+            gap, reaches = rho - before["rho_mean"], changed.index[changed["rho_mean"] >= rho]
+            if gap <= 0:
+                sentences.append(f"There {system} is not below {name}, which has {rho:.3f}.")
+            elif len(reaches):
+                listed = " and ".join(f'"{change}"' for change in reaches)
+                close = "closes" if len(reaches) == 1 else "each close"
+                sentences.append(f"Of the gap of {gap:.3f} to {name} nothing is left: {listed} {close} it.")
+            else:
+                most = changed.at[best, "difference"]
+                part = f'the most is {most:+.3f}, by "{best}"' if most > 0 else "none gains anything"
+                sentences.append(f"None closes the gap of {gap:.3f} to {name}: {part}.")
+    return " ".join(sentences)
+
+
 def not_above(differences: pd.DataFrame, names: dict[str, str]) -> list[str]:
     """One line in Markdown for each system that is not above every control in every column.
 
@@ -75,7 +118,7 @@ def not_above(differences: pd.DataFrame, names: dict[str, str]) -> list[str]:
 
 
 def _looked_at(system: str) -> str:
-    """What was looked at, in one sentence or two."""
+    """What was looked at, in one sentence or more."""
     count, gain = search_gain(system)
     searched = f"a search of {count} settings gained {gain:+.3f}"
     if not count:
@@ -84,4 +127,4 @@ def _looked_at(system: str) -> str:
         searched = f"its own settings were the best of {count}"
     departs = CAVEATS.get(system) or DEPARTS.get(system)
     said = f"{system} {departs}" if departs else "Its file names no deviation of its own."
-    return f"Looked at: {searched}. {said}"
+    return " ".join(filter(None, [f"Looked at: {searched}. {said}", changes_tried(system)]))
