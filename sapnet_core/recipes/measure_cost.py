@@ -34,7 +34,7 @@ from sapnet_core.runtime.workers import WorkerPool
 __all__ = ["COST", "COST_COLUMNS", "cost_row", "largest_trials", "measured_cost"]
 
 COST = FOLDER / "cost.csv"
-# memory: most memory of a training process, in GB; video: seconds of simulating a video and computing its features
+# memory: most memory of a training process, in GB; video: processor seconds of simulating it and computing its features
 COST_COLUMNS = ["dataset", "memory", "video", "numbers", "processor"]
 TABLES = ("I", "II", "VI", "VII")  # each dataset's own tables
 STATUS = Path("/proc/self/status")  # the kernel's account of the process that reads it
@@ -75,12 +75,12 @@ def training_memory(trial: Trial) -> float:
 
 
 def seconds_per_video(trial: Trial, videos: int = VIDEOS) -> float:
-    """Seconds of simulating a video and computing the features of its views, by this process alone."""
+    """Processor seconds of simulating a video and computing the features of its views, in this process."""
     some = replace(trial, train=videos - videos // 4, test=videos // 4)
     with tempfile.TemporaryDirectory() as runs, variables(SAPNET_RUNS=runs):
-        begun = time.perf_counter()
+        begun = time.process_time()
         features = trial_data(some).features
-        return (time.perf_counter() - begun) / len(features.views["frame"])
+        return (time.process_time() - begun) / len(features.views["frame"])
 
 
 def cost_row(trial: Trial) -> dict[str, object]:
