@@ -111,6 +111,19 @@ def test_a_heatmap_of_controls_has_a_panel_for_each():
     assert "system above" in fig.get_supxlabel() and bar.get_xlabel() == "system minus control, ρ"
 
 
+@pytest.mark.parametrize("columns", [3, 4, 6])
+def test_numbers_in_a_heatmap_of_controls_do_not_meet(columns):
+    use_style()
+    rows = [(control, "USDL", f"{c}0%", -0.12, VERDICTS[1]) for control in ("ridge", "MLP") for c in range(columns)]
+    fig = control_heatmap(
+        pd.DataFrame(rows, columns=["control", "system", "column", "difference", "verdict"]), "A table"
+    )
+    fig.canvas.draw()
+    for ax in fig.axes[:2]:
+        boxes = [text.get_window_extent() for text in ax.texts]
+        assert len(boxes) == columns and all(a.x1 <= b.x0 for a, b in zip(boxes, boxes[1:], strict=False))
+
+
 def test_a_heatmap_shows_number_and_mark_in_the_cell_and_leaves_others_empty():
     use_style()
     table = pd.DataFrame(

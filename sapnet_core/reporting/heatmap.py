@@ -23,6 +23,7 @@ MARKS = {
 }
 LIMIT = 0.3  # differences beyond it have the same color, so that all heatmaps have one scale
 ROW, NAME, SHORT = 0.21, 25, 17  # inches of a row, letters of a name in one line, and beside two panels
+BESIDE = 3  # largest number of columns of a panel that has room beside another one
 # orange below zero, white at zero, blue above; all are light enough for black numbers
 BELOW_ABOVE = LinearSegmentedColormap.from_list("below and above", [COLORS[1], "white", COLORS[4]])
 
@@ -48,7 +49,8 @@ def heatmap(differences: pd.DataFrame, title: str) -> Figure:
 
 
 def control_heatmap(differences: pd.DataFrame, title: str) -> Figure:
-    """Draw the differences from controls, one column of a page wide, with a panel for each control.
+    """Draw the differences from controls, one column of a page wide, with a panel for each control: beside each other,
+    or one below the other where they have many columns.
 
     Args:
         differences: from `control_differences`; a cell without a row stays empty.
@@ -59,16 +61,20 @@ def control_heatmap(differences: pd.DataFrame, title: str) -> Figure:
     """
     controls = list(dict.fromkeys(differences["control"]))
     systems = list(dict.fromkeys(differences["system"]))
+    stacked = differences["column"].nunique() > BESIDE
+    rows, columns = (len(controls), 1) if stacked else (1, len(controls))
+    height = rows * (ROW * len(systems) + 0.3) + 1.0
     fig, axes = plt.subplots(
-        1, len(controls), figsize=(COLUMN, ROW * len(systems) + 1.3), sharey=True, squeeze=False, layout="constrained"
+        rows, columns, figsize=(COLUMN, height), sharey=not stacked, squeeze=False, layout="constrained"
     )
     fig.get_layout_engine().set(w_pad=0.02, wspace=0.02)
     for ax, control in zip(axes.flat, controls, strict=True):
         value, text = _cells(differences[differences["control"] == control], systems)
         _panel(ax, value, text)
-        ax.set_title(f"minus\n{fill(control, SHORT)}", fontsize=7)
-    names = [fill(marked(name), SHORT) for name in systems]
-    axes[0, 0].set_yticks(axes[0, 0].get_yticks(), names, linespacing=0.9)
+        ax.set_title(f"minus {control}" if stacked else f"minus\n{fill(control, SHORT)}", fontsize=7)
+    names = [fill(marked(name), NAME if stacked else SHORT) for name in systems]
+    for ax in axes[:, 0]:
+        ax.set_yticks(ax.get_yticks(), names, linespacing=0.9)
     _color_bar(fig, list(axes.flat), _ends(differences), "system minus control, ρ")
     fig.suptitle(title, fontsize=8)
     words = [f"{mark} {words.replace('SAP-Net', 'system')}" for mark, words in MARKS.values()]
