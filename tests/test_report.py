@@ -297,9 +297,10 @@ def test_titles_that_would_meet_are_broken(monkeypatch):
         "IPython.display.display", lambda figure, metadata: shown.append([ax.get_title() for ax in figure.axes])
     )
     for count in (2, 4):
-        reporting.explore(
-            lambda ax, dive, step: None, [{"dive": "5253B", "step": k} for k in range(count)], alt="Dives"
-        )
+        with plt.rc_context({"axes.titlesize": 12}):
+            reporting.explore(
+                lambda ax, dive, step: None, [{"dive": "5253B", "step": k} for k in range(count)], alt="Dives"
+            )
     assert shown[0][0] == "dive = 5253B, step = 0" and shown[1][3] == "dive = 5253B,\nstep = 3"
 
 

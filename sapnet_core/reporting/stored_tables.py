@@ -74,11 +74,12 @@ def _float(text: str) -> float:
 
 
 def _numbers(texts: list[str]) -> list[str] | list[float]:
-    """Convert the cells of a numeric column to floats; the cells of any other column stay text."""
+    """Convert the cells of a numeric column to floats; the cells of any other column stay text, as do whole numbers, of
+    which one may be infinite: they were written as text."""
     filled = [text for text in texts if text]
     try:
         written = [f"{float(text):.6g}" for text in filled]
     except ValueError:
         return texts
-    is_float = filled == written and not all(text.lstrip("-").isdigit() for text in filled)
+    is_float = filled == written and not all(text.lstrip("-").isdigit() or text == "inf" for text in filled)
     return [*map(_float, texts)] if is_float else texts
