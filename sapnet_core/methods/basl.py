@@ -18,7 +18,8 @@ decay of 1e-4, dropout 0.3, batches of 16, stages of 10, 50 and 100 epochs, the 
 Deviations: the public code begins each stage from the weights, and reports those of the epoch, that are best on the
 test videos; here no test score is seen, and the last step counts. The width is C/4 as published for 1024 channels; the
 sigmoid spans the `score_range` of GDLT; stages have the same shares of the steps; a batch has labeled and unlabeled
-videos as for all methods. The backbone is frozen, and training settings are those of all methods.
+videos as for all methods. The share of the third stage grows at 0, 1/4, 1/2 and 3/4 of it, where the public code lets
+it grow at 0, 0.3, 0.6 and 0.9. The backbone is frozen, and training settings are those of all methods.
 """
 
 from collections.abc import Mapping

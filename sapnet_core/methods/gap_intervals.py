@@ -6,7 +6,8 @@ Source: Yu et al., "Group-aware Contrastive Regression for Action Quality Assess
 
 for a pair with the relative score Delta in interval k, at the place t = (Delta - left_k) / width_k in [0, 1]. The
 edges divide the absolute differences of all pairs of labeled scores into parts of equal mass; the first is 0, the last
-is the largest score, and all are mirrored to negative differences.
+is the largest score, and all are mirrored to negative differences. An edge between two differences is interpolated,
+where the public code takes the lower one.
 """
 
 from dataclasses import dataclass

@@ -18,7 +18,8 @@ labeled videos only, and does not use the difficulty.
 Deviations: the backbone is frozen; the widths are the same shares of the channels, but no less than for 256 channels,
 and groups are as many as divide them; targets and training settings are those of all methods. A prediction is the sum
 of mu, where the public code draws eps too. Published scores have a standard deviation of about 17 points and sigma
-begins at about 1; here it begins at 1/17 of the standard deviation of the targets.
+begins at about 1; here it begins at 1/17 of the standard deviation of the targets. For MTL-AQA the public code
+multiplies y by the difficulty before it takes the squared error; here targets are divided by it.
 """
 
 import math

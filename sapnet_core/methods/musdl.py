@@ -11,7 +11,8 @@ value is the sum of the middle three over 30; it rejects a dataset without judge
 Deviations: seats change between events, so judges' scores are sorted and f_j predicts the j-th lowest score of a panel,
 where the published f_j predicts the judge in seat j and the predictions are sorted. A smaller panel (FineDiving gives
 7, 5 or 3 scores) takes the middle seats of the largest. The score is read from the distributions as in USDL, and the
-divergence is summed over bins and averaged over videos, which scales the published loss.
+divergence is summed over bins and averaged over videos, which scales the published loss. p_j has a standard deviation
+of one bin, where the public code has five by default.
 """
 
 from collections.abc import Mapping

@@ -17,7 +17,8 @@ and does not use the difficulty.
 Deviations: features of the video's 18 or 20 steps, which leave 5 of the 40 columns, and so an MLP of 1024 and 512
 hidden units; the sigmoid spans the `score_range` of GDLT; the training settings are those of all methods. The first
 convolution of R is applied to G_p before the product, which gives the same image up to rounding and never forms its
-512 channels.
+512 channels. The paper's formulas are taken where the public code differs: its dropout removes whole steps, its G has
+no ReLU, and its script for MTL-AQA compares D with the signed difference and has no last term of L.
 """
 
 from collections.abc import Mapping

@@ -18,7 +18,9 @@ difficulty, filled up from the nearest difficulty; Adam at 1e-3 for the heads an
 epochs. It learns from labeled videos only, and uses the difficulty, or the action, of every video.
 Deviations: the backbone is frozen; d = C/2 as published is 128 for C = 256 and stays 128 for other C unless `width`
 says otherwise; m is the same share of T, 0.16; the exemplars of a prediction are the nearest ones instead of random
-ones; training settings are those of all methods, with one learning rate.
+ones; training settings are those of all methods, with one learning rate. L_class and L_place are averages over both
+orders of a pair, where the public code adds the orders up, so that L_rank and L_sparse weigh twice as much against them
+here.
 """
 
 import math

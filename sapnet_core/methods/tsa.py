@@ -19,7 +19,8 @@ are averages over space, so a step attends to five steps of the exemplar, not to
 dive is known to be of the same number as another if the number's parts agree (`TrainSet.attributes`). A prediction
 does not read the dive number: the video takes that of the labeled video nearest to it; the nearest videos of this
 number are the exemplars, where the published ones are drawn among them. Where a number has too few labeled videos, the
-nearest of other numbers fill up. Nearness is the distance of time-averaged features.
+nearest of other numbers fill up. Nearness is the distance of time-averaged features. The output of the attention has
+no bias, where that of the public code has one.
 """
 
 from collections.abc import Mapping
