@@ -30,6 +30,10 @@ def test_no_tracked_file_is_large():
     assert not [name for name in tracked() if (ROOT / name).is_file() and (ROOT / name).stat().st_size > 4_200_000]
 
 
+def test_no_package_of_others_is_tracked():
+    assert not [name for name in tracked() if name.endswith((".whl", ".zip", ".gz", ".tar", ".egg", ".so"))]
+
+
 def test_no_tracked_file_names_a_place_on_one_machine():
     place = re.compile(r"(?<![\w.])/(?:home|Users|work|root)/\w+/")
     texts = [n for n in tracked() if n.endswith((".py", ".md", ".sh", ".toml", ".yml", ".txt", ".json", ".csv"))]
