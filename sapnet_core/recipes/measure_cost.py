@@ -31,7 +31,7 @@ from sapnet_core.runtime.progress import trial_bars
 from sapnet_core.runtime.variables import variables
 from sapnet_core.runtime.workers import WorkerPool
 
-__all__ = ["COST", "COST_COLUMNS", "cost_row", "largest_trials", "measured_cost"]
+__all__ = ["COST", "COST_COLUMNS", "cost_row", "largest_trials", "stored_cost"]
 
 COST = FOLDER / "cost.csv"
 # memory: most memory of a training process, in GB; video: processor seconds of simulating it and computing its features
@@ -42,7 +42,7 @@ STEPS = 20  # after the first steps, the memory of a training stays what it is
 VIDEOS = 64
 
 
-def measured_cost() -> dict[str, dict[str, object]]:
+def stored_cost() -> dict[str, dict[str, object]]:
     """Dataset -> its row of the table; empty where nothing was measured.
 
     Raises:

@@ -25,12 +25,12 @@ def test_a_row_is_measured_and_read_back(tmp_path, monkeypatch):
         measure_cost, "largest_trials", lambda: dict.fromkeys(DATASETS, replace(SMALL, method="mlp", overrides=()))
     )
     monkeypatch.setattr(measure_cost, "DATASETS", ["mtl-aqa"])
-    assert measure_cost.measured_cost() == {}
+    assert measure_cost.stored_cost() == {}
     parser = Parser("recipe")
     RECIPES["measure_cost"][1](parser)
     measure_cost.main(parser.parse_args([]))
-    row = measure_cost.measured_cost()[SMALL.dataset]
+    row = measure_cost.stored_cost()[SMALL.dataset]
     assert 0.1 < row["memory"] < 4 and 0 < row["video"] < 60  # a process that has loaded PyTorch takes 0.2 GB or more
     (tmp_path / "cost.csv").write_text("dataset\nmtl-aqa\n")
     with pytest.raises(ValueError, match=r"cost\.csv: .* dataset, memory"):
-        measure_cost.measured_cost()
+        measure_cost.stored_cost()
