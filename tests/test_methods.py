@@ -232,7 +232,7 @@ def test_a_setting_of_the_wrong_kind_or_size_is_named_before_any_work(method):
     known = {**settings_of(method), "steps": 60}
     for name in known.keys() & WRONG.keys():
         for value in WRONG[name]:
-            with pytest.raises(ValueError, match=rf"{name}") as refusal:
+            with pytest.raises(ValueError, match=rf"\b{name}\b") as refusal:
                 check_settings(method, {name: value})
             assert "\n" not in str(refusal.value)
     check_settings(method, known)  # the defaults are valid

@@ -199,7 +199,7 @@ def test_a_copy_of_the_cell_in_a_file_is_the_same_method(tmp_path):
 @pytest.mark.parametrize(
     "text, said",
     [
-        (("own_method('toy', fit", "'toy.py', line 2")),
+        ("own_method('toy', fit", "'toy.py', line 2"),
         ("own_method(name, fit)", "toy.py, line 2: .*own_method"),
         ("own_method('toy')", "toy.py, line 2: .*own_method"),
         ("own_method('toy', fit)", "toy.py, line 2: .*'toy'.*'fit'"),

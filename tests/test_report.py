@@ -308,7 +308,7 @@ def test_a_picture_is_shown_with_its_text_and_closed(monkeypatch):
     shown = []
     monkeypatch.setattr("IPython.display.display", lambda figure, metadata: shown.append((figure, metadata)))
     plt.close("all")
-    with pytest.raises(ValueError, match="figure"):
+    with pytest.raises(ValueError, match="no figure"):
         reporting.picture("A line")
     figure, _ = plt.subplots()
     with pytest.raises(ValueError, match="sentence"):

@@ -284,7 +284,7 @@ def test_ctrl_c_leaves_nothing_behind(study, monkeypatch, capsys):
 
 
 def test_without_other_kernels_no_noise_is_measured(study):
-    with pytest.raises(ValueError, match="processor"):
+    with pytest.raises(ValueError, match="processor with AVX2"):
         measure_rounding.noise_row([OTHER], 1)
 
 

@@ -74,8 +74,8 @@ def _float(text: str) -> float:
 
 
 def _numbers(texts: list[str]) -> list[str] | list[float]:
-    """Convert the cells of a numeric column to floats; the cells of any other column stay text, as do whole numbers, of
-    which one may be infinite: they were written as text."""
+    """Convert the cells of a numeric column to floats. Every other column stays text; so does a column of whole
+    numbers, even if some of them are "inf", since it was written from text."""
     filled = [text for text in texts if text]
     try:
         written = [f"{float(text):.6g}" for text in filled]

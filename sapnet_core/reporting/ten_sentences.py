@@ -209,12 +209,12 @@ def _rival(claim: Claim) -> str:
 
 
 def _on(claims: Iterable[str], said: str = "") -> str:
-    """ " on FineDiving" for claims, given by their ids, about another dataset than that of `lead`; "" if the words
-    beside it say so already."""
+    """The datasets of some claims, given by their ids, as " on FineDiving"; "" for the dataset that `lead` names, and
+    where `said`, the words beside it, names them already."""
     wanted = set(claims)
     where = datasets_of(claim for claim in ledger() if claim.id in wanted)
-    known = where in ("", DATASET_TITLES["mtl-aqa"]) or where in said or "datasets" in where and "datasets" in said
-    return "" if known else f" on {where}"
+    told = where in said or ("datasets" in where and "datasets" in said)
+    return "" if told or where in ("", DATASET_TITLES["mtl-aqa"]) else f" on {where}"
 
 
 def _failures(mine: pd.DataFrame) -> str:

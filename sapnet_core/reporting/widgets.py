@@ -9,6 +9,8 @@ from sapnet_core.reporting.style import PAGE
 
 __all__ = ["explore", "is_live", "live_bar", "live_bars"]
 
+LETTER = 0.62  # width of an average letter, as a share of the font size
+
 
 def is_live() -> bool:
     """Whether a reader runs this notebook interactively.
@@ -88,7 +90,8 @@ def explore(
         return [", ".join(f"{name} = {value}" for name, value in values.items()) for values in settings]
 
     titles = panels(static, PAGE)
-    room = 72 * PAGE / len(static) / (0.62 * plt.gcf().axes[0].title.get_fontsize())  # characters above one panel
+    letter = LETTER * plt.gcf().axes[0].title.get_fontsize()  # in points
+    room = 72 * PAGE / len(static) / letter  # letters above one panel
     between = ", " if max(map(len, titles)) < room else ",\n"
     for ax, title in zip(plt.gcf().axes, titles, strict=False):
         ax.set_title(title.replace(", ", between))
