@@ -157,7 +157,7 @@ PUBLIC = {
         "spearman",
     ),
     "experiments.added_row": ("own_row", "own_trials"),
-    "experiments.own_rows": ("why_not", "why_not_row"),
+    "experiments.rows_on_own_data": ("why_not", "why_not_row"),
     "experiments.paper": (
         "paper_arithmetic",
         "paper_numbers",

@@ -35,6 +35,7 @@ from sapnet_core.runtime.command_line import one_line_errors
 
 __all__ = ["main", "parse"]
 
+VERIFIED = 5  # stored trials that `verify` trains again, where no number is given
 CHECKED = (*DATASETS, *MEASURED, "folder")  # what the command `check` can examine; "folder" stands for own videos
 
 
@@ -158,7 +159,7 @@ def parse(arguments: list[str] | None = None) -> Namespace:
     _add_workers(study)
 
     verify = command("verify", _verify, "Train some stored trials again from nothing, and compare.")
-    verify.add_argument("trials", nargs="?", type=count, metavar="N", help="how many trials (default: 5)")
+    verify.add_argument("trials", nargs="?", type=count, metavar="N", help=f"how many trials (default: {VERIFIED})")
     verify.add_argument("--seed", type=seed_number, help="seed of the draw (default: the date, such as 20260131)")
     verify.add_argument("--small", action="store_true", help="the two small trials that `test` verifies, in place of N")
     verify.add_argument("--jobs", type=count, help="worker processes (default: one per available core)")
@@ -191,7 +192,9 @@ def parse(arguments: list[str] | None = None) -> Namespace:
     )
     gallery.add_argument("--pages", action="store_true", help="also write a page for each notebook, and link to it")
 
-    recipe = command("recipe", _recipe, "Make a stored file of the repository anew, such as weights or a table.")
+    recipe = command(
+        "recipe", _recipe, "Make a file of the repository anew, such as weights, or write a simulated dataset."
+    )
     recipe.known = "".join(f"  {name:<24}{text}\n" for name, (text, _) in RECIPES.items())
     recipes = recipe.add_subparsers(metavar="NAME", dest="recipe", required=True)
     for name, (text, add_arguments) in RECIPES.items():
@@ -302,7 +305,7 @@ def _verify(asked: Namespace) -> int:
             raise ValueError("verify --small takes its own two trials: leave out N and --seed")
         return _load("experiments.verify").verify_small(asked.jobs or environment.jobs())
     seed = int(time.strftime("%Y%m%d")) if asked.seed is None else asked.seed
-    return _load("experiments.verify").verify(asked.trials or 5, seed, asked.jobs or environment.jobs())
+    return _load("experiments.verify").verify(asked.trials or VERIFIED, seed, asked.jobs or environment.jobs())
 
 
 def _claims(asked: Namespace) -> None:

@@ -373,3 +373,10 @@ def test_features_can_be_computed_in_another_number_format(records, stored, tmp_
     others = {path.name for path in stored[0].rglob("*.safetensors")}
     assert names[0] == others if (numbers or own) == own else not names[0] & others
     assert same(found, stored[1]) == ((numbers or own) == own)
+
+
+def test_a_number_format_that_the_processor_lacks_is_refused_before_any_work(monkeypatch):
+    monkeypatch.setattr(registry, "fast_dtype", lambda device: torch.float32)
+    monkeypatch.setenv("SAPNET_NUMBERS", "bfloat16")
+    with pytest.raises(ValueError, match="SAPNET_NUMBERS=bfloat16: cpu .*float32"):
+        registry.number_format("cpu")

@@ -268,6 +268,13 @@ def test_names_of_a_text_meet_none_of_the_class(text, settings):
         assert method(train, {}, torch.Generator()).predict(x).isfinite().all() and method.settings == settings
 
 
+def test_a_local_name_asks_for_no_statement_around_it():
+    around = "for seed in range(3):\n    loss = print(seed)\n\n\n"
+    local = OwnMethod("toy", f"{around}def fit(train, s, g):\n    loss = 1\n    return loss\n", "fit", {})
+    read = OwnMethod("toy", f"{around}def fit(train, s, g):\n    return loss\n", "fit", {})
+    assert "print" not in local.definitions and "print" in read.definitions
+
+
 def test_star_imports_are_seen_in_code_and_not_in_words():
     head = "from sapnet_core import Fitted, own_method\n\ndef fit(train, s, g):\n    'It has no import * of its own.'\n"
     with pytest.raises(ValueError, match="'toy'.* missing "):

@@ -23,8 +23,8 @@ from sapnet_core.experiments.declare import declare
 from sapnet_core.experiments.floors import floors
 from sapnet_core.experiments.fold_trial import FoldTrial, fold_trial
 from sapnet_core.experiments.metrics import fisher_mean, spearman
-from sapnet_core.experiments.own_rows import why_not, why_not_row
 from sapnet_core.experiments.results import curves, results
+from sapnet_core.experiments.rows_on_own_data import why_not, why_not_row
 from sapnet_core.experiments.run import run_trials
 from sapnet_core.experiments.systems import EVERY, TRAINED
 from sapnet_core.experiments.trial_data import trial_data

@@ -61,9 +61,12 @@ def number_format(device: str) -> torch.dtype:
     """The number format in which backbones compute features on a device: that of `SAPNET_NUMBERS`, or the device's own.
 
     Raises:
-        ValueError: `SAPNET_NUMBERS` names none.
+        ValueError: `SAPNET_NUMBERS` names no format, or one in which the device does not compute.
     """
-    return getattr(torch, environment.numbers()) if environment.numbers() else fast_dtype(device)
+    own, asked = fast_dtype(device), environment.numbers()
+    if asked == "bfloat16" and own != torch.bfloat16:
+        raise ValueError(f"SAPNET_NUMBERS=bfloat16: {device} does not compute in it: unset it, or choose float32")
+    return getattr(torch, asked) if asked else own
 
 
 def _known(name: str) -> Backbone:

@@ -146,7 +146,11 @@ def _data(
     how: _How,
 ) -> tuple[tuple[Record, ...], Features]:
     """Records and features. `views["actor"]` holds the teacher's view. A view computed only for the teacher, or only
-    for the method (`extra`), is NaN for test videos."""
+    for the method (`extra`), is NaN for test videos.
+
+    `_numbers` is a part of the cache's key alone: the backbone asks `number_format` itself, and features of one format
+    must not be returned for another.
+    """
     records, _, left_out = _found_records(dataset, source, train, test, twin_seed)
     if source == "features":
         features = dumped_features(dataset, _data_root(source), records, environment.skip_bad())

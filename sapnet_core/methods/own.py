@@ -217,7 +217,7 @@ def _needed(body: list[ast.stmt], function: str) -> list[ast.stmt]:
         needed |= left
         new = {i for i, node in enumerate(body) if _defined(node) & left} - kept
         kept |= new
-        left = {name for i in new for name in _names(body[i])} - needed
+        left = {name for i in new for name in _globals(ast.unparse(body[i]))[0]} - needed
     return [body[i] for i in sorted(kept)]
 
 
@@ -225,8 +225,14 @@ def _missing(definitions: str) -> list[str]:
     """Names that a text reads and that neither it nor Python defines. None where it imports all names of a module."""
     if any(isinstance(node, ast.ImportFrom) and node.names[0].name == "*" for node in ast.walk(ast.parse(definitions))):
         return []
-    whole = symtable.symtable(definitions, "<own method>", "exec")
-    known, used, left = {*dir(builtins), "__name__", "__file__", "__doc__"}, set(), [whole]
+    used, known = _globals(definitions)
+    return sorted(used - known - {*dir(builtins), "__name__"})
+
+
+def _globals(text: str) -> tuple[set[str], set[str]]:
+    """The global names that a text reads, and those that it defines."""
+    whole = symtable.symtable(text, "<own method>", "exec")
+    used, known, left = set(), set(), [whole]
     while left:
         part = left.pop()
         left += part.get_children()
@@ -236,7 +242,7 @@ def _missing(definitions: str) -> list[str]:
                 known.add(symbol.get_name())
             if symbol.is_referenced() and (part is whole or symbol.is_global()):
                 used.add(symbol.get_name())
-    return sorted(used - known)
+    return used, known
 
 
 def _first_line(error: BaseException) -> str:

@@ -1,4 +1,5 @@
-"""Arguments of `sapnet recipe NAME`, for each module of this room that makes a stored file of the repository anew.
+"""Arguments of `sapnet recipe NAME`, for each module of this room that makes a file of the repository anew or writes a
+simulated dataset.
 
 They are separate from the recipes, so that the command line can check them before PyTorch is loaded.
 """
@@ -76,10 +77,7 @@ def _calibrate_simulator(parser: Parser) -> None:
 
 def _look_at_core(parser: Parser) -> None:
     parser.add_argument("--only", nargs="+", metavar="NAME", default=list(LOOKS), choices=LOOKS)
-
-
-def _nothing(parser: Parser) -> None:
-    """A recipe without arguments."""
+    _jobs(parser)
 
 
 def _measure_rounding(parser: Parser) -> None:
@@ -159,7 +157,7 @@ RECIPES: dict[str, tuple[str, Callable[[Parser], None]]] = {
         "Train stored trials again with another order of sums: study/rounding.csv.",
         _measure_rounding,
     ),
-    "measure_cost": ("Measure the memory of trainings and the time of features: study/cost.csv.", _nothing),
+    "measure_cost": ("Measure the memory of trainings and the time of features: study/cost.csv.", _jobs),
     "measure_people": (
         "Train the trials on UI-PRMD, people left out, and store their results: study/measured/.",
         _measure_people,

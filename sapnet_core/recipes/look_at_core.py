@@ -33,14 +33,16 @@ from sapnet_core.experiments.profiles import get_profile
 from sapnet_core.experiments.statistics import evidence_of
 from sapnet_core.experiments.systems import RIDGE, get_system
 from sapnet_core.experiments.trial import Trial
-from sapnet_core.experiments.trial_data import trial_data
+from sapnet_core.experiments.trial_data import prepare_trials, trial_data
 from sapnet_core.experiments.trial_hash import FORMAT
 from sapnet_core.methods import VideoBatch, contrastive_regression
 from sapnet_core.methods.base import train
 from sapnet_core.methods.exemplars import Exemplars, nearest_first
 from sapnet_core.methods.gap_intervals import GapIntervals
 from sapnet_core.recipes.tune_methods import CELLS, TWIN_SEED
+from sapnet_core.runtime import environment
 from sapnet_core.runtime.arguments import check_environment, unwritable
+from sapnet_core.runtime.progress import trial_bars
 
 __all__ = ["CANDIDATES", "CONTROLS", "LOOKED_AT", "SYSTEM", "TABLES", "Candidate", "rho_of", "row_of"]
 
@@ -173,6 +175,9 @@ def main(asked: Namespace) -> None:
     check_environment()
     if fault := unwritable(LOOKED_AT.parent):
         raise ValueError(f"{LOOKED_AT} cannot be written: {fault}")
+    trials = [_trial(SYSTEM, seed) for seed in SEEDS]
+    with trial_bars() as bars:
+        prepare_trials(trials, asked.jobs or environment.jobs(), progress=bars["videos"])
     known = {}
     if LOOKED_AT.exists():
         old = pd.read_csv(LOOKED_AT)

@@ -102,7 +102,7 @@ def main(asked: Namespace) -> None:
         raise ValueError(f"{COST} cannot be written: {fault}")
     trials = largest_trials()
     with trial_bars() as bars:
-        prepare_trials(trials.values(), environment.jobs(), progress=bars["videos"])
+        prepare_trials(trials.values(), asked.jobs or environment.jobs(), progress=bars["videos"])
     rows = []
     for dataset in DATASETS:
         rows.append(cost_row(trials[dataset]))

@@ -6,7 +6,6 @@ Features are computed in float32, which every processor can repeat. Earlier resu
 of the code that changes results gives the trials new hashes; they are then stored anew by this command.
 """
 
-import os
 from argparse import Namespace
 
 from sapnet_core.experiments.declare import declare
@@ -39,6 +38,5 @@ def main(asked: Namespace) -> None:
         trials = small_trials()
         with trial_bars() as bars:
             run_trials(trials, asked.jobs or environment.jobs(), **bars)
-        if os.path.lexists(folder(SMALL)):
-            discard(folder(SMALL))
+        discard(folder(SMALL))
         print(f"{store(trials, SMALL)} trials are stored in {folder(SMALL)}", flush=True)
