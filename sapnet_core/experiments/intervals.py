@@ -149,7 +149,7 @@ class Paired(NamedTuple):
 
     def __str__(self) -> str:
         """The difference with its interval over seeds."""
-        return f"{self.value:+.3f} [{self.low:+.3f}, {self.high:+.3f}]"
+        return str(Interval(self.value, self.low, self.high))
 
 
 @dataclass(frozen=True)

@@ -18,6 +18,7 @@ import pandas as pd
 import torch
 
 from sapnet_core.experiments import profiles
+from sapnet_core.experiments.intervals import Interval
 from sapnet_core.experiments.names import KNOWN
 from sapnet_core.experiments.profiles import Profile, with_second_look
 from sapnet_core.experiments.resampling import Cell
@@ -44,7 +45,10 @@ __all__ = [
     "verdict_of",
     "verdict_text",
     "effect_text",
+    "WITH_REASON",
 ]
+
+WITH_REASON = ("count", "worst")  # kinds of claims whose effect, as text, includes the reason
 
 COLUMNS = (
     "claim",
@@ -235,7 +239,7 @@ def verdict_text(row: pd.Series) -> str:
     testable."""
     if row["verdict"] == UNTESTABLE:
         return f"{UNTESTABLE}: {row['reason']}"
-    return row["verdict"] if row["kind"] in ("count", "worst") else in_words(row["verdict"], row["to_decide"])
+    return row["verdict"] if row["kind"] in WITH_REASON else in_words(row["verdict"], row["to_decide"])
 
 
 def effect_text(row: pd.Series) -> str:
@@ -251,8 +255,12 @@ def effect_text(row: pd.Series) -> str:
         return f"{row['effect']:.1f} {row['reason']}, on average; {row['low']:.0f} to {row['high']:.0f} by seed"
     if row["kind"] == "arithmetic":
         return f"{row['effect']:.3f}"
-    unit = {"rho": "", "closeness": " less R-ℓ2, × 100", "spread": " in the ratio of spreads"}[row["metric"]]
-    return f"{row['effect']:+.3f} [{row['low']:+.3f}, {row['high']:+.3f}]{unit}"
+    unit = {
+        "rho": "",
+        "closeness": " in R-ℓ2, the relative error, times 100; negative where it is larger",
+        "spread": " in the ratio of spreads",
+    }[row["metric"]]
+    return f"{Interval(row['effect'], row['low'], row['high'])}{unit}"
 
 
 def family_table(profile: Profile, *families: str) -> pd.DataFrame:

@@ -10,17 +10,16 @@ import inspect
 
 import pandas as pd
 
+from sapnet_core.experiments.intervals import Interval
 from sapnet_core.experiments.statistics import SUPPORTED
 from sapnet_core.experiments.systems import get_system, marked
 from sapnet_core.experiments.trial_hash import FORMAT
 from sapnet_core.methods import get_description
-from sapnet_core.recipes.look_at_core import CONTROLS, LOOKED_AT, TABLES
+from sapnet_core.recipes.look_at_core import LOOKED_AT, TABLES
 from sapnet_core.recipes.tune_methods import TUNING, best_of
 from sapnet_core.reporting.caveats import CAVEATS
 
 __all__ = ["DEPARTS", "changes_tried", "file_lines", "not_above", "search_gain"]
-
-NAMED = dict(zip(CONTROLS, ("ridge", "the searched I3D+MLP"), strict=True))
 
 # What most sets a system apart from its source, for those without a sentence in `caveats`: from the list of deviations
 # in its file, without what holds for every system, such as the frozen backbone.
@@ -60,12 +59,13 @@ def search_gain(system: str) -> tuple[int, float]:
     return len(means), float(means[best_of(system, table)] - means[f"{system}: defaults"])
 
 
-def changes_tried(system: str, table: pd.DataFrame | None = None) -> str:
+def changes_tried(system: str, names: dict[str, str], table: pd.DataFrame | None = None) -> str:
     """Sentences on the changes that were tried one at a time: what each gained, and which reaches a control that the
     system does not reach; "" where none was tried.
 
     Args:
         system: a row's name.
+        names: a control's name -> what it is called in the sentences.
         table: rows as in `LOOKED_AT`, by default these.
     """
     table = pd.read_csv(LOOKED_AT) if table is None else table
@@ -76,22 +76,24 @@ def changes_tried(system: str, table: pd.DataFrame | None = None) -> str:
         return ""
     before = own.loc[TABLES]
     labels = "all labels" if before["share"] == 1 else f"{before['share']:.0%} of the labels"
-    gains = "; ".join(f"{name} {r.difference:+.3f} [{r.low:+.3f}, {r.high:+.3f}]" for name, r in changed.iterrows())
+    gains = "; ".join(f"{name} {Interval(r.difference, r.low, r.high)}" for name, r in changed.iterrows())
     sentences = [
-        f"One thing of {system} was changed at a time on the twins of the search, with {labels} and "
-        f"{before['seeds']} seeds (`methods/{LOOKED_AT.name}`). Its ρ there, {before['rho_mean']:.3f}, changed by "
-        f"(95 % interval): {gains}."
+        f"One thing of {system} was changed at a time, on the validation videos with which settings are searched, with "
+        f"{labels} and {before['seeds']} seeds (`methods/{LOOKED_AT.name}`). Its ρ there, {before['rho_mean']:.3f}, "
+        f"changed by (95 % interval): {gains}."
     ]
     best = changed["rho_mean"].idxmax()
-    for control, name in NAMED.items():
+    for control, name in names.items():
         for rho in table.loc[table["system"] == control, "rho_mean"]:
             gap, reaches = rho - before["rho_mean"], changed.index[changed["rho_mean"] >= rho]
             if gap <= 0:
-                sentences.append(f"There {system} is not below {name}, which has {rho:.3f}.")
+                sentences.append(
+                    f"On average over these seeds {system} is not below {name} there, which has {rho:.3f}."
+                )
             elif len(reaches):
                 listed = " and ".join(f'"{change}"' for change in reaches)
                 close = "closes" if len(reaches) == 1 else "each close"
-                sentences.append(f"Of the gap of {gap:.3f} to {name} nothing is left: {listed} {close} it.")
+                sentences.append(f"On average over these seeds {listed} {close} the gap of {gap:.3f} to {name}.")
             else:
                 most = changed.at[best, "difference"]
                 part = f'the most is {most:+.3f}, by "{best}"' if most > 0 else "none gains anything"
@@ -113,11 +115,12 @@ def not_above(differences: pd.DataFrame, names: dict[str, str]) -> list[str]:
             cells = [f"{d:+z.3f} ({c}, {v})" for d, c, v in part[["difference", "column", "verdict"]].to_numpy()]
             parts.append(f"against {names[control]} {', '.join(cells)}")
         if parts:
-            lines.append(f"**{marked(system)}**: {'; '.join(parts)}. {_looked_at(system.removesuffix(' (searched)'))}")
+            looked_at = _looked_at(system.removesuffix(" (searched)"), names)
+            lines.append(f"**{marked(system)}**: {'; '.join(parts)}. {looked_at}")
     return lines
 
 
-def _looked_at(system: str) -> str:
+def _looked_at(system: str, names: dict[str, str]) -> str:
     """What was looked at, in one sentence or more."""
     count, gain = search_gain(system)
     searched = f"a search of {count} settings gained {gain:+.3f}"
@@ -127,4 +130,4 @@ def _looked_at(system: str) -> str:
         searched = f"its own settings were the best of {count}"
     departs = CAVEATS.get(system) or DEPARTS.get(system)
     said = f"{system} {departs}" if departs else "Its file names no deviation of its own."
-    return " ".join(filter(None, [f"Looked at: {searched}. {said}", changes_tried(system)]))
+    return " ".join(filter(None, [f"Looked at: {searched}. {said}", changes_tried(system, names)]))

@@ -229,7 +229,7 @@ def _failures(mine: pd.DataFrame) -> str:
     parts = []
     if len(bad):
         listed = [
-            f"“{row['statement']}”{_on([row['claim']], row['statement'])} ({_measured(row)})"
+            f"“{row['statement']}”{_on([row['claim']], row['statement'])} ({effect_text(row)})"
             for _, row in bad[:NAMED].iterrows()
         ]
         more = f"{len(bad) - NAMED} more" if len(bad) > NAMED else ""
@@ -245,20 +245,6 @@ def _failures(mine: pd.DataFrame) -> str:
         )
     text = "; ".join(parts)
     return f"{text[0].upper()}{text[1:]}."
-
-
-def _measured(row: pd.Series) -> str:
-    if row["kind"] == "worst":
-        return effect_text(row)
-    if row["kind"] == "count":
-        return f"found: {row['effect']:.1f}, from {row['low']:.0f} to {row['high']:.0f} by seed"
-    if row["kind"] == "arithmetic":
-        return effect_text(row)
-    unit = {
-        "closeness": " in R-ℓ2, the relative error, times 100; negative where it is larger",
-        "spread": " in the ratio of spreads",
-    }
-    return f"{row['effect']:+.3f} [{row['low']:+.3f}, {row['high']:+.3f}]{unit.get(row['metric'], '')}"
 
 
 def _undecided(mine: pd.DataFrame) -> str:
