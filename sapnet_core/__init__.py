@@ -150,7 +150,7 @@ PUBLIC = {
         "view_scale",
     ),
     "experiments.floors": ("floors",),
-    "experiments.measured_cost": ("measured_cost",),
+    "experiments.system_cost": ("system_cost",),
     "experiments.metrics": (
         "fisher_mean",
         "relative_l2",
@@ -189,7 +189,7 @@ PUBLIC = {
         "paired_difference",
         "seed_scores",
     ),
-    "experiments.second_losses": ("second_losses",),
+    "experiments.unlabeled_losses": ("unlabeled_losses",),
     "experiments.statistics": (
         "compare",
         "CONTRADICTED",

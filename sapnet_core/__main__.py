@@ -195,7 +195,6 @@ def parse(arguments: list[str] | None = None) -> Namespace:
     recipe = command(
         "recipe", _recipe, "Make a file of the repository anew, such as weights, or write a simulated dataset."
     )
-    recipe.known = "".join(f"  {name:<24}{text}\n" for name, (text, _) in RECIPES.items())
     recipes = recipe.add_subparsers(metavar="NAME", dest="recipe", required=True)
     for name, (text, add_arguments) in RECIPES.items():
         added = recipes.add_parser(name, help=text, description=text)

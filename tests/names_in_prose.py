@@ -16,9 +16,14 @@ import shlex
 import sys
 import tokenize
 import tomllib
+from contextlib import redirect_stderr, redirect_stdout
 from dataclasses import dataclass, field
 from functools import cache
 from pathlib import Path
+
+import pytest
+
+from sapnet_core.__main__ import parse
 
 ROOT = Path(__file__).resolve().parent.parent
 PACKAGE = ROOT / "sapnet_core"
@@ -226,7 +231,7 @@ def is_known(text: str, own: Code, room: str, beside: Path) -> bool:
         return True
     if re.fullmatch(r"SAPNET_\w+(=.*)?", text):
         return in_strings(text.partition("=")[0])
-    if re.match(r"(python -m|\./runall\.sh|runall\.sh|pip install|conda|source)\b|\.venv/|--", text):
+    if re.match(r"(python -m|sapnet|\./runall\.sh|runall\.sh|pip install|conda|source)\b|\.venv/|--", text):
         return _is_command(text)
     if (
         re.fullmatch(r"[\w.*{},<>…/-]+", text)
@@ -245,13 +250,13 @@ def is_known(text: str, own: Code, room: str, beside: Path) -> bool:
 
 def _is_command(text: str) -> bool:
     words = shlex.split(text.replace("…", ""))
-    if words[:2] == ["python", "-m"] and len(words) > 2 and words[2].startswith("sapnet_core"):
-        if not _is_program(*words[2:]):
-            return False
+    program = ["sapnet_core", *words[1:]] if words[0] == "sapnet" else words[2:] * (words[:2] == ["python", "-m"])
+    if program[:1] and program[0].startswith("sapnet_core") and not _is_program(*program):
+        return False
     extras = re.findall(r"\.\[([\w,-]+)\]", text)
     if not {extra for group in extras for extra in group.split(",")} <= settings()[1]:
         return False
-    ours = words[0].startswith("--") or "sapnet_core" in text or "runall.sh" in text
+    ours = words[0].startswith("--") or words[0] == "sapnet" or "sapnet_core" in text or "runall.sh" in text
     return not ours or all(in_strings(option) for option in OPTION.findall(text))
 
 
@@ -260,10 +265,16 @@ def _is_program(module: str, *arguments: str) -> bool:
     if module != "sapnet_core":
         name = module.removeprefix("sapnet_core.")
         return name in modules() and "__main__" in modules()[name].strings
-    names = [word for word in arguments if word.isidentifier()]
-    if names[:1] == ["recipe"] and names[1:2] not in ([], ["NAME"]):
-        return f"recipes.{names[1]}" in modules() and names[1] in modules()["recipes.command_lines"].strings
-    return not names or names[0] in modules()["__main__"].strings
+    command = [word for word in arguments if not word.startswith("-")][: 2 if arguments[:1] == ("recipe",) else 1]
+    return any(word.isupper() for word in command) or _has_help(*command)
+
+
+@cache
+def _has_help(*command: str) -> bool:
+    """Whether the command line knows this command."""
+    with redirect_stdout(io.StringIO()), redirect_stderr(io.StringIO()), pytest.raises(SystemExit) as left:
+        parse([*command, "--help"])
+    return not left.value.code
 
 
 def texts_of_module(file: Path) -> list[tuple[int, str]]:

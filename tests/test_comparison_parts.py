@@ -9,15 +9,15 @@ import pytest
 import torch
 from test_trials import SMALL
 
-from sapnet_core.experiments.measured_cost import measured_cost
 from sapnet_core.experiments.metrics import spearman
 from sapnet_core.experiments.paper import paper_table
 from sapnet_core.experiments.results import curves, predictions
 from sapnet_core.experiments.run import run_trials
-from sapnet_core.experiments.second_losses import SECOND_LOSSES, second_losses
+from sapnet_core.experiments.system_cost import system_cost
 from sapnet_core.experiments.systems import OURS
 from sapnet_core.experiments.trial import Trial
 from sapnet_core.experiments.trial_data import trial_data
+from sapnet_core.experiments.unlabeled_losses import UNLABELED_LOSSES, unlabeled_losses
 from sapnet_core.reporting.beside_paper import beside_paper, order_agreement
 from sapnet_core.reporting.cross_marks import MARKS, cross_figure, cross_marks
 from sapnet_core.reporting.style import COLORS, use_style
@@ -41,7 +41,7 @@ def test_the_cost_of_a_system_is_that_of_its_own_training_on_one_thread():
         ("IV", "I3D+MLP", "10%", 0): mlp,
         ("VI", "COREG", "x", 0): neighbors,
     }
-    table = measured_cost(trials)
+    table = system_cost(trials)
     assert table["system"].tolist() == ["I3D+MLP", "COREG"]
     assert table["measured on"].tolist() == [f"{SMALL.dataset} 10%", f"{SMALL.dataset} x"]
     assert table["parameters"].tolist()[1] == 0 and table["parameters"][0] > 10_000
@@ -50,17 +50,17 @@ def test_the_cost_of_a_system_is_that_of_its_own_training_on_one_thread():
 
 
 @pytest.mark.usefixtures("own_runs")
-def test_second_losses_are_the_first_and_last_values_of_the_stored_curves():
+def test_unlabeled_losses_are_the_first_and_last_values_of_the_stored_curves():
     trials = {("VAT", "10%", seed): replace(SMALL, method="vat", overrides=(), seed=seed) for seed in SEEDS}
     trials |= {("I3D+MLP", "10%", 0): replace(SMALL, method="mlp", overrides=())}
     run_trials(trials.values(), 1)
-    table = second_losses(trials, "10%")
+    table = unlabeled_losses(trials, "10%")
     assert table["system"].tolist() == ["VAT"] and table["second loss"].tolist() == ["L_vat"]
     values = [curves(trials["VAT", "10%", seed])["L_vat"] for seed in SEEDS]
     assert table["begins"][0] == pytest.approx(np.mean([v[v > 0].iloc[0] for v in values]))
     assert table["ends"][0] == pytest.approx(np.mean([v[v > 0].iloc[-1] for v in values]))
-    assert second_losses(trials, "40%").empty
-    assert SECOND_LOSSES["S4L"]["L_rot"] == pytest.approx(
+    assert unlabeled_losses(trials, "40%").empty
+    assert UNLABELED_LOSSES["S4L"]["L_rot"] == pytest.approx(
         torch.nn.functional.cross_entropy(torch.zeros(1, 4), torch.tensor([2])).item()
     )
 

@@ -8,8 +8,8 @@ from sapnet_core.experiments.systems import EVERY, RIVALS
 from sapnet_core.experiments.trial_hash import FORMAT
 from sapnet_core.recipes.look_at_core import CONTROLS, SYSTEM, TABLES
 from sapnet_core.recipes.tuning_space import BUDGET
-from sapnet_core.reporting.caveats import CAVEATS
-from sapnet_core.reporting.looked_at import DEPARTS, changes_tried, file_lines, not_above, search_gain
+from sapnet_core.reporting.caveats import CAVEATS, DEPARTS
+from sapnet_core.reporting.looked_at import changes_tried, file_lines, not_above, search_gain
 
 
 @pytest.mark.parametrize("system", RIVALS)

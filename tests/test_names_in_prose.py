@@ -79,6 +79,9 @@ def test_names_that_are_there(name):
         "python -m sapnet_core.reporting.claims",
         "python -m sapnet_core clams",
         "python -m sapnet_core recipe tune_method",
+        "sapnet clams",
+        "sapnet recipe trial",
+        "sapnet run --onyl 03",
         "pip install -e .[clusters]",
     ],
 )

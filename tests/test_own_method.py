@@ -1,5 +1,6 @@
 """A method of one's own: a notebook cell that trains in worker processes, has a row in any table, and can be a file."""
 
+import ast
 import linecache
 import pickle
 import re
@@ -273,6 +274,29 @@ def test_a_local_name_asks_for_no_statement_around_it():
     local = OwnMethod("toy", f"{around}def fit(train, s, g):\n    loss = 1\n    return loss\n", "fit", {})
     read = OwnMethod("toy", f"{around}def fit(train, s, g):\n    return loss\n", "fit", {})
     assert "print" not in local.definitions and "print" in read.definitions
+
+
+@pytest.mark.parametrize(
+    "around",
+    [
+        "for X in (1, 2):\n    pass\n",
+        "for _, (X, *_) in []:\n    pass\nelse:\n    X = 2\n",
+        "with open('x') as X:\n    pass\n",
+        "match 2:\n    case int() as X:\n        pass\n",
+        "if (X := 2) > 1:\n    pass\n",
+        "try:\n    X = 2\nfinally:\n    pass\n",
+        "from math import pi as X\n",
+        "from math import *\n",
+        "import X.y\n",
+        "X = {}\nX['key'] = 2\n",
+        "class X:\n    pass\nX.level = 2\n",
+        "def of_x():\n    global X\n    X = 2\n",
+    ],
+)
+def test_whatever_gives_a_global_name_its_value_is_kept(around):
+    own = OwnMethod("toy", f"Y = 1\n{around}\ndef fit(train, s, g):\n    return X\n", "fit", {})
+    kept = ast.unparse(ast.parse(around))
+    assert kept in own.definitions and "Y = 1" not in own.definitions
 
 
 def test_star_imports_are_seen_in_code_and_not_in_words():

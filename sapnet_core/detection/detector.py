@@ -222,7 +222,9 @@ def load_detector(
     recipe = metadata.get("recipe", {})
     if name == "shipped":
         if not {"width", "size"} <= recipe.keys():
-            raise ValueError(f"{path}: no file of detector_training: give one that it wrote")
+            raise ValueError(
+                f"{path}: no detector of this project: give a file that `sapnet recipe train_detector` wrote"
+            )
         net = small_ssd(float(recipe["width"]), int(recipe["size"]))
         counters = {key: t for key, t in net.state_dict().items() if key.endswith("num_batches_tracked")}
         state = {**counters, **{key: t.float() for key, t in state.items()}}

@@ -33,9 +33,7 @@ from sapnet_core.runtime.workers import Ended
 __all__ = ["OwnMethod", "discovered", "own_method_of"]
 
 # what a text defines; any other statement of it is left out
-IMPORTS = (ast.Import, ast.ImportFrom)
 BLOCKS = (ast.FunctionDef, ast.AsyncFunctionDef, ast.ClassDef)
-SETS = (ast.Assign, ast.AnnAssign, ast.AugAssign)
 CALL = "own_method"  # the call by which a text registers its method
 LONGEST = 60  # characters of a name, which is a row's name, too
 
@@ -194,20 +192,18 @@ def _parsed(name: str, text: str) -> ast.Module:
 
 
 def _defined(node: ast.stmt) -> set[str]:
-    """The names that a statement of a text defines or changes, also within `if`, `try`, `with` and loops."""
-    if isinstance(node, BLOCKS):
-        return {node.name}
-    if isinstance(node, IMPORTS):
-        return {alias.asname or alias.name.partition(".")[0] for alias in node.names}
-    if isinstance(node, SETS):
-        targets = node.targets if isinstance(node, ast.Assign) else [node.target]
-        return {name for target in targets for name in _names(target)}
-    inner = [part for part in ast.iter_child_nodes(node) if isinstance(part, (ast.stmt, ast.ExceptHandler))]
-    return {name for part in inner for name in _defined(part)}
+    """The global names that a statement of a text defines, in whatever form, or of which it changes an item or an
+    attribute. "*" stands for all names of a module."""
+    changed = set() if isinstance(node, BLOCKS) else {name for part in ast.walk(node) for name in _changed(part)}
+    every = {"*"} if isinstance(node, ast.ImportFrom) and node.names[0].name == "*" else set()
+    return _globals(ast.unparse(node))[1] | changed | every
 
 
-def _names(node: ast.AST) -> set[str]:
-    return {part.id for part in ast.walk(node) if isinstance(part, ast.Name)}
+def _changed(node: ast.AST) -> set[str]:
+    """The names of what an assignment or a deletion changes a part of."""
+    if not isinstance(node, (ast.Attribute, ast.Subscript)) or isinstance(node.ctx, ast.Load):
+        return set()
+    return {part.id for part in ast.walk(node.value) if isinstance(part, ast.Name)}
 
 
 def _needed(body: list[ast.stmt], function: str) -> list[ast.stmt]:

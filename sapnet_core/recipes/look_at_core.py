@@ -26,10 +26,8 @@ import pandas as pd
 import torch
 from torch import Tensor
 
-from sapnet_core.experiments.declare import TARGET
 from sapnet_core.experiments.fit import TrainingTask, fit_trial, training_task
 from sapnet_core.experiments.metrics import spearman
-from sapnet_core.experiments.profiles import get_profile
 from sapnet_core.experiments.statistics import evidence_of
 from sapnet_core.experiments.systems import RIDGE, get_system
 from sapnet_core.experiments.trial import Trial
@@ -39,7 +37,7 @@ from sapnet_core.methods import VideoBatch, contrastive_regression
 from sapnet_core.methods.base import train
 from sapnet_core.methods.exemplars import Exemplars, nearest_first
 from sapnet_core.methods.gap_intervals import GapIntervals
-from sapnet_core.recipes.tune_methods import CELLS, TWIN_SEED
+from sapnet_core.recipes.tune_methods import validation_trial
 from sapnet_core.runtime import environment
 from sapnet_core.runtime.arguments import check_environment, unwritable
 from sapnet_core.runtime.progress import trial_bars
@@ -101,22 +99,7 @@ CANDIDATES: dict[str, Candidate] = {
 
 
 def _trial(system: str, seed: int, longer: int = 1) -> Trial:
-    rule, (method, settings) = get_profile("quick"), get_system(system)
-    return Trial(
-        DATASET,
-        "drawn",
-        method,
-        SHARE,
-        seed,
-        TARGET[DATASET],
-        CELLS[DATASET][0],
-        8,
-        rule.steps,
-        twin_seed=TWIN_SEED,
-        part="validation",
-        epochs=longer * rule.epochs,
-        overrides=tuple(settings.items()),
-    )
+    return validation_trial(system, *get_system(system), DATASET, SHARE, seed, longer)
 
 
 def _described(candidate: Candidate, task: TrainingTask):

@@ -16,7 +16,7 @@ from sapnet_core.experiments.systems import OURS, PAIRS, RIVALS, TARGET_OF
 from sapnet_core.experiments.tables import declared_trials
 from sapnet_core.recipes.tune_methods import TUNING
 
-__all__ = ["CAVEATS", "caveats", "untried", "worth_of_execution"]
+__all__ = ["CAVEATS", "DEPARTS", "caveats", "untried", "worth_of_execution"]
 
 CAVEATS: dict[str, str] = {
     "C3D-AVG-MTL": "has a backbone of its own, C3D, and learns from dive numbers as well.",
@@ -33,6 +33,22 @@ CAVEATS: dict[str, str] = {
     "TRS": "came after the paper; its losses are readings, since its public code lacks them.",
     "BASL": "came after the paper; its source takes the best step on test videos, here the last counts.",
     OURS: "has a teacher who sees crops, and each reading of its paper was decided on its own.",
+}
+
+# What most sets a system apart from its source, for those without a sentence in `CAVEATS`: from the list of deviations
+# in its file, without what holds for every system, such as the frozen backbone.
+DEPARTS: dict[str, str] = {
+    "COREG": "gives the same results as its source; only h' is computed in a shorter way.",
+    "Pseudo-labels": "has the layers of I3D+MLP, where its source has one linear map.",
+    "VAT": "compares numbers by their squared difference, where its source compares distributions of classes.",
+    "S4L": "reads scores and rotations from the layers of I3D+MLP, where its source classifies images.",
+    "USDL": "predicts the mean of its distribution, where its source takes the largest bin.",
+    "SVR": "reads features of I3D, where its source has poses, transformed to frequencies.",
+    "GDLT": "trains with Adam, where its source has SGD with a cosine schedule.",
+    "CoRe": "has as many passes over the labels as every system here, which are fewer than its source has.",
+    "TAP": "compares a video with the nearest exemplars, where its source draws them at random.",
+    "PCLN": "reads the 18 or 20 feature steps of a video, where its source has features of 160 frames.",
+    "HGCN": "predicts the sum of the means, where its public code also draws noise.",
 }
 
 

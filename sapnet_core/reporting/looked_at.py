@@ -2,8 +2,8 @@
 
 A comparison with a control (`paired_differences.control_differences`) tells which systems do not beat it. These
 functions gather, for one line about each of them, what its search of settings gained (`methods/tuning.csv`), what is
-not as in its source: the sentence of `caveats`, or that of `DEPARTS`; and, where one thing of it was changed at a time
-(`recipes.look_at_core`), what each change gained (`methods/looked_at.csv`).
+not as in its source (`caveats`), and, where one thing of it was changed at a time (`recipes.look_at_core`), what each
+change gained (`methods/looked_at.csv`).
 """
 
 import inspect
@@ -17,25 +17,9 @@ from sapnet_core.experiments.trial_hash import FORMAT
 from sapnet_core.methods import get_description
 from sapnet_core.recipes.look_at_core import LOOKED_AT, TABLES
 from sapnet_core.recipes.tune_methods import TUNING, best_of
-from sapnet_core.reporting.caveats import CAVEATS
+from sapnet_core.reporting.caveats import CAVEATS, DEPARTS
 
-__all__ = ["DEPARTS", "changes_tried", "file_lines", "not_above", "search_gain"]
-
-# What most sets a system apart from its source, for those without a sentence in `caveats`: from the list of deviations
-# in its file, without what holds for every system, such as the frozen backbone.
-DEPARTS: dict[str, str] = {
-    "COREG": "gives the same results as its source; only h' is computed in a shorter way.",
-    "Pseudo-labels": "has the layers of I3D+MLP, where its source has one linear map.",
-    "VAT": "compares numbers by their squared difference, where its source compares distributions of classes.",
-    "S4L": "reads scores and rotations from the layers of I3D+MLP, where its source classifies images.",
-    "USDL": "predicts the mean of its distribution, where its source takes the largest bin.",
-    "SVR": "reads features of I3D, where its source has poses, transformed to frequencies.",
-    "GDLT": "trains with Adam, where its source has SGD with a cosine schedule.",
-    "CoRe": "has as many passes over the labels as every system here, which are fewer than its source has.",
-    "TAP": "compares a video with the nearest exemplars, where its source draws them at random.",
-    "PCLN": "reads the 18 or 20 feature steps of a video, where its source has features of 160 frames.",
-    "HGCN": "predicts the sum of the means, where its public code also draws noise.",
-}
+__all__ = ["changes_tried", "file_lines", "not_above", "search_gain"]
 
 
 def _file_of(system: str):

@@ -53,17 +53,11 @@ MANY = 30  # maximum number of names that are listed beside the nearest one
 
 
 class Parser(argparse.ArgumentParser):
-    """An `ArgumentParser` whose errors are one line that suggests the nearest known word, with exit code 2.
-
-    Attributes:
-        known: lines that are printed below each error, such as a list of the names to choose from; none by default.
-    """
-
-    known = ""
+    """An `ArgumentParser` whose errors are one line that suggests the nearest known word, with exit code 2."""
 
     def error(self, message: str) -> None:
         line = printable(" ".join(message.split()))
-        self.exit(2, f"{self.prog}: {line} (see --help)\n{self.known}")
+        self.exit(2, f"{self.prog}: {line} (see --help)\n")
 
     def parse_known_args(self, args=None, namespace=None):
         """Parse as `argparse` does, but report unknown arguments here, from the parser of the sub-command that received

@@ -9,11 +9,11 @@ from sapnet_core.experiments.results import curves
 from sapnet_core.experiments.systems import OURS
 from sapnet_core.experiments.trial import Trial
 
-__all__ = ["SECOND_LOSSES", "second_losses"]
+__all__ = ["UNLABELED_LOSSES", "unlabeled_losses"]
 
 # system -> its second losses in the curves of a trial, and what each is for a network that knows nothing, where that is
 # a number: cross-entropy with four angles, with two classes
-SECOND_LOSSES: dict[str, dict[str, float]] = {
+UNLABELED_LOSSES: dict[str, dict[str, float]] = {
     "Pseudo-labels": {"L_pseudo": np.nan},
     "VAT": {"L_vat": np.nan},
     "S4L": {"L_rot": float(np.log(4))},
@@ -24,7 +24,7 @@ SECOND_LOSSES: dict[str, dict[str, float]] = {
 }
 
 
-def second_losses(trials: Mapping[tuple[str, str, int], Trial], column: str) -> pd.DataFrame:
+def unlabeled_losses(trials: Mapping[tuple[str, str, int], Trial], column: str) -> pd.DataFrame:
     """Read the second losses of one column from the stored curves.
 
     Args:
@@ -32,12 +32,12 @@ def second_losses(trials: Mapping[tuple[str, str, int], Trial], column: str) -> 
         column: the column.
 
     Returns:
-        One row per system and loss, in the order of `SECOND_LOSSES`: system, "second loss", begins (its first value
+        One row per system and loss, in the order of `UNLABELED_LOSSES`: system, "second loss", begins (its first value
         above 0, which comes after the warm-up where there is one), ends (its last one; both are means over the seeds,
         NaN where it stayed 0) and "knows nothing".
     """
     rows = []
-    for system, losses in SECOND_LOSSES.items():
+    for system, losses in UNLABELED_LOSSES.items():
         trained = [curves(trial) for key, trial in trials.items() if key[:2] == (system, column)]
         for term, blind in losses.items() if trained else ():
             active = [curve[term][curve[term] > 0] for curve in trained if term in curve]

@@ -10,13 +10,13 @@ from sapnet_core.experiments.fit import fit_trial, training_task
 from sapnet_core.experiments.trial import Trial
 from sapnet_core.experiments.trial_data import trial_data
 
-__all__ = ["measured_cost"]
+__all__ = ["system_cost"]
 
 PREFERRED = ("10%", "supervised")  # columns on which a system is measured, where it has them
 REPEATS = 5  # predictions of all scored videos, for the speed
 
 
-def measured_cost(trials: Mapping[tuple[str, str, str, int], Trial]) -> pd.DataFrame:
+def system_cost(trials: Mapping[tuple[str, str, str, int], Trial]) -> pd.DataFrame:
     """Train each system once and predict with it, on one thread; the backbone is not counted.
 
     A system is measured on the first of its trials with few labels, else on the first in which all videos have labels,
