@@ -593,13 +593,13 @@ def test_the_stored_gallery_leads_everywhere(name):
     checked(environment.root() / "figures" / f"{name}.html")
 
 
-@pytest.mark.parametrize("name", ["table01.md", "table01.csv", "fig05.png", "fig05.svg", "fig05.csv", "claims.csv"])
-def test_the_gallery_tells_which_content_it_was_made_from(project, name):
+def test_the_gallery_tells_which_content_it_was_made_from(project):
     file = gallery.write_gallery()
-    first = file.read_bytes()
-    with open(project / "figures" / name, "ab") as changed:
-        changed.write(b"\n")
-    assert gallery.write_gallery().read_bytes() != first
+    for name in ("table01.md", "table01.csv", "fig05.png", "fig05.svg", "fig05.csv", "claims.csv"):
+        before = file.read_bytes()
+        with open(project / "figures" / name, "ab") as changed:
+            changed.write(b"\n")
+        assert gallery.write_gallery().read_bytes() != before, name
 
 
 def test_the_stored_gallery_is_that_of_the_stored_files(tmp_path, monkeypatch):

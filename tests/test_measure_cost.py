@@ -28,7 +28,7 @@ def test_a_row_is_measured_and_read_back(tmp_path, monkeypatch):
     assert measure_cost.stored_cost() == {}
     parser = Parser("recipe")
     RECIPES["measure_cost"][1](parser)
-    measure_cost.main(parser.parse_args([]))
+    measure_cost.main(parser.parse_args(["--videos", "8"]))
     row = measure_cost.stored_cost()[SMALL.dataset]
     assert 0.1 < row["memory"] < 4 and 0 < row["video"] < 60  # a process that has loaded PyTorch takes more
     (tmp_path / "cost.csv").write_text("dataset\nmtl-aqa\n")

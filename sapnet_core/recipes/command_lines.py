@@ -132,6 +132,11 @@ def _pair(text: str) -> int:
     return number
 
 
+def _measure_cost(parser: Parser) -> None:
+    parser.add_argument("--videos", type=count, default=64, help="videos whose features are timed (default: 64)")
+    _jobs(parser)
+
+
 # module of this room -> what it makes, and the function that adds its arguments to a parser
 RECIPES: dict[str, tuple[str, Callable[[Parser], None]]] = {
     "pretrain_backbones": ("Train a backbone on simulated dives, as those in weights/ were.", _pretrain_backbones),
@@ -157,7 +162,7 @@ RECIPES: dict[str, tuple[str, Callable[[Parser], None]]] = {
         "Train stored trials again with another order of sums: study/rounding.csv.",
         _measure_rounding,
     ),
-    "measure_cost": ("Measure the memory of trainings and the time of features: study/cost.csv.", _jobs),
+    "measure_cost": ("Measure the memory of trainings and the time of features: study/cost.csv.", _measure_cost),
     "measure_people": (
         "Train the trials on UI-PRMD, people left out, and store their results: study/measured/.",
         _measure_people,

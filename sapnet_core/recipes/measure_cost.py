@@ -39,7 +39,6 @@ COST_COLUMNS = ["dataset", "memory", "video", "numbers", "processor"]
 TABLES = ("I", "II", "VI", "VII")  # each dataset's own tables
 STATUS = Path("/proc/self/status")  # the kernel's account of the process that reads it
 STEPS = 20  # after the first steps, the memory of a training stays what it is
-VIDEOS = 64
 
 
 def stored_cost() -> dict[str, dict[str, object]]:
@@ -74,7 +73,7 @@ def training_memory(trial: Trial) -> float:
     return int(re.search(r"VmHWM:\s+(\d+) kB", STATUS.read_text())[1]) * 1024 / 1e9
 
 
-def seconds_per_video(trial: Trial, videos: int = VIDEOS) -> float:
+def seconds_per_video(trial: Trial, videos: int) -> float:
     """Processor seconds of simulating a video and computing the features of its views, in this process."""
     some = replace(trial, train=videos - videos // 4, test=videos // 4)
     with tempfile.TemporaryDirectory() as runs, variables(SAPNET_RUNS=runs):
@@ -83,12 +82,13 @@ def seconds_per_video(trial: Trial, videos: int = VIDEOS) -> float:
         return (time.process_time() - begun) / len(features.views["frame"])
 
 
-def cost_row(trial: Trial) -> dict[str, object]:
-    """A row of the table (`COST_COLUMNS`) for a trial's dataset; each number is measured in a new process."""
+def cost_row(trial: Trial, videos: int) -> dict[str, object]:
+    """A row of the table (`COST_COLUMNS`) for a trial's dataset; each number is measured in a new process, the time
+    of a video as the mean of so many."""
     measured = []
-    for measure in (training_memory, seconds_per_video):
+    for measure, given in ((training_memory, (trial,)), (seconds_per_video, (trial, videos))):
         with WorkerPool(1) as pool:
-            measured.append(round(pool.submit(measure, trial).result(), 3))
+            measured.append(round(pool.submit(measure, *given).result(), 3))
     numbers = str(number_format("cpu")).removeprefix("torch.")
     return dict(zip(COST_COLUMNS, (trial.dataset, *measured, numbers, processor_kind("cpu")), strict=True))
 
@@ -105,6 +105,6 @@ def main(asked: Namespace) -> None:
         prepare_trials(trials.values(), asked.jobs or environment.jobs(), progress=bars["videos"])
     rows = []
     for dataset in DATASETS:
-        rows.append(cost_row(trials[dataset]))
+        rows.append(cost_row(trials[dataset], asked.videos))
         print(*rows[-1].values(), flush=True)
     write_text(COST, pd.DataFrame(rows, columns=COST_COLUMNS).to_csv(index=False))

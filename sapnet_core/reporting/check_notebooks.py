@@ -63,8 +63,10 @@ def check_notebooks(jobs: int = 1, every: bool = False) -> bool:
             f"stored nor in {environment.runs() / 'trials'} (./runall.sh or ./runall.sh test --all makes them): "
             f"{_stems(smoked)}"
         )
-    # pytest in a process of its own, and before the smoke runs, so that its failures are reported early
-    strict = ["-q", "--nbval", "--nbval-current-env", "-n", str(min(jobs, len(compared))), "--dist", "loadscope"]
+    # pytest in a process of its own, and before the smoke runs, so that its failures are reported early; one worker more,
+    # since kernels are waited for while they start and end
+    workers = str(min(jobs + 1, len(compared)))
+    strict = ["-q", "--nbval", "--nbval-current-env", "-n", workers, "--dist", "loadscope"]
     process = subprocess.run(
         [sys.executable, "-m", "pytest", *strict, *map(str, compared)], cwd=environment.root(), check=False
     )

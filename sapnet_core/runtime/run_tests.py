@@ -31,7 +31,7 @@ def run_tests(every: bool = False) -> int:
     With `every`, the slow tests run too, coverage is reported, and every notebook is compared with its stored outputs,
     which first needs the trials that are neither stored nor in the folder of runs.
 
-    `SAPNET_JOBS` is the number of pytest workers and of processes that run trials, 2 by default.
+    `SAPNET_JOBS` is the number of processes that run trials and notebooks, 2 by default; pytest has one worker more.
 
     Raises:
         ValueError: `SAPNET_JOBS` is not a whole number of at least 1.
@@ -47,8 +47,9 @@ def run_tests(every: bool = False) -> int:
     whole = ["--all"] if every else []
     chosen = ["-m", "not speed", "--cov", "--cov-report="] if every else []
     # Neighboring tests share fixtures, so each worker begins with a part of the list of its own; a worker that has
-    # nothing left takes tests from another one.
-    workers = ["-n", jobs, "--dist", "worksteal"]
+    # nothing left takes tests from another one. Many tests wait for a program that they start, so one worker more than
+    # there are processes keeps the cores busy.
+    workers = ["-n", str(environment.jobs() + 1), "--dist", "worksteal"]
     parts = {
         "ruff": ["-m", "ruff", "check", "."],
         "layout of the code": ["-m", "ruff", "format", "--check", "."],
