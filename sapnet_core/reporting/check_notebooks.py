@@ -63,8 +63,8 @@ def check_notebooks(jobs: int = 1, every: bool = False) -> bool:
             f"stored nor in {environment.runs() / 'trials'} (./runall.sh or ./runall.sh test --all makes them): "
             f"{_stems(smoked)}"
         )
-    # pytest in a process of its own, and before the smoke runs, so that its failures are reported early; one worker more,
-    # since kernels are waited for while they start and end
+    # pytest in a process of its own, and before the smoke runs, so that its failures are reported early; one worker
+    # more than there are processes, since kernels are waited for while they start and end
     workers = str(min(jobs + 1, len(compared)))
     strict = ["-q", "--nbval", "--nbval-current-env", "-n", workers, "--dist", "loadscope"]
     process = subprocess.run(
