@@ -176,7 +176,7 @@ PUBLIC = {
     "experiments.ui_prmd_trials": ("people_table", "people_trials", "ROWS", "stored_people"),
     "experiments.results": ("curves", "has_result", "predictions", "results", "run_facts", "trial_folder"),
     "experiments.run": ("run_trial", "run_trials"),
-    "experiments.stored": ("stored_size", "stored_trials"),
+    "experiments.stored": ("is_stored", "stored_size", "stored_trials"),
     "experiments.study_cost": ("study_cost",),
     "experiments.segmentation": (
         "boundary_error",
