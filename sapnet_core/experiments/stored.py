@@ -13,7 +13,7 @@ import fcntl
 import os
 from collections.abc import Iterable, Iterator
 from contextlib import contextmanager, suppress
-from functools import lru_cache
+from functools import cache, lru_cache
 from pathlib import Path
 
 import pyarrow as pa
@@ -95,7 +95,7 @@ def stored_files(trial: Trial, shelf: str = "") -> dict[str, bytes]:
     return dict(_checked_files(trial, name, states))
 
 
-@lru_cache(maxsize=1024)  # a notebook reads the same trials several times: for a figure, a table and a verdict
+@cache  # a notebook reads the same trials several times: for a figure, a table and a verdict
 def _checked_files(trial: Trial, name: str, states: tuple) -> dict[str, bytes]:
     """The files of a stored trial, checked against their SHA-256; `states` holds the tables' paths and states."""
     path, state = states[0]
