@@ -1,6 +1,7 @@
 """Names that notebooks import from the package's root, and hidden outputs, by which nbval compares their numbers."""
 
 import ast
+import re
 import subprocess
 import sys
 from itertools import takewhile
@@ -10,6 +11,7 @@ from notebook_kit import build
 
 import sapnet_core
 from sapnet_core.reporting import notebooks
+from sapnet_core.reporting.check_notebooks import SANITIZE
 from sapnet_core.reporting.checks import UNSEEN, digest_line, verify
 from sapnet_core.reporting.notebook_pages import notebook_page
 from sapnet_core.runtime import environment
@@ -52,18 +54,26 @@ def test_unseen_lines_are_stored_and_compared_and_not_shown(tmp_path):
         "from sapnet_core import check, digest_line, verify\ncheck('seen', 1, 1)\nverify('unseen', 2, 2)\n"
         "digest_line('points', [1.0, 2.0])\nprint(count)"
     )
-    path = build(tmp_path / "00_count.ipynb", cells)
+    record = 'provenance("quick", "twins", [{}], [], "00_count")'
+    tables = [
+        f"from sapnet_core import provenance, provenance_table\nprovenance_table({record.format(n)})" for n in (7, 8)
+    ]
+    path = build(tmp_path / "00_count.ipynb", cells, *tables)
     notebooks.execute(path)
     outputs = [output for cell in notebooks.load(path).cells if cell.cell_type == "code" for output in cell.outputs]
     kept = ["".join(output.data[UNSEEN]) for output in outputs if UNSEEN in output.get("data", {})]
     assert kept[0] == "✓ unseen: 2 vs 2" and kept[1].startswith("points: n=2, mean 1.50")
-    assert all(set(output.data) == {UNSEEN} for output in outputs if "data" in output)
+    assert all(set(output.data) == {UNSEEN} for output in outputs if UNSEEN in output.get("data", {}))
     page = notebook_page(path)
     assert "✓ seen: 1 vs 1" in page and "✓ unseen" not in page and "points: n=2" not in page
     command = [sys.executable, "-m", "pytest", "-q", "-p", "no:cacheprovider", "--nbval", "--nbval-current-env", path]
-    path.write_text(path.read_text(encoding="utf-8").replace("mean 1.50", "mean 1.60"), encoding="utf-8")
+    command += ["--nbval-sanitize-with", str(SANITIZE)]
+    text = path.read_text(encoding="utf-8").replace("mean 1.50", "mean 1.60").replace("| seeds | 8 |", "| seeds | 9 |")
+    text, commits = re.subn(r"\| commit \| [^|]+\|", "| commit | another one |", text)  # this alone is no difference
+    path.write_text(text, encoding="utf-8")
     changed = subprocess.run(command, cwd=environment.root(), capture_output=True, text=True, check=False)
-    assert changed.returncode == 1 and "mean 1.60" in changed.stdout
+    assert commits == 2 and "2 failed" in changed.stdout
+    assert "mean 1.60" in changed.stdout and "| seeds | 9 |" in changed.stdout
 
 
 def test_outside_a_notebook_the_lines_are_printed(capsys):
