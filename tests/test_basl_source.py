@@ -52,6 +52,12 @@ def test_an_anchor_was_a_candidate_in_three_passes_running():
     assert run.memory["anchors"].isfinite().sum() > anchors.sum()  # up to 0.3 at either end
 
 
+def test_the_share_of_candidates_grows_four_times():
+    parts = (0.0, 0.29, 0.3, 0.59, 0.6, 0.89, 0.9, 1.0)
+    assert [basl.grown(0.1, part) for part in parts] == pytest.approx([0.15, 0.15, 0.2, 0.2, 0.25, 0.25, 0.3, 0.3])
+    assert basl.grown(0.4, 0.9) == 0.5  # the ends cannot overlap
+
+
 def test_anchors_teach_their_own_score():
     run = made(steps=160)
     run.memory["anchors"][40:] = 0.25

@@ -1,17 +1,14 @@
 """CoRe with one thing changed at a time: each change is what its name says, and the stored table follows its seeds."""
 
-from dataclasses import replace
 from types import SimpleNamespace
 
 import pandas as pd
-import pytest
 import torch
 from test_methods import easy_set
 
 from sapnet_core.experiments.trial_hash import FORMAT
 from sapnet_core.methods import get_method
 from sapnet_core.methods.exemplars import Exemplars
-from sapnet_core.methods.gap_intervals import GapIntervals
 from sapnet_core.recipes import look_at_core
 from sapnet_core.recipes.look_at_core import (
     CANDIDATES,
@@ -20,18 +17,8 @@ from sapnet_core.recipes.look_at_core import (
     TABLES,
     Candidate,
     DrawnExemplars,
-    MirroredEdges,
     row_of,
 )
-
-EDGES = torch.tensor([-1.0, -0.5, 0.0, 0.5, 1.0])
-
-
-def test_mirrored_edges_put_both_signs_at_the_same_place():
-    gap = torch.tensor([0.5, -0.5, 0.3, -0.3, 0.0])
-    k, t = MirroredEdges(EDGES).locate(gap)
-    assert k.tolist() == [3, 0, 2, 1, 2] and t.tolist() == pytest.approx([0, 1, 0.6, 0.4, 0])
-    assert GapIntervals(EDGES).locate(gap)[0].tolist() == [3, 1, 2, 1, 2]
 
 
 def test_drawn_exemplars_are_of_the_same_difficulty_and_not_the_nearest():
@@ -44,7 +31,6 @@ def test_drawn_exemplars_are_of_the_same_difficulty_and_not_the_nearest():
 
 def test_the_candidate_of_the_tables_is_core():
     train, x, _ = easy_set()
-    train = replace(train, y=(20 * train.y).round() / 20)  # on a grid, as scores are, so that some lie on edges
     settings = {"steps": 8, "width": 8}
     task = SimpleNamespace(train=train, settings=settings, generator=lambda: torch.Generator().manual_seed(3))
 

@@ -92,6 +92,15 @@ def test_intervals_hold_equal_parts_of_the_pairs_and_are_mirrored():
     assert wide.edges.tolist() == [-3, -3, 0, 3, 3]
 
 
+def test_an_edge_is_a_difference_and_belongs_to_the_interval_further_from_0():
+    y = torch.tensor([0.0, 0.1, 0.3, 0.7])
+    pairs = torch.triu_indices(4, 4, 1).T
+    made = GapIntervals.between(y, pairs, 4)  # differences .1 .2 .3 .4 .6 .7: the middle lies between .3 and .4
+    assert made.edges.tolist() == pytest.approx([-1, -0.3, 0, 0.3, 1])
+    k, t = GapIntervals(torch.tensor([-1.0, -0.5, 0.0, 0.5, 1.0])).locate(torch.tensor([0.5, -0.5, 0.3, -0.3, 0.0]))
+    assert k.tolist() == [3, 0, 2, 1, 2] and t.tolist() == pytest.approx([0, 1, 0.6, 0.4, 0])
+
+
 def test_only_the_leaf_that_holds_a_pair_learns_its_place():
     made = GapIntervals(torch.tensor([-1.0, -0.5, 0.0, 0.5, 1.0]))
     log_p, gap = torch.zeros(3, 4).log_softmax(1), torch.tensor([0.1, 0.3, -0.75])

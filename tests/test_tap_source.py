@@ -1,5 +1,6 @@
 """TAP has the parts of its source: queries that attend over time, in order, and a comparison part by part."""
 
+import math
 from dataclasses import replace
 
 import pytest
@@ -60,6 +61,15 @@ def test_every_part_learns():
     run.loss(0)["L_all"].backward()
     for name, p in run.network.named_parameters():
         assert p.grad.abs().max() > 0, name
+
+
+def test_both_orders_of_a_pair_are_added_up():
+    run = tap.training(easy_set()[0], {}, torch.Generator().manual_seed(0))
+    with torch.no_grad():  # whatever is compared, all intervals are equally probable, and all places 1/2
+        for p in [p for name, p in run.network.named_parameters() if not name.startswith("decoder")]:
+            p.zero_()
+    terms = run.loss(0)
+    assert float(terms["L_class"].detach()) == pytest.approx(2 * math.log(16), rel=1e-5)
 
 
 def test_the_order_of_steps_counts_and_positions_give_it():

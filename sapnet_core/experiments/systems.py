@@ -73,7 +73,7 @@ RIVALS: dict[str, tuple[str, dict]] = {
     "VST+MLP": ("mlp", {"batch": 0, "lr": 0.0003}),
     "CoRe": ("core", {}),
     "TSA-Net": ("tsa-net", {"batch": 0, "lr": 0.003}),
-    "TAP": ("tap", {}),
+    "TAP": ("tap", {"queries": 5, "ranking": 1.0, "dropout": 0.1, "lr": 0.003}),
     "PCLN": ("pcln", {"weight": 0.3, "dropout": 0.0, "lr": 0.0003}),
     "DAE-CoRe": ("dae-core", {"likelihood": True, "exemplars": 20, "lr": 0.0003}),
     "HGCN": ("hgcn", {"scenes": 4, "groups": 4, "lr": 0.001}),

@@ -10,16 +10,15 @@ s is the score of the features as they are, s^weak without a random 15 % of the 
 f are projections of the encoded video, of length 1, and nothing is learned by the weak side of L_cons. After every pass
 over the unlabeled videos, the highest and the lowest tenth by the mean of the three scores are candidates, if the sd of
 the three is at most 0.05. A video that was a candidate in three passes running is an anchor, and y~ is its score s.
-There are three stages: without anchors; with the highest and lowest tenth; and with a share that begins at 0.15 and
-grows by 0.05 four times in all, where the passes are counted anew.
+There are three stages: without anchors; with the highest and lowest tenth; and with a share that grows by 0.05 at the
+beginning of the stage and after 0.3, 0.6 and 0.9 of it, where the passes are counted anew.
 Published: a transformer of three layers with two heads and 256 units behind a linear layer, layer normalization and
 GELU, sines of time, a mean over time and an MLP of 128 units with a sigmoid; w_c = w_p = 1, Adam at 1e-4 with a weight
 decay of 1e-4, dropout 0.3, batches of 16, stages of 10, 50 and 100 epochs, the backbone trained on short videos.
 Deviations: the public code begins each stage from the weights, and reports those of the epoch, that are best on the
 test videos; here no test score is seen, and the last step counts. The width is C/4 as published for 1024 channels; the
 sigmoid spans the `score_range` of GDLT; stages have the same shares of the steps; a batch has labeled and unlabeled
-videos as for all methods. The share of the third stage grows at 0, 1/4, 1/2 and 3/4 of it, where the public code lets
-it grow at 0, 0.3, 0.6 and 0.9. The backbone is frozen, and training settings are those of all methods.
+videos as for all methods. The backbone is frozen, and training settings are those of all methods.
 """
 
 from collections.abc import Mapping
@@ -52,7 +51,8 @@ SETTINGS = {
     **{name: value for name, value in TRAINING.items() if name != "unit_targets"},
 }
 STAGES = (10 / 160, 60 / 160)  # shares of the training after which the second and the third stage begin
-GROWTH, RAISES = 0.05, 4  # of the share of candidates in the third stage
+GROWTH = 0.05  # of the share of candidates, each time that it grows
+RAISED = (0.0, 0.3, 0.6, 0.9)  # parts of the third stage after which it grows
 RUNNING = 3  # passes in which an anchor was a candidate
 LAYERS, HEADS = 3, 2
 
@@ -79,6 +79,11 @@ def candidates(scores: Tensor, share: float, agreement: float) -> Tensor:
     count = max(1, int(len(rows) * share))
     ends = torch.zeros_like(seen).index_fill(0, torch.cat([order[:count], order[-count:]]), True)
     return ends & (scores.std(1, correction=0) <= agreement)
+
+
+def grown(share: float, part: float) -> float:
+    """The share of candidates at either end, after a part of the third stage between 0 and 1."""
+    return min(share + GROWTH * sum(part >= begin for begin in RAISED), 0.5)
 
 
 class BASL(nn.Module):
@@ -119,15 +124,10 @@ def training(train: TrainSet, settings: Mapping, generator: torch.Generator) -> 
     running = torch.zeros(len(x), dtype=torch.int64, device=x.device)
     anchors = torch.full((len(x),), torch.nan, device=x.device)
 
-    def share_at(step: int) -> float:
-        if step < third:
-            return o.boundary
-        raised = 1 + int(RAISES * (step - third) / max(o.steps - third, 1))
-        return min(o.boundary + GROWTH * raised, 0.5)
-
     def choose(step: int) -> None:
         """Count the candidates of the last pass, and make those that have been long enough anchors."""
-        chosen = candidates(seen, share_at(step), o.agreement)
+        share = o.boundary if step < third else grown(o.boundary, (step - third) / max(o.steps - third, 1))
+        chosen = candidates(seen, share, o.agreement)
         running.copy_(torch.where(chosen, running + 1, 0))
         anchors.copy_(torch.where(running >= RUNNING, seen[:, 0], torch.nan))
 

@@ -5,9 +5,9 @@ Source: Yu et al., "Group-aware Contrastive Regression for Action Quality Assess
     L = - log p_k + sum_k mean_{pairs in k} (o_k - t)^2,    Delta = left_k + o_k width_k  with k = argmax p
 
 for a pair with the relative score Delta in interval k, at the place t = (Delta - left_k) / width_k in [0, 1]. The
-edges divide the absolute differences of all pairs of labeled scores into parts of equal mass; the first is 0, the last
-is the largest score, and all are mirrored to negative differences. An edge between two differences is interpolated,
-where the public code takes the lower one.
+edges divide the absolute differences of all pairs of labeled scores into parts of equal mass, where an edge is itself a
+difference, the lower one of two between which it falls; the first is 0, the last is the largest score, and all are
+mirrored to negative differences. This, and to which interval an edge belongs, is as in the public code.
 """
 
 from dataclasses import dataclass
@@ -33,16 +33,19 @@ class GapIntervals:
         any pair, no interval but the two outermost ones has a width.
         """
         gaps = (y[pairs[:, 0]] - y[pairs[:, 1]]).abs() if len(pairs) else y.new_zeros(1)
-        half = torch.quantile(gaps, torch.linspace(0, 1, count // 2 + 1, device=y.device)[1:-1])
+        shares = torch.linspace(0, 1, count // 2 + 1, device=y.device)[1:-1]
+        half = torch.quantile(gaps, shares, interpolation="lower")
         half = torch.cat([half, gaps.max().clamp(min=1.0).unsqueeze(0)])
         return cls(torch.cat([-half.flip(0), half.new_zeros(1), half]))
 
     def locate(self, gap: Tensor) -> tuple[Tensor, Tensor]:
         """Interval and place of relative scores (B,): k (B,) int64 and t (B,), in [0, 1] inside the outermost edges.
 
-        A score on an edge belongs to the interval above it; in the public code of CoRe, to the one further from 0.
+        A score on an edge belongs to the interval further from 0; a score of 0, to the one above it.
         """
-        k = torch.bucketize(gap, self.edges[1:-1], right=True)
+        inner = self.edges[1:-1]
+        above, below = (torch.bucketize(gap, inner, right=right) for right in (True, False))
+        k = torch.where(gap < 0, below, above)
         left, right = self.edges[k], self.edges[k + 1]
         return k, (gap - left) / (right - left).clamp(min=1e-6)
 

@@ -11,16 +11,14 @@ public code.
 q is a video and e an exemplar. The decoder has two layers of attention over time, residual and feed-forward, each with
 layer normalization; in the first, the queries then attend to each other. L_pair, the 16 intervals of relative scores
 and how they give a score are those of CoRe (`gap_intervals`), without its tree, and `exemplars` chooses e. Each pair is
-learned in both orders.
+learned in both orders, whose L_pair are added up.
 Published: 20 clips of eight frames with 1024 channels, K = 5, d = 512, as many units in feed-forward layers, heads of
 128 units, eight heads among queries, tau learned from 0.07, dropout 0.1, m = 3.2 clips, ten exemplars of the same
 difficulty, filled up from the nearest difficulty; Adam at 1e-3 for the heads and 1e-4 for the rest, batches of 24, 250
 epochs. It learns from labeled videos only, and uses the difficulty, or the action, of every video.
 Deviations: the backbone is frozen; d = C/2 as published is 128 for C = 256 and stays 128 for other C unless `width`
 says otherwise; m is the same share of T, 0.16; the exemplars of a prediction are the nearest ones instead of random
-ones; training settings are those of all methods, with one learning rate. L_class and L_place are averages over both
-orders of a pair, where the public code adds the orders up, so that L_rank and L_sparse weigh twice as much against them
-here.
+ones; training settings are those of all methods, with one learning rate.
 """
 
 import math
@@ -141,7 +139,9 @@ def training(train: TrainSet, settings: Mapping, generator: torch.Generator) -> 
     def loss(step: int) -> dict[str, Tensor]:
         i, e = exemplars.both_orders(draw.labeled())
         parts, attention = net.decoder(x[i])
-        terms = intervals.losses(*net.compare(parts, parts.roll(len(i) // 2, 0)), draw.y[i] - draw.y[e])
+        guessed, gaps = net.compare(parts, parts.roll(len(i) // 2, 0)), draw.y[i] - draw.y[e]
+        orders = [intervals.losses(*one) for one in zip(*(part.chunk(2) for part in (*guessed, gaps)), strict=True)]
+        terms = {name: sum(one[name] for one in orders) for name in orders[0]}
         each = [order_losses(seen, o.margin * x.shape[1]) for seen in attention]
         terms["L_rank"], terms["L_sparse"] = (sum(term) for term in zip(*each, strict=True))
         pair = terms["L_class"] + terms["L_place"]

@@ -17,9 +17,7 @@ __all__ = ["BACKBONES", "LOOKS", "RECIPES", "SETTINGS"]
 BACKBONES = ("i3d", "c3d", "swin")  # the keys of `pretrain_backbones.RECIPES`
 LOOKS = (  # the keys of `look_at_core.CANDIDATES`, and its controls
     "as in the tables",
-    "edges mirrored as in the source",
     "exemplars drawn as in the source",
-    "both as in the source",
     "5 times as many passes, as in the source",
     "exemplars = 1",
     "exemplars = 5",

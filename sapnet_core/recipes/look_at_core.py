@@ -3,9 +3,7 @@
 CoRe is trained with one thing changed and scored on validation parts of the twins of `tune_methods`, with all labels of
 MTL-AQA; no test video and no twin of a table is involved. What is changed:
 
-- The interval of a difference that lies on an edge. The public code mirrors it at 0, and `gap_intervals` does not.
 - The exemplars of a prediction, which the source draws, where `exemplars` takes the nearest.
-- Both together.
 - The length of training: 200 passes over the labels, as published, instead of 40.
 - The number of exemplars that vote.
 
@@ -36,7 +34,6 @@ from sapnet_core.experiments.trial_hash import FORMAT
 from sapnet_core.methods import VideoBatch, contrastive_regression
 from sapnet_core.methods.base import train
 from sapnet_core.methods.exemplars import Exemplars, nearest_first
-from sapnet_core.methods.gap_intervals import GapIntervals
 from sapnet_core.recipes.tune_methods import validation_trial
 from sapnet_core.runtime import environment
 from sapnet_core.runtime.arguments import check_environment, unwritable
@@ -49,17 +46,6 @@ SYSTEM, DATASET, SHARE, SEEDS = "CoRe", "mtl-aqa", 1.0, (0, 1, 2)
 TABLES = "as in the tables"
 CONTROLS = (RIDGE, "I3D+MLP (searched)")  # both are scored as they are in the tables
 LIMIT = 2.0  # largest difference of two correlations
-
-
-class MirroredEdges(GapIntervals):
-    """A difference on an edge belongs to the interval further from 0, on both sides of 0, as in the public code."""
-
-    def locate(self, gap: Tensor) -> tuple[Tensor, Tensor]:
-        inner = self.edges[1:-1]
-        up, down = (torch.bucketize(gap, inner, right=right) for right in (True, False))
-        k = torch.where(gap < 0, down, up)
-        left, right = self.edges[k], self.edges[k + 1]
-        return k, (gap - left) / (right - left).clamp(min=1e-6)
 
 
 class DrawnExemplars(Exemplars):
@@ -76,12 +62,11 @@ class Candidate:
     """CoRe with something changed.
 
     Attributes:
-        intervals, exemplars: the class of this part.
+        exemplars: the class that chooses the exemplars of a prediction.
         settings: settings that differ from the defaults.
         longer: how many times as many passes over the labels.
     """
 
-    intervals: type[GapIntervals] = GapIntervals
     exemplars: type[Exemplars] = Exemplars
     settings: Mapping[str, object] = field(default_factory=dict)
     longer: int = 1
@@ -90,9 +75,7 @@ class Candidate:
 # name -> candidate
 CANDIDATES: dict[str, Candidate] = {
     TABLES: Candidate(),
-    "edges mirrored as in the source": Candidate(MirroredEdges),
-    "exemplars drawn as in the source": Candidate(exemplars=DrawnExemplars),
-    "both as in the source": Candidate(MirroredEdges, DrawnExemplars),
+    "exemplars drawn as in the source": Candidate(DrawnExemplars),
     "5 times as many passes, as in the source": Candidate(longer=5),
     **{f"exemplars = {n}": Candidate(settings={"exemplars": n}) for n in (1, 5, 20, 50)},
 }
@@ -105,17 +88,16 @@ def _trial(system: str, seed: int, longer: int = 1) -> Trial:
 def _described(candidate: Candidate, task: TrainingTask):
     """The candidate's description of its training."""
     settings = {**task.settings, **candidate.settings}
-    parts = {"GapIntervals": candidate.intervals, "Exemplars": candidate.exemplars}
-    with mock.patch.multiple(contrastive_regression, **parts):
+    with mock.patch.object(contrastive_regression, "Exemplars", candidate.exemplars):
         return contrastive_regression.training(task.train, settings, task.generator())
 
 
 @lru_cache
-def _weights(intervals: type[GapIntervals], longer: int, seed: int) -> dict[str, Tensor]:
+def _weights(longer: int, seed: int) -> dict[str, Tensor]:
     """Weights that a candidate learns: the exemplars of a prediction leave the training as it is."""
-    candidate, trial = Candidate(intervals, longer=longer), _trial(SYSTEM, seed, longer)
+    trial = _trial(SYSTEM, seed, longer)
     task = training_task(trial, trial_data(trial))
-    fitted = train(lambda *_: _described(candidate, task), task.train, task.settings, task.generator())
+    fitted = train(lambda *_: _described(Candidate(), task), task.train, task.settings, task.generator())
     return fitted.network.state_dict()
 
 
@@ -130,7 +112,7 @@ def rho_of(name: str, seed: int) -> float:
     trial = _trial(SYSTEM, seed, candidate.longer)
     task = training_task(trial, trial_data(trial))
     described = _described(candidate, task)
-    described.network.load_state_dict(_weights(candidate.intervals, candidate.longer, seed))
+    described.network.load_state_dict(_weights(candidate.longer, seed))
     scored = task.roles.scored
     return float(spearman(task.predict(described.fitted([], ()), scored), task.score[scored]))
 
