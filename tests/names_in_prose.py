@@ -31,7 +31,7 @@ NOTEBOOKS = sorted((ROOT / "notebooks").glob("*.ipynb"))
 OF_OTHERS = re.compile(r"\([\w-]+/[\w.-]+(?:,\s+`[^`]+`)+\)")  # (owner/repository, `file`): files of other repositories
 TICKED = re.compile(r"(?<!`)`([^`\n]+)`(?!`)")
 DOTTED = re.compile(r"[A-Za-z_]\w*(\.[A-Za-z_]\w*)*")
-FILE = re.compile(r"\.(py|csv|json|toml|ipynb|png|svg|md|html|css|sh|yml|txt|pkl|npy|npz|mp4|jpg|safetensors)$")
+FILE = re.compile(r"\.(py|csv|json|toml|cfg|ipynb|png|svg|md|html|css|sh|yml|txt|pkl|npy|npz|mp4|jpg|safetensors)$")
 OPTION = re.compile(r"--[a-z][a-z-]*")
 
 
