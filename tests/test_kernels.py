@@ -139,3 +139,11 @@ STYLE = "from sapnet_core.reporting import use_style\nuse_style()\n"
 def test_a_notebook_that_draws_sets_the_style_which_shows_its_pictures(tmp_path, style, faulty):
     notebook = build(tmp_path / "00_draw.ipynb", style + DRAW)
     assert any("use_style" in fault for fault in violations(notebook)) is faulty
+
+
+def test_a_failed_cell_is_one_line_and_the_notebook_stays(tmp_path, capsys):
+    path = build(tmp_path / "00_fails.ipynb", "raise KeyError('no such row')")
+    before = path.read_bytes()
+    with pytest.raises(ValueError, match=r"00_fails\.ipynb: .*KeyError: .*no such row") as said:
+        notebooks.refresh([path])
+    assert "\n" not in str(said.value) and path.read_bytes() == before

@@ -102,11 +102,20 @@ def execute(path: Path, timeout: float | None = None) -> None:
 
 
 def refresh(paths: list[Path]) -> None:
-    """The command `notebooks`: execute notebooks in place, with default parameters."""
+    """The command `notebooks`: execute notebooks in place, with default parameters.
+
+    Raises:
+        ValueError: a cell failed; this notebook and those after it stay as they were.
+    """
+    from nbclient.exceptions import CellExecutionError
+
     for name in ("DATA", "SPLIT", "SKIP_BAD", "DETECTOR", "I3D", "C3D", "SWIN"):
         os.environ.pop(f"SAPNET_{name}", None)  # stored outputs use the defaults
     check_environment()
     for path in paths:
         print(f"{path.stem} ...", flush=True)
         with waiting(path.stem):
-            execute(path)
+            try:
+                execute(path)
+            except CellExecutionError as error:
+                raise ValueError(f"{path}: a cell failed, with {error.ename}: {error.evalue}") from error
