@@ -64,8 +64,8 @@ def check_notebooks(jobs: int = 1, every: bool = False) -> bool:
             f"stored nor in {environment.runs() / 'trials'} (./runall.sh or ./runall.sh test --all makes them): "
             f"{_stems(smoked)}"
         )
-    # pytest in a process of its own, and before the smoke runs, so that its failures are reported early; one worker
-    # more than there are processes, since kernels are waited for while they start and end
+    # pytest in a process of its own, and before the smoke runs, so that its failures are reported early; here and there
+    # one worker more than there are processes, since kernels are waited for while they start and end
     workers = str(min(jobs + 1, len(compared)))
     strict = ["-q", "--nbval", "--nbval-current-env", "--nbval-sanitize-with", str(SANITIZE)]
     strict += ["-n", workers, "--dist", "loadscope"]
@@ -81,7 +81,7 @@ def _smoke(notebooks: list[Path], jobs: int) -> bool:
     with variables(SAPNET_RUNS=str(base), SAPNET_FIGURES=str(base / "figures"), SAPNET_JOBS="1"):
         with trial_bars() as bars:
             run_trials(notebook_trials(notebooks, SMOKE), jobs, **bars)
-        outcomes = run_all(notebooks, {"profile": SMOKE}, base / "notebooks", _say, jobs)
+        outcomes = run_all(notebooks, {"profile": SMOKE}, base / "notebooks", _say, jobs + 1)
     _say("\n" + summary(outcomes))
     absent = missing_figures(outcomes)
     if absent:
