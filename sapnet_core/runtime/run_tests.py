@@ -76,7 +76,7 @@ def run_tests(every: bool = False) -> int:
 def _files_with(text: str) -> list[str]:
     """The files of tests that hold a text: to load the others takes longer than to search them."""
     folder = environment.root() / "tests"
-    found = [path for path in sorted(folder.glob("test_*.py")) if text in path.read_text(encoding="utf-8")]
+    found = [path for path in sorted(folder.rglob("test_*.py")) if text in path.read_text(encoding="utf-8")]
     return [str(path.relative_to(environment.root())) for path in found] or ["tests"]
 
 
