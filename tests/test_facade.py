@@ -2,6 +2,7 @@
 
 import ast
 import re
+import shutil
 import subprocess
 import sys
 from itertools import takewhile
@@ -11,7 +12,6 @@ from notebook_kit import build
 
 import sapnet_core
 from sapnet_core.reporting import notebooks
-from sapnet_core.reporting.check_notebooks import SANITIZE
 from sapnet_core.reporting.checks import UNSEEN, digest_line, verify
 from sapnet_core.reporting.notebook_pages import notebook_page
 from sapnet_core.runtime import environment
@@ -66,8 +66,9 @@ def test_unseen_lines_are_stored_and_compared_and_not_shown(tmp_path):
     assert all(set(output.data) == {UNSEEN} for output in outputs if UNSEEN in output.get("data", {}))
     page = notebook_page(path)
     assert "✓ seen: 1 vs 1" in page and "✓ unseen" not in page and "points: n=2" not in page
+    for name in ("conftest.py", "nbval_sanitize.cfg"):
+        shutil.copy(environment.root() / "notebooks" / name, tmp_path)
     command = [sys.executable, "-m", "pytest", "-q", "-p", "no:cacheprovider", "--nbval", "--nbval-current-env", path]
-    command += ["--nbval-sanitize-with", str(SANITIZE)]
     text = path.read_text(encoding="utf-8").replace("mean 1.50", "mean 1.60").replace("| seeds | 8 |", "| seeds | 9 |")
     text, commits = re.subn(r"\| commit \| [^|]+\|", "| commit | another one |", text)  # this alone is no difference
     path.write_text(text, encoding="utf-8")

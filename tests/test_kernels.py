@@ -88,7 +88,8 @@ def test_nbval_finds_what_is_stored_whatever_the_shell_exports(person):
     notebook = build(person / "notebooks" / "00_draw.ipynb", DRAW, SEEN)
     notebooks.execute(notebook)
     assert shown(notebook) == ["image/png", "black\n1 1 0\n[]\n"]
-    shutil.copy(environment.root() / "notebooks" / "conftest.py", person / "notebooks")
+    for name in ("conftest.py", "nbval_sanitize.cfg"):
+        shutil.copy(environment.root() / "notebooks" / name, person / "notebooks")
     variables = {**os.environ, "PYTHONPATH": str(environment.root()), "PYTHONWARNINGS": "", "MPLBACKEND": "nonsense"}
     command = [sys.executable, "-m", "pytest", "-p", "no:cacheprovider", "--nbval", "--nbval-current-env", "notebooks"]
     done = subprocess.run(command, cwd=person, env=variables, capture_output=True, text=True, check=False)

@@ -80,6 +80,8 @@ def test_names_that_are_there(name):
         "python -m sapnet_core clams",
         "python -m sapnet_core recipe tune_method",
         "sapnet clams",
+        "sapnet/networks.py",
+        "sapnet.networks",
         "sapnet recipe trial",
         "sapnet run --onyl 03",
         "pip install -e .[clusters]",

@@ -14,7 +14,7 @@ from project_copy import copy_package
 
 from sapnet_core.reporting import notebooks
 from sapnet_core.reporting.stored_tables import read_stored_table
-from sapnet_core.runtime import environment, run_tests
+from sapnet_core.runtime import environment
 
 ROOT = environment.root()
 CORE = sorted((ROOT / "sapnet_core").rglob("*.py"))
@@ -144,10 +144,6 @@ def test_one_failing_notebook_fails_the_tests(project, good):
     assert ("All tests passed." in done.stdout) is good
     assert "1 passed, 1 deselected" in done.stdout  # the other tests ran
     assert "1 of 1 notebooks are compared with their stored outputs: 00_count" in done.stdout
-
-
-def test_speed_tests_are_found_in_every_folder():
-    assert {"tests/benchmarks/test_speed.py", "tests/test_actors.py"} <= {*run_tests._files_with("mark.speed")}
 
 
 def test_help_needs_no_python(project):

@@ -1,5 +1,5 @@
 """What was decided where the paper is silent, ambiguous or misprinted, beside the other readings: the trials behind the
-table `decisions`, each of which differs from SAP-Net as decided in one setting, and a few of which from I3D+MLP."""
+table `decisions`. Each differs in one setting from SAP-Net as decided or, where its name says so, from I3D+MLP."""
 
 from sapnet_core.experiments.declare import declare
 from sapnet_core.experiments.profiles import Profile, few_seeds

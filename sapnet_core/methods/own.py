@@ -32,7 +32,7 @@ from sapnet_core.runtime.workers import Ended
 
 __all__ = ["OwnMethod", "discovered", "own_method_of"]
 
-# what a text defines; any other statement of it is left out
+# definitions, whose own statements give no name of the text a value
 BLOCKS = (ast.FunctionDef, ast.AsyncFunctionDef, ast.ClassDef)
 CALL = "own_method"  # the call by which a text registers its method
 LONGEST = 60  # characters of a name, which is a row's name, too

@@ -83,8 +83,8 @@ def seconds_per_video(trial: Trial, videos: int) -> float:
 
 
 def cost_row(trial: Trial, videos: int) -> dict[str, object]:
-    """A row of the table (`COST_COLUMNS`) for a trial's dataset; each number is measured in a new process, the time
-    of a video as the mean of so many."""
+    """A row of the table (`COST_COLUMNS`) for a trial's dataset; each number is measured in a new process, and the
+    time of a video is the mean over `videos` of them."""
     measured = []
     for measure, given in ((training_memory, (trial,)), (seconds_per_video, (trial, videos))):
         with WorkerPool(1) as pool:

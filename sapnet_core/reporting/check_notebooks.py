@@ -31,7 +31,6 @@ from sapnet_core.runtime.variables import variables
 __all__ = ["check_notebooks", "missing_figures", "needs_trials"]
 
 SMOKE = "smoke"
-SANITIZE = Path(__file__).with_name("nbval_sanitize.cfg")  # what differs from commit to commit and is not compared
 RUNS_TRIALS = re.compile(r"\b(run_trials|trial_data)\(")
 READS_MEASURED = re.compile(r"\bstored_people\(")  # results on data of real people, which are stored
 READS_FEATURES = re.compile(r"\.features\b|\b(training_task|train_set|fit_trial|predict_all)\(")
@@ -67,8 +66,7 @@ def check_notebooks(jobs: int = 1, every: bool = False) -> bool:
     # pytest in a process of its own, and before the smoke runs, so that its failures are reported early; here and there
     # one worker more than there are processes, since kernels are waited for while they start and end
     workers = str(min(jobs + 1, len(compared)))
-    strict = ["-q", "--nbval", "--nbval-current-env", "--nbval-sanitize-with", str(SANITIZE)]
-    strict += ["-n", workers, "--dist", "loadscope"]
+    strict = ["-q", "--nbval", "--nbval-current-env", "-n", workers, "--dist", "loadscope"]
     process = subprocess.run(
         [sys.executable, "-m", "pytest", *strict, *map(str, compared)], cwd=environment.root(), check=False
     )

@@ -118,4 +118,6 @@ def refresh(paths: list[Path]) -> None:
             try:
                 execute(path)
             except CellExecutionError as error:
-                raise ValueError(f"{path}: a cell failed, with {error.ename}: {error.evalue}") from error
+                raise ValueError(
+                    f"{path}: a cell failed, with {error.ename}: {' '.join(error.evalue.split())}"
+                ) from error

@@ -8,7 +8,7 @@ __all__ = ["provenance", "provenance_rows", "provenance_table"]
 
 def provenance_table(record: dict[str, object]):
     """Return the provenance as a small table for the last cell of a notebook. nbval compares it but for the commit and
-    the versions (`nbval_sanitize.cfg`)."""
+    the versions (`notebooks/nbval_sanitize.cfg`)."""
     from IPython.display import Markdown
 
     rows = "\n".join(f"| {in_markdown(key)} | {in_markdown(text)} |" for key, text in provenance_rows(record))

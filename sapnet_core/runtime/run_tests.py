@@ -58,7 +58,7 @@ def run_tests(every: bool = False) -> int:
     if every:
         parts["coverage"] = ["tests/coverage_by_room.py"]
     parts |= {
-        "pytest, speed tests alone": ["-m", "pytest", "-q", "-n", "0", "-m", "speed", *_files_with("mark.speed")],
+        "pytest, speed tests alone": ["-m", "pytest", "-q", "-n", "0", "-m", "speed", "tests"],
         "two stored trials, trained again": ["-m", "sapnet_core", "verify", "--small", "--jobs", jobs],
         "notebooks": ["-m", "sapnet_core.reporting.check_notebooks", *whole],
     }
@@ -71,13 +71,6 @@ def run_tests(every: bool = False) -> int:
     else:
         print("All tests passed.", flush=True)
     return int(failed)
-
-
-def _files_with(text: str) -> list[str]:
-    """The files of tests that hold a text: to load the others takes longer than to search them."""
-    folder = environment.root() / "tests"
-    found = [path for path in sorted(folder.rglob("test_*.py")) if text in path.read_text(encoding="utf-8")]
-    return [str(path.relative_to(environment.root())) for path in found] or ["tests"]
 
 
 def _run(command: list[str], variables: dict[str, str]) -> int:
