@@ -1,5 +1,8 @@
 """I3D against golden values of the public implementations, and its optimized forms against direct computation."""
 
+import os
+import subprocess
+import sys
 import zlib
 from pathlib import Path
 
@@ -253,7 +256,16 @@ def test_features_refuse_what_they_cannot_read(narrow):
         net.features(torch.zeros(1, 3, 96, 32, 32, dtype=torch.uint8), "9x16")
     with pytest.raises(ValueError, match="frames"):
         net.features(torch.zeros(1, 90, 3, 32, 32, dtype=torch.uint8), "9x16")
-    assert fast_dtype("cpu") in (torch.float32, torch.bfloat16)
+
+
+def test_a_processor_with_bfloat16_instructions_that_onednn_may_not_use_computes_in_float32():
+    asked = """import torch
+torch.cpu._is_avx512_bf16_supported = lambda: True
+from sapnet_core.backbones.i3d import fast_dtype
+print(fast_dtype("cpu"), torch.ops.mkldnn._is_mkldnn_bf16_supported())"""
+    limited = {**os.environ, "ONEDNN_MAX_CPU_ISA": "AVX2"}
+    printed = subprocess.run([sys.executable, "-c", asked], env=limited, check=True, text=True, capture_output=True)
+    assert printed.stdout.split() == ["torch.float32", "False"]
 
 
 def test_shipped_weights_are_small_whole_and_know_what_a_dive_is():

@@ -103,6 +103,15 @@ CHANGES = {  # edit -> (module, pattern, replacement, kinds of results that beco
 }
 
 
+def test_changes_that_leave_results_as_they_were_are_of_modules_as_they_stand_and_end_with_the_next_change(copy):
+    for name, (now, stored) in fingerprint.UNCHANGED_RESULTS.items():
+        file = copy / f"{name.replace('.', '/')}.py"
+        assert fingerprint._tree_digest(file.read_text(encoding="utf-8")) == now != stored, f"{name}: remove its entry"
+        assert fingerprint._module_digest(name) == stored
+        edit(file, BETWEEN, CONSTANT)
+        assert fingerprint._module_digest(name) not in (now, stored)
+
+
 @pytest.mark.parametrize("change", CHANGES)
 def test_an_edit_makes_stale_what_hangs_on_it_and_nothing_else(copy, change):
     file, old, new, expected = CHANGES[change]

@@ -169,10 +169,15 @@ class I3D(nn.Module):
 
 
 def fast_dtype(device: torch.device | str) -> torch.dtype:
-    """bfloat16 where the hardware supports it (a CPU with AMX or AVX-512 BF16, recent GPUs), else float32."""
+    """bfloat16 where the hardware supports it (a CPU with AMX or AVX-512 BF16, recent GPUs), else float32.
+
+    On a CPU, oneDNN must be allowed to use these instructions: below AVX-512 (`ONEDNN_MAX_CPU_ISA`), it refuses
+    convolutions in bfloat16.
+    """
     if torch.device(device).type == "cuda":
         return torch.bfloat16 if torch.cuda.is_bf16_supported(including_emulation=False) else torch.float32
-    return torch.bfloat16 if torch.cpu._is_avx512_bf16_supported() else torch.float32
+    native = torch.cpu._is_avx512_bf16_supported() and torch.ops.mkldnn._is_mkldnn_bf16_supported()
+    return torch.bfloat16 if native else torch.float32
 
 
 def training_dtype(device: torch.device | str) -> torch.dtype:

@@ -11,7 +11,7 @@ from matplotlib.lines import Line2D
 
 from sapnet_core.experiments.metrics import spearman
 from sapnet_core.experiments.paper import paper_table
-from sapnet_core.experiments.systems import OURS, marked
+from sapnet_core.experiments.systems import OURS, RIDGE, marked
 from sapnet_core.reporting.style import COLORS, PAGE
 
 __all__ = ["beside_paper", "order_agreement"]
@@ -64,7 +64,7 @@ def beside_paper(runs: pd.DataFrame) -> Figure:
 def _panel(ax: plt.Axes, part: pd.DataFrame, paper: pd.Series, order: pd.Index) -> None:
     for i, system in enumerate(order):
         seeds = part.loc[part["system"] == system, "rho"]
-        color = COLORS[5] if system == OURS else COLORS[6] if "MLP" in system else COLORS[0]
+        color = COLORS[5] if system == OURS else COLORS[6] if system == RIDGE or "MLP" in system else COLORS[0]
         ax.plot([seeds.mean()] * 2, [i - 0.35, i + 0.35], color=color, **BAR)
         ax.plot(seeds, [i] * len(seeds), color=color, **DOT)
         ax.plot(paper.get(system, np.nan), i, **DIAMOND)

@@ -26,6 +26,15 @@ __all__ = [
 ]
 
 PACKAGE = "sapnet_core"
+# Modules whose code was changed in a way that leaves every stored result as it was: the digest of their syntax tree
+# now, and the one that stands in the hashes of those results. A further change of such a module ends its entry.
+UNCHANGED_RESULTS = {
+    # the number format is float32 where oneDNN refuses bfloat16: there, features failed before
+    "backbones.i3d": (
+        "1334ddecba1b217b7fbcdd59bc4dd4aed8fa627c8545bafe4917c0dadb798d97",
+        "4827b87d38d4f962f5656b78e2d4cccd2586d67cfddac31c8afd214d271b2686",
+    ),
+}
 ROOT = Path(__file__).parent.parent
 
 
@@ -72,7 +81,7 @@ def code_digest(*modules: str, within: tuple[str, ...] = (), without: tuple[str,
         without: modules of these subpackages that are left out, with their imports.
     """
     names = imported_modules(modules, within, without)
-    return fingerprint([[name, _tree_digest(_source(name))] for name in names])
+    return fingerprint([[name, _module_digest(name)] for name in names])
 
 
 def imported_modules(
@@ -127,6 +136,13 @@ def _imports(source: str) -> tuple[str, ...]:
             continue
         found += [name.removeprefix(f"{PACKAGE}.") for name in names if name.startswith(f"{PACKAGE}.")]
     return tuple(found)
+
+
+def _module_digest(name: str) -> str:
+    """SHA-256 of a module's syntax tree, or of the earlier one whose results it leaves as they were."""
+    own = _tree_digest(_source(name))
+    now, stored = UNCHANGED_RESULTS.get(name, ("", ""))
+    return stored if own == now else own
 
 
 @cache
