@@ -161,6 +161,7 @@ def parse(arguments: list[str] | None = None) -> Namespace:
     verify = command("verify", _verify, "Train some stored trials again from nothing, and compare.")
     verify.add_argument("trials", nargs="?", type=count, metavar="N", help=f"how many trials (default: {VERIFIED})")
     verify.add_argument("--seed", type=seed_number, help="seed of the draw (default: the date, such as 20260131)")
+    verify.add_argument("--datasets", nargs="+", choices=DATASETS, help="draw from these alone (default: all)")
     verify.add_argument("--small", action="store_true", help="the two small trials that `test` verifies, in place of N")
     verify.add_argument("--jobs", type=count, help="worker processes (default: one per available core)")
 
@@ -300,11 +301,12 @@ def _study(asked: Namespace) -> None:
 def _verify(asked: Namespace) -> int:
     check_environment()
     if asked.small:
-        if asked.trials is not None or asked.seed is not None:
-            raise ValueError("verify --small takes its own two trials: leave out N and --seed")
+        if any(option is not None for option in (asked.trials, asked.seed, asked.datasets)):
+            raise ValueError("verify --small takes its own two trials: leave out N, --seed and --datasets")
         return _load("experiments.verify").verify_small(asked.jobs or environment.jobs())
     seed = int(time.strftime("%Y%m%d")) if asked.seed is None else asked.seed
-    return _load("experiments.verify").verify(asked.trials or VERIFIED, seed, asked.jobs or environment.jobs())
+    number, jobs = asked.trials or VERIFIED, asked.jobs or environment.jobs()
+    return _load("experiments.verify").verify(number, seed, jobs, asked.datasets or DATASETS)
 
 
 def _claims(asked: Namespace) -> None:

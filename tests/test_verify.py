@@ -113,6 +113,17 @@ def test_trials_trained_from_nothing_have_the_stored_bits(study, monkeypatch, ca
     assert last == "2 trials, drawn with seed 3, were trained again: 2 equal bit for bit"
 
 
+def test_trials_of_the_datasets_that_are_asked_for_are_drawn_alone(study, monkeypatch, capsys):
+    seen = []
+    monkeypatch.setattr(verify, "draw", lambda trials, count, seed: seen.append({*trials}) or [])
+    for datasets in verify.DATASETS:
+        assert main(["verify", "--datasets", datasets]) == 2
+        assert f"no trials of {datasets} are stored" in capsys.readouterr().err
+    assert main(["verify"]) == 2
+    assert seen == [*({one for one in (ONE, OTHER) if one.dataset == name} for name in verify.DATASETS), {ONE, OTHER}]
+    assert any(seen[:-1]) and not all(seen)
+
+
 def test_numbers_that_were_edited_with_their_checksum_are_found(study, capsys):
     """One rho is edited alone; of the other trial, two predictions change places, and all metrics follow them."""
     forge(study, ONE, edited(stored.stored_files(ONE), {"rho": 0.987}))
@@ -297,9 +308,21 @@ def test_trials_in_a_number_format_that_is_missing_here_are_left_out(study, monk
     forge(study, OTHER, edited(stored.stored_files(OTHER), run={"numbers": "float8"}))
     assert not main(["recipe", "measure_rounding"])
     assert verify.rounding_noise() == {("finediving", "mlp"): (0.25, 0.01)}
-    assert capsys.readouterr().err.startswith(
-        "1 of 2 stored trials are left out: this processor lacks their number format"
-    )
+    told = "1 of 2 stored trials are left out: this processor lacks their number format"
+    assert capsys.readouterr().err.startswith(told)
+
+
+def test_what_is_measured_is_not_measured_again_unless_more_trials_are_asked_for(study, monkeypatch, capsys):
+    def row(trials, jobs):
+        return dict(zip(verify.COLUMNS, (trials[0].dataset, trials[0].method, len(trials), 0.25, 0.01), strict=True))
+
+    monkeypatch.setattr(measure_rounding, "kernels", dict)
+    monkeypatch.setattr(measure_rounding, "noise_row", row)
+    measure_rounding.store_row(dict(zip(verify.COLUMNS, ("finediving", "mlp", 0, 0.5, 0.5), strict=True)))
+    measure_rounding.store_row(dict(zip(verify.COLUMNS, ("finediving", "ridge", 1, 0.5, 0.5), strict=True)))
+    assert not main(["recipe", "measure_rounding", "--trials", "9"])
+    assert verify.rounding_noise() == {("finediving", "mlp"): (0.25, 0.01), ("finediving", "ridge"): (0.5, 0.5)}
+    assert capsys.readouterr().out.splitlines() == ["finediving mlp 1 0.25 0.01", "finediving ridge is measured"]
 
 
 def test_a_row_of_noise_replaces_the_earlier_one(study):
@@ -313,9 +336,9 @@ def test_a_row_of_noise_replaces_the_earlier_one(study):
 @pytest.mark.skipif(torch.backends.cpu.get_cpu_capability() == "DEFAULT", reason="this processor has no other kernels")
 def test_the_recipe_trains_with_other_kernels(study):
     code = (
-        "import sys\nfrom pathlib import Path\nfrom sapnet_core.experiments import stored\n"
-        f"stored.FOLDER = Path({str(study)!r})\nfrom sapnet_core.recipes.measure_rounding import main\n"
-        "sys.exit(main(['--datasets', 'finediving', '--jobs', '1']))"
+        "import sys\nfrom pathlib import Path\nfrom sapnet_core.__main__ import main\n"
+        f"from sapnet_core.experiments import stored\nstored.FOLDER = Path({str(study)!r})\n"
+        "sys.exit(main(['recipe', 'measure_rounding', '--datasets', 'finediving', '--jobs', '1']))"
     )
     done = subprocess.run(
         [sys.executable, "-c", code], cwd=environment.root(), capture_output=True, text=True, check=False

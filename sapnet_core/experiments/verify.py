@@ -24,6 +24,7 @@ import torch
 
 from sapnet_core.backbones.i3d import fast_dtype
 from sapnet_core.experiments import stored
+from sapnet_core.experiments.profiles import DATASETS
 from sapnet_core.experiments.result_files import FILES, parse_predictions, result_name
 from sapnet_core.experiments.results import score_metrics
 from sapnet_core.experiments.run import run_trials
@@ -261,7 +262,7 @@ def train_again(trials: Sequence[Trial], jobs: int, runs: Path, shelf: str = "")
     return {trial: {name: (folders[trial] / name).read_bytes() for name in FILES} for trial in trials}
 
 
-def verify(count: int, seed: int, jobs: int) -> int:
+def verify(count: int, seed: int, jobs: int, datasets: Sequence[str] = DATASETS) -> int:
     """Verify the stored results: print one line for each that was drawn or is wrong, and a summary.
 
     The metrics of all stored trials of `current_trials` are compared with their predictions. Then `count` of them,
@@ -271,6 +272,7 @@ def verify(count: int, seed: int, jobs: int) -> int:
         count: how many trials to train.
         seed: seed of the draw.
         jobs: number of processes.
+        datasets: whose trials are drawn. Features are computed for all videos of each, which takes most of the time.
 
     Returns:
         1 if a trial differs, else 0.
@@ -288,7 +290,9 @@ def verify(count: int, seed: int, jobs: int) -> int:
             f"{stored.FOLDER}: {found or 'no trials are stored'}: restore it with git checkout, or make it with "
             "python -m sapnet_core study"
         )
-    drawn = draw(trials, count, seed)
+    drawn = draw([trial for trial in trials if trial.dataset in datasets], count, seed)
+    if not drawn:
+        raise ValueError(f"no trials of {' or '.join(datasets)} are stored: choose other --datasets")
     known = {trial: noise.get((trial.dataset, trial.method)) for trial in drawn}
     return _verified(trials, known, jobs, "", f"trials, drawn with seed {seed},")
 

@@ -6,7 +6,8 @@ Another processor adds the same numbers in another order, because PyTorch, MKL a
 vector instructions. The variables of `kernels` make them choose those of an older processor, for the features and for
 the training, while draws, data and code stay as they are, and so does the number format of a trial's features. Trials
 in bfloat16 are left out on a processor that does not compute in it. The largest differences from the stored results are
-written to `study/rounding.csv`, after each dataset and method; `experiments.verify` judges by them. New results are
+written to `study/rounding.csv`, after each dataset and method; `experiments.verify` judges by them. A row that is there
+is kept, unless it stands on fewer trials than are asked for and stored: remove it to measure it again. New results are
 kept in `rounding` in the folder of runs, so that a measurement that was stopped goes on.
 """
 
@@ -85,11 +86,15 @@ def noise_row(trials: Sequence[Trial], jobs: int) -> dict[str, object]:
 def store_row(row: dict[str, object]) -> None:
     """Write a row to the table, in place of an earlier one of its dataset and method. Raises ValueError where the table
     was damaged."""
-    rounding_noise()
-    new, file = pd.DataFrame([row], columns=COLUMNS), rounding_file()
-    table = pd.concat([pd.read_csv(file), new]) if file.exists() else new
+    table = pd.concat([_measured(), pd.DataFrame([row], columns=COLUMNS)])
     table = table.drop_duplicates(["dataset", "method"], keep="last").sort_values(["dataset", "method"])
-    write_text(file, table.to_csv(index=False, float_format="%.3g"))
+    write_text(rounding_file(), table.to_csv(index=False, float_format="%.3g"))
+
+
+def _measured() -> pd.DataFrame:
+    """The table as it is, without rows where nothing was measured. Raises ValueError where it was damaged."""
+    rounding_noise()
+    return pd.read_csv(rounding_file()) if rounding_file().exists() else pd.DataFrame(columns=COLUMNS)
 
 
 def main(asked: Namespace) -> None:
@@ -111,7 +116,11 @@ def main(asked: Namespace) -> None:
         print(told, file=sys.stderr, flush=True)
     if not kinds:
         raise ValueError("nothing can be measured here: measure on a processor with bfloat16")
-    for trials in kinds.values():
+    there = _measured().set_index(["dataset", "method"]).trials.to_dict()
+    for kind, trials in kinds.items():
+        if there.get(kind, 0) >= min(asked.trials, len(trials)):
+            print(*kind, "is measured", flush=True)
+            continue
         row = noise_row(draw(trials, asked.trials, seed=0), asked.jobs or environment.jobs())
         store_row(row)
         print(*row.values(), flush=True)
