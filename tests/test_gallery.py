@@ -567,13 +567,15 @@ def test_a_page_of_a_notebook_has_contents_folded_code_and_columns_of_words(tmp_
     cells = [
         nbformat.v4.new_markdown_cell(f"{mark} {words}") for mark, words in (("#", "T"), ("##", "One"), ("##", "2"))
     ]
-    cells.append(nbformat.v4.new_code_cell("x = 1", outputs=[output]))
+    codes = ("important = 2", "import os\n\nx = 3", "from os import path")
+    cells += [nbformat.v4.new_code_cell("x = 1", outputs=[output]), *map(nbformat.v4.new_code_cell, codes)]
     file, made = tmp_path / "n.ipynb", tmp_path / "n.html"
     nbformat.write(nbformat.v4.new_notebook(cells=cells), file)
     made.write_text(notebook_page(file), encoding="utf-8")
     page, text = Page(made.read_text(encoding="utf-8")), made.read_text(encoding="utf-8")
     assert {"#One", "#2", "#top"} <= {*page.links} and {"One", "2", "top"} <= page.ids
-    assert re.search(r'<details class="code"><summary>Code</summary><div class="highlight', text)
+    assert len(re.findall(r'<details class="code"><summary>Code</summary><div class="highlight', text)) == 3
+    assert re.findall(r'<details class="imports"><summary>.*?<span class="\w+">(\w+)', text, re.DOTALL) == ["import"]
     assert '<th class="words">direction</th>' in text and '<td class="words">forward</td>' in text
     assert "<th>group</th>" in text and "<td>1</td>" in text and '<th class="words">107B</th>' in text
 

@@ -21,6 +21,7 @@ WIDE = re.compile(r'<(?:pre|table|span class="equation")(?=[ >])')  # these may 
 TAGS = re.compile(r"<[^>]*>")
 HEADED = re.compile(r'(<h[1-6]) id="([^"]*)"')
 SECTION = re.compile(r'<h2 id="([^"]*)">(.*?)</h2>', re.DOTALL)
+IMPORTS = re.compile(r"\s*(import|from) ")
 CODE = re.compile(r'<div class="highlight hl-[\w-]+">\s*<pre.*?</pre>\s*</div>', re.DOTALL)
 FRAME = re.compile(r'<table[^>]*class="dataframe".*?</table>', re.DOTALL)  # a table as pandas writes it
 ROW = re.compile(r"<tr[^>]*>.*?</tr>", re.DOTALL)
@@ -93,8 +94,18 @@ def _contents(body: str) -> list[tuple[str, str]]:
 
 
 def _folded(body: str) -> str:
-    """Put code into folds. The style unfolds them where there is room: on a phone, text and results come first."""
-    return CODE.sub(lambda found: f'<details class="code"><summary>Code</summary>{found[0]}</details>', body)
+    """Put code into folds. The style unfolds them where there is room: on a phone, text and results come first. The
+    first imports stay folded everywhere, so that a page begins with what it is about."""
+    imported = False
+
+    def fold(found: re.Match) -> str:
+        nonlocal imported
+        imports = not imported and bool(IMPORTS.match(TAGS.sub("", found[0])))
+        imported |= imports
+        kind, name = ("imports", "Imports and set-up") if imports else ("code", "Code")
+        return f'<details class="{kind}"><summary>{name}</summary>{found[0]}</details>'
+
+    return CODE.sub(fold, body)
 
 
 def _with_words(body: str) -> str:
