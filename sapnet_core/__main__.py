@@ -169,6 +169,10 @@ def parse(arguments: list[str] | None = None) -> Namespace:
     claims.add_argument("--profile", default="study", choices=PROFILES)
     claims.add_argument("--jobs", type=count, help="worker processes (default: one per core)")
 
+    stability = command("stability", _stability, "Judge claims with trials that this kind of processor trains again.")
+    stability.add_argument("claims", nargs="+", metavar="CLAIM", help="ids of claims, as in reporting/claims.toml")
+    stability.add_argument("--jobs", type=count, help="worker processes (default: one per available core)")
+
     provenance = command(
         "provenance", _provenance, "Say where a figure or table comes from, and whether it is current."
     )
@@ -307,6 +311,11 @@ def _verify(asked: Namespace) -> int:
     seed = int(time.strftime("%Y%m%d")) if asked.seed is None else asked.seed
     number, jobs = asked.trials or VERIFIED, asked.jobs or environment.jobs()
     return _load("experiments.verify").verify(number, seed, jobs, asked.datasets or DATASETS)
+
+
+def _stability(asked: Namespace) -> None:
+    check_environment()
+    _load("reporting.stability").measure_stability(asked.claims, asked.jobs or environment.jobs())
 
 
 def _claims(asked: Namespace) -> None:

@@ -266,7 +266,7 @@ def small(monkeypatch):
     monkeypatch.setattr(claims, "ledger", lambda: entries)
     judged = {claim.id: {name: trials[name] for name in claim.names} for claim in entries}
     monkeypatch.setattr(claims, "_judged", lambda asked, size: {claim.id: (size, judged[claim.id]) for claim in asked})
-    monkeypatch.setattr(claims, "read_cell", lambda trials: cell(row[trials[0].method]))
+    monkeypatch.setattr(claims, "read_cell", lambda trials, read: cell(row[trials[0].method]))
     monkeypatch.setattr(claims, "run_trials", lambda trials, jobs, **_: None)
     return {claim.id: claim for claim in entries}
 

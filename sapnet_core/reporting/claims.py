@@ -36,6 +36,7 @@ from sapnet_core.runtime.executors import reach_cluster
 from sapnet_core.runtime.progress import trial_bars, waiting
 
 __all__ = [
+    "claim_cells",
     "needed_trials",
     "read_cell",
     "evaluate",
@@ -78,6 +79,7 @@ COLUMNS = (
 
 
 Cells = dict[Name, list[Trial]]  # the trials of each cell, one per seed
+Read = Callable[[Trial], pd.DataFrame]  # gives the predictions of a trial, as `results.predictions` does
 
 
 def _judged(claims: Iterable[Claim], profile: Profile) -> dict[str, tuple[Profile, Cells]]:
@@ -157,13 +159,30 @@ def needed_trials(profile: Profile, families: Iterable[str] = ()) -> list[Trial]
     return list(dict.fromkeys(testable))
 
 
-def read_cell(trials: list[Trial]) -> Cell:
+def claim_cells(claim: str, profile: Profile) -> Cells:
+    """The trials of the cells of one claim, given by its id, with the seeds with which it is judged (`_judged`).
+
+    Raises:
+        ValueError: the ledger has no such claim.
+    """
+    return _judged([_known(claim)], profile)[claim][1]
+
+
+def _known(claim: str) -> Claim:
+    """The claim of the ledger with this id. Raises ValueError where it has none."""
+    for one in ledger():
+        if one.id == claim:
+            return one
+    raise ValueError(f"claim {claim!r} is not in the ledger: give one of the ids in reporting/claims.toml")
+
+
+def read_cell(trials: list[Trial], read: Read = predictions) -> Cell:
     """Read the predictions of one cell's trials, one per seed.
 
     Raises:
         ValueError: the seeds were scored on different videos.
     """
-    frames = [predictions(trial) for trial in trials]
+    frames = [read(trial) for trial in trials]
     if len({tuple(frame["key"]) for frame in frames}) != 1:
         raise ValueError(f"seeds of one cell were scored on different videos: {trials[0]}")
     predicted = torch.from_numpy(np.stack([frame["predicted"].to_numpy() for frame in frames]))
@@ -171,13 +190,14 @@ def read_cell(trials: list[Trial]) -> Cell:
     return Cell(predicted, true, f"{trials[0].dataset}/{trials[0].group}")
 
 
-def evaluate(profile: Profile | str, families: Iterable[str] = ()) -> pd.DataFrame:
+def evaluate(profile: Profile | str, families: Iterable[str] = (), read: Read = predictions) -> pd.DataFrame:
     """Evaluate the ledger for one run: one row per claim or control, in the ledger's order.
 
     Args:
         profile: the run's profile, or its name; all needed trials must have been run. While the study is under way, a
             claim is judged with the seeds that are stored, or at the quick size (`_judged`).
         families: tables and figures whose claims are evaluated, such as "Fig. 7"; all by default.
+        read: what gives the predictions of a trial; by default those that are stored or were trained here.
 
     Returns:
         A data frame with columns `COLUMNS`. The effect is that of the weakest pair; p_holm is corrected over the claims
@@ -186,13 +206,13 @@ def evaluate(profile: Profile | str, families: Iterable[str] = ()) -> pd.DataFra
         where nothing else is in it.
     """
     profile, claims = profiles.get_profile(profile) if isinstance(profile, str) else profile, _about(families)
-    judged, read = _judged(claims, profile), cache(lambda *trials: read_cell(list(trials)))
-    rows = [_examined(claim, *judged[claim.id], read) for claim in claims]
+    judged, cell = _judged(claims, profile), cache(lambda *trials: read_cell(list(trials), read))
+    rows = [_examined(claim, *judged[claim.id], cell) for claim in claims]
     _decide(rows)
     undecided = {row["claim"] for row in rows if row["verdict"] == UNDECIDED}
     complete = [claim for claim in claims if claim.id in undecided and judged[claim.id][0] == profile]
     if twice := _seen_twice(complete, profile):
-        again = {claim.id: _examined(claim, *twice[claim.id], read) for claim in complete if claim.id in twice}
+        again = {claim.id: _examined(claim, *twice[claim.id], cell) for claim in complete if claim.id in twice}
         waits = {"p": 1.0, "p_equal": 1.0}  # one whose seeds are still to come counts in the correction
         second = [again.get(row["claim"], row | waits) for row in rows if row["claim"] in undecided]
         _decide(second)
@@ -202,8 +222,8 @@ def evaluate(profile: Profile | str, families: Iterable[str] = ()) -> pd.DataFra
     return table.fillna({"reason": ""})
 
 
-def _examined(claim: Claim, size: Profile, cells: Cells, read: Callable[..., Cell]) -> dict[str, object]:
-    """One row of the ledger without its verdict; `read` gives the predictions of a cell's trials."""
+def _examined(claim: Claim, size: Profile, cells: Cells, cell: Callable[..., Cell]) -> dict[str, object]:
+    """One row of the ledger without its verdict; `cell` gives the predictions of a cell's trials."""
     sets = sorted({cells[name][0].dataset for name in claim.names if name in cells})
     row = {
         "claim": claim.id,
@@ -217,7 +237,7 @@ def _examined(claim: Claim, size: Profile, cells: Cells, read: Callable[..., Cel
         "profile": size.name,
         "source": source_name(environment.data_root(), *sets) if sets else "the paper",
         "seeds": 0,
-        **examine(claim, lambda name: read(*cells[name]) if name in cells else None, size.resamples),
+        **examine(claim, lambda name: cell(*cells[name]) if name in cells else None, size.resamples),
     }
     return row | {"reason": row.get("reason") or claim.note}
 
@@ -295,10 +315,7 @@ def verdict_of(claim: str, profile: Profile) -> str:
     Raises:
         ValueError: the ledger has no such claim.
     """
-    families = {c.id: c.family for c in ledger()}
-    if claim not in families:
-        raise ValueError(f"claim {claim!r} is not in the ledger: give one of the ids in reporting/claims.toml")
-    return verdict_text(family_verdicts(profile, families[claim]).set_index("claim").loc[claim])
+    return verdict_text(family_verdicts(profile, _known(claim).family).set_index("claim").loc[claim])
 
 
 def print_verdicts(profile_name: str, jobs: int) -> None:
