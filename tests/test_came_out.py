@@ -28,7 +28,7 @@ def results(monkeypatch):
     cells = [*claims.declared_trials("IV", SIZE).items(), *claims.declared_trials("I", SIZE).items()]
     declared = {trial: (place, key[0]) for place, (key, trial) in enumerate(cells)}
 
-    def cell(trials):
+    def cell(trials, _read):
         place, system = declared[trials[0]]
         draw = torch.Generator().manual_seed(place)
         own = torch.randn(len(trials), len(true), generator=draw, dtype=torch.float64)

@@ -33,7 +33,7 @@ def ledger(monkeypatch):
             place.setdefault(trial, (system, sum(map(ord, system + column)) * 100 + seed))
     early, late = {"SAP-Net (Ours)": 0.9, "I3D+MLP": 9.0}, {"SAP-Net (Ours)": 0.3, "I3D+MLP": 0.01}
 
-    def cell(trials):
+    def cell(trials, _read):
         predicted = []
         for trial in trials:
             system, draw = place[trial]
