@@ -291,6 +291,7 @@ PUBLIC = {
     "reporting.came_out": ("came_out", "noted"),
     "reporting.caveats": ("caveats",),
     "reporting.claim_forest": ("claim_forest",),
+    "reporting.claimed_cells": ("claimed_sentence",),
     "reporting.claims": (
         "effect_text",
         "evaluate",

@@ -101,7 +101,7 @@ def test_a_heatmap_of_controls_has_a_panel_for_each():
     use_style()
     rows = [("ridge", "APT", "10%", 0.01, VERDICTS[2]), ("ridge", "USDL", "all", -0.4, VERDICTS[1])]
     rows += [("MLP", "USDL", "all", 0.12, VERDICTS[0])]
-    table = pd.DataFrame(rows, columns=["control", "system", "column", "difference", "verdict"])
+    table = pd.DataFrame(rows, columns=["control", "system", "column", "difference", "verdict"]).assign(claim="")
     fig = control_heatmap(table, "A table")
     left, right, bar = fig.axes
     assert [left.get_title(), right.get_title()] == ["minus\nridge", "minus\nMLP"] and fig.get_figwidth() == COLUMN
@@ -115,9 +115,8 @@ def test_a_heatmap_of_controls_has_a_panel_for_each():
 def test_numbers_in_a_heatmap_of_controls_do_not_meet(columns):
     use_style()
     rows = [(control, "USDL", f"{c}0%", -0.12, VERDICTS[1]) for control in ("ridge", "MLP") for c in range(columns)]
-    fig = control_heatmap(
-        pd.DataFrame(rows, columns=["control", "system", "column", "difference", "verdict"]), "A table"
-    )
+    table = pd.DataFrame(rows, columns=["control", "system", "column", "difference", "verdict"])
+    fig = control_heatmap(table.assign(claim="iv-a"), "A table")  # bold letters are wider
     fig.canvas.draw()
     for ax in fig.axes[:2]:
         boxes = [text.get_window_extent() for text in ax.texts]
@@ -129,11 +128,12 @@ def test_a_heatmap_shows_number_and_mark_in_the_cell_and_leaves_others_empty():
     table = pd.DataFrame(
         [("APT", "10%", -0.004, VERDICTS[2]), ("APT", "all", 0.5, VERDICTS[0]), ("USDL", "all", -0.12, VERDICTS[1])],
         columns=["system", "column", "difference", "verdict"],
-    )
+    ).assign(claim=["", "iv-a", ""])
     fig = heatmap(table, "A table")
     assert fig is plt.gcf() and fig.get_figwidth() == COLUMN
     ax = fig.axes[0]
     assert [t.get_text() for t in ax.texts if t.get_text()] == ["+0.00 =", "+0.50 ✓", "-0.12 ✗"]
+    assert [t.get_text() for t in ax.texts if t.get_fontweight() == "bold"] == ["+0.50 ✓"]
     assert [t.get_text() for t in ax.get_yticklabels()] == ["APT (after its title)", "USDL"]
     assert [t.get_text() for t in ax.get_xticklabels()] == ["10%", "all"] and fig.get_suptitle() == "A table"
     mesh = ax.collections[0]
@@ -141,6 +141,8 @@ def test_a_heatmap_shows_number_and_mark_in_the_cell_and_leaves_others_empty():
     assert mesh.get_array().mask.ravel().tolist() == [False, False, True, False]
     for mark, words in MARKS.values():
         assert f"{mark} {words}" in fig.get_supxlabel()
+    assert fig.get_supxlabel().endswith("bold: the verdict of the ledger")
+    assert "bold" not in heatmap(table.assign(claim=""), "A table").get_supxlabel()
     assert set(MARKS) == set(VERDICTS[:4])
 
 
@@ -148,6 +150,7 @@ def test_text_of_a_heatmap_can_be_read_on_every_color():
     use_style()
     values = [-1.0, -0.2, 0.0, 0.2, 1.0]
     table = pd.DataFrame({"system": "USDL", "column": list("abcde"), "difference": values, "verdict": UNDECIDED})
+    table["claim"] = ""
     ax = heatmap(table, "")
     ax = ax.axes[0]
     for face, text in zip(ax.collections[0].get_facecolors(), ax.texts, strict=True):

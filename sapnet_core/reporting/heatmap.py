@@ -1,4 +1,5 @@
-"""A heatmap of paired differences: color and number tell the difference, a mark tells the verdict."""
+"""A heatmap of paired differences: color and number tell the difference, a mark tells the verdict. Bold cells have the
+verdict of the ledger."""
 
 from textwrap import fill
 
@@ -38,13 +39,13 @@ def heatmap(differences: pd.DataFrame, title: str) -> Figure:
     Returns:
         The figure, which is the current one.
     """
-    value, text = _cells(differences)
-    fig, ax = plt.subplots(figsize=(COLUMN, ROW * len(value) + 1.15))
-    _panel(ax, value, text)
+    value, text, bold = _cells(differences)
+    fig, ax = plt.subplots(figsize=(COLUMN, ROW * len(value) + 1.27))
+    _panel(ax, value, text, bold)
     _color_bar(fig, [ax], _ends(differences), "SAP-Net minus system, ρ")
     fig.suptitle(title, fontsize=8)
     ax.set_yticks(ax.get_yticks(), [fill(marked(name), NAME) for name in value.index], linespacing=0.9)
-    fig.supxlabel(" · ".join(f"{mark} {words}" for mark, words in MARKS.values()), fontsize=6.5)
+    _explain(fig, differences, "SAP-Net")
     return fig
 
 
@@ -63,36 +64,43 @@ def control_heatmap(differences: pd.DataFrame, title: str) -> Figure:
     systems = list(dict.fromkeys(differences["system"]))
     stacked = differences["column"].nunique() > BESIDE
     rows, columns = (len(controls), 1) if stacked else (1, len(controls))
-    height = rows * (ROW * len(systems) + 0.3) + 1.0
+    height = rows * (ROW * len(systems) + 0.3) + 1.12
     fig, axes = plt.subplots(
         rows, columns, figsize=(COLUMN, height), sharey=not stacked, squeeze=False, layout="constrained"
     )
     fig.get_layout_engine().set(w_pad=0.02, wspace=0.02)
     for ax, control in zip(axes.flat, controls, strict=True):
-        value, text = _cells(differences[differences["control"] == control], systems)
-        _panel(ax, value, text)
+        _panel(ax, *_cells(differences[differences["control"] == control], systems))
         ax.set_title(f"minus {control}" if stacked else f"minus\n{fill(control, SHORT)}", fontsize=7)
     names = [fill(marked(name), NAME if stacked else SHORT) for name in systems]
     for ax in axes[:, 0]:
         ax.set_yticks(ax.get_yticks(), names, linespacing=0.9)
     _color_bar(fig, list(axes.flat), _ends(differences), "system minus control, ρ")
     fig.suptitle(title, fontsize=8)
-    words = [f"{mark} {words.replace('SAP-Net', 'system')}" for mark, words in MARKS.values()]
-    fig.supxlabel(" · ".join(words), fontsize=6.5)
+    _explain(fig, differences, "system")
     return fig
 
 
-def _cells(differences: pd.DataFrame, systems: list[str] | None = None) -> tuple[pd.DataFrame, pd.DataFrame]:
-    """Differences and their text, a row for each system and a column for each column of the table, in their order."""
+def _cells(
+    differences: pd.DataFrame, systems: list[str] | None = None
+) -> tuple[pd.DataFrame, pd.DataFrame, pd.DataFrame]:
+    """Differences, their text, and whether the ledger gave the verdict: a row for each system and a column for each
+    column of the table, in their order."""
     order = {name: list(dict.fromkeys(differences[name])) for name in ("system", "column")}
-    value, verdict = (
+    value, verdict, claim = (
         differences.pivot(index="system", columns="column", values=name).reindex(systems or order["system"])[
             order["column"]
         ]
-        for name in ("difference", "verdict")
+        for name in ("difference", "verdict", "claim")
     )
     text = value.map("{:+z.2f} ".format) + verdict.map(lambda word: MARKS.get(word, ("", ""))[0])
-    return value, text.where(value.notna(), "")
+    return value, text.where(value.notna(), ""), claim.notna() & (claim != "")
+
+
+def _explain(fig: Figure, differences: pd.DataFrame, above: str) -> None:
+    """Say below a figure what its marks mean; `above` is what a verdict puts above or below."""
+    text = " · ".join(f"{mark} {words.replace('SAP-Net', above)}" for mark, words in MARKS.values())
+    fig.supxlabel(text + "\nbold: the verdict of the ledger" * bool((differences["claim"] != "").any()), fontsize=6.5)
 
 
 def _ends(differences: pd.DataFrame) -> str:
@@ -110,7 +118,7 @@ def _color_bar(fig: Figure, axes: list[plt.Axes], ends: str, label: str) -> None
     bar.ax.xaxis.label.set_size(7)
 
 
-def _panel(ax: plt.Axes, value: pd.DataFrame, text: pd.DataFrame) -> None:
+def _panel(ax: plt.Axes, value: pd.DataFrame, text: pd.DataFrame, bold: pd.DataFrame) -> None:
     """Draw cells into axes."""
     sns.heatmap(
         value,
@@ -125,6 +133,9 @@ def _panel(ax: plt.Axes, value: pd.DataFrame, text: pd.DataFrame) -> None:
         cbar=False,
         ax=ax,
     )
+    for cell in ax.texts:
+        column, row = map(int, cell.get_position())
+        cell.set_fontweight("bold" if bold.iat[row, column] else "normal")
     ax.grid(visible=False)
     ax.xaxis.tick_top()
     ax.set(xlabel="", ylabel="")

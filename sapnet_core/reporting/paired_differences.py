@@ -3,12 +3,13 @@
 from collections.abc import Mapping, Sequence
 
 import pandas as pd
-from torch import Tensor
 
+from sapnet_core.experiments.profiles import Profile
 from sapnet_core.experiments.resampling import resampled
-from sapnet_core.experiments.statistics import Evidence, compare, hypothesis_of, judge
+from sapnet_core.experiments.statistics import Verdict, compare, hypothesis_of, judge
 from sapnet_core.experiments.systems import OURS
 from sapnet_core.experiments.trial import Trial
+from sapnet_core.reporting.claimed_cells import Comparison, claimed_cells
 from sapnet_core.reporting.claims import read_cell
 
 __all__ = ["control_differences", "paired_differences"]
@@ -16,43 +17,47 @@ __all__ = ["control_differences", "paired_differences"]
 Trials = Mapping[tuple[str, str, int], Trial]
 
 
-def paired_differences(trials: Trials, resamples: int = 1000, average: str = "") -> pd.DataFrame:
+def paired_differences(
+    trials: Trials, resamples: int = 1000, average: str = "", profile: Profile | None = None
+) -> pd.DataFrame:
     """Subtract each system's Spearman's rho from SAP-Net's, within a seed and a resample of the test videos.
 
     The verdict on a cell is that of `statistics.judge` on "SAP-Net is above this system"; all cells of the table are
-    one family, over which p-values are corrected.
+    one family, over which p-values are corrected. A cell that is a claim of the ledger by itself is left out of the
+    family and has the ledger's verdict.
 
     Args:
         trials: (system, column, seed) -> a trial that has a result, as from `comparison_trials`.
         resamples: number of resamples of the test videos.
         average: name of one more column, the Fisher-z mean over all columns (E14), for systems that have all of them;
             no such column if empty.
+        profile: the size at which the ledger is judged (`claimed_cells`); None asks no ledger.
 
     Returns:
         One row per system and column: system, column, difference, low and high (a 95 % interval over seeds and videos),
-        p, p_holm, verdict and seeds. Systems and columns are in the order of `trials`.
+        p, p_holm, verdict, seeds and claim (the id in the ledger of a cell that has its verdict, else ""). Systems and
+        columns are in the order of `trials`.
 
     Raises:
         ValueError: SAP-Net is not among the systems.
     """
-    rho = _correlations(trials, resamples)
-    if not any(system == OURS for system, _ in rho):
+    cells = _cells(trials)
+    if not any(system == OURS for system, _ in cells):
         raise ValueError(f"no trials of {OURS}: the differences are taken from it")
-    columns = list(dict.fromkeys(column for _, column in rho))
-    keys, found = [], []
-    for system in dict.fromkeys(system for system, _ in rho if system != OURS):
-        cells = [(system, column) for column in columns if (system, column) in rho and (OURS, column) in rho]
-        sides = [([key], key[1], False) for key in cells]
-        if average and len(cells) == len(columns):
-            sides.append((cells, average, True))
-        for side, column, fisher in sides:
-            keys.append({"system": system, "column": column})
-            ours = [rho[OURS, name] for _, name in side]
-            found.append(compare(ours, [rho[key] for key in side], fisher, limit=2.0))
-    return _judged(keys, found)
+    columns = list(dict.fromkeys(column for _, column in cells))
+    keys, sides = [], []
+    for system in dict.fromkeys(system for system, _ in cells if system != OURS):
+        own = [column for column in columns if (system, column) in cells and (OURS, column) in cells]
+        whole = {average: own} if average and len(own) == len(columns) else {}
+        for name, of in {**{column: [column] for column in own}, **whole}.items():
+            keys.append({"system": system, "column": name})
+            sides.append(([(OURS, column) for column in of], [(system, column) for column in of]))
+    return _judged(keys, sides, cells, resamples, profile)
 
 
-def control_differences(trials: Trials, controls: Sequence[str], resamples: int = 1000) -> pd.DataFrame:
+def control_differences(
+    trials: Trials, controls: Sequence[str], resamples: int = 1000, profile: Profile | None = None
+) -> pd.DataFrame:
     """Subtract the Spearman's rho of each control from that of every other system, as `paired_differences` does.
 
     The verdict on a cell is that on "this system is above the control"; the cells of all controls are one family.
@@ -61,6 +66,7 @@ def control_differences(trials: Trials, controls: Sequence[str], resamples: int 
         trials: (system, column, seed) -> a trial that has a result, as from `comparison_trials`.
         controls: systems of `trials`; they are compared with no control.
         resamples: number of resamples of the test videos.
+        profile: as for `paired_differences`.
 
     Returns:
         One row per control, system and column that both have: control, and the columns of `paired_differences`.
@@ -68,30 +74,44 @@ def control_differences(trials: Trials, controls: Sequence[str], resamples: int 
     Raises:
         ValueError: a control is not among the systems.
     """
-    rho = _correlations(trials, resamples)
-    if absent := [control for control in controls if not any(system == control for system, _ in rho)]:
+    cells = _cells(trials)
+    if absent := [control for control in controls if not any(system == control for system, _ in cells)]:
         raise ValueError(f"no trials of {', '.join(absent)}: the differences are taken from it")
     keys = [
         {"control": control, "system": system, "column": column}
         for control in controls
-        for system, column in rho
-        if system not in controls and (control, column) in rho
+        for system, column in cells
+        if system not in controls and (control, column) in cells
     ]
-    sides = [(rho[key["system"], key["column"]], rho[key["control"], key["column"]]) for key in keys]
-    return _judged(keys, [compare([one], [other], limit=2.0) for one, other in sides])
+    sides = [([(key["system"], key["column"])], [(key["control"], key["column"])]) for key in keys]
+    return _judged(keys, sides, cells, resamples, profile)
 
 
-def _correlations(trials: Trials, resamples: int) -> dict[tuple[str, str], Tensor]:
-    """(system, column) -> rho of every seed, measured and resampled: (S, 1 + R)."""
+def _cells(trials: Trials) -> dict[tuple[str, str], list[Trial]]:
+    """(system, column) -> its trials, one per seed."""
     grouped: dict[tuple[str, str], list[Trial]] = {}
     for (system, column, _), trial in trials.items():
         grouped.setdefault((system, column), []).append(trial)
-    return {key: resampled(read_cell(cell), resamples=resamples) for key, cell in grouped.items()}
+    return grouped
 
 
-def _judged(keys: Sequence[dict[str, str]], found: Sequence[Evidence]) -> pd.DataFrame:
-    """A row for each difference, after its keys, with the verdicts of one family."""
-    verdicts = judge([hypothesis_of(evidence) for evidence in found])
+def _judged(
+    keys: Sequence[dict[str, str]],
+    sides: Sequence[Comparison],
+    cells: Mapping[tuple[str, str], list[Trial]],
+    resamples: int,
+    profile: Profile | None,
+) -> pd.DataFrame:
+    """A row for each difference, after its keys, with the verdicts of the ledger and of one family; the sides of an
+    average have several cells, whose mean is Fisher's."""
+    rho = {key: resampled(read_cell(trials), resamples=resamples) for key, trials in cells.items()}  # (S, 1 + R) each
+    found = [
+        compare([rho[key] for key in high], [rho[key] for key in low], fisher=len(high) > 1, limit=2.0)
+        for high, low in sides
+    ]
+    said = claimed_cells(sides, cells, profile) if profile else [None] * len(sides)
+    family = iter(judge([hypothesis_of(one) for one, row in zip(found, said, strict=True) if row is None]))
+    verdicts = [next(family) if row is None else Verdict(row["verdict"], row["p_holm"]) for row in said]
     return pd.DataFrame(
         [
             {
@@ -103,7 +123,8 @@ def _judged(keys: Sequence[dict[str, str]], found: Sequence[Evidence]) -> pd.Dat
                 "p_holm": verdict.p_holm,
                 "verdict": verdict.word,
                 "seeds": len(evidence.by_seed),
+                "claim": "" if row is None else row["claim"],
             }
-            for key, evidence, verdict in zip(keys, found, verdicts, strict=True)
+            for key, evidence, verdict, row in zip(keys, found, verdicts, said, strict=True)
         ]
     )
