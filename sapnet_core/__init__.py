@@ -298,6 +298,7 @@ PUBLIC = {
         "family_table",
         "needed_trials",
         "read_cell",
+        "stated",
         "verdict_of",
         "verdict_text",
     ),

@@ -300,7 +300,7 @@ def test_the_summary_says_which_verdicts_are_preliminary(project, seeds, said):
 
 def write_claims(folder: Path, *rows: dict[str, str]) -> None:
     """Write `claims.csv` with these rows; what they leave out is empty."""
-    names = ("claim", "place", "kind", "verdict", "effect", "low", "high", "p_holm", "to_decide", "reason")
+    names = ("claim", "place", "kind", "verdict", "effect", "low", "high", "p_holm", "to_decide", "reason", "below")
     with open(folder / "figures" / "claims.csv", "w", encoding="utf-8", newline="") as file:
         writer = csv.DictWriter(file, [*names, "profile", "seeds"], restval="")
         writer.writeheader()
@@ -319,6 +319,14 @@ def test_a_claim_that_cannot_be_tested_shows_no_numbers_and_is_not_preliminary(p
     text, claims = words_of(file), words_of(file.with_name("claims.html"))
     assert "“x” — gone." in text and "preliminary" not in text
     assert "2 seeds" not in claims and "p =" not in claims and "+0.100" not in claims
+
+
+def test_a_claim_about_systems_below_a_floor_says_so_on_both_pages(project):
+    row = {"claim": "x", "place": "Table II", "kind": "greater", "verdict": "supported", "profile": "study"}
+    row |= {"effect": "0.034", "low": "0.01", "high": "0.05", "seeds": "10", "below": "both are below it, 0.638"}
+    write_claims(project, row)
+    file = gallery.write_gallery(local=False)
+    assert all("x (both are below it, 0.638)" in words_of(one) for one in (file, file.with_name("claims.html")))
 
 
 def test_sums_of_printed_numbers_and_stand_ins_are_told_apart(project):

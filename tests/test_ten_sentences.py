@@ -127,7 +127,7 @@ def test_a_dataset_is_named_where_it_is_not_the_usual_one_and_the_statement_does
     said = ten_sentences(ledger_rows(rows), worth_table())[-2]
     assert "“0.7 is best” on FineDiving (-0.100 [-0.200, +0.000])" in said
     assert "“It helps, FineDiving” (" in said and "“It helps” (" in said
-    assert "“It is closer” on FineDiving (-0.100 [-0.200, +0.000] in R-ℓ2, the relative error, times 100; neg" in said
+    assert "“It is closer” on FineDiving (-0.100 [-0.200, +0.000], fall of the relative error R-ℓ2 times 100" in said
     assert "of the number of parts on FineDiving, show no difference" in said
 
 

@@ -17,7 +17,7 @@ from sapnet_core.experiments.statistics import (
     UNTESTABLE,
     VERDICTS,
 )
-from sapnet_core.reporting.claims import effect_text, family_verdicts, verdict_text
+from sapnet_core.reporting.claims import effect_text, family_verdicts, stated, verdict_text
 from sapnet_core.reporting.ledger import FLOORS, asked_of
 from sapnet_core.reporting.literal import in_markdown
 from sapnet_core.reporting.words import in_list
@@ -130,7 +130,7 @@ def _listed(rows: pd.DataFrame) -> list[str]:
     """One line for each statement, by verdict, in the ledger's order within a verdict."""
     ordered = rows.assign(order=rows["verdict"].map(VERDICTS.index)).sort_values("order", kind="stable")
     return [
-        f"- **{row['verdict']}**{_detail(row)}: {in_markdown(row['statement'])}{_noted(row)}"
+        f"- **{row['verdict']}**{_detail(row)}: {in_markdown(stated(row))}{_noted(row)}"
         for _, row in ordered.iterrows()
     ]
 

@@ -10,7 +10,7 @@ verdicts about a table or figure (`family_table`), so that it agrees with the le
 and counted separately from the paper's claims.
 """
 
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Mapping
 from functools import cache
 
 import numpy as np
@@ -29,6 +29,7 @@ from sapnet_core.experiments.stored_seeds import with_stored_seeds
 from sapnet_core.experiments.tables import check_data, declared_trials
 from sapnet_core.experiments.trial import Trial
 from sapnet_core.features.source import source_name
+from sapnet_core.reporting.below_floor import below_floor
 from sapnet_core.reporting.ledger import Claim, Name, ledger
 from sapnet_core.reporting.verdicts import decide, examine, size_beside_print
 from sapnet_core.runtime import environment
@@ -43,6 +44,7 @@ __all__ = [
     "print_verdicts",
     "family_table",
     "family_verdicts",
+    "stated",
     "verdict_of",
     "verdict_text",
     "effect_text",
@@ -75,6 +77,7 @@ COLUMNS = (
     "source",
     "profile",
     "seeds",
+    "below",
 )
 
 
@@ -203,7 +206,7 @@ def evaluate(profile: Profile | str, families: Iterable[str] = (), read: Read = 
         A data frame with columns `COLUMNS`. The effect is that of the weakest pair; p_holm is corrected over the claims
         of a family, and separately over its controls; to_decide is the number of seeds that would decide an undecided
         claim; size comes from `size_beside_print`; profile and seeds are the claim's own; reason holds a claim's note
-        where nothing else is in it.
+        where nothing else is in it; below comes from `below_floor`.
     """
     profile, claims = profiles.get_profile(profile) if isinstance(profile, str) else profile, _about(families)
     judged, cell = _judged(claims, profile), cache(lambda *trials: read_cell(list(trials), read))
@@ -219,7 +222,7 @@ def evaluate(profile: Profile | str, families: Iterable[str] = (), read: Read = 
         rows = [again.get(row["claim"], row) for row in rows]
     table = pd.DataFrame([{**row, "size": size_beside_print(row)} for row in rows])
     table = table.reindex(columns=list(COLUMNS)).astype({"reason": object})
-    return table.fillna({"reason": ""})
+    return table.fillna({"reason": "", "below": ""})
 
 
 def _examined(claim: Claim, size: Profile, cells: Cells, cell: Callable[..., Cell]) -> dict[str, object]:
@@ -239,7 +242,8 @@ def _examined(claim: Claim, size: Profile, cells: Cells, cell: Callable[..., Cel
         "seeds": 0,
         **examine(claim, lambda name: cell(*cells[name]) if name in cells else None, size.resamples),
     }
-    return row | {"reason": row.get("reason") or claim.note}
+    below = below_floor(claim, cells, {name: cell(*trials) for name, trials in cells.items()})
+    return row | {"reason": row.get("reason") or claim.note, "below": below}
 
 
 def _decide(rows: list[dict[str, object]]) -> None:
@@ -252,6 +256,11 @@ def _decide(rows: list[dict[str, object]]) -> None:
         together = [row for row in rows if (row["family"], row["control"]) == family]
         for row, found in zip(together, decide(together), strict=True):
             row |= found
+
+
+def stated(row: Mapping[str, object]) -> str:
+    """The statement of a row, and in parentheses that all systems that it compares lie below a floor, if they do."""
+    return f"{row['statement']} ({row['below']})" if row.get("below") else str(row["statement"])
 
 
 def verdict_text(row: pd.Series) -> str:
@@ -277,7 +286,7 @@ def effect_text(row: pd.Series) -> str:
         return f"{row['effect']:.3f}"
     unit = {
         "rho": "",
-        "closeness": " in R-ℓ2, the relative error, times 100; negative where it is larger",
+        "closeness": ", fall of the relative error R-ℓ2 times 100, negative where it rises",
         "spread": " in the ratio of spreads",
     }[row["metric"]]
     return f"{Interval(row['effect'], row['low'], row['high'])}{unit}"
@@ -294,7 +303,7 @@ def family_table(profile: Profile, *families: str) -> pd.DataFrame:
     table = family_verdicts(profile, *families)
     return pd.DataFrame(
         {
-            "what is said": [("control: " if c else "") + s for c, s in table[["control", "statement"]].to_numpy()],
+            "what is said": [("control: " if row["control"] else "") + stated(row) for _, row in table.iterrows()],
             "this run": [effect_text(row) for _, row in table.iterrows()],
             "p, corrected": [f"{p:.2g}" if np.isfinite(p) else "—" for p in table["p_holm"]],
             "verdict": [verdict_text(row) for _, row in table.iterrows()],

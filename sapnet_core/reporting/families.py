@@ -44,7 +44,7 @@ FAMILIES: dict[str, dict[str, str]] = {
         "S4AQA": "the feature of a masked clip",
         "TRS": "the surest score of a teacher or a reference",
         "BASL": "its own scores, from both ends of the scale first",
-        OURS: "subactions and grades of a teacher with the actor crop",
+        OURS: "subactions, and the score of a teacher with the actor crop where both views agree",
     },
 }
 

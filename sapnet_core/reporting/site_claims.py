@@ -19,7 +19,7 @@ from sapnet_core.experiments.statistics import CONTRADICTED, SUPPORTED, UNDECIDE
 from sapnet_core.experiments.tables import declared_trials
 from sapnet_core.experiments.trial import Trial
 from sapnet_core.reporting.by_verdict import SMALL, basis
-from sapnet_core.reporting.claims import WITH_REASON, effect_text
+from sapnet_core.reporting.claims import WITH_REASON, effect_text, stated
 from sapnet_core.reporting.ledger import FLOORS, Name, asked_of, ledger
 from sapnet_core.reporting.literal import in_markdown
 from sapnet_core.reporting.notebook_trials import LEDGER
@@ -152,7 +152,7 @@ def claim_views(
             {
                 "id": re.sub(r"[^A-Za-z0-9]+", "-", row["claim"]).strip("-"),
                 "name": row["claim"],
-                "statement": row.get("statement") or row["claim"],
+                "statement": stated({**row, "statement": row.get("statement") or row["claim"]}),
                 "place": row["place"],
                 "family": row.get("family") or row["place"],
                 "control": row.get("control") == "True",
