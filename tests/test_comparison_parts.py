@@ -105,8 +105,12 @@ def made_up() -> pd.DataFrame:
 
 def test_dots_bars_and_diamonds_stand_at_their_numbers():
     runs = made_up()
-    fig = beside_paper(runs)
-    assert fig is plt.gcf() and [ax.get_title() for ax in fig.axes] == ["10%", "40%"]
+    fig = beside_paper(runs, "Table IV, 3 seeds")
+    assert (
+        fig.get_suptitle() == "Table IV, 3 seeds"
+        and fig is plt.gcf()
+        and [ax.get_title() for ax in fig.axes] == ["10%", "40%"]
+    )
     ax, paper = fig.axes[1], paper_table("IV")["40%"]
     names = [text.get_text() for text in fig.axes[0].get_yticklabels()]
     assert names == ["I3D+MLP", "S4L", OURS, "VAT", "TRS (after the paper)"]

@@ -19,15 +19,16 @@ __all__ = ["beside_paper", "order_agreement"]
 DOT = {"marker": "o", "ms": 3.5, "alpha": 0.6, "ls": "none"}
 BAR = {"lw": 2.5}
 DIAMOND = {"marker": "D", "ms": 5, "mfc": "white", "mec": "black", "mew": 0.8, "ls": "none"}
-ROW, NAME = 0.3, 25  # inches of a row at a page's width, letters of a name in one line
+ROW, NAME = 0.36, 25  # inches of a row at a page's width, letters of a name in one line
 
 
-def beside_paper(runs: pd.DataFrame) -> Figure:
+def beside_paper(runs: pd.DataFrame, title: str) -> Figure:
     """Draw a row of panels for each table and a panel for each of its columns, all on one axis of rho.
 
     Args:
         runs: table, column, system, seed, rho; each table has the same number of columns. Systems are sorted by their
             mean over a table's columns.
+        title: above the picture; it names datasets, source, size and seeds.
 
     Returns:
         The figure, which is the current one.
@@ -52,9 +53,8 @@ def beside_paper(runs: pd.DataFrame) -> Figure:
             ax.set_title(column if len(tables) == 1 else f"Table {table}, {column}")
     for ax in axes[-1]:
         ax.set_xlabel("Spearman's ρ" if axes.shape[1] < 3 else "ρ")
-        ax.locator_params(axis="x", nbins=4)
-    if len(tables) == 1:
-        fig.suptitle(f"Table {tables[0]}")
+        ax.locator_params(axis="x", nbins=6 // axes.shape[1] + 1)
+    fig.suptitle(title)
     looks = {"a seed": DOT, "mean of the seeds": BAR, "the paper": DIAMOND}
     marks = [Line2D([], [], **{"color": "#444444", **look}) for look in looks.values()]
     fig.legend(marks, list(looks), loc="outside lower center", ncols=3)
@@ -69,7 +69,7 @@ def _panel(ax: plt.Axes, part: pd.DataFrame, paper: pd.Series, order: pd.Index) 
         ax.plot(seeds, [i] * len(seeds), color=color, **DOT)
         ax.plot(paper.get(system, np.nan), i, **DIAMOND)
     names = [fill(marked(system), NAME) for system in order]
-    ax.set(yticks=range(len(names)), yticklabels=names)
+    ax.set_yticks(range(len(names)), names, linespacing=0.95)
 
 
 def order_agreement(runs: pd.DataFrame) -> pd.DataFrame:

@@ -36,22 +36,24 @@ ORDER = (
     *("Abstract", "Conclusion", "Table I", "Table II", "Fig. 5", "Fig. 6", "Fig. 7", "Fig. 8", "Fig. 9", "Fig. 10"),
     *("Table III", "Table IV", "Table V", "Table VI", "Table VII"),
 )
-TEXT, LINE = 6.5, 0.172  # points of the names, inches of a line
+TEXT, LINE = 11.5, 0.2  # points of the names at a page's width, which is halved in a column; inches of a line
 WIDEST = (-0.35, 0.55)  # differences beyond these ends are cut off and marked by an arrow
 CONTROL = " (in order)"
+MARK = 7  # points of the mark of a verdict
 
 
-def claim_forest(table: pd.DataFrame, width: float = PAGE) -> Figure:
-    """Draw the claims about rho in two columns: effect, interval and verdict, the size that the paper prints, and in
-    gray the same claim asked of the MLP that sees the clips in order.
+def claim_forest(table: pd.DataFrame, title: str) -> Figure:
+    """Draw the claims about rho one below the other: effect, interval and verdict, the size that the paper prints, and
+    in gray the same claim asked of the MLP that sees the clips in order.
 
     Args:
         table: rows of the ledger, as from `claims.evaluate` or from `claims_forest.csv`: claim, control, verdict,
             effect, low, high and paper. Claims without one of the verdicts in `LOOKS` or without an effect are left
             out, and so are controls but that against the clips in order.
+        title: above the picture; it names source, size and seeds.
 
     Returns:
-        The figure, which is the current one.
+        The figure, as wide as a page; it is the current one.
 
     Raises:
         ValueError: no row can be drawn.
@@ -64,32 +66,23 @@ def claim_forest(table: pd.DataFrame, width: float = PAGE) -> Figure:
     families: dict[str, list[Claim]] = {}
     for name in drawn.index:
         families.setdefault(claims[name].family, []).append(claims[name])
-    columns = _halves({family: families[family] for family in sorted(families, key=_place)})
+    families = {family: families[family] for family in sorted(families, key=_place)}
     ends = max(WIDEST[0], drawn["low"].min() - 0.02), min(WIDEST[1], drawn["high"].max() + 0.02)
-    lines = max(sum(map(len, half.values())) + len(half) for half in columns)
-    fig, axes = plt.subplots(1, len(columns), figsize=(width, 0.75 + LINE * lines), squeeze=False)
-    for ax, half in zip(axes[0], columns, strict=True):
-        _column(ax, half, rows, ends, lines)
+    lines = len(drawn) + len(families)
+    fig, ax = plt.subplots(figsize=(PAGE, 1.7 + LINE * lines))
+    _lines(ax, families, rows, ends, lines)
     marks = [_mark(look, label=verdict) for verdict, look in LOOKS.items()]
     marks += [
-        Line2D([], [], color="black", marker="D", mfc="none", ms=4, ls="", label="size the paper prints"),
-        Line2D([], [], color="0.5", marker=".", lw=1, label="against the MLP with clips in order"),
+        Line2D([], [], color="black", marker="D", mfc="none", ms=5, ls="", label="size the paper prints"),
+        Line2D([], [], color="0.5", marker=".", ms=8, lw=1, label="against the MLP with clips in order"),
     ]
-    fig.legend(handles=marks, loc="outside lower center", ncols=3, fontsize=7)
+    fig.legend(handles=marks, loc="outside lower center", ncols=2, fontsize=TEXT)
+    fig.suptitle(title, fontsize=TEXT)
     return fig
 
 
 def _place(family: str) -> tuple[int, str]:
     return (ORDER.index(family) if family in ORDER else len(ORDER), family)
-
-
-def _halves(families: dict[str, list[Claim]]) -> list[dict[str, list[Claim]]]:
-    """The families in two columns of about the same number of lines, none of them divided; one column if there is a
-    single family."""
-    names = list(families)
-    heights = np.cumsum([len(families[name]) + 1 for name in names])
-    cut = 1 + int(np.abs(heights[:-1] - heights[-1] / 2).argmin()) if len(names) > 1 else 1
-    return [{name: families[name] for name in part} for part in (names[:cut], names[cut:]) if part]
 
 
 @cache
@@ -113,9 +106,11 @@ def _heading(family: str, claims: Iterable[Claim]) -> str:
     return f"{family} · {where}" if where else family
 
 
-def _column(ax: Axes, families: dict[str, list[Claim]], rows: pd.DataFrame, ends: tuple[float, float], lines: int):
-    """One column: a heading for each family, and below it one line for each of its claims."""
-    ax.set(xlim=ends, ylim=(lines - 0.4, -0.6), xlabel="difference of ρ")
+def _lines(ax: Axes, families: dict[str, list[Claim]], rows: pd.DataFrame, ends: tuple[float, float], lines: int):
+    """A heading for each family, and below it one line for each of its claims."""
+    ax.set(xlim=ends, ylim=(lines - 0.4, -0.6))
+    ax.set_xlabel("difference of ρ", fontsize=TEXT)
+    ax.tick_params(axis="x", labelsize=TEXT)
     names, bold = [], []
     for family, claims in families.items():
         if names:
@@ -139,11 +134,11 @@ def _line(ax: Axes, at: float, rows: pd.DataFrame, claim: Claim, ends: tuple[flo
     if claim.id + CONTROL in rows.index:
         control = rows.loc[claim.id + CONTROL]
         _interval(ax, at + 0.36, control, ends, "0.65", 1.0)
-        ax.plot(control["effect"], at + 0.36, ".", color="0.5", ms=4, zorder=2)
+        ax.plot(control["effect"], at + 0.36, ".", color="0.5", ms=5, zorder=2)
     look = LOOKS[one["verdict"]]
     _interval(ax, at, one, ends, look[0], 1.8)
     if math.isfinite(one["paper"]):
-        ax.plot(one["paper"], at, "D", color="black", mfc="none", mew=0.8, ms=4, zorder=3)
+        ax.plot(one["paper"], at, "D", color="black", mfc="none", mew=1.0, ms=5, zorder=3)
     ax.add_line(_mark(look, [one["effect"]], [at], lw=0))
 
 
@@ -157,4 +152,4 @@ def _interval(ax: Axes, at: float, row: pd.Series, ends: tuple[float, float], co
 def _mark(look: tuple[str, str, bool], x=(), y=(), **style) -> Line2D:
     color, marker, filled = look
     edge = {"mfc": color, "mec": "white", "mew": 0.5} if filled else {"mfc": "white", "mec": color, "mew": 1.1}
-    return Line2D(x, y, color=color, marker=marker, ms=5, zorder=4, **edge, **style)
+    return Line2D(x, y, color=color, marker=marker, ms=MARK, zorder=4, **edge, **style)

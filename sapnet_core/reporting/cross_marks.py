@@ -13,6 +13,7 @@ from sapnet_core.experiments.metrics import spearman
 from sapnet_core.experiments.results import predictions
 from sapnet_core.experiments.trial import Trial
 from sapnet_core.experiments.trial_data import trial_data
+from sapnet_core.reporting.plots import beyond
 from sapnet_core.reporting.style import COLORS, PAGE
 
 __all__ = ["MARKS", "cross_figure", "cross_marks"]
@@ -51,10 +52,12 @@ def cross_marks(trials: Mapping[tuple[str, int], Trial]) -> pd.DataFrame:
 
 
 def cross_figure(cross: pd.DataFrame, where: str = "") -> Figure:
-    """Draw the mean over seeds as bars with their 95 % intervals, cut at the edge, and every seed as a dot, one panel a
-    group; the figure is the current one. `where` names source and size for the title, beside the number of seeds."""
+    """Draw the mean over seeds as bars with their 95 % intervals, with an arrow where one goes on beyond the panel, and
+    every seed as a dot, one panel a group; the figure is the current one. `where` names source and size for the title,
+    beside the number of seeds."""
     groups = list(dict.fromkeys(cross["group"]))
-    fig, axes = plt.subplots(1, len(groups), figsize=(PAGE, 3.0), sharey=True, squeeze=False)
+    fig, axes = plt.subplots(1, len(groups), figsize=(PAGE, 3.4), sharey=True, squeeze=False)
+    axes[0, 0].set(ylabel="Spearman's ρ", ylim=(min(0.0, 1.2 * float(cross["rho"].min())), 1))
     for ax, group in zip(axes[0], groups, strict=True):
         for i, asked in enumerate(MARKS):
             for j, learned in enumerate(MARKS):
@@ -64,10 +67,10 @@ def cross_figure(cross: pd.DataFrame, where: str = "") -> Figure:
                 ax.bar(x, seeds.mean(), 0.36, color=COLORS[i], label=label)
                 _, low, high = correlation_interval(seeds.tolist())
                 ax.vlines(x + 0.1, low, high, color="black", lw=1)
+                beyond(ax, x + 0.1, low, high, "black", axis="y", size=6)
                 ax.plot(np.full(len(seeds), x), seeds, ".", color="black", ms=4)
         ax.set(xticks=range(len(MARKS)), xticklabels=[f"learned {m.upper()}" for m in MARKS], title=f"FineFS, {group}")
-    axes[0, 0].set(ylabel="Spearman's ρ", ylim=(min(0.0, 1.2 * float(cross["rho"].min())), 1))
-    seeds = f"{cross['seed'].nunique()} seeds; lines: 95 % over seeds"
-    fig.suptitle(", ".join(filter(None, ("SAP-Net", where, seeds))))
+    seeds = f"{cross['seed'].nunique()} seeds"
+    fig.suptitle(f"SAP-Net on {', '.join(filter(None, (where, seeds)))}\n(lines: 95 % over seeds)")
     fig.legend(*axes[0, 0].get_legend_handles_labels(), loc="outside lower center", ncols=2)
     return fig
