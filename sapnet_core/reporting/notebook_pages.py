@@ -8,6 +8,7 @@ from pathlib import Path
 from markupsafe import Markup
 
 from sapnet_core.reporting.checks import UNSEEN
+from sapnet_core.reporting.columns import holds_words
 from sapnet_core.reporting.install_cell import TAG
 from sapnet_core.reporting.lessons import HEADING, lessons, named_by
 from sapnet_core.reporting.markup import PAGE_DATA, page, render
@@ -26,7 +27,6 @@ CODE = re.compile(r'<div class="highlight hl-[\w-]+">\s*<pre.*?</pre>\s*</div>',
 FRAME = re.compile(r'<table[^>]*class="dataframe".*?</table>', re.DOTALL)  # a table as pandas writes it
 ROW = re.compile(r"<tr[^>]*>.*?</tr>", re.DOTALL)
 CELL = re.compile(r"<(t[dh])>(.*?)</t[dh]>", re.DOTALL)
-NUMBER = re.compile(r"\s*(?:[-−+]?[\d.,]+(?:e[-+]?\d+)?\s*%?|nan|NaN|—|)\s*")
 
 __all__ = ["markdown_html", "notebook_page", "write_notebook_page"]
 
@@ -115,7 +115,7 @@ def _with_words(body: str) -> str:
         rows = [[cell[2] for cell in CELL.finditer(row)] for row in ROW.findall(frame[0])]
         width = max(map(len, rows), default=0)
         below = [row for row in rows[1:] if len(row) == width]
-        words = {i for i in range(width) if any(not NUMBER.fullmatch(TAGS.sub("", row[i])) for row in below)}
+        words = {i for i in range(width) if holds_words(TAGS.sub("", row[i]) for row in below)}
 
         def row_marked(row: re.Match) -> str:
             at = iter(range(width))
@@ -208,7 +208,9 @@ def notebook_page(notebook: Path, pages: frozenset[str] | None = None, up: str =
 
 
 def _made_from(notebook: Path, pages: frozenset[str] | None, up: str) -> str:
-    code = code_digest(*(f"reporting.{name}" for name in ("lessons", "markup", "mathml", "notebook_pages", "sanitize")))
+    code = code_digest(
+        *(f"reporting.{name}" for name in ("columns", "lessons", "markup", "mathml", "notebook_pages", "sanitize"))
+    )
     links = [*_neighbors(notebook.stem, pages, up).values(), None if pages is None else sorted(pages)]
     return fingerprint(code, package_data_digest(*PAGE_DATA), file_digest(notebook), links)
 

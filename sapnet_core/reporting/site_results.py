@@ -7,6 +7,7 @@ from pathlib import Path
 from PIL import Image
 
 from sapnet_core.experiments.profiles import PROFILES
+from sapnet_core.reporting.columns import holds_words
 from sapnet_core.reporting.literal import visible
 from sapnet_core.reporting.number_formats import format_sentence
 from sapnet_core.reporting.parts import Part, entries, places
@@ -20,7 +21,6 @@ __all__ = ["part_view", "results_page"]
 
 STATES = {"current": ("good", "✓ current"), "stale": ("old", "! stale"), "not decided": ("open", "? not compared")}
 LONG = 16  # number of rows from which a table is folded
-NUMBER = re.compile(r"[-−+]?\d|—")
 
 
 def _picture(file: Path) -> dict[str, str | int]:
@@ -37,7 +37,7 @@ def _table(file: Path) -> dict[str, list | str] | None:
     if not rows:
         return None
     cells = [[cell._replace(text=visible(cell.text)) for cell in row] for row in rows]
-    is_text = [not any(NUMBER.match(row[i].text) for row in cells) for i in range(len(names))]
+    is_text = [holds_words(row[i].text for row in cells) for i in range(len(names))]
     return {
         "groups": [(visible(group), n) for group, n in Counter(group for group, _ in names if group).items()],
         "columns": [(visible(name), words) for (_, name), words in zip(names, is_text, strict=True)],

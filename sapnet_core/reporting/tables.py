@@ -12,6 +12,7 @@ import pandas as pd
 from sapnet_core.experiments.intervals import correlation_interval, mean_interval
 from sapnet_core.experiments.paper import NOTES, paper_numbers
 from sapnet_core.experiments.systems import RIDGE, marked
+from sapnet_core.reporting.columns import holds_words
 from sapnet_core.reporting.literal import in_markdown
 
 __all__ = [
@@ -237,7 +238,8 @@ def _rows(
 
 
 def markdown(table: pd.DataFrame, decimals: int = 3, ours: Collection[str] = ()) -> str:
-    """Format the cells of `shown_cells` as a Markdown table, with `_notes`, if any, below.
+    """Format the cells of `shown_cells` as a Markdown table, with `_notes`, if any, below. The first column and those
+    that hold words (`holds_words`) are aligned to the left, others to the right.
 
     Names and texts are escaped, since they may come from users; `ours` names the columns of a plain data frame that
     hold Markdown of our own.
@@ -250,7 +252,7 @@ def markdown(table: pd.DataFrame, decimals: int = 3, ours: Collection[str] = ())
         return (f"**{text}**" if cell.bold else text) + cell.note
 
     header = [in_markdown(f"{group} {name}".strip()) for group, name in names]
-    rule = ["---"] + ["---:"] * (len(header) - 1)
+    rule = ["---:" if i and not holds_words(row[i].text for row in rows) else "---" for i in range(len(header))]
     lines = (header, rule, *([written(c, mine) for c, mine in zip(row, own, strict=True)] for row in rows))
     return "\n".join("| " + " | ".join(line) + " |" for line in lines) + "".join(
         f"\n\n{in_markdown(note)}" for note in _notes(table)
@@ -336,7 +338,7 @@ def show(table: pd.DataFrame, decimals: int = 3, ours: Collection[str] = ()):
 
 
 def show_text(table: pd.DataFrame, decimals: int = 3, ours: Collection[str] = ()):
-    """As `show`, for a plain data frame that holds words: all columns are aligned to the left."""
+    """As `show`, for a plain data frame whose numbers are read as words: all columns are aligned to the left."""
     from IPython.display import Markdown
 
     return Markdown(markdown(table, decimals, ours).replace("| ---:", "| ---"))
