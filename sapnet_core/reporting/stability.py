@@ -34,10 +34,10 @@ from sapnet_core.runtime.arguments import unwritable
 from sapnet_core.runtime.executors import reach_cluster
 from sapnet_core.runtime.files import write_text
 from sapnet_core.runtime.processor import processor_kind
-from sapnet_core.runtime.progress import trial_bars
+from sapnet_core.runtime.progress import trial_bars, waiting
 from sapnet_core.runtime.variables import variables
 
-__all__ = ["COLUMNS", "measure_stability", "stability_file", "stability_row", "store_rows", "trained_elsewhere"]
+__all__ = ["COLUMNS", "measure_stability", "stability_file", "stability_rows", "store_rows", "trained_elsewhere"]
 
 JUDGED = ("effect", "low", "high", "verdict")
 # Of a row: which claim and where it is judged; the number of seeds, and of trials that were trained again; the largest
@@ -76,29 +76,43 @@ def trained_elsewhere(trials: Sequence[Trial]) -> list[Trial]:
     return [trial for trial, there in kinds.items() if (there["processor"], there["numbers"]) != here]
 
 
-def stability_row(claim: str, anew: Mapping[Trial, pd.DataFrame], profile: Profile) -> dict[str, object]:
-    """Judge a claim with new predictions of some of its trials in place of the stored ones. Returns: a row, as
-    `COLUMNS` explain it."""
+def stability_rows(
+    claims: Sequence[str], anew: Mapping[Trial, pd.DataFrame], profile: Profile
+) -> list[dict[str, object]]:
+    """Judge claims with new predictions of some of their trials in place of the stored ones.
+
+    Args:
+        claims: ids of claims.
+        anew: trial -> its new predictions.
+        profile: the size at which the claims are judged.
+
+    Returns: a row for each claim, as `COLUMNS` explain it.
+    """
 
     def read(trial: Trial) -> pd.DataFrame:
         return anew[trial] if trial in anew else predictions(trial)
 
-    cells = claim_cells(claim, profile)
-    moved = [_rho(trials, read) - _rho(trials, predictions) for trials in cells.values()]
-    family = next(one.family for one in ledger() if one.id == claim)
-    was, now = (evaluate(profile, [family], by).set_index("claim").loc[claim] for by in (predictions, read))
-    return {
-        "claim": claim,
-        "family": family,
-        "processor": processor_kind(),
-        "numbers": _numbers(),
-        "seeds": was["seeds"],
-        "trained": len(anew.keys() & {trial for trials in cells.values() for trial in trials}),
-        "trial_moved": max(one.abs().max().item() for one in moved),
-        "mean_moved": max(one.mean().abs().item() for one in moved),
-        **{f"stored_{name}": was[name] for name in JUDGED},
-        **{name: now[name] for name in JUDGED},
-    }
+    families = {one.id: one.family for one in ledger() if one.id in claims}
+    was, now = (evaluate(profile, families.values(), by).set_index("claim") for by in (predictions, read))
+    rows = []
+    for claim in claims:
+        cells = claim_cells(claim, profile)
+        moved = [_rho(trials, read) - _rho(trials, predictions) for trials in cells.values()]
+        rows.append(
+            {
+                "claim": claim,
+                "family": families[claim],
+                "processor": processor_kind(),
+                "numbers": _numbers(),
+                "seeds": was.at[claim, "seeds"],
+                "trained": len(anew.keys() & {trial for trials in cells.values() for trial in trials}),
+                "trial_moved": max(one.abs().max().item() for one in moved),
+                "mean_moved": max(one.mean().abs().item() for one in moved),
+                **{f"stored_{name}": was.at[claim, name] for name in JUDGED},
+                **{name: now.at[claim, name] for name in JUDGED},
+            }
+        )
+    return rows
 
 
 def _rho(trials: list[Trial], read: Read) -> Tensor:
@@ -139,7 +153,8 @@ def measure_stability(claims: Sequence[str], jobs: int) -> None:
         folders = run_trials(elsewhere, jobs, **bars)
     texts = [(folder / "predictions.csv").read_bytes() for folder in folders]
     anew = dict(zip(elsewhere, map(parse_predictions, texts), strict=True))
-    rows = [stability_row(claim, anew, profile) for claim in claims]
+    with waiting("computing the verdicts"):
+        rows = stability_rows(claims, anew, profile)
     store_rows(rows)
     for row in rows:
         print(f"{row['claim']}: {row['stored_verdict']} as stored, {row['verdict']} here", flush=True)
