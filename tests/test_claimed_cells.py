@@ -82,7 +82,7 @@ def test_a_sentence_names_the_cells_that_stand_in_the_ledger(ledger):
     assert said.startswith("Of 5 cells, 1 stands in the ledger by itself and has its verdict")
     assert ": far, 10% (contradicted). The others" in said
     both = claimed_sentence(pd.concat([control_differences(TRIALS, ["far"], 50, QUICK)] * 2))
-    assert "2 stand in the ledger by themselves" in both and f"{OURS} minus far, 10% (contradicted) and {OURS}" in both
+    assert "2 stand in the ledger by themselves" in both and f"{OURS} minus far, 10% (contradicted); {OURS}" in both
     assert claimed_sentence(differences(TRIALS, 50)) == ""
 
 

@@ -32,23 +32,28 @@ def test_a_search_gains_what_its_table_says():
     assert search_gain("Ridge on the mean feature") == (0, 0.0)
 
 
-def test_a_line_names_the_control_the_difference_and_what_was_looked_at():
+def test_a_row_has_the_differences_to_each_control_and_what_was_looked_at():
     rows = [
         ("ridge", "COREG", "10%", -0.117, CONTRADICTED),
         ("ridge", "COREG", "40%", 0.2, SUPPORTED),
         ("MLP", "COREG", "10%", -0.063, UNDECIDED),
         ("ridge", "FSPN", "10%", 0.1, SUPPORTED),
         ("ridge", "APT", "10%", 0.01, UNDECIDED),
+        ("MLP", "APT", "10%", 0.1, SUPPORTED),
+        ("MLP", "USDL", "10%", -0.1, UNDECIDED),
     ]
     table = pd.DataFrame(rows, columns=["control", "system", "column", "difference", "verdict"])
-    first, last = not_above(table, {"ridge": "ridge", "MLP": "the MLP"})
-    assert first.startswith(
-        "**COREG**: against ridge -0.117 (10%, contradicted); against the MLP -0.063 (10%, undecided). Looked at: "
-    )
-    assert first.endswith(f". COREG {DEPARTS['COREG']}")
-    (other,) = not_above(table.assign(system="I3D+MLP (searched)"), {"ridge": "ridge", "MLP": "the MLP"})
+    names = {"ridge": "ridge", "MLP": "the MLP"}
+    found = not_above(table, names)
+    assert list(found.columns) == ["system", "against ridge", "against the MLP", "what was looked at"]
+    first, last, alone = found.to_numpy().tolist()
+    assert first[:3] == ["COREG", "-0.117 (10%, contradicted)", "-0.063 (10%, undecided)"]
+    assert first[3].endswith(f". COREG {DEPARTS['COREG']}")
+    (other,) = not_above(table.assign(system="I3D+MLP (searched)"), names)["what was looked at"]
     assert other.endswith(". Its file names no deviation of its own.")
-    assert last.startswith("**APT (after its title)**: ") and last.endswith(f"APT {CAVEATS['APT']}")
+    assert last[:3] == ["APT (after its title)", "+0.010 (10%, undecided)", "above in every column"]
+    assert last[3].endswith(f"APT {CAVEATS['APT']}") and alone[1] == "—"
+    assert list(not_above(table[table["verdict"] == SUPPORTED], names).columns) == list(found.columns)
 
 
 NAMED = dict(zip(CONTROLS, ("ridge", "the searched I3D+MLP"), strict=True))
@@ -82,5 +87,5 @@ def test_changes_are_said_of_the_system_that_has_a_table_alone():
     assert changes_tried(SYSTEM, NAMED, tried(longer=0.74).assign(format=FORMAT - 1)) == ""
     rows = [(CONTROLS[0], system, "supervised", -0.1, CONTRADICTED) for system in (SYSTEM, "TAP")]
     table = pd.DataFrame(rows, columns=["control", "system", "column", "difference", "verdict"])
-    core, tap = not_above(table, NAMED)
+    core, tap = not_above(table, NAMED)["what was looked at"]
     assert core.endswith(stored) and tap.endswith(DEPARTS["TAP"])

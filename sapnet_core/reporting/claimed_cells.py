@@ -12,7 +12,6 @@ from sapnet_core.experiments.profiles import Profile
 from sapnet_core.experiments.trial import Trial
 from sapnet_core.reporting.claims import claim_cells, family_verdicts
 from sapnet_core.reporting.ledger import Claim, ledger
-from sapnet_core.reporting.words import in_list
 
 __all__ = ["Comparison", "claimed_cells", "claimed_sentence"]
 
@@ -65,7 +64,7 @@ def claimed_sentence(differences: pd.DataFrame) -> str:
     cells = differences[differences["claim"] != ""]
     if cells.empty:
         return ""
-    listed = in_list([f"{_cell(row)} ({row['verdict']})" for _, row in cells.iterrows()])
+    listed = "; ".join(f"{_cell(row)} ({row['verdict']})" for _, row in cells.iterrows())
     stands, itself, has = ("stands", "itself", "has") if len(cells) == 1 else ("stand", "themselves", "have")
     return (
         f"Of {len(differences)} cells, {len(cells)} {stands} in the ledger by {itself} and {has} its verdict, which is "

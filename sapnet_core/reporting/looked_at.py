@@ -1,7 +1,7 @@
 """What was looked at of a system that does not beat a control: its search, its file, and where it departs.
 
 A comparison with a control (`paired_differences.control_differences`) tells which systems do not beat it. These
-functions gather, for one line about each of them, what its search of settings gained (`methods/tuning.csv`), what is
+functions gather, for one row about each of them, what its search of settings gained (`methods/tuning.csv`), what is
 not as in its source (`caveats`), and, where one thing of it was changed at a time (`recipes.look_at_core`), what each
 change gained (`methods/looked_at.csv`).
 """
@@ -85,33 +85,40 @@ def changes_tried(system: str, names: dict[str, str], table: pd.DataFrame | None
     return " ".join(sentences)
 
 
-def not_above(differences: pd.DataFrame, names: dict[str, str]) -> list[str]:
-    """One line in Markdown for each system that is not above every control in every column.
+def not_above(differences: pd.DataFrame, names: dict[str, str]) -> pd.DataFrame:
+    """One row for each system that is not above every control in every column.
 
     Args:
         differences: from `control_differences`.
-        names: control -> its name in a line.
+        names: control -> its name in the header.
+
+    Returns:
+        A data frame with columns system, "against" and a name for each control (the differences that are not above 0 by
+        their verdict, each with its column and verdict), and "what was looked at", in Markdown.
     """
-    lines = []
+    found = []
     for system, rows in differences.groupby("system", sort=False):
-        parts = []
-        for control, part in rows[rows["verdict"] != SUPPORTED].groupby("control", sort=False):
-            cells = [f"{d:+z.3f} ({c}, {v})" for d, c, v in part[["difference", "column", "verdict"]].to_numpy()]
-            parts.append(f"against {names[control]} {', '.join(cells)}")
-        if parts:
-            looked_at = _looked_at(system.removesuffix(" (searched)"), names)
-            lines.append(f"**{marked(system)}**: {'; '.join(parts)}. {looked_at}")
-    return lines
+        if (rows["verdict"] == SUPPORTED).all():
+            continue
+        row = {"system": marked(system)}
+        for control, name in names.items():
+            own = rows[rows["control"] == control]
+            cells = own.loc[own["verdict"] != SUPPORTED, ["difference", "column", "verdict"]].to_numpy()
+            listed = ", ".join(f"{d:+z.3f} ({c}, {v})" for d, c, v in cells)
+            row[f"against {name}"] = listed or ("—" if own.empty else "above in every column")
+        found.append({**row, "what was looked at": _looked_at(system.removesuffix(" (searched)"), names)})
+    columns = ["system", *(f"against {name}" for name in names.values()), "what was looked at"]
+    return pd.DataFrame(found, columns=columns)
 
 
 def _looked_at(system: str, names: dict[str, str]) -> str:
     """What was looked at, in one sentence or more."""
     count, gain = search_gain(system)
-    searched = f"a search of {count} settings gained {gain:+.3f}"
+    searched = f"A search of {count} settings gained {gain:+.3f}"
     if not count:
-        searched = "its settings were not searched"
+        searched = "Its settings were not searched"
     elif gain <= 0:
-        searched = f"its own settings were the best of {count}"
+        searched = f"Its own settings were the best of {count}"
     departs = CAVEATS.get(system) or DEPARTS.get(system)
     said = f"{system} {departs}" if departs else "Its file names no deviation of its own."
-    return " ".join(filter(None, [f"Looked at: {searched}. {said}", changes_tried(system, names)]))
+    return " ".join(filter(None, [f"{searched}. {said}", changes_tried(system, names)]))
