@@ -201,6 +201,7 @@ PUBLIC = {
         "in_words",
         "judge",
         "LEVEL",
+        "MARGIN",
         "seeds_in_words",
         "seeds_to_decide",
         "SUPPORTED",
@@ -350,6 +351,7 @@ PUBLIC = {
         "picture",
     ),
     "reporting.schematics": ("schematic",),
+    "reporting.stability": ("stability_file",),
     "reporting.style": (
         "COLORS",
         "COLUMN",
