@@ -68,8 +68,8 @@ def claimed_sentence(differences: pd.DataFrame) -> str:
     stands, itself, has = ("stands", "itself", "has") if len(cells) == 1 else ("stand", "themselves", "have")
     return (
         f"Of {len(differences)} cells, {len(cells)} {stands} in the ledger by {itself} and {has} its verdict, which is "
-        f"corrected over the ledger's claims, or controls, about a table: {listed}. The others are corrected over each "
-        "other."
+        f"corrected over the ledger's claims, or controls, about a table: {listed}. The others are corrected without "
+        "them."
     )
 
 
