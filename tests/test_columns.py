@@ -38,3 +38,11 @@ def test_a_table_aligns_each_column_by_what_it_holds():
     table = pd.DataFrame({"system": ["a"], "rho": [0.5], "interval": ["0.1 to 0.9"], "verdict": ["undecided"]})
     assert markdown(table).splitlines()[1] == "| --- | ---: | ---: | --- |"
     assert markdown(table.assign(system=3)).splitlines()[1].startswith("| --- |")  # the name of a row
+
+
+@pytest.mark.parametrize(
+    "cell", ["1" * 100_000 + "x", "1," * 100_000 + "x", "1e5" * 10_000 + "x", "- " * 100_000 + "x"]
+)
+def test_a_long_cell_is_read_once(cell):
+    """With a pattern that tries every way to split the digits, the first of these would never end."""
+    assert holds_words([cell])
