@@ -8,7 +8,7 @@ import nbformat
 import pytest
 
 from sapnet_core.experiments.statistics import MARGIN, NO_DIFFERENCE, UNDECIDED, UNTESTABLE, VERDICTS, in_words
-from sapnet_core.reporting.claims import evaluate, verdict_text
+from sapnet_core.reporting.claims import evaluate, stated, verdict_text
 from sapnet_core.reporting.ledger import FLOORS, asked_of
 from sapnet_core.reporting.literal import from_cell, in_markdown
 from sapnet_core.reporting.notebooks import find, load, own_profile
@@ -107,11 +107,11 @@ def test_notebook_says_what_its_stored_trials_say(prefix):
     lines = [line for text in outputs for line in text.splitlines()]
     found = [re.match(r"> - \*\*([^*]+)\*\*(?:, .*?)?: (.*)$", line) for line in lines]
     boxed = {(one[2], one[1]) for one in found if one}
-    said = {(in_markdown(row["statement"]), row["verdict"]) for row in ledger}
+    said = {(in_markdown(stated(row)), row["verdict"]) for row in ledger}
     papers = [row for row in ledger if not row["control"]]
-    noted = {in_markdown(row["statement"]): row["reason"] for row in ledger if row["reason"]}
+    noted = {in_markdown(stated(row)): row["reason"] for row in ledger if row["reason"]}
     boxed = {(next((name for name in noted if text.startswith(f"{name} (")), text), said) for text, said in boxed}
-    assert {(in_markdown(row["statement"]), row["verdict"]) for row in papers} <= boxed <= said
+    assert {(in_markdown(stated(row)), row["verdict"]) for row in papers} <= boxed <= said
 
 
 def test_a_cell_of_figure_6_has_the_verdict_that_it_has_in_table_iv():
