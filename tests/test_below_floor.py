@@ -6,13 +6,13 @@ from dataclasses import replace
 import pytest
 import torch
 
-from sapnet_core.experiments.floors import floors
+from sapnet_core.experiments.floors import difficulty_alone, floors
 from sapnet_core.experiments.metrics import spearman
 from sapnet_core.experiments.profiles import get_profile
 from sapnet_core.experiments.resampling import Cell
 from sapnet_core.experiments.tables import declared_trials
 from sapnet_core.experiments.trial_data import trial_data
-from sapnet_core.reporting.below_floor import below_floor, difficulty_alone
+from sapnet_core.reporting.below_floor import below_floor
 from sapnet_core.reporting.claims import stated
 from sapnet_core.reporting.ledger import ledger
 

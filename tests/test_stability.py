@@ -67,7 +67,7 @@ def test_rows_of_other_processors_are_kept(study):
 
 def test_claims_without_anything_to_train_again_are_one_line(study, capsys):
     forge(study, NEW[-1], edited(stored.stored_files(NEW[-1]), run={"processor": processor_kind()}))
-    for asked, said in (("two", "choose others"), ("none", "claims.toml")):
+    for asked, said in (("two", "choose other claims"), ("none", "claims.toml")):
         assert main(["stability", asked, "--jobs", "1"]) == 2
         err = capsys.readouterr().err
         assert said in err and err.count("\n") == 1

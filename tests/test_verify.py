@@ -19,6 +19,7 @@ from sapnet_core.__main__ import main
 from sapnet_core.experiments import stored, verify
 from sapnet_core.experiments.intervals import bootstrap_interval
 from sapnet_core.experiments.metrics import relative_l2, spearman
+from sapnet_core.experiments.profiles import DATASETS
 from sapnet_core.experiments.result_files import parse_predictions, result_name
 from sapnet_core.experiments.run import run_trials
 from sapnet_core.experiments.stored import SMALL
@@ -116,11 +117,11 @@ def test_trials_trained_from_nothing_have_the_stored_bits(study, monkeypatch, ca
 def test_trials_of_the_datasets_that_are_asked_for_are_drawn_alone(study, monkeypatch, capsys):
     seen = []
     monkeypatch.setattr(verify, "draw", lambda trials, count, seed: seen.append({*trials}) or [])
-    for datasets in verify.DATASETS:
+    for datasets in DATASETS:
         assert main(["verify", "--datasets", datasets]) == 2
         assert f"no trials of {datasets} are stored" in capsys.readouterr().err
     assert main(["verify"]) == 2
-    assert seen == [*({one for one in (ONE, OTHER) if one.dataset == name} for name in verify.DATASETS), {ONE, OTHER}]
+    assert seen == [*({one for one in (ONE, OTHER) if one.dataset == name} for name in DATASETS), {ONE, OTHER}]
     assert any(seen[:-1]) and not all(seen)
 
 
@@ -322,7 +323,10 @@ def test_what_is_measured_is_not_measured_again_unless_more_trials_are_asked_for
     measure_rounding.store_row(dict(zip(verify.COLUMNS, ("finediving", "ridge", 1, 0.5, 0.5), strict=True)))
     assert not main(["recipe", "measure_rounding", "--trials", "9"])
     assert verify.rounding_noise() == {("finediving", "mlp"): (0.25, 0.01), ("finediving", "ridge"): (0.5, 0.5)}
-    assert capsys.readouterr().out.splitlines() == ["finediving mlp 1 0.25 0.01", "finediving ridge is measured"]
+    assert capsys.readouterr().out.splitlines() == [
+        "finediving mlp 1 0.25 0.01",
+        "finediving ridge was measured before",
+    ]
 
 
 def test_a_row_of_noise_replaces_the_earlier_one(study):

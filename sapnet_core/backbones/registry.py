@@ -69,6 +69,11 @@ def number_format(device: str) -> torch.dtype:
     return getattr(torch, asked) if asked else own
 
 
+def format_name(device: str = "cpu") -> str:
+    """The `number_format` of a device as results name it: "float32" or "bfloat16"."""
+    return str(number_format(device)).removeprefix("torch.")
+
+
 def _known(name: str) -> Backbone:
     if name not in BACKBONES:
         raise ValueError(f"backbone {name!r} is unknown: choose one of {', '.join(BACKBONES)}")

@@ -1,5 +1,7 @@
 """Floors and ceiling of a table: what predictions reach that look at no video, and what a perfect eye would reach."""
 
+import math
+
 import pandas as pd
 import torch
 
@@ -10,7 +12,15 @@ from sapnet_core.experiments.trial_data import trial_data
 from sapnet_core.features.sequences import is_sequence, lengths
 from sapnet_core.simulator import sport_of
 
-__all__ = ["floors"]
+__all__ = ["difficulty_alone", "floors"]
+
+
+def difficulty_alone(trial: Trial) -> float:
+    """Spearman's rho of the degree of difficulty with the scores of a trial's test part; NaN if all degrees are equal.
+    It needs no features of simulated videos."""
+    data = trial_data(trial)
+    score, difficulty = data.score[~data.train], data.difficulty[~data.train]
+    return float(spearman(difficulty, score)) if len(difficulty.unique()) > 1 else math.nan
 
 
 def floors(trial: Trial) -> pd.DataFrame:
@@ -23,10 +33,10 @@ def floors(trial: Trial) -> pd.DataFrame:
     """
     data = trial_data(trial)
     test = ~data.train
-    score, difficulty = data.score[test], data.difficulty[test]
+    score = data.score[test]
     guess = {"mean": torch.ones_like(score)}
-    if len(difficulty.unique()) > 1:
-        guess["difficulty alone"] = difficulty
+    if not math.isnan(difficulty_alone(trial)):
+        guess["difficulty alone"] = data.difficulty[test]
     if is_sequence(data.records) and len((length := lengths(data.records)).unique()) > 1:
         roles = video_roles(trial, data)
         known = roles.learn[roles.labeled]

@@ -24,7 +24,6 @@ import torch
 
 from sapnet_core.backbones.i3d import fast_dtype
 from sapnet_core.experiments import stored
-from sapnet_core.experiments.profiles import DATASETS
 from sapnet_core.experiments.result_files import FILES, parse_predictions, result_name
 from sapnet_core.experiments.results import score_metrics
 from sapnet_core.experiments.run import run_trials
@@ -262,7 +261,7 @@ def train_again(trials: Sequence[Trial], jobs: int, runs: Path, shelf: str = "")
     return {trial: {name: (folders[trial] / name).read_bytes() for name in FILES} for trial in trials}
 
 
-def verify(count: int, seed: int, jobs: int, datasets: Sequence[str] = DATASETS) -> int:
+def verify(count: int, seed: int, jobs: int, datasets: Sequence[str]) -> int:
     """Verify the stored results: print one line for each that was drawn or is wrong, and a summary.
 
     The metrics of all stored trials of `current_trials` are compared with their predictions. Then `count` of them,

@@ -16,7 +16,7 @@ from pathlib import Path
 
 import pandas as pd
 
-from sapnet_core.backbones.registry import number_format
+from sapnet_core.backbones.registry import format_name
 from sapnet_core.experiments.fit import fit_trial
 from sapnet_core.experiments.profiles import DATASETS
 from sapnet_core.experiments.stored import FOLDER
@@ -89,8 +89,7 @@ def cost_row(trial: Trial, videos: int) -> dict[str, object]:
     for measure, given in ((training_memory, (trial,)), (seconds_per_video, (trial, videos))):
         with WorkerPool(1) as pool:
             measured.append(round(pool.submit(measure, *given).result(), 3))
-    numbers = str(number_format("cpu")).removeprefix("torch.")
-    return dict(zip(COST_COLUMNS, (trial.dataset, *measured, numbers, processor_kind("cpu")), strict=True))
+    return dict(zip(COST_COLUMNS, (trial.dataset, *measured, format_name(), processor_kind()), strict=True))
 
 
 def main(asked: Namespace) -> None:

@@ -6,9 +6,9 @@ Another processor adds the same numbers in another order, because PyTorch, MKL a
 vector instructions. The variables of `kernels` make them choose those of an older processor, for the features and for
 the training, while draws, data and code stay as they are, and so does the number format of a trial's features. Trials
 in bfloat16 are left out on a processor that does not compute in it. The largest differences from the stored results are
-written to `study/rounding.csv`, after each dataset and method; `experiments.verify` judges by them. A row that is there
-is kept, unless it stands on fewer trials than are asked for and stored: remove it to measure it again. New results are
-kept in `rounding` in the folder of runs, so that a measurement that was stopped goes on.
+written to `study/rounding.csv`, after each dataset and method; `experiments.verify` judges by them. A row
+that is there is kept, unless more trials are asked for, and stored, than it rests on; to measure it anew, remove it.
+New results are kept in `rounding` in the folder of runs, so that a measurement that was stopped goes on.
 """
 
 import os
@@ -119,7 +119,7 @@ def main(asked: Namespace) -> None:
     there = _measured().set_index(["dataset", "method"]).trials.to_dict()
     for kind, trials in kinds.items():
         if there.get(kind, 0) >= min(asked.trials, len(trials)):
-            print(*kind, "is measured", flush=True)
+            print(*kind, "was measured before", flush=True)
             continue
         row = noise_row(draw(trials, asked.trials, seed=0), asked.jobs or environment.jobs())
         store_row(row)

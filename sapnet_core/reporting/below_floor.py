@@ -1,36 +1,18 @@
 """Claims about systems that all lie below the degree of difficulty alone, which looks at no video: there a lead of one
-over the other says little.
-
-The floor needs the scores and difficulties of the test records alone, so that it costs nothing beside the claims.
-"""
+over the other says little."""
 
 import math
 from collections.abc import Mapping, Sequence
-from functools import cache
 
-import torch
-
+from sapnet_core.experiments.floors import difficulty_alone
 from sapnet_core.experiments.metrics import spearman
 from sapnet_core.experiments.resampling import Cell
 from sapnet_core.experiments.trial import Trial
-from sapnet_core.experiments.trial_data import trial_records
 from sapnet_core.reporting.ledger import Claim, Name
 
-__all__ = ["below_floor", "difficulty_alone"]
+__all__ = ["below_floor"]
 
 KINDS = ("greater", "comparable")  # of claims that compare systems
-
-
-@cache
-def difficulty_alone(trial: Trial) -> float:
-    """Spearman's rho of the degree of difficulty with the scores of a trial's test records, as in
-    `experiments.floors`; NaN where all have one degree."""
-    test = [r for r in trial_records(trial) if r.split != "train" and r.group == (trial.group or r.group)]
-    degrees, scores = (
-        torch.tensor([of(record) for record in test], dtype=torch.float64)
-        for of in (lambda record: record.difficulty, lambda record: record.sub_score(trial.sub_score))
-    )
-    return float(spearman(degrees, scores)) if len(degrees.unique()) > 1 else math.nan
 
 
 def below_floor(claim: Claim, trials: Mapping[Name, Sequence[Trial]], cells: Mapping[Name, Cell]) -> str:

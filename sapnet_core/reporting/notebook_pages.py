@@ -8,7 +8,7 @@ from pathlib import Path
 from markupsafe import Markup
 
 from sapnet_core.reporting.checks import UNSEEN
-from sapnet_core.reporting.columns import holds_words
+from sapnet_core.reporting.column_alignment import holds_words
 from sapnet_core.reporting.install_cell import TAG
 from sapnet_core.reporting.lessons import HEADING, lessons, named_by
 from sapnet_core.reporting.markup import PAGE_DATA, page, render
@@ -208,9 +208,8 @@ def notebook_page(notebook: Path, pages: frozenset[str] | None = None, up: str =
 
 
 def _made_from(notebook: Path, pages: frozenset[str] | None, up: str) -> str:
-    code = code_digest(
-        *(f"reporting.{name}" for name in ("columns", "lessons", "markup", "mathml", "notebook_pages", "sanitize"))
-    )
+    modules = ("column_alignment", "lessons", "markup", "mathml", "notebook_pages", "sanitize")
+    code = code_digest(*(f"reporting.{name}" for name in modules))
     links = [*_neighbors(notebook.stem, pages, up).values(), None if pages is None else sorted(pages)]
     return fingerprint(code, package_data_digest(*PAGE_DATA), file_digest(notebook), links)
 

@@ -7,7 +7,7 @@ from pathlib import Path
 from PIL import Image
 
 from sapnet_core.experiments.profiles import PROFILES
-from sapnet_core.reporting.columns import holds_words
+from sapnet_core.reporting.column_alignment import holds_words
 from sapnet_core.reporting.literal import visible
 from sapnet_core.reporting.number_formats import format_sentence
 from sapnet_core.reporting.parts import Part, entries, places

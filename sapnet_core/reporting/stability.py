@@ -1,6 +1,6 @@
 """Whether verdicts hang on the kind of processor: claims are judged again with trials that this processor trains.
 
-    python -m sapnet_core stability iv-s4l iv-vat
+    python -m sapnet_core stability iv-coreg iv-vat
 
 A processor with bfloat16 computes features in it, any other in float32, and each adds up numbers in its own order. The
 trials of the claims whose stored results are of another kind of processor or another number format are trained again
@@ -17,7 +17,7 @@ import pandas as pd
 import torch
 from torch import Tensor
 
-from sapnet_core.backbones.registry import number_format
+from sapnet_core.backbones.registry import format_name
 from sapnet_core.experiments import stored
 from sapnet_core.experiments.metrics import spearman
 from sapnet_core.experiments.profiles import PROFILES, Profile
@@ -71,7 +71,7 @@ def trained_elsewhere(trials: Sequence[Trial]) -> list[Trial]:
     if missing := [trial for trial in trials if not is_stored(trial)]:
         told = f"{len(missing)} of {len(trials)} trials are not stored"
         raise ValueError(f"{told}: run python -m sapnet_core study first")
-    here = processor_kind(), _numbers()
+    here = processor_kind(), format_name()
     kinds = {trial: facts(stored_files(trial)) for trial in trials}
     return [trial for trial, there in kinds.items() if (there["processor"], there["numbers"]) != here]
 
@@ -103,7 +103,7 @@ def stability_rows(
                 "claim": claim,
                 "family": families[claim],
                 "processor": processor_kind(),
-                "numbers": _numbers(),
+                "numbers": format_name(),
                 "seeds": was.at[claim, "seeds"],
                 "trained": len(anew.keys() & {trial for trials in cells.values() for trial in trials}),
                 "trial_moved": max(one.abs().max().item() for one in moved),
@@ -119,10 +119,6 @@ def _rho(trials: list[Trial], read: Read) -> Tensor:
     """Spearman's rho of each trial of a cell (S,)."""
     cell = read_cell(trials, read)
     return torch.stack([spearman(one, cell.true) for one in cell.predicted])
-
-
-def _numbers() -> str:
-    return str(number_format("cpu")).removeprefix("torch.")
 
 
 def store_rows(rows: Sequence[Mapping[str, object]]) -> None:
@@ -148,7 +144,7 @@ def measure_stability(claims: Sequence[str], jobs: int) -> None:
     needed = [trial for claim in claims for trials in claim_cells(claim, profile).values() for trial in trials]
     elsewhere = trained_elsewhere(list(dict.fromkeys(needed)))
     if not elsewhere:
-        raise ValueError("all trials of these claims are stored as this kind of processor computes them: choose others")
+        raise ValueError("this kind of processor made all stored trials of these claims: choose other claims")
     with variables(SAPNET_RUNS=str(runs), SAPNET_RECOMPUTE="1"), trial_bars() as bars:
         folders = run_trials(elsewhere, jobs, **bars)
     texts = [(folder / "predictions.csv").read_bytes() for folder in folders]

@@ -12,7 +12,7 @@ import pandas as pd
 from sapnet_core.experiments.intervals import correlation_interval, mean_interval
 from sapnet_core.experiments.paper import NOTES, paper_numbers
 from sapnet_core.experiments.systems import RIDGE, marked
-from sapnet_core.reporting.columns import holds_words
+from sapnet_core.reporting.column_alignment import holds_words
 from sapnet_core.reporting.literal import in_markdown
 
 __all__ = [

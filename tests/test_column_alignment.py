@@ -3,7 +3,7 @@
 import pandas as pd
 import pytest
 
-from sapnet_core.reporting.columns import holds_words
+from sapnet_core.reporting.column_alignment import holds_words
 from sapnet_core.reporting.tables import markdown
 
 
