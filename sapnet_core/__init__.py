@@ -289,11 +289,16 @@ PUBLIC = {
         "scoreboard",
         "seeds_group",
     ),
-    "reporting.came_out": ("came_out", "noted"),
+    "reporting.came_out": (
+        "came_out",
+        "noted",
+        "verdict_counts",
+    ),
     "reporting.caveats": ("caveats",),
     "reporting.claim_forest": ("claim_forest",),
     "reporting.claimed_cells": ("claimed_sentence",),
     "reporting.claims": (
+        "claim_cells",
         "effect_text",
         "evaluate",
         "family_table",
@@ -367,7 +372,10 @@ PUBLIC = {
         "show_text",
     ),
     "reporting.ten_sentences": ("ten_cell",),
-    "reporting.verdicts": ("examine",),
+    "reporting.verdicts": (
+        "examine",
+        "part_differences",
+    ),
     "reporting.widgets": (
         "explore",
         "live_bar",

@@ -20,7 +20,7 @@ from sapnet_core.experiments.tables import CLASS_TABLES, FIGURES, TABLES, declar
 from sapnet_core.reporting import claims
 from sapnet_core.reporting.claims import effect_text, evaluate, family_table, needed_trials, verdict_of
 from sapnet_core.reporting.ledger import FLOORS, Claim, ledger, printed_effect
-from sapnet_core.reporting.verdicts import decide, examine, size_beside_print
+from sapnet_core.reporting.verdicts import decide, examine, part_differences, size_beside_print
 from sapnet_core.runtime import environment
 
 QUICK = get_profile("quick")
@@ -193,6 +193,17 @@ def test_all_of_several_is_as_sure_as_the_weakest():
     assert verdict(best, a=0.5, b=2.0, c=2.0) == "supported"
     assert verdict(best, a=0.3, b=2.0, c=0.3) == "no difference"
     assert verdict(best, a=2.0, b=3.0, c=0.2) == "contradicted"
+
+
+def test_the_effect_of_a_claim_is_that_of_its_weakest_part():
+    best = Claim("best", "Fig. 9", "a is best", pairs=(TWO.pairs[0], (TWO.pairs[0][0], (("I", "c", "10%"),))))
+    there = lookup(a=0.5, b=2.0, c=0.6)
+    parts = part_differences(best, {name: there(name) for name in best.names}, 300)
+    assert [len(part.by_seed) for part in parts] == [3, 3] and parts[0].value > parts[1].value
+    found = examine(best, there, 300)
+    assert (found["effect"], found["low"], found["high"]) == parts[1][:3]
+    with pytest.raises(KeyError):
+        part_differences(best, {}, 300)
 
 
 def test_comparable_is_shown_not_assumed():

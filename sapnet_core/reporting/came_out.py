@@ -4,7 +4,7 @@ Every line of it comes from the ledger (`reporting.claims`), so that a notebook 
 """
 
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 
 import pandas as pd
 
@@ -22,7 +22,7 @@ from sapnet_core.reporting.ledger import FLOORS, asked_of
 from sapnet_core.reporting.literal import in_markdown
 from sapnet_core.reporting.words import in_list
 
-__all__ = ["came_out", "came_out_text", "noted"]
+__all__ = ["came_out", "came_out_text", "noted", "verdict_counts"]
 
 # verdict -> what follows a number of statements, one or several
 PHRASES = {
@@ -115,15 +115,18 @@ def _seeds(profile: str, fewest: int, most: int) -> str:
 
 def _counted(papers: pd.DataFrame, families: Sequence[str]) -> str:
     """One sentence: how many of the paper's statements have which verdict."""
-    counts = Counter(papers["verdict"])
-    parts = [f"{counts[word]} {PHRASES[word][counts[word] > 1]}" for word in VERDICTS if counts[word]]
-    said, about = in_list(parts), in_list(families)
+    said, about = verdict_counts(counts := Counter(papers["verdict"])), in_list(families)
     if len(papers) == 1:
         return f"The paper's one statement about {about} {said.removeprefix('1 ')}."
-    if len(parts) == 1:
+    if len(counts) == 1:
         many, verdict = said.split(" ", 1)
         return f"{'Both' if many == '2' else f'All {many}'} statements of the paper about {about} {verdict}."
     return f"Of the {len(papers)} statements of the paper about {about}, {said}."
+
+
+def verdict_counts(counts: Mapping[str, int]) -> str:
+    """Numbers of statements by verdict, in words: "2 are supported and 1 is undecided"."""
+    return in_list([f"{counts[word]} {PHRASES[word][counts[word] > 1]}" for word in VERDICTS if counts.get(word)])
 
 
 def _listed(rows: pd.DataFrame) -> list[str]:

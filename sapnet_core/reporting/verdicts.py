@@ -6,7 +6,7 @@ supported.
 """
 
 import math
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Mapping
 
 import torch
 
@@ -19,6 +19,7 @@ from sapnet_core.experiments.statistics import (
     SUPPORTED,
     UNDECIDED,
     UNTESTABLE,
+    Evidence,
     Hypothesis,
     Verdict,
     compare,
@@ -29,7 +30,7 @@ from sapnet_core.experiments.statistics import (
 )
 from sapnet_core.reporting.ledger import Claim, Name, Side, by_classes
 
-__all__ = ["Lookup", "examine", "decide", "size_beside_print"]
+__all__ = ["Lookup", "examine", "decide", "part_differences", "size_beside_print"]
 
 Lookup = Callable[[Name], Cell | None]
 
@@ -64,11 +65,7 @@ def examine(claim: Claim, lookup: Lookup, resamples: int = 1000) -> dict[str, ob
     if claim.kind in ("count", "worst"):
         return _errors(claim, list(cells.values()))
 
-    def measured(side: Side) -> list[torch.Tensor]:
-        return [resampled(cells[name], claim.metric, resamples) for name in side]
-
-    limit = 2.0 if claim.metric == "rho" else math.inf
-    found = [compare(measured(high), measured(low), by_classes(high), limit=limit) for high, low in pairs]
+    found = [_difference(claim, pair, cells, resamples) for pair in pairs]
     link, p = weakest(found)
     numbers = {
         "effect": link.value,
@@ -93,6 +90,26 @@ def examine(claim: Claim, lookup: Lookup, resamples: int = 1000) -> dict[str, ob
     if absent:  # one counterexample contradicts the claim, but part of the pairs cannot support it
         return {"test": PARTLY, **numbers, "p": 1.0 if said else p, "said": said, **missing}
     return {"test": "seeds and videos", **numbers, "p": p, "said": said}
+
+
+def part_differences(claim: Claim, cells: Mapping[Name, Cell], resamples: int = 1000) -> list[Evidence]:
+    """The differences that a claim states: one for each of its pairs of sides, in their order.
+
+    Args:
+        claim: a claim of kind "greater" or "comparable".
+        cells: the predictions of all its cells.
+        resamples: number of resamples of the test videos.
+
+    Raises:
+        KeyError: a cell is missing.
+    """
+    return [_difference(claim, pair, cells, resamples) for pair in claim.pairs]
+
+
+def _difference(claim: Claim, pair: tuple[Side, Side], cells: Mapping[Name, Cell | None], resamples: int) -> Evidence:
+    """The difference of the two sides of one pair, all cells of which are there."""
+    high, low = ([resampled(cells[name], claim.metric, resamples) for name in side] for side in pair)
+    return compare(high, low, by_classes(pair[0]), limit=2.0 if claim.metric == "rho" else math.inf)
 
 
 def _arithmetic(claim: Claim) -> dict[str, object]:
