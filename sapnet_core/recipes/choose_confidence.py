@@ -115,13 +115,14 @@ def main(asked: Namespace) -> None:
     trials, jobs = confidence_trials(), asked.jobs or environment.jobs()
     table = pd.read_csv(CONFIDENCE, keep_default_na=False) if CONFIDENCE.exists() else pd.DataFrame(columns=KEY)
     rows = {tuple(row[name] for name in KEY): row for row in table.to_dict("records")}
-    missing = [trial for key, trial in trials.items() if key not in rows]
-    with trial_bars() as bars:
-        prepare_trials(missing, jobs, progress=bars["videos"])
-        bars["progress"](0, len(missing))
-        for done, (_, _, found) in enumerate(run_tasks(confidence_row, [(trial,) for trial in missing], jobs), 1):
-            rows[tuple(found[name] for name in KEY)] = found
-            write_text(CONFIDENCE, pd.DataFrame([rows[key] for key in trials if key in rows]).to_csv(index=False))
-            bars["progress"](done, len(missing))
+    for dataset in dict.fromkeys(key[0] for key in trials):  # features of one dataset at a time
+        missing = [trial for key, trial in trials.items() if key[0] == dataset and key not in rows]
+        with trial_bars() as bars:
+            prepare_trials(missing, jobs, progress=bars["videos"])
+            bars["progress"](0, len(missing))
+            for done, (_, _, found) in enumerate(run_tasks(confidence_row, [(one,) for one in missing], jobs), 1):
+                rows[tuple(found[name] for name in KEY)] = found
+                write_text(CONFIDENCE, pd.DataFrame([rows[key] for key in trials if key in rows]).to_csv(index=False))
+                bars["progress"](done, len(missing))
     table = pd.DataFrame([*rows.values()])
     print(table.groupby(["dataset", "group", "share", "confidence"]).mean(numeric_only=True).drop(columns="seed"))
