@@ -9,6 +9,7 @@ from test_methods import easy_set
 from sapnet_core.methods import VideoBatch
 from sapnet_core.methods.exemplars import Exemplars, nearest_first, partner_weights
 from sapnet_core.methods.gap_intervals import GapIntervals
+from sapnet_core.methods.place_loss import place_loss
 from sapnet_core.methods.regression_tree import RegressionTree
 
 
@@ -114,6 +115,27 @@ def test_only_the_leaf_that_holds_a_pair_learns_its_place():
         [False, False, True, False],
         [True, False, False, False],
     ]
+
+
+def test_one_group_of_pairs_has_the_loss_of_its_source():
+    """The mean squared error of the place in each interval, added up over the intervals that occur."""
+    made, g = GapIntervals(torch.tensor([-1.0, -0.5, 0.0, 0.5, 1.0])), generator()
+    place, gap = torch.rand(6, 4, generator=g), 1.9 * torch.rand(6, generator=g) - 0.95
+    source = made.losses(torch.zeros(6, 4), place, gap)["L_place"]
+    for size, orders in ((6, 1), (9, 1), (3, 2)):
+        assert torch.allclose(place_loss(made, place, gap, size, orders), source)
+    assert not torch.allclose(place_loss(made, place, gap, 3), source)
+
+
+def test_the_place_in_an_interval_is_averaged_in_small_groups():
+    made, half = GapIntervals(torch.tensor([-1.0, -0.5, 0.0, 0.5, 1.0])), torch.full((5, 4), 0.5)
+    gap = torch.tensor([0.1, 0.3, -0.75, 0.1, 0.9])  # places 0.2, 0.6 | 0.5 | 0.2 | 0.8 of intervals 2, 2, 0, 2, 3
+    first, second = (0.3**2 + 0.1**2) / 2 + 0, 0.3**2 + 0.3**2
+    assert float(place_loss(made, half, gap, 3)) == pytest.approx((first + second) / 2, abs=1e-6)
+    both, back = torch.cat([gap[:4], -gap[:4]]), 0.3**2  # of the other order, the places are 0.8, 0.4 | 0.5 | 0.8
+    first, second = 2 * (0.3**2 + 0.1**2) / 2, 0 + 0 + 2 * back
+    found = place_loss(made, half[[0] * 8], both, 2, orders=2)
+    assert float(found) == pytest.approx((first + second) / 2, abs=1e-6)
 
 
 def test_the_tree_is_that_of_its_source():

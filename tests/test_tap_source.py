@@ -9,6 +9,8 @@ from plain_numbers import numbers, softmax, tensors
 from test_methods import easy_set
 
 from sapnet_core.methods import get_method, tap
+from sapnet_core.methods.exemplars import Exemplars
+from sapnet_core.methods.gap_intervals import GapIntervals
 
 
 def test_attention_is_over_time_and_queries_meet_in_the_first_layer_alone():
@@ -70,6 +72,31 @@ def test_both_orders_of_a_pair_are_added_up():
             p.zero_()
     terms = run.loss(0)
     assert float(terms["L_class"].detach()) == pytest.approx(2 * math.log(16), rel=1e-5)
+
+
+def test_the_place_weighs_what_it_does_in_batches_of_three_pairs():
+    """Each of both orders is a mean over groups of three pairs; in a group, intervals are added up."""
+    train = easy_set()[0]
+    run, seen = tap.training(train, {"batch": 8, "dropout": 0.0}, torch.Generator().manual_seed(0)), {}
+    for name in ("interval", "place"):
+        layer = getattr(run.network, name)
+        layer.register_forward_hook(lambda net, given, out, name=name: seen.update({name: out.detach().numpy()}))
+    run.network.decoder.register_forward_hook(lambda net, given, out: seen.update(x=given[0]))
+    terms = run.loss(0)
+    rows = (seen["x"][:, None] == train.frame[None, :40]).all((2, 3)).int().argmax(1)
+    gap = (train.y[rows] - train.y[rows.roll(8)]).numpy()
+    exemplars = Exemplars(train, "difficulty", torch.Generator())
+    edges = GapIntervals.between(train.y, exemplars.pairs(8), 16).edges.numpy()
+    value = 0.0
+    for order in (range(8), range(8, 16)):
+        for group in (order[:3], order[3:6], order[6:]):
+            off = {}
+            for j in group:
+                k = sum(gap[j] >= edge if gap[j] >= 0 else gap[j] > edge for edge in edges[1:-1])
+                t = (gap[j] - edges[k]) / (edges[k + 1] - edges[k])
+                off.setdefault(k, []).append((1 / (1 + math.exp(-seen["place"][j, k])) - t) ** 2)
+            value += sum(sum(one) / len(one) for one in off.values()) / 3
+    assert float(terms["L_place"].detach()) == pytest.approx(value, rel=1e-4)
 
 
 def test_the_order_of_steps_counts_and_positions_give_it():

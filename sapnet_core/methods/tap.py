@@ -5,7 +5,7 @@ public code.
 
     a_k = softmax_t(key_t . query_k / (d tau)),    part_k = decoder(sum_t a_kt value_t),    k = 1..K
     z = mean_k MLP([part_k of e, part_k of q]),    (log p, o) = (log softmax(f(z)), sigmoid(g(z)))
-    L = L_pair + sum over layers and videos of L_rank + 0.05 L_sparse,    c_k = sum_t t a_kt,  t = 1..T
+    L = L_pair + sum over layers of mean over videos of (L_rank + 0.05 L_sparse),    c_k = sum_t t a_kt,  t = 1..T
     L_rank = sum_k [c_k - c_{k+1} + m]_+ + [1 - c_1 + m]_+ + [c_K - T + m]_+,    L_sparse = mean_k sum_t |t - c_k| a_kt
 
 q is a video and e an exemplar. The decoder has two layers of attention over time, residual and feed-forward, each with
@@ -18,19 +18,23 @@ difficulty, filled up from the nearest difficulty; Adam at 1e-3 for the heads an
 epochs. It learns from labeled videos only, and uses the difficulty, or the action, of every video.
 Deviations: the backbone is frozen; d = C/2 as published is 128 for C = 256 and stays 128 for other C unless `width`
 says otherwise; m is the same share of T, 0.16; the exemplars of a prediction are the nearest ones instead of random
-ones; training settings are those of all methods, with one learning rate.
+ones; training settings are those of all methods, with one learning rate. A published batch holds three pairs on each
+GPU, so the loss of the place is the mean over groups of three pairs (`place_loss`); in a larger batch it would weigh
+more.
 """
 
 import math
 from collections.abc import Mapping
 
 import torch
+import torch.nn.functional as F
 from torch import Tensor, nn
 
 from sapnet_core.methods.base import Training
 from sapnet_core.methods.building_blocks import Batches, layers, reseed
 from sapnet_core.methods.exemplars import Exemplars
 from sapnet_core.methods.gap_intervals import GapIntervals
+from sapnet_core.methods.place_loss import place_loss
 from sapnet_core.methods.settings import OWN_UNITS, options
 from sapnet_core.methods.train_set import TrainSet
 from sapnet_core.methods.video_batch import VideoBatch
@@ -49,6 +53,7 @@ SETTINGS = {
     **OWN_UNITS,
 }
 INTERVALS = 16
+PAIRS = 3  # of a published batch on each GPU
 TEMPERATURE = 0.07
 
 
@@ -139,9 +144,12 @@ def training(train: TrainSet, settings: Mapping, generator: torch.Generator) -> 
     def loss(step: int) -> dict[str, Tensor]:
         i, e = exemplars.both_orders(draw.labeled())
         parts, attention = net.decoder(x[i])
-        guessed, gaps = net.compare(parts, parts.roll(len(i) // 2, 0)), draw.y[i] - draw.y[e]
-        orders = [intervals.losses(*one) for one in zip(*(part.chunk(2) for part in (*guessed, gaps)), strict=True)]
-        terms = {name: sum(one[name] for one in orders) for name in orders[0]}
+        (log_p, place), gap = net.compare(parts, parts.roll(len(i) // 2, 0)), draw.y[i] - draw.y[e]
+        orders = zip(place.chunk(2), gap.chunk(2), strict=True)
+        terms = {
+            "L_class": 2 * F.nll_loss(log_p, intervals.locate(gap)[0]),  # both orders are added up
+            "L_place": sum(place_loss(intervals, *order, PAIRS) for order in orders),
+        }
         each = [order_losses(seen, o.margin * x.shape[1]) for seen in attention]
         terms["L_rank"], terms["L_sparse"] = (sum(term) for term in zip(*each, strict=True))
         pair = terms["L_class"] + terms["L_place"]
