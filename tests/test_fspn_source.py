@@ -1,5 +1,6 @@
 """FSPN has the parts of its source: two views that share a parser, and an actor who reads the whole frame."""
 
+import numpy as np
 import pytest
 import torch
 import torch.nn.functional as F
@@ -43,16 +44,31 @@ def test_predictions_look_at_the_actor_and_refuse_videos_without_one():
             predict(method, train, VideoBatch(x.frame), steps=2)
 
 
-def test_a_parsed_step_is_weighted_by_its_own_activation():
-    run, x = made(), easy_set()[1].frame[:4]
-    net, positions = run.network, easy_set()[0].positions
-    features, logits = net.parser(x, positions)
-    sampling = fspn.resampling_matrix(fspn.key_frames(logits), 96, 5)
-    steps = net.parse(x, positions)
-    for s in range(3):
-        rows = sampling[:, 5 * s : 5 * s + 5]
-        expected = (rows @ features) * (rows @ torch.sigmoid(logits))[:, :, s : s + 1]
-        assert torch.allclose(steps[:, s], expected, atol=1e-6)
+def test_a_subaction_begins_behind_a_transition():
+    x = torch.arange(20.0).reshape(1, 20, 1).expand(3, -1, -1)
+    found = fspn.cut(x, torch.tensor([[4, 14], [0, 19], [9, 10]])).squeeze(3)
+    assert found.tolist() == [
+        [[0, 1, 2, 3, 4], [5, 7.25, 9.5, 11.75, 14], [15, 16, 17, 18, 19]],
+        [[0] * 5, [1, 5.25, 9.5, 13.75, 18], [19] * 5],  # no subaction is empty
+        [[0, 2.25, 4.5, 6.75, 9], [10] * 5, [11, 13, 15, 17, 19]],
+    ]
+    assert fspn.cut(x[:1], torch.tensor([[3]])).shape == (1, 2, 5, 1)
+
+
+def test_a_subaction_is_weighted_by_the_activations_at_its_transitions():
+    run, (train, x, _) = made(), easy_set()
+    steps = run.network.parse(x.frame[:4], train.positions).detach().numpy()
+    features, logits = (part.detach().double().numpy() for part in run.network.parser(x.frame[:4], train.positions))
+    active = 1 / (1 + np.exp(-logits))
+    for video in range(4):
+        one, two = logits[video, :48, 0].argmax(), 48 + logits[video, 48:, 1].argmax()  # the peak of each half
+        a, b = active[video, one, 0], active[video, two, 1]
+        two = min(two, 94)
+        ranges = [(0, one, a), (one + 1, two, (a + b) / 2), (two + 1, 95, b)]
+        for s, (first, last, weight) in enumerate(ranges):
+            at = np.linspace(first, last, 5)
+            expected = [np.interp(at, np.arange(96), channel) * weight for channel in features[video].T]
+            assert np.allclose(steps[video, s].T, expected, atol=1e-5)
 
 
 def test_the_interval_is_one_question_for_each():

@@ -197,7 +197,7 @@ WRONG = {
     "ranking": (-1.0,),
     "sparsity": (math.nan,),
     "match": ("dive", None),
-    "subactions": (0,),
+    "subactions": (0, 1),
     "contrast": (-1.0,),
     "beta": (-0.1,),
     "likelihood": (1,),

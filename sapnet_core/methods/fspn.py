@@ -3,24 +3,30 @@
 Source: Gedamu et al., "Fine-Grained Spatio-Temporal Parsing Network for Action Quality Assessment", IEEE Transactions
 on Image Processing 2023. There is no public code.
 
-    transitions   t_s = argmax of a_s(t) in the s-th of S equal windows of time
-    reading       z <- z + attention(z, v, v),  z <- z + MLP(z),    z from the actor, v from the whole frame
+    transitions   t_s = argmax of a_s(t) in the s-th of S equal windows of time; a new subaction begins at t_s + 1
+    reading       z <- z + attention(n(z), n(v), n(v)),  z <- z + MLP(n(z)),    z from the actor, v from the whole frame
     pair          p = sigmoid(f([z_e, z_q, y_e])),  o = g([z_e, z_q, y_e]),    y_q = mean_e (y_e + left_k + o_k width_k)
     L = L_gc + BCE(p, one-hot interval of y_q - y_e) + sum_k mean_{pairs in k} (o_k - place)^2
 
-Both views share the parser, whose sizes in time and channels are (C, 12), (C/2, 24), (C/4, 48) and (C/8, 96) and which
-ends in an MLP of three layers. L_gc contrasts the groups of equal subactions between the views (`group_contrast`). The
-reading has three stages of three blocks with eight heads; each begins with a convolution over three steps. A stage's
-output is brought to the width of the next and added to its output; all are concatenated and averaged over time. The
-intervals are those of CoRe (`gap_intervals`), without its tree; each pair is learned in both orders.
+n is a layer normalization. Both views share the parser, whose sizes in time and channels are (C, 12), (C/2, 24),
+(C/4, 48) and (C/8, 96) and which ends in an MLP of three layers. L_gc contrasts the groups of equal subactions between
+the views (`group_contrast`). The reading has three stages of three blocks with eight heads; each begins with a
+convolution over three steps. A stage's output is brought to the width of the next and added to its output; all are
+concatenated and averaged over time. The intervals are those of CoRe (`gap_intervals`), without its tree; each pair is
+learned in both orders.
 Published: 1024 channels, stages of 64, 128 and 256 channels, Adam at 1e-3 and 1e-4 for the backbone, batches of 8, 200
-epochs, ten exemplars as CoRe's. It learns from labeled videos only, looks at actor crops in predictions too, and uses
-the difficulty, or the action, of every video.
-Deviations: S and the temperature of L_gc are not published; S = 3 and 0.5 are those of SAP-Net, by the same authors. Of
-the parsed steps, five a subaction, each is multiplied by its own activation, because no other gradient could reach the
-MLP behind an argmax. A subaction's label in L_gc is its place s, since nothing else names it. The stages have the
-same shares of 256 channels, and the parser has batch normalization, as PSNet (`methods.tsa`) does. The backbone is
-frozen, the exemplars of a prediction are the nearest ones, and the training settings are those of all methods.
+epochs, and a vote of M exemplars as in CoRe, which more than 15 do not improve. It learns from labeled videos only,
+looks at actor crops in predictions too, and uses the difficulty, or the action, of every video.
+Deviations: M is not clear, and is ten as in CoRe. S and the temperature of L_gc are not published; S = 2 cuts three
+subactions, as many as SAP-Net has, by the same authors, and 0.5 is SAP-Net's temperature. The last transition is at
+most the last frame but one, so that no subaction is empty. Each subaction has five steps, from its first frame to its
+last, and is multiplied by the mean of the activations at its transitions, because no other gradient could reach the
+MLP behind an argmax. A subaction's label in L_gc is its place in the order, since nothing else names it. L_gc sees the
+steps behind a projection head, which is SAP-Net's. The last term of L is that of a published batch; here it is the
+mean of it over groups of eight pairs (`place_loss`), since in a larger batch it would weigh more. Normalization before
+attention and MLP is a reading, as in TSA, whose blocks these are (`methods.tsa`). The stages have the same shares of
+256 channels, and the parser has batch normalization, as PSNet does. The backbone is frozen, the exemplars of a
+prediction are the nearest ones, and the training settings are those of all methods.
 """
 
 from collections.abc import Mapping
@@ -35,14 +41,15 @@ from sapnet_core.methods.base import Training
 from sapnet_core.methods.building_blocks import Batches, layers, reseed
 from sapnet_core.methods.exemplars import Exemplars
 from sapnet_core.methods.gap_intervals import GapIntervals
+from sapnet_core.methods.place_loss import place_loss
 from sapnet_core.methods.settings import OWN_UNITS, options
 from sapnet_core.methods.train_set import TrainSet
 from sapnet_core.methods.tsa import CrossAttention
 from sapnet_core.methods.video_batch import VideoBatch
 from sapnet_core.sapnet.group_contrast import ProjectionHead, group_contrast
-from sapnet_core.sapnet.parsing import SubactionParser, TemporalDecoder, key_frames, resampling_matrix
+from sapnet_core.sapnet.parsing import SubactionParser, TemporalDecoder, key_frames
 
-__all__ = ["SETTINGS", "training", "FSPN", "Reading"]
+__all__ = ["SETTINGS", "training", "FSPN", "Reading", "cut"]
 
 SETTINGS = {
     "exemplars": 10,
@@ -56,6 +63,24 @@ SETTINGS = {
 FRAMES, STEPS = 96, 5  # of the video, and of each subaction
 STAGES, BLOCKS = 3, 3
 INTERVALS, TEMPERATURE = 16, 0.5
+PAIRS = 8  # of a published batch
+
+
+def cut(x: Tensor, t: Tensor) -> Tensor:
+    """Cut frames (B, T, D) behind transitions into subactions and resample each linearly, from its first frame to its
+    last.
+
+    `t` (B, S) are the last frames of all subactions but one, as whole numbers in ascending order, no two of them equal;
+    the last transition moves from the last frame to the one before. Returns (B, S + 1, 5, D).
+    """
+    frames = x.shape[1]
+    end = torch.full_like(t[:, :1], frames - 1)
+    last = torch.cat([t[:, :-1], t[:, -1:].clamp(max=frames - 2), end], 1)  # (B, S + 1)
+    first = torch.cat([torch.zeros_like(end), last[:, :-1] + 1], 1)
+    share = torch.linspace(0, 1, STEPS, device=x.device)
+    place = first.unsqueeze(2) + share * (last - first).unsqueeze(2)  # (B, S + 1, 5)
+    weight = (1 - (place.flatten(1).unsqueeze(2) - torch.arange(frames, device=x.device)).abs()).clamp(min=0)
+    return (weight @ x).unflatten(1, (-1, STEPS))  # (B, 5 (S + 1), T) @ (B, T, D)
 
 
 class Reading(nn.Module):
@@ -91,20 +116,19 @@ class FSPN(nn.Module):
     def __init__(self, channels: int, o: SimpleNamespace):
         super().__init__()
         decoder = TemporalDecoder(channels, FRAMES, "batch", max(channels, 256))
-        self.parser = SubactionParser(decoder, o.subactions)
+        self.parser = SubactionParser(decoder, o.subactions - 1)
         self.project = ProjectionHead(decoder.width, decoder.width, decoder.width)
         self.reading = Reading(decoder.width, o.width, o.attend)
         size = 2 * o.width * (2**STAGES - 1) + 1
         self.interval, self.place = (layers(size, 256, INTERVALS) for _ in range(2))
-        self.count = o.subactions
 
     def parse(self, x: Tensor, positions: Tensor) -> Tensor:
-        """Parsed steps (B, S, 5, D) from features of one view (B, T, C)."""
+        """Parsed steps (B, S + 1, 5, D) from features of one view (B, T, C)."""
         features, logits = self.parser(x, positions)
-        sampling = resampling_matrix(key_frames(logits), FRAMES, STEPS)  # (B, 5 S, 96)
-        active = (sampling @ torch.sigmoid(logits)).unflatten(1, (self.count, STEPS))  # (B, S, 5, S)
-        own = active.diagonal(dim1=1, dim2=3).transpose(1, 2)  # (B, S, 5)
-        return (sampling @ features).unflatten(1, (self.count, STEPS)) * own.unsqueeze(3)
+        t = key_frames(logits)  # (B, S)
+        active = torch.sigmoid(logits.gather(1, t.unsqueeze(1)).squeeze(1))  # a_s(t_s), (B, S)
+        ends = torch.cat([active[:, :1], active, active[:, -1:]], 1)
+        return cut(features, t) * ((ends[:, 1:] + ends[:, :-1]) / 2)[:, :, None, None]
 
     def compare(self, q: Tensor, e: Tensor, y: Tensor) -> tuple[Tensor, Tensor]:
         """Logits of the intervals and places in them, (P, 16) each, from features of videos and their exemplars, (P, F)
@@ -115,8 +139,8 @@ class FSPN(nn.Module):
 
 def training(train: TrainSet, settings: Mapping, generator: torch.Generator) -> Training:
     """Settings: `exemplars` (their number), `match` ("difficulty" or "action", what they share with the video),
-    `subactions` (S), `width` (of the first stage), `contrast` (weight of L_gc, published 1), `attend` (False: the actor
-    reads himself, not the whole frame), and the training settings without `unit_targets`."""
+    `subactions` (S + 1), `width` (of the first stage), `contrast` (weight of L_gc, published 1), `attend` (False: the
+    actor reads himself, not the whole frame), and the training settings without `unit_targets`."""
     o = options("fspn", settings, SETTINGS)
     o.batch_unlabeled, o.unit_targets = 1, False
     reseed(generator)
@@ -126,7 +150,7 @@ def training(train: TrainSet, settings: Mapping, generator: torch.Generator) -> 
     intervals = GapIntervals.between(draw.y, exemplars.pairs(INTERVALS // 2), INTERVALS)
 
     def parsed(videos: VideoBatch) -> tuple[Tensor, Tensor]:
-        """Parsed steps of the actor and of the whole frame, (B, S, 5, D) each."""
+        """Parsed steps of the actor and of the whole frame, (B, S + 1, 5, D) each."""
         return net.parse(torch.cat([actor_view("fspn", videos), videos.frame]), train.positions).chunk(2)
 
     def read(actor: Tensor, frame: Tensor) -> Tensor:
@@ -141,7 +165,7 @@ def training(train: TrainSet, settings: Mapping, generator: torch.Generator) -> 
         hit = F.one_hot(intervals.locate(gap)[0], INTERVALS).to(logits)
         terms = {
             "L_bce": F.binary_cross_entropy_with_logits(logits, hit, reduction="sum") / len(i),
-            "L_place": intervals.losses(logits.log_softmax(1), place, gap)["L_place"],
+            "L_place": place_loss(intervals, place, gap, PAIRS, orders=2),
         }
         terms["L_all"] = terms["L_bce"] + terms["L_place"]
         if o.contrast:

@@ -17,6 +17,7 @@ LIMITS: dict[str, tuple] = {
     "grades": (1,),
     "bins": (2,),
     "levels": (1, 8),
+    "subactions": (2,),
     "tau": (0, 1),
     "warmup": (0, 1),
     "decay": (0, 1),
