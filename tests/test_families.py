@@ -87,6 +87,7 @@ def test_what_is_unequal_is_said_of_systems_that_are_there(monkeypatch):
         f"- SGN {CAVEATS['SGN']}",
     ]
     assert set(PAIRS) < COMPARED and caveats(["USDL"]) == ""
+    assert "- CoRe, TSA: told the difficulty or the dive number of every video." in caveats(["CoRe", "TSA"])
     again = caveats(["MUSDL", "APT", "SGN"], said=["SGN", "APT", "TSA"]).splitlines()[-2:]
     assert again == [f"- MUSDL {CAVEATS['MUSDL']}", "- APT, SGN: as said above."]
 

@@ -88,32 +88,42 @@ def test_a_stage_attends_to_the_same_stage_alone():
 
 
 def test_exemplars_are_of_the_same_action_and_then_the_nearest():
-    far = torch.tensor([[5.0, 1, 4, 2, 3], [1.0, 2, 3, 4, 5]])
-    same = torch.tensor([[True, False, True, False, False], [False] * 5])
-    assert tsa.exemplar_order(far, same).tolist() == [[2, 0, 1, 3, 4], [0, 1, 2, 3, 4]]
+    train, x, _ = easy_set()
+    run = made()
+    with torch.no_grad():
+        for p in run.network.regressor.parameters():
+            p.zero_()  # every relative score is predicted to be 0, and the vote is the mean of the exemplars' scores
+    far = torch.cdist(x.frame.mean(1), train.frame[:40].mean(1))
+    other = train.action[:40] != x.action[:, None]
+    for count in (10, 14):  # ten labeled videos of each of the four actions, and the nearest of others
+        one = made(exemplars=count)
+        one.network.load_state_dict(run.network.state_dict())
+        one.network.eval()
+        order = (far + 1e3 * other).argsort(1)[:, :count]
+        assert torch.allclose(one.score(x), train.y[order].mean(1), atol=1e-5)
 
 
-def test_the_same_action_has_the_same_parts():
-    train, _, _ = easy_set(labeled=4)
-    parts = train.attributes.clone()
-    parts[:4] = torch.tensor([[2, 0, 0, 5, 0], [2, 0, 0, 5, 0], [1, 0, 0, 5, 0], [2, 0, 0, 5, 1]])
-    expected = torch.eye(4, dtype=torch.bool)
-    expected[0, 1] = expected[1, 0] = True
-    assert torch.equal(tsa.same_action(replace(train, attributes=parts)), expected)
-    assert tsa.same_action(replace(train, attributes=None)).all()
+def test_a_video_of_unknown_action_is_compared_with_the_nearest():
+    train, x, _ = easy_set()
+    run = made(exemplars=3)
+    run.network.eval()
+    with torch.no_grad():
+        for p in run.network.regressor.parameters():
+            p.zero_()
+    near = torch.cdist(x.frame.mean(1), train.frame[:40].mean(1)).argsort(1)[:, :3]
+    for action in (None, torch.full_like(x.action, -1)):
+        assert torch.allclose(run.score(replace(x, action=action)), train.y[near].mean(1), atol=1e-5)
 
 
 def test_partners_in_training_are_of_the_same_action():
     train, _, _ = easy_set()
-    parts = train.attributes.clone()
-    parts[train.labeled] = parts[0].clone()
-    parts[train.labeled[:20], 0] = (parts[0, 0] + 1) % 4  # two actions of twenty labeled videos each
-    low, high = train.y.clone(), train.labeled[:20]
-    low[train.labeled], low[high] = 0.0, 1.0  # all scores of an action are equal, so no pair differs
-    run = made(replace(train, y=low, attributes=parts), unit_targets=False)
+    high = train.action == 1
+    y = train.y.clone()
+    y[train.labeled] = high[train.labeled].float()  # all scores of an action are equal, so no pair differs
+    run = made(replace(train, y=y), unit_targets=False)
+    mixed = made(replace(train, y=y, action=None), unit_targets=False)
     with torch.no_grad():
-        for p in run.network.regressor.parameters():
+        for p in [p for one in (run, mixed) for p in one.network.regressor.parameters()]:
             p.zero_()  # every relative score is predicted to be 0
     assert all(float(run.loss(step)["L_reg"].detach()) == 0 for step in range(8))
-    mixed = made(replace(train, y=low, attributes=None), unit_targets=False)
     assert any(float(mixed.loss(step)["L_reg"].detach()) > 0.1 for step in range(8))

@@ -13,14 +13,12 @@ y = mean_e (y_e + R(q, e)). Stages begin at the annotated transitions in the fir
 predicted ones afterwards and in prediction, also those of the exemplars.
 Published: clip features of 1024 channels, which the max-pools of PSNet halve four times, to 64; ten exemplars of the
 same dive number; Adam at 1e-3, batches of 8, 200 epochs. It learns from labeled videos only, and needs their annotated
-transitions, so it rejects a dataset without them.
+transitions, so it rejects a dataset without them. It uses the dive number of every video.
 Deviations: the max-pools halve the channels as often as `width` allows, which is twice for 256 channels. The features
-are averages over space, so a step attends to five steps of the exemplar, not to the cells of their feature maps. A
-dive is known to be of the same number as another if the number's parts agree (`TrainSet.attributes`). A prediction
-does not read the dive number: the video takes that of the labeled video nearest to it; the nearest videos of this
-number are the exemplars, where the published ones are drawn among them. Where a number has too few labeled videos, the
-nearest of other numbers fill up. Nearness is the distance of time-averaged features. The output of the attention has
-no bias, where that of the public code has one.
+are averages over space, so a step attends to five steps of the exemplar, not to the cells of their feature maps. The
+exemplars of a prediction are the nearest videos of the same dive number, where the published ones are drawn among them;
+where a number has too few labeled videos, the nearest of other numbers fill up (`exemplars`). The output of the
+attention has no bias, where that of the public code has one.
 """
 
 from collections.abc import Mapping
@@ -32,14 +30,14 @@ from torch import Tensor, nn
 
 from sapnet_core.methods.base import Training
 from sapnet_core.methods.building_blocks import Batches, clips, layers, reseed
-from sapnet_core.methods.exemplars import nearest_first, partner_weights
+from sapnet_core.methods.exemplars import Exemplars
 from sapnet_core.methods.settings import LABELED, options
 from sapnet_core.methods.train_set import TrainSet
 from sapnet_core.methods.video_batch import VideoBatch
 from sapnet_core.sapnet.losses import l_reg
 from sapnet_core.sapnet.parsing import key_frames
 
-__all__ = ["SETTINGS", "training", "PSNet", "CrossAttention", "TSA", "exemplar_order", "same_action", "stages"]
+__all__ = ["SETTINGS", "training", "PSNet", "CrossAttention", "TSA", "stages"]
 
 SETTINGS = {"exemplars": 10, "width": 64, "attend": True, "procedure": True, **LABELED}
 FRAMES, STEPS = 96, 5  # of the video, and of each of its three stages
@@ -128,23 +126,6 @@ class TSA(nn.Module):
         return torch.stack([y[:, m] + self.relative(q, e[:, m]) for m in range(y.shape[1])]).mean(0)
 
 
-def same_action(train: TrainSet) -> Tensor:
-    """Whether two labeled videos show the same dive number, (N_l, N_l) bool; all do where the set names no numbers."""
-    if train.attributes is None:
-        return torch.ones(len(train.labeled), len(train.labeled), dtype=torch.bool, device=train.y.device)
-    parts = train.attributes[train.labeled]
-    return (parts[:, None] == parts).all(2)
-
-
-def exemplar_order(far: Tensor, same: Tensor) -> Tensor:
-    """Order in which labeled videos become exemplars: those of the same action first, each group from near to far.
-
-    `far` (B, N_l) are distances from the queries, `same` (B, N_l) tells which labeled videos share the query's action.
-    Returns positions among the labeled videos, (B, N_l).
-    """
-    return nearest_first((~same).to(torch.uint8), far)
-
-
 def training(train: TrainSet, settings: Mapping, generator: torch.Generator) -> Training:
     """Settings: `exemplars` (their number), `width` (the least number of features of a frame), `attend` (False: a video
     attends to itself, not to its exemplar), `procedure` (False: three equal stages), and the training settings.
@@ -164,22 +145,13 @@ def training(train: TrainSet, settings: Mapping, generator: torch.Generator) -> 
     reseed(generator)
     net = TSA(x.shape[1], x.shape[2], o.width).to(x.device)
     draw = Batches(train, o, generator)
-
-    # the partners of a labeled video: every other one of its action, or else the nearest
-    mean, same = x[labeled].mean(1), same_action(train)
-    partners = partner_weights((~same).to(torch.uint8), torch.cdist(mean, mean)).cpu()
-    row = torch.full((len(x),), -1).index_copy(0, labeled.cpu(), torch.arange(len(labeled)))  # among the labeled
-
-    def partner(i: Tensor) -> Tensor:
-        return labeled[torch.multinomial(partners[row[i.cpu()]], 1, generator=generator).squeeze(1).to(x.device)]
+    exemplars = Exemplars(train, "action", generator)
 
     def cut(z: Tensor, at: Tensor) -> Tensor:
         return stages(z, at if o.procedure else equal.expand(len(z), 2))
 
     def loss(step: int) -> dict[str, Tensor]:
-        i = draw.labeled()
-        i = torch.cat([i, partner(i)])
-        e = i.roll(len(i) // 2)  # each video is both a query and an exemplar
+        i, e = exemplars.both_orders(draw.labeled())  # each video is both a query and an exemplar
         z, logits = net.psnet(x[i])
         q = cut(z, true[i] if step < TRUE_TRANSITIONS * o.steps else key_frames(logits))
         paired = q.roll(len(i) // 2, 0) if o.attend else q
@@ -189,11 +161,9 @@ def training(train: TrainSet, settings: Mapping, generator: torch.Generator) -> 
         return {**terms, "L_all": terms["L_reg"] + terms["L_parse"]}
 
     def score(videos: VideoBatch) -> Tensor:
-        seen = clips(videos.frame)
-        far = torch.cdist(seen.mean(1), mean)
-        few = exemplar_order(far, same[far.argmin(1)])[:, : o.exemplars]  # (B, M), among the labeled
-        q, e = (cut(z, key_frames(logits)) for z, logits in (net.psnet(seen), net.psnet(x[labeled])))
-        paired = e[few] if o.attend else q.unsqueeze(1).expand(-1, few.shape[1], -1, -1, -1)
-        return net.vote(q, paired, draw.y[labeled][few]) * draw.scale + draw.shift
+        few = exemplars.nearest(videos, o.exemplars)  # (B, M), rows of the training set
+        q, e = (cut(z, key_frames(logits)) for z, logits in map(net.psnet, (clips(videos.frame), x[exemplars.rows])))
+        paired = e[exemplars.place(few)] if o.attend else q.unsqueeze(1).expand(-1, few.shape[1], -1, -1, -1)
+        return net.vote(q, paired, draw.y[few]) * draw.scale + draw.shift
 
     return Training(net, loss, score, o.steps, o.lr, draw.samplers)

@@ -96,7 +96,7 @@ def caveats(systems: Iterable[str], said: Iterable[str] = ()) -> str:
     """
     said = set(said)
     systems = list(dict.fromkeys(systems))
-    told, published = [s for s in systems if s in PAIRS], [s for s in systems if s in untried()]
+    told, published = [s for s in systems if s in (*PAIRS, "TSA")], [s for s in systems if s in untried()]
     lines = []
     if told:
         lines.append(f"{', '.join(told)}: told the difficulty or the dive number of every video.")
