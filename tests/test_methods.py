@@ -1,9 +1,12 @@
 """The compared systems: each learns by its defining term, uses labeled scores alone, and is reproducible."""
 
 import math
+import random
+from argparse import Namespace
 from dataclasses import fields, replace
 from functools import cache
 from importlib import import_module
+from itertools import product
 
 import pandas as pd
 import pytest
@@ -19,6 +22,7 @@ from sapnet_core.experiments.profiles import PROFILES
 from sapnet_core.experiments.systems import CONTROLS, MARKS, OURS, PAIRS, RIVALS, SEARCHED, SYSTEMS, marked
 from sapnet_core.experiments.tables import COMPARISONS, comparison_trials, declared_trials
 from sapnet_core.experiments.trial_data import trial_data
+from sapnet_core.experiments.trial_hash import FORMAT
 from sapnet_core.methods import (
     METHODS,
     Fitted,
@@ -38,8 +42,9 @@ from sapnet_core.methods import (
     vat,
 )
 from sapnet_core.methods.settings import check_settings
+from sapnet_core.recipes import tune_methods
 from sapnet_core.recipes.tune_methods import TUNING, best_of
-from sapnet_core.recipes.tuning_space import BUDGET, CANDIDATES, SPACES, search_candidates
+from sapnet_core.recipes.tuning_space import BUDGET, CANDIDATES, DEFAULTS, SPACES, search_candidates
 
 pytestmark = pytest.mark.usefixtures("own_runs")
 
@@ -585,6 +590,55 @@ def test_the_tables_use_what_the_search_chose(system):
     used = {**RIVALS, **{name.removesuffix(" (searched)"): row for name, row in SEARCHED.items()}, OURS: SYSTEMS[OURS]}
     assert (method, chosen) == used[system]
     assert tried[tried.setting == best].chosen.all()
+
+
+@pytest.mark.parametrize("system", SPACES)
+def test_a_search_tries_different_settings(system):
+    """Each candidate differs from the defaults and from every other one in a value, not only in its name."""
+    candidates = list(search_candidates(system).values())
+    method = candidates[0][0]
+    known = settings_of(method)
+    if method == "sap-net":
+        known = {name: value for part in sapnet.check({}) for name, value in vars(part).items()}
+    defaults = {name: known[name] for name in SPACES[system]}
+    assert tuple(defaults.values()) == DEFAULTS[system]
+    assert math.prod(map(len, SPACES[system].values())) >= BUDGET
+    assert len({repr({**defaults, **settings}) for _, settings in candidates}) == BUDGET
+
+
+@pytest.mark.parametrize("system", SPACES)
+def test_a_replaced_draw_moves_no_other(system):
+    space = SPACES[system]
+    first = random.Random(system).sample(list(product(*space.values())), BUDGET - 1)
+    first = [dict(zip(space, values, strict=True)) for values in first if values != DEFAULTS[system]]
+    _, *others = [settings for _, settings in search_candidates(system).values()]
+    assert others[: len(first)] == first
+
+
+def test_a_search_can_train_what_its_table_lacks(tmp_path, monkeypatch):
+    """`--missing` takes candidates without rows of this format, keeps the other rows, and chooses again."""
+    names = list(search_candidates("VAT"))
+    rows = [(name, "mtl-aqa", 0.1, 2, 0.5 + 0.01 * k, 0.1, FORMAT, k == 4) for k, name in enumerate(names[:5])]
+    rows[1] = (*rows[1][:6], FORMAT - 1, False)
+    gone = ("VAT: eps = 7.0", "mtl-aqa", 0.1, 2, 0.9, 0.1, FORMAT, False)
+    columns = ["setting", "dataset", "share", "seeds", "rho_mean", "rho_sd", "format", "chosen"]
+    table = pd.DataFrame([*rows, gone], columns=columns)
+    monkeypatch.setattr(tune_methods, "TUNING", tmp_path / "tuning.csv")
+    table.to_csv(tune_methods.TUNING, index=False)
+    ran = []
+    monkeypatch.setattr(tune_methods, "run_trials", lambda trials, *_, **bars: ran.extend(trials))
+    found = {"dataset": "mtl-aqa", "share": 0.1, "rho": [0.7, 0.8]}
+    monkeypatch.setattr(tune_methods, "results", lambda trials: pd.DataFrame(found))
+    asked = {"search": ["VAT"], "missing": True, "jobs": 1}
+    tune_methods.main(Namespace(**asked))
+    assert ran == [trial for name in (names[1], names[5]) for trial in tune_methods.tuning_trials(name)]
+    after = pd.read_csv(tune_methods.TUNING).set_index("setting")
+    assert set(after.index) == set(names) and (after.format == FORMAT).all()
+    assert after.rho_mean[names[4]] == 0.54 and after.rho_mean[names[5]] == 0.75
+    assert list(after.index[after.chosen]) == [best_of("VAT", after.reset_index())] == [names[1]]
+    ran.clear()
+    tune_methods.main(Namespace(**asked))
+    assert not ran
 
 
 def test_every_system_has_one_budget():

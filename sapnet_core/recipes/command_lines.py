@@ -95,6 +95,7 @@ def _tune_methods(parser: Parser) -> None:
     parser.add_argument(
         "--search", nargs="+", metavar="SYSTEM", choices=SPACES, help="all candidates of these compared systems"
     )
+    parser.add_argument("--missing", action="store_true", help="of these, only candidates that the table does not hold")
     _jobs(parser)
 
 

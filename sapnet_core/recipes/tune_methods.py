@@ -1,13 +1,14 @@
 """Tune the free settings of SAP-Net and of the compared systems, on validation parts of twins that no table uses.
 
 The papers leave learning rates, widths and more unspecified for features such as these. Every system gets the same
-budget: its defaults and five seeded draws from its search space (`tuning_space`), trained by the rule of the quick
-profile. A candidate is scored on a quarter of the training videos, kept out of training, of twins with a seed of their
-own; no test video is involved. The candidate with the best mean over the cells goes into `experiments.systems`, for
-SAP-Net into the defaults of `methods/sapnet.py`. All results are in `methods/tuning.csv`; the column `format` is the
-trials' format.
+budget: its defaults and five other, seeded draws from its search space (`tuning_space`), trained by the rule of the
+quick profile. A candidate is scored on a quarter of the training videos, kept out of training, of twins with a seed of
+their own; no test video is involved. The candidate with the best mean over the cells goes into `experiments.systems`,
+for SAP-Net into the defaults of `methods/sapnet.py`. All results are in `methods/tuning.csv`; the column `format` is
+the trials' format.
 
     python -m sapnet_core recipe tune_methods --search VAT COREG
+    python -m sapnet_core recipe tune_methods --missing
 """
 
 from argparse import Namespace
@@ -88,13 +89,26 @@ def validation_trial(
     )
 
 
+def kept_rows() -> pd.DataFrame:
+    """The rows of `TUNING` that hold for the present candidates and the present trials' format."""
+    table = pd.read_csv(TUNING) if TUNING.exists() else pd.DataFrame({"setting": [], "format": []})
+    return table[table.setting.isin(CANDIDATES) & (table.format == FORMAT)]
+
+
 def main(asked: Namespace) -> None:
-    """Run candidates and write their rows of the table; the rows of other candidates are kept."""
+    """Run candidates and write their rows of the table; the rows of other candidates are kept, unless the search no
+    longer has them."""
     check_environment()
     reach_cluster()
     if fault := unwritable(TUNING.parent):
         raise ValueError(f"{TUNING} cannot be written: {fault}")
     names = [name for s in asked.search for name in search_candidates(s)] if asked.search else asked.only
+    old = kept_rows()
+    if asked.missing:
+        names = [name for name in names if name not in set(old.setting)]
+    if not names:
+        print(f"{TUNING.name} holds all of these candidates")
+        return
     with trial_bars() as bars:
         trials = [trial for name in names for trial in tuning_trials(name)]
         run_trials(trials, asked.jobs or environment.jobs(), **bars)
@@ -111,10 +125,7 @@ def main(asked: Namespace) -> None:
                     "rho_sd": round(group.rho.std(), 4),
                 }
             )
-    table = pd.DataFrame(rows).assign(format=FORMAT)
-    if TUNING.exists():
-        old = pd.read_csv(TUNING)
-        table = pd.concat([old[~old.setting.isin(names) & (old.format == FORMAT)], table])
+    table = pd.concat([old[~old.setting.isin(names)], pd.DataFrame(rows).assign(format=FORMAT)])
     tried = {name.partition(": ")[0] for name in table.setting}
     table["chosen"] = table.setting.isin([best_of(system, table) for system in SPACES if system in tried])
     table.to_csv(TUNING, index=False)
