@@ -11,11 +11,13 @@ is learned in both orders.
 Published: DAE has 1024 channels, an MLP of 256 and 128 units, alpha = 0.6, beta = 0.4, Adam at 1e-4 with a weight decay
 of 1e-5, batches of 8, 100 epochs; CoRe has pairs of the same difficulty and ten exemplars. It learns from labeled
 videos only, and uses the difficulty, or the action, of every video.
-Deviations: how DAE and CoRe are joined is not public; here DAE stands where CoRe has its tree. The public code has
-three losses: this one, with no gradient; the same with another denominator; and the one that trains, the squared errors
-of mu and of a sample z = mu + sigma eps, which pull sigma to 0. `likelihood = False` is the last of them. A prediction
-takes mu, where the public code draws eps too. The backbone is frozen, sigma^2 has a floor (`likelihood`), the exemplars
-are the nearest ones, and targets and training settings are those of all methods.
+Deviations: how DAE and CoRe are joined is not public; here DAE stands where CoRe has its tree. L is the likelihood by
+which the abstract says that DAE learns. None of the three losses in public code is this one: the first has the squared
+error in the denominator, alpha / (sigma^2 (Delta - mu)^2) + beta log sigma^2, and gives sigma no gradient; the second
+divides it by sigma instead of sigma^2; the third, the one that trains, is the squared errors of mu and of a sample
+z = mu + sigma eps, which pull sigma to 0. `likelihood = False` is the third. A prediction takes mu, where the public
+code draws eps too. The backbone is frozen, sigma^2 has a floor (`likelihood`), the exemplars are the nearest ones, and
+targets and training settings are those of all methods.
 """
 
 from collections.abc import Mapping

@@ -19,7 +19,9 @@ Deviations: the description of a dive is its number, as five words: the values o
 somersaults and half twists, each with a learned embedding (`TrainSet.attributes`). A set without dive numbers has no
 words, and the student learns alone. L_score is printed with |y_q - y_e|, which cannot tell who is better; the sign is
 kept here. That the tree gives Delta as its mean over the leaves, and the temperature 0.1 of L_cons, are readings. The
-backbone is frozen, and the training settings are those of all methods.
+tree has D units, where CoRe's has 256. Five words do not divide into four rows, so the windows of the max-pool overlap:
+each row is the larger of two words that follow each other. The exemplars of a prediction are the nearest ones instead
+of random ones. The backbone is frozen, and the training settings are those of all methods.
 """
 
 import math
