@@ -5,14 +5,12 @@ from dataclasses import replace
 import numpy as np
 import pytest
 import torch
-from plain_numbers import log_softmax, numbers, tensors
 from test_methods import easy_set, predict
 from test_trials import SMALL
 
 from sapnet_core.experiments.fit import fit_trial
 from sapnet_core.experiments.trial_data import trial_data
 from sapnet_core.methods import VideoBatch, contrastive_regression
-from sapnet_core.methods.gap_intervals import GapIntervals
 
 
 def test_pairs_are_learned_in_both_orders():
@@ -50,12 +48,24 @@ def test_a_trial_without_difficulty_and_action_predicts_every_video():
 
 
 def test_the_loss_has_its_value():
-    """The negative log probability of the true interval, and the squared error of the place, averaged in each one."""
-    edges = np.array([-1.0, -0.6, -0.3, -0.1, 0.0, 0.1, 0.3, 0.6, 1.0])
-    log_p, place, gap = log_softmax(numbers(1, 40, 8)), numbers(2, 40, 8), np.tanh(numbers(3, 40))
-    k = np.array([sum(g >= edge for edge in edges[1:-1]) for g in gap])
-    off = (place[range(40), k] - (gap - edges[k]) / (edges[k + 1] - edges[k])) ** 2
-    value = -log_p[range(40), k].mean() + sum(off[k == one].mean() for one in set(k))
-    assert value == pytest.approx(13.902971173971856, rel=1e-12)
-    found = GapIntervals(*tensors(edges)).losses(*tensors(log_p, place, gap))
-    assert float(found["L_class"] + found["L_place"]) == pytest.approx(value, rel=1e-12)
+    """The negative log probability of the true interval, and the squared error of the place, averaged over all pairs:
+    an interval that holds few of them counts for no more than these."""
+    train, _, _ = easy_set()
+    run, seen = contrastive_regression.training(train, {}, torch.Generator().manual_seed(0)), []
+    run.network.register_forward_hook(lambda net, given, out: seen.append((given[0], *out)))
+    terms = {name: float(term.detach()) for name, term in run.loss(0).items()}
+    pair, log_p, place = (part.detach().numpy() for part in seen[0])
+    y, level = train.y[:40].numpy(), train.difficulty[:40].numpy()
+    one, other = np.triu_indices(40, 1)
+    gaps = np.sort(np.abs(y[one] - y[other])[level[one] == level[other]])
+    half = [gaps[int(share * (len(gaps) - 1))] for share in np.arange(1, 8) / 8]  # eight parts of equal mass
+    edges = np.array([-1.0, *(-edge for edge in half[::-1]), 0.0, *half, 1.0], dtype=np.float32)
+    known = pair[:, -1]  # the exemplars' scores; those of the videos follow in the other order of the pairs
+    gap = np.roll(known, len(known) // 2) - known
+    k = np.array([sum(g >= edge if g >= 0 else g > edge for edge in edges[1:-1]) for g in gap])
+    rows = range(len(gap))
+    off = (place[rows, k] - (gap - edges[k]) / (edges[k + 1] - edges[k])) ** 2
+    assert terms["L_class"] == pytest.approx(-log_p[rows, k].mean(), rel=1e-4)
+    assert terms["L_place"] == pytest.approx(off.mean(), rel=1e-4)
+    assert terms["L_all"] == pytest.approx(off.mean() - log_p[rows, k].mean(), rel=1e-4)
+    assert sum(off[k == leaf].mean() for leaf in set(k)) > 3 * off.mean()  # the intervals, added up, are another loss

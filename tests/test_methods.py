@@ -30,6 +30,7 @@ from sapnet_core.methods import (
     VideoBatch,
     coreg,
     gdlt,
+    get_description,
     get_method,
     musdl,
     own_methods,
@@ -148,11 +149,31 @@ def test_each_learns_an_easy_set_the_same_way_every_time(method):
     assert torch.equal(predict(method, train, x, steps=BRIEF), brief)
 
 
+# Switches that change the number of parameters, and with it the numbers that the others are drawn from: these two
+# leave all that remains as it is, so that the network without the term can be given the same parameters.
+DROPPED = (("hgcn", {"refine": False}), ("apt", {"parse": False}))
+# Without dropout, whose draws depend on the network's layers, only the term is left to differ.
+STILL = {"sgn": {"dropout": 0.0}}
+
+
 @pytest.mark.parametrize("method, off", [*TERMS.items(), *MORE.items()])
 def test_the_defining_term_matters(method, off):
     train, x, _ = easy_set()
     steps = 60 if "adversarial" in off else BRIEF  # its gradient grows during the training
-    assert not torch.allclose(predicted(method, steps), predict(method, train, x, steps=steps, **off), atol=1e-4)
+    own = STILL.get(method, {})
+    found = predict(method, train, x, steps=steps, **own) if own else predicted(method, steps)
+    assert not torch.allclose(found, predict(method, train, x, steps=steps, **own, **off), atol=1e-4)
+
+
+@pytest.mark.parametrize("method, off", DROPPED)
+def test_a_part_matters_with_all_other_parameters_equal(method, off):
+    train, x, _ = easy_set()
+    full, part = (get_description(method)(train, s, torch.Generator().manual_seed(0)) for s in ({}, off))
+    left = part.network.state_dict()
+    part.network.load_state_dict({name: full.network.state_dict()[name] for name in left})
+    for run in (full, part):
+        run.network.eval()
+    assert not torch.allclose(full.score(x), part.score(x), atol=1e-4)
 
 
 EVERY = (*TERMS, "ridge", "mlp", "mlp-ordered", "sap-net")
