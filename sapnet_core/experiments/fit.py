@@ -140,7 +140,7 @@ def _scaled(trial: Trial, data: TrialData, learn: Tensor, labeled: Tensor, devic
     visible = visible_scores(records, labeled, trial.sub_score)
     points = _target_scale(trial, data, visible)
     y = (visible / points[learn]).float()
-    known = _announced(data)
+    known = _announced(data) | {name: data.features.views.get(name) for name in ("maps", "boxes")}
     own = TrainSet(
         frame[learn],
         actor[learn],

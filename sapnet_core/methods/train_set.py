@@ -27,6 +27,7 @@ class TrainSet:
             where the dataset has none.
         rotated: (N, 3, S, C) features of the whole frames turned by 90, 180 and 270 degrees, on the scale of `frame`;
             None unless the method is among `methods.EXTRA_VIEWS`.
+        maps, boxes: (N, ...) of all videos as in `VideoBatch`; None unless the method is among `methods.USES_MAPS`.
         backbone: what turns inputs into features where it is trained with the method, else None.
 
     Raises:
@@ -43,6 +44,8 @@ class TrainSet:
     difficulty: Tensor | None = None
     action: Tensor | None = None
     rotated: Tensor | None = None
+    maps: Tensor | None = None
+    boxes: Tensor | None = None
     backbone: TrainableBackbone | None = None
 
     def __post_init__(self):
@@ -61,7 +64,7 @@ class TrainSet:
             )
         if self.y.isnan().all():
             raise ValueError(f"none of {videos} training videos has a score: give scores to some")
-        _ = self.videos  # checks the number of difficulties and actions
+        _ = self.videos  # checks the number of difficulties, actions, maps and boxes
 
     def to(self, device: str | torch.device) -> "TrainSet":
         """The same training set on another device."""
@@ -71,7 +74,7 @@ class TrainSet:
     @property
     def videos(self) -> VideoBatch:
         """The training videos without their scores, as a trained system sees videos."""
-        return VideoBatch(self.frame, self.actor, self.difficulty, self.action)
+        return VideoBatch(self.frame, self.actor, self.difficulty, self.action, self.maps, self.boxes)
 
     @property
     def channels(self) -> int:

@@ -19,6 +19,11 @@ class VideoBatch:
         difficulty: (B,) degrees of difficulty; None where the dataset has none.
         action: (B,) int64 codes of actions, equal for videos of the same action, such as one dive number, and -1 where
             the action of a video is unknown; None where the dataset names no actions.
+        maps: (B, S', h, w, C) cells of the frozen backbone's last maps of the whole frames, S' in the order of time, as
+            the backbone gives them and in its number format: their averages over cells are the features before
+            standardization; None unless the method is among `methods.USES_MAPS` and the videos have maps.
+        boxes: (B, S', F, 4) the actor's boxes xyxy in the F frames that a step of `maps` covers, in cells: cell (i, j)
+            covers [j, j + 1] x [i, i + 1]; None where `maps` is None.
 
     Raises:
         ValueError: the fields do not describe the same number of videos.
@@ -28,11 +33,13 @@ class VideoBatch:
     actor: Tensor | None = None
     difficulty: Tensor | None = None
     action: Tensor | None = None
+    maps: Tensor | None = None
+    boxes: Tensor | None = None
 
     def __post_init__(self):
-        for name in ("actor", "difficulty", "action"):
-            x = getattr(self, name)
-            if x is not None and (len(x) != len(self.frame) or (name != "actor" and x.dim() != 1)):
+        for name in ("actor", "difficulty", "action", "maps", "boxes"):
+            x, facts = getattr(self, name), name in ("difficulty", "action")
+            if x is not None and (len(x) != len(self.frame) or (facts and x.dim() != 1)):
                 raise ValueError(
                     f"{name} of the shape {tuple(x.shape)} does not fit the features of {len(self.frame)} videos: "
                     f"give one row of {name} per video"
