@@ -19,6 +19,8 @@ def test_a_dataset_takes_its_videos_times_steps_times_channels():
     assert feature_megabytes("mtl-aqa", [frame]) == 1412 * 20 * 256 * 4 / 1e6
     other = [frame._replace(clip_sampling="9x16"), frame._replace(boxes="whole")]
     assert feature_megabytes("mtl-aqa", other) == 1412 * (18 + 20) * 256 * 4 / 1e6
+    maps = frame._replace(view="maps")
+    assert feature_megabytes("mtl-aqa", [maps]) == 1412 * 20 * 16 * 208 * 2 / 1e6
     both = [Pass(*what, "segments", "true") for what in (("i3d", "frame"), ("i3d", "actor"), ("swin", "frame"))]
     assert feature_megabytes("finefs", both) == 1167 * 32 * (256 + 256 + 192) * 4 / 1e6
 
@@ -29,7 +31,7 @@ def test_passes_are_those_that_trials_learn_from():
     both = {("i3d", "frame", *usual), ("i3d", "actor", *usual)}
     assert passes(declared_trials("I", study).values()) == {"mtl-aqa": both}
     found = {needed[:2] for needed in passes(declared_trials("IV", study).values())["mtl-aqa"]}
-    assert {("c3d", "frame"), ("i3d", "rotated90")} <= found and ("c3d", "actor") not in found
+    assert {("c3d", "frame"), ("i3d", "rotated90"), ("i3d", "maps")} <= found and ("c3d", "actor") not in found
     assert ("i3d", "photometric", *usual) in passes(declared_trials("fig10", study).values())["mtl-aqa"]
 
 

@@ -98,7 +98,8 @@ def easy_set(labeled: int = 40) -> tuple[TrainSet, VideoBatch, torch.Tensor]:
     """A synthetic set whose features, judges' scores, transitions and attributes all follow one quality per video.
 
     The first `labeled` of the `COUNT` training videos are annotated. Actions and difficulties, one for each of four
-    actions, do not depend on the quality. Returns the training set, `COUNT` other videos, and their scores.
+    actions, do not depend on the quality. The averages of four cells are the features, and the actor is in the first
+    one. Returns the training set, `COUNT` other videos, and their scores.
     """
     g = torch.Generator().manual_seed(5)
     quality = torch.rand(2 * COUNT, generator=g)
@@ -115,6 +116,10 @@ def easy_set(labeled: int = 40) -> tuple[TrainSet, VideoBatch, torch.Tensor]:
     turned = x[:COUNT, None] + 2 * torch.eye(CHANNELS)[2:5, None]  # each rotation shifts a channel of its own
     action = torch.arange(2 * COUNT) % 4
     known = [{"difficulty": 2 + 0.1 * part, "action": part} for part in action.split(COUNT)]
+    apart = 0.3 * torch.randn(2 * COUNT, STEPS, 2, 2, CHANNELS, generator=g)
+    maps = (x[:, :, None, None] + apart - apart.mean((2, 3), keepdim=True)).bfloat16().split(COUNT)
+    box = torch.tensor([0.0, 0, 1, 1]).expand(COUNT, STEPS, 8, 4)
+    known = [{**facts, "maps": own, "boxes": box} for facts, own in zip(known, maps, strict=True)]
     train = TrainSet(x[:COUNT], x[:COUNT], torch.linspace(0, 1, STEPS), *seen, **known[0], rotated=turned)
     return train, VideoBatch(x[COUNT:], x[COUNT:], **known[1]), y[COUNT:]
 
@@ -313,9 +318,10 @@ SUPERVISED = (
 @pytest.mark.parametrize("method", SUPERVISED)
 def test_supervised_systems_see_labeled_videos_alone(method):
     train, x, _ = easy_set()
-    other = train.frame.clone()
-    other[train.unlabeled] = 1e3
-    assert torch.equal(predicted(method), predict(method, replace(train, frame=other, actor=other), x, steps=BRIEF))
+    other, maps = train.frame.clone(), train.maps.clone()
+    other[train.unlabeled], maps[train.unlabeled] = 1e3, 1e3
+    other = replace(train, frame=other, actor=other, maps=maps)
+    assert torch.equal(predicted(method), predict(method, other, x, steps=BRIEF))
 
 
 @pytest.mark.parametrize("method", EVERY)
@@ -354,7 +360,8 @@ def test_annotations_of_test_videos_change_nothing_bit_for_bit(method):
 
 def test_a_batch_of_videos_has_no_place_for_a_score():
     batch = training_task(SMALL, trial_data(SMALL)).videos
-    assert {field.name for field in fields(batch)} == {"frame", "actor", "difficulty", "action"}
+    assert {field.name for field in fields(batch)} == {*("frame", "actor", "difficulty", "action", "maps", "boxes")}
+    assert batch.maps is None and batch.boxes is None  # SAP-Net looks at no cells
     assert len(batch) == len(trial_data(SMALL).records) and len(batch[torch.tensor([2, 0])]) == 2
     records = trial_data(SMALL).records
     assert batch.difficulty.tolist() == pytest.approx([r.difficulty for r in records])
@@ -389,8 +396,9 @@ def test_facts_that_do_not_fit_the_videos_are_refused():
                 with pytest.raises(ValueError, match=rf"{name} ") as refusal:
                     replace(given, **{name: wrong})
                 assert "\n" not in str(refusal.value)
-    with pytest.raises(ValueError, match="actor "):
-        replace(x, actor=x.actor[:5])
+    for name in ("actor", "maps", "boxes"):
+        with pytest.raises(ValueError, match=f"{name} "):
+            replace(x, **{name: getattr(x, name)[:5]})
 
 
 def test_what_a_set_does_not_annotate_is_refused():

@@ -13,6 +13,7 @@ from sapnet_core.datasets.clips import SAMPLED, default_sampling
 from sapnet_core.datasets.folds import held_out
 from sapnet_core.datasets.pose_tracks import pose_records
 from sapnet_core.datasets.records import Record
+from sapnet_core.experiments.cell_views import CELL_VIEWS, boxes_by_step, cell_requests, cell_views, last_maps
 from sapnet_core.experiments.fold_trial import FoldTrial
 from sapnet_core.experiments.trial import STAGE_OF, Trial
 from sapnet_core.experiments.without_videos import why_frames
@@ -146,7 +147,7 @@ def _data(
     how: _How,
 ) -> tuple[tuple[Record, ...], Features]:
     """Records and features. `views["actor"]` holds the teacher's view. A view computed only for the teacher, or only
-    for the method (`extra`), is NaN for test videos.
+    for the method (`extra`), is NaN for test videos; `CELL_VIEWS` among `extra` are there for all videos.
 
     `_numbers` is a part of the cache's key alone: the backbone asks `number_format` itself, and features of one format
     must not be returned for another.
@@ -169,7 +170,7 @@ def _data(
         )
         if not _nine(dataset, clip_sampling):
             return found
-        kept = {name: _first_nine(view, stage) for name, view in found.views.items()}
+        kept = {name: _first_nine(view, one.stage) for name, view in found.views.items()}
         return replace(found, views=kept, positions=found.positions[:18])
 
     first, *others = _requests(records, video_source, teacher, extra, clip_sampling, backbone, stage)
@@ -177,6 +178,12 @@ def _data(
     views = dict(features.views)
     for one in others:
         found = computed(one)
+        if one.stage == "maps":
+            views["maps"] = last_maps(found.views["frame"], device)
+            continue
+        if "boxes" in one.views:
+            views["boxes"] = boxes_by_step(found.views["boxes"], clip_sampling or default_sampling(dataset))
+            continue
         views |= {view: _spread(found, view, features.keys, views["frame"]) for view in one.views}
     kept_views = {"frame": views["frame"], "actor": views[teacher], **{view: views[view] for view in extra}}
     features = replace(features, views=kept_views)
@@ -205,7 +212,7 @@ def _sources(t: Trial) -> tuple:
     if fault := why_frames(t):
         raise ValueError(fault)
     made_of = t.dataset, t.source, t.train, t.test, t.twin_seed
-    seen = t.teacher, extra_views(t.method)
+    seen = t.teacher, (*extra_views(t.method), *cell_views(t))
     return *made_of, trial_video_source(t), *seen, t.clip_sampling, t.backbone, STAGE_OF[t.backbone_training]
 
 
@@ -232,16 +239,17 @@ def _requests(
 
     The first request includes the actor crops: with I3D always, because other trials need them anyway, and otherwise
     unless the teacher sees whole frames. A separate teacher's view and the method's own views (`extra`) are requested
-    only for the training videos, because only the student is tested.
+    only for the training videos, because only the student is tested; maps and boxes (`CELL_VIEWS`) of all.
     """
     clip_sampling = None if _nine(records[0].dataset, clip_sampling) else clip_sampling or None
     first = ("frame", "actor") if backbone == "i3d" or teacher != "frame" else ("frame",)
     passes = [FeatureRequest(records, video_source, clip_sampling, first, backbone, stage)]
     learn = tuple(record for record in records if record.split == "train")
-    for views in (() if teacher in first else (teacher,), extra):
+    cells = set(CELL_VIEWS) <= set(extra)
+    for views in (() if teacher in first else (teacher,), () if cells else extra):
         if views:
             passes.append(FeatureRequest(learn, video_source, clip_sampling, views, backbone))
-    return passes
+    return passes + (cell_requests(records, video_source, clip_sampling) if cells else [])
 
 
 def prepare_trials(

@@ -6,6 +6,7 @@ from dataclasses import asdict
 from functools import lru_cache
 
 from sapnet_core.backbones.registry import backbone_digest
+from sapnet_core.experiments.cell_views import cell_views
 from sapnet_core.experiments.measured_data import is_absent, kept_digests
 from sapnet_core.experiments.trial import STAGE_OF, Trial
 from sapnet_core.experiments.trial_data import digested_records, sequence_root, trial_video_source
@@ -70,7 +71,7 @@ def _twins_hash(_format: int, t: Trial, drawn: str, _made_by: tuple[str, str], t
 
 
 def _features_digest(t: Trial) -> str:
-    return features_digest(
+    digest = features_digest(
         t.dataset,
         trial_video_source(t),
         clip_sampling=t.clip_sampling or None,
@@ -78,6 +79,7 @@ def _features_digest(t: Trial) -> str:
         backbone=t.backbone,
         stage=STAGE_OF[t.backbone_training],
     )
+    return fingerprint(digest, code_digest("experiments.cell_views")) if cell_views(t) else digest
 
 
 def _training_digest(method: str) -> str:

@@ -43,6 +43,7 @@ __all__ = [
     "own_methods",
     "register",
     "trains_backbone",
+    "uses_maps",
 ]
 
 # name -> "module:function" in this package, the function itself, or a method of the reader's own
@@ -86,11 +87,18 @@ TRAINS_BACKBONE = ("mlp", "mlp-ordered", "sap-net")
 
 # methods that learn from more views than student and teacher see -> these views, see `TrainSet.rotated`
 EXTRA_VIEWS = {"s4l": tuple(ROTATED)}
+# methods that look at cells of the backbone's maps and at the actor's boxes, see `VideoBatch.maps`
+USES_MAPS = ("tsa-net",)
 
 
 def extra_views(name: str) -> tuple[str, ...]:
     """Views of the training videos that a method learns from beside those of student and teacher."""
     return EXTRA_VIEWS.get(name, ())
+
+
+def uses_maps(name: str) -> bool:
+    """Whether a method looks at cells of the backbone's maps and at the actor's boxes, where videos have them."""
+    return name in USES_MAPS
 
 
 def trains_backbone(name: str) -> bool:

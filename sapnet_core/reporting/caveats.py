@@ -23,7 +23,7 @@ CAVEATS: dict[str, str] = {
     "VST+MLP": "has a backbone of its own, Video Swin.",
     "MUSDL": "learns from the marks of all judges, where others get one score.",
     "TSA": "learns from annotated transitions as well.",
-    "TSA-Net": "attends behind the backbone, where its source does so in the middle, on feature maps.",
+    "TSA-Net": "attends among cells of the last maps, where its source does so in the middle, on finer ones.",
     "Action-Net": "sees whole frames in both streams, where its source has crops in one.",
     "DAE-CoRe": "joins its two parts by a reading, since no public text or code tells how.",
     "FSPN": "looks at crops of the actor in predictions, too.",

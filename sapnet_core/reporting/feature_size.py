@@ -5,6 +5,7 @@ from typing import NamedTuple
 
 from sapnet_core.datasets.clips import SAMPLED, default_sampling, step_positions
 from sapnet_core.datasets.records import OFFICIAL_SIZES
+from sapnet_core.experiments.cell_views import cell_views
 from sapnet_core.experiments.trial import Trial
 from sapnet_core.features.rotated import ROTATED
 from sapnet_core.features.views import VIEWS
@@ -13,13 +14,14 @@ __all__ = ["CHANNELS", "Pass", "feature_megabytes", "passes"]
 
 CHANNELS = {"i3d": 256, "c3d": 64, "swin": 192}  # of the networks in the package
 BYTES = 4  # of a float32
+MAPS = 4 * 4 * 208 / 2  # float32 numbers that a step of I3D's stored maps takes: cells x channels in bfloat16
 
 
 class Pass(NamedTuple):
     """One pass of a backbone over the videos of a dataset, whose features are stored once.
 
     Attributes:
-        backbone, view: the network and what it sees.
+        backbone, view: the network and what it sees; "maps" are those of the whole frames before Mixed_5b.
         clip_sampling: a name in `datasets.clips.CLIP_SAMPLINGS`.
         boxes: the source of the actor's boxes; the features of every view are stored apart for each.
     """
@@ -37,6 +39,7 @@ def passes(trials: Iterable[Trial]) -> dict[str, set[Pass]]:
         views = {*VIEWS} if trial.backbone == "i3d" else {VIEWS[0]}  # the other backbones see whole frames
         views |= {"photometric"} if trial.teacher == "photometric" else set()
         views |= {*ROTATED} if trial.method == "s4l" else set()
+        views |= {"maps"} if cell_views(trial) else set()
         sampling = trial.clip_sampling or default_sampling(trial.dataset)
         needed = (Pass(trial.backbone, view, sampling, trial.boxes) for view in views)
         found.setdefault(trial.dataset, set()).update(needed)
@@ -46,5 +49,8 @@ def passes(trials: Iterable[Trial]) -> dict[str, set[Pass]]:
 def feature_megabytes(dataset: str, needed: Iterable[Pass]) -> float:
     """Megabytes on disk of a dataset's features at its official size, for the passes in `passes`."""
     frames = SAMPLED[dataset]
-    values = sum(len(step_positions(one.clip_sampling, frames)) * CHANNELS[one.backbone] for one in needed)
+    values = sum(
+        len(step_positions(one.clip_sampling, frames)) * (MAPS if one.view == "maps" else CHANNELS[one.backbone])
+        for one in needed
+    )
     return sum(OFFICIAL_SIZES[dataset]) * values * BYTES / 1e6
