@@ -4,10 +4,11 @@ import matplotlib.pyplot as plt
 import pytest
 from matplotlib.patches import FancyArrowPatch, FancyBboxPatch
 
+from sapnet_core.experiments.profiles import get_profile
 from sapnet_core.experiments.systems import MARKS, OURS, PAIRS, RIDGE, RIVALS, SEARCHED
-from sapnet_core.experiments.tables import COMPARISONS
+from sapnet_core.experiments.tables import COMPARISONS, comparison_trials
 from sapnet_core.reporting import caveats as caveats_module
-from sapnet_core.reporting.caveats import CAVEATS, caveats, untried
+from sapnet_core.reporting.caveats import BOXES_IN_TESTS, CAVEATS, caveats, untried
 from sapnet_core.reporting.families import FAMILIES, systems_of
 from sapnet_core.reporting.schematics import SCHEMATICS, SPECIAL, schematic
 from sapnet_core.reporting.style import COLUMN
@@ -90,6 +91,17 @@ def test_what_is_unequal_is_said_of_systems_that_are_there(monkeypatch):
     assert "- CoRe, TSA: told the difficulty or the dive number of every video." in caveats(["CoRe", "TSA"])
     again = caveats(["MUSDL", "APT", "SGN"], said=["SGN", "APT", "TSA"]).splitlines()[-2:]
     assert again == [f"- MUSDL {CAVEATS['MUSDL']}", "- APT, SGN: as said above."]
+
+
+def test_every_table_says_whose_predictions_see_the_true_box():
+    size = get_profile("study")
+    for table, rows in COMPARISONS.items():
+        systems = [system for part in rows for system in part]
+        boxed = [line for line in caveats(systems, said=systems).splitlines() if "the true one on twins" in line]
+        seen = list(dict.fromkeys(system for system in systems if system in BOXES_IN_TESTS))
+        assert len(boxed) == bool(seen) and all(line.startswith(f"- {', '.join(seen)}: ") for line in boxed)
+        for (system, *_), trial in comparison_trials(table, size).items():
+            assert system not in BOXES_IN_TESTS or (trial.boxes, trial.teacher) == ("true", "actor")
 
 
 def test_systems_that_the_search_has_not_tried_are_told_from_its_file(tmp_path, monkeypatch):

@@ -16,7 +16,10 @@ from sapnet_core.experiments.systems import OURS, PAIRS, RIVALS, TARGET_OF
 from sapnet_core.experiments.tables import declared_trials
 from sapnet_core.recipes.tune_methods import TUNING
 
-__all__ = ["CAVEATS", "DEPARTS", "caveats", "untried", "worth_of_execution"]
+__all__ = ["BOXES_IN_TESTS", "CAVEATS", "DEPARTS", "caveats", "untried", "worth_of_execution"]
+
+# Systems that see in predictions, too, where the athlete is; all others see the whole frame of a test video alone.
+BOXES_IN_TESTS = ("TSA-Net", "FSPN")
 
 CAVEATS: dict[str, str] = {
     "C3D-AVG-MTL": "has a backbone of its own, C3D, and learns from dive numbers as well.",
@@ -26,13 +29,12 @@ CAVEATS: dict[str, str] = {
     "TSA-Net": "attends among cells of the last maps, where its source does so in the middle, on finer ones.",
     "Action-Net": "sees whole frames in both streams, where its source has crops in one.",
     "DAE-CoRe": "joins its two parts by a reading, since no public text or code tells how.",
-    "FSPN": "looks at crops of the actor in predictions, too.",
     "SGN": "has the parts of the dive number as its text, where its source has commentary.",
     "APT": "follows its title, since no text and no code of it could be had.",
     "S4AQA": "has an encoder of our choice, which its source leaves open.",
     "TRS": "came after the paper; its losses are readings, since its public code lacks them.",
     "BASL": "came after the paper; its source takes the best step on test videos, here the last counts.",
-    OURS: "has a teacher who sees crops, and each reading of its paper was decided on its own.",
+    OURS: "has a teacher who sees crops of training videos, and each reading of its paper was decided on its own.",
 }
 
 # What most sets a system apart from its source, for those without a sentence in `CAVEATS`: from the list of deviations
@@ -48,6 +50,7 @@ DEPARTS: dict[str, str] = {
     "CoRe": "has as many passes over the labels as every system here, which are fewer than its source has.",
     "TAP": "compares a video with the nearest exemplars, where its source draws them at random.",
     "PCLN": "reads the 18 or 20 feature steps of a video, where its source has features of 160 frames.",
+    "FSPN": "multiplies each parsed step by its activation, since no gradient passes the argmax of its source.",
     "HGCN": "predicts the sum of the means, where its public code also draws noise.",
 }
 
@@ -91,7 +94,8 @@ def caveats(systems: Iterable[str], said: Iterable[str] = ()) -> str:
     """The sentences about some systems as a list in Markdown, under a heading in bold; "" if there are none.
 
     Sentences about several systems at once come first: those that are told the difficulty or the dive number of a test
-    video, those that regress execution on FineDiving, and those whose settings were not searched. Systems in `said`,
+    video, or see the athlete's box in it, those that regress execution on FineDiving, and those whose settings were not
+    searched. Systems in `said`,
     whose own sentences a reader knows from another table, are named in one line at the end.
     """
     said = set(said)
@@ -100,6 +104,11 @@ def caveats(systems: Iterable[str], said: Iterable[str] = ()) -> str:
     lines = []
     if told:
         lines.append(f"{', '.join(told)}: told the difficulty or the dive number of every video.")
+    if boxed := [s for s in systems if s in BOXES_IN_TESTS]:
+        lines.append(
+            f"{', '.join(boxed)}: shown the athlete's box in test videos, too: the true one on twins, where the "
+            "simulator knows it, and a detected one in real videos."
+        )
     if by_execution := [s for s in systems if TARGET_OF.get(s) == "execution"]:
         lines.append(_execution(by_execution))
     if published:
