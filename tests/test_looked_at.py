@@ -1,5 +1,6 @@
 """What is said of a system that does not beat a control comes from its file and from the search's table."""
 
+import numpy as np
 import pandas as pd
 import pytest
 
@@ -8,8 +9,9 @@ from sapnet_core.experiments.systems import EVERY, RIVALS
 from sapnet_core.experiments.trial_hash import FORMAT
 from sapnet_core.recipes.look_at_core import CONTROLS, SYSTEM, TABLES
 from sapnet_core.recipes.tuning_space import BUDGET
+from sapnet_core.reporting import looked_at
 from sapnet_core.reporting.caveats import CAVEATS, DEPARTS
-from sapnet_core.reporting.looked_at import changes_tried, file_lines, not_above, search_gain
+from sapnet_core.reporting.looked_at import changes_tried, file_lines, not_above, search_gain, training_end
 
 
 @pytest.mark.parametrize("system", RIVALS)
@@ -54,6 +56,33 @@ def test_a_row_has_the_differences_to_each_control_and_what_was_looked_at():
     assert last[:3] == ["APT (after its title)", "+0.010 (10%, undecided)", "above in every column"]
     assert last[3].endswith(f"APT {CAVEATS['APT']}") and alone[1] == "—"
     assert list(not_above(table[table["verdict"] == SUPPORTED], names).columns) == list(found.columns)
+
+
+def test_the_end_of_a_training_is_told_from_its_curve():
+    early = np.r_[np.linspace(1.0, 0.2, 30), np.full(30, 0.2)]
+    begins, ends, late = training_end(pd.DataFrame({"L_all": early}))
+    assert (begins, ends) == (1.0, pytest.approx(0.2)) and late == pytest.approx(0.0)
+    steady = training_end(pd.DataFrame({"L_all": np.linspace(1.0, 0.0, 60)}))
+    assert steady[2] == pytest.approx((1 / 3) / (1 - 0.05), abs=0.02)
+    assert training_end(pd.DataFrame({"L_all": early[::-1]})) is None
+    assert training_end(pd.DataFrame({"alpha": [1.0]})) is None
+
+
+def test_a_row_says_how_the_training_ended_where_the_verdict_is_against_it(monkeypatch):
+    read = {"a": 0.5, "b": 1.5}  # of a made-up trial: the spread of its predictions
+    scores = np.arange(10.0)
+    monkeypatch.setattr(
+        looked_at, "predictions", lambda trial: pd.DataFrame({"score": scores, "predicted": read[trial] * scores})
+    )
+    monkeypatch.setattr(looked_at, "curves", lambda trial: pd.DataFrame({"L_all": np.linspace(1.0, 0.0, 60)}))
+    rows = [("ridge", "USDL", "10%", -0.2, UNDECIDED), ("ridge", "USDL", "40%", -0.1, CONTRADICTED)]
+    table = pd.DataFrame(rows, columns=["control", "system", "column", "difference", "verdict"])
+    trials = {("USDL", "40%", 0): "a", ("USDL", "40%", 1): "b", ("USDL", "10%", 0): "c"}
+    (said,) = not_above(table, {"ridge": "ridge"}, trials)["what was looked at"]
+    assert "Where it is furthest below (40%), its training loss falls from 1.00 to 0.04, 3" in said
+    assert said.endswith("and its predictions of test videos spread 1.00 times as far as the scores.")
+    (undecided,) = not_above(table[:1], {"ridge": "ridge"}, trials)["what was looked at"]
+    assert "furthest" not in undecided and "furthest" not in not_above(table, {"ridge": "ridge"}).iat[0, -1]
 
 
 NAMED = dict(zip(CONTROLS, ("ridge", "the searched I3D+MLP"), strict=True))

@@ -2,24 +2,28 @@
 
 A comparison with a control (`paired_differences.control_differences`) tells which systems do not beat it. These
 functions gather, for one row about each of them, what its search of settings gained (`methods/tuning.csv`), what is
-not as in its source (`caveats`), and, where one thing of it was changed at a time (`recipes.look_at_core`), what each
-change gained (`methods/looked_at.csv`).
+not as in its source (`caveats`), how its training ended where it is below a control by the verdict, and, where one
+thing of it was changed at a time (`recipes.look_at_core`), what each change gained (`methods/looked_at.csv`).
 """
 
 import inspect
+from collections.abc import Mapping
 
+import numpy as np
 import pandas as pd
 
 from sapnet_core.experiments.intervals import Interval
-from sapnet_core.experiments.statistics import SUPPORTED
+from sapnet_core.experiments.results import curves, predictions
+from sapnet_core.experiments.statistics import CONTRADICTED, SUPPORTED
 from sapnet_core.experiments.systems import get_system, marked
+from sapnet_core.experiments.trial import Trial
 from sapnet_core.experiments.trial_hash import FORMAT
 from sapnet_core.methods import get_description
 from sapnet_core.recipes.look_at_core import LOOKED_AT, TABLES
 from sapnet_core.recipes.tune_methods import TUNING, best_of
 from sapnet_core.reporting.caveats import CAVEATS, DEPARTS
 
-__all__ = ["changes_tried", "file_lines", "not_above", "search_gain"]
+__all__ = ["changes_tried", "file_lines", "not_above", "search_gain", "training_end"]
 
 
 def _file_of(system: str):
@@ -85,12 +89,49 @@ def changes_tried(system: str, names: dict[str, str], table: pd.DataFrame | None
     return " ".join(sentences)
 
 
-def not_above(differences: pd.DataFrame, names: dict[str, str]) -> pd.DataFrame:
+def training_end(curve: pd.DataFrame) -> tuple[float, float, float] | None:
+    """How a training ended: its loss (`L_all`) at the first step and on average over the last tenth of the steps, and
+    the part of this fall that came after two thirds of the steps (from the mean of the tenth of the steps before, to
+    the last tenth). None if the system has no loss that is trained, or its loss does not fall."""
+    if "L_all" not in curve or len(loss := curve["L_all"].to_numpy()) < 30:
+        return None
+    done = (np.arange(len(loss)) + 1) / len(loss)
+    begins, ends = loss[0], loss[done > 0.9].mean()
+    before = loss[(done > 2 / 3 - 0.1) & (done <= 2 / 3)].mean()
+    return (float(begins), float(ends), float((before - ends) / (begins - ends))) if ends < begins else None
+
+
+def _trained(rows: pd.DataFrame, system: str, trials: Mapping[tuple[str, str, int], Trial]) -> str:
+    """A sentence on the training and the predictions of a system in the column in which it is furthest below a control
+    by the verdict; "" where it is below none, or no trial of it is given."""
+    below = rows[rows["verdict"] == CONTRADICTED]
+    if below.empty:
+        return ""
+    column = below.loc[below["difference"].idxmin(), "column"]
+    own = [trial for (name, of, _), trial in trials.items() if (name, of) == (system, column)]
+    if not own:
+        return ""
+    spreads = [table["predicted"].std() / table["score"].std() for table in map(predictions, own)]
+    said = f"its predictions of test videos spread {np.mean(spreads):.2f} times as far as the scores"
+    if len(ends := [end for trial in own if (end := training_end(curves(trial)))]) == len(own):
+        begins, last, late = np.mean(ends, 0)
+        said = (
+            f"its training loss falls from {begins:.2f} to {last:.2f}, {100 * max(late, 0):.0f} % of this in the last third of "
+            f"the steps, and {said}"
+        )
+    return f"Where it is furthest below ({column}), {said}."
+
+
+def not_above(
+    differences: pd.DataFrame, names: dict[str, str], trials: Mapping[tuple[str, str, int], Trial] | None = None
+) -> pd.DataFrame:
     """One row for each system that is not above every control in every column.
 
     Args:
         differences: from `control_differences`.
         names: control -> its name in the header.
+        trials: (system, column, seed) -> a trial that has a result. With them a row says how the training ended of a
+            system that is below a control by the verdict.
 
     Returns:
         A data frame with columns system, "against" and a name for each control (the differences that are not above 0 by
@@ -106,7 +147,8 @@ def not_above(differences: pd.DataFrame, names: dict[str, str]) -> pd.DataFrame:
             cells = own.loc[own["verdict"] != SUPPORTED, ["difference", "column", "verdict"]].to_numpy()
             listed = ", ".join(f"{d:+z.3f} ({c}, {v})" for d, c, v in cells)
             row[f"against {name}"] = listed or ("—" if own.empty else "above in every column")
-        found.append({**row, "what was looked at": _looked_at(system.removesuffix(" (searched)"), names)})
+        said = [_looked_at(system.removesuffix(" (searched)"), names), _trained(rows, system, trials or {})]
+        found.append({**row, "what was looked at": " ".join(filter(None, said))})
     columns = ["system", *(f"against {name}" for name in names.values()), "what was looked at"]
     return pd.DataFrame(found, columns=columns)
 
