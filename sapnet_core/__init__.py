@@ -159,6 +159,7 @@ PUBLIC = {
     "experiments.added_row": ("own_row", "own_trials"),
     "experiments.rows_on_own_data": ("why_not", "why_not_row"),
     "experiments.paper": (
+        "later_numbers",
         "paper_arithmetic",
         "paper_numbers",
         "paper_table",

@@ -2,7 +2,8 @@
 
 import pytest
 
-from sapnet_core.experiments.paper import TABLES, paper_arithmetic, paper_numbers, paper_table
+from sapnet_core.experiments.paper import NOTES, TABLES, later_numbers, paper_arithmetic, paper_numbers, paper_table
+from sapnet_core.experiments.systems import MARKS
 
 CELLS = {"I": 20, "II": 20, "III": 20, "IV": 28, "V": 17, "VI": 40, "VII": 20}
 
@@ -41,6 +42,15 @@ def test_blocks_and_years_are_those_printed():
     assert years["V", "Semi-supervised"].dropna().tolist() == [2022, 2020, 2020, 2022]
     assert years["VI", ""].dropna().tolist() == [2005, 2014, 2020, 2017, 2019, 2019, 2022]
     assert years["VII", ""].dropna().tolist() == [2022, 2022]
+
+
+def test_later_numbers_are_of_systems_that_the_paper_lacks_and_stand_in_the_note_too():
+    later = later_numbers("IV")
+    assert set(later["column"]) <= set(paper_table("IV").columns) and not later.duplicated(["system", "column"]).any()
+    assert set(later["system"]) == {"TRS"} <= {name for name, mark in MARKS.items() if mark == "after the paper"}
+    assert not set(later["system"]) & set(paper_numbers()["system"]) and len(later_numbers("V")) == 0
+    for system, year, rho in later[["system", "year", "rho"]].itertuples(index=False):
+        assert system in NOTES["IV"] and str(year) in NOTES["IV"] and f"{rho:.3f}" in NOTES["IV"]
 
 
 def test_a_change_to_a_returned_frame_stays_there():
