@@ -8,17 +8,17 @@ __all__ = ["FAMILIES", "systems_of"]
 FAMILIES: dict[str, dict[str, str]] = {
     "regression": {
         RIDGE: "a linear map with a penalty chosen by leave-one-out",
-        "SVR": "a linear map whose small errors cost nothing",
+        "SVR": "small errors cost nothing",
         "I3D+MLP": "two hidden layers",
         "I3D+MLP (clips in order)": "layers on all clips side by side",
         "VST+MLP": "layers on features of Video Swin",
         "C3D-AVG-MTL": "features of C3D, which tell the kind of dive too",
-        "TSA-Net": "the actor's steps attend to each other first",
+        "TSA-Net": "the actor at one time attends to the actor at all others first",
     },
     "distribution": {
         "USDL": "a normal density around the score",
         "MUSDL": "a density for each judge",
-        "GDLT": "a learned query for each grade",
+        "GDLT": "a learned query for each grade, and no density",
     },
     "pairs": {
         "CoRe": "a tree finds the interval of the difference",
@@ -42,7 +42,7 @@ FAMILIES: dict[str, dict[str, str]] = {
         "VAT": "the same score under the worst small change",
         "S4L": "the angle by which the frames were turned",
         "S4AQA": "the feature of a masked clip",
-        "TRS": "the surest score of a teacher or a reference",
+        "TRS": "the surest scores of a teacher and of a reference",
         "BASL": "its own scores, from both ends of the scale first",
         OURS: "subactions, and the score of a teacher with the actor crop where both views agree",
     },

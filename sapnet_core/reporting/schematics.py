@@ -56,13 +56,13 @@ SCHEMATICS: dict[str, Schematic] = {
         {
             "clip\nfeatures": (0, 0),
             "layers": (1, 0),
-            "a share for\neach bin": (2, 0),
-            "mean of bins:\nthe score": (3, 0),
+            "a share for\neach level": (2, 0),
+            "mean of all:\nthe score": (3, 0),
         },
-        ("a share for\neach bin",),
-        _chain("clip\nfeatures", "layers", "a share for\neach bin", "mean of bins:\nthe score"),
-        "Four boxes in a row: clip features, layers, in color a share for each bin of the score, and the mean of the "
-        "bins, which is the score.",
+        ("a share for\neach level",),
+        _chain("clip\nfeatures", "layers", "a share for\neach level", "mean of all:\nthe score"),
+        "Four boxes in a row: clip features, layers, in color a share for each level of the scale, and the mean of all "
+        "levels, which is the score.",
     ),
     "pairs": Schematic(
         {
