@@ -116,8 +116,8 @@ def _trained(rows: pd.DataFrame, system: str, trials: Mapping[tuple[str, str, in
     if len(ends := [end for trial in own if (end := training_end(curves(trial)))]) == len(own):
         begins, last, late = np.mean(ends, 0)
         said = (
-            f"its training loss falls from {begins:.2f} to {last:.2f}, {100 * max(late, 0):.0f} % of this in the last third of "
-            f"the steps, and {said}"
+            f"its training loss falls from {begins:.2f} to {last:.2f}, {100 * max(late, 0):.0f} % of this in the last "
+            f"third of the steps, and {said}"
         )
     return f"Where it is furthest below ({column}), {said}."
 
