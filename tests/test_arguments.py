@@ -289,7 +289,7 @@ def test_a_misspelled_option_is_answered_within_a_second(command):
         (["run", "--onyl=03"], "--only"),
         (["provenence", "figures/fig07.png"], "provenance"),
         (["recipe", "tune-methods"], "tune_methods"),
-        (["recipe", "train_detector", "--epoch=1", "--outt", "x"], "--out"),
+        (["recipe", "train_detector", "--epochs=1", "--outt", "x"], "--out"),
         (["check", ".", "finediveing"], "finediving"),
     ],
 )
@@ -297,6 +297,24 @@ def test_the_nearest_word_is_suggested(capsys, arguments, meant):
     with pytest.raises(SystemExit):
         command_line.main(arguments)
     assert f"did you mean {meant}?" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize(
+    "arguments, meant",
+    [
+        (["run", "--onl", "03"], "--only"),
+        (["trials", "--profil", "quick"], "--profile"),
+        (["gallery", "--page"], "--pages"),
+        (["verify", "--see", "1"], "--seed"),
+        (["score", "film.mp4", "--mode", "judge.safetensors"], "--model"),
+        (["recipe", "tune_methods", "--job=1"], "--jobs"),
+    ],
+)
+def test_a_truncated_option_is_refused(capsys, arguments, meant):
+    with pytest.raises(SystemExit) as stop:
+        command_line.main(arguments)
+    out, err = capsys.readouterr()
+    assert (stop.value.code, out) == (2, "") and err.count("\n") == 1 and meant in err
 
 
 def test_rules_that_split_are_those_of_the_reader(monkeypatch):
