@@ -12,7 +12,7 @@ import torch
 
 from sapnet_core.runtime import environment
 from sapnet_core.runtime.disk import REMEDIES, DiskFault, discard, must_be_writable, one_line_faults
-from sapnet_core.runtime.files import write_bytes, write_tensors, write_text
+from sapnet_core.runtime.files import atomic_folder, write_bytes, write_tensors, write_text
 
 
 def a_file_above(folder):
@@ -73,6 +73,68 @@ def test_what_cannot_be_written_is_one_line_and_leaves_nothing(tmp_path, way, wr
     assert error.value.errno in (codes if isinstance(codes, tuple) else (codes,))
     # parent folders may have been made
     assert [p for p in sorted(tmp_path.rglob("*")) if "xxx" not in p.name] == before
+
+
+FULL = {"a.txt": "new a", "sub/b.txt": "new b"}
+
+
+def fill(folder, files=FULL):
+    for name, text in files.items():
+        write_text(folder / name, text)
+
+
+def texts(folder):
+    return {f.relative_to(folder).as_posix(): f.read_text() for f in folder.rglob("*") if f.is_file()}
+
+
+def test_a_folder_appears_with_all_its_files(tmp_path):
+    folder = tmp_path / "deep" / "made"
+    with atomic_folder(folder, folder.is_dir) as beside:
+        fill(beside)
+        assert not folder.exists() and beside.parent == folder.parent and beside.name.startswith(".")
+    assert texts(folder) == FULL and [*folder.parent.iterdir()] == [folder]
+
+
+@pytest.mark.parametrize("there", [None, {"a.txt": "old"}], ids=["absent", "there"])
+@pytest.mark.parametrize("error", [ValueError, OSError, KeyboardInterrupt])
+def test_an_error_leaves_no_part_of_a_folder(tmp_path, error, there):
+    folder = tmp_path / "made"
+    fill(folder, there or {})
+    with pytest.raises(error), atomic_folder(folder, lambda: False) as beside:
+        fill(beside)
+        raise error
+    assert texts(tmp_path) == {f"made/{name}": text for name, text in (there or {}).items()}
+    assert {path.name for path in tmp_path.iterdir()} <= {"made"}
+
+
+def test_a_folder_in_the_way_is_replaced_unless_it_is_intact(tmp_path):
+    folder = tmp_path / "made"
+    fill(folder, {"a.txt": "old", "more.txt": "old"})
+    with atomic_folder(folder, lambda: texts(folder) == FULL) as beside:
+        fill(beside)
+    assert texts(folder) == FULL and [*tmp_path.iterdir()] == [folder]
+    first = (folder / "a.txt").stat().st_ino
+    with atomic_folder(folder, lambda: texts(folder) == FULL) as beside:
+        fill(beside)
+    assert (folder / "a.txt").stat().st_ino == first and [*tmp_path.iterdir()] == [folder]
+
+
+@pytest.mark.parametrize("kind", ["file", "link"])
+def test_a_file_or_link_in_the_way_of_a_folder_is_removed_and_what_a_link_leads_to_stays(tmp_path, kind):
+    folder, mine = tmp_path / "made", tmp_path / "mine"
+    fill(mine, {"a.txt": "mine"})
+    folder.write_text("old") if kind == "file" else folder.symlink_to(mine)
+    with atomic_folder(folder, lambda: False) as beside:
+        fill(beside)
+    assert texts(folder) == FULL and not folder.is_symlink() and texts(mine) == {"a.txt": "mine"}
+
+
+def test_an_error_is_no_matter_once_another_process_has_written_the_folder(tmp_path):
+    folder = tmp_path / "made"
+    with atomic_folder(folder, lambda: folder.is_dir() and texts(folder) == FULL) as beside:
+        fill(folder)  # as another process would
+        raise OSError(errno.ENOSPC, "full", str(beside))
+    assert texts(folder) == FULL and [*tmp_path.iterdir()] == [folder]
 
 
 def test_proc_takes_no_folder():

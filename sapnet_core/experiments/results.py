@@ -9,9 +9,7 @@ match its digest, and every function that reads it reports this.
 import hashlib
 import json
 import os
-import shutil
 import sys
-import tempfile
 from collections.abc import Iterable, Sequence
 from dataclasses import asdict
 from pathlib import Path
@@ -41,7 +39,7 @@ from sapnet_core.experiments.trial_hash import trial_hash
 from sapnet_core.features.sequences import is_sequence
 from sapnet_core.methods import Fitted
 from sapnet_core.runtime.disk import discard, in_runs, must_be_writable
-from sapnet_core.runtime.files import write_text
+from sapnet_core.runtime.files import atomic_folder, write_text
 from sapnet_core.runtime.processor import processor_kind
 
 __all__ = [
@@ -144,21 +142,11 @@ def write_result(trial: Trial, data: TrialData, trained: FittedTrial, seconds: f
     }
     table = pd.DataFrame({"key": [data.records[i].key for i in scored], "score": true, "predicted": predicted})
     files = result_files(trial, metrics, table, pd.DataFrame(fitted.curves), _facts(data, seconds, device))
-    folder.parent.mkdir(parents=True, exist_ok=True)
-    beside = Path(tempfile.mkdtemp(dir=folder.parent, prefix=".writing-"))
-    try:
+    with atomic_folder(folder, lambda: not damage(folder)) as beside:
         for name, content in files.items():
             write_text(beside / name, content.decode())
         sums = [hashlib.sha256(content) for content in files.values()]
         write_text(beside / DIGEST, digest_text(folder.name, sums))
-        if os.path.lexists(folder) and damage(folder):
-            discard(folder)
-        os.replace(beside, folder)
-    except OSError:
-        if damage(folder):  # otherwise another process has written the same result first
-            raise
-    finally:
-        shutil.rmtree(beside, ignore_errors=True)
     return folder
 
 

@@ -7,9 +7,7 @@ the unlabeled videos.
 import csv
 import io
 import os
-import shutil
 import tempfile
-import uuid
 from collections.abc import Callable, Iterable
 from pathlib import Path
 
@@ -22,7 +20,7 @@ from sapnet_core.features.source import records_digest
 from sapnet_core.features.video_source import simulator_digest
 from sapnet_core.runtime import environment
 from sapnet_core.runtime.devices import torch_threads
-from sapnet_core.runtime.files import read_json, write_json, write_text
+from sapnet_core.runtime.files import atomic_folder, read_json, write_json, write_text
 from sapnet_core.runtime.fingerprint import fingerprint
 from sapnet_core.simulator import simulate
 from sapnet_core.simulator.draw_annotations import write_annotations
@@ -96,8 +94,7 @@ def _written(root: Path, count: int, seed: int, width: int, progress: Callable[[
     made_of = {"digest": fingerprint(_table(dives), records_digest(list(dives.values())), width, source)}
     if _is_whole(root, made_of, dives):
         return root
-    beside = root.with_name(f".{root.name}.{os.getpid()}.{uuid.uuid4().hex[:8]}.tmp")
-    try:
+    with atomic_folder(root, lambda: _is_whole(root, made_of, dives)) as beside:
         for done, (name, dive) in enumerate(dives.items(), 1):
             with torch_threads(1):  # as in the feature store: frames depend on the number of threads
                 video = simulate(dive, seed=seed, size=width, offsets=torch.arange(dive.frames)).video
@@ -107,11 +104,6 @@ def _written(root: Path, count: int, seed: int, width: int, progress: Callable[[
                 progress(done, count)
         write_text(beside / NAME, _table(dives))
         write_json(beside / SIGN, made_of)
-        if not _is_whole(root, made_of, dives):  # else another process was first: its equal files may be in use
-            shutil.rmtree(root, ignore_errors=True)
-            beside.rename(root)
-    finally:
-        shutil.rmtree(beside, ignore_errors=True)
     return root
 
 

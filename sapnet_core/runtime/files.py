@@ -1,23 +1,27 @@
-"""Atomic writes: every write goes to a temporary file beside the target, which then replaces it.
+"""Atomic writes: every write goes to a temporary file or folder beside the target, which then replaces it.
 
-Readers see a complete file or none. Two processes may write the same file at once: each has its own temporary name, and
-the last one wins.
+Readers see a complete file or folder, or none. Two processes may write the same file at once: each has its own temporary
+name, and the last one wins. Of two that write the same folder, the first one wins.
 """
 
 import json
 import os
+import shutil
 import uuid
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from pathlib import Path
 
 import safetensors.torch
 import torch
 from torch import Tensor, nn
 
-from sapnet_core.runtime.disk import one_line_faults
+from sapnet_core.runtime.disk import discard, one_line_faults
 from sapnet_core.runtime.restricted_pickle import Refused
 from sapnet_core.runtime.torch_files import read_torch_file
 
 __all__ = [
+    "atomic_folder",
     "write_bytes",
     "write_text",
     "write_json",
@@ -41,7 +45,7 @@ def write_bytes(path: Path | str, content: bytes) -> Path:
         OSError: the file cannot be written; one line names file, fault and remedy. A previous file is kept.
     """
     path = Path(path)
-    beside = path.with_name(f".{path.name}.{os.getpid()}.{uuid.uuid4().hex[:8]}.tmp")
+    beside = _beside(path)
     with one_line_faults(path, instead_of=beside):
         path.parent.mkdir(parents=True, exist_ok=True)
         try:
@@ -53,6 +57,41 @@ def write_bytes(path: Path | str, content: bytes) -> Path:
         finally:
             beside.unlink(missing_ok=True)
     return path
+
+
+@contextmanager
+def atomic_folder(folder: Path | str, intact: Callable[[], bool]) -> Iterator[Path]:
+    """Write a folder atomically: yields an empty temporary one beside it, which takes its place when the block ends.
+
+    An error in the block, or Ctrl-C, leaves what stood there before, and removes the temporary folder.
+
+    Args:
+        folder: the folder to write; its parents are created.
+        intact: whether `folder` is complete as it stands. It is asked when the block ends: an intact folder, which
+            another process has written in the meantime, is kept, and anything else there is discarded.
+
+    Raises:
+        OSError: the folder cannot be written, and is not intact.
+    """
+    folder = Path(folder)
+    beside = _beside(folder)
+    beside.mkdir(parents=True)
+    try:
+        yield beside
+        if not intact():
+            if os.path.lexists(folder):
+                discard(folder)
+            os.rename(beside, folder)
+    except OSError:
+        if not intact():
+            raise
+    finally:
+        shutil.rmtree(beside, ignore_errors=True)
+
+
+def _beside(path: Path) -> Path:
+    """A new name for a temporary file or folder beside `path`; `disk.tidy` removes what a killed process has left."""
+    return path.with_name(f".{path.name}.{os.getpid()}.{uuid.uuid4().hex[:8]}.tmp")
 
 
 def write_text(path: Path | str, text: str) -> Path:
