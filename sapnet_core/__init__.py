@@ -225,6 +225,7 @@ PUBLIC = {
     ),
     "experiments.stored_seeds": ("with_stored_seeds",),
     "experiments.decisions": ("DECISIONS",),
+    "experiments.example_folder": ("write_example",),
     "experiments.tables": (
         "CENTERS",
         "CLASS_TABLES",
@@ -255,7 +256,6 @@ PUBLIC = {
         "race",
         "some_videos",
     ),
-    "recipes.example_folder": ("write_example",),
     "recipes.pretrain_backbones": (
         "dive_classes",
         "HEADS",

@@ -4,8 +4,8 @@ import os
 
 import pytest
 
+from sapnet_core.experiments.example_folder import own_folder, write_example
 from sapnet_core.experiments.profiles import Profile
-from sapnet_core.recipes.example_folder import own_folder, write_example
 
 pytest.importorskip("av")
 

@@ -19,6 +19,7 @@ from sapnet_core.experiments import results, run
 from sapnet_core.experiments import trial_data as trials
 from sapnet_core.experiments import trial_hash as hashes
 from sapnet_core.experiments.declare import declare
+from sapnet_core.experiments.example_folder import write_example
 from sapnet_core.experiments.floors import floors
 from sapnet_core.experiments.profiles import Profile
 from sapnet_core.experiments.tables import with_average
@@ -26,7 +27,6 @@ from sapnet_core.experiments.trial_hash import trial_hash
 from sapnet_core.features import video_source
 from sapnet_core.features.source import source_kind
 from sapnet_core.features.store import video_features
-from sapnet_core.recipes.example_folder import write_example
 
 TINY = Profile("tiny", seeds=(0,), steps=4, size=32)
 av = pytest.importorskip("av")

@@ -18,13 +18,13 @@ from sapnet_core.__main__ import main
 from sapnet_core.datasets import load_records
 from sapnet_core.datasets.video import probe, read_frames
 from sapnet_core.experiments.declare import declare
+from sapnet_core.experiments.example_folder import write_example
 from sapnet_core.experiments.fit import predict_all
 from sapnet_core.experiments.model_file import SEALED_AS, export_model, read_model
 from sapnet_core.experiments.run import run_trials
 from sapnet_core.experiments.score_film import score_film
 from sapnet_core.experiments.systems import OURS
 from sapnet_core.experiments.trial_data import trial_data
-from sapnet_core.recipes.example_folder import write_example
 from sapnet_core.runtime.sealed import read_sealed, write_sealed
 from sapnet_core.simulator import simulate
 from sapnet_core.simulator.draw_annotations import write_annotations

@@ -1,7 +1,7 @@
 """Atomic writes: every write goes to a temporary file or folder beside the target, which then replaces it.
 
-Readers see a complete file or folder, or none. Two processes may write the same file at once: each has its own temporary
-name, and the last one wins. Of two that write the same folder, the first one wins.
+Readers see a complete file or folder, or none. Two processes may write the same one at once: each has its own temporary
+name. Of a file the last one wins, of a folder the first.
 """
 
 import json
