@@ -19,7 +19,7 @@ from sapnet_core.datasets.annotation_pickles import read_pickle
 from sapnet_core.datasets.known_problems import shared_dives
 from sapnet_core.datasets.records import OFFICIAL_SIZES, Record
 from sapnet_core.datasets.repeats import leaks
-from sapnet_core.datasets.validate import COLUMNS, SOURCES, check_dataset
+from sapnet_core.datasets.validate import COLUMNS, SOURCES_TABLE, check_dataset
 from sapnet_core.features.source import source_records
 from sapnet_core.reporting import run_notebooks
 from sapnet_core.runtime import environment
@@ -366,7 +366,7 @@ def test_a_table_that_is_none_is_a_finding(own, capsys):
 
 
 def test_the_table_of_sources_is_whole():
-    table = pd.read_csv(SOURCES)
+    table = pd.read_csv(SOURCES_TABLE)
     assert list(table.columns) == ["dataset", "what", "source", "terms", "size", "layout"]
     assert set(table.dataset) == set(OFFICIAL_SIZES) and not table.isna().any().any()
     assert table.source.str.contains("github.com").all()

@@ -12,7 +12,7 @@ import pytest
 from nbformat.v4 import new_code_cell, new_markdown_cell, new_notebook
 from notebook_rules import violations
 
-from sapnet_core.reporting.install_cell import SOURCE, TAG, with_install_cell
+from sapnet_core.reporting.install_cell import INSTALL_CELL, TAG, with_install_cell
 from sapnet_core.reporting.notebook_pages import notebook_page
 from sapnet_core.reporting.notebooks import dumps, find, load, normalize
 from sapnet_core.runtime import environment
@@ -26,11 +26,11 @@ def ran(*sources: str) -> nbformat.NotebookNode:
 
 def test_it_stands_behind_the_parameters_and_the_counts_go_on():
     once = with_install_cell(ran("profile: str = 'quick'", "print(1)"))
-    assert [cell.source for cell in once.cells][1:] == ["profile: str = 'quick'", SOURCE, "print(1)"]
+    assert [cell.source for cell in once.cells][1:] == ["profile: str = 'quick'", INSTALL_CELL, "print(1)"]
     assert [cell.execution_count for cell in once.cells[1:]] == [1, 2, 3]
     assert with_install_cell(once) == once
     once.cells[2].source = "an older one"
-    assert with_install_cell(once).cells[2].source == SOURCE
+    assert with_install_cell(once).cells[2].source == INSTALL_CELL
     with pytest.raises(ValueError, match="parameters"):
         with_install_cell(new_notebook(cells=[new_code_cell("1")]))
 
@@ -43,7 +43,7 @@ def test_a_notebook_with_it_keeps_the_rules_and_pages_leave_it_out(tmp_path):
 
 
 def test_it_does_nothing_where_the_package_is(tmp_path):
-    code = f"{SOURCE}\nimport sys\nprint('pip' in sys.modules, 'clone' in globals())"
+    code = f"{INSTALL_CELL}\nimport sys\nprint('pip' in sys.modules, 'clone' in globals())"
     variables = {**os.environ, "PYTHONPATH": str(environment.root())}
     done = subprocess.run([sys.executable, "-c", code], cwd=tmp_path, env=variables, capture_output=True, text=True)
     assert (done.stdout, done.stderr) == ("False False\n", "")
@@ -65,7 +65,7 @@ def test_it_installs_the_package_from_the_clone(tmp_path):
     python = new_environment(tmp_path / "new")
     subprocess.run(["git", "clone", "-q", "--local", str(environment.root()), str(tmp_path / "clone")], check=True)
     variables = {name: value for name, value in os.environ.items() if not name.startswith(("PYTHON", "SAPNET", "PIP_"))}
-    code = f"{SOURCE}\nimport sapnet_core\nprint(sapnet_core.__file__)"
+    code = f"{INSTALL_CELL}\nimport sapnet_core\nprint(sapnet_core.__file__)"
 
     def cell(folder: Path, offline: bool = False) -> subprocess.CompletedProcess:
         more = {"PIP_NO_INDEX": "1"} if offline else {}

@@ -327,15 +327,15 @@ def test_bars_are_for_a_reader_alone_and_know_their_total(monkeypatch, capsys):
     assert "4/4" in said and "0/?" not in said
 
 
-def test_cells_below_a_floor_or_below_ridge_are_grey():
+def test_cells_below_a_floor_or_below_ridge_are_gray():
     rho = {"I3D+MLP": 0.5, "Ridge on the mean feature": 0.7, "SAP-Net (Ours)": 0.8, "VAT": 0.66}
     runs = [{"system": s, "column": "10%", "seed": k, "rho": v + 0.01 * k} for s, v in rho.items() for k in range(3)]
     printed = pd.DataFrame({"system": ["I3D+MLP"], "column": ["10%"], "rho": [0.618]})
     floor = pd.DataFrame({"system": ["difficulty alone", "ceiling: true quality"], "rho": [0.64, 0.99]})
     table = comparison_table(pd.DataFrame(runs), printed, floor)
-    grey = {row[0].text for row in shown_cells(table)[1] if row[2].grey}
-    assert grey == {"I3D+MLP", "VAT"}
+    gray = {row[0].text for row in shown_cells(table)[1] if row[2].gray}
+    assert gray == {"I3D+MLP", "VAT"}
     page = show(table)._repr_html_()
-    assert page.count("<span style") == 2 and "Grey: below a floor" in page
+    assert page.count("<span style") == 2 and "Gray: below a floor" in page
     alone = comparison_table(pd.DataFrame(runs).query("system != 'Ridge on the mean feature'"), printed, floor)
-    assert {row[0].text for row in shown_cells(alone)[1] if row[2].grey} == {"I3D+MLP"}
+    assert {row[0].text for row in shown_cells(alone)[1] if row[2].gray} == {"I3D+MLP"}

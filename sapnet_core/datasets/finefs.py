@@ -86,8 +86,8 @@ SPLIT_RULES: dict[str, Callable[[int, int, int, int], set[int]] | None] = {
 def read_finefs(root: Path | str, split: str = "random", seed: int = SEED) -> list[Record]:
     """Records of all routines found. In an incomplete dataset, each video keeps its split of the complete one.
 
-    `group` is "SP" or "FS", `action` is "men SP" and so on, `score` is the total segment score, and `marks` has the
-    sub-scores tes, pcs (factored), deductions (0 or negative) and the five components, and the factor. A record ends
+    `group` is "SP" or "FS", `action` is "men SP" and so on, `score` is the total segment score, and
+    `sub_scores` has tes, pcs (factored), deductions (0 or negative), the five components, and the factor. A record ends
     five seconds after its last element, since annotations do not give the length of the video.
 
     Args:

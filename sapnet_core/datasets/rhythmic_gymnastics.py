@@ -27,8 +27,8 @@ SOURCE = "github.com/qinghuannn/ACTION-NET, folder data"
 
 
 def read_rhythmic(root: Path | str) -> list[Record]:
-    """Records of all routines in the two lists. `group` is the apparatus; `marks` has the sub-scores difficulty,
-    execution and penalty.
+    """Records of all routines in the two lists. `group` is the apparatus; `sub_scores` has
+    difficulty, execution and penalty.
 
     Args:
         root: a folder that holds `RG/`, `RG/data/`, or the files themselves.

@@ -26,9 +26,9 @@ from sapnet_core.datasets.video import VideoError, count_decoded, frame_files, p
 from sapnet_core.runtime.file_kinds import listed, printable
 from sapnet_core.runtime.progress import progress_bar
 
-__all__ = ["SOURCES", "check_dataset", "print_findings"]
+__all__ = ["SOURCES_TABLE", "check_dataset", "print_findings"]
 
-SOURCES = Path(__file__).with_name("sources.csv")  # addresses and terms of use of the four datasets
+SOURCES_TABLE = Path(__file__).with_name("sources.csv")  # addresses and terms of use of the four datasets
 COLUMNS = ("item", "state", "found", "expected", "remedy")
 TOLD = 5  # maximum number of a table's faults that are reported
 

@@ -1,9 +1,9 @@
-"""What the stored results on data of real people were computed from, so that a trial's hash, by which its result is
-found, is known where the data are absent.
+"""Digests of the data of real people behind stored results, so that these results are found where the data are absent.
 
-The hash of a trial names the content of its data (`trial_hash`). `study/measured/data.json` holds the digests of this
-content for each dataset whose results are stored, and the digest of the code that read it: after a change of that code
-the stored results are no longer found, as after a change of any other code that they rest on.
+A result is found by its trial's hash, and this hash includes the content of the data (`trial_hash`). For each dataset
+with stored results, `study/measured/data.json` holds the digests of this content, and the digest of the code that read
+it. After a change of that code the stored results are no longer found, as after a change of any other code that they
+rest on.
 """
 
 from pathlib import Path

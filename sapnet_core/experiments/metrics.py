@@ -1,4 +1,5 @@
-"""Metrics of predicted scores: Spearman's rho (Eq. 12) and relative L2. Intervals and tests are in `statistics`.
+"""Metrics of predicted scores: Spearman's rho (Eq. 12) and relative L2. Confidence intervals are in `intervals`,
+comparisons and tests in `statistics`.
 
 All metrics reduce the last axis and accept leading ones, so that thousands of bootstrap resamples take one call.
 """

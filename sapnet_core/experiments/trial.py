@@ -11,7 +11,7 @@ from sapnet_core.datasets.clips import CLIP_SAMPLINGS
 from sapnet_core.experiments.profiles import DATASETS, MEASURED
 from sapnet_core.experiments.selection import SELECT
 from sapnet_core.features.sequences import SAMPLINGS
-from sapnet_core.features.source import SOURCES, TWINS
+from sapnet_core.features.source import SOURCE_NAMES, TWINS
 from sapnet_core.features.video_source import BOXES
 from sapnet_core.methods import METHODS, trains_backbone
 from sapnet_core.methods.settings import check_settings
@@ -94,7 +94,7 @@ class Trial:
             object.__setattr__(self, name, float(getattr(self, name)))
         for name, known in (
             ("dataset", (*DATASETS, *MEASURED, "folder")),
-            ("source", SOURCES),
+            ("source", SOURCE_NAMES),
             ("part", ("test", "validation")),
             ("boxes", BOXES),
             ("teacher", TEACHERS),
@@ -124,7 +124,9 @@ class Trial:
         if self.backbone != "i3d" or self.dataset not in DATASETS:
             raise ValueError(f"{asked}: only I3D on videos can be trained, not {self.backbone!r} on {self.dataset!r}")
         if self.source in ("features", "joints"):
-            raise ValueError(f"{asked}: it needs maps or pixels of videos, and {SOURCES[self.source]} have neither")
+            raise ValueError(
+                f"{asked}: it needs maps or pixels of videos, and {SOURCE_NAMES[self.source]} have neither"
+            )
         if not trains_backbone(self.method):
             known = ", ".join(name for name in METHODS if trains_backbone(name))
             raise ValueError(f"{asked}: {self.method} learns from fixed features: choose one of {known}")

@@ -20,7 +20,7 @@ from sapnet_core.experiments.without_videos import why_frames
 from sapnet_core.features.dumped import dumped_features
 from sapnet_core.features.extraction import FeatureRequest
 from sapnet_core.features.sequences import is_sequence, sequence_features
-from sapnet_core.features.source import SOURCES, records_digest, source_records
+from sapnet_core.features.source import SOURCE_NAMES, records_digest, source_records
 from sapnet_core.features.store import Features, prepare_features, video_features
 from sapnet_core.features.video_source import DiskSource, TwinSource
 from sapnet_core.methods import extra_views
@@ -95,7 +95,9 @@ def _found_records(dataset, source, train, test, twin_seed) -> tuple[tuple[Recor
 def _data_root(source: str) -> Path | None:
     data = None if source == "drawn" else environment.data_root()
     if source != "drawn" and data is None:
-        raise FileNotFoundError(f"this trial needs {SOURCES[source]}: set SAPNET_DATA to the folder of the dataset")
+        raise FileNotFoundError(
+            f"this trial needs {SOURCE_NAMES[source]}: set SAPNET_DATA to the folder of the dataset"
+        )
     return data
 
 
@@ -262,7 +264,7 @@ def prepare_trials(
     passes = {}
     for source in dict.fromkeys(map(_sources, trials)):
         records, _ = digested_records(*source[:5])
-        if source[1] == "features":  # a fault of theirs is told before any training
+        if source[1] == "features":  # read now, so that an error in them is reported before any training
             dumped_features(source[0], _data_root(source[1]), records, environment.skip_bad())
         elif not is_sequence(records):
             passes |= dict.fromkeys(_requests(records, *source[5:]))

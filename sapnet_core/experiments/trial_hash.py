@@ -1,4 +1,4 @@
-"""The hash of a trial: its name on disk, and the sign by which a stored result is found again."""
+"""The hash of a trial: it names the folder of the trial's result, and the rows of a stored result."""
 
 import inspect
 import textwrap

@@ -31,7 +31,7 @@ from sapnet_core.simulator.draw_annotations import write_annotations
 
 __all__ = [
     "TWINS",
-    "SOURCES",
+    "SOURCE_NAMES",
     "known_datasets",
     "source_kind",
     "source_name",
@@ -41,7 +41,7 @@ __all__ = [
 ]
 
 TWINS = ("drawn", "official")  # the kinds of source whose videos are simulated twins
-SOURCES = {
+SOURCE_NAMES = {
     "drawn": "twins of drawn annotations",
     "official": "twins of official annotations",
     "videos": "videos",
@@ -119,7 +119,7 @@ def _is_there(data: Path, record: Record) -> bool:
 
 def source_name(data: Path | None, *datasets: str) -> str:
     """The label of the video source in tables and figures, by default of the two diving datasets."""
-    kinds = {name: SOURCES[source_kind(name, data)] for name in datasets or ("mtl-aqa", "finediving")}
+    kinds = {name: SOURCE_NAMES[source_kind(name, data)] for name in datasets or ("mtl-aqa", "finediving")}
     if len(set(kinds.values())) == 1:
         return next(iter(kinds.values()))
     return "; ".join(f"{name}: {kind}" for name, kind in kinds.items())

@@ -1,4 +1,4 @@
-"""The view of the actor, for systems that look at it in predictions too."""
+"""Features of the actor crops, for systems that use them when they predict, and not only when they train."""
 
 from torch import Tensor
 

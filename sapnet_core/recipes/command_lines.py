@@ -1,5 +1,5 @@
-"""Arguments of `sapnet recipe NAME`, for each module of this room that makes a file of the repository anew or writes a
-simulated dataset.
+"""Arguments of `sapnet recipe NAME`, for each module of this subpackage that makes a file of the repository anew or
+writes a simulated dataset.
 
 They are separate from the recipes, so that the command line can check them before PyTorch is loaded.
 """
@@ -136,7 +136,7 @@ def _measure_cost(parser: Parser) -> None:
     _jobs(parser)
 
 
-# module of this room -> what it makes, and the function that adds its arguments to a parser
+# module of this subpackage -> what it makes, and the function that adds its arguments to a parser
 RECIPES: dict[str, tuple[str, Callable[[Parser], None]]] = {
     "pretrain_backbones": ("Train a backbone on simulated dives, as those in weights/ were.", _pretrain_backbones),
     "train_detector": ("Train the detector on simulated people, as the one in weights/ was.", _train_detector),

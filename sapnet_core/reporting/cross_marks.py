@@ -1,4 +1,7 @@
-"""Networks that learned one mark of a routine, asked for both: do technical and component scores ask for the same?"""
+"""Do networks that learned a routine's technical score also predict its component score, and the other way round?
+
+Each network learned one of the two marks of FineFS, and its predictions are correlated with both.
+"""
 
 from collections.abc import Mapping
 

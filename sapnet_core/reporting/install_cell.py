@@ -15,10 +15,10 @@ from nbformat.v4 import new_code_cell
 from sapnet_core.reporting.notebooks import dumps, load, normalize
 from sapnet_core.runtime.files import write_text
 
-__all__ = ["SOURCE", "TAG", "renew_cells", "with_install_cell"]
+__all__ = ["INSTALL_CELL", "TAG", "renew_cells", "with_install_cell"]
 
 TAG = "install"
-SOURCE = """\
+INSTALL_CELL = """\
 from importlib.util import find_spec
 
 if find_spec("sapnet_core") is None:  # as in Colab or a new kernel of VS Code; elsewhere this cell does nothing
@@ -44,7 +44,7 @@ def with_install_cell(notebook: NotebookNode) -> NotebookNode:
     nb = copy.deepcopy(notebook)
     tags = [set(cell.metadata.get("tags", ())) for cell in nb.cells]
     if TAG in set().union(*tags):
-        nb.cells[next(i for i, own in enumerate(tags) if TAG in own)].source = SOURCE
+        nb.cells[next(i for i, own in enumerate(tags) if TAG in own)].source = INSTALL_CELL
         return nb
     place = next((i for i, own in enumerate(tags) if "parameters" in own), None)
     if place is None:
@@ -57,7 +57,7 @@ def with_install_cell(notebook: NotebookNode) -> NotebookNode:
                 if output.output_type == "execute_result":
                     output.execution_count = cell.execution_count
     metadata = {"tags": [TAG], "jupyter": {"source_hidden": True}}
-    nb.cells.insert(place + 1, new_code_cell(SOURCE, execution_count=ran and ran + 1, metadata=metadata))
+    nb.cells.insert(place + 1, new_code_cell(INSTALL_CELL, execution_count=ran and ran + 1, metadata=metadata))
     return nb
 
 

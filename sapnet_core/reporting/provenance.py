@@ -36,7 +36,7 @@ __all__ = [
 ]
 
 PACKAGES = ("torch", "numpy", "scipy", "pandas", "matplotlib")
-SOURCES = ("sapnet_core", "pyproject.toml")  # what every number depends on; storing outputs does not change them
+CODE_PATHS = ("sapnet_core", "pyproject.toml")  # what every number depends on; storing outputs does not change them
 ORDER = ("source", "profile", "seeds", "trials", "weights", "commit", "versions", "command")  # the order of display
 ROMAN = ("I", "II", "III", "IV", "V", "VI", "VII")
 SEVERAL = {"tables_differences": ("I", "II")}  # stems that show the trials of more than one table
@@ -48,11 +48,11 @@ def _git(*arguments: str) -> str:
 
 
 def _commit() -> str:
-    """The last commit that changed `SOURCES`, with "+" if the working tree differs from it. Committing a figure or a
+    """The last commit that changed `CODE_PATHS`, with "+" if the working tree differs from it. Committing a figure or a
     notebook's outputs does not change it."""
     try:
-        commit = _git("log", "-1", "--format=%h", "--abbrev=10", "--", *SOURCES)
-        return commit + "+" * bool(_git("status", "--porcelain", "--", *SOURCES)) if commit else "unknown"
+        commit = _git("log", "-1", "--format=%h", "--abbrev=10", "--", *CODE_PATHS)
+        return commit + "+" * bool(_git("status", "--porcelain", "--", *CODE_PATHS)) if commit else "unknown"
     except FileNotFoundError:  # no git on this machine
         return "unknown"
 

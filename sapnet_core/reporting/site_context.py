@@ -1,4 +1,4 @@
-"""What one gallery is made of: its folder, the tables and figures in it, its claims, and the addresses of its links."""
+"""`Site` holds all that the pages of one gallery share: folder, tables, figures, claims, and the addresses of links."""
 
 import re
 from functools import cache, cached_property

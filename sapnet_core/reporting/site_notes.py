@@ -13,7 +13,7 @@ from sapnet_core.experiments.stored import stored_size, stored_trials
 from sapnet_core.experiments.stored_summary import stored_summary
 from sapnet_core.recipes.measure_cost import stored_cost
 from sapnet_core.reporting.errata import errata
-from sapnet_core.reporting.feature_size import feature_megabytes, passes
+from sapnet_core.reporting.feature_size import feature_megabytes, feature_sets
 from sapnet_core.reporting.parts import Part
 from sapnet_core.reporting.pictures import DATASET_TITLES
 from sapnet_core.reporting.site_claims import Label, verdict_label
@@ -90,7 +90,7 @@ def _absent(part: Part) -> list[str]:
 
 def cost() -> dict[str, object]:
     """What the stored trials took: one row for each dataset, and the sums; the disk that results and features take."""
-    table, needed, measured = stored_summary(), passes(stored_trials()), stored_cost()
+    table, needed, measured = stored_summary(), feature_sets(stored_trials()), stored_cost()
     rows = [
         (
             DATASET_TITLES.get(name, name),

@@ -31,7 +31,7 @@ __all__ = [
 PARTS = ("paper", "mean", "low", "high", "seeds", "best")
 EMPTY = dict(zip(PARTS, (math.nan, math.nan, math.nan, math.nan, 0, False), strict=True))  # a cell without any result
 LEVELS = ("block", "system", "year")  # names of the index levels of `as_printed`
-GREY = "#999999"
+GRAY = "#999999"
 BOLD = "Bold: the highest mean of a column, if nothing untrained reaches as much. Bold is no verdict: see the ledger."
 REFERENCES = "Floors and ceiling"  # the block of rows that no system was trained for
 
@@ -161,12 +161,12 @@ def _text(x: object, decimals: int) -> str:
 
 class Cell(NamedTuple):
     """A cell as it is shown: text without markup, whether the text is bold, a note that follows and never is, and
-    whether it is grey, because what needs no training reaches more."""
+    whether it is gray, because what needs no training reaches more."""
 
     text: str
     bold: bool = False
     note: str = ""
-    grey: bool = False
+    gray: bool = False
 
 
 def shown_cells(table: pd.DataFrame, decimals: int = 3) -> tuple[list[tuple[str, str]], list[list[Cell]]]:
@@ -174,7 +174,7 @@ def shown_cells(table: pd.DataFrame, decimals: int = 3) -> tuple[list[tuple[str,
 
     A comparison has two columns in each group, "paper" and "this run"; a cell of the latter is `mean ± half width`, or
     `mean [low, high]` if the interval is asymmetric. The number of seeds stands in the column's name, and in each cell
-    where it differs; a trained system's cell below a floor, or below ridge regression, is grey; the paper's number
+    where it differs; a trained system's cell below a floor, or below ridge regression, is gray; the paper's number
     keeps a fourth decimal if it has one; a row's name has its mark (`systems.MARKS`). The years of `as_printed` are a
     column in a group of its own, "Year". Each of its blocks begins with a row that holds the block's name in bold; a
     column for which a block has no number is blank there. Any other data frame is shown as it is, with "" as the group
@@ -298,7 +298,7 @@ def _html(table: pd.DataFrame, decimals: int) -> str:
 
     def written(cell: Cell) -> str:
         text = f"<strong>{_in_html(cell.text)}</strong>" if cell.bold else _in_html(cell.text)
-        return (f'<span style="color: {GREY}">{text}</span>' if cell.grey else text) + cell.note
+        return (f'<span style="color: {GRAY}">{text}</span>' if cell.gray else text) + cell.note
 
     body = "".join(
         f'<tr><th class="name" style="text-align: left">{written(first)}</th>'
@@ -306,8 +306,8 @@ def _html(table: pd.DataFrame, decimals: int) -> str:
         + "</tr>"
         for first, *rest in rows
     )
-    grey = "Grey: below a floor, or below ridge regression." if any(c.grey for row in rows for c in row) else ""
-    below = "".join(f"<p>{_in_html(note)}</p>" for note in (grey, *_notes(table)) if note)
+    gray = "Gray: below a floor, or below ridge regression." if any(c.gray for row in rows for c in row) else ""
+    below = "".join(f"<p>{_in_html(note)}</p>" for note in (gray, *_notes(table)) if note)
     return f"<table><thead>{_header(names)}</thead><tbody>{body}</tbody></table>{below}"
 
 
