@@ -4,7 +4,6 @@ Features are computed first. Trials that differ only in the step whose weights a
 training resumes from its checkpoint, a file `.training-*` in the folder of results.
 """
 
-import hashlib
 import os
 import threading
 import time
@@ -26,6 +25,7 @@ from sapnet_core.runtime import environment
 from sapnet_core.runtime.devices import torch_threads
 from sapnet_core.runtime.disk import HOUR, discard, in_runs, must_be_writable, remove
 from sapnet_core.runtime.executors import run_tasks
+from sapnet_core.runtime.fingerprint import fingerprint
 from sapnet_core.runtime.progress import relayed
 
 __all__ = ["run_selections", "run_stack", "run_trial", "run_trials", "stacks", "trainings"]
@@ -67,7 +67,7 @@ def run_stack(trials: Sequence[Trial], device: str = "cpu") -> list[Path]:
     """
     started = time.perf_counter()
     data = [trial_data(trial, device=device) for trial in trials]
-    file = _training_file(hashlib.sha256(" ".join(trial_folder(t).name for t in trials).encode()).hexdigest()[:16])
+    file = _training_file(fingerprint([trial_folder(t).name for t in trials]))
     with _ONE, in_runs():
         must_be_writable(file.parent)
         fitted = fit_stack(list(trials), data, device, file)

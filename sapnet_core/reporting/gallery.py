@@ -16,7 +16,6 @@ trials, which no book builder knows; MyST fetches its theme from the network and
 these pages forbid (`sanitize.policy`).
 """
 
-import hashlib
 from pathlib import Path
 
 from markupsafe import Markup
@@ -37,6 +36,7 @@ from sapnet_core.reporting.site_results import part_view, results_page
 from sapnet_core.reporting.ten_sentences import write_readme
 from sapnet_core.runtime import environment
 from sapnet_core.runtime.files import write_text
+from sapnet_core.runtime.fingerprint import file_digest, fingerprint
 from sapnet_core.runtime.progress import waiting
 
 __all__ = ["with_pages", "write_gallery", "write_page", "write_pages"]
@@ -171,11 +171,9 @@ CONTENTS = {
 
 def _made_from(site: Site) -> str:
     """A digest of the names and contents of every file in the folder that the pages show or read."""
-    whole = hashlib.sha256()
-    for name in sorted({name for part in site.parts for name in part.files} | {"claims.csv"}):
-        content = (site.folder / name).read_bytes() if (site.folder / name).is_file() else b""
-        whole.update(f"{name} {hashlib.sha256(content).hexdigest()}\n".encode())
-    return whole.hexdigest()[:16]
+    names = {name for part in site.parts for name in part.files} | {"claims.csv"}
+    files = {name: site.folder / name for name in names}
+    return fingerprint({name: file_digest(file) if file.is_file() else "" for name, file in files.items()})
 
 
 def _folder(profile: str | None) -> Path:

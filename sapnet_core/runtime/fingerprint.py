@@ -1,8 +1,12 @@
 """Fingerprints, the one rule for whether a stored result is up to date: a hash of everything that determines it.
 
-A fingerprint covers content, never time: the bytes of input files, plain values such as settings, an explicit version,
-and the source code. Code is hashed as its syntax tree without comments, docstrings and layout, so that editing a
-comment leaves results valid, while changing a constant does not. Nothing here writes to disk.
+A fingerprint covers content: the bytes of input files, plain values such as settings, an explicit version, and the
+source code. Code is hashed as its syntax tree without comments, docstrings and layout, so that editing a comment leaves
+results valid, while changing a constant does not. Nothing here writes to disk.
+
+There is one exception. Of the user's own large files, such as videos, sizes and modification times are hashed in place
+of their bytes (`features.video_source`, `reporting.inputs`), since reading gigabytes to find out that nothing has
+changed would take longer than the work it saves. A copy of such a file with a new time counts as a changed file.
 """
 
 import ast
@@ -116,12 +120,12 @@ def imported_modules(
     return tuple(sorted(found))
 
 
-def modules_in(*rooms: str) -> tuple[str, ...]:
+def modules_in(*subpackages: str) -> tuple[str, ...]:
     """Names of all modules in these subpackages, or in the whole package where none is given."""
     names = []
     for file in sorted(ROOT.rglob("*.py")):
         name = ".".join(file.relative_to(ROOT).with_suffix("").parts).removesuffix("__init__").rstrip(".")
-        if name and (not rooms or name.partition(".")[0] in rooms):
+        if name and (not subpackages or name.partition(".")[0] in subpackages):
             names.append(name)
     return tuple(names)
 
