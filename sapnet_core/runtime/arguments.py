@@ -55,7 +55,7 @@ MANY = 30  # maximum number of names that are listed beside the nearest one
 class Parser(argparse.ArgumentParser):
     """An `ArgumentParser` whose errors are one line that suggests the nearest known word, with exit code 2.
 
-    Options must be spelled out, here and in sub-commands: argparse by itself would take `--page` for `--pages`.
+    Options must be spelled out, here and in sub-commands: argparse by itself would take "--page" for "--pages".
     """
 
     def __init__(self, *args, **kwargs):
