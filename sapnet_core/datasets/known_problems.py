@@ -42,11 +42,12 @@ def known_problems(name: str, root: Path, records: list[Record]) -> list[tuple]:
         root: folder from which `load_records` read the records.
 
     Returns:
-        Rows (item, state, found, expected, remedy), as `validate.check_dataset` lists them.
+        Rows (item, state, found, expected, remedy), as `validate.check_dataset` lists them; none of a dataset that has
+        no checks of its own.
     """
     checks = {"mtl-aqa": _overlap, "finediving": _finediving, "rg": _rg, "finefs": _finefs, "folder": _folder}
     checks |= {"ui-prmd": _ui_prmd, "jigsaws": _jigsaws}
-    return checks[name](root, records)
+    return checks[name](root, records) if name in checks else []
 
 
 def shared_dives(mtl: Sequence[Record], fine: Sequence[Record]) -> list[tuple[Record, Record]]:

@@ -14,7 +14,7 @@ from sapnet_core.runtime.file_kinds import found_at
 __all__ = ["NAMED_TYPES", "SUMS", "annotation_files"]
 
 NAMED_TYPES = "FineDiving_fine-grained_annotation.pkl"  # the same annotation with the names of subactions
-SUMS = {  # SHA-256 of the published annotation files
+SUMS = {  # SHA-256 of the published annotation files, for the datasets whose files are compared with these
     "mtl-aqa": {
         mtl_aqa.ANNOTATIONS: "2e1e06b33ce3570036cd193912a68ffee0da08cc74cee8397309c5ab302ab8c4",
         mtl_aqa.SPLITS["train"]: "87d5dd2fe704af5ae1130b8d3ab66d2d4287346363fa37f52cee27dfb6730e52",
@@ -39,6 +39,8 @@ PUBLISHERS = {  # where the files can be downloaded
     "finediving": finediving.SOURCE,
     "rg": rhythmic_gymnastics.SOURCE,
     "finefs": finefs.SOURCE,
+    "ui-prmd": ui_prmd.SOURCE,
+    "jigsaws": jigsaws.SOURCE,
 }
 
 
@@ -70,11 +72,10 @@ def annotation_files(name: str, root: Path) -> list[tuple]:
             return [(NAME, "ok", "there", "there", "")]
         near = found_at(root / NAME) or Names(root).near([NAME])
         return [(NAME, "missing", near, "there", "write this table")]
-    if name in ("ui-prmd", "jigsaws"):
-        mark, source = MARKS[name], {"ui-prmd": ui_prmd.SOURCE, "jigsaws": jigsaws.SOURCE}[name]
+    if name not in SUMS:
         there = holds(name, root)
         state, found = ("ok", "there") if there else ("missing", "not there")
-        return [(mark, state, found, "there", "" if there else f"get the dataset from {source}")]
+        return [(MARKS[name], state, found, "there", "" if there else f"get the dataset from {PUBLISHERS[name]}")]
     folders = [root / place for place in PLACES[name]]
     first = next(iter(SUMS[name]))
     folder = next((folder for folder in folders if os.path.isfile(folder / first)), folders[0])

@@ -20,7 +20,7 @@ DIVES = ("mtl-aqa", "finediving")
 ROUTINES = ("rg", "finefs")
 DATASETS = (*DIVES, *ROUTINES)
 SECOND_LOOK = tuple(range(10, 20))  # seeds that the second look of the study adds (`study/plan.md`)
-MEASURED = ("ui-prmd", "jigsaws")  # joint angles and kinematics of real people, which no simulator draws
+MEASURED = ("ui-prmd", "jigsaws")  # data of real people, which no simulator draws
 
 
 @dataclass(frozen=True)
