@@ -15,7 +15,7 @@ usage() {
     cat <<'TEXT'
 ./runall.sh [options]   set up what is missing, run every notebook, regenerate every table and figure
 ./runall.sh lab [NAME]  set up what is missing, open copies of the notebooks in JupyterLab; the originals stay clean
-./runall.sh test        set up what is missing, run ruff, pytest and every notebook: about 15 minutes
+./runall.sh test        set up what is missing, run ruff, pytest and every notebook: 15 minutes, 30 on old processors
 ./runall.sh test --all  the slow tests too, coverage, and every notebook against its stored outputs: over an hour
 ./runall.sh verify [N]  set up what is missing, train N stored trials (default 5) again and compare; --seed S draws others
 
