@@ -2,6 +2,10 @@
 
 Two sources of noise are measured apart: labels, weights and batches by the spread over seeds (Student's t), and the
 choice of test videos by resampling them (bootstrap). `experiments.statistics` adds both where a claim is judged.
+
+`scipy.stats.bootstrap` with a vectorized Spearman's rho takes as long as `bootstrap_interval` (168 and 176 ms for 353
+videos and 1000 resamples) and gives the same values on the same resamples, to 1e-16. It draws other resamples from a
+seed, though, which moved the ends of an interval by up to 0.0013, and ends are stored with every result.
 """
 
 import math
