@@ -17,6 +17,7 @@ import nbformat
 import pandas as pd
 import pytest
 from PIL import Image
+from wording import in_order
 
 from sapnet_core import reporting
 from sapnet_core.experiments.statistics import LEVEL, VERDICTS
@@ -275,27 +276,21 @@ def test_claims_stand_at_their_places(project):
     assert shown["table01"] == ["bad", "odd"] and shown["fig05"] == shown["fig12"] == ["good"]
     assert not shown["own_scatter"] and "C4" in (folder / "claims.html").read_text(encoding="utf-8")
     summary = " ".join(" ".join(checked(folder / "index.html").text).split())
-    assert (
-        "The paper states 4 results" in summary
-        and "supports 1 of them and contradicts 1; 1 show no difference" in summary
-    )
+    assert in_order(summary, "4 results", "supports 1", "contradicts 1", "1 show no difference")
     (project / "figures" / "claims.csv").write_text("claim,place,verdict\nx,Table I,maybe\n")
     with pytest.raises(ValueError, match="claims.csv: .*columns"):
         gallery.write_gallery()
 
 
-@pytest.mark.parametrize(
-    ("seeds", "said"), [((2, 2, 10), "2 results are"), ((10, 2, 10), "1 result is"), ((10,) * 3, "")]
-)
-def test_the_summary_says_which_verdicts_are_preliminary(project, seeds, said):
+@pytest.mark.parametrize(("seeds", "early"), [((2, 2, 10), "2 results"), ((10, 2, 10), "1 result"), ((10,) * 3, "")])
+def test_the_summary_says_which_verdicts_are_preliminary(project, seeds, early):
     rows = [(f"C{i}", "Table I", "supported", "study", n) for i, n in enumerate(seeds)]
     rows += [("C8", "Table I", "supported", "quick", 2), ("C9", "Table I", "supported", "study", 0)]
     with open(project / "figures" / "claims.csv", "w", encoding="utf-8", newline="") as file:
         csv.writer(file).writerows([("claim", "place", "verdict", "profile", "seeds"), *rows])
     text = " ".join(" ".join(checked(gallery.write_gallery()).text).split())
-    assert ("preliminary" in text) == bool(said) and f"{said} judged with fewer seeds than it plans"[
-        : 99 * len(said)
-    ] in text
+    assert ("preliminary" in text) == bool(early) == ("fewer seeds" in text)
+    assert not early or in_order(text, early, "fewer seeds")
 
 
 def write_claims(folder: Path, *rows: dict[str, str]) -> None:
@@ -343,10 +338,10 @@ def test_sums_of_printed_numbers_and_stand_ins_are_told_apart(project):
     write_claims(project, {"claim": "a"} | tested, summed | {"seeds": "0"})
     file = gallery.write_gallery(local=False)
     text, claims = words_of(file), words_of(file.with_name("claims.html"))
-    assert "Σ 1 printed sum right" in text and "✓ 1 supported" not in text and "1 of 1" in text
-    assert "1 of the verdicts is a stand-in" in text and "preliminary" not in text
-    assert f"only where p lies below {LEVEL:g}" in claims and "Holm" in claims
-    assert "; 1000 seeds would not decide" in claims
+    assert in_order(text, "Σ 1", "sum") and "✓ 1 supported" not in text and in_order(text, "1 of 1")
+    assert in_order(text, 1, "stand-in") and "preliminary" not in text
+    assert in_order(claims, "Holm") and re.search(rf"\bp lies below {LEVEL:g}\b", claims)
+    assert in_order(claims, "1000 seeds", "not decide")
     assert "--pages" in text  # links lead to the notebooks' files here
 
 
@@ -445,7 +440,7 @@ def test_the_cost_says_what_is_on_disk_and_what_was_measured(project, tmp_path, 
     cost = text.partition("What it cost")[2].partition("Check it")[0]
     assert "features on disk, MB" in cost and "MB, by their shapes" in cost
     assert ("1.3 0.44" in cost and "a processor, bfloat16" in cost) == there
-    assert ("Neither the time of the features nor the peak of the memory has been measured" in cost) != there
+    assert ("Neither" in cost and "measured" in cost) != there
 
 
 def entry_of(stem: str) -> str:
@@ -488,7 +483,7 @@ def test_a_table_that_cannot_be_read_is_said(project, content):
     file.unlink()
     if content is not None:
         file.write_bytes(content)
-    assert "The table cannot be read." in entry_of("table01")
+    assert "cannot be read" in entry_of("table01")
 
 
 @pytest.mark.parametrize("file", sorted((environment.root() / "figures").glob("*.md")), ids=lambda file: file.stem)
