@@ -72,7 +72,7 @@ RIVALS: dict[str, tuple[str, dict]] = {
     "GDLT": ("gdlt", {"alpha": 0.1, "dropout": 0.3, "width": 128, "lr": 0.0003}),
     "VST+MLP": ("mlp", {"batch": 0, "lr": 0.0003}),
     "CoRe": ("core", {}),
-    "TSA-Net": ("tsa-net", {"batch": 0, "lr": 0.003}),
+    "TSA-Net": ("tsa-net", {}),
     "TAP": ("tap", {"queries": 5, "ranking": 1.0, "dropout": 0.1, "lr": 0.003}),
     "PCLN": ("pcln", {"weight": 0.3, "dropout": 0.0, "lr": 0.0003}),
     "DAE-CoRe": ("dae-core", {"likelihood": True, "exemplars": 20, "lr": 0.0003}),

@@ -4,7 +4,7 @@ SAP-Net is trained as in the study, once with each measure, since the grade head
 measure is good if the videos of which the teacher is surer are those whose score it tells better: the rank correlation
 of confidence with the teacher's absolute error must be negative. Scores of unlabeled videos are read here, to judge the
 measures, and nowhere in the training. The choice was made on both diving datasets; the chosen measure was then looked
-at on one class of each of the other two. The results are in `sapnet/confidence.csv`; rows that are there are kept, so
+at on a class of each of the other two. The results are in `sapnet/confidence.csv`; rows that are there are kept, so
 that a run that was stopped goes on. To measure one anew, remove it.
 
     python -m sapnet_core recipe choose_confidence
