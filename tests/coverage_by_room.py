@@ -1,4 +1,7 @@
-"""Print the statement coverage of each subpackage in the last measured test run; subprocesses are not counted."""
+"""Print the statement coverage of each subpackage in the last measured test run, with the processes that tests start.
+
+What a process executed is lost where it was killed or left by `os._exit`.
+"""
 
 from collections import Counter
 from pathlib import Path
