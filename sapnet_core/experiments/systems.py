@@ -76,7 +76,7 @@ RIVALS: dict[str, tuple[str, dict]] = {
     "TAP": ("tap", {"queries": 5, "ranking": 1.0, "dropout": 0.1, "lr": 0.003}),
     "PCLN": ("pcln", {"weight": 0.3, "dropout": 0.0, "lr": 0.0003}),
     "DAE-CoRe": ("dae-core", {"likelihood": True, "exemplars": 20, "lr": 0.0003}),
-    "HGCN": ("hgcn", {"scenes": 4, "groups": 4, "lr": 0.001}),
+    "HGCN": ("hgcn", {"scenes": 4, "groups": 4, "lr": 0.003}),
     "FSPN": ("fspn", {"width": 16, "contrast": 0.1, "exemplars": 20, "lr": 0.003}),
     "SGN": ("sgn", {"width": 64, "weight": 0.1, "dropout": 0.1, "lr": 0.0003}),
     "APT": ("apt", {"queries": 5, "width": 128, "dropout": 0.1, "lr": 0.001}),
