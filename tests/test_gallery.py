@@ -290,7 +290,7 @@ def test_the_summary_says_which_verdicts_are_preliminary(project, seeds, early):
         csv.writer(file).writerows([("claim", "place", "verdict", "profile", "seeds"), *rows])
     text = " ".join(" ".join(checked(gallery.write_gallery()).text).split())
     assert ("preliminary" in text) == bool(early) == ("fewer seeds" in text)
-    assert not early or in_order(text, early, "fewer seeds")
+    assert not early or re.search(rf"(?<!\d){early} [\w ]*\bfewer seeds", text)
 
 
 def write_claims(folder: Path, *rows: dict[str, str]) -> None:
@@ -338,10 +338,10 @@ def test_sums_of_printed_numbers_and_stand_ins_are_told_apart(project):
     write_claims(project, {"claim": "a"} | tested, summed | {"seeds": "0"})
     file = gallery.write_gallery(local=False)
     text, claims = words_of(file), words_of(file.with_name("claims.html"))
-    assert in_order(text, "Σ 1", "sum") and "✓ 1 supported" not in text and in_order(text, "1 of 1")
-    assert in_order(text, 1, "stand-in") and "preliminary" not in text
+    assert re.search(r"Σ 1 [\w ]*\bsum\b", text) and "✓ 1 supported" not in text and in_order(text, "1 of 1")
+    assert re.search(r"(?<![\d.])1 of [\w ]+ stand-in", text) and "preliminary" not in text
     assert in_order(claims, "Holm") and re.search(rf"\bp lies below {LEVEL:g}\b", claims)
-    assert in_order(claims, "1000 seeds", "not decide")
+    assert re.search(r"; 1000 seeds [\w ]*\bnot decide", claims)
     assert "--pages" in text  # links lead to the notebooks' files here
 
 
