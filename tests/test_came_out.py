@@ -11,7 +11,7 @@ from sapnet_core.experiments.profiles import get_profile
 from sapnet_core.experiments.resampling import Cell
 from sapnet_core.experiments.statistics import SUPPORTED, VERDICTS
 from sapnet_core.reporting import came_out, claims
-from sapnet_core.reporting.came_out import PHRASES, _counted, _seeds, _sized, came_out_text
+from sapnet_core.reporting.came_out import PHRASES, _counted, _seeds, _sized, came_out_text, verdict_counts
 from sapnet_core.reporting.claims import evaluate, stated
 from sapnet_core.reporting.ledger import FLOORS, ledger
 
@@ -109,3 +109,9 @@ def test_one_verdict_on_all_statements_is_one_sentence(count, begins):
     papers = pd.DataFrame({"verdict": [SUPPORTED] * count})
     text = _counted(papers, ["Fig. 12"])
     assert text.startswith(begins) and text.endswith("supported.") and "Fig. 12" in text
+
+
+def test_numbers_of_verdicts_are_put_into_words():
+    counts = pd.Series({"supported": 1, "undecided": 2, "contradicted": 0, "all": 3})
+    said = verdict_counts(counts)
+    assert said == "1 is supported and 2 are undecided" == verdict_counts(counts.to_dict())

@@ -126,7 +126,7 @@ def _counted(papers: pd.DataFrame, families: Sequence[str]) -> str:
 
 def verdict_counts(counts: Mapping[str, int]) -> str:
     """Numbers of statements by verdict, in words: "2 are supported and 1 is undecided"."""
-    return in_list([f"{counts[word]} {PHRASES[word][counts[word] > 1]}" for word in VERDICTS if counts.get(word)])
+    return in_list([f"{counts[word]} {PHRASES[word][int(counts[word] > 1)]}" for word in VERDICTS if counts.get(word)])
 
 
 def _listed(rows: pd.DataFrame) -> list[str]:
