@@ -3,9 +3,11 @@
 SAP-Net is trained as in the study, once with each measure, since the grade head learns only where it is asked. A
 measure is good if the videos of which the teacher is surer are those whose score it tells better: the rank correlation
 of confidence with the teacher's absolute error must be negative. Scores of unlabeled videos are read here, to judge the
-measures, and nowhere in the training. The choice was made on both diving datasets; the chosen measure was then looked
-at on a class of each of the other two. The results are in `sapnet/confidence.csv`; rows that are there are kept, so
-that a run that was stopped goes on. To measure one anew, remove it.
+measures, and nowhere in the training. The choice was made on both diving datasets. The chosen measure is then looked at
+on one class of Rhythmic Gymnastics and on one of FineFS, as far as the table has rows of them.
+
+The results are in `sapnet/confidence.csv`; rows that are there are kept, so that a run that was stopped goes on. To
+measure one anew, remove it.
 
     python -m sapnet_core recipe choose_confidence
 """

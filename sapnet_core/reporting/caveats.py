@@ -50,7 +50,7 @@ DEPARTS: dict[str, str] = {
     "CoRe": "has as many passes over the labels as every system here, which are fewer than its source has.",
     "TAP": "compares a video with the nearest exemplars, where its source draws them at random.",
     "PCLN": "reads the 18 or 20 feature steps of a video, where its source has features of 160 frames.",
-    "FSPN": "multiplies each parsed step by its activation, since no gradient passes the argmax of its source.",
+    "FSPN": "weighs each subaction by the activation at its cuts, since no gradient passes the argmax of its source.",
     "HGCN": "predicts the sum of the means, where its public code also draws noise.",
 }
 
