@@ -3,7 +3,7 @@
 `experiments.tables` declares whole tables and figures with it.
 """
 
-from dataclasses import fields
+from dataclasses import fields, replace
 
 from sapnet_core.datasets.clips import SAMPLED, default_sampling
 from sapnet_core.experiments.profiles import DATASETS, DIVES, MEASURED, Profile
@@ -28,6 +28,9 @@ EPOCHS = {
     "finefs": {"SP": 400, "FS": 500},
 }
 
+# The fields of a trial that a declaration may set beside its dataset, system and profile.
+CHOSEN = ("boxes", "teacher", "clip_sampling", "select", "backbone", "steps", "epochs")
+
 
 def declare(
     dataset: str,
@@ -37,32 +40,19 @@ def declare(
     profile: Profile,
     group: str = "",
     target: str | None = None,
-    boxes: str | None = None,
-    teacher: str = "",
-    clip_sampling: str = "",
-    select: str = "last",
-    backbone: str = "",
-    steps: int | None = None,
-    epochs: float | None = None,
-    **overrides,
+    **given,
 ) -> Trial:
     """The trial of one system at one label share, with the profile's size and the data source that `SAPNET_DATA` gives.
 
     Args:
-        dataset, share, seed: fields of the trial.
+        dataset, share, seed, group: fields of the trial.
         system: a row's name, as in `systems.EVERY`.
         profile: gives the numbers of videos, the length of the training and the frame size.
-        group, select: fields of the trial.
         target: None takes the dataset's own (`TARGET`), or that which a system learns of dives (`TARGET_OF`).
-        boxes: None takes "detected" for videos on disk, and "true" for twins.
-        teacher: "" takes the actor crop, or the whole frame for systems on another backbone than I3D: these have no
-            teacher, so that no crops are computed for them.
-        clip_sampling: "" takes the dataset's protocol; of sequences, "windows".
-        backbone: "" takes the system's own (`BACKBONE_OF`), I3D for most.
-        steps, epochs: None takes the profile's, or the epochs that the paper prints for a class of routines.
-        overrides: further settings of the method. Pair systems match exemplars by action on FineDiving (`PAIRS`). For
-            SAP-Net, those that equal the defaults are dropped, so that the default point of a sweep is the same trial
-            as in the tables.
+        given: fields of the trial named in `CHOSEN` that differ from what follows from dataset, system and profile (""
+            and None change nothing), and settings of the method. Pair systems match exemplars by action on FineDiving
+            (`PAIRS`). For SAP-Net, settings that equal the defaults are dropped, so that the default point of a sweep
+            is the same trial as in the tables.
 
     Raises:
         ValueError: the system, dataset or group does not exist, or `Trial` rejects a value.
@@ -72,19 +62,14 @@ def declare(
     if group and dataset in DATASETS:  # other groups are known only from the records
         choice("group", group, ("", *EPOCHS.get(dataset, ())))
     by_action = {"match": "action"} if system in PAIRS and dataset == "finediving" else {}
-    settings = {**own, **by_action, **overrides}
+    settings = {**own, **by_action, **{name: value for name, value in given.items() if name not in CHOSEN}}
     if method == "sap-net":
         default = {f.name: f.default for f in fields(SAPNetSettings)} | sapnet.SETTINGS
         settings = {name: value for name, value in settings.items() if default.get(name, ...) != value}
-    backbone = backbone or BACKBONE_OF.get(system, "i3d")
-    teacher = teacher or ("frame" if system in BACKBONE_OF else "actor")
-    protocol = (default_sampling(dataset),) if dataset in SAMPLED else ()
-    if clip_sampling in protocol or (clip_sampling == "windows" and dataset not in DATASETS):
-        clip_sampling = ""
     source, (train, test) = source_kind(dataset, environment.data_root()), profile.sizes(dataset)
     if source == "drawn" and dataset in MEASURED:
         raise ValueError(f"{dataset} is measured, not simulated: give the folder that holds it with --data DIR")
-    return Trial(
+    usual = Trial(
         dataset=dataset,
         source=source,
         method=method,
@@ -93,15 +78,24 @@ def declare(
         target=target or (TARGET_OF.get(system) if dataset in DIVES else None) or TARGET[dataset],
         train=train,
         test=test,
-        steps=profile.steps if steps is None else steps,
-        epochs=profile.epochs and EPOCHS.get(dataset, {}).get(group, profile.epochs) if epochs is None else epochs,
+        steps=profile.steps,
+        epochs=profile.epochs and EPOCHS.get(dataset, {}).get(group, profile.epochs),
         size=profile.size,
         group=group,
-        teacher=teacher,
-        clip_sampling=clip_sampling,
-        select=select,
-        boxes=boxes or ("detected" if source == "videos" else "true"),
+        teacher="frame" if system in BACKBONE_OF else "actor",  # on another backbone there is no teacher, nor crops
+        boxes="detected" if source == "videos" else "true",
         overrides=tuple(settings.items()),
-        backbone=backbone,
+        backbone=BACKBONE_OF.get(system, "i3d"),
         backbone_training="last blocks" if system in TRAINED else "frozen",
     )
+    chosen = {name: given[name] for name in CHOSEN if given.get(name) not in (None, "")}
+    if _is_protocol(chosen.get("clip_sampling", ""), dataset):
+        del chosen["clip_sampling"]
+    return replace(usual, **chosen)
+
+
+def _is_protocol(clip_sampling: str, dataset: str) -> bool:
+    """Whether this clip sampling is the dataset's own, which a trial calls ""; that of sequences is "windows"."""
+    if dataset in SAMPLED and clip_sampling == default_sampling(dataset):
+        return True
+    return clip_sampling == "windows" and dataset not in DATASETS
