@@ -6,7 +6,7 @@ import io
 import re
 import shutil
 import subprocess
-import tarfile
+import zipfile
 from functools import cache
 from html.parser import HTMLParser
 from pathlib import Path
@@ -614,9 +614,9 @@ def test_the_stored_gallery_is_that_of_the_stored_files(tmp_path, monkeypatch):
         monkeypatch.delenv(name, raising=False)
     if not (environment.root() / ".git").exists():
         pytest.skip("not a git clone")
-    packed = subprocess.check_output(["git", "archive", "HEAD", "figures"], cwd=environment.root())
-    with tarfile.open(fileobj=io.BytesIO(packed)) as files:
-        files.extractall(tmp_path, filter="data")
+    packed = subprocess.check_output(["git", "archive", "--format=zip", "HEAD", "figures"], cwd=environment.root())
+    with zipfile.ZipFile(io.BytesIO(packed)) as files:
+        files.extractall(tmp_path)
     (tmp_path / "notebooks").symlink_to(environment.root() / "notebooks")
     stored = {name: (tmp_path / "figures" / f"{name}.html").read_text(encoding="utf-8") for name in PAGES}
     monkeypatch.setenv("SAPNET_FIGURES", str(tmp_path / "figures"))

