@@ -356,6 +356,10 @@ PUBLIC = {
         "DATASET_TITLES",
         "picture",
     ),
+    "reporting.public_code": (
+        "code_table",
+        "public_code",
+    ),
     "reporting.schematics": ("schematic",),
     "reporting.stability": ("stability_file",),
     "reporting.style": (
