@@ -8,7 +8,8 @@ Source: Miyato et al., "Virtual Adversarial Training", TPAMI 2019. On the layers
 Published: D = KL, one iteration, a = 1; eps and xi depend on the task. The second term covers labeled and unlabeled
 videos.
 Deviations: the output is a number, so D is the squared difference. eps and xi are given as shares of the mean norm
-||x|| of the training videos; the published xi = 1e-6 would be lost to rounding in single precision.
+||x|| of the training videos; the published xi = 1e-6 would be lost to rounding in single precision. g is divided by its
+norm as printed; the public code adds 1e-8 to the norm, which counts where g is small.
 """
 
 from collections.abc import Mapping

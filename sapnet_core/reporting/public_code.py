@@ -19,16 +19,20 @@ import pandas as pd
 from sapnet_core import methods
 from sapnet_core.experiments.systems import marked
 
-__all__ = ["ROUNDING", "code_table", "public_code"]
+__all__ = ["code_table", "public_code"]
 
 ROUNDING = 1e-12  # the largest difference of double precision that is put down to rounding
 TEXTS = ("repository", "commit", "compared", "note")
 
 
 def public_code() -> pd.DataFrame:
-    """The rows of `methods/against_public_code.csv`; a text that is not there is "", a difference NaN."""
+    """The rows of `methods/against_public_code.csv`, and `equal`: whether they differ by rounding alone.
+
+    A text that is not there is "", a difference NaN.
+    """
     file = Path(methods.__file__).with_name("against_public_code.csv")
-    return pd.read_csv(file, dtype=dict.fromkeys(TEXTS, str)).fillna(dict.fromkeys(TEXTS, ""))
+    rows = pd.read_csv(file, dtype=dict.fromkeys(TEXTS, str)).fillna(dict.fromkeys(TEXTS, ""))
+    return rows.assign(equal=rows["largest_difference"] <= ROUNDING)
 
 
 def code_table(code: pd.DataFrame) -> pd.DataFrame:
