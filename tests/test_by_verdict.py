@@ -1,8 +1,9 @@
 """The ledger by verdict: a scoreboard that adds up, results in the order of verdicts, each beside its controls."""
 
 import pandas as pd
+from wording import in_order
 
-from sapnet_core.experiments.statistics import VERDICTS
+from sapnet_core.experiments.statistics import CONTRADICTED, SUPPORTED, VERDICTS
 from sapnet_core.reporting.by_verdict import SEEDS_GROUPS, by_verdict, control_counts, scoreboard, seeds_group
 from sapnet_core.reporting.ledger import FLOORS, asked_of, ledger
 
@@ -41,7 +42,8 @@ def test_results_come_by_verdict_and_controls_after_them():
 
 def test_a_result_says_what_came_out_of_its_controls_in_the_order_of_floors():
     told = by_verdict(TABLE).set_index("claim")["beside"]
-    assert told["a"] == "in order +0.100 [+0.000, +0.200] supported; ridge +0.100 [+0.000, +0.200] contradicted"
+    effect = ("+0.100", "+0.000", "+0.200")
+    assert in_order(told["a"], "in order", *effect, SUPPORTED, "ridge", *effect, CONTRADICTED)
     assert told["c"] == told["own-question"] == told["a (ridge)"] == ""
 
 
