@@ -3,6 +3,7 @@
 import csv
 import importlib
 import io
+import math
 import re
 import shutil
 import subprocess
@@ -20,9 +21,10 @@ from PIL import Image
 from wording import in_order
 
 from sapnet_core import reporting
-from sapnet_core.experiments.statistics import LEVEL, VERDICTS
+from sapnet_core.experiments.statistics import LEVEL, VERDICTS, seeds_in_words
 from sapnet_core.recipes import measure_cost
 from sapnet_core.reporting import gallery, notebooks, parts, site_claims, site_context
+from sapnet_core.reporting.ledger import FLOORS
 from sapnet_core.reporting.mathml import LEFT_OVER, mathml
 from sapnet_core.reporting.notebook_pages import markdown_html, notebook_page, write_notebook_page
 from sapnet_core.reporting.site_context import PAGES
@@ -341,7 +343,7 @@ def test_sums_of_printed_numbers_and_stand_ins_are_told_apart(project):
     assert re.search(r"Σ 1 [\w ]*\bsum\b", text) and "✓ 1 supported" not in text and in_order(text, "1 of 1")
     assert re.search(r"(?<![\d.])1 of [\w ]+ stand-in", text) and "preliminary" not in text
     assert in_order(claims, "Holm") and re.search(rf"\bp lies below {LEVEL:g}\b", claims)
-    assert re.search(r"; 1000 seeds [\w ]*\bnot decide", claims)
+    assert f"; {seeds_in_words(math.inf)}" in claims
     assert "--pages" in text  # links lead to the notebooks' files here
 
 
@@ -413,7 +415,7 @@ def test_a_control_stands_in_the_card_of_its_claim(project):
     shutil.copy(environment.root() / "figures" / "claims.csv", project / "figures")
     text = gallery.write_gallery(local=False).with_name("claims.html").read_text(encoding="utf-8")
     card = re.search(r'<section class="card" id="ssp-mtl">(.*?)</section>', text, re.DOTALL)[1]
-    assert '<li id="ssp-mtl-ridge">ridge regression on the mean feature: ' in card and 'id="ssp-mtl-in-order"' in card
+    assert f'<li id="ssp-mtl-ridge">{FLOORS["ridge"].words}: ' in card and 'id="ssp-mtl-in-order"' in card
     assert '<section class="card control" id="unlabeled-mtl">' in text  # a question of its own
 
 

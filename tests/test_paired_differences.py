@@ -6,6 +6,7 @@ import matplotlib.pyplot as plt
 import pandas as pd
 import pytest
 import torch
+from wording import in_order
 
 from sapnet_core.experiments.resampling import Cell, resampled
 from sapnet_core.experiments.statistics import SUPPORTED, UNDECIDED, VERDICTS, compare, hypothesis_of, judge
@@ -141,7 +142,7 @@ def test_a_heatmap_shows_number_and_mark_in_the_cell_and_leaves_others_empty():
     assert mesh.get_array().mask.ravel().tolist() == [False, False, True, False]
     for mark, words in MARKS.values():
         assert f"{mark} {words}" in fig.get_supxlabel()
-    assert fig.get_supxlabel().endswith("bold: the verdict of the ledger")
+    assert in_order(fig.get_supxlabel(), "bold", "ledger")
     assert "bold" not in heatmap(table.assign(claim=""), "A table").get_supxlabel()
     assert set(MARKS) == set(VERDICTS[:4])
 
