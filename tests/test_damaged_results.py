@@ -11,6 +11,7 @@ from pathlib import Path
 
 import pytest
 from torch import ones
+from wording import in_order
 
 from sapnet_core.experiments import results, run
 from sapnet_core.experiments import trial_data as trials
@@ -208,7 +209,8 @@ def test_results_of_earlier_versions_are_counted_and_made_again(runs, capsys):
         (trial_folder(trial) / "digest").unlink()
     capsys.readouterr()
     run_trials([ONE, OTHER])
-    assert "2 results of earlier versions" in capsys.readouterr().err and not damage(trial_folder(ONE))
+    said = capsys.readouterr().err
+    assert in_order(said, 2, "earlier", trial_folder(ONE).parent) and not damage(trial_folder(ONE))
 
 
 def test_what_was_not_run_is_said(runs):

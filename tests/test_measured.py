@@ -50,7 +50,10 @@ def use(folder, monkeypatch, tmp_path):
 
 
 def row_of(table, item):
-    return next(row for row in table.itertuples() if row.item == item)
+    """The one row with that item, or else the one whose item starts with it."""
+    rows = list(table.itertuples())
+    (row,) = [row for row in rows if row.item == item] or [row for row in rows if row.item.startswith(item)]
+    return row
 
 
 # ---- UI-PRMD
@@ -155,7 +158,7 @@ def test_jigsaws_as_published(tmp_path, monkeypatch):
     assert results([trial])["n"].iloc[0] == 4 and "L_un" not in idle_terms(trial)
     table = check_dataset("jigsaws", root)
     assert row_of(table, "sequences read").found == "24 whole"
-    assert row_of(table, "trials of Suturing with kinematics").state == "warning"
+    assert row_of(table, "trials of Suturing").state == "warning"
     assert not any("video" in item for item in table["item"])
 
 
@@ -352,8 +355,8 @@ def test_the_checker_names_missing_dives_and_frames(dives):
     row = row_of(table, "dives with a pose track")
     assert row.state == "warning" and row.found == "24 of 26" and official[-1].key in row.remedy
     assert row_of(table, "pose tracks read").found == "24"
-    assert row_of(table, "pose tracks that lack frames of the dive").remedy == f"{official[0].key} lacks 1"
-    assert row_of(table, "pose tracks with frames without a person").found == "24"
+    assert row_of(table, "pose tracks that lack").remedy == f"{official[0].key} lacks 1"
+    assert row_of(table, "pose tracks with frames").found == "24"
 
 
 @pytest.mark.skipif(not OFFICIAL.is_dir(), reason="the official annotations are not on this machine")
