@@ -6,6 +6,7 @@ from types import SimpleNamespace
 import pandas as pd
 import pytest
 from notebook_kit import build
+from wording import in_order
 
 from sapnet_core import reporting
 from sapnet_core.experiments.declare import EPOCHS
@@ -46,7 +47,8 @@ def test_without_results_what_trains_is_run_at_the_smoke_profile(project, capsys
     assert checks.check_notebooks()
     assert project.asked == [[str(project.notebooks[0])]] and project.trials == ["smoke"]
     said = capsys.readouterr().out
-    assert "1 of 2 notebooks are compared" in said and "10_fig05_trains ran" in said
+    assert in_order(said, "1 of 2", project.notebooks[0].stem, 1, "smoke", project.notebooks[1].stem)
+    assert "10_fig05_trains ran" in said
     made = load(project.folder / "runs" / "smoke" / "notebooks" / "10_fig05_trains.ipynb")
     assert "smoke" in "".join(cell.outputs[0].text for cell in made.cells if cell.cell_type == "code" and cell.outputs)
 

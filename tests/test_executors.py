@@ -13,6 +13,7 @@ from threading import Thread
 
 import pytest
 from tasks import die, fail_at_two, square_after_one_death
+from wording import in_order
 
 from sapnet_core.__main__ import main
 from sapnet_core.experiments import run, tables
@@ -94,7 +95,7 @@ def test_a_wrong_number_of_processes_is_refused(jobs):
 def test_an_error_names_its_task(jobs):
     with pytest.raises(ValueError, match="no such dive") as caught:
         list(run_tasks(fail_at_two, [(1,), (2,)], jobs=jobs))
-    assert any("while working on (2,) in process" in note for note in caught.value.__notes__)
+    assert any(in_order(note, "(2,)", socket.gethostname()) for note in caught.value.__notes__)
 
 
 def test_a_pool_ends_with_the_process_that_asked(tmp_path):
