@@ -250,7 +250,7 @@ def test_on_another_processor_a_small_trial_may_be_rounded_but_not_edited(small,
 def test_small_trials_of_other_code_are_one_line(small, monkeypatch, capsys):
     monkeypatch.setattr(verify, "current_trials", lambda shelf: [ONE])
     assert main(["verify", "--small"]) == 2
-    assert in_order(capsys.readouterr().err, "1 of the 2 trials", "this code")
+    assert in_order(capsys.readouterr().err, stored.folder(SMALL), 1, 2, "git checkout", "recipe store_small")
 
 
 def test_the_small_trials_that_are_stored_are_those_of_this_code(monkeypatch):

@@ -11,6 +11,7 @@ import pytest
 from tasks import fail_at_two, threads
 
 from sapnet_core.runtime import environment
+from sapnet_core.runtime.command_line import STOPPED
 from sapnet_core.runtime.workers import WorkerPool
 
 WAIT = 120  # seconds; generous, since the machine may be busy
@@ -84,5 +85,5 @@ def test_a_command_that_is_stopped_ends_its_workers(tmp_path, what, number, whol
     assert len(pids) == 2
     (os.killpg if whole_group else os.kill)(asks.pid, number)
     said = asks.communicate(timeout=WAIT)[1]
-    assert asks.returncode == 130 and said == "\nstopped; run the same command again to go on\n"
+    assert asks.returncode == 130 and said == f"\n{STOPPED}\n"
     assert not any(map(alive, pids)) and not [*work.iterdir()]
