@@ -122,10 +122,12 @@ def test_a_dataset_is_named_where_it_is_not_the_usual_one_and_the_statement_does
     rows += [{**row, "claim": "fig5-closer", "statement": "It is closer", "metric": "closeness"}]
     rows += [{**row, "claim": "k-best", "family": "Fig. 9", "verdict": NO_DIFFERENCE}]
     said = ten_sentences(ledger_rows(rows), worth_table())[-2]
-    assert "“0.7 is best” on FineDiving (-0.100 [-0.200, +0.000])" in said
-    assert "“It helps, FineDiving” (" in said and "“It helps” (" in said
-    assert "“It is closer” on FineDiving (-0.100 [-0.200, +0.000], " in said
-    assert in_order(said.rpartition("“It is closer”")[2], "R-ℓ2", 100, ")")
+    behind = dict(part.split("”", 1) for part in said.split("“")[1:])  # statement -> what follows it
+    effect = ("(", "-0.100", "-0.200", "+0.000")
+    assert in_order(behind["0.7 is best"], "FineDiving", *effect)
+    assert all(in_order(behind[f"It helps{of}"].partition("(")[1], "(") for of in ("", ", FineDiving"))
+    assert not any("FineDiving" in behind[f"It helps{of}"] for of in ("", ", FineDiving"))
+    assert in_order(behind["It is closer"], "FineDiving", *effect, "R-ℓ2", 100, ")")
     assert in_order(said, 1, ABOUT["Fig. 9"] + " on FineDiving", NO_DIFFERENCE)
 
 
