@@ -4,12 +4,13 @@ from dataclasses import replace
 
 import pytest
 import torch
+from wording import in_order
 
 from sapnet_core.datasets import load_records
 from sapnet_core.datasets.clips import SAMPLED, sample_frames
 from sapnet_core.datasets.video import VideoError
 from sapnet_core.experiments.profiles import DATASETS
-from sapnet_core.features.source import source_kind, source_name, source_records
+from sapnet_core.features.source import SOURCE_NAMES, source_kind, source_name, source_records
 from sapnet_core.features.store import video_features
 from sapnet_core.features.video_source import DiskSource, TwinSource
 from sapnet_core.simulator import simulate
@@ -38,9 +39,10 @@ def test_each_dataset_is_taken_as_it_lies_there(disk):
     kinds = {name: source_kind(name, disk) for name in (*DATASETS, "folder")}
     assert list(kinds.values()) == ["official", "videos", "videos", "drawn", "drawn"]
     assert source_kind("rg", None) == "drawn"
-    assert source_name(disk, "mtl-aqa") == "twins of official annotations"
-    assert source_name(disk) == "mtl-aqa: twins of official annotations; finediving: videos"
-    assert source_name(None) == "twins of drawn annotations"
+    names = [source_name(disk, name) for name in ("mtl-aqa", "finediving")]
+    assert names == [SOURCE_NAMES["official"], SOURCE_NAMES["videos"]]
+    assert in_order(source_name(disk), "mtl-aqa", names[0], "finediving", names[1])
+    assert source_name(None) == SOURCE_NAMES["drawn"] and len({*SOURCE_NAMES.values()}) == len(SOURCE_NAMES)
 
 
 @pytest.mark.parametrize("dataset", DATASETS)
