@@ -15,7 +15,7 @@ from wording import in_order
 
 from sapnet_core.reporting import notebooks
 from sapnet_core.reporting.stored_tables import read_stored_table
-from sapnet_core.runtime import environment
+from sapnet_core.runtime import environment, run_tests
 
 ROOT = environment.root()
 CORE = sorted((ROOT / "sapnet_core").rglob("*.py"))
@@ -135,7 +135,24 @@ def run(project: Path, *arguments: str, **environment: str) -> subprocess.Comple
     )
 
 
-@pytest.mark.parametrize("good", [pytest.param(True, marks=pytest.mark.slow), False])
+@pytest.mark.parametrize("failing", [(), ("ruff",), ("sapnet_core.reporting.check_notebooks",), ("pytest", "ruff")])
+def test_a_part_that_fails_fails_the_tests_and_all_parts_run(monkeypatch, capsys, failing):
+    ran = []
+
+    def part(command, variables):
+        ran.append(command)
+        return int(command[1] in failing)
+
+    monkeypatch.setattr(run_tests, "_run", part)
+    assert run_tests.run_tests() == bool(failing)
+    said = capsys.readouterr()
+    assert ("All tests passed." in said.out) == (not failing) and bool(said.err) == bool(failing)
+    assert [command[1] for command in ran][-2:] == ["sapnet_core", "sapnet_core.reporting.check_notebooks"]
+    assert len(ran) == said.out.count("== ") == 6
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("good", [True, False])
 def test_one_failing_notebook_fails_the_tests(project, good):
     nb = build(project / "notebooks" / "00_count.ipynb", "print(count)")
     notebooks.execute(nb)
