@@ -355,9 +355,16 @@ def test_refusals_say_what_is_wrong(records, tmp_path):
         twin_features(records, folder=tmp_path, views=("audio",))
 
 
-@pytest.mark.parametrize("jobs", [1, 2])
-@pytest.mark.parametrize("numbers", [torch.float32, None])
-def test_features_can_be_computed_in_another_number_format(records, stored, tmp_path, monkeypatch, jobs, numbers):
+@pytest.mark.parametrize(
+    ("numbers", "jobs"),
+    [
+        (torch.float32, 2),
+        (None, 1),
+        pytest.param(torch.float32, 1, marks=pytest.mark.slow),
+        pytest.param(None, 2, marks=pytest.mark.slow),
+    ],
+)
+def test_features_can_be_computed_in_another_number_format(records, stored, tmp_path, monkeypatch, numbers, jobs):
     """Their values and the names of their files are those of a processor whose own format it is."""
     own = registry.fast_dtype("cpu")
     monkeypatch.setenv("SAPNET_NUMBERS", str(numbers or own).removeprefix("torch."))

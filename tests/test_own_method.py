@@ -388,6 +388,7 @@ def test_a_broken_function_is_one_line(body, kind, said):
     assert "\n" not in str(refusal.value) and len(str(refusal.value)) < 400
 
 
+@pytest.mark.slow
 def test_a_broken_function_is_one_line_from_worker_processes():
     """An error of a class that only the worker's copy of the text knows could not come back as it is."""
     run_cell(CLOSED.replace("level = ", "raise type('Odd', (Exception,), {})('odd')\n        level = "))
