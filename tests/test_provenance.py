@@ -4,13 +4,13 @@ import dataclasses
 import importlib
 import json
 import struct
-import subprocess
 import zlib
 
 import matplotlib.pyplot as plt
 import pandas as pd
 import pytest
 import torch
+from project_copy import committed_figures
 from wording import in_order
 
 from sapnet_core import reporting
@@ -22,7 +22,6 @@ from sapnet_core.experiments.declare import declare
 from sapnet_core.experiments.profiles import get_profile
 from sapnet_core.experiments.trial_hash import trial_hash
 from sapnet_core.reporting.embedded import RecordError, comment, read_record
-from sapnet_core.runtime import environment
 
 # as an attribute, `reporting` has the function of this name
 provenance = importlib.import_module("sapnet_core.reporting.provenance")
@@ -261,15 +260,9 @@ def test_foreign_records_are_read_and_print_no_control_characters(tmp_path, caps
     assert read_record(tmp_path / "old.md")["trials"] == "9 (ab)"
 
 
-def test_what_is_committed_was_made_from_a_commit():
+def test_what_is_committed_was_made_from_a_commit(tmp_path):
     """A commit with "+" is one whose code was changed when the file was made, so that nobody can make it again."""
-    root = environment.root()
-
-    def git(*arguments: str) -> set[str]:
-        return {*subprocess.run(("git", *arguments), cwd=root, capture_output=True, text=True).stdout.splitlines()}
-
-    if not (root / ".git").exists():
-        pytest.skip("no history beside this code")
-    kept = git("ls-files", "figures/*.png", "figures/*.md") - git("diff", "--name-only", "HEAD", "--", "figures")
-    changed = [name for name in sorted(kept) if read_record(root / name).get("commit", "").endswith("+")]
-    assert len(kept) > 20 and not changed, "run their notebooks again from a clean working tree"
+    folder = committed_figures(tmp_path)
+    made = [file for kind in ("*.png", "*.md") for file in sorted(folder.glob(kind))]
+    changed = [file.name for file in made if read_record(file).get("commit", "").endswith("+")]
+    assert len(made) > 20 and not changed, "run their notebooks again from a clean working tree"
