@@ -163,17 +163,17 @@ def test_another_processor_is_judged_by_the_measured_noise(study):
     moved = verify.difference(old, new)
     scores = parse_predictions(old["predictions.csv"])["score"]
     assert moved == (0, pytest.approx(0.5, abs=2e-6), pytest.approx(0.5 / scores.std(), abs=1e-5))
-    assert verify.judge(old, old | {"run.json": new["run.json"]}, None).verdict == verify.EQUAL
-    assert verify.judge(old, edited(new, run=json.loads(old["run.json"])), None).verdict == verify.DIFFERS
-    judged = verify.judge(old, new, None)
-    assert judged.verdict == verify.OPEN and "no measured noise" in judged.reason
-    for relative, verdict in ((0.51, verify.WITHIN), (0.49, verify.DIFFERS)):  # twice the noise is allowed
+    assert verify.agreement(old, old | {"run.json": new["run.json"]}, None).word == verify.EQUAL
+    assert verify.agreement(old, edited(new, run=json.loads(old["run.json"])), None).word == verify.DIFFERS
+    agrees = verify.agreement(old, new, None)
+    assert agrees.word == verify.OPEN and "no measured noise" in agrees.reason
+    for relative, word in ((0.51, verify.WITHIN), (0.49, verify.DIFFERS)):  # twice the noise is allowed
         noise = verify.Noise(0.0, relative * moved.relative)
-        assert verify.judge(old, new, noise).verdict == verdict
-        assert verify.judge(old, edited(new, run={"numbers": other}), noise).verdict == verify.OPEN
-        assert verify.judge(old, edited(new, {"labeled": 1}), noise).verdict == verify.DIFFERS
+        assert verify.agreement(old, new, noise).word == word
+        assert verify.agreement(old, edited(new, run={"numbers": other}), noise).word == verify.OPEN
+        assert verify.agreement(old, edited(new, {"labeled": 1}), noise).word == verify.DIFFERS
     rho = json.loads(old["metrics.json"])["rho"]
-    assert "rho by 0.2" in verify.judge(old, edited(new, {"rho": rho - 0.2}), verify.Noise(0.09, 9.0)).reason
+    assert "rho by 0.2" in verify.agreement(old, edited(new, {"rho": rho - 0.2}), verify.Noise(0.09, 9.0)).reason
 
 
 @pytest.mark.parametrize("jobs", [1, 2])
@@ -205,8 +205,8 @@ def test_a_number_format_that_this_processor_lacks_is_not_decided(study, monkeyp
         assert verify.stored_format(OTHER) == found
     old = stored.stored_files(OTHER)
     new = edited(old, run={"numbers": "float32"}, predicted=lambda p: p + 0.5)
-    judged = verify.judge(old, new, verify.Noise(9, 9))
-    assert judged.verdict == verify.OPEN and in_order(judged.reason, "float8", "float32")
+    agrees = verify.agreement(old, new, verify.Noise(9, 9))
+    assert agrees.word == verify.OPEN and in_order(agrees.reason, "float8", "float32")
 
 
 @pytest.fixture

@@ -35,16 +35,16 @@ from sapnet_core.runtime.progress import progress_bar, trial_bars, waiting
 from sapnet_core.runtime.variables import variables
 
 __all__ = [
+    "Agreement",
     "COLUMNS",
     "Difference",
     "Noise",
-    "Verdict",
+    "agreement",
     "current_trials",
     "difference",
     "draw",
     "facts",
     "inconsistency",
-    "judge",
     "rounding_file",
     "rounding_noise",
     "stored_format",
@@ -57,7 +57,7 @@ EQUAL, WITHIN, DIFFERS, OPEN = "equal bit for bit", "within rounding", "differs"
 # what a result's last digits depend on, beside the trial itself (`results.run_facts`)
 FACTS = ("device", "processor", "numbers", "threads", "torch", "numpy")
 COLUMNS = ("dataset", "method", "trials", "rho", "relative")  # of the table of rounding noise
-MARGIN = 2  # one new difference in 21 exceeds the largest of 20, but hardly any exceeds twice the largest
+TIMES_NOISE = 2  # one new difference in 21 exceeds the largest of 20, but hardly any exceeds twice the largest
 # Stored predictions have six decimals and the stored metrics come from all digits, which moves a metric by less than
 # this, or a metric above 1 by less than this part of it. Tables print three decimals.
 TOLERANCE = 1e-5
@@ -93,10 +93,10 @@ class Noise(NamedTuple):
 SMALL_NOISE = {"mlp": Noise(rho=0.01, relative=0.005), "sap-net": Noise(rho=0.1, relative=0.5)}
 
 
-class Verdict(NamedTuple):
-    """A verdict, one of `EQUAL`, `WITHIN`, `DIFFERS` and `OPEN`, with its reason ("" where it needs none)."""
+class Agreement(NamedTuple):
+    """How two results agree: `EQUAL`, `WITHIN`, `DIFFERS` or `OPEN`, with the reason ("" where it needs none)."""
 
-    verdict: str
+    word: str
     reason: str = ""
 
 
@@ -174,28 +174,28 @@ def difference(old: Files, new: Files) -> Difference | None:
     )
 
 
-def judge(old: Files, new: Files, noise: Noise | None) -> Verdict:
-    """Judge a new result of a trial against the stored one.
+def agreement(old: Files, new: Files, noise: Noise | None) -> Agreement:
+    """How a new result of a trial agrees with the stored one.
 
     Args:
         old, new: the files of both results.
         noise: the measured noise of this system; None if it was not measured.
     """
     if all(old[name] == new[name] for name in FILES if name != "run.json"):
-        return Verdict(EQUAL)
+        return Agreement(EQUAL)
     there, here = facts(old), facts(new)
     if there == here:
-        return Verdict(DIFFERS, "the same processor gives the same bits")
+        return Agreement(DIFFERS, "the same processor gives the same bits")
     if (moved := difference(old, new)) is None:
-        return Verdict(DIFFERS, "in its videos, true scores or labels")
+        return Agreement(DIFFERS, "in its videos, true scores or labels")
     if there["numbers"] != here["numbers"]:
-        return Verdict(OPEN, f"features are {there['numbers']} there and {here['numbers']} here")
+        return Agreement(OPEN, f"features are {there['numbers']} there and {here['numbers']} here")
     if noise is None:
-        return Verdict(OPEN, "no measured noise for this system")
+        return Agreement(OPEN, "no measured noise for this system")
     for name, told in (("rho", "rho"), ("relative", "predictions, in deviations of the scores,")):
-        if (found := getattr(moved, name)) > (limit := MARGIN * getattr(noise, name)):
-            return Verdict(DIFFERS, f"{told} by {found:.2g}, where rounding explains {limit:.2g}")
-    return Verdict(WITHIN)
+        if (found := getattr(moved, name)) > (limit := TIMES_NOISE * getattr(noise, name)):
+            return Agreement(DIFFERS, f"{told} by {found:.2g}, where rounding explains {limit:.2g}")
+    return Agreement(WITHIN)
 
 
 def rounding_file() -> Path:
@@ -297,7 +297,7 @@ def verify(count: int, seed: int, jobs: int, datasets: Sequence[str]) -> int:
 
 
 def verify_small(jobs: int) -> int:
-    """Verify the trials of the shelf `SMALL`, as `verify` does, and judge them by `SMALL_NOISE`.
+    """Verify the trials of the shelf `SMALL`, as `verify` does, and compare them by `SMALL_NOISE`.
 
     Args:
         jobs: number of processes.
@@ -321,8 +321,8 @@ def verify_small(jobs: int) -> int:
 
 
 def _verified(trials: Sequence[Trial], known: Mapping[Trial, Noise | None], jobs: int, shelf: str, told: str) -> int:
-    """Compare the metrics of stored trials with their predictions, train those of `known` again, and judge them by the
-    noise that is given for each. Prints one line a trial and a summary, in which `told` follows their number."""
+    """Compare the metrics of stored trials with their predictions, train those of `known` again, and compare them by
+    the noise that is given for each. Prints one line a trial and a summary, in which `told` follows their number."""
     faults = _inconsistencies(trials, known, shelf)
     for trial, fault in faults.items():
         print(f"{result_name(trial)}: {fault}: {DIFFERS}", flush=True)
@@ -334,8 +334,8 @@ def _verified(trials: Sequence[Trial], known: Mapping[Trial, Noise | None], jobs
     counts = Counter(
         [_compared(trial, stored_files(trial, shelf), anew[trial], noise) for trial, noise in known.items()]
     )
-    verdicts = ", ".join(f"{counts[one]} {one}" for one in (EQUAL, WITHIN, OPEN, DIFFERS) if counts[one])
-    print(f"{len(known)} {told} were trained again: {verdicts}", flush=True)
+    words = ", ".join(f"{counts[one]} {one}" for one in (EQUAL, WITHIN, OPEN, DIFFERS) if counts[one])
+    print(f"{len(known)} {told} were trained again: {words}", flush=True)
     return int(bool(faults) or DIFFERS in counts)
 
 
@@ -352,15 +352,15 @@ def _inconsistencies(trials: Sequence[Trial], drawn: Iterable[Trial], shelf: str
 
 
 def _compared(trial: Trial, old: Files, new: Files, noise: Noise | None) -> str:
-    """Judge and print the new result of one trial; returns the verdict."""
-    (verdict, reason), moved = judge(old, new, noise), difference(old, new)
+    """Print how the new result of one trial agrees with the stored one, and return it as one word of `Agreement`."""
+    (word, reason), moved = agreement(old, new, noise), difference(old, new)
     was, now = (json.loads(files["metrics.json"])["rho"] for files in (old, new))
     there, here = facts(old), facts(new)
     where = ", ".join(f"other {name}" for name in FACTS if there[name] != here[name]) or "same processor and versions"
     apart = f"predictions apart by up to {moved.points:.3g} points" if moved else "other videos or labels"
-    told = f"{verdict} ({reason})" if reason else verdict
+    told = f"{word} ({reason})" if reason else word
     print(f"{result_name(trial)}: rho {was:.4f} stored, {now:.4f} now; {apart}; {where}: {told}", flush=True)
-    return verdict
+    return word
 
 
 def facts(files: Files) -> dict[str, object]:
