@@ -192,7 +192,9 @@ PUBLIC = {
     ),
     "experiments.unlabeled_losses": ("unlabeled_losses",),
     "experiments.statistics": (
+        "all_seeds_in_words",
         "compare",
+        "compare_over_videos",
         "CONTRADICTED",
         "equivalence",
         "evidence_of",
@@ -203,6 +205,8 @@ PUBLIC = {
         "judge",
         "LEVEL",
         "MARGIN",
+        "NO_DIFFERENCE",
+        "RHO_DIFFERENCE",
         "seeds_in_words",
         "seeds_to_decide",
         "SUPPORTED",

@@ -31,8 +31,8 @@ def ledger(monkeypatch):
 
     def stands(verdicts: dict[Claim, str], trained=SEEDS, judged: int = len(SEEDS)) -> None:
         cells = {one.id: {n: [(*n[1:], seed) for seed in trained] for n in one.names} for one in verdicts}
-        rows = [(one.id, word, 0.125, judged) for one, word in verdicts.items()]
-        table = pd.DataFrame(rows, columns=["claim", "verdict", "p_holm", "seeds"])
+        rows = [(one.id, word, 0.125, 12.0, judged) for one, word in verdicts.items()]
+        table = pd.DataFrame(rows, columns=["claim", "verdict", "p_holm", "to_decide", "seeds"])
         monkeypatch.setattr(claimed_cells, "ledger", lambda: tuple(verdicts))
         monkeypatch.setattr(claimed_cells, "claim_cells", lambda name, _profile: cells[name])
         monkeypatch.setattr(claimed_cells, "family_verdicts", lambda _profile, *families: table)
@@ -45,7 +45,7 @@ def test_a_claim_keeps_its_verdict_and_the_other_cells_are_corrected_without_it(
     alone, found = (differences(TRIALS, 200, "Avg", at) for at in (None, QUICK))
     at = found.set_index(["system", "column"])
     assert at.loc[("far", "10%"), ["claim", "verdict", "p_holm"]].tolist() == ["far-10", CONTRADICTED, 0.125]
-    assert at.loc[("near", "Avg"), ["claim", "verdict"]].tolist() == ["near-mean", UNDECIDED]
+    assert at.loc[("near", "Avg"), ["claim", "verdict", "to_decide"]].tolist() == ["near-mean", UNDECIDED, 12.0]
     rest = found[found["claim"] == ""]
     assert len(rest) == len(found) - 2 and rest["p_holm"].tolist() == holm(rest["p"].tolist())
     assert set(alone["claim"]) == {""} and alone.at[found.index[found["claim"] == "far-10"][0], "verdict"] == SUPPORTED
@@ -85,11 +85,13 @@ def test_a_sentence_names_the_cells_that_stand_in_the_ledger(ledger):
     cell_of_it = (OURS, "far", "10%", CONTRADICTED)
     assert in_order(claimed_sentence(twice), len(twice), 2, *cell_of_it, *cell_of_it)
     assert claimed_sentence(differences(TRIALS, 50)) == ""
+    ledger({claim("far-10", "far", "10%"): UNDECIDED})
+    assert in_order(claimed_sentence(differences(TRIALS, 50, profile=QUICK)), "far, 10%", UNDECIDED, "12 seeds")
 
 
 def test_the_cells_of_tables_iv_and_vi_that_the_paper_speaks_of_are_found(monkeypatch):
-    rows = [(one.id, UNDECIDED, 1.0, len(QUICK.seeds)) for one in claimed_cells.ledger()]
-    table = pd.DataFrame(rows, columns=["claim", "verdict", "p_holm", "seeds"])
+    rows = [(one.id, UNDECIDED, 1.0, 12.0, len(QUICK.seeds)) for one in claimed_cells.ledger()]
+    table = pd.DataFrame(rows, columns=["claim", "verdict", "p_holm", "to_decide", "seeds"])
     monkeypatch.setattr(claimed_cells, "family_verdicts", lambda _profile, *families: table)
     for number, system, columns, name in (
         ("IV", "S4AQA", ["10%"], "iv-s4aqa-10"),

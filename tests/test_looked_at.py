@@ -1,5 +1,6 @@
 """What is said of a system that does not beat a control comes from its file and from the search's table."""
 
+import math
 import re
 
 import numpy as np
@@ -48,17 +49,22 @@ def test_a_row_has_the_differences_to_each_control_and_what_was_looked_at():
         ("MLP", "USDL", "10%", -0.1, UNDECIDED),
     ]
     table = pd.DataFrame(rows, columns=["control", "system", "column", "difference", "verdict"])
+    table = table.assign(to_decide=[math.nan, math.nan, 12.0, math.nan, math.inf, math.nan, 30.0])
     names = {"ridge": "ridge", "MLP": "the MLP"}
     found = not_above(table, names)
     assert list(found.columns) == ["system", "against ridge", "against the MLP", "what was looked at"]
     first, last, alone = found.to_numpy().tolist()
-    assert first[:3] == ["COREG", "-0.117 (10%, contradicted)", "-0.063 (10%, undecided)"]
+    assert first[:3] == ["COREG", "-0.117 (10%, contradicted)", "-0.063 (10%, undecided (12 seeds would decide))"]
     assert first[3].endswith(f". COREG {DEPARTS['COREG']}")
     (other,) = not_above(table.assign(system="I3D+MLP (searched)"), names)["what was looked at"]
     assert in_order(other, BUDGET) and not any(
         words in other for words in (*CAVEATS.values(), *DEPARTS.values(), "None")
     )
-    assert last[:3] == ["APT (after its title)", "+0.010 (10%, undecided)", "above in every column"]
+    assert last[:3] == [
+        "APT (after its title)",
+        "+0.010 (10%, undecided (1000 seeds would not decide))",
+        "above in every column",
+    ]
     assert last[3].endswith(f"APT {CAVEATS['APT']}") and alone[1] == "—"
     assert list(not_above(table[table["verdict"] == SUPPORTED], names).columns) == list(found.columns)
 
@@ -81,7 +87,7 @@ def test_a_row_says_how_the_training_ended_where_the_verdict_is_against_it(monke
     )
     monkeypatch.setattr(looked_at, "curves", lambda trial: pd.DataFrame({"L_all": np.linspace(1.0, 0.0, 60)}))
     rows = [("ridge", "USDL", "10%", -0.2, UNDECIDED), ("ridge", "USDL", "40%", -0.1, CONTRADICTED)]
-    table = pd.DataFrame(rows, columns=["control", "system", "column", "difference", "verdict"])
+    table = pd.DataFrame(rows, columns=["control", "system", "column", "difference", "verdict"]).assign(to_decide=9.0)
     trials = {("USDL", "40%", 0): "a", ("USDL", "40%", 1): "b", ("USDL", "10%", 0): "c"}
     (said,) = not_above(table, {"ridge": "ridge"}, trials)["what was looked at"]
     ended = ("40%", "loss", "1.00", "0.04", 35, "predictions", "1.00")
@@ -128,6 +134,6 @@ def test_changes_are_said_of_the_system_that_has_a_table_alone():
     assert changes_tried("TAP", NAMED) == "" == changes_tried(SYSTEM, NAMED, tried())
     assert changes_tried(SYSTEM, NAMED, tried(longer=0.74).assign(format=FORMAT - 1)) == ""
     rows = [(CONTROLS[0], system, "supervised", -0.1, CONTRADICTED) for system in (SYSTEM, "TAP")]
-    table = pd.DataFrame(rows, columns=["control", "system", "column", "difference", "verdict"])
+    table = pd.DataFrame(rows, columns=["control", "system", "column", "difference", "verdict"]).assign(to_decide=9.0)
     core, tap = not_above(table, NAMED)["what was looked at"]
     assert core.endswith(stored) and tap.endswith(DEPARTS["TAP"])

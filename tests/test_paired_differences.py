@@ -9,7 +9,15 @@ import torch
 from wording import in_order
 
 from sapnet_core.experiments.resampling import Cell, resampled
-from sapnet_core.experiments.statistics import SUPPORTED, UNDECIDED, VERDICTS, compare, hypothesis_of, judge
+from sapnet_core.experiments.statistics import (
+    RHO_DIFFERENCE,
+    SUPPORTED,
+    UNDECIDED,
+    VERDICTS,
+    compare,
+    hypothesis_of,
+    judge,
+)
 from sapnet_core.experiments.systems import OURS
 from sapnet_core.reporting import paired_differences as module
 from sapnet_core.reporting.heatmap import LIMIT, MARKS, control_heatmap, heatmap
@@ -60,7 +68,7 @@ def test_every_cell_is_compared_within_seeds_and_judged_as_one_family():
     found = []
     for system, column in table[["system", "column"]].to_numpy():
         columns = ("10%", "all") if column == "Avg" else (column,)
-        found.append(compare(side(OURS, *columns), side(system, *columns), column == "Avg", limit=2.0))
+        found.append(compare(side(OURS, *columns), side(system, *columns), column == "Avg", limit=RHO_DIFFERENCE))
     verdicts = judge([hypothesis_of(evidence) for evidence in found])
     assert table["verdict"].tolist() == [verdict.word for verdict in verdicts]
     for name, values in {
@@ -69,8 +77,10 @@ def test_every_cell_is_compared_within_seeds_and_judged_as_one_family():
         "high": [e.high for e in found],
         "p": [e.p for e in found],
         "p_holm": [v.p_holm for v in verdicts],
+        "to_decide": [v.to_decide for v in verdicts],
     }.items():
-        assert table[name].tolist() == pytest.approx(values)
+        assert table[name].tolist() == pytest.approx(values, nan_ok=True)
+    assert (table["to_decide"] > len(SEEDS)).tolist() == (table["verdict"] == UNDECIDED).tolist()
     by_system = table.set_index(["system", "column"])["verdict"]
     assert by_system["far", "all"] == SUPPORTED and by_system["near", "all"] != SUPPORTED
     assert (table["seeds"] == len(SEEDS)).all()
@@ -88,7 +98,7 @@ def test_every_system_is_compared_with_each_control_as_one_family():
     assert table[["control", "system", "column"]].to_numpy().tolist() == [
         ["far", system, column] for system in ("near", OURS) for column in ("10%", "all")
     ] + [["part", system, "10%"] for system in ("near", OURS)]
-    found = [compare(side(s, c), side(k, c), limit=2.0) for k, s, c in table.iloc[:, :3].to_numpy()]
+    found = [compare(side(s, c), side(k, c), limit=RHO_DIFFERENCE) for k, s, c in table.iloc[:, :3].to_numpy()]
     assert table["difference"].tolist() == pytest.approx([evidence.value for evidence in found])
     assert table["verdict"].tolist() == [v.word for v in judge([hypothesis_of(evidence) for evidence in found])]
     swapped = paired_differences(TRIALS, 200).set_index(["system", "column"])["difference"]

@@ -7,7 +7,7 @@ import torch
 
 from sapnet_core.experiments.profiles import get_profile
 from sapnet_core.experiments.resampling import Cell, resampled
-from sapnet_core.experiments.statistics import VERDICTS, compare, hypothesis_of, judge
+from sapnet_core.experiments.statistics import RHO_DIFFERENCE, VERDICTS, compare, hypothesis_of, judge
 from sapnet_core.experiments.systems import OURS
 from sapnet_core.experiments.tables import declared_trials
 from sapnet_core.reporting import worth as module
@@ -63,7 +63,9 @@ def test_verdicts_are_those_of_one_family(table_one):
     for part in (part for part in PARTS if part.trials == "I"):
         for column in (FEW, MANY):
             cells = [cell_of([declared[row, column, s] for s in SIZE.seeds]) for row in (part.with_it, part.without_it)]
-            evidence.append(compare(*([resampled(cell, resamples=SIZE.resamples)] for cell in cells), limit=2.0))
+            evidence.append(
+                compare(*([resampled(cell, resamples=SIZE.resamples)] for cell in cells), limit=RHO_DIFFERENCE)
+            )
     expected = [verdict.word for verdict in judge([hypothesis_of(one) for one in evidence])]
     assert table.loc[table["seeds"] > 0, "verdict"].tolist() == expected
 

@@ -9,7 +9,11 @@ weights and batches, measured by the spread over seeds; and the choice of test v
 The rule is in `judge`. The claims about one table or figure form a family. A claim is *supported* or *contradicted* if
 its p-value, corrected over the family (Holm), is below `LEVEL`. There is *no difference* if the difference is shown to
 lie within a margin (two one-sided tests, corrected in the same way). Anything else is *undecided*, and
-`seeds_to_decide` estimates how many seeds would decide it.
+`seeds_to_decide` estimates how many seeds would decide it. A claim that needs no p-value, such as one about printed
+numbers, has the verdict that is seen, and one of which nothing was measured is *not testable here*.
+
+A claim about several differences is tested by the weakest of them (`all_above`), and one that a difference is small by
+its margin (`comparable`).
 """
 
 import math
@@ -32,9 +36,15 @@ __all__ = [
     "VERDICTS",
     "LEVEL",
     "MARGIN",
+    "RHO_DIFFERENCE",
     "MOST_SEEDS",
+    "NO_TEST",
+    "ARITHMETIC",
+    "EVERY_SEED",
+    "SEEDS_AND_VIDEOS",
     "Evidence",
     "compare",
+    "compare_over_videos",
     "evidence_of",
     "weakest",
     "two_sided",
@@ -43,9 +53,13 @@ __all__ = [
     "Hypothesis",
     "Verdict",
     "hypothesis_of",
+    "all_above",
+    "comparable",
     "judge",
+    "size_beside",
     "seeds_to_decide",
     "seeds_in_words",
+    "all_seeds_in_words",
     "in_words",
 ]
 
@@ -56,8 +70,16 @@ VERDICTS = (SUPPORTED, CONTRADICTED, NO_DIFFERENCE, UNDECIDED, UNTESTABLE)
 LOOKS = 2  # a study is looked at twice (`study/plan.md`)
 LEVEL = 0.05 / LOOKS  # significance level of every test, after Holm's correction
 MARGIN = 0.02  # differences of rho up to this count as none, unless a claim states its own margin
+RHO_DIFFERENCE = 2.0  # largest possible difference of two rank correlations
 POWER = 0.8  # power of the test with the number of seeds that `seeds_to_decide` returns
 MOST_SEEDS = 1000  # largest number of seeds that `seeds_to_decide` considers
+
+# How a claim was tested. The first three need no p-value: nothing was measured; the claim is about printed numbers; or
+# it is about each seed by itself.
+NO_TEST, ARITHMETIC, EVERY_SEED = WITHOUT_P = ("none", "arithmetic", "every seed")
+SEEDS_AND_VIDEOS = "seeds and videos"  # by `compare`
+PARTLY = f"{SEEDS_AND_VIDEOS}, of the pairs that are here"  # a part of what the claim compares was not measured
+EQUIVALENCE = f"{SEEDS_AND_VIDEOS}, equivalence"
 
 
 # ---- one difference -------------------------------------------------------------------------------------------------
@@ -107,7 +129,8 @@ def compare(
             paired.
         fisher: average the cells of a side by Fisher's z (E14) instead of arithmetically.
         level: coverage of the intervals.
-        limit: the largest possible difference, 2 for correlations; intervals stay within it (`within_range`).
+        limit: the largest possible difference, `RHO_DIFFERENCE` for correlations; intervals stay within it
+            (`within_range`).
 
     Raises:
         ValueError: a side is empty, or cells differ in their numbers of seeds.
@@ -128,6 +151,21 @@ def compare(
     se = math.sqrt(videos + sum(terms))
     df = (se**4) / max(sum(t**2 for t in terms) / (seeds - 1), 1e-300)
     return evidence_of(own, se, min(df, 1e6), level, limit)
+
+
+def compare_over_videos(a: Tensor, b: Tensor, level: float = 0.95, limit: float = math.inf) -> Evidence:
+    """The difference of two networks, of one seed each, over the test videos alone: it says nothing of other seeds.
+
+    Args:
+        a, b: the metric of each network, (1 + R,): one row of `resampled`.
+        level, limit: as in `compare`.
+    """
+    difference = a - b
+    value, se = difference[0].item(), difference[1:].std().item()
+    df = 1e6  # the spread over resamples is taken as known
+    half = float(stats.t.ppf((1 + level) / 2, df)) * se
+    ends = within_range(value, half, limit)
+    return Evidence(value, *ends, math.nan, math.nan, two_sided(value, se, df), se, df, (value,))
 
 
 def evidence_of(
@@ -215,41 +253,111 @@ class Hypothesis(NamedTuple):
     """One claim of a family, as the input of `judge`.
 
     Attributes:
-        said: whether the observed difference has the sign that the claim states.
+        said: whether what was observed agrees with the claim, such as a difference with the sign that it states; None
+            where nothing was measured, or where seeds disagree on a claim about each of them.
         p: two-sided p-value of no difference; NaN if there is only one seed, which allows no test.
         p_equal: p-value of a difference at least as large as the margin; NaN if no margin is stated.
+        evidence, margin: what `seeds_to_decide` needs, where the evidence is over seeds.
+        test: how the claim was tested, such as `SEEDS_AND_VIDEOS`.
     """
 
-    said: bool
-    p: float
+    said: bool | None = None
+    p: float = math.nan
     p_equal: float = math.nan
+    evidence: Evidence | None = None
+    margin: float = math.nan
+    test: str = SEEDS_AND_VIDEOS
 
 
 class Verdict(NamedTuple):
-    """One of `VERDICTS`, and the corrected p-value behind it."""
+    """The verdict on one claim of a family. Its text is that of `in_words`.
+
+    Attributes:
+        word: one of `VERDICTS`.
+        p_holm: the corrected p-value behind it; NaN if it needs none.
+        to_decide: the number of seeds that would decide an undecided claim (`seeds_to_decide`); NaN for others.
+    """
 
     word: str
-    p_holm: float
+    p_holm: float = math.nan
+    to_decide: float = math.nan
+
+    def __str__(self) -> str:
+        return in_words(self.word, self.to_decide)
 
 
 def hypothesis_of(evidence: Evidence, margin: float = MARGIN) -> Hypothesis:
     """The hypothesis for the claim that a difference is above 0."""
-    return Hypothesis(evidence.value > 0, evidence.p, equivalence(evidence, margin)[0])
+    return Hypothesis(evidence.value > 0, evidence.p, equivalence(evidence, margin)[0], evidence, margin)
+
+
+def all_above(found: Sequence[Evidence], margin: float = MARGIN, partly: bool = False) -> Hypothesis:
+    """The hypothesis for the claim that all of several differences are above 0: that of the weakest (`weakest`).
+
+    Args:
+        found: the differences.
+        margin: differences up to this count as none; NaN if no margin is stated.
+        partly: whether other differences that the claim states were not measured. One counterexample contradicts the
+            claim, but those that are here cannot support it.
+    """
+    link, p = weakest(found)
+    said = link.value > 0
+    p_equal = min(1.0, len(found) * equivalence(link, margin)[0])  # Bonferroni: `link` is the weakest of several
+    if partly:
+        return Hypothesis(said, 1.0 if said else p, p_equal, link, margin, PARTLY)
+    return Hypothesis(said, p, p_equal, link, margin)
+
+
+def comparable(evidence: Evidence, margin: float) -> Hypothesis:
+    """The hypothesis for the claim that a difference lies within a margin. A difference beyond the margin has two sides
+    to lie on, so its one-sided p-value is doubled."""
+    inside, outside = equivalence(evidence, margin)
+    if abs(evidence.value) <= margin:
+        return Hypothesis(True, inside, math.nan, evidence, margin, EQUIVALENCE)
+    excess = evidence._replace(value=abs(evidence.value) - margin)
+    return Hypothesis(False, min(1.0, 2 * outside), math.nan, excess, math.nan, EQUIVALENCE)
 
 
 def judge(family: Sequence[Hypothesis]) -> list[Verdict]:
     """Verdicts on all claims of one family, by the rule in the module's docstring.
 
-    A claim whose p is NaN is undecided and does not count in Holm's correction of p.
+    A claim whose p is NaN is undecided and does not count in Holm's correction of p. Nor does one that needs no p. A
+    claim that was measured in part is contradicted or not testable here.
     """
-    unequal, equal = (holm([getattr(test, name) for test in family]) for name in ("p", "p_equal"))
-    words = []
-    for test, p, p_equal in zip(family, unequal, equal, strict=True):
-        if p < LEVEL:
-            words.append(SUPPORTED if test.said else CONTRADICTED)
-        else:
-            words.append(NO_DIFFERENCE if p_equal < LEVEL else UNDECIDED)
-    return [Verdict(*pair) for pair in zip(words, unequal, strict=True)]
+    family = [one._replace(p=math.nan, p_equal=math.nan) if one.test in WITHOUT_P else one for one in family]
+    unequal, equal = (holm([getattr(one, name) for one in family]) for name in ("p", "p_equal"))
+    tested = sum(not math.isnan(one.p) for one in family)
+    return [_verdict(*one, tested) for one in zip(family, unequal, equal, strict=True)]
+
+
+def _verdict(one: Hypothesis, p: float, p_equal: float, tested: int) -> Verdict:
+    """The verdict on one claim, from its corrected p-values and the number of tested claims in its family."""
+    if one.test == NO_TEST:
+        return Verdict(UNTESTABLE)
+    if one.test in WITHOUT_P:
+        return Verdict(UNDECIDED if one.said is None else SUPPORTED if one.said else CONTRADICTED)
+    if p < LEVEL:
+        word = SUPPORTED if one.said else CONTRADICTED
+    else:
+        word = NO_DIFFERENCE if p_equal < LEVEL else UNDECIDED
+    if one.test == PARTLY and word != CONTRADICTED:
+        return Verdict(UNTESTABLE)
+    if word == UNDECIDED and one.evidence is not None:
+        return Verdict(word, p, seeds_to_decide(one.evidence, tested, one.margin))
+    return Verdict(word, p)
+
+
+def size_beside(printed: float, low: float, high: float, supported: bool) -> str:
+    """Compare an interval with a printed difference: "as printed" if it contains it, else "smaller", "larger" or
+    "suspiciously larger".
+
+    "Suspiciously larger" means that the claim is supported, and that the whole interval lies above twice the printed
+    difference and more than `MARGIN` above it. If a rebuilt system gains more than twice what its authors report, a
+    weak baseline, a leak or an easier task is a likelier reason than a better system.
+    """
+    if supported and printed > 0 and low > max(2 * printed, printed + MARGIN):
+        return "suspiciously larger"
+    return "smaller" if high < printed else "larger" if low > printed else "as printed"
 
 
 def seeds_to_decide(evidence: Evidence, claims: int = 1, margin: float = MARGIN) -> float:
@@ -291,6 +399,21 @@ def seeds_in_words(seeds: float) -> str:
     if math.isnan(seeds):
         return ""
     return f"{seeds:.0f} seeds would decide" if math.isfinite(seeds) else f"{MOST_SEEDS} seeds would not decide"
+
+
+def all_seeds_in_words(seeds: Sequence[float]) -> str:
+    """Text for the numbers from `seeds_to_decide` of several undecided claims, as the end of a sentence; "" if there
+    are none or all are NaN."""
+    finite = [n for n in seeds if math.isfinite(n)]
+    beyond = sum(math.isinf(n) for n in seeds)
+    if not finite:
+        return seeds_in_words(math.inf) if beyond else ""
+    least, most = f"{min(finite):.0f}", f"{max(finite):.0f}"
+    number = least if least == most else f"{least} to {most}"
+    if len(finite) == len(seeds):
+        return f"{number} seeds would decide"
+    rest = f", and {MOST_SEEDS} would not decide {beyond}" if beyond else ""
+    return f"{number} seeds would decide {len(finite)}{rest}"
 
 
 def in_words(verdict: str, seeds: float = math.nan) -> str:

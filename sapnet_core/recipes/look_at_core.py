@@ -26,7 +26,7 @@ from torch import Tensor
 
 from sapnet_core.experiments.fit import TrainingTask, fit_trial, training_task
 from sapnet_core.experiments.metrics import spearman
-from sapnet_core.experiments.statistics import evidence_of
+from sapnet_core.experiments.statistics import RHO_DIFFERENCE, evidence_of
 from sapnet_core.experiments.systems import RIDGE, get_system
 from sapnet_core.experiments.trial import Trial
 from sapnet_core.experiments.trial_data import prepare_trials, trial_data
@@ -45,7 +45,6 @@ LOOKED_AT = Path(__file__).parent.parent / "methods" / "looked_at.csv"
 SYSTEM, DATASET, SHARE, SEEDS = "CoRe", "mtl-aqa", 1.0, (0, 1, 2)
 TABLES = "as in the tables"
 CONTROLS = (RIDGE, "I3D+MLP (searched)")  # both are scored as they are in the tables
-LIMIT = 2.0  # largest difference of two correlations
 
 
 class DrawnExemplars(Exemplars):
@@ -119,7 +118,7 @@ def rho_of(name: str, seed: int) -> float:
 
 def row_of(name: str, rho: list[float], tables: list[float]) -> dict[str, object]:
     """A row of the table, from rho of each seed and that of CoRe as it is in the tables."""
-    gain = evidence_of([own - one for own, one in zip(rho, tables, strict=True)], limit=LIMIT)
+    gain = evidence_of([own - one for own, one in zip(rho, tables, strict=True)], limit=RHO_DIFFERENCE)
     return {
         "system": name if name in CONTROLS else SYSTEM,
         "candidate": TABLES if name in CONTROLS else name,

@@ -9,6 +9,7 @@ from collections.abc import Iterator, Mapping, Sequence
 import pandas as pd
 
 from sapnet_core.experiments.profiles import Profile
+from sapnet_core.experiments.statistics import in_words
 from sapnet_core.experiments.trial import Trial
 from sapnet_core.reporting.claims import claim_cells, family_verdicts
 from sapnet_core.reporting.ledger import Claim, ledger
@@ -64,7 +65,7 @@ def claimed_sentence(differences: pd.DataFrame) -> str:
     cells = differences[differences["claim"] != ""]
     if cells.empty:
         return ""
-    listed = "; ".join(f"{_cell(row)} ({row['verdict']})" for _, row in cells.iterrows())
+    listed = "; ".join(f"{_cell(row)} ({in_words(row['verdict'], row['to_decide'])})" for _, row in cells.iterrows())
     stands, itself, has = ("stands", "itself", "has") if len(cells) == 1 else ("stand", "themselves", "have")
     return (
         f"Of {len(differences)} cells, {len(cells)} {stands} in the ledger by {itself} and {has} its verdict, which is "

@@ -19,8 +19,8 @@ __all__ = ["MARKS", "control_heatmap", "heatmap"]
 MARKS = {
     SUPPORTED: ("✓", "SAP-Net above"),
     CONTRADICTED: ("✗", "SAP-Net below"),
-    NO_DIFFERENCE: ("=", "no difference"),
-    UNDECIDED: ("?", "undecided"),
+    NO_DIFFERENCE: ("=", NO_DIFFERENCE),
+    UNDECIDED: ("?", UNDECIDED),
 }
 LIMIT = 0.3  # differences beyond it have the same color, so that all heatmaps have one scale
 ROW, NAME, SHORT = 0.21, 25, 17  # inches of a row, letters of a name in one line, and beside two panels

@@ -14,7 +14,7 @@ import pandas as pd
 
 from sapnet_core.experiments.intervals import Interval
 from sapnet_core.experiments.results import curves, predictions
-from sapnet_core.experiments.statistics import CONTRADICTED, SUPPORTED
+from sapnet_core.experiments.statistics import CONTRADICTED, SUPPORTED, in_words
 from sapnet_core.experiments.systems import get_system, marked
 from sapnet_core.experiments.trial import Trial
 from sapnet_core.experiments.trial_hash import FORMAT
@@ -135,7 +135,7 @@ def not_above(
 
     Returns:
         A data frame with columns system, "against" and a name for each control (the differences that are not above 0 by
-        their verdict, each with its column and verdict), and "what was looked at", in Markdown.
+        their verdict, each with its column and verdict, in words), and "what was looked at", in Markdown.
     """
     found = []
     for system, rows in differences.groupby("system", sort=False):
@@ -144,8 +144,8 @@ def not_above(
         row = {"system": marked(system)}
         for control, name in names.items():
             own = rows[rows["control"] == control]
-            cells = own.loc[own["verdict"] != SUPPORTED, ["difference", "column", "verdict"]].to_numpy()
-            listed = ", ".join(f"{d:+z.3f} ({c}, {v})" for d, c, v in cells)
+            cells = own.loc[own["verdict"] != SUPPORTED, ["difference", "column", "verdict", "to_decide"]].to_numpy()
+            listed = ", ".join(f"{d:+z.3f} ({c}, {in_words(v, seeds)})" for d, c, v, seeds in cells)
             row[f"against {name}"] = listed or ("—" if own.empty else "above in every column")
         said = [_looked_at(system.removesuffix(" (searched)"), names), _trained(rows, system, trials or {})]
         found.append({**row, "what was looked at": " ".join(filter(None, said))})

@@ -6,7 +6,7 @@ import pandas as pd
 
 from sapnet_core.experiments.profiles import Profile
 from sapnet_core.experiments.resampling import resampled
-from sapnet_core.experiments.statistics import Verdict, compare, hypothesis_of, judge
+from sapnet_core.experiments.statistics import RHO_DIFFERENCE, Verdict, compare, hypothesis_of, judge
 from sapnet_core.experiments.systems import OURS
 from sapnet_core.experiments.trial import Trial
 from sapnet_core.reporting.claimed_cells import Comparison, claimed_cells
@@ -35,8 +35,9 @@ def paired_differences(
 
     Returns:
         One row per system and column: system, column, difference, low and high (a 95 % interval over seeds and videos),
-        p, p_holm, verdict, seeds and claim (the id in the ledger of a cell that has its verdict, else ""). Systems and
-        columns are in the order of `trials`.
+        p, p_holm, verdict, to_decide (the number of seeds that would decide an undecided cell, NaN for others), seeds
+        and claim (the id in the ledger of a cell that has its verdict, else ""). Systems and columns are in the order
+        of `trials`.
 
     Raises:
         ValueError: SAP-Net is not among the systems.
@@ -106,12 +107,14 @@ def _judged(
     average have several cells, whose mean is Fisher's."""
     rho = {key: resampled(read_cell(trials), resamples=resamples) for key, trials in cells.items()}  # (S, 1 + R) each
     found = [
-        compare([rho[key] for key in high], [rho[key] for key in low], fisher=len(high) > 1, limit=2.0)
+        compare([rho[key] for key in high], [rho[key] for key in low], fisher=len(high) > 1, limit=RHO_DIFFERENCE)
         for high, low in sides
     ]
     said = claimed_cells(sides, cells, profile) if profile else [None] * len(sides)
     family = iter(judge([hypothesis_of(one) for one, row in zip(found, said, strict=True) if row is None]))
-    verdicts = [next(family) if row is None else Verdict(row["verdict"], row["p_holm"]) for row in said]
+    verdicts = [
+        next(family) if row is None else Verdict(row["verdict"], row["p_holm"], row["to_decide"]) for row in said
+    ]
     return pd.DataFrame(
         [
             {
@@ -122,6 +125,7 @@ def _judged(
                 "p": evidence.p,
                 "p_holm": verdict.p_holm,
                 "verdict": verdict.word,
+                "to_decide": verdict.to_decide,
                 "seeds": len(evidence.by_seed),
                 "claim": "" if row is None else row["claim"],
             }

@@ -8,7 +8,7 @@ from pathlib import Path
 import pandas as pd
 
 from sapnet_core.datasets.records import OFFICIAL_SIZES
-from sapnet_core.experiments.statistics import UNTESTABLE
+from sapnet_core.experiments.statistics import CONTRADICTED, NO_DIFFERENCE, SUPPORTED, UNTESTABLE
 from sapnet_core.experiments.stored import stored_size, stored_trials
 from sapnet_core.experiments.stored_summary import stored_summary
 from sapnet_core.recipes.measure_cost import stored_cost
@@ -45,8 +45,8 @@ def deviations(folder: Path) -> list[dict[str, object]]:
 
 def _effect(low: float, high: float, verdict: str) -> Label:
     """The verdict on "the decision reaches a higher ρ than the other reading", in these words."""
-    words = {"supported": "better", "contradicted": "other reading better", "no difference": "no difference"}
-    if verdict == "contradicted" and low > 0 or verdict == "supported" and high < 0:
+    words = {SUPPORTED: "better", CONTRADICTED: "other reading better", NO_DIFFERENCE: NO_DIFFERENCE}
+    if verdict == CONTRADICTED and low > 0 or verdict == SUPPORTED and high < 0:
         raise ValueError(f"decisions.csv: the interval [{low}, {high}] cannot be {verdict}: run 09_decisions again")
     return verdict_label(verdict, words.get(verdict, ""))
 

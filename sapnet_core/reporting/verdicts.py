@@ -1,8 +1,8 @@
-"""The test of one claim: from the predictions of its cells to its numbers, and from these to a verdict.
+"""The test of one claim: the predictions of the cells that it compares, its numbers, and its verdict.
 
-The rule for verdicts is `experiments.statistics.judge`. A claim about a cell without trials in this profile is "not
-testable here"; a claim about several cells, of which only some have trials, can be contradicted by these but not
-supported.
+Cells are looked up here; `experiments.statistics` compares them and gives the verdict. A claim about a cell without
+trials in this profile is "not testable here"; a claim about several cells, of which only some have trials, can be
+contradicted by these but not supported.
 """
 
 import math
@@ -14,18 +14,19 @@ from sapnet_core.experiments.names import title
 from sapnet_core.experiments.paper import paper_arithmetic
 from sapnet_core.experiments.resampling import Cell, resampled
 from sapnet_core.experiments.statistics import (
-    CONTRADICTED,
+    ARITHMETIC,
     MARGIN,
+    NO_TEST,
+    RHO_DIFFERENCE,
+    SEEDS_AND_VIDEOS,
     SUPPORTED,
-    UNDECIDED,
-    UNTESTABLE,
     Evidence,
     Hypothesis,
-    Verdict,
+    all_above,
+    comparable,
     compare,
-    equivalence,
     judge,
-    seeds_to_decide,
+    size_beside,
     weakest,
 )
 from sapnet_core.reporting.ledger import Claim, Name, Side, by_classes
@@ -33,8 +34,6 @@ from sapnet_core.reporting.ledger import Claim, Name, Side, by_classes
 __all__ = ["Lookup", "examine", "decide", "part_differences", "size_beside_print"]
 
 Lookup = Callable[[Name], Cell | None]
-
-PARTLY = "seeds and videos, of the pairs that are here"
 
 
 def examine(claim: Claim, lookup: Lookup, resamples: int = 1000) -> dict[str, object]:
@@ -45,12 +44,11 @@ def examine(claim: Claim, lookup: Lookup, resamples: int = 1000) -> dict[str, ob
         resamples: number of resamples of the test videos.
 
     Returns:
-        "test" and, where they exist, effect, low, high, seed_low, seed_high, p, seeds, reason, said (whether this run
-        shows what is claimed; None where seeds disagree), and for `judge` p_equal, margin and evidence, all of the
-        weakest difference.
+        "test" and, where they exist, effect, low, high, seed_low, seed_high and seeds of the weakest difference,
+        reason, and the other attributes of `statistics.Hypothesis`.
     """
     if claim.kind == "untested":
-        return {"test": "none", "reason": claim.reason}
+        return {"test": NO_TEST, "reason": claim.reason}
     if claim.kind == "arithmetic":
         return _arithmetic(claim)
     cells = {name: lookup(name) for name in claim.names}
@@ -61,12 +59,12 @@ def examine(claim: Claim, lookup: Lookup, resamples: int = 1000) -> dict[str, ob
     named = dict.fromkeys(title(table) if here and table not in here else row for table, row, _ in absent)
     missing = {"reason": f"no results at this size of {', '.join(named)}"} if absent else {}
     if not pairs or absent and claim.kind != "greater":
-        return {"test": "none", **missing}
+        return {"test": NO_TEST, **missing}
     if claim.kind in ("count", "worst"):
         return _errors(claim, list(cells.values()))
 
     found = [_difference(claim, pair, cells, resamples) for pair in pairs]
-    link, p = weakest(found)
+    link, _ = weakest(found)
     numbers = {
         "effect": link.value,
         "low": link.low,
@@ -74,22 +72,11 @@ def examine(claim: Claim, lookup: Lookup, resamples: int = 1000) -> dict[str, ob
         "seed_low": link.seed_low,
         "seed_high": link.seed_high,
         "seeds": len(link.by_seed),
-        "evidence": link,
-        "margin": claim.margin if claim.metric != "rho" or math.isfinite(claim.margin) else MARGIN,
     }
     if claim.kind == "comparable":
-        inside, outside = equivalence(link, claim.margin)
-        within = abs(link.value) <= claim.margin
-        p = inside if within else min(1.0, 2 * outside)
-        beyond = link._replace(value=abs(link.value) - claim.margin)  # its excess over the margin
-        numbers |= {} if within else {"evidence": beyond, "margin": math.nan}
-        return {"test": "seeds and videos, equivalence", **numbers, "p": p, "said": within}
-    said = link.value > 0
-    # Bonferroni's correction, since `link` is the weakest of several pairs
-    numbers["p_equal"] = min(1.0, len(found) * equivalence(link, numbers["margin"])[0])
-    if absent:  # one counterexample contradicts the claim, but part of the pairs cannot support it
-        return {"test": PARTLY, **numbers, "p": 1.0 if said else p, "said": said, **missing}
-    return {"test": "seeds and videos", **numbers, "p": p, "said": said}
+        return numbers | comparable(link, claim.margin)._asdict()
+    margin = claim.margin if claim.metric != "rho" or math.isfinite(claim.margin) else MARGIN
+    return numbers | missing | all_above(found, margin, partly=bool(absent))._asdict()
 
 
 def part_differences(claim: Claim, cells: Mapping[Name, Cell], resamples: int = 1000) -> list[Evidence]:
@@ -109,7 +96,7 @@ def part_differences(claim: Claim, cells: Mapping[Name, Cell], resamples: int = 
 def _difference(claim: Claim, pair: tuple[Side, Side], cells: Mapping[Name, Cell | None], resamples: int) -> Evidence:
     """The difference of the two sides of one pair, all cells of which are there."""
     high, low = ([resampled(cells[name], claim.metric, resamples) for name in side] for side in pair)
-    return compare(high, low, by_classes(pair[0]), limit=2.0 if claim.metric == "rho" else math.inf)
+    return compare(high, low, by_classes(pair[0]), limit=RHO_DIFFERENCE if claim.metric == "rho" else math.inf)
 
 
 def _arithmetic(claim: Claim) -> dict[str, object]:
@@ -126,7 +113,7 @@ def _arithmetic(claim: Claim) -> dict[str, object]:
     one = rows.iloc[0] if len(rows) == 1 else None
     effect = math.nan if one is None else one[common[0] if common else "arithmetic"]
     printed = math.nan if one is None else one["printed"]
-    return {"test": "arithmetic", "said": bool(common), "effect": effect, "paper": printed, "reason": reason}
+    return {"test": ARITHMETIC, "said": bool(common), "effect": effect, "paper": printed, "reason": reason}
 
 
 def _errors(claim: Claim, cells: list[Cell]) -> dict[str, object]:
@@ -163,48 +150,17 @@ def _errors(claim: Claim, cells: list[Cell]) -> dict[str, object]:
     }
 
 
-def _decided(row: dict) -> str | None:
-    """The verdict on a claim that needs no p-value; None if it needs one."""
-    if row["test"] == "none":
-        return UNTESTABLE
-    if row["test"] in ("arithmetic", "every seed"):
-        return UNDECIDED if row["said"] is None else SUPPORTED if row["said"] else CONTRADICTED
-    return None
-
-
 def decide(rows: Iterable[dict]) -> list[dict[str, object]]:
-    """Decide the examined claims of one family: verdict, p_holm (the p-value after Holm's correction), and to_decide,
-    the number of seeds that would decide an undecided claim (`statistics.seeds_to_decide`; NaN for others).
-
-    A claim with undeclared systems can only be contradicted; otherwise it is not testable here.
-    """
-    rows = list(rows)
-    open_ = [i for i, row in enumerate(rows) if _decided(row) is None]
-    found = judge([Hypothesis(rows[i]["said"], rows[i]["p"], rows[i].get("p_equal", math.nan)) for i in open_])
-    verdicts = [Verdict(_decided(row), math.nan) for row in rows]
-    tested = sum(not math.isnan(rows[i]["p"]) for i in open_)
-    seeds = [math.nan] * len(rows)
-    for i, (word, p) in zip(open_, found, strict=True):
-        if rows[i]["test"] == PARTLY and word != CONTRADICTED:
-            word, p = UNTESTABLE, math.nan
-        if word == UNDECIDED:
-            seeds[i] = seeds_to_decide(rows[i]["evidence"], tested, rows[i]["margin"])
-        verdicts[i] = Verdict(word, p)
-    return [{**v._asdict(), "verdict": v.word, "to_decide": n} for v, n in zip(verdicts, seeds, strict=True)]
+    """Decide the examined claims of one family (`statistics.judge`): verdict, p_holm (the p-value after Holm's
+    correction), and to_decide, the number of seeds that would decide an undecided claim (NaN for others)."""
+    family = [Hypothesis(**{name: row[name] for name in Hypothesis._fields if name in row}) for row in rows]
+    return [{"verdict": one.word, "p_holm": one.p_holm, "to_decide": one.to_decide} for one in judge(family)]
 
 
 def size_beside_print(row: dict) -> str:
-    """Compare the effect's interval with the printed difference, whatever the verdict on the sign: "as printed" if the
-    interval contains it, else "smaller", "larger" or "suspiciously larger"; "" where either is missing.
-
-    "Suspiciously larger" means that the claim is supported, and that the whole interval lies above twice the printed
-    difference and more than 0.02 above it. If a rebuilt system gains more than twice what its authors report, a weak
-    baseline, a leak or an easier task is a likelier reason than a better system.
-    """
-    if not row["test"].startswith("seeds and videos") or math.isnan(row["paper"]) or math.isnan(row["low"]):
+    """Compare the effect's interval with the printed difference, whatever the verdict on the sign
+    (`statistics.size_beside`); "" where either is missing."""
+    if not row["test"].startswith(SEEDS_AND_VIDEOS) or math.isnan(row["paper"]) or math.isnan(row["low"]):
         return ""
-    printed = row["paper"]
-    too_good = printed > 0 and row["low"] > max(2 * printed, printed + 0.02)
-    if too_good and row["kind"] != "comparable" and row["verdict"] == SUPPORTED:
-        return "suspiciously larger"
-    return "smaller" if row["high"] < printed else "larger" if row["low"] > printed else "as printed"
+    supported = row["verdict"] == SUPPORTED and row["kind"] != "comparable"
+    return size_beside(row["paper"], row["low"], row["high"], supported)

@@ -12,7 +12,7 @@ import pandas as pd
 from sapnet_core.experiments.profiles import Profile
 from sapnet_core.experiments.resampling import resampled
 from sapnet_core.experiments.results import has_result
-from sapnet_core.experiments.statistics import compare, hypothesis_of, judge
+from sapnet_core.experiments.statistics import RHO_DIFFERENCE, compare, hypothesis_of, judge
 from sapnet_core.experiments.stored import is_stored
 from sapnet_core.experiments.stored_seeds import FEWEST
 from sapnet_core.experiments.systems import OURS, RIDGE
@@ -76,7 +76,7 @@ def worth(profile: Profile) -> pd.DataFrame:
                 for side in sides:
                     if side not in cells:
                         cells[side] = resampled(read_cell(list(side)), resamples=profile.resamples)
-                found = evidence[len(rows)] = compare(*([cells[side]] for side in sides), limit=2.0)
+                found = evidence[len(rows)] = compare(*([cells[side]] for side in sides), limit=RHO_DIFFERENCE)
                 row |= {"effect": found.value, "low": found.low, "high": found.high, "seeds": len(trained)}
             rows.append(row)
     for place, verdict in zip(evidence, judge([hypothesis_of(found) for found in evidence.values()]), strict=True):
