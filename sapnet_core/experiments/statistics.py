@@ -302,7 +302,8 @@ def all_above(found: Sequence[Evidence], margin: float = MARGIN, partly: bool = 
     """
     link, p = weakest(found)
     said = link.value > 0
-    p_equal = min(1.0, len(found) * equivalence(link, margin)[0])  # Bonferroni: `link` is the weakest of several
+    # Bonferroni, since `link` is the weakest of several; NaN, which stands for no margin, comes first and stays
+    p_equal = min(len(found) * equivalence(link, margin)[0], 1.0)
     if partly:
         return Hypothesis(said, 1.0 if said else p, p_equal, link, margin, PARTLY)
     return Hypothesis(said, p, p_equal, link, margin)
