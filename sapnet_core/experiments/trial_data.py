@@ -69,10 +69,40 @@ class TrialData:
         return twin_factors(self.records, self.trial.twin_seed)
 
 
+@dataclass(frozen=True)
+class _RecordsOf:
+    """What determines a trial's records; the fields are those of `Trial`."""
+
+    dataset: str
+    source: str
+    train: int | None
+    test: int | None
+    twin_seed: int
+
+
+@dataclass(frozen=True)
+class _Seen:
+    """What determines the features of given records. Fields that are not described here are those of `Trial`.
+
+    Attributes:
+        video_source: where frames and boxes come from.
+        extra: views that only the method needs.
+        stage: a name in `extraction.STAGES`.
+    """
+
+    video_source: TwinSource | DiskSource
+    teacher: str
+    extra: tuple[str, ...]
+    clip_sampling: str
+    backbone: str
+    stage: str
+
+
 @lru_cache(maxsize=8)
-def _read_records(dataset, source, train, test, twin_seed, data: Path | None, folder: Path, *rules):
-    records, left_out = source_records(dataset, train, test, twin_seed, data, folder), {}
-    if source == "joints":
+def _read_records(asked: _RecordsOf, data: Path | None, folder: Path, *rules):
+    records = source_records(asked.dataset, asked.train, asked.test, asked.twin_seed, data, folder)
+    left_out = {}
+    if asked.source == "joints":
         records, left_out = pose_records(data, records)
     return tuple(records), records_digest(list(records)), left_out
 
@@ -81,15 +111,15 @@ def digested_records(
     dataset: str, source: str, train: int | None, test: int | None, twin_seed: int
 ) -> tuple[tuple[Record, ...], str]:
     """Records of a dataset and their digest."""
-    return _found_records(dataset, source, train, test, twin_seed)[:2]
+    return _found_records(_RecordsOf(dataset, source, train, test, twin_seed))[:2]
 
 
-def _found_records(dataset, source, train, test, twin_seed) -> tuple[tuple[Record, ...], str, dict[str, str]]:
+def _found_records(asked: _RecordsOf) -> tuple[tuple[Record, ...], str, dict[str, str]]:
     """Records of a dataset, their digest, and the keys of the dives without a pose track, each with the reason."""
     rules = environment.skip_bad(), finefs_split()  # part of the cache key: a notebook may change these variables
     folder = environment.runs() / "annotations"
     with in_runs():
-        return _read_records(dataset, source, train, test, twin_seed, _data_root(source), folder, *rules)
+        return _read_records(asked, _data_root(asked.source), folder, *rules)
 
 
 def _data_root(source: str) -> Path | None:
@@ -133,49 +163,36 @@ class _How:
 
 @lru_cache(maxsize=6)
 def _data(
-    dataset,
-    source,
-    train,
-    test,
-    twin_seed,
-    video_source,
-    teacher,
-    extra,
-    clip_sampling,
-    backbone,
-    stage,
-    device,
-    _numbers,
-    how: _How,
+    asked: _RecordsOf, seen: _Seen, device: str, _numbers: torch.dtype, how: _How
 ) -> tuple[tuple[Record, ...], Features]:
     """Records and features. `views["actor"]` holds the teacher's view. A view computed only for the teacher, or only
-    for the method (`extra`), is NaN for test videos; `CELL_VIEWS` among `extra` are there for all videos.
+    for the method (`seen.extra`), is NaN for test videos; `CELL_VIEWS` among these are there for all videos.
 
     `_numbers` is a part of the cache's key alone: the backbone asks `number_format` itself, and features of one format
     must not be returned for another.
     """
-    records, _, left_out = _found_records(dataset, source, train, test, twin_seed)
-    if source == "features":
-        features = dumped_features(dataset, _data_root(source), records, environment.skip_bad())
+    records, _, left_out = _found_records(asked)
+    if asked.source == "features":
+        features = dumped_features(asked.dataset, _data_root(asked.source), records, environment.skip_bad())
         kept = set(features.keys)
-        return tuple(r for r in records if r.key in kept), _one_view(features) if teacher == "frame" else features
+        return tuple(r for r in records if r.key in kept), _one_view(features) if seen.teacher == "frame" else features
     if is_sequence(records):
-        features = sequence_features(records, _data_root(source), clip_sampling or "windows")
-        if teacher == "photometric":
+        features = sequence_features(records, _data_root(asked.source), seen.clip_sampling or "windows")
+        if seen.teacher == "photometric":
             raise ValueError("the photometric view needs videos, and these are sequences: choose another teacher")
-        features = _one_view(features) if teacher == "frame" else features
+        features = _one_view(features) if seen.teacher == "frame" else features
         return records, replace(features, skipped=left_out)
 
     def computed(one: FeatureRequest) -> Features:
         found = video_features(
             **vars(one), jobs=how.jobs, folder=environment.runs() / "features", device=device, progress=how.progress
         )
-        if not _nine(dataset, clip_sampling):
+        if not _nine(asked.dataset, seen.clip_sampling):
             return found
         kept = {name: _first_nine(view, one.stage) for name, view in found.views.items()}
         return replace(found, views=kept, positions=found.positions[:18])
 
-    first, *others = _requests(records, video_source, teacher, extra, clip_sampling, backbone, stage)
+    first, *others = _requests(records, seen)
     features = computed(first)
     views = dict(features.views)
     for one in others:
@@ -184,10 +201,10 @@ def _data(
             views["maps"] = last_maps(found.views["frame"], device)
             continue
         if "boxes" in one.views:
-            views["boxes"] = boxes_by_step(found.views["boxes"], clip_sampling or default_sampling(dataset))
+            views["boxes"] = boxes_by_step(found.views["boxes"], seen.clip_sampling or default_sampling(asked.dataset))
             continue
         views |= {view: _spread(found, view, features.keys, views["frame"]) for view in one.views}
-    kept_views = {"frame": views["frame"], "actor": views[teacher], **{view: views[view] for view in extra}}
+    kept_views = {"frame": views["frame"], "actor": views[seen.teacher], **{view: views[view] for view in seen.extra}}
     features = replace(features, views=kept_views)
     kept = set(features.keys)
     return tuple(r for r in records if r.key in kept), features
@@ -205,7 +222,7 @@ def _spread(found: Features, view: str, keys: tuple[str, ...], like: torch.Tenso
     return torch.full_like(like, torch.nan).index_copy(0, torch.tensor(rows), found.views[view])
 
 
-def _sources(t: Trial) -> tuple:
+def _sources(t: Trial) -> tuple[_RecordsOf, _Seen]:
     """Everything that determines a trial's records and features: trials with equal values share them.
 
     Raises:
@@ -213,9 +230,11 @@ def _sources(t: Trial) -> tuple:
     """
     if fault := why_frames(t):
         raise ValueError(fault)
-    made_of = t.dataset, t.source, t.train, t.test, t.twin_seed
-    seen = t.teacher, (*extra_views(t.method), *cell_views(t))
-    return *made_of, trial_video_source(t), *seen, t.clip_sampling, t.backbone, STAGE_OF[t.backbone_training]
+    extra, stage = (*extra_views(t.method), *cell_views(t)), STAGE_OF[t.backbone_training]
+    return (
+        _RecordsOf(t.dataset, t.source, t.train, t.test, t.twin_seed),
+        _Seen(trial_video_source(t), t.teacher, extra, t.clip_sampling, t.backbone, stage),
+    )
 
 
 def _nine(dataset: str, clip_sampling: str) -> bool:
@@ -228,30 +247,22 @@ def _first_nine(view: torch.Tensor, stage: str) -> torch.Tensor:
     return view if stage == "pixels" else view[:, : 9 if stage == "maps" else 18]
 
 
-def _requests(
-    records: tuple[Record, ...],
-    video_source,
-    teacher: str,
-    extra: tuple[str, ...],
-    clip_sampling: str,
-    backbone: str,
-    stage: str,
-) -> list[FeatureRequest]:
+def _requests(records: tuple[Record, ...], seen: _Seen) -> list[FeatureRequest]:
     """The feature requests of a trial: first the student's view, then, if it differs, the teacher's, then the method's.
 
     The first request includes the actor crops: with I3D always, because other trials need them anyway, and otherwise
-    unless the teacher sees whole frames. A separate teacher's view and the method's own views (`extra`) are requested
-    only for the training videos, because only the student is tested; maps and boxes (`CELL_VIEWS`) of all.
+    unless the teacher sees whole frames. A separate teacher's view and the method's own views (`seen.extra`) are
+    requested only for the training videos, because only the student is tested; maps and boxes (`CELL_VIEWS`) of all.
     """
-    clip_sampling = None if _nine(records[0].dataset, clip_sampling) else clip_sampling or None
-    first = ("frame", "actor") if backbone == "i3d" or teacher != "frame" else ("frame",)
-    passes = [FeatureRequest(records, video_source, clip_sampling, first, backbone, stage)]
+    clip_sampling = None if _nine(records[0].dataset, seen.clip_sampling) else seen.clip_sampling or None
+    first = ("frame", "actor") if seen.backbone == "i3d" or seen.teacher != "frame" else ("frame",)
+    passes = [FeatureRequest(records, seen.video_source, clip_sampling, first, seen.backbone, seen.stage)]
     learn = tuple(record for record in records if record.split == "train")
-    cells = set(CELL_VIEWS) <= set(extra)
-    for views in (() if teacher in first else (teacher,), () if cells else extra):
+    cells = set(CELL_VIEWS) <= set(seen.extra)
+    for views in (() if seen.teacher in first else (seen.teacher,), () if cells else seen.extra):
         if views:
-            passes.append(FeatureRequest(learn, video_source, clip_sampling, views, backbone))
-    return passes + (cell_requests(records, video_source, clip_sampling) if cells else [])
+            passes.append(FeatureRequest(learn, seen.video_source, clip_sampling, views, seen.backbone))
+    return passes + (cell_requests(records, seen.video_source, clip_sampling) if cells else [])
 
 
 def prepare_trials(
@@ -262,12 +273,12 @@ def prepare_trials(
     `jobs`, `device` and `progress` are those of `prepare_features`.
     """
     passes = {}
-    for source in dict.fromkeys(map(_sources, trials)):
-        records, _ = digested_records(*source[:5])
-        if source[1] == "features":  # read now, so that an error in them is reported before any training
-            dumped_features(source[0], _data_root(source[1]), records, environment.skip_bad())
+    for asked, seen in dict.fromkeys(map(_sources, trials)):
+        records = _found_records(asked)[0]
+        if asked.source == "features":  # read now, so that an error in them is reported before any training
+            dumped_features(asked.dataset, _data_root(asked.source), records, environment.skip_bad())
         elif not is_sequence(records):
-            passes |= dict.fromkeys(_requests(records, *source[5:]))
+            passes |= dict.fromkeys(_requests(records, seen))
     with in_runs():
         prepare_features(
             list(passes), jobs=jobs, folder=environment.runs() / "features", device=device, progress=progress
@@ -286,11 +297,11 @@ def trial_data(
             videos, and there are only features.
         FileNotFoundError: the trial needs the user's data, and `SAPNET_DATA` is not set.
     """
-    sources, how = _sources(trial), _How(jobs, progress)
+    (asked, seen), how = _sources(trial), _How(jobs, progress)
 
     def read() -> tuple[tuple[Record, ...], Features]:
         with in_runs():
-            return _data(*sources, device, number_format(device), how)
+            return _data(asked, seen, device, number_format(device), how)
 
     if trial.source in ("videos", "features"):  # which records there are depends on which of these can be read
         records, features = read()
