@@ -13,6 +13,7 @@ import ast
 import hashlib
 import json
 import os
+import tomllib
 from collections.abc import Iterable
 from functools import cache
 from pathlib import Path
@@ -30,34 +31,8 @@ __all__ = [
 ]
 
 PACKAGE = "sapnet_core"
-# Modules whose code was changed in a way that leaves every stored result as it was: the digest of their syntax tree
-# now, and the one that stands in the hashes of those results. A further change of such a module ends its entry.
-UNCHANGED_RESULTS = {
-    # the number format is float32 where oneDNN refuses bfloat16: there, features failed before
-    "backbones.i3d": (
-        "1334ddecba1b217b7fbcdd59bc4dd4aed8fa627c8545bafe4917c0dadb798d97",
-        "4827b87d38d4f962f5656b78e2d4cccd2586d67cfddac31c8afd214d271b2686",
-    ),
-    # maps and boxes of methods in `methods.USES_MAPS`: None for all others, as if the fields were not there
-    "experiments.fit": (
-        "32c001463528dd80f46a7c7d287a26377acba95ae70b1e9869599568a94c3f41",
-        "8539ee5d1e53989a9033add7fd6e2e664549a1ef15b54b27ec4dfc0a1dcb89c9",
-    ),
-    "methods.train_set": (
-        "50a6c32f1726997a9c5a028749de545c562cf6ad347165ca470d2e3758aad267",
-        "54d34dc1caea8d1970a4c3cb07a7d560b7643a641910e1dab33bc65f92bd0460",
-    ),
-    "methods.video_batch": (
-        "95aba33ebca6c12cfc3addefcf9d17eee7b5a04d1152383878d4dde853c6eb94",
-        "f23878a2994bd08ce08476490aa33c1d085f68aa740a6573761c3c1c741483a5",
-    ),
-    # one more view, the boxes: the others are made as before
-    "features.views": (
-        "1078a41b0245c7495878a62649ae58f2e66d3da4b7739ab8a5d0edc09de03aac",
-        "1af411b7f4aef353d4db72b4bef2fea56324f7ae2167f44d8cac57727260f238",
-    ),
-}
 ROOT = Path(__file__).parent.parent
+UNCHANGED = Path("study") / "unchanged_results.toml"  # below ROOT: code that leaves stored results as they were
 
 
 def fingerprint(*parts: object, digits: int = 16) -> str:
@@ -162,9 +137,15 @@ def _imports(source: str) -> tuple[str, ...]:
 
 def _module_digest(name: str) -> str:
     """SHA-256 of a module's syntax tree, or of the earlier one whose results it leaves as they were."""
-    own = _tree_digest(_source(name))
-    now, stored = UNCHANGED_RESULTS.get(name, ("", ""))
-    return stored if own == now else own
+    own, entry = _tree_digest(_source(name)), _unchanged_results(ROOT / UNCHANGED)["changed"].get(name)
+    return entry["stored"] if entry and own == entry["now"] else own
+
+
+@cache
+def _unchanged_results(file: Path) -> dict[str, dict[str, dict[str, str]]]:
+    """The entries of `UNCHANGED`: kind of entry -> module -> entry; the file says what they mean."""
+    with open(file, "rb") as content:
+        return tomllib.load(content)
 
 
 @cache
