@@ -13,7 +13,7 @@ from sapnet_core.features.store import features_digest
 from sapnet_core.features.video_source import DiskSource, TwinSource
 from sapnet_core.reporting import inputs, notebook_pages
 from sapnet_core.runtime import environment, fingerprint
-from sapnet_core.runtime.fingerprint import code_digest, file_digest, modules_in, syntax, weights_digest
+from sapnet_core.runtime.fingerprint import cached_file_digest, code_digest, file_digest, modules_in, syntax
 
 TRIAL = Trial("finediving", "drawn", "sap-net", 0.2, 0, "score", 40, 20, 5)
 KEPT = fingerprint.ROOT
@@ -181,6 +181,6 @@ def test_weights_count_by_content(tmp_path):
     file, same = tmp_path / "a.pt", tmp_path / "b.pt"
     file.write_bytes(b"weights")
     same.write_bytes(b"weights")
-    assert weights_digest(file) == weights_digest(same) == file_digest(file)
+    assert cached_file_digest(file) == cached_file_digest(same) == file_digest(file)
     file.write_bytes(b"other weights")
-    assert weights_digest(file) != weights_digest(same)
+    assert cached_file_digest(file) != cached_file_digest(same)

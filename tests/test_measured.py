@@ -215,7 +215,7 @@ def people(tmp_path, monkeypatch):
     run_trials(trials.values())
     assert store(trials.values()) == len(trials) == 15 and store(trials.values()) == 0
     records, digest = digested_records("ui-prmd", "videos", None, None, 0)
-    measured_data.keep_digests("ui-prmd", digest, sequence_digest(records, root))
+    measured_data.store_digests("ui-prmd", digest, sequence_digest(records, root))
     return trials
 
 

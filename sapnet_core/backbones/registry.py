@@ -12,7 +12,7 @@ from sapnet_core.backbones.frozen import FUSED, Clipwise
 from sapnet_core.backbones.i3d import I3D, fast_dtype, load_i3d, load_shipped
 from sapnet_core.backbones.kinetics_weights import load_kinetics
 from sapnet_core.runtime import environment
-from sapnet_core.runtime.fingerprint import code_digest, fingerprint, weights_digest
+from sapnet_core.runtime.fingerprint import cached_file_digest, code_digest, fingerprint
 
 __all__ = ["BACKBONES", "backbone_digest", "load_backbone", "number_format", "trainable_i3d"]
 
@@ -92,7 +92,7 @@ def backbone_digest(name: str, device: str | None = "cpu") -> str:
     one = _known(name)
     weights = one.given() or WEIGHTS / one.shipped
     computed = (str(number_format(device)), FUSED and torch.device(device).type == "cpu") if device else ()
-    return fingerprint(weights_digest(weights), *computed, code_digest(*one.modules, within=("backbones",)))
+    return fingerprint(cached_file_digest(weights), *computed, code_digest(*one.modules, within=("backbones",)))
 
 
 def load_backbone(name: str, device: str = "cpu", numbers: torch.dtype | None = None) -> Clipwise:

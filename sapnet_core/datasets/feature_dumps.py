@@ -31,7 +31,7 @@ from sapnet_core.datasets.feature_files import FORMATS, Name, named_arrays
 from sapnet_core.datasets.names import nfc
 from sapnet_core.datasets.records import Record
 from sapnet_core.runtime.file_kinds import listed
-from sapnet_core.runtime.fingerprint import fingerprint, kept_digest
+from sapnet_core.runtime.fingerprint import cached_file_digest, fingerprint
 
 __all__ = ["Dump", "Found", "dump_digest", "dump_folder", "missing_text", "read_dump", "steps_of"]
 
@@ -97,7 +97,7 @@ def dump_digest(dataset: str, root: Path) -> str:
     if folder is None:
         return ""
     files = _files(folder, (*FORMATS, *LISTS))
-    return fingerprint({file.relative_to(folder).as_posix(): kept_digest(file) for file in files})
+    return fingerprint({file.relative_to(folder).as_posix(): cached_file_digest(file) for file in files})
 
 
 def _files(folder: Path, endings: tuple[str, ...]) -> Iterator[Path]:

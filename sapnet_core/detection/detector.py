@@ -33,7 +33,7 @@ from torchvision.ops import Conv2dNormActivation, batched_nms, clip_boxes_to_ima
 
 from sapnet_core.detection.crops import resize_boxes
 from sapnet_core.runtime.files import fill_weights, read_weights
-from sapnet_core.runtime.fingerprint import code_digest, fingerprint, weights_digest
+from sapnet_core.runtime.fingerprint import cached_file_digest, code_digest, fingerprint
 
 __all__ = [
     "DETECTORS",
@@ -237,7 +237,7 @@ def load_detector(
 def detector_digest(weights: Path | None = None) -> str:
     """Hash of everything on which boxes and tracks of a detector depend: its file of weights (the one in the package if
     None) and its source code. No weights are loaded."""
-    return fingerprint(weights_digest(weights or SHIPPED), code_digest("detection.detector", "detection.tracking"))
+    return fingerprint(cached_file_digest(weights or SHIPPED), code_digest("detection.detector", "detection.tracking"))
 
 
 def _kind(path: Path) -> str:

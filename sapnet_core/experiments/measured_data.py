@@ -14,7 +14,7 @@ from sapnet_core.features.sequences import sequence_code
 from sapnet_core.runtime import environment
 from sapnet_core.runtime.files import read_json, write_json
 
-__all__ = ["FILE", "is_absent", "keep_digests", "kept_digests"]
+__all__ = ["FILE", "is_absent", "store_digests", "stored_digests"]
 
 FILE = Path(__file__).parent.parent / "study" / "measured" / "data.json"
 
@@ -25,7 +25,7 @@ def is_absent(dataset: str) -> bool:
     return dataset in MEASURED and (data is None or not holds(dataset, data))
 
 
-def kept_digests(dataset: str) -> list[str]:
+def stored_digests(dataset: str) -> list[str]:
     """The digests of the records and of the sequences that the stored results of a dataset were computed from; others,
     which belong to no result, where the code that reads sequences has changed since.
 
@@ -44,7 +44,7 @@ def kept_digests(dataset: str) -> list[str]:
         raise ValueError(f"{FILE}: was damaged: restore it with git checkout") from None
 
 
-def keep_digests(dataset: str, records: str, sequences: str) -> None:
-    """Keep the digests of a dataset whose results are stored. Raises OSError."""
+def store_digests(dataset: str, records: str, sequences: str) -> None:
+    """Store the digests of a dataset whose results are stored. Raises OSError."""
     known = read_json(FILE) if FILE.is_file() else {}
     write_json(FILE, known | {dataset: {"records": records, "sequences": sequences, "code": sequence_code()}})

@@ -29,7 +29,7 @@ from sapnet_core.features.sequences import CHANNELS, SAMPLINGS, is_sequence, seq
 from sapnet_core.features.windows import with_length
 from sapnet_core.methods import sapnet
 from sapnet_core.runtime.files import check_weights
-from sapnet_core.runtime.fingerprint import code_digest, modules_in, weights_digest
+from sapnet_core.runtime.fingerprint import cached_file_digest, code_digest, modules_in
 from sapnet_core.runtime.sealed import Damaged, read_sealed, write_sealed
 from sapnet_core.sapnet.network import SAPNet
 from sapnet_core.sapnet.settings import SAPNetSettings
@@ -151,7 +151,7 @@ class Model:
 def backbone_weights(name: str) -> str:
     """SHA-256 of the weights of a backbone that are in use: the user's, or those in the package."""
     one = registry.BACKBONES[name]
-    return weights_digest(one.given() or registry.WEIGHTS / one.shipped)
+    return cached_file_digest(one.given() or registry.WEIGHTS / one.shipped)
 
 
 def export_model(trial: Trial, path: Path, device: str = "cpu") -> Model:

@@ -7,7 +7,7 @@ from functools import lru_cache
 
 from sapnet_core.backbones.registry import backbone_digest
 from sapnet_core.experiments.cell_views import cell_views
-from sapnet_core.experiments.measured_data import is_absent, kept_digests
+from sapnet_core.experiments.measured_data import is_absent, stored_digests
 from sapnet_core.experiments.trial import STAGE_OF, Trial
 from sapnet_core.experiments.trial_data import digested_records, sequence_root, trial_video_source
 from sapnet_core.features.dumped import dumped_digest
@@ -50,7 +50,7 @@ def trial_hash(trial: Trial) -> str:
     if t.source == "drawn":
         made_of = [drawn_digest(t.dataset, t.train, t.test, t.twin_seed), _features_digest(t)]
     elif is_absent(t.dataset):
-        made_of = kept_digests(t.dataset)
+        made_of = stored_digests(t.dataset)
     else:
         records, digest = digested_records(t.dataset, t.source, t.train, t.test, t.twin_seed)
         video_source = trial_video_source(t)

@@ -13,7 +13,7 @@ from sapnet_core.datasets.sequence_record import SequenceRecord
 from sapnet_core.features.extraction import LABELS
 from sapnet_core.features.store import Features
 from sapnet_core.features.windows import STEPS, moments, window_statistics, with_length
-from sapnet_core.runtime.fingerprint import code_digest, fingerprint, kept_digest
+from sapnet_core.runtime.fingerprint import cached_file_digest, code_digest, fingerprint
 
 __all__ = [
     "SAMPLINGS",
@@ -59,7 +59,7 @@ def lengths(records: Sequence[Record]) -> Tensor:
 def sequence_digest(records: Sequence[Record], root: Path) -> str:
     """Hash of the contents of all files of the records, and of the code that turns them into features."""
     paths = [path for r in records for path in (r.path, getattr(r, "path_teacher", "")) if path]
-    return fingerprint([kept_digest(root / path) for path in paths], sequence_code())
+    return fingerprint([cached_file_digest(root / path) for path in paths], sequence_code())
 
 
 def sequence_code() -> str:

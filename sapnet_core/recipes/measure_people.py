@@ -11,7 +11,7 @@ import os
 import time
 from argparse import Namespace
 
-from sapnet_core.experiments.measured_data import keep_digests
+from sapnet_core.experiments.measured_data import store_digests
 from sapnet_core.experiments.profiles import get_profile
 from sapnet_core.experiments.result_files import result_name
 from sapnet_core.experiments.run import run_trials
@@ -37,7 +37,7 @@ def main(asked: Namespace) -> None:
     # seed by seed, so that every row has whole tables early
     ordered = [trials[key] for key in sorted(trials, key=lambda key: (key[3], key[2], key[1]))]
     records, digest = digested_records(DATASET, "videos", None, None, 0)
-    keep_digests(DATASET, digest, sequence_digest(records, asked.folder))
+    store_digests(DATASET, digest, sequence_digest(records, asked.folder))
     store(ordered)
     begun, left = time.monotonic(), _left(ordered)
     for first in range(0, len(left), PIECE):

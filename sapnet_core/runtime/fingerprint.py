@@ -19,15 +19,14 @@ from functools import cache
 from pathlib import Path
 
 __all__ = [
+    "cached_file_digest",
     "code_digest",
     "file_digest",
     "fingerprint",
     "imported_modules",
-    "kept_digest",
     "modules_in",
     "package_data_digest",
     "syntax",
-    "weights_digest",
 ]
 
 PACKAGE = "sapnet_core"
@@ -51,12 +50,7 @@ def file_digest(path: Path | str) -> str:
         return hashlib.file_digest(file, "sha256").hexdigest()
 
 
-def weights_digest(path: Path | str) -> str:
-    """The `kept_digest` of a file of weights."""
-    return kept_digest(path)
-
-
-def kept_digest(path: Path | str) -> str:
+def cached_file_digest(path: Path | str) -> str:
     """`file_digest`, cached: a file is read again only when its size or modification time changes."""
     state = os.stat(path)
     return _content_digest(os.path.abspath(path), state.st_size, state.st_mtime_ns)
@@ -75,7 +69,8 @@ def code_digest(*modules: str, within: tuple[str, ...] = (), without: tuple[str,
         modules: names below the package, such as "simulator.render".
         within: subpackages in which imports are followed: with ("simulator",), the modules of the simulator that
             `modules` import, directly or indirectly, are hashed as well, and no others.
-        without: modules of these subpackages that are left out, with their imports.
+        without: names of imported modules that are left out, with what they alone import. A subpackage's name leaves
+            out its `__init__` and none of its modules.
     """
     names = imported_modules(modules, within, without)
     return fingerprint([[name, _module_digest(name)] for name in names])
