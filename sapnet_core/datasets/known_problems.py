@@ -1,6 +1,5 @@
 """Known problems of each dataset's records: numbers other than the published ones, contradictions, repeated dives."""
 
-import hashlib
 from collections import Counter
 from collections.abc import Sequence
 from pathlib import Path
@@ -28,6 +27,7 @@ from sapnet_core.datasets.records import OFFICIAL_SIZES, Record
 from sapnet_core.datasets.repeats import Pair, leaks, scored_twice
 from sapnet_core.datasets.sequence_record import fold_of, subject_of
 from sapnet_core.runtime.file_kinds import listed
+from sapnet_core.runtime.fingerprint import file_digest
 
 __all__ = ["NAMED", "known_problems", "record_counts", "shared_dives"]
 
@@ -131,9 +131,7 @@ def _finediving(root: Path, records: list[Record]) -> list[tuple]:
     fine = read_pickle(folder / finediving.ANNOTATIONS, finediving.SOURCE)
     coarse = folder / finediving.COARSE
     spans = read_pickle(coarse, finediving.SOURCE) if coarse.is_file() else {}
-    with (folder / finediving.ANNOTATIONS).open("rb") as content:
-        digest = hashlib.file_digest(content, "sha256").hexdigest()
-    published = digest == SUMS["finediving"][finediving.ANNOTATIONS]
+    published = file_digest(folder / finediving.ANNOTATIONS) == SUMS["finediving"][finediving.ANNOTATIONS]
     edition = "the corrected edition" if published else "another edition than the corrected one"
     rows = [
         (

@@ -1,6 +1,5 @@
 """The published annotation files of each dataset: which there are, and whether those in a folder are equal to them."""
 
-import hashlib
 import os
 from pathlib import Path
 
@@ -10,6 +9,7 @@ from sapnet_core.datasets.names import Names
 from sapnet_core.datasets.own_videos import NAME
 from sapnet_core.datasets.records import OFFICIAL_SIZES
 from sapnet_core.runtime.file_kinds import found_at
+from sapnet_core.runtime.fingerprint import file_digest
 
 __all__ = ["NAMED_TYPES", "SUMS", "annotation_files"]
 
@@ -88,8 +88,7 @@ def annotation_files(name: str, root: Path) -> list[tuple]:
             rows.append((file, state, "not there", f"SHA-256 {known[:12]}", remedy))
             continue
         try:
-            with path.open("rb") as content:
-                mine = hashlib.file_digest(content, "sha256").hexdigest()
+            mine = file_digest(path)
         except OSError as error:
             rows.append((file, "differs", error.strerror, "readable", "check its permissions, or download it again"))
             continue

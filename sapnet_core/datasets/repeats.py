@@ -3,13 +3,13 @@
 Two paths count as the same file where links lead them to one file on disk, or where their contents are equal.
 """
 
-import hashlib
 import os
 from collections import Counter, defaultdict
 from collections.abc import Callable, Hashable, Iterable, Sequence
 from pathlib import Path
 
 from sapnet_core.datasets.records import Record
+from sapnet_core.runtime.fingerprint import file_digest, fingerprint
 
 __all__ = ["Pair", "leaks", "scored_twice"]
 
@@ -92,11 +92,7 @@ def _size(path: Path) -> Hashable:
 
 def _content(path: Path) -> Hashable:
     """Hash of the contents of the file, or of those in a folder of frames; the path where one cannot be read."""
-    digest = hashlib.sha256()
     try:
-        for file in _files(path):
-            with file.open("rb") as content:
-                digest.update(hashlib.file_digest(content, "sha256").digest())
+        return fingerprint([file_digest(file) for file in _files(path)], digits=64)
     except OSError:
         return str(path)
-    return digest.digest()

@@ -5,7 +5,6 @@ the run took and which processor made it, kept apart so that the other files are
 of them. A folder that was damaged or edited later does not match its digest.
 """
 
-import hashlib
 import io
 import json
 from collections.abc import Mapping, Sequence
@@ -19,6 +18,7 @@ from sapnet_core.experiments.trial_hash import trial_hash
 from sapnet_core.runtime import environment
 from sapnet_core.runtime.disk import in_runs
 from sapnet_core.runtime.file_kinds import found_at
+from sapnet_core.runtime.fingerprint import bytes_digest, file_digest
 
 __all__ = [
     "DIGEST",
@@ -79,14 +79,12 @@ def parse_curves(content: bytes) -> pd.DataFrame:
     return pd.read_csv(io.BytesIO(content))
 
 
-def digest_text(name: str, sums: Sequence) -> str:
-    """The content of the file `digest`: a SHA-256 over the name of the result and the SHA-256 of each of `FILES`, then
-    one line per file, which identifies the damaged file."""
-    sha = hashlib.sha256(name.encode())
-    for one in sums:
-        sha.update(one.digest())
-    lines = [f"{one.hexdigest()}  {file}" for file, one in zip(FILES, sums, strict=True)]
-    return "\n".join([sha.hexdigest(), *lines]) + "\n"
+def digest_text(name: str, sums: Sequence[str]) -> str:
+    """The content of the file `digest`: a SHA-256 over the name of the result and the SHA-256 of each of `FILES`
+    (`sums`, in hexadecimal digits), then one line per file, which identifies the damaged file."""
+    whole = bytes_digest([name.encode(), *map(bytes.fromhex, sums)])
+    lines = [f"{one}  {file}" for file, one in zip(FILES, sums, strict=True)]
+    return "\n".join([whole, *lines]) + "\n"
 
 
 def damage(folder: Path) -> str:
@@ -106,11 +104,11 @@ def damage(folder: Path) -> str:
             if not (folder / name).is_file():
                 found = found_at(folder / name)
                 return UNSIGNED if name == DIGEST and not found else f"{name} is {found or 'missing'}"
-            with open(folder / name, "rb") as file:
-                if name == DIGEST:
+            if name == DIGEST:
+                with open(folder / name, "rb") as file:
                     known = file.read(4096).decode("ascii", "replace")
-                else:
-                    sums.append(hashlib.file_digest(file, "sha256"))
+            else:
+                sums.append(file_digest(folder / name))
         except FileNotFoundError:  # another process is discarding it as damaged
             return f"{name} is missing"
     whole, *parts = digest_text(folder.name, sums).splitlines()

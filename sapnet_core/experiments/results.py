@@ -6,7 +6,6 @@ under a temporary name and then renamed, so it is complete or absent. A folder t
 match its digest, and every function that reads it reports this.
 """
 
-import hashlib
 import json
 import os
 import sys
@@ -40,6 +39,7 @@ from sapnet_core.features.sequences import is_sequence
 from sapnet_core.methods import Fitted
 from sapnet_core.runtime.disk import discard, in_runs, must_be_writable
 from sapnet_core.runtime.files import atomic_folder, write_text
+from sapnet_core.runtime.fingerprint import bytes_digest
 from sapnet_core.runtime.processor import processor_kind
 
 __all__ = [
@@ -145,7 +145,7 @@ def write_result(trial: Trial, data: TrialData, trained: FittedTrial, seconds: f
     with atomic_folder(folder, lambda: not damage(folder)) as beside:
         for name, content in files.items():
             write_text(beside / name, content.decode())
-        sums = [hashlib.sha256(content) for content in files.values()]
+        sums = [bytes_digest([content]) for content in files.values()]
         write_text(beside / DIGEST, digest_text(folder.name, sums))
     return folder
 

@@ -5,7 +5,6 @@ The column `trial` joins them (`result_files.result_name`). The column `sha256` 
 the files made from the rows either match it, or a row was edited.
 """
 
-import hashlib
 import json
 from collections.abc import Mapping
 from dataclasses import asdict, fields
@@ -26,6 +25,7 @@ from sapnet_core.experiments.result_files import (
     result_name,
 )
 from sapnet_core.experiments.trial import Trial
+from sapnet_core.runtime.fingerprint import bytes_digest
 
 __all__ = ["files_of_rows", "rows_of_files", "schemas", "stored_trial"]
 
@@ -155,7 +155,7 @@ def stored_trial(row: Mapping[str, object], kind: type[Trial] = Trial) -> Trial:
 
 
 def _digest(name: str, files: Mapping[str, bytes]) -> str:
-    return digest_text(name, [hashlib.sha256(files[file]) for file in FILES]).partition("\n")[0]
+    return digest_text(name, [bytes_digest([files[file]]) for file in FILES]).partition("\n")[0]
 
 
 def _long(content: bytes) -> pd.DataFrame:

@@ -19,6 +19,7 @@ from functools import cache
 from pathlib import Path
 
 __all__ = [
+    "bytes_digest",
     "cached_file_digest",
     "code_digest",
     "file_digest",
@@ -48,6 +49,14 @@ def file_digest(path: Path | str) -> str:
     """SHA-256 of a file's content, in 64 hexadecimal digits."""
     with open(path, "rb") as file:
         return hashlib.file_digest(file, "sha256").hexdigest()
+
+
+def bytes_digest(parts: Iterable[bytes]) -> str:
+    """SHA-256 of bytes that are given in parts, in 64 hexadecimal digits: where they are divided has no influence."""
+    sha = hashlib.sha256()
+    for part in parts:
+        sha.update(part)
+    return sha.hexdigest()
 
 
 def cached_file_digest(path: Path | str) -> str:
@@ -145,7 +154,7 @@ def _unchanged_results(file: Path) -> dict[str, dict[str, dict[str, str]]]:
 
 @cache
 def _tree_digest(source: str) -> str:
-    return hashlib.sha256(syntax(source).encode()).hexdigest()
+    return bytes_digest([syntax(source).encode()])
 
 
 def package_data_digest(*patterns: str, without: tuple[str, ...] = ()) -> str:

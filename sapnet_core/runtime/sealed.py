@@ -1,7 +1,7 @@
 """Files of tensors with a seal: a hash over name and content that detects truncated, edited or swapped files."""
 
-import hashlib
 import json
+from collections.abc import Iterator
 from pathlib import Path
 
 import torch
@@ -10,6 +10,7 @@ from torch import Tensor
 from sapnet_core.runtime.disk import one_line_faults
 from sapnet_core.runtime.file_kinds import found_at
 from sapnet_core.runtime.files import read_tensors, write_tensors
+from sapnet_core.runtime.fingerprint import bytes_digest
 
 __all__ = ["Damaged", "Unsealed", "read_sealed", "write_sealed"]
 
@@ -76,8 +77,11 @@ def _as_long_as_it_says(path: Path) -> bool:
 
 def _seal(name: str, tensors: dict[str, Tensor], metadata: dict) -> str:
     """Hash over the file's name, the metadata, and name, shape, type and bits of each tensor."""
-    sha = hashlib.sha256(json.dumps([name, json.loads(json.dumps(metadata))], sort_keys=True).encode())
-    for key in sorted(tensors):
-        sha.update(f"{key}{tuple(tensors[key].shape)}{tensors[key].dtype}".encode())
-        sha.update(tensors[key].contiguous().flatten().view(torch.uint8).numpy().tobytes())
-    return sha.hexdigest()
+
+    def parts() -> Iterator[bytes]:
+        yield json.dumps([name, json.loads(json.dumps(metadata))], sort_keys=True).encode()
+        for key in sorted(tensors):
+            yield f"{key}{tuple(tensors[key].shape)}{tensors[key].dtype}".encode()
+            yield tensors[key].contiguous().flatten().view(torch.uint8).numpy().tobytes()
+
+    return bytes_digest(parts())
