@@ -13,7 +13,7 @@ from wording import in_order
 
 from sapnet_core.runtime import environment
 from sapnet_core.runtime.disk import REMEDIES, DiskFault, discard, must_be_writable, one_line_faults
-from sapnet_core.runtime.files import atomic_folder, write_bytes, write_tensors, write_text
+from sapnet_core.runtime.files import added_files, atomic_file, atomic_folder, write_bytes, write_tensors, write_text
 
 
 def a_file_above(folder):
@@ -74,6 +74,38 @@ def test_what_cannot_be_written_is_one_line_and_leaves_nothing(tmp_path, way, wr
     assert error.value.errno in (codes if isinstance(codes, tuple) else (codes,))
     # parent folders may have been made
     assert [p for p in sorted(tmp_path.rglob("*")) if "xxx" not in p.name] == before
+
+
+@pytest.mark.parametrize("error", [ValueError, OSError, KeyboardInterrupt])
+def test_a_file_that_a_block_writes_appears_when_it_ends_and_never_in_part(tmp_path, error):
+    file = tmp_path / "deep" / "a.txt"
+    with atomic_file(file) as beside:
+        beside.write_text("first")
+        assert not file.exists() and beside.parent == file.parent and beside.name.startswith(".")
+    with pytest.raises(error), atomic_file(file) as beside:
+        beside.write_text("sec")
+        raise error
+    assert texts(tmp_path) == {"deep/a.txt": "first"}
+
+
+def test_a_block_that_writes_no_file_is_an_error_that_names_the_file(tmp_path):
+    with pytest.raises(OSError, match="a.txt: "), atomic_file(tmp_path / "a.txt"):
+        pass
+    assert not [*tmp_path.iterdir()]
+
+
+@pytest.mark.parametrize("error", [ValueError, OSError, KeyboardInterrupt])
+def test_files_are_added_to_a_folder_all_or_none(tmp_path, error):
+    folder = tmp_path / "deep" / "frames"
+    with added_files(folder) as beside:
+        fill(beside, {"1.txt": "one", "2.txt": "two"})
+        assert not folder.exists()
+    with added_files(folder) as beside:
+        fill(beside, {"2.txt": "new two", "3.txt": "three"})
+    with pytest.raises(error), added_files(folder) as beside:
+        fill(beside, {"1.txt": "never", "4.txt": "never"})
+        raise error
+    assert texts(tmp_path) == {f"deep/frames/{n}.txt": text for n, text in ((1, "one"), (2, "new two"), (3, "three"))}
 
 
 FULL = {"a.txt": "new a", "sub/b.txt": "new b"}

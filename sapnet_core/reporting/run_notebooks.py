@@ -155,20 +155,18 @@ def run_notebook(notebook: Path, parameters: dict[str, object], folder: Path, da
         for file in sorted(file for file in drawn.rglob("*") if file.is_file()):
             write_bytes(figures / file.relative_to(drawn), file.read_bytes())
             made[file.relative_to(drawn).as_posix()] = file_digest(file)
-        os.replace(beside, output)
+        write_bytes(output, beside.read_bytes())
         failed.unlink(missing_ok=True)
         seconds = time.perf_counter() - started
         content = {"inputs": digest, "output": file_digest(output), "made": made, "seconds": round(seconds, 1)}
         write_json(record, content)
     except Exception as error:  # whatever a cell or its kernel raised: the suite goes on with the next notebook
         with suppress(OSError):  # a full disk, for example, which `error` reports already
-            os.replace(beside, failed)
+            write_bytes(failed, beside.read_bytes())
         text = first_line(error) if isinstance(error, OSError) else re.sub(r"\x1b\[[0-9;]*m", "", str(error)).strip()
         return Outcome(name, "failed", time.perf_counter() - started, error=text)
-    except BaseException:  # interrupted
-        beside.unlink(missing_ok=True)
-        raise
     finally:
+        beside.unlink(missing_ok=True)
         shutil.rmtree(drawn, ignore_errors=True)
         note.unlink(missing_ok=True)
     return Outcome(name, "ran", seconds, tuple(made))

@@ -21,6 +21,8 @@ from sapnet_core.runtime.restricted_pickle import Refused
 from sapnet_core.runtime.torch_files import read_torch_file
 
 __all__ = [
+    "added_files",
+    "atomic_file",
     "atomic_folder",
     "write_bytes",
     "write_text",
@@ -44,19 +46,55 @@ def write_bytes(path: Path | str, content: bytes) -> Path:
     Raises:
         OSError: the file cannot be written; one line names file, fault and remedy. A previous file is kept.
     """
+    with atomic_file(path) as beside:
+        beside.write_bytes(content)
+    return Path(path)
+
+
+@contextmanager
+def atomic_file(path: Path | str) -> Iterator[Path]:
+    """Write a file atomically: yields a new name beside it, under which the block writes a file that takes its place
+    when the block ends.
+
+    Folders are created as needed. An error in the block, or Ctrl-C, leaves what stood there before.
+
+    Raises:
+        OSError: the file cannot be written; one line names file, fault and remedy. A previous file is kept.
+    """
     path = Path(path)
     beside = _beside(path)
     with one_line_faults(path, instead_of=beside):
         path.parent.mkdir(parents=True, exist_ok=True)
         try:
-            with open(beside, "xb") as file:
-                file.write(content)
-                file.flush()
+            yield beside
+            with open(beside, "rb") as file:
                 os.fsync(file.fileno())  # without it, a crash may leave an empty file under the new name
             os.replace(beside, path)
         finally:
             beside.unlink(missing_ok=True)
-    return path
+
+
+@contextmanager
+def added_files(folder: Path | str) -> Iterator[Path]:
+    """Add files to a folder, each atomically: yields an empty temporary folder beside it, whose files move into
+    `folder` when the block ends and replace those of the same name.
+
+    Folders are created as needed. An error in the block, or Ctrl-C, leaves the folder as it is.
+
+    Raises:
+        OSError: a file cannot be written; one line names file, fault and remedy.
+    """
+    folder = Path(folder)
+    beside = _beside(folder)
+    with one_line_faults(folder, instead_of=beside):
+        beside.mkdir(parents=True)
+        try:
+            yield beside
+            folder.mkdir(exist_ok=True)
+            for file in sorted(beside.iterdir()):
+                os.replace(file, folder / file.name)
+        finally:
+            shutil.rmtree(beside, ignore_errors=True)
 
 
 @contextmanager

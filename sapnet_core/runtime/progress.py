@@ -249,6 +249,8 @@ def relayed(what: str, unit: str, report: Report | None) -> Report | None:
     to the file of `NOTE`, from which the runner shows it; elsewhere `report` itself."""
     if not (name := os.environ.get(NOTE)):
         return report
+    from sapnet_core.runtime.files import write_text  # it imports torch, which a kernel that reports progress has
+
     note, begun, first = Path(name), time.monotonic(), []
 
     def told(done: int, of: int) -> None:
@@ -256,9 +258,7 @@ def relayed(what: str, unit: str, report: Report | None) -> Report | None:
         if done == of:
             note.unlink(missing_ok=True)
         else:
-            beside = note.with_suffix(".new")
-            beside.write_text(json.dumps([what, unit, done, of, first[0], time.monotonic() - begun]), encoding="utf-8")
-            os.replace(beside, note)
+            write_text(note, json.dumps([what, unit, done, of, first[0], time.monotonic() - begun]))
         if report:
             report(done, of)
 

@@ -74,6 +74,7 @@ def write_annotations(name: str, root: Path | str, n_train: int, n_test: int, se
         raise ValueError(
             f"{folder}: holds {kept[0].name}, which is not a simulated annotation file: choose another folder"
         )
+    # not `files.atomic_folder`: this code enters the hash of every result on drawn records
     beside = root.with_name(f".{root.name}.{uuid.uuid4().hex[:8]}.tmp")
     try:
         for file, content in files.items():

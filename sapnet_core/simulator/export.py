@@ -13,11 +13,7 @@ Human3.6M. Their axes are not documented; readers report x and y within 1 around
 x points to the right, y away from the camera, both from the pelvis, and z up from the lowest joint.
 """
 
-import hashlib
 import io
-import os
-import shutil
-import uuid
 from collections.abc import Callable, Sequence
 from dataclasses import replace
 from fractions import Fraction
@@ -32,8 +28,8 @@ from sapnet_core.datasets.clips import sample_frames
 from sapnet_core.datasets.disk_layout import FOLDERS
 from sapnet_core.datasets.records import Record
 from sapnet_core.runtime.devices import torch_threads
-from sapnet_core.runtime.files import read_tensors, write_bytes, write_tensors
-from sapnet_core.runtime.fingerprint import code_digest, modules_in
+from sapnet_core.runtime.files import added_files, atomic_file, atomic_folder, read_tensors, write_bytes, write_tensors
+from sapnet_core.runtime.fingerprint import code_digest, fingerprint, modules_in
 from sapnet_core.runtime.seeds import seed_of
 from sapnet_core.simulator import Twin, simulate, sport_of
 from sapnet_core.simulator.settings import SimSettings, settings_for
@@ -107,8 +103,8 @@ def write_layout(
     for done, record in enumerate(records, 1):
         target = root / FOLDERS[record.dataset] / record.path
         shown = settings or settings_for(record.dataset)
-        text = repr((replace(record, split=""), seed, size, shown.to_json(), jpeg_quality, crf, _source_digest()))
-        digest = hashlib.sha256(text.encode()).hexdigest()
+        made_of = repr(replace(record, split="")), seed, size, shown.to_json(), jpeg_quality, crf, _source_digest()
+        digest = fingerprint(*made_of, digits=64)
         truth = _truth_file(root, record)
         if not _whole(record, target, truth, digest):
             truth.unlink(missing_ok=True)
@@ -174,27 +170,11 @@ def _names(record: Record) -> list[str]:
     return [f"{record.start + i + 1:0{DIGITS[record.dataset]}d}.jpg" for i in frame_offsets(record).tolist()]
 
 
-def _beside(target: Path) -> Path:
-    target.parent.mkdir(parents=True, exist_ok=True)
-    return target.with_name(f".{target.name}.{os.getpid()}.{uuid.uuid4().hex[:8]}.tmp")
-
-
 def _write_images(record: Record, target: Path, twin: Twin, quality: int) -> None:
     """Write a folder of frames; the dives of an MTL-AQA video share the video's folder."""
-    beside = _beside(target)
-    try:
-        beside.mkdir()
+    with added_files(target) if record.dataset == "mtl-aqa" else atomic_folder(target, lambda: False) as beside:
         for name, frame in zip(_names(record), twin.video.cpu(), strict=True):
             Image.fromarray(frame.permute(1, 2, 0).numpy()).save(beside / name, quality=quality)
-        if record.dataset == "mtl-aqa":
-            target.mkdir(exist_ok=True)
-            for name in _names(record):
-                os.replace(beside / name, target / name)
-        else:
-            shutil.rmtree(target, ignore_errors=True)
-            beside.rename(target)
-    finally:
-        shutil.rmtree(beside, ignore_errors=True)
 
 
 def write_video(path: Path, frames: Tensor, rate: float, crf: int = 12, threads: int = 0) -> None:
@@ -215,27 +195,25 @@ def write_video(path: Path, frames: Tensor, rate: float, crf: int = 12, threads:
         import av
     except ImportError as error:
         raise ImportError("video files are written by PyAV, which is not installed: pip install av") from error
-    beside = _beside(path)
     height, width = frames.shape[2:]
     odd = height % 2 or width % 2  # 4:2:0 chroma subsampling in H.264 needs even sizes
     # mbtree is off, since the bytes would differ from run to run
     codec, options = "libx264", {"crf": str(crf), "preset": "veryfast", "mbtree": "0"}
     if codec not in av.codecs_available:
         codec, options = "mpeg4", {"qscale": "2"}
-    try:
-        with av.open(str(beside), "w", format="mp4", options={"movflags": "faststart"}) as container:
-            stream = container.add_stream(codec, rate=Fraction(rate).limit_denominator(1001), options=options)
-            stream.width, stream.height = width, height
-            stream.pix_fmt = "yuv444p" if odd and codec == "libx264" else "yuv420p"
-            stream.codec_context.thread_count = threads or torch.get_num_threads()
-            for frame in frames.cpu():
-                picture = np.ascontiguousarray(frame.permute(1, 2, 0).numpy())
-                color = av.VideoFrame.from_ndarray(picture, format="rgb24").reformat(format=stream.pix_fmt)
-                container.mux(stream.encode(color))
-            container.mux(stream.encode(None))
-        os.replace(beside, path)
-    finally:
-        beside.unlink(missing_ok=True)
+    with (
+        atomic_file(path) as beside,
+        av.open(str(beside), "w", format="mp4", options={"movflags": "faststart"}) as container,
+    ):
+        stream = container.add_stream(codec, rate=Fraction(rate).limit_denominator(1001), options=options)
+        stream.width, stream.height = width, height
+        stream.pix_fmt = "yuv444p" if odd and codec == "libx264" else "yuv420p"
+        stream.codec_context.thread_count = threads or torch.get_num_threads()
+        for frame in frames.cpu():
+            picture = np.ascontiguousarray(frame.permute(1, 2, 0).numpy())
+            color = av.VideoFrame.from_ndarray(picture, format="rgb24").reformat(format=stream.pix_fmt)
+            container.mux(stream.encode(color))
+        container.mux(stream.encode(None))
 
 
 def _skeleton_file(video: Path) -> Path:
