@@ -259,7 +259,7 @@ def test_the_command_writes_a_set_that_loads(tmp_path, capsys):
     main(["recipe", "export_twins", "finediving", str(tmp_path), "--count", "3", "--size", "32", "--seed", "5"])
     said = capsys.readouterr().out
     records = load_records("finediving", tmp_path)
-    assert len(records) == 3 and sum(record.split == "test" for record in records) == 1 and "3 of 3" in said
+    assert len(records) == 3 and sum(record.split == "test" for record in records) == 1 and "3 twins" in said
     for record in records:
         assert read_record(tmp_path, record, sample_frames(record)).shape == (96, 3, 32, 32)
     stamps = written(tmp_path)

@@ -9,7 +9,6 @@ with the score at most 0.75. The candidates are in `simulator/calibration_search
     python -m sapnet_core recipe calibrate_simulator finediving visibility=0.6 nuisance=1.5
 """
 
-import csv
 from argparse import Namespace
 from collections.abc import Sequence
 from dataclasses import asdict, replace
@@ -33,6 +32,7 @@ from sapnet_core.features.store import twin_features
 from sapnet_core.runtime import environment
 from sapnet_core.runtime.arguments import check_environment, unwritable
 from sapnet_core.runtime.devices import torch_threads
+from sapnet_core.runtime.files import write_bytes
 from sapnet_core.runtime.progress import waiting
 from sapnet_core.runtime.values import choice
 from sapnet_core.simulator.settings import SimSettings, settings_for
@@ -168,10 +168,7 @@ def main(asked: Namespace) -> None:
         "paper_all": aim.get("supervised", ""),
         "largest_factor": round(factor, 4),
     }
-    new = not SEARCH.exists()
-    with SEARCH.open("a", newline="") as file:
-        writer = csv.DictWriter(file, list(row))
-        if new:
-            writer.writeheader()
-        writer.writerow(row)
+    old = SEARCH.read_bytes() if SEARCH.exists() else b""
+    line = pd.DataFrame([row]).to_csv(index=False, header=not old, lineterminator="\r\n")  # as the lines before it end
+    write_bytes(SEARCH, old + line.encode())
     print(row)

@@ -23,6 +23,7 @@ from sapnet_core.recipes.tune_methods import TWIN_SEED
 from sapnet_core.runtime import environment
 from sapnet_core.runtime.arguments import check_environment, unwritable
 from sapnet_core.runtime.executors import reach_cluster
+from sapnet_core.runtime.files import write_text
 from sapnet_core.runtime.progress import trial_bars
 
 __all__ = ["LENGTHS", "length_trials"]
@@ -78,5 +79,5 @@ def main(asked: Namespace) -> None:
     names = ["system", "share", "batch", "steps", "anneal", "seed"]
     found = pd.DataFrame([*trials], columns=names).assign(rho=results([*trials.values()]).rho.to_numpy())
     table = found.groupby(names[:-1], sort=False).rho.agg(rho_mean="mean", rho_sd="std").round(4).reset_index()
-    table.to_csv(LENGTHS, index=False)
+    write_text(LENGTHS, table.to_csv(index=False))
     print(table.to_string(index=False))

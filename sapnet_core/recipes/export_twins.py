@@ -7,6 +7,7 @@ from argparse import Namespace
 
 from sapnet_core.datasets import load_records
 from sapnet_core.datasets.disk_layout import FOLDERS
+from sapnet_core.runtime.progress import progress_bar
 from sapnet_core.simulator.draw_annotations import write_annotations
 from sapnet_core.simulator.export import write_layout
 
@@ -22,11 +23,7 @@ def main(asked: Namespace) -> None:
     (folder / "truth").mkdir(parents=True, exist_ok=True)  # marks the folder as ours, should this run be interrupted
     write_annotations(asked.dataset, asked.dir, asked.count - test, test, asked.seed)
     records = load_records(asked.dataset, asked.dir)
-    write_layout(
-        records,
-        asked.dir,
-        seed=asked.seed,
-        size=asked.size,
-        progress=lambda done, total: print(f"{done} of {total}: {records[done - 1].path}", flush=True),
-    )
+    report = progress_bar("exporting", "videos")
+    report(0, len(records))
+    write_layout(records, asked.dir, seed=asked.seed, size=asked.size, progress=report)
     print(f"{len(records)} twins with annotations are in {folder}: load_records({asked.dataset!r}, {str(asked.dir)!r})")

@@ -37,7 +37,8 @@ from sapnet_core.methods.exemplars import Exemplars, nearest_first
 from sapnet_core.recipes.tune_methods import validation_trial
 from sapnet_core.runtime import environment
 from sapnet_core.runtime.arguments import check_environment, unwritable
-from sapnet_core.runtime.progress import trial_bars
+from sapnet_core.runtime.files import write_text
+from sapnet_core.runtime.progress import trial_bars, waiting
 
 __all__ = ["CANDIDATES", "CONTROLS", "LOOKED_AT", "SYSTEM", "TABLES", "Candidate", "rho_of", "row_of"]
 
@@ -150,7 +151,9 @@ def main(asked: Namespace) -> None:
         known = {name: [*map(float, rho.split())] for name, rho in zip(names, old["rho_by_seed"], strict=True)}
     for name in dict.fromkeys([TABLES, *asked.only]):
         if name in asked.only or name not in known:
-            known[name] = [round(rho_of(name, seed), 4) for seed in SEEDS]  # as stored, so that all follows from these
-            print(f"{name}: {sum(known[name]) / len(SEEDS):.4f}", flush=True)
+            with waiting(f"training {name!r} with {len(SEEDS)} seeds") as say:
+                known[name] = [round(rho_of(name, seed), 4) for seed in SEEDS]  # as stored, so that all follows
+                say(f"{name}: {sum(known[name]) / len(SEEDS):.4f}")
         every = [one for one in (*CANDIDATES, *CONTROLS) if one in known]
-        pd.DataFrame([row_of(one, known[one], known[TABLES]) for one in every]).to_csv(LOOKED_AT, index=False)
+        table = pd.DataFrame([row_of(one, known[one], known[TABLES]) for one in every])
+        write_text(LOOKED_AT, table.to_csv(index=False))

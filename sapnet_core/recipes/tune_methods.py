@@ -28,6 +28,7 @@ from sapnet_core.recipes.tuning_space import CANDIDATES, SPACES, search_candidat
 from sapnet_core.runtime import environment
 from sapnet_core.runtime.arguments import check_environment, unwritable
 from sapnet_core.runtime.executors import reach_cluster
+from sapnet_core.runtime.files import write_text
 from sapnet_core.runtime.progress import trial_bars
 
 __all__ = ["TUNING", "best_of", "tuning_trials", "validation_trial"]
@@ -128,5 +129,5 @@ def main(asked: Namespace) -> None:
     table = pd.concat([old[~old.setting.isin(names)], pd.DataFrame(rows).assign(format=FORMAT)])
     tried = {name.partition(": ")[0] for name in table.setting}
     table["chosen"] = table.setting.isin([best_of(system, table) for system in SPACES if system in tried])
-    table.to_csv(TUNING, index=False)
+    write_text(TUNING, table.to_csv(index=False))
     print(table.pivot(index="setting", columns=["dataset", "share"], values="rho_mean").to_string())
