@@ -91,8 +91,9 @@ def backbone_digest(name: str, device: str | None = "cpu") -> str:
     """
     one = _known(name)
     weights = one.given() or WEIGHTS / one.shipped
+    code = code_digest(*one.modules, within=("backbones",), joined=("backbones.registry",))
     computed = (str(number_format(device)), FUSED and torch.device(device).type == "cpu") if device else ()
-    return fingerprint(cached_file_digest(weights), *computed, code_digest(*one.modules, within=("backbones",)))
+    return fingerprint(cached_file_digest(weights), *computed, code)
 
 
 def load_backbone(name: str, device: str = "cpu", numbers: torch.dtype | None = None) -> Clipwise:

@@ -21,10 +21,11 @@ from sapnet_core.backbones import registry
 from sapnet_core.datasets.clips import default_sampling
 from sapnet_core.datasets.records import PERFECT
 from sapnet_core.experiments.fit import FittedTrial, training_task, view_scale
-from sapnet_core.experiments.results import has_result, predictions, score_metrics
+from sapnet_core.experiments.results import has_result, predictions
 from sapnet_core.experiments.trial import Trial
 from sapnet_core.experiments.trial_data import TrialData, sequence_root, trial_data
 from sapnet_core.experiments.trial_hash import trial_hash
+from sapnet_core.experiments.trial_metrics import score_metrics
 from sapnet_core.features.sequences import CHANNELS, SAMPLINGS, is_sequence, sequence_views
 from sapnet_core.features.windows import with_length
 from sapnet_core.methods import sapnet

@@ -19,8 +19,6 @@ import torch
 
 from sapnet_core.backbones.registry import number_format
 from sapnet_core.experiments.fit import FittedTrial, label_count
-from sapnet_core.experiments.intervals import bootstrap_interval
-from sapnet_core.experiments.metrics import relative_l2, spearman
 from sapnet_core.experiments.result_files import (
     DIGEST,
     UNSIGNED,
@@ -35,6 +33,7 @@ from sapnet_core.experiments.stored import is_stored, stored_files
 from sapnet_core.experiments.trial import Trial
 from sapnet_core.experiments.trial_data import TrialData
 from sapnet_core.experiments.trial_hash import trial_hash
+from sapnet_core.experiments.trial_metrics import score_metrics
 from sapnet_core.features.sequences import is_sequence
 from sapnet_core.methods import Fitted
 from sapnet_core.runtime.disk import discard, in_runs, must_be_writable
@@ -103,21 +102,6 @@ def without_result(trials: Iterable[Trial]) -> list[Trial]:
 def has_result(trial: Trial) -> bool:
     """Whether a trial has a result in the folder of runs, which may be damaged, or a stored one."""
     return trial_folder(trial).is_dir() or is_stored(trial)
-
-
-def score_metrics(predicted: torch.Tensor, true: torch.Tensor, interval: bool = True) -> dict[str, float]:
-    """The metrics of a trial's predictions (N,) of true scores (N,), both float64 and in points.
-
-    Returns: rho, Spearman's; rho_low and rho_high, the ends of its 95 % bootstrap interval over the videos, if
-        `interval`; r_l2, R-ℓ2 times 100; and n, the number of videos.
-    """
-    ends = bootstrap_interval(predicted, true, resamples=1000, seed=0) if interval else ()
-    return {
-        "rho": float(spearman(predicted, true)),
-        **dict(zip(("rho_low", "rho_high"), ends, strict=False)),
-        "r_l2": 100 * float(relative_l2(predicted, true)),
-        "n": len(true),
-    }
 
 
 def write_result(trial: Trial, data: TrialData, trained: FittedTrial, seconds: float, device: str) -> Path:

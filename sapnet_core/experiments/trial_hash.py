@@ -7,6 +7,7 @@ from functools import lru_cache
 
 from sapnet_core.backbones.registry import backbone_digest
 from sapnet_core.experiments.cell_views import cell_views
+from sapnet_core.experiments.fold_trial import FoldTrial
 from sapnet_core.experiments.measured_data import is_absent, stored_digests
 from sapnet_core.experiments.trial import STAGE_OF, Trial
 from sapnet_core.experiments.trial_data import digested_records, sequence_root, trial_video_source
@@ -29,6 +30,14 @@ TRAINS = (
     "experiments.fit",
     "experiments.selection",
 )
+# modules between features and training, and between predictions and the stored numbers
+AROUND = (
+    "datasets.records",
+    "experiments.intervals",
+    "experiments.metrics",
+    "experiments.trial_data",
+    "experiments.trial_metrics",
+)
 
 
 def trial_hash(trial: Trial) -> str:
@@ -46,7 +55,7 @@ def trial_hash(trial: Trial) -> str:
     if t.source == "drawn" and t.boxes == "true":
         drawn = drawn_digest(t.dataset, t.train, t.test, t.twin_seed)
         made_by = simulator_digest(t.dataset), backbone_digest(t.backbone, None)
-        return _twins_hash(FORMAT, t, drawn, made_by, _training_digest(t.method))
+        return _twins_hash(FORMAT, t, drawn, made_by, _training_digest(t))
     if t.source == "drawn":
         made_of = [drawn_digest(t.dataset, t.train, t.test, t.twin_seed), _features_digest(t)]
     elif is_absent(t.dataset):
@@ -61,7 +70,7 @@ def trial_hash(trial: Trial) -> str:
         else:
             made_of = [digest, _features_digest(t)]
             made_of += [[video_source.stamp(r) for r in records], video_source.skip]
-    return fingerprint(FORMAT, asdict(t), made_of, _training_digest(t.method))
+    return fingerprint(FORMAT, asdict(t), made_of, _training_digest(t))
 
 
 @lru_cache(maxsize=16384)  # every look at a result asks for its hash: many times in a notebook
@@ -82,15 +91,21 @@ def _features_digest(t: Trial) -> str:
     return fingerprint(digest, code_digest("experiments.cell_views")) if cell_views(t) else digest
 
 
-def _training_digest(method: str) -> str:
-    """Digest of the code that draws the labels, trains and predicts.
+def _training_digest(trial: Trial) -> str:
+    """Digest of the code that puts a trial's data together, draws the labels, trains, predicts and scores.
 
     For a method of the reader's own it covers the definitions that the method needs, and for another function that is
     registered, its source.
     """
-    entry = METHODS[method]
+    entry = METHODS[trial.method]
     own = f"methods.{entry.partition(':')[0]}" if isinstance(entry, str) else "methods.base"
-    code = code_digest(*TRAINS, own, within=("methods", "sapnet", "training"), without=("methods", "methods.limits"))
+    code = code_digest(
+        *TRAINS,
+        own,
+        within=("methods", "sapnet", "training"),
+        without=("methods", "methods.limits"),
+        joined=(*AROUND, "datasets.folds") if isinstance(trial, FoldTrial) else AROUND,
+    )
     if isinstance(entry, str):
         return fingerprint(code, "")
     source = entry.definitions if isinstance(entry, OwnMethod) else textwrap.dedent(inspect.getsource(entry))

@@ -25,10 +25,10 @@ import torch
 from sapnet_core.backbones.i3d import fast_dtype
 from sapnet_core.experiments import stored
 from sapnet_core.experiments.result_files import FILES, parse_predictions, result_name
-from sapnet_core.experiments.results import score_metrics
 from sapnet_core.experiments.run import run_trials
 from sapnet_core.experiments.stored import SMALL, stored_files, stored_names, stored_trials
 from sapnet_core.experiments.trial import Trial
+from sapnet_core.experiments.trial_metrics import score_metrics
 from sapnet_core.runtime import environment
 from sapnet_core.runtime.disk import must_be_writable
 from sapnet_core.runtime.progress import progress_bar, trial_bars, waiting

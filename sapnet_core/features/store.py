@@ -33,6 +33,9 @@ __all__ = ["Features", "features_digest", "prepare_features", "twin_features", "
 
 FORMAT = 3  # version of the shard files, part of the cache key
 SHARD = 32  # videos per file
+# modules that turn frames into features, and those that bring frames to them and put stored features together
+COMPUTES = ("features.extraction", "features.photometric", "features.rotated", "features.views")
+READS = ("features.store", "features.video_source")
 # the fields of a record on which its features depend, and so part of the cache key; event and split have no influence,
 # and the file at the record's path is identified by the `stamp` of the video source
 SEEN = (
@@ -102,7 +105,7 @@ def features_digest(
         stage,
         device and torch.device(device).type,
         registry.backbone_digest(backbone, device),
-        code_digest("features.extraction", "features.photometric", "features.rotated", "features.views"),
+        code_digest(*COMPUTES, joined=READS),
     )
 
 

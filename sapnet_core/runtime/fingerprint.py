@@ -71,7 +71,9 @@ def _content_digest(path: str, _size: int, _written: int) -> str:
 
 
 @cache
-def code_digest(*modules: str, within: tuple[str, ...] = (), without: tuple[str, ...] = ()) -> str:
+def code_digest(
+    *modules: str, within: tuple[str, ...] = (), without: tuple[str, ...] = (), joined: tuple[str, ...] = ()
+) -> str:
     """Hash of the source code of modules of this package, in 16 hexadecimal digits; cached per process.
 
     Args:
@@ -80,9 +82,14 @@ def code_digest(*modules: str, within: tuple[str, ...] = (), without: tuple[str,
             `modules` import, directly or indirectly, are hashed as well, and no others.
         without: names of imported modules that are left out, with what they alone import. A subpackage's name leaves
             out its `__init__` and none of its modules.
+        joined: further modules, without their imports, that joined when results had been stored. While the code of one
+            is what it was then, it counts for nothing, so that these results are still found; once it has changed, it
+            counts as the others do.
     """
     names = imported_modules(modules, within, without)
-    return fingerprint([[name, _module_digest(name)] for name in names])
+    digests = [[name, _module_digest(name)] for name in names]
+    later = [[name, digest] for name in sorted(joined) if (digest := _joined_digest(name))]
+    return fingerprint(digests + later)
 
 
 def imported_modules(
@@ -143,6 +150,12 @@ def _module_digest(name: str) -> str:
     """SHA-256 of a module's syntax tree, or of the earlier one whose results it leaves as they were."""
     own, entry = _tree_digest(_source(name)), _unchanged_results(ROOT / UNCHANGED)["changed"].get(name)
     return entry["stored"] if entry and own == entry["now"] else own
+
+
+def _joined_digest(name: str) -> str:
+    """SHA-256 of a module's syntax tree; "" where it is the one with which the module joined."""
+    own, entry = _tree_digest(_source(name)), _unchanged_results(ROOT / UNCHANGED)["joined"].get(name)
+    return "" if entry and own == entry["now"] else own
 
 
 @cache
