@@ -25,6 +25,11 @@ from sapnet_core.runtime.disk import REMEDIES
         (FileNotFoundError(errno.ENOENT, "No such file or directory", "x.csv"), "x.csv"),
         (RuntimeError("a worker died"), "a worker died"),
         (ImportError("PyAV is not installed"), "PyAV"),
+        (ModuleNotFoundError("No module named 'jinja2'", name="jinja2"), "'jinja2': pip install -e \".[notebooks]\""),
+        (
+            ModuleNotFoundError("Dask is needed: pip install -e '.[cluster]'"),
+            "Dask is needed: pip install -e '.[cluster]'\n",
+        ),
         (OSError(), "OSError"),
     ],
 )
@@ -54,6 +59,31 @@ def test_a_command_that_is_stopped_says_how_to_go_on(capsys, number):
     main = one_line_errors(lambda: os.kill(os.getpid(), number) or time.sleep(30))
     assert main() == 130 and capsys.readouterr().err.strip() == STOPPED
     assert signal.getsignal(signal.SIGTERM) == before
+
+
+BASE = """
+import importlib.abc, sys
+EXTRA = {"IPython", "jinja2", "markupsafe", "nbclient", "nh3", "papermill", "pygments", "rocrate", "sklearn"}
+
+class Absent(importlib.abc.MetaPathFinder):
+    def find_spec(self, name, path=None, target=None):
+        if name.partition(".")[0] in EXTRA:
+            raise ModuleNotFoundError(f"No module named {name!r}", name=name)
+
+sys.meta_path.insert(0, Absent())
+from sapnet_core.__main__ import _load, main
+for module in ("provenance", "claims", "stability", "score_report"):
+    _load(f"reporting.{module}")
+print(main(["gallery"]))
+"""
+
+
+def test_a_base_install_reads_results_and_says_what_the_gallery_needs():
+    done = subprocess.run(
+        [sys.executable, "-c", BASE], capture_output=True, text=True, cwd=environment.root(), check=True
+    )
+    said = done.stderr.splitlines()[-1]
+    assert done.stdout == "2\n" and in_order(said, "gallery", "No module named", 'pip install -e ".[notebooks]"')
 
 
 COMMAND = """

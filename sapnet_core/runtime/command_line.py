@@ -13,6 +13,7 @@ from sapnet_core.runtime.file_kinds import printable
 __all__ = ["STOPPED", "one_line_errors"]
 
 STOPPED = "stopped; run the same command again to go on"
+INSTALL = 'pip install -e ".[notebooks]"'  # a base install lacks these packages
 # exceptions due to invalid files, disks, workers, missing packages and lack of memory
 EXPECTED = (ValueError, OSError, RuntimeError, ImportError, MemoryError)
 
@@ -63,11 +64,14 @@ def _name(main: Callable) -> str:
 def first_line(error: BaseException) -> str:
     """The message of an error on one line, without the error number that Python puts before system errors.
 
-    An error with an attribute `lines`, which lists several faults, gives these lines.
+    An error with an attribute `lines`, which lists several faults, gives these lines. Where Python does not find a
+    package, the extra that installs it is named.
     """
     text = str(error)
     if isinstance(error, MemoryError):
         text = f"out of memory ({text or 'no more could be allocated'}): use fewer --jobs, or smaller inputs"
+    elif isinstance(error, ModuleNotFoundError) and error.name:  # Python sets the name, messages of this package do not
+        text += f": {INSTALL}"
     elif isinstance(error, OSError) and isinstance(error.filename, (str, bytes, os.PathLike)):
         fault = told(error, os.fsdecode(error.filename))
         text = str(fault) if isinstance(fault, DiskFault) else f"{os.fsdecode(error.filename)}: {error.strerror}"
