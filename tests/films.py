@@ -7,6 +7,8 @@ import numpy as np
 import pytest
 import torch
 
+from sapnet_core.datasets import decoding
+
 av = pytest.importorskip("av")
 BITS = 8
 
@@ -73,6 +75,19 @@ def copied(source: Path, target: Path, change=lambda number, packet: packet) -> 
                 packet.stream = stream
                 new.mux(packet)
     return target
+
+
+def decoded_frames(monkeypatch: pytest.MonkeyPatch) -> list[int]:
+    """A list that gets the time stamp of every frame that `decoding.decoded` decodes from now on."""
+    stamps, decoded = [], decoding.decoded
+
+    def counted(*arguments):
+        for frame in decoded(*arguments):
+            stamps.append(frame.pts)
+            yield frame
+
+    monkeypatch.setattr(decoding, "decoded", counted)
+    return stamps
 
 
 class Bits:

@@ -6,6 +6,7 @@ from functools import cache
 import pandas as pd
 import pytest
 import torch
+from small_trials import small_trial
 from torch import nn
 
 from sapnet_core import methods
@@ -24,19 +25,7 @@ from sapnet_core.training.state import TrainingState
 
 pytestmark = pytest.mark.usefixtures("own_runs")
 
-SMALL = Trial(
-    "finediving",
-    "drawn",
-    "sap-net",
-    0.5,
-    0,
-    "score",
-    40,
-    12,
-    steps=30,
-    size=64,
-    overrides=(("warmup", 0.0), ("tau", 0.1)),
-)
+SMALL = small_trial(30, warmup=0.0, tau=0.1)
 # Steps are chosen outside of a method, alike for all of them: four kinds of systems always run, the others when slow
 # tests do. Whether snapshots disturb a method's training is tested for every method in test_trainer.
 ALWAYS = ("mlp", "usdl", "core", "sap-net")

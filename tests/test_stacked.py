@@ -5,10 +5,10 @@ from dataclasses import replace
 import pandas as pd
 import pytest
 import torch
+from small_trials import small_trial
 
 from sapnet_core.experiments import results, run
 from sapnet_core.experiments.fit import fit_trial
-from sapnet_core.experiments.trial import Trial
 from sapnet_core.experiments.trial_data import trial_data
 from sapnet_core.methods import TrainSet, VideoBatch, can_stack, get_method, get_stack
 from sapnet_core.training.stacking import fit_stacked
@@ -79,19 +79,7 @@ def test_a_hidden_score_stops_a_stack():
 
 @pytest.fixture
 def small(own_runs):
-    return Trial(
-        "finediving",
-        "drawn",
-        "sap-net",
-        0.5,
-        0,
-        "score",
-        40,
-        12,
-        steps=4,
-        size=64,
-        overrides=(("batch", 8), ("batch_unlabeled", 8)),
-    )
+    return small_trial(4, batch=8, batch_unlabeled=8)
 
 
 def test_trials_of_one_shape_stand_together(small):

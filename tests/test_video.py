@@ -7,7 +7,7 @@ import time
 import numpy as np
 import pytest
 import torch
-from films import numbers, picture, write
+from films import decoded_frames, numbers, picture, write
 from PIL import Image
 
 from sapnet_core.datasets import decoding, video
@@ -89,14 +89,7 @@ def test_a_trimmed_video_begins_where_it_is_shown_from(tmp_path, monkeypatch):
 
 def test_a_jump_saves_decoding(tmp_path, monkeypatch):
     path = write(tmp_path / "long.mp4", 240, options={"g": "24"})
-    decoded, whole = [], decoding.decoded
-
-    def counted(*arguments):
-        for frame in whole(*arguments):
-            decoded.append(frame.pts)
-            yield frame
-
-    monkeypatch.setattr(decoding, "decoded", counted)
+    decoded = decoded_frames(monkeypatch)
     assert numbers(read_frames(path, [2, 200, 239])) == [2, 200, 239]
     assert len(decoded) < 3 + 24 + 24
 
