@@ -313,9 +313,9 @@ PUBLIC = {
         "verdict_of",
         "verdict_text",
     ),
-    "reporting.cross_marks": (
+    "reporting.cross_scores": (
         "cross_figure",
-        "cross_marks",
+        "cross_scores",
     ),
     "reporting.errata": ("errata",),
     "reporting.exercises": ("attempt",),

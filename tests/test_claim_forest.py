@@ -7,7 +7,7 @@ import pandas as pd
 import pytest
 
 from sapnet_core.experiments.statistics import SUPPORTED, UNDECIDED, UNTESTABLE
-from sapnet_core.reporting.claim_forest import LOOKS, MARK, TEXT, claim_forest
+from sapnet_core.reporting.claim_forest import MARKER_SIZE, TEXT, VERDICT_MARKERS, claim_forest
 from sapnet_core.reporting.ledger import ledger
 from sapnet_core.reporting.style import COLUMN, PAGE
 from sapnet_core.runtime import environment
@@ -28,12 +28,12 @@ def stored():
 
 
 def own(table):
-    return table[~table["control"] & table["verdict"].isin(LOOKS)]
+    return table[~table["control"] & table["verdict"].isin(VERDICT_MARKERS)]
 
 
 def marks(fig):
     "Markers of the verdicts, with the number of lines that have each."
-    kinds = [line.get_marker() for ax in fig.axes for line in ax.lines if line.get_markersize() == MARK]
+    kinds = [line.get_marker() for ax in fig.axes for line in ax.lines if line.get_markersize() == MARKER_SIZE]
     return Counter(kinds)
 
 
@@ -61,16 +61,20 @@ def test_each_stored_claim_has_a_line_below_the_name_of_its_table(stored):
 
 
 def test_a_verdict_has_a_color_and_a_marker(stored):
-    assert len({look[0] for look in LOOKS.values()}) == len({look[1] for look in LOOKS.values()}) == len(LOOKS)
+    assert (
+        len({look[0] for look in VERDICT_MARKERS.values()})
+        == len({look[1] for look in VERDICT_MARKERS.values()})
+        == len(VERDICT_MARKERS)
+    )
     found = marks(claim_forest(stored, "A title"))
     for verdict, count in own(stored)["verdict"].value_counts().items():
-        assert found[LOOKS[verdict][1]] == count
+        assert found[VERDICT_MARKERS[verdict][1]] == count
 
 
 def test_a_legend_explains_every_mark(stored):
     (legend,) = claim_forest(stored, "A title").legends
     said = [text.get_text() for text in legend.get_texts()]
-    assert said[: len(LOOKS)] == list(LOOKS) and "size the paper prints" in said
+    assert said[: len(VERDICT_MARKERS)] == list(VERDICT_MARKERS) and "size the paper prints" in said
 
 
 def table(**changed):

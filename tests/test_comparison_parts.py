@@ -19,7 +19,7 @@ from sapnet_core.experiments.trial import Trial
 from sapnet_core.experiments.trial_data import trial_data
 from sapnet_core.experiments.unlabeled_losses import UNLABELED_LOSSES, unlabeled_losses
 from sapnet_core.reporting.beside_paper import beside_paper, order_agreement
-from sapnet_core.reporting.cross_marks import MARKS, cross_figure, cross_marks
+from sapnet_core.reporting.cross_scores import SUB_SCORES, cross_figure, cross_scores
 from sapnet_core.reporting.style import COLORS, use_style
 
 SEEDS = (0, 1)
@@ -66,25 +66,25 @@ def test_unlabeled_losses_are_the_first_and_last_values_of_the_stored_curves():
 
 
 @pytest.mark.usefixtures("own_runs")
-def test_a_network_is_asked_for_both_marks_of_the_same_routines():
+def test_a_network_is_asked_for_both_sub_scores_of_the_same_routines():
     trials = {
-        (f"SP {mark.upper()}", seed): Trial(
-            "finefs", "drawn", "ridge", 0.5, seed, mark, 12, 8, steps=12, size=48, group="SP"
+        (f"SP {name.upper()}", seed): Trial(
+            "finefs", "drawn", "ridge", 0.5, seed, name, 12, 8, steps=12, size=48, group="SP"
         )
-        for mark in MARKS
+        for name in SUB_SCORES
         for seed in SEEDS
     }
     run_trials(trials.values(), 1)
-    cross = cross_marks(trials)
+    cross = cross_scores(trials)
     assert len(cross) == 2 * len(trials) and set(cross["group"]) == {"SP"}
     for (column, seed), trial in trials.items():
-        found, mark = predictions(trial), column.split()[1].lower()
-        own = cross.set_index(["learned", "asked", "seed"]).at[(mark, mark, seed), "rho"]
+        found, name = predictions(trial), column.split()[1].lower()
+        own = cross.set_index(["learned", "asked", "seed"]).at[(name, name, seed), "rho"]
         assert own == pytest.approx(
             float(spearman(*(torch.tensor(found[n].to_numpy()) for n in ("predicted", "score"))))
         )
-    data = {mark: trial_data(trials[f"SP {mark.upper()}", 0]) for mark in MARKS}
-    score = [data[mark].score[~data[mark].train] for mark in MARKS]
+    data = {name: trial_data(trials[f"SP {name.upper()}", 0]) for name in SUB_SCORES}
+    score = [data[name].score[~data[name].train] for name in SUB_SCORES]
     assert cross.attrs["true"] == {"SP": pytest.approx(float(spearman(*score)))}
     other = cross.query("learned == 'pcs' and asked == 'tes' and seed == 0")["rho"].item()
     mine = torch.tensor(predictions(trials["SP PCS", 0])["predicted"].to_numpy())
@@ -92,7 +92,7 @@ def test_a_network_is_asked_for_both_marks_of_the_same_routines():
     fig = cross_figure(cross)
     bars = [bar.get_height() for bar in fig.axes[0].patches]
     mean = cross.groupby(["asked", "learned"], sort=False)["rho"].mean()
-    assert bars == pytest.approx([mean[asked, learned] for asked in MARKS for learned in MARKS])
+    assert bars == pytest.approx([mean[asked, learned] for asked in SUB_SCORES for learned in SUB_SCORES])
 
 
 def made_up() -> pd.DataFrame:

@@ -6,7 +6,7 @@ from matplotlib.patches import FancyArrowPatch, FancyBboxPatch
 from wording import in_order
 
 from sapnet_core.experiments.profiles import get_profile
-from sapnet_core.experiments.systems import MARKS, OURS, PAIRS, RIDGE, RIVALS, SEARCHED
+from sapnet_core.experiments.systems import FOOTNOTES, OURS, PAIRS, RIDGE, RIVALS, SEARCHED
 from sapnet_core.experiments.tables import COMPARISONS, comparison_trials
 from sapnet_core.reporting import caveats as caveats_module
 from sapnet_core.reporting.caveats import BOXES_IN_TESTS, CAVEATS, caveats, untried
@@ -31,7 +31,7 @@ def test_every_compared_system_stands_in_one_family():
 
 def test_the_sentence_of_a_family_has_each_system_once_with_its_mark():
     text = systems_of("semi-supervised")
-    assert f"**TRS ({MARKS['TRS']})**: " in text and text.endswith(".") and ".;" not in text
+    assert f"**TRS ({FOOTNOTES['TRS']})**: " in text and text.endswith(".") and ".;" not in text
     parts = text.removesuffix(".").split("; ")
     assert [p.split("**")[1].split(" (after")[0] for p in parts] == list(FAMILIES["semi-supervised"])
     assert not any(";" in what or what.endswith(".") for family in FAMILIES.values() for what in family.values())
@@ -76,7 +76,7 @@ def test_a_schematic_of_an_unknown_family_is_refused():
 
 
 def test_what_is_unequal_is_said_of_systems_that_are_there(monkeypatch):
-    assert set(CAVEATS) <= COMPARED and set(MARKS) <= set(CAVEATS)
+    assert set(CAVEATS) <= COMPARED and set(FOOTNOTES) <= set(CAVEATS)
     assert all(text.endswith(".") and text.count(".") == 1 and len(text.split()) <= 22 for text in CAVEATS.values())
     monkeypatch.setattr(caveats_module, "untried", lambda: ("CoRe", "APT"))
     title, _, told, unsearched, *own = caveats(["USDL", "CoRe", "APT", "SGN", "CoRe"]).splitlines()

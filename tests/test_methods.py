@@ -19,7 +19,7 @@ from sapnet_core.experiments.fit import fit_trial, train_set, training_task
 from sapnet_core.experiments.metrics import spearman
 from sapnet_core.experiments.paper import paper_table
 from sapnet_core.experiments.profiles import PROFILES
-from sapnet_core.experiments.systems import CONTROLS, MARKS, OURS, PAIRS, RIVALS, SEARCHED, SYSTEMS, marked
+from sapnet_core.experiments.systems import CONTROLS, FOOTNOTES, OURS, PAIRS, RIVALS, SEARCHED, SYSTEMS, marked
 from sapnet_core.experiments.tables import COMPARISONS, comparison_trials, declared_trials
 from sapnet_core.experiments.trial_data import trial_data
 from sapnet_core.experiments.trial_hash import FORMAT
@@ -585,7 +585,7 @@ def test_pair_systems_compare_dives_of_one_number_on_finediving():
 def test_rows_that_need_a_word_have_one():
     assert marked("APT") == "APT (after its title)" and marked("CoRe") == "CoRe"
     rows = set(COMPARISONS["IV"][0]) | set(COMPARISONS["VI"][0])
-    assert {name for name in RIVALS if MARKS.get(name) == "after the paper"} == rows - {
+    assert {name for name in RIVALS if FOOTNOTES.get(name) == "after the paper"} == rows - {
         *paper_table("IV").index,
         *paper_table("VI").index,
         *CONTROLS,

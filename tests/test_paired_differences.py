@@ -20,7 +20,7 @@ from sapnet_core.experiments.statistics import (
 )
 from sapnet_core.experiments.systems import OURS
 from sapnet_core.reporting import paired_differences as module
-from sapnet_core.reporting.heatmap import LIMIT, MARKS, control_heatmap, heatmap
+from sapnet_core.reporting.heatmap import LIMIT, VERDICT_SIGNS, control_heatmap, heatmap
 from sapnet_core.reporting.paired_differences import control_differences, paired_differences
 from sapnet_core.reporting.style import COLUMN, use_style
 
@@ -150,11 +150,11 @@ def test_a_heatmap_shows_number_and_mark_in_the_cell_and_leaves_others_empty():
     mesh = ax.collections[0]
     assert mesh.get_clim() == (-LIMIT, LIMIT) and mesh.colorbar.extend == "max"
     assert mesh.get_array().mask.ravel().tolist() == [False, False, True, False]
-    for mark, words in MARKS.values():
+    for mark, words in VERDICT_SIGNS.values():
         assert f"{mark} {words}" in fig.get_supxlabel()
     assert in_order(fig.get_supxlabel(), "bold", "ledger")
     assert "bold" not in heatmap(table.assign(claim=""), "A table").get_supxlabel()
-    assert set(MARKS) == set(VERDICTS[:4])
+    assert set(VERDICT_SIGNS) == set(VERDICTS[:4])
 
 
 def test_text_of_a_heatmap_can_be_read_on_every_color():

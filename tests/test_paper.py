@@ -4,7 +4,7 @@ import pytest
 from wording import in_order
 
 from sapnet_core.experiments.paper import NOTES, TABLES, later_numbers, paper_arithmetic, paper_numbers, paper_table
-from sapnet_core.experiments.systems import MARKS
+from sapnet_core.experiments.systems import FOOTNOTES
 
 CELLS = {"I": 20, "II": 20, "III": 20, "IV": 28, "V": 17, "VI": 40, "VII": 20}
 
@@ -48,7 +48,7 @@ def test_blocks_and_years_are_those_printed():
 def test_later_numbers_are_of_systems_that_the_paper_lacks_and_stand_in_the_note_too():
     later = later_numbers("IV")
     assert set(later["column"]) <= set(paper_table("IV").columns) and not later.duplicated(["system", "column"]).any()
-    assert set(later["system"]) == {"TRS"} <= {name for name, mark in MARKS.items() if mark == "after the paper"}
+    assert set(later["system"]) == {"TRS"} <= {name for name, mark in FOOTNOTES.items() if mark == "after the paper"}
     assert not set(later["system"]) & set(paper_numbers()["system"]) and len(later_numbers("V")) == 0
     for system, year, rho in later[["system", "year", "rho"]].itertuples(index=False):
         assert system in NOTES["IV"] and str(year) in NOTES["IV"] and f"{rho:.3f}" in NOTES["IV"]

@@ -5,7 +5,7 @@ import re
 import pandas as pd
 import pytest
 
-from sapnet_core.experiments.systems import MARKS, RIVALS, SYSTEMS, marked
+from sapnet_core.experiments.systems import FOOTNOTES, RIVALS, SYSTEMS, marked
 from sapnet_core.reporting.public_code import code_table, public_code
 
 CODE = public_code().set_index("system")
@@ -39,7 +39,7 @@ def test_a_difference_is_rounding_or_has_its_reason():
 
 def test_a_notebook_shows_marks_short_commits_and_one_digit():
     shown = code_table(public_code()).set_index("system")
-    assert len(shown) == len(CODE) and {marked(system) for system in MARKS} <= set(shown.index)
+    assert len(shown) == len(CODE) and {marked(system) for system in FOOTNOTES} <= set(shown.index)
     core = CODE.loc["CoRe"]
     assert shown.at["CoRe", "public code"] == f"yuxumin/CoRe at {core['commit'][:10]}"
     assert float(shown.at["CoRe", "largest difference"]) == pytest.approx(core["largest_difference"], rel=0.5)

@@ -19,7 +19,7 @@ from wording import in_order
 
 from sapnet_core import reporting
 from sapnet_core.experiments.paper import NOTES, paper_numbers
-from sapnet_core.experiments.systems import MARKS
+from sapnet_core.experiments.systems import FOOTNOTES
 from sapnet_core.reporting import widgets
 from sapnet_core.reporting.stored_tables import read_stored_table
 from sapnet_core.reporting.tables import as_printed, comparison_table, flat, show, shown_cells
@@ -150,8 +150,8 @@ def test_two_blocks_with_years_each_end_in_sap_net(number, supervised):
 def test_a_row_that_needs_a_word_has_it_where_it_is_shown():
     runs = trials(mlp=[0.6, 0.62, 0.61], extra=[0.5] * 3).replace("control", "TRS")
     table = reporting.comparison_table(runs, PAPER, FLOORS)
-    assert f"| TRS ({MARKS['TRS']}) | — | 0.500" in reporting.markdown(table)
-    assert "TRS" in table.index and f">TRS ({MARKS['TRS']})</th>" in show(table).html
+    assert f"| TRS ({FOOTNOTES['TRS']}) | — | 0.500" in reporting.markdown(table)
+    assert "TRS" in table.index and f">TRS ({FOOTNOTES['TRS']})</th>" in show(table).html
 
 
 def test_blocks_years_and_note_are_shown(figures):

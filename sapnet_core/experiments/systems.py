@@ -12,10 +12,10 @@ __all__ = [
     "SEARCHED",
     "TRAINED",
     "EVERY",
+    "FOOTNOTES",
     "BACKBONE_OF",
     "TARGET_OF",
     "PAIRS",
-    "MARKS",
     "get_system",
     "marked",
 ]
@@ -33,7 +33,7 @@ SYSTEMS: dict[str, tuple[str, dict]] = {
     "I3D+GCL": ("sap-net", {"lambda_un": 0.0, "lambda_ubc": 0.0}),
     OURS: ("sap-net", TUNED),
 }
-# Rows missing from the paper: a floor, and what each part of SAP-Net contributes (E17, E18).
+# Rows missing from the paper: a floor, and rows that measure the contribution of each part of SAP-Net (E17, E18).
 RIDGE = "Ridge on the mean feature"
 CONTROLS: dict[str, tuple[str, dict]] = {
     RIDGE: ("ridge", {}),
@@ -100,8 +100,9 @@ TARGET_OF = {"C3D-AVG-MTL": "score", "MUSDL": "execution"}
 BACKBONE_OF = {"C3D-AVG-MTL": "c3d", "VST+MLP": "swin"}
 # Systems that compare a video with exemplars of the same difficulty, or of the same dive number on FineDiving.
 PAIRS = ("CoRe", "TAP", "DAE-CoRe", "FSPN", "SGN")
-# What a reader must know of a row: APT has no public description, and two systems are no part of the paper's tables.
-MARKS = {"APT": "after its title", "TRS": "after the paper", "BASL": "after the paper"}
+# What a table says of a system behind its name: APT has no public description, and two systems are no part of the
+# paper's tables.
+FOOTNOTES = {"APT": "after its title", "TRS": "after the paper", "BASL": "after the paper"}
 
 
 def get_system(name: str) -> tuple[str, dict]:
@@ -121,5 +122,5 @@ def get_system(name: str) -> tuple[str, dict]:
 
 
 def marked(name: str) -> str:
-    """A row's name as it is shown, with its mark in parentheses if it has one."""
-    return f"{name} ({MARKS[name]})" if name in MARKS else name
+    """A row's name as it is shown, with its footnote in parentheses if it has one."""
+    return f"{name} ({FOOTNOTES[name]})" if name in FOOTNOTES else name

@@ -22,10 +22,10 @@ from sapnet_core.reporting.pictures import DATASET_TITLES
 from sapnet_core.reporting.plots import beyond
 from sapnet_core.reporting.style import COLORS, PAGE
 
-__all__ = ["LOOKS", "claim_forest", "datasets_of"]
+__all__ = ["VERDICT_MARKERS", "claim_forest", "datasets_of"]
 
 # verdict -> color, marker, and whether the marker is filled: color alone does not tell them apart in print
-LOOKS = {
+VERDICT_MARKERS = {
     SUPPORTED: (COLORS[2], "^", True),
     CONTRADICTED: (COLORS[5], "v", True),
     NO_DIFFERENCE: (COLORS[3], "s", True),
@@ -39,7 +39,7 @@ ORDER = (
 TEXT, LINE = 11.5, 0.2  # points of the names at a page's width, which is halved in a column; inches of a line
 WIDEST = (-0.35, 0.55)  # differences beyond these ends are cut off and marked by an arrow
 CONTROL = " (in order)"
-MARK = 7  # points of the mark of a verdict
+MARKER_SIZE = 7  # points of the marker of a verdict
 
 
 def claim_forest(table: pd.DataFrame, title: str) -> Figure:
@@ -48,8 +48,8 @@ def claim_forest(table: pd.DataFrame, title: str) -> Figure:
 
     Args:
         table: rows of the ledger, as from `claims.evaluate` or from `claims_forest.csv`: claim, control, verdict,
-            effect, low, high and paper. Claims without one of the verdicts in `LOOKS` or without an effect are left
-            out, and so are controls but that against the clips in order.
+            effect, low, high and paper. Claims without an effect or with a verdict that has no marker in
+            `VERDICT_MARKERS` are left out, and so are controls but that against the clips in order.
         title: above the picture; it names source, size and seeds.
 
     Returns:
@@ -60,7 +60,7 @@ def claim_forest(table: pd.DataFrame, title: str) -> Figure:
     """
     claims = {claim.id: claim for claim in ledger() if claim.metric == "rho"}
     rows = table[table["effect"].notna() & table["claim"].isin(claims)].set_index("claim")
-    drawn = rows[~rows["control"].astype(bool) & rows["verdict"].isin(LOOKS)]
+    drawn = rows[~rows["control"].astype(bool) & rows["verdict"].isin(VERDICT_MARKERS)]
     if drawn.empty:
         raise ValueError("no claim of this table has an effect and a verdict: there is nothing to draw")
     families: dict[str, list[Claim]] = {}
@@ -71,12 +71,12 @@ def claim_forest(table: pd.DataFrame, title: str) -> Figure:
     lines = len(drawn) + len(families)
     fig, ax = plt.subplots(figsize=(PAGE, 1.7 + LINE * lines))
     _lines(ax, families, rows, ends, lines)
-    marks = [_mark(look, label=verdict) for verdict, look in LOOKS.items()]
-    marks += [
+    handles = [_marker(look, label=verdict) for verdict, look in VERDICT_MARKERS.items()]
+    handles += [
         Line2D([], [], color="black", marker="D", mfc="none", ms=5, ls="", label="size the paper prints"),
         Line2D([], [], color="0.5", marker=".", ms=8, lw=1, label="against the MLP with clips in order"),
     ]
-    fig.legend(handles=marks, loc="outside lower center", ncols=2, fontsize=TEXT)
+    fig.legend(handles=handles, loc="outside lower center", ncols=2, fontsize=TEXT)
     fig.suptitle(title, fontsize=TEXT)
     return fig
 
@@ -135,11 +135,11 @@ def _line(ax: Axes, at: float, rows: pd.DataFrame, claim: Claim, ends: tuple[flo
         control = rows.loc[claim.id + CONTROL]
         _interval(ax, at + 0.36, control, ends, "0.65", 1.0)
         ax.plot(control["effect"], at + 0.36, ".", color="0.5", ms=5, zorder=2)
-    look = LOOKS[one["verdict"]]
+    look = VERDICT_MARKERS[one["verdict"]]
     _interval(ax, at, one, ends, look[0], 1.8)
     if math.isfinite(one["paper"]):
         ax.plot(one["paper"], at, "D", color="black", mfc="none", mew=1.0, ms=5, zorder=3)
-    ax.add_line(_mark(look, [one["effect"]], [at], lw=0))
+    ax.add_line(_marker(look, [one["effect"]], [at], lw=0))
 
 
 def _interval(ax: Axes, at: float, row: pd.Series, ends: tuple[float, float], color: str, width: float) -> None:
@@ -149,7 +149,7 @@ def _interval(ax: Axes, at: float, row: pd.Series, ends: tuple[float, float], co
     beyond(ax, at, row["low"], row["high"], color, size=1.5 + 1.5 * width)
 
 
-def _mark(look: tuple[str, str, bool], x=(), y=(), **style) -> Line2D:
+def _marker(look: tuple[str, str, bool], x=(), y=(), **style) -> Line2D:
     color, marker, filled = look
     edge = {"mfc": color, "mec": "white", "mew": 0.5} if filled else {"mfc": "white", "mec": color, "mew": 1.1}
-    return Line2D(x, y, color=color, marker=marker, ms=MARK, zorder=4, **edge, **style)
+    return Line2D(x, y, color=color, marker=marker, ms=MARKER_SIZE, zorder=4, **edge, **style)

@@ -1,4 +1,4 @@
-"""A heatmap of paired differences: color and number tell the difference, a mark tells the verdict. Bold cells have the
+"""A heatmap of paired differences: color and number tell the difference, a sign tells the verdict. Bold cells have the
 verdict of the ledger."""
 
 from textwrap import fill
@@ -13,10 +13,10 @@ from sapnet_core.experiments.statistics import CONTRADICTED, NO_DIFFERENCE, SUPP
 from sapnet_core.experiments.systems import marked
 from sapnet_core.reporting.style import COLORS, COLUMN
 
-__all__ = ["MARKS", "control_heatmap", "heatmap"]
+__all__ = ["VERDICT_SIGNS", "control_heatmap", "heatmap"]
 
-# verdict on "SAP-Net is above this system" -> (mark, what it says); the marks are those of the site
-MARKS = {
+# verdict on "SAP-Net is above this system" -> (sign, its meaning in words); the signs are those of the site
+VERDICT_SIGNS = {
     SUPPORTED: ("✓", "SAP-Net above"),
     CONTRADICTED: ("✗", "SAP-Net below"),
     NO_DIFFERENCE: ("=", NO_DIFFERENCE),
@@ -93,13 +93,13 @@ def _cells(
         ]
         for name in ("difference", "verdict", "claim")
     )
-    text = value.map("{:+z.2f} ".format) + verdict.map(lambda word: MARKS.get(word, ("", ""))[0])
+    text = value.map("{:+z.2f} ".format) + verdict.map(lambda word: VERDICT_SIGNS.get(word, ("", ""))[0])
     return value, text.where(value.notna(), ""), claim.notna() & (claim != "")
 
 
 def _explain(fig: Figure, differences: pd.DataFrame, above: str) -> None:
-    """Say below a figure what its marks mean; `above` is what a verdict puts above or below."""
-    text = " · ".join(f"{mark} {words.replace('SAP-Net', above)}" for mark, words in MARKS.values())
+    """Say below a figure what its signs mean; `above` is what a verdict puts above or below."""
+    text = " · ".join(f"{sign} {words.replace('SAP-Net', above)}" for sign, words in VERDICT_SIGNS.values())
     fig.supxlabel(text + "\nbold: the verdict of the ledger" * bool((differences["claim"] != "").any()), fontsize=6.5)
 
 

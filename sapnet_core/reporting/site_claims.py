@@ -40,10 +40,10 @@ __all__ = [
     "verdict_label",
 ]
 
-MARKS = (("good", "✓"), ("bad", "✗"), ("odd", "="), ("open", "?"), ("open", "–"))
-SIGNS = dict(zip(VERDICTS, MARKS, strict=True))
+KINDS_AND_SIGNS = (("good", "✓"), ("bad", "✗"), ("odd", "="), ("open", "?"), ("open", "–"))
+SIGNS = dict(zip(VERDICTS, KINDS_AND_SIGNS, strict=True))
 NUMBERS = ("effect", "low", "high", "seed_low", "seed_high", "p_holm", "paper", "to_decide")
-SIZES = {  # what `verdicts.size_beside_print` says -> the same in a sentence
+SIZES = {  # result of `verdicts.size_beside_print` -> the sentence that the page shows for it
     "as printed": "the printed difference lies in this interval",
     "smaller": "the difference is smaller than printed",
     "larger": "the difference is larger than printed",
@@ -69,6 +69,11 @@ class Spot(NamedTuple):
 
 
 def verdict_label(verdict: str, text: str = "") -> Label:
+    """The label of a verdict, one of `statistics.VERDICTS`: its sign, and `text` or the verdict itself.
+
+    Raises:
+        KeyError: the verdict is unknown.
+    """
     kind, sign = SIGNS[verdict]
     return Label(kind, f"{sign} {text or verdict}")
 

@@ -175,10 +175,10 @@ def shown_cells(table: pd.DataFrame, decimals: int = 3) -> tuple[list[tuple[str,
     A comparison has two columns in each group, "paper" and "this run"; a cell of the latter is `mean ± half width`, or
     `mean [low, high]` if the interval is asymmetric. The number of seeds stands in the column's name, and in each cell
     where it differs; a trained system's cell below a floor, or below ridge regression, is gray; the paper's number
-    keeps a fourth decimal if it has one; a row's name has its mark (`systems.MARKS`). The years of `as_printed` are a
-    column in a group of its own, "Year". Each of its blocks begins with a row that holds the block's name in bold; a
-    column for which a block has no number is blank there. Any other data frame is shown as it is, with "" as the group
-    of its columns.
+    keeps a fourth decimal if it has one; a row's name has its footnote (`systems.FOOTNOTES`). The years of `as_printed`
+    are a column in a group of its own, "Year". Each of its blocks begins with a row that holds the name of the block in
+    bold; a column for which a block has no number is blank there. Any other data frame is shown as it is, with "" as
+    the group of its columns.
     """
     if not isinstance(table.columns, pd.MultiIndex):
         plain = flat(table)
@@ -278,7 +278,9 @@ def _header(names: list[tuple[str, str]]) -> str:
     for level in range(1, depth + 1):
         row = ""
         for start, same in groupby(paths, itemgetter(slice(level))):
-            whole = [path == start for path in same]  # a path that ends here: its cell reaches down to the body
+            whole = [
+                path == start for path in same
+            ]  # for each path, whether it ends here; such a cell reaches down to the body
             if len(start) == level:
                 down = depth - level + 1 if all(whole) else 1
                 side = "left" if start == paths[0] else "center"

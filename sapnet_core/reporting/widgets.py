@@ -91,8 +91,8 @@ def explore(
 
     titles = panels(static, PAGE)
     letter = LETTER * plt.gcf().axes[0].title.get_fontsize()  # in points
-    room = 72 * PAGE / len(static) / letter  # letters above one panel
-    between = ", " if max(map(len, titles)) < room else ",\n"
+    letters = 72 * PAGE / len(static) / letter  # letters above one panel
+    between = ", " if max(map(len, titles)) < letters else ",\n"
     for ax, title in zip(plt.gcf().axes, titles, strict=False):
         ax.set_title(title.replace(", ", between))
     picture(f"{alt or 'The same picture at several settings'}: {'; '.join(titles)}.")

@@ -71,7 +71,7 @@ class Machine:
         self.names, self.states, self.persistent = names, states or {}, persistent
         self.callable = [function for function in names.values() if callable(function)]
         self.leaves = (bool, int, float, *leaves)
-        self.room = 2 * len(content) + 2**20  # remaining bytes for arrays and sets
+        self.budget = 2 * len(content) + 2**20  # remaining bytes for arrays and sets
 
     def run(self) -> object:
         """The object that the pickle builds. Raises Refused, or other errors where the pickle is damaged."""
@@ -113,15 +113,15 @@ class Machine:
 
     def spend(self, size: int) -> None:
         """Count memory that exceeds the size of the content itself."""
-        self.room -= max(size, 0)
-        if self.room < 0:
+        self.budget -= max(size, 0)
+        if self.budget < 0:
             raise Refused("needs more memory than a file of its size may")
 
     def push(self, value: object) -> None:
         self.stack.append(value)
 
     def pop(self) -> object:
-        if not self.stack or self.stack[-1] is MARK:
+        if not self.stack or self.stack[-1] is STACK_MARK:
             raise EOFError("an instruction lacks its operand")
         return self.stack.pop()
 
@@ -133,7 +133,7 @@ class Machine:
     def since_mark(self) -> list:
         """Remove the last mark and return the stack's entries above it."""
         place = len(self.stack) - 1
-        while place >= 0 and self.stack[place] is not MARK:
+        while place >= 0 and self.stack[place] is not STACK_MARK:
             place -= 1
         if place < 0:
             raise EOFError("an instruction lacks its mark")
@@ -241,13 +241,13 @@ class Machine:
 
 
 PLAIN = frozenset({bool, int, float, type(None), np.int64, np.float64})  # types of most values, as a shortcut
-LONG = (str, bytes, np.generic, np.ndarray)  # types whose length counts
+LONG = (str, bytes, np.generic, np.ndarray)  # types whose values may count as several parts, by their length (`PART`)
 NUMBERS = (float, np.floating, np.bool)
-MARK = object()
+STACK_MARK = object()  # lies on the stack where the program marks a place
 CODES = {
     pickle.PROTO: lambda m: m.take(1),
     pickle.FRAME: lambda m: m.take(8),
-    pickle.MARK: lambda m: m.push(MARK),
+    pickle.MARK: lambda m: m.push(STACK_MARK),
     pickle.POP: lambda m: m.stack.pop(),
     pickle.POP_MARK: lambda m: m.since_mark(),
     pickle.NONE: lambda m: m.push(None),

@@ -1,6 +1,6 @@
 """Do networks that learned a routine's technical score also predict its component score, and the other way round?
 
-Each network learned one of the two marks of FineFS, and its predictions are correlated with both.
+Each network learned one of the two sub-scores of FineFS, and its predictions are correlated with both.
 """
 
 from collections.abc import Mapping
@@ -19,35 +19,36 @@ from sapnet_core.experiments.trial_data import trial_data
 from sapnet_core.reporting.plots import beyond
 from sapnet_core.reporting.style import COLORS, PAGE
 
-__all__ = ["MARKS", "cross_figure", "cross_marks"]
+__all__ = ["SUB_SCORES", "cross_figure", "cross_scores"]
 
-MARKS = ("pcs", "tes")  # program components, technical elements
+SUB_SCORES = ("pcs", "tes")  # program components, technical elements
 
 
-def cross_marks(trials: Mapping[tuple[str, int], Trial]) -> pd.DataFrame:
-    """Correlate the predictions of each network with both true marks of the same test videos.
+def cross_scores(trials: Mapping[tuple[str, int], Trial]) -> pd.DataFrame:
+    """Correlate the predictions of each network with both true sub-scores of the same test videos.
 
     Args:
         trials: (column, seed) -> a trial of one system that has a result; columns are named "SP PCS", "SP TES", "FS
             PCS" and "FS TES".
 
     Returns:
-        One row per group, learned mark, asked mark and seed: group, learned, asked, seed, rho. `attrs["true"]` maps a
-        group to the correlation of its two true marks.
+        One row per group, learned sub-score, sub-score asked for, and seed: group, learned, asked, seed, rho.
+        `attrs["true"]` maps a group to the correlation of its two true sub-scores.
     """
     rows, true = [], {}
     for group in dict.fromkeys(column.split()[0] for column, _ in trials):
-        own = {mark: {s: t for (c, s), t in trials.items() if c == f"{group} {mark.upper()}"} for mark in MARKS}
-        data = {mark: trial_data(next(iter(of.values()))) for mark, of in own.items()}
+        own = {name: {s: t for (c, s), t in trials.items() if c == f"{group} {name.upper()}"} for name in SUB_SCORES}
+        data = {name: trial_data(next(iter(of.values()))) for name, of in own.items()}
         test = ~data["pcs"].train
         keys = [record.key for record, keep in zip(data["pcs"].records, test, strict=True) if keep]
-        score = {mark: of.score[test].double() for mark, of in data.items()}
+        score = {name: of.score[test].double() for name, of in data.items()}
         true[group] = float(spearman(score["pcs"], score["tes"]))
         for learned, of in own.items():
             for seed, trial in of.items():
                 found = predictions(trial).set_index("key").loc[keys, "predicted"].to_numpy()
                 rows += [
-                    (group, learned, asked, seed, float(spearman(torch.tensor(found), score[asked]))) for asked in MARKS
+                    (group, learned, asked, seed, float(spearman(torch.tensor(found), score[asked])))
+                    for asked in SUB_SCORES
                 ]
     table = pd.DataFrame(rows, columns=["group", "learned", "asked", "seed", "rho"])
     table.attrs["true"] = true
@@ -62,8 +63,8 @@ def cross_figure(cross: pd.DataFrame, where: str = "") -> Figure:
     fig, axes = plt.subplots(1, len(groups), figsize=(PAGE, 3.4), sharey=True, squeeze=False)
     axes[0, 0].set(ylabel="Spearman's ρ", ylim=(min(0.0, 1.2 * float(cross["rho"].min())), 1))
     for ax, group in zip(axes[0], groups, strict=True):
-        for i, asked in enumerate(MARKS):
-            for j, learned in enumerate(MARKS):
+        for i, asked in enumerate(SUB_SCORES):
+            for j, learned in enumerate(SUB_SCORES):
                 own = (cross["group"] == group) & (cross["learned"] == learned) & (cross["asked"] == asked)
                 seeds, x = cross.loc[own, "rho"], j + 0.4 * i - 0.2
                 label = f"asked for {asked.upper()}" if j == 0 else None
@@ -72,7 +73,11 @@ def cross_figure(cross: pd.DataFrame, where: str = "") -> Figure:
                 ax.vlines(x + 0.1, low, high, color="black", lw=1)
                 beyond(ax, x + 0.1, low, high, "black", axis="y", size=6)
                 ax.plot(np.full(len(seeds), x), seeds, ".", color="black", ms=4)
-        ax.set(xticks=range(len(MARKS)), xticklabels=[f"learned {m.upper()}" for m in MARKS], title=f"FineFS, {group}")
+        ax.set(
+            xticks=range(len(SUB_SCORES)),
+            xticklabels=[f"learned {m.upper()}" for m in SUB_SCORES],
+            title=f"FineFS, {group}",
+        )
     seeds = f"{cross['seed'].nunique()} seeds"
     fig.suptitle(f"SAP-Net on {', '.join(filter(None, (where, seeds)))}\n(lines: 95 % over seeds)")
     fig.legend(*axes[0, 0].get_legend_handles_labels(), loc="outside lower center", ncols=2)
