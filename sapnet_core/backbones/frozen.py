@@ -65,7 +65,16 @@ class Clipwise:
         return self.of_clips(self.steps, videos, clip_sampling).flatten(1, 2)  # (B, clips, S', C) -> (B, S, C)
 
     def of_clips(self, compute: Callable[[Tensor, Tensor, int], Tensor], videos: Tensor, clip_sampling: str) -> Tensor:
-        """What `compute`, with the arguments of `steps`, makes of uint8 videos; on a CPU it gets them one by one.
+        """Apply `compute` to the clips of videos; on a CPU it gets the videos one by one.
+
+        Args:
+            compute: a function with the arguments of `steps` (videos, starts, length), whose result (B, ...) has one
+                entry a video.
+            videos: uint8 (B, T, 3, H, W).
+            clip_sampling: one of `datasets.clips.CLIP_SAMPLINGS`.
+
+        Returns:
+            (B, ...): the results of `compute`, in the order of the videos.
 
         Raises:
             ValueError: as `features`.

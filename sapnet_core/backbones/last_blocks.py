@@ -31,7 +31,7 @@ class LastBlocks(nn.Module):
         return use_running_statistics(super().train(mode))
 
     def forward(self, x: Tensor, checkpoint: bool = False) -> Tensor:
-        """`checkpoint` as in `I3D.forward`."""
+        """Maps (n, C', T', h, w) of Mixed_4f -> maps (n, C, T', h, w) of Mixed_5c; `checkpoint` as in `I3D.forward`."""
         for layer in self.children():
             x = recomputed(layer, x, use_reentrant=False) if checkpoint else layer(x)
         return x

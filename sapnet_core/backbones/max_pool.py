@@ -27,7 +27,10 @@ def max_pool_same(x: Tensor, kernel: Triple, stride: Triple) -> Tensor:
 
 
 def max_of_neighbors(x: Tensor) -> Tensor:
-    """3x3x3 max-pool of stride 1, one axis at a time: 6 comparisons per output instead of 26. No gradients."""
+    """3x3x3 max-pool of stride 1 with SAME padding: (B, C, T, H, W) -> the same shape. No gradients.
+
+    It works one axis at a time, with 6 comparisons per output instead of 26.
+    """
     first, second = torch.empty_like(x), torch.empty_like(x)  # buffers are reused: newly allocated memory is slow
     for axis, y in ((2, first), (3, second), (4, first)):
         inner = x.shape[axis] - 1
@@ -39,5 +42,6 @@ def max_of_neighbors(x: Tensor) -> Tensor:
 
 
 def max_pool(x: Tensor, kernel: Triple, stride: Triple) -> Tensor:
-    """Max-pool with SAME padding: `max_of_neighbors` (no gradients) for 3x3x3 of stride 1, else `max_pool_same`."""
+    """Max-pool (B, C, T, H, W) with SAME padding, to ceil(size / stride) entries per axis: `max_of_neighbors` (no
+    gradients) for 3x3x3 of stride 1, else `max_pool_same`."""
     return max_of_neighbors(x) if (kernel, stride) == NEIGHBORS else max_pool_same(x, kernel, stride)

@@ -172,7 +172,7 @@ class _Box:
 
 def _boxed(*arguments: object) -> _Box:
     for name in MADE:
-        FUNCTIONS[name](*arguments)  # checks them
+        FUNCTIONS[name](*arguments)  # raises Refused or another error where the arguments are not allowed
     return _Box()
 
 

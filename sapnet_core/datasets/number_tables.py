@@ -58,7 +58,7 @@ MISSING = {
     "true",
     "false",
 }
-NO_NAME = re.compile(  # what C, Python and Excel write in place of numbers, and numbers in base 2, 8 and 16
+NO_NAME = re.compile(  # words of C, Python and Excel in place of numbers, and numbers in base 2, 8 and 16
     r"[\W_]*(?:inf(?:inity)?|nan(?:\(\w*\))?|0[xbo][\da-f.]+(?:p[+-]?\d*)?|\d+e[+-]?\d*"
     r"|\d+d[+-]?\d+)[\W_]*|#[a-z/0]+[!?]|err:\d+"
 )

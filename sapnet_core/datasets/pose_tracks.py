@@ -1,7 +1,7 @@
 """Pose tracks of FineDiving's dives: the joints of the diver in every frame, from a public repository.
 
 github.com/JonaZzz0815/Skeleton-Based-Action-Quality-Assessment holds `FineDiving_Skeleton/<event>/<dive>.txt` for
-nearly every dive, named by the keys of the official annotations. It states no licence: nothing of it is shipped here,
+nearly every dive, named by the keys of the official annotations. It states no license: nothing of it is shipped here,
 and what may be done with it is for the reader to find out. Put the folder into `FineDiving/skeletons`.
 
 A file begins with its number of frames. Then comes one frame after the other: a line with the number of persons, 0 or

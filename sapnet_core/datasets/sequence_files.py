@@ -16,7 +16,7 @@ from sapnet_core.datasets.number_tables import read_numbers
 __all__ = ["SEQUENCES", "TEXTS", "is_sequence_file", "read_sequence", "sequence_shape"]
 
 SEQUENCES = (".npy", ".npz", ".csv", ".txt")
-TEXTS = (".csv", ".txt")  # of these, which hold numbers as text
+TEXTS = (".csv", ".txt")  # the sequence files that hold numbers as text
 GAP_REMEDY = "fill in or remove such time steps before saving, or write fill in the column missing of records.csv"
 
 

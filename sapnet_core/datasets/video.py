@@ -50,7 +50,7 @@ MAX_BYTES = 16 * 2**30  # maximum bytes of the frames that one call returns
 CHUNK = 2**20  # maximum pixels that are resized at once
 LARGEST = 10**9  # maximum number of an image
 
-warnings.filterwarnings("ignore", module=r"PIL\.")  # about files that are refused here anyway, or harmless oddities
+warnings.filterwarnings("ignore", module=r"PIL\.")  # PIL warns about damaged files, which are refused below anyway.
 
 
 class VideoInfo(NamedTuple):

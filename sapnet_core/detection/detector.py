@@ -109,7 +109,11 @@ def small_ssd(width: float = 0.75, size: int = 160) -> SSD:
 
 
 def looked_at(frames: int, every: int) -> Tensor:
-    """Indices of the frames that are searched: every `every`-th, and the last. Raises ValueError for counts below 1."""
+    """Indices of the frames that are searched: every `every`-th, and the last; (1 + ceil((frames - 1) / every),) int64.
+
+    Raises:
+        ValueError: `frames` or `every` is below 1.
+    """
     if frames < 1 or every < 1:
         raise ValueError(f"{frames} frames, every {every}th: give at least 1 of both")
     return torch.cat([torch.arange(0, frames - 1, every), torch.tensor([frames - 1])])

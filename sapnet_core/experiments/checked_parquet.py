@@ -19,7 +19,7 @@ from sapnet_core.runtime.sealed import Damaged
 
 __all__ = ["one_line_damage", "opened", "row_group"]
 
-# limits of what is read, some ten times what the stored results need
+# limits for files that are read: about ten times the sizes of the stored results
 BYTES = 128 * 2**20  # of a file, and of a row group when decompressed
 GROUPS = 5000
 ROWS = 4_000_000  # of a row group

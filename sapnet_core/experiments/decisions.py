@@ -10,7 +10,8 @@ __all__ = ["DECISIONS", "decision_trials"]
 
 OTHER = {"dataset": "finediving", "share": 0.05}  # where an alternative is tried on FineDiving
 BASELINE = {"system": "I3D+MLP"}  # where an alternative is tried on the baseline
-# (erratum, alternative) -> (arguments of `declare`, overrides of the method); `USUAL` gives what is not given
+# (erratum, alternative) -> (arguments of `declare`, overrides of the method); missing arguments are those
+# of `USUAL`
 USUAL = {"dataset": "mtl-aqa", "share": 0.1, "system": OURS}
 DECISIONS: dict[tuple[str, str], tuple[dict, dict]] = {
     ("E1", "decoder = psnet"): ({}, {"decoder": "psnet"}),

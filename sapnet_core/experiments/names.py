@@ -29,7 +29,7 @@ KNOWN = (
     "fig06",
 )
 
-# the order in which a study runs them: first what most claims of the paper rest on
+# the order in which a study runs them: tables and figures with the most claims of the paper come first
 STUDY = (
     "I",
     "II",

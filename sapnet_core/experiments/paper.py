@@ -25,7 +25,7 @@ __all__ = ["TABLES", "NOTES", "later_numbers", "paper_numbers", "paper_table", "
 TABLES = ("I", "II", "III", "IV", "V", "VI", "VII")
 OURS = "SAP-Net (Ours)"
 
-# What a reader of a printed table must know (errata E13 to E15); the cells themselves stay as the paper prints them.
+# Warnings to readers of the printed tables (errata E13 to E15); the cells themselves stay as the paper prints them.
 # TAP (ECCV 2022, Table 1), HGCN (TCSVT 2023, Table I) and SGN (TMM 2023, Table IV) list results on MTL-AQA with and
 # without the degree of difficulty apart, which shows the protocol of a number.
 NOTES = {

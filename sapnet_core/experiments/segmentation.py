@@ -32,7 +32,14 @@ __all__ = [
 
 
 def temporal_iou(start_a: Tensor, end_a: Tensor, start_b: Tensor, end_b: Tensor) -> Tensor:
-    """Intersection over union of half-open spans [start, end), broadcast, in float64; 0 where both are empty."""
+    """Intersection over union of half-open spans [start, end).
+
+    Args:
+        start_a, end_a, start_b, end_b: tensors of any shapes that can be broadcast against each other, such as (B, K).
+
+    Returns:
+        float64 in [0, 1], of the broadcast shape; 0 where both spans are empty.
+    """
     start_a, end_a, start_b, end_b = (torch.as_tensor(x).double() for x in (start_a, end_a, start_b, end_b))
     shared = (torch.minimum(end_a, end_b) - torch.maximum(start_a, start_b)).clamp(min=0)
     union = (end_a - start_a) + (end_b - start_b) - shared

@@ -20,7 +20,7 @@ from sapnet_core.runtime.values import choice, number, text, whole
 __all__ = ["STAGE_OF", "TEACHERS", "Trial"]
 
 TEACHERS = ("actor", "photometric", "frame")
-# whether the backbone learns too -> what is stored of a video: with "last blocks", Mixed_5b and Mixed_5c of I3D learn
+# which part of the backbone learns -> the data that are stored of a video; "last blocks" are Mixed_5b and Mixed_5c
 STAGE_OF = {"frozen": "features", "last blocks": "maps", "all": "pixels"}
 MOST = 2**63 - 1  # largest seed that PyTorch accepts
 

@@ -11,8 +11,8 @@ from sapnet_core.experiments.trial import Trial
 
 __all__ = ["UNLABELED_LOSSES", "unlabeled_losses"]
 
-# system -> its second losses in the curves of a trial, and what each is for a network that knows nothing, where that is
-# a number: cross-entropy with four angles, with two classes
+# System -> its losses on unlabeled videos, and the value of each for an untrained network (log of the number of
+# classes), NaN if there is none.
 UNLABELED_LOSSES: dict[str, dict[str, float]] = {
     "Pseudo-labels": {"L_pseudo": np.nan},
     "VAT": {"L_vat": np.nan},

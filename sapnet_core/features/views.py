@@ -16,7 +16,8 @@ from sapnet_core.runtime.seeds import seed_of
 __all__ = ["OTHER_VIEWS", "VIEWS", "boxes_in_cells", "crop_size", "view_of"]
 
 VIEWS = ("frame", "actor")  # inputs of student and teacher
-# an alternative input of the teacher, and what only some methods learn from; boxes are stored at the stage "pixels"
+# "photometric" is an alternative input of the teacher; only a few methods use rotated frames or boxes. Boxes are stored
+# at the stage "pixels".
 OTHER_VIEWS = ("photometric", *ROTATED, "boxes")
 CELL = 32  # pixels of a frame in a cell of I3D's last maps, in height and in width
 

@@ -7,6 +7,8 @@ its own Minkowski order. It labels for the other the video of a pool that improv
 
 Omega_u are the k labeled neighbors of u, and h' is h with (x_u, h(x_u)) added. The output is the mean of both.
 Published: k = 3, orders 2 and 5, pool of 100, 100 iterations. x is the time average of the clip features.
+There is no network and no optimizer step. A run that was stopped therefore starts anew, without a checkpoint to resume
+from, and the scored step cannot be chosen: a trial with another `select` than "last" is refused.
 The only deviation is computational: h' is not refitted for each video u of the pool. Where u is nearer than the k-th
 neighbor of a video, u replaces that neighbor, which gives the same delta_u.
 """

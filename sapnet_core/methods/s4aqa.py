@@ -58,7 +58,7 @@ class _Reverse(torch.autograd.Function):
 
 
 def reverse_gradient(x: Tensor, strength: float) -> Tensor:
-    """Identity in the forward pass; the backward pass multiplies the gradient by `-strength`."""
+    """Identity in the forward pass, for any shape; the backward pass multiplies the gradient by `-strength`."""
     return _Reverse.apply(x, strength)
 
 

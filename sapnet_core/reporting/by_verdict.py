@@ -21,9 +21,9 @@ __all__ = [
 ]
 
 SEPARATOR = "; "
-# what a verdict rests on
+# Groups of verdicts by size and seeds.
 WHOLE, FEWER, SMALL, NONE = BASES = ("all seeds", "fewer so far", "small size", "no training")
-# what stands behind an undecided result, those first that the planned seeds may decide
+# The same groups of undecided results, in words; the planned seeds may still decide those of the first groups.
 SEEDS_GROUPS = (
     "Fewer seeds so far than the study plans",
     "Judged so far at the small size, with a few hundred videos",

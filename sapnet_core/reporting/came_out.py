@@ -24,7 +24,7 @@ from sapnet_core.reporting.words import in_list
 
 __all__ = ["came_out", "came_out_text", "noted", "verdict_counts"]
 
-# verdict -> what follows a number of statements, one or several
+# verdict -> the words that follow the number of statements: for one, and for several
 PHRASES = {
     SUPPORTED: ("is supported", "are supported"),
     CONTRADICTED: ("is contradicted", "are contradicted"),

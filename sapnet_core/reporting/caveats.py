@@ -37,8 +37,8 @@ CAVEATS: dict[str, str] = {
     OURS: "has a teacher who sees crops of training videos, and each reading of its paper was decided on its own.",
 }
 
-# What most sets a system apart from its source, for those without a sentence in `CAVEATS`: from the list of deviations
-# in its file, without what holds for every system, such as the frozen backbone.
+# The main difference between a system and its source, for systems without a sentence in `CAVEATS`: from the list of
+# deviations in its file, without those that all systems share, such as the frozen backbone.
 DEPARTS: dict[str, str] = {
     "COREG": "gives the same results as its source; only h' is computed in a shorter way.",
     "Pseudo-labels": "has the layers of I3D+MLP, where its source has one linear map.",

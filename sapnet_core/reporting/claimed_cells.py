@@ -33,7 +33,7 @@ def claimed_cells(
     families = dict.fromkeys(claim.family for claim in found if claim)
     rows = family_verdicts(profile, *families).set_index("claim", drop=False) if families else None
     of = [rows.loc[claim.id] if claim else None for claim in found]
-    # one that a second look judged has more seeds than this cell, and other numbers
+    # A claim that was judged in the second look has more seeds than this cell: its numbers are not those of the cell.
     return [
         row if row is not None and row["seeds"] == len(trials[high[0]]) else None
         for row, (high, _) in zip(of, comparisons, strict=True)

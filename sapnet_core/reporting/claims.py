@@ -216,7 +216,7 @@ def evaluate(profile: Profile | str, families: Iterable[str] = (), read: Read = 
     complete = [claim for claim in claims if claim.id in undecided and judged[claim.id][0] == profile]
     if twice := _seen_twice(complete, profile):
         again = {claim.id: _examined(claim, *twice[claim.id], cell) for claim in complete if claim.id in twice}
-        waits = {"p": 1.0, "p_equal": 1.0}  # one whose seeds are still to come counts in the correction
+        waits = {"p": 1.0, "p_equal": 1.0}  # a claim that waits for its second seeds still counts in Holm's correction
         second = [again.get(row["claim"], row | waits) for row in rows if row["claim"] in undecided]
         _decide(second)
         rows = [again.get(row["claim"], row) for row in rows]

@@ -8,7 +8,8 @@ from collections.abc import Iterable
 
 __all__ = ["holds_words"]
 
-# Numbers with what may stand between and beside them, as in "0.683 ± 0.075 (n=2)", "-0.1 [-0.2, 0.0]" or "2 of 14".
+# Numbers with the signs and words that may stand between and beside them, as in "0.683 ± 0.075 (n=2)",
+# "-0.1 [-0.2, 0.0]" or "2 of 14".
 # Quantifiers are possessive: a cell of a user may be long, and trying every way to split its digits would not end.
 NUMBERS = re.compile(
     r"(?:\d[\d.,]*+(?:e[-+]?\d++)?+|inf|nan|n=|\b(?:to|of)\b|[-−+±—–.\[\](),;%✓✗=?\s])*+", re.IGNORECASE

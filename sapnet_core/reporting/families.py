@@ -4,7 +4,7 @@ from sapnet_core.experiments.systems import OURS, RIDGE, marked
 
 __all__ = ["FAMILIES", "systems_of"]
 
-# family -> system -> what it does that the others of its family do not; `methods` has a file for each
+# family -> system -> its difference from the other systems of the family; `methods` has a file for each system
 FAMILIES: dict[str, dict[str, str]] = {
     "regression": {
         RIDGE: "a linear map with a penalty chosen by leave-one-out",

@@ -12,8 +12,8 @@ from sapnet_core.features.views import VIEWS
 
 __all__ = ["CHANNELS", "FeatureSet", "feature_megabytes", "feature_sets"]
 
-CHANNELS = {"i3d": 256, "c3d": 64, "swin": 192}  # of the networks in the package
-BYTES = 4  # of a float32
+CHANNELS = {"i3d": 256, "c3d": 64, "swin": 192}  # channels of the backbones in the package
+BYTES = 4  # bytes of a float32
 MAPS = 4 * 4 * 208 / 2  # float32 numbers that a step of I3D's stored maps takes: cells x channels in bfloat16
 
 

@@ -41,7 +41,7 @@ from sapnet_core.runtime.progress import waiting
 
 __all__ = ["with_pages", "write_gallery", "write_page", "write_pages"]
 
-# the claims of the summary: what the abstract, the conclusion and the head of each table and sweep say
+# the claims of the summary: those of the abstract and the conclusion, and the main claim of each table and sweep
 HEADLINES = (
     "ahead-everywhere",
     "works-everywhere",

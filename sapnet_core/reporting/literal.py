@@ -17,7 +17,7 @@ JOINERS = "\u200c\u200d"  # invisible, but needed to write Persian, Kannada and 
 # `in_markdown`). A closing bracket counts only where it could make a link, a colon or dot only in a possible address.
 MARKUP = re.compile(r"[&<>`~@$\\|*]|(?<![^\W_])_|_(?![^\W_])|\](?=[\[(:])|:(?=//)|(?<=[Ww]{3})\.")
 # Where a spreadsheet may start a cell: at the start of a text, and after any separator other than the comma. `FORMULA`
-# is what it would take for a formula there, and also an apostrophe, so that `from_cell` can undo `in_cell`.
+# finds starts of a formula there, and apostrophes, too, so that `from_cell` can undo `in_cell`.
 STARTS = r"(?:\A|(?<=[;\t\r\n]))"
 FORMULA = re.compile(STARTS + r"(?=[^\S\t\r\n]*[=+\-@＝＋－＠'\t\r\n])")
 APOSTROPHE = re.compile(STARTS + "'")

@@ -28,7 +28,7 @@ def format_sentence(cells: Mapping[tuple[str, str], Sequence[str]]) -> str:
         return ""
     single = {(row, column): set(formats) for (row, column), formats in cells.items() if formats}
     mixed = [row for row, formats in rows.items() if len(formats) > 1]
-    # a sweep has a row for a setting and a column for each of its values; these are what is compared there
+    # In a sweep, rows are settings and columns their values, so compare single cells.
     if len(mixed) == len(rows) and all(len(formats) == 1 for formats in single.values()):
         rows = {f"{SIGNS.get(row, row)} = {column}": formats for (row, column), formats in single.items()}
     groups: dict[tuple[str, ...], list[str]] = {}

@@ -40,6 +40,7 @@ class Part:
 
     @cached_property
     def record(self) -> dict | None:
+        """The provenance that the first of its files holds, None where it holds none or a damaged one."""
         kinds = [k for k in (".png", ".svg", ".md", ".csv") if (self.folder / (self.stem + k)).is_file()]
         try:
             return read_record(self.folder / (self.stem + kinds[0]))
@@ -48,12 +49,14 @@ class Part:
 
     @cached_property
     def status(self) -> Status:
+        """Whether it is current or stale, and why; "not decided" without provenance."""
         if self.record is None:
             return Status("not decided", "it holds no provenance")
         return status(self.record, self.stem, self.hashed)
 
     @property
     def files(self) -> list[str]:
+        """The names of its files, in the order of `KINDS`."""
         return [self.stem + kind for kind in KINDS if (self.folder / (self.stem + kind)).is_file()]
 
     @property

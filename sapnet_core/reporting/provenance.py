@@ -36,7 +36,7 @@ __all__ = [
 ]
 
 PACKAGES = ("torch", "numpy", "scipy", "pandas", "matplotlib")
-CODE_PATHS = ("sapnet_core", "pyproject.toml")  # what every number depends on; storing outputs does not change them
+CODE_PATHS = ("sapnet_core", "pyproject.toml")  # every number depends on these; storing outputs leaves them as they are
 ORDER = ("source", "profile", "seeds", "trials", "weights", "commit", "versions", "command")  # the order of display
 ROMAN = ("I", "II", "III", "IV", "V", "VI", "VII")
 SEVERAL = {"tables_differences": ("I", "II")}  # stems that show the trials of more than one table

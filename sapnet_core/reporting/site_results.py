@@ -104,6 +104,8 @@ def _formats(site: Site, part: Part) -> str:
 
 
 def results_page(site: Site) -> dict[str, object]:
+    """The values of the template "results": the sections with their tables and figures, and how many parts there are
+    at each size and in each state."""
     views, sections = site.claim_views, []
     for title, section in entries(site.parts).items():
         sections.append({"title": title, "entries": [_entry(site, entry, views) for entry in section]})

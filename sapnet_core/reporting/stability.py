@@ -40,9 +40,9 @@ from sapnet_core.runtime.variables import variables
 __all__ = ["COLUMNS", "measure_stability", "stability_file", "stability_rows", "store_rows", "trained_elsewhere"]
 
 JUDGED = ("effect", "low", "high", "verdict")
-# Of a row: which claim and where it is judged; the number of seeds, and of trials that were trained again; the largest
-# change of a trial's rho, and of a cell's mean over its seeds; the effect with its interval and the verdict, as stored
-# and with the new results.
+# The columns: the claim, and where it is judged; the number of seeds, and of trials that were trained again; the
+# largest change of a trial's rho, and of a cell's mean over its seeds; the effect with its interval and the verdict, as
+# stored and with the new results.
 COLUMNS = (
     "claim",
     "family",

@@ -54,7 +54,7 @@ SHARES = {FEW: "with few labels", MANY: "with many"}
 RIVALS = re.compile(r"(iv|v)-(?!supervised|gain|mlp|like|coreg-worst)")
 ALL_LABELS = {"iv-supervised": "MTL-AQA", "v-supervised": "FineDiving"}
 NAMED = 4  # results of one kind that are named one by one
-# what the claims about a table or figure are about, in words
+# table or figure -> the subject of the claims about it, in words
 ABOUT = {
     "Table I": "joining the parts",
     "Table II": "joining the parts",

@@ -104,21 +104,33 @@ def one_of(value: object, known: Iterable[object]) -> None:
 
 
 def count(text: str) -> int:
-    """A whole number of at least 1: a `type` for `argparse`."""
+    """A whole number of at least 1: a `type` for `argparse`.
+
+    Raises:
+        argparse.ArgumentTypeError: the text is not such a number.
+    """
     if not (text.isascii() and text.isdecimal() and int(text)):
         raise argparse.ArgumentTypeError(f"{text!r} is not a whole number of at least 1")
     return int(text)
 
 
 def seed_number(text: str) -> int:
-    """A whole number of at least 0: a `type` for `argparse`."""
+    """A whole number of at least 0: a `type` for `argparse`.
+
+    Raises:
+        argparse.ArgumentTypeError: the text is not such a number.
+    """
     if not (text.isascii() and text.isdecimal()):
         raise argparse.ArgumentTypeError(f"{text!r} is not a whole number of at least 0")
     return int(text)
 
 
 def label_shares(text: str) -> str:
-    """Label shares between commas, such as "0.1,0.5,1", in order and once each: a `type` for `argparse`."""
+    """Label shares between commas, such as "0.1,0.5,1", in order and once each: a `type` for `argparse`.
+
+    Raises:
+        argparse.ArgumentTypeError: a part of the text is not a number above 0 and up to 1.
+    """
     words = [word.strip() for word in text.split(",")]
     if not all(re.fullmatch(r"(0?\.[0-9]{1,6}|1(\.0*)?)", word, re.ASCII) and float(word) > 0 for word in words):
         raise argparse.ArgumentTypeError(
@@ -128,14 +140,22 @@ def label_shares(text: str) -> str:
 
 
 def given(text: str) -> str:
-    """A text that is not blank, for options whose value may be an unset shell variable: a `type` for `argparse`."""
+    """A text that is not blank, for options whose value may be an unset shell variable: a `type` for `argparse`.
+
+    Raises:
+        argparse.ArgumentTypeError: the text is blank.
+    """
     if not text.strip():
         raise argparse.ArgumentTypeError("the value is empty: give one, or leave the option out")
     return text
 
 
 def cluster_address(text: str) -> str:
-    """The address of a Dask scheduler: a `type` for `argparse`."""
+    """The address of a Dask scheduler: a `type` for `argparse`.
+
+    Raises:
+        argparse.ArgumentTypeError: the text does not have the form of such an address.
+    """
     if not re.fullmatch(r"([a-z]+://)?[^\s/]+:\d+", text):
         raise argparse.ArgumentTypeError(
             f"{text!r} is not the address of a Dask scheduler: write it like tcp://host:8786"
@@ -144,14 +164,22 @@ def cluster_address(text: str) -> str:
 
 
 def device_name(text: str) -> str:
-    """The name of a supported device, whether or not this machine has it: a `type` for `argparse`."""
+    """The name of a supported device, whether or not this machine has it: a `type` for `argparse`.
+
+    Raises:
+        argparse.ArgumentTypeError: the device is not supported.
+    """
     if not re.fullmatch(r"cpu|cuda(:\d+)?", text):
         raise argparse.ArgumentTypeError(f"{text!r} is not a supported device: choose cpu or cuda")
     return text
 
 
 def existing_folder(text: str) -> Path:
-    """An existing folder, as an absolute path: a `type` for `argparse`."""
+    """An existing folder, as an absolute path: a `type` for `argparse`.
+
+    Raises:
+        argparse.ArgumentTypeError: there is no such folder.
+    """
     if not os.path.isdir(text):
         found = found_at(Path(text))
         raise argparse.ArgumentTypeError(f"{text} is not a folder{found and f', but {found}'}: give an existing folder")
@@ -159,7 +187,11 @@ def existing_folder(text: str) -> Path:
 
 
 def output_file(text: str) -> Path:
-    """The path of a file that can be written, whether or not it exists: a `type` for `argparse`."""
+    """The path of a file that can be written, whether or not it exists: a `type` for `argparse`.
+
+    Raises:
+        argparse.ArgumentTypeError: the text is empty or names a folder, or the file cannot be written.
+    """
     path = Path(text)
     if not text or os.path.isdir(path):  # unlike `Path.is_dir`, no error where a name is too long
         raise argparse.ArgumentTypeError(f"{text!r} is empty or names a folder: give the name of a file to write")

@@ -51,7 +51,7 @@ def interpolation_matrix(positions: Tensor, steps: int, frames: int) -> Tensor:
 
 @lru_cache(maxsize=8)  # tensors hash by identity, so only the same tensor object hits the cache
 def kept_matrix(positions: Tensor, steps: int, frames: int) -> Tensor:
-    """`interpolation_matrix`, cached per `positions` tensor, because training needs it at every step."""
+    """`interpolation_matrix` (steps, S) of `positions` (S,), cached per tensor: training needs it at every step."""
     with torch.inference_mode(False):  # a tensor cached during inference must be usable in training, too
         return interpolation_matrix(positions, steps, frames)
 

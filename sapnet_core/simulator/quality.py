@@ -14,7 +14,7 @@ from sapnet_core.simulator.settings import SimSettings
 
 __all__ = ["FACTORS", "PARTS", "draw_factors", "judged_quality"]
 
-PARTS = {  # of a dive: what is judged in each
+PARTS = {  # part of a dive -> the quality factors that belong to it
     "take-off": ("height", "distance"),
     "flight": ("line", "tightness", "legs", "rotation"),
     "entry": ("entry", "splash"),

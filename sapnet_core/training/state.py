@@ -27,10 +27,17 @@ class TrainingState:
 
     @property
     def device(self) -> torch.device:
+        """The device of the weights."""
         return next(iter(self.weights.values())).device
 
     def tensors(self) -> dict[str, Tensor]:
-        """The state as tensors named part/name; weights and memory are not copied."""
+        """The state as tensors of their own shapes; weights and memory are not copied.
+
+        Returns:
+            "weights/<name>" and "memory/<name>" -> the tensor of this name; "draws/<i>/<name>" -> the state of the i-th
+            of `draws`: "generator", uint8 (n,), or the entries of `BatchSampler.state_dict`; "rng/cpu", and "rng/cuda"
+            where the weights are on a GPU -> the state of PyTorch's global RNG, uint8 (n,).
+        """
         found = {f"weights/{name}": value for name, value in self.weights.items()}
         found |= {f"memory/{name}": value for name, value in self.memory.items()}
         for i, draw in enumerate(self.draws):
@@ -42,7 +49,16 @@ class TrainingState:
         return found
 
     def restore(self, groups: dict[str, dict[str, Tensor]]) -> None:
-        """Restore the state from the result of `tensors`, passed through `grouped`."""
+        """Restore the state in place from the result of `tensors`, passed through `grouped`.
+
+        Args:
+            groups: "weights", "memory", "draws" and "rng" -> tensors by the rest of their names, with the shapes that
+                `tensors` gave them.
+
+        Raises:
+            KeyError, IndexError: a tensor has a name that this state lacks, or the state of PyTorch's RNG is absent.
+            RuntimeError: the shape of a tensor does not fit the one that it replaces.
+        """
         with torch.no_grad():
             for part, live in (("weights", self.weights), ("memory", self.memory)):
                 for name, value in groups.get(part, {}).items():
