@@ -1,7 +1,8 @@
-"""SAP-Net for semi-supervised action quality assessment: the network, its losses, and all that its notebooks need.
+"""SAP-Net for semi-supervised action quality assessment: the network, its losses, and the tools of its notebooks.
 
-Everything a notebook uses can be imported from here, as in `from sapnet_core import SAPNet, run_trials, check`. The
-names below are imported from their modules on first use, so that importing the package itself loads nothing.
+The names below can be imported from here, as in `from sapnet_core import SAPNet, run_trials, check`. They are imported
+from their modules on first use, so that importing the package itself loads nothing. What a single lesson shows, its
+notebook imports from the module that it explains.
 """
 
 import sys
@@ -80,6 +81,7 @@ PUBLIC = {
         "sample_frames",
         "step_positions",
     ),
+    "datasets.disk_layout": ("FOLDERS", "read_record"),
     "datasets.finefs": ("COMPONENTS",),
     "datasets.folds": ("fold_names", "folds_in_use"),
     "datasets.label_split": ("label_split",),
@@ -94,6 +96,9 @@ PUBLIC = {
         "simulate",
         "sport_of",
     ),
+    "simulator.draw_annotations": ("write_annotations",),
+    "simulator.export": ("frame_offsets", "write_layout"),
+    "features.photometric": ("photometric",),
     "features.sequences": (
         "is_sequence",
         "sequence_views",
@@ -397,6 +402,7 @@ PUBLIC = {
         "read_json",
         "read_tensors",
     ),
+    "runtime.seeds": ("seed_of",),
 }
 _HOME = {name: module for module, names in PUBLIC.items() for name in names}
 
