@@ -295,6 +295,8 @@ def test_a_part_of_several_differences_contradicts_but_does_not_support():
     for found, whole, part in (([up, up], "supported", "not testable here"), ([up, down], *["contradicted"] * 2)):
         assert [judge([all_above(found, partly=partly)])[0].word for partly in (False, True)] == [whole, part]
     assert all_above([up, down]).p == min(1.0, 2 * down.p) and all_above([up, down]).evidence == down
+    # without a margin there is no test of "no difference", and nothing to correct the tests of other claims for
+    assert math.isnan(all_above([up, down], margin=math.nan).p_equal)
 
 
 def test_what_is_said_to_be_comparable_is_judged_by_its_margin():
