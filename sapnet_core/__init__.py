@@ -146,6 +146,7 @@ PUBLIC = {
         "declare",
         "EPOCHS",
     ),
+    "experiments.failed_dives": ("failed_dive_scores",),
     "experiments.fit": (
         "fit_trial",
         "label_count",

@@ -157,6 +157,10 @@ RECIPES: dict[str, tuple[str, Callable[[Parser], None]]] = {
         _tune_methods,
     ),
     "look_at_core": ("Change one thing of CoRe at a time, on other twins: methods/looked_at.csv.", _look_at_core),
+    "look_at_failed_dives": (
+        "Score failed dives of other twins with the systems of Figure 14: experiments/failed_dives.csv.",
+        _jobs,
+    ),
     "measure_rounding": (
         "Train stored trials again with another order of sums: study/rounding.csv.",
         _measure_rounding,

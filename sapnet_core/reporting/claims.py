@@ -18,6 +18,7 @@ import pandas as pd
 import torch
 
 from sapnet_core.experiments import profiles
+from sapnet_core.experiments.failed_dives import failed_dive_scores
 from sapnet_core.experiments.intervals import Interval
 from sapnet_core.experiments.names import KNOWN
 from sapnet_core.experiments.profiles import Profile, with_second_look
@@ -193,6 +194,12 @@ def read_cell(trials: list[Trial], read: Read = predictions) -> Cell:
     return Cell(predicted, true, f"{trials[0].dataset}/{trials[0].group}")
 
 
+def _failed(trials: list[Trial]) -> torch.Tensor | None:
+    """The scores (S, F) that one cell's trials predict for the failed dives of other twins; None if they did not."""
+    scores = failed_dive_scores(trials)
+    return None if scores is None else torch.from_numpy(scores.to_numpy(copy=True))
+
+
 def evaluate(profile: Profile | str, families: Iterable[str] = (), read: Read = predictions) -> pd.DataFrame:
     """Evaluate the ledger for one run: one row per claim or control, in the ledger's order.
 
@@ -240,7 +247,12 @@ def _examined(claim: Claim, size: Profile, cells: Cells, cell: Callable[..., Cel
         "profile": size.name,
         "source": source_name(environment.data_root(), *sets) if sets else "the paper",
         "seeds": 0,
-        **examine(claim, lambda name: cell(*cells[name]) if name in cells else None, size.resamples),
+        **examine(
+            claim,
+            lambda name: cell(*cells[name]) if name in cells else None,
+            size.resamples,
+            lambda name: _failed(cells[name]),
+        ),
     }
     below = below_floor(claim, cells, {name: cell(*trials) for name, trials in cells.items()})
     return row | {"reason": row.get("reason") or claim.note, "below": below}

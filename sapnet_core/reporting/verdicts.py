@@ -9,6 +9,7 @@ import math
 from collections.abc import Callable, Iterable, Mapping
 
 import torch
+from torch import Tensor
 
 from sapnet_core.experiments.names import title
 from sapnet_core.experiments.paper import paper_arithmetic
@@ -30,18 +31,24 @@ from sapnet_core.experiments.statistics import (
     weakest,
 )
 from sapnet_core.reporting.ledger import Claim, Name, Side, by_classes
+from sapnet_core.reporting.words import in_list
 
-__all__ = ["Lookup", "examine", "decide", "part_differences", "size_beside_print"]
+__all__ = ["FailedDives", "Lookup", "examine", "decide", "part_differences", "size_beside_print"]
 
 Lookup = Callable[[Name], Cell | None]
+FailedDives = Callable[[Name], Tensor | None]
 
 
-def examine(claim: Claim, lookup: Lookup, resamples: int = 1000) -> dict[str, object]:
+def examine(
+    claim: Claim, lookup: Lookup, resamples: int = 1000, failed: FailedDives = lambda name: None
+) -> dict[str, object]:
     """Compute the numbers of one claim, without its verdict.
 
     Args:
         lookup: maps the name of a cell to its predictions, or to None if its trials are not declared.
         resamples: number of resamples of the test videos.
+        failed: maps the name of a cell to the scores (S, F) in points that its S seeds predict for F failed dives of
+            other twins, all of which are judged 0, or to None if they were not scored.
 
     Returns:
         "test" and, where they exist, effect, low, high, seed_low, seed_high and seeds of the weakest difference,
@@ -61,7 +68,7 @@ def examine(claim: Claim, lookup: Lookup, resamples: int = 1000) -> dict[str, ob
     if not pairs or absent and claim.kind != "greater":
         return {"test": NO_TEST, **missing}
     if claim.kind in ("count", "worst"):
-        return _errors(claim, list(cells.values()))
+        return _errors(claim, cells, failed)
 
     found = [_difference(claim, pair, cells, resamples) for pair in pairs]
     link, _ = weakest(found)
@@ -116,22 +123,27 @@ def _arithmetic(claim: Claim) -> dict[str, object]:
     return {"test": ARITHMETIC, "said": bool(common), "effect": effect, "paper": printed, "reason": reason}
 
 
-def _errors(claim: Claim, cells: list[Cell]) -> dict[str, object]:
+def _errors(claim: Claim, named: Mapping[Name, Cell], failed: FailedDives) -> dict[str, object]:
     """Check a claim about single large errors seed by seed; "said" is None where the seeds disagree.
 
     A claim of the paper about a failed dive, one judged 0, is asked of such a dive alone. Where no test video is judged
-    0, a control asks the same of the video with the lowest score.
+    0, failed dives of other twins take its place, and a control asks the same of the video with the lowest score.
     """
+    cells = list(named.values())
     true, off = cells[0].true, torch.stack([(cell.predicted - cell.true).abs() for cell in cells])  # (C, S, N)
     if claim.kind == "worst":
         lowest = true.min().item() if claim.control else 0.0
-        if not (true == lowest).any():
-            return {"test": "none", "reason": "no test video of this source is judged 0"}
-        value = true[off.argmax(2)]  # (C, S): the true score where the error of a cell is largest
-        each = (value == lowest).all(0)
         notes = [f"of {len(cells)} systems, the one with the highest such score counts"] if len(cells) > 1 else []
-        notes += [f"the lowest score of all is {lowest:.1f}"] if claim.control else []
-        reason = "; ".join(notes)
+        if (true == lowest).any():
+            value = true[off.argmax(2)]  # (C, S): the true score where the error of a cell is largest
+            notes += [f"the lowest score of all is {lowest:.1f}"] if claim.control else []
+        else:
+            added = [failed(name) for name in named]
+            if any(one is None for one in added):
+                return {"test": NO_TEST, "reason": "no test video of this source is judged 0"}
+            value, note = _beside_failed(true, off, dict(zip(named, added, strict=True)))
+            notes.append(note)
+        each, reason = (value == lowest).all(0), "; ".join(notes)
         value = value.amax(0)  # (S,): zero if all cells fail there
     else:
         value = (off > claim.limit).any(0).sum(1).double()
@@ -148,6 +160,29 @@ def _errors(claim: Claim, cells: list[Cell]) -> dict[str, object]:
         "said": said,
         "reason": reason,
     }
+
+
+def _beside_failed(true: Tensor, off: Tensor, failed: Mapping[Name, Tensor]) -> tuple[Tensor, str]:
+    """The true score where the error is largest, if each of F failed dives is added alone to the test videos: the lower
+    median over these dives (C, S); and a note on how many of them have the largest error.
+
+    Args:
+        true: (N,) true scores of the test videos, none of them 0.
+        off: (C, S, N) their absolute errors by cell and seed.
+        failed: predicted scores (S, F) of the failed dives by each of the C cells.
+    """
+    most, where = off.max(2)
+    fails = torch.stack([x.abs() for x in failed.values()]) > most[..., None]  # (C, S, F); their true score is 0
+    value = torch.where(fails, 0.0, true[where][..., None]).median(2).values  # of two middle ones the lower
+    told = []
+    for (_, row, _), count in zip(failed, fails.sum(2).double(), strict=True):
+        of = f" of {row}" if len(failed) > 1 else ""
+        told.append(f"the error{of} is the largest on {count.mean():.1f} ({count.min():.0f} to {count.max():.0f})")
+    note = (
+        f"no test video is judged 0, so this is the median over {fails.shape[2]} failed dives of other twins, each "
+        f"added alone to the test videos: {in_list(told)} of them"
+    )
+    return value, note
 
 
 def decide(rows: Iterable[dict]) -> list[dict[str, object]]:
