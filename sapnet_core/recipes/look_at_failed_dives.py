@@ -12,6 +12,11 @@ largest difference is written beside the scores. The results are in `experiments
 are stored are kept, so that a run that was stopped goes on. To score with a trial anew, remove its rows.
 
     python -m sapnet_core recipe look_at_failed_dives
+
+SAP-Net was trained on a processor with AVX2. One with AVX-512 gave equal predictions when it used the same kernels, for
+the features too, in a folder of runs of its own (`SAPNET_RUNS`):
+
+    ATEN_CPU_CAPABILITY=avx2 ONEDNN_MAX_CPU_ISA=AVX2 python -m sapnet_core recipe look_at_failed_dives
 """
 
 import sys
