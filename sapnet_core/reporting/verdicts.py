@@ -16,6 +16,7 @@ from sapnet_core.experiments.paper import paper_arithmetic
 from sapnet_core.experiments.resampling import Cell, resampled
 from sapnet_core.experiments.statistics import (
     ARITHMETIC,
+    EVERY_SEED,
     MARGIN,
     NO_TEST,
     RHO_DIFFERENCE,
@@ -152,7 +153,7 @@ def _errors(claim: Claim, named: Mapping[Name, Cell], failed: FailedDives) -> di
         each, reason = value <= claim.count, f"test videos off by more than {claim.limit:g} points at {columns}"
     said = bool(each[0]) if len(each.unique()) == 1 else None
     return {
-        "test": "every seed",
+        "test": EVERY_SEED,
         "effect": value.mean().item(),
         "low": value.min().item(),
         "high": value.max().item(),
