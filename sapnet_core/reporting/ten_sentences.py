@@ -54,6 +54,7 @@ SHARES = {FEW: "with few labels", MANY: "with many"}
 RIVALS = re.compile(r"(iv|v)-(?!supervised|gain|mlp|like|coreg-worst)")
 ALL_LABELS = {"iv-supervised": "MTL-AQA", "v-supervised": "FineDiving"}
 NAMED = 4  # results of one kind that are named one by one
+SINGLE = ("count", "worst")  # kinds of claims about single errors, which are asked of each seed by itself
 # table or figure -> the subject of the claims about it, in words
 ABOUT = {
     "Table I": "joining the parts",
@@ -261,6 +262,7 @@ def _undecided(mine: pd.DataFrame) -> str:
     if len(full):
         why.append(f"{len(full)} stay so with {_seeds(full)} seeds")
     text = f"Undecided does not mean equal: of the {len(rows)} undecided results {in_list(why)}"
+    split = rows["kind"].isin(SINGLE).sum()
     needed = pd.concat([early, full])["to_decide"].dropna()
     if len(needed):
         soon, later = (needed <= PLANNED).sum(), needed.between(PLANNED, LOOKS * PLANNED, inclusive="right").sum()
@@ -275,6 +277,8 @@ def _undecided(mine: pd.DataFrame) -> str:
                 f" ({never} of them even with {MOST_SEEDS}: there the noise of the limited set of test videos, which "
                 "seeds do not reduce, is too large)"
             )
+    if split:
+        text += f"; {split} {'is' if split == 1 else 'are'} asked of each seed by itself, and the seeds disagree"
     return f"{text}."
 
 
