@@ -97,7 +97,7 @@ def test_seeds_that_would_decide_are_those_of_results_at_the_paper_s_sizes():
     assert more.partition("; if")[2] == text.partition("; if")[2]
     assert "; if" not in ten_sentences(ledger_rows([small]), worth_table())[-1]
     single = ten_sentences(ledger_rows([*rows, {**row, "kind": "worst"}]), worth_table())[-1]
-    assert in_order(single, "5 undecided", 2, "more", ";", 1, "each seed") and "each seed" not in text
+    assert in_order(single, "5 undecided", "more", 2, ";", 1, "each seed") and "each seed" not in text
 
 
 def test_contradicted_leads_over_rivals_alone_leave_nothing_else_to_say():
