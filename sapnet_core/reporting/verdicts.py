@@ -181,7 +181,7 @@ def _beside_failed(true: Tensor, off: Tensor, failed: Mapping[Name, Tensor]) -> 
         told.append(f"the error{of} is the largest on {count.mean():.1f} ({count.min():.0f} to {count.max():.0f})")
     note = (
         f"no test video is judged 0, so this is the median over {fails.shape[2]} failed dives of other twins, each "
-        f"added alone to the test videos: {in_list(told)} of them"
+        f"added alone to the test videos; {in_list(told)} of them"
     )
     return value, note
 
