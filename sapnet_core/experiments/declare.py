@@ -3,7 +3,7 @@
 `experiments.tables` declares whole tables and figures with it.
 """
 
-from dataclasses import fields, replace
+from dataclasses import fields
 
 from sapnet_core.datasets.clips import SAMPLED, default_sampling
 from sapnet_core.experiments.profiles import DATASETS, DIVES, MEASURED, Profile
@@ -69,7 +69,7 @@ def declare(
     source, (train, test) = source_kind(dataset, environment.data_root()), profile.sizes(dataset)
     if source == "drawn" and dataset in MEASURED:
         raise ValueError(f"{dataset} is measured, not simulated: give the folder that holds it with --data DIR")
-    usual = Trial(
+    usual = dict(
         dataset=dataset,
         source=source,
         method=method,
@@ -91,7 +91,7 @@ def declare(
     chosen = {name: given[name] for name in CHOSEN if given.get(name) not in (None, "")}
     if _is_protocol(chosen.get("clip_sampling", ""), dataset):
         del chosen["clip_sampling"]
-    return replace(usual, **chosen)
+    return Trial(**usual | chosen)
 
 
 def _is_protocol(clip_sampling: str, dataset: str) -> bool:

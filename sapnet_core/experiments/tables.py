@@ -5,6 +5,7 @@ several tables or figures declare is run only once.
 """
 
 from collections.abc import Sequence
+from functools import lru_cache
 
 import pandas as pd
 
@@ -276,9 +277,17 @@ def declared_trials(name: str, profile: Profile) -> dict[tuple, Trial]:
     """
     if name not in KNOWN:
         raise ValueError(f"table or figure {name!r} declares no trials: choose one of {', '.join(KNOWN)}")
+    # without a folder of data, nothing outside the program determines them
+    return _declared(name, profile) if environment.data_root() else dict(_declared_once(name, profile))
+
+
+def _declared(name: str, profile: Profile) -> dict[tuple, Trial]:
     if name in TABLES:
         return table_trials(name, profile)
     return comparison_trials(name, profile) if name in CLASS_TABLES else figure_trials(name, profile)
+
+
+_declared_once = lru_cache(maxsize=256)(_declared)  # a ledger asks for each table dozens of times
 
 
 def with_average(runs: pd.DataFrame, column: str = "Avg") -> pd.DataFrame:
