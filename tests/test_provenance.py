@@ -44,6 +44,7 @@ def declared(monkeypatch):
     size = get_profile("quick")
     trials = {seed: declare("finediving", "SAP-Net (Ours)", 0.15, seed, size) for seed in range(3)}
     monkeypatch.setitem(tables.FIGURES, "fig07", lambda profile: trials)
+    monkeypatch.setattr(tables, "_declared_once", tables._declared)  # tests change what is declared
     monkeypatch.setattr(provenance, "trial_hash", lambda t: f"{t.seed}{t.steps}{t.share:.2f}".replace(".", ""))
     return trials
 
