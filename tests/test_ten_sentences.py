@@ -142,13 +142,15 @@ def test_readme_shows_what_the_stored_results_give():
 
 def test_readme_is_written_between_its_markers(tmp_path):
     table, file = ledger_rows(STORED), tmp_path / "README.md"
-    file.write_text("a\n<!-- ten sentences -->\nold\n<!-- end -->\nb\n<!-- figures/claims.csv -->\n\n<!-- end -->\nc\n")
-    write_readme(file, table, worth_table())
+    names = ("ten sentences", "figures/claims.csv", "figures/table01.md")
+    file.write_text("".join(f"a\n<!-- {name} -->\nold\n<!-- end -->\nb\n" for name in names))
+    first = "| system | 10% |\n| --- | ---: |\n| toy | 0.5 |\n\n- commit: 0a1b\n"
+    write_readme(file, table, worth_table(), first)
     text = file.read_text(encoding="utf-8")
-    assert text == (
-        f"a\n<!-- ten sentences -->\n{ten_text(table, worth_table())}\n<!-- end -->\nb\n"
-        f"<!-- figures/claims.csv -->\n{verdict_counts(table)}\n<!-- end -->\nc\n"
+    contents = (ten_text(table, worth_table()), verdict_counts(table), first.partition("\n\n")[0])
+    assert text == "".join(
+        f"a\n<!-- {name} -->\n{content}\n<!-- end -->\nb\n" for name, content in zip(names, contents, strict=True)
     )
     file.write_text("no marker")
     with pytest.raises(ValueError, match="<!-- ten sentences -->"):
-        write_readme(file, table, worth_table())
+        write_readme(file, table, worth_table(), first)

@@ -21,7 +21,7 @@ the features too, in a folder of runs of its own (`SAPNET_RUNS`):
 
 import sys
 from argparse import Namespace
-from collections.abc import Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import replace
 from itertools import count
 
@@ -156,6 +156,11 @@ def _facts_here(numbers: str) -> dict[str, object]:
     return {"device": "cpu", "processor": processor_kind(), "numbers": numbers, "threads": 1, **versions}
 
 
+def _table(cells: Iterable[str], rows: Mapping[str, list[dict]]) -> pd.DataFrame:
+    """The rows of all trials that have some, in the order of `cells`, the names of the trials."""
+    return pd.DataFrame([row for name in cells for row in rows.get(name, ())], columns=COLUMNS)
+
+
 def main(asked: Namespace) -> None:
     """Score the failed dives with every trial that the table lacks, and write the table after each."""
     check_environment()
@@ -178,8 +183,8 @@ def main(asked: Namespace) -> None:
             tasks = [(system, trial, dives) for system, trial in missing]
             for done, (_, _, found) in enumerate(run_tasks(failed_rows, tasks, jobs), 1):
                 rows[found[0]["trial"]] = found
-                table = pd.DataFrame([row for name in cells for row in rows.get(name, ())], columns=COLUMNS)
-                write_text(FAILED_DIVES, table.to_csv(index=False))
+                write_text(FAILED_DIVES, _table(cells, rows).to_csv(index=False))
                 bars["progress"](done, len(missing))
-    table = pd.DataFrame([row for name in cells for row in rows.get(name, ())], columns=COLUMNS)
-    print(table.groupby(["system", "seed"], sort=False)[["predicted", "apart"]].agg(["min", "mean", "max"]))
+    print(
+        _table(cells, rows).groupby(["system", "seed"], sort=False)[["predicted", "apart"]].agg(["min", "mean", "max"])
+    )

@@ -31,7 +31,7 @@ from sapnet_core.experiments.tables import check_data, declared_trials
 from sapnet_core.experiments.trial import Trial
 from sapnet_core.features.source import source_name
 from sapnet_core.reporting.below_floor import below_floor
-from sapnet_core.reporting.ledger import Claim, Name, ledger
+from sapnet_core.reporting.ledger import SINGLE_ERRORS, Claim, Name, ledger
 from sapnet_core.reporting.verdicts import decide, examine, size_beside_print
 from sapnet_core.runtime import environment
 from sapnet_core.runtime.executors import reach_cluster
@@ -49,10 +49,8 @@ __all__ = [
     "verdict_of",
     "verdict_text",
     "effect_text",
-    "WITH_REASON",
 ]
 
-WITH_REASON = ("count", "worst")  # kinds of claims whose effect, as text, includes the reason
 
 COLUMNS = (
     "claim",
@@ -280,7 +278,7 @@ def verdict_text(row: pd.Series) -> str:
     testable."""
     if row["verdict"] == UNTESTABLE:
         return f"{UNTESTABLE}: {row['reason']}"
-    return row["verdict"] if row["kind"] in WITH_REASON else in_words(row["verdict"], row["to_decide"])
+    return row["verdict"] if row["kind"] in SINGLE_ERRORS else in_words(row["verdict"], row["to_decide"])
 
 
 def effect_text(row: pd.Series) -> str:

@@ -199,7 +199,7 @@ def write_page(notebook: Path, profile: str | None, pages: frozenset[str]) -> No
 
 def write_gallery(profile: str | None = None, stored: bool = False, local: bool = True) -> Path:
     """Write the pages of the gallery beside the figures, and the RO-Crate of the repository; the repository's own
-    gallery also renews in README what came out.
+    gallery also renews in README what came out, and Table I.
 
     Args:
         profile: None shows `figures/`, each part at the profile that its notebook names; the name of a profile shows
@@ -227,7 +227,8 @@ def write_gallery(profile: str | None = None, stored: bool = False, local: bool 
     if environment.figures() == environment.root() / "figures":
         write_crate(environment.root())
         if not local and site.rows:
-            write_readme(environment.root() / "README.md", site.ledger, site.worth)
+            first = (environment.figures() / "table01.md").read_text(encoding="utf-8")
+            write_readme(environment.root() / "README.md", site.ledger, site.worth, first)
     return folder / "index.html"
 
 

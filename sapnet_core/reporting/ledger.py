@@ -19,11 +19,23 @@ from sapnet_core.experiments.paper import TABLES, paper_table
 from sapnet_core.experiments.systems import RIDGE
 from sapnet_core.experiments.tables import CLASS_TABLES
 
-__all__ = ["FLOORS", "Claim", "Floor", "Name", "Side", "asked_of", "by_classes", "ledger", "printed_effect"]
+__all__ = [
+    "FLOORS",
+    "SINGLE_ERRORS",
+    "Claim",
+    "Floor",
+    "Name",
+    "Side",
+    "asked_of",
+    "by_classes",
+    "ledger",
+    "printed_effect",
+]
 
 Name = tuple[str, str, str]  # one cell: the table or figure that declares its trials, row, column
 Side = tuple[Name, ...]  # cells whose metric is averaged
 MLP = "I3D+MLP"
+SINGLE_ERRORS = ("count", "worst")  # kinds of claims about single errors, which are asked of each seed by itself
 
 
 class Floor(NamedTuple):

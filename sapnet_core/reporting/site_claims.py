@@ -19,8 +19,8 @@ from sapnet_core.experiments.statistics import CONTRADICTED, SUPPORTED, UNDECIDE
 from sapnet_core.experiments.tables import declared_trials
 from sapnet_core.experiments.trial import Trial
 from sapnet_core.reporting.by_verdict import SMALL, basis
-from sapnet_core.reporting.claims import WITH_REASON, effect_text, stated
-from sapnet_core.reporting.ledger import FLOORS, Name, asked_of, ledger
+from sapnet_core.reporting.claims import effect_text, stated
+from sapnet_core.reporting.ledger import FLOORS, SINGLE_ERRORS, Name, asked_of, ledger
 from sapnet_core.reporting.literal import in_markdown
 from sapnet_core.reporting.notebook_trials import LEDGER
 from sapnet_core.reporting.notebooks import find
@@ -150,7 +150,7 @@ def claim_views(
         spot, claim = found.get(row["claim"]), entries.get(row["claim"])
         cells = [name for name in (claim.names if claim else []) if name in known]
         reason, profile, shown = row.get("reason", ""), row.get("profile", ""), _shown(row)
-        told = row.get("kind") in WITH_REASON and shown["ours"] != "—"  # the effect includes the reason
+        told = row.get("kind") in SINGLE_ERRORS and shown["ours"] != "—"  # the effect includes the reason
         words = [part for part in (SIZES.get(row.get("size", ""), ""), "" if told else reason) if part]
         small = row["verdict"] != UNTESTABLE and basis(profile, int(row.get("seeds") or 0)) == SMALL
         views.append(

@@ -28,7 +28,7 @@ from sapnet_core.experiments.systems import OURS
 from sapnet_core.reporting.by_verdict import FEWER, SMALL, basis, is_preliminary
 from sapnet_core.reporting.claim_forest import datasets_of
 from sapnet_core.reporting.claims import effect_text
-from sapnet_core.reporting.ledger import Claim, ledger
+from sapnet_core.reporting.ledger import SINGLE_ERRORS, Claim, ledger
 from sapnet_core.reporting.literal import in_markdown
 from sapnet_core.reporting.pictures import DATASET_TITLES
 from sapnet_core.reporting.words import in_list
@@ -54,7 +54,6 @@ SHARES = {FEW: "with few labels", MANY: "with many"}
 RIVALS = re.compile(r"(iv|v)-(?!supervised|gain|mlp|like|coreg-worst)")
 ALL_LABELS = {"iv-supervised": "MTL-AQA", "v-supervised": "FineDiving"}
 NAMED = 4  # results of one kind that are named one by one
-SINGLE = ("count", "worst")  # kinds of claims about single errors, which are asked of each seed by itself
 # table or figure -> the subject of the claims about it, in words
 ABOUT = {
     "Table I": "joining the parts",
@@ -262,7 +261,7 @@ def _undecided(mine: pd.DataFrame) -> str:
     if len(full):
         why.append(f"{len(full)} stay so with {_seeds(full)} seeds")
     text = f"Undecided does not mean equal: of the {len(rows)} undecided results {in_list(why)}"
-    split = rows["kind"].isin(SINGLE).sum()
+    split = rows["kind"].isin(SINGLE_ERRORS).sum()
     needed = pd.concat([early, full])["to_decide"].dropna()
     if len(needed):
         soon, later = (needed <= PLANNED).sum(), needed.between(PLANNED, LOOKS * PLANNED, inclusive="right").sum()
@@ -325,14 +324,22 @@ def verdict_counts(table: pd.DataFrame) -> str:
     return "\n".join([*lines, *(f"| {verdict} | {counts[verdict]} |" for verdict in VERDICTS)])
 
 
-def write_readme(file: Path, table: pd.DataFrame, worth: pd.DataFrame) -> None:
-    """Write the ten sentences and the count of verdicts between their markers in README.
+def write_readme(file: Path, table: pd.DataFrame, worth: pd.DataFrame, first_table: str) -> None:
+    """Write the ten sentences, the count of verdicts and Table I between their markers in README.
+
+    Args:
+        first_table: the content of `figures/table01.md`, whose provenance README leaves out.
 
     Raises:
         ValueError: README lacks a marker.
     """
     text = file.read_text(encoding="utf-8")
-    for name, content in (("ten sentences", ten_text(table, worth)), ("figures/claims.csv", verdict_counts(table))):
+    contents = {
+        "ten sentences": ten_text(table, worth),
+        "figures/claims.csv": verdict_counts(table),
+        "figures/table01.md": "\n".join(line for line in first_table.splitlines() if line.startswith("|")),
+    }
+    for name, content in contents.items():
         before, marker, after = text.partition(f"<!-- {name} -->\n")
         _, end, after = after.partition("\n<!-- end -->")
         if not marker or not end:

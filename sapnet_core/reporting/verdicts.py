@@ -31,7 +31,7 @@ from sapnet_core.experiments.statistics import (
     size_beside,
     weakest,
 )
-from sapnet_core.reporting.ledger import Claim, Name, Side, by_classes
+from sapnet_core.reporting.ledger import SINGLE_ERRORS, Claim, Name, Side, by_classes
 from sapnet_core.reporting.words import in_list
 
 __all__ = ["FailedDives", "Lookup", "examine", "decide", "part_differences", "size_beside_print"]
@@ -68,7 +68,7 @@ def examine(
     missing = {"reason": f"no results at this size of {', '.join(named)}"} if absent else {}
     if not pairs or absent and claim.kind != "greater":
         return {"test": NO_TEST, **missing}
-    if claim.kind in ("count", "worst"):
+    if claim.kind in SINGLE_ERRORS:
         return _errors(claim, cells, failed)
 
     found = [_difference(claim, pair, cells, resamples) for pair in pairs]
