@@ -72,7 +72,7 @@ def parse(arguments: list[str] | None = None) -> Namespace:
     run.add_argument(
         "--profile",
         choices=sorted(PROFILES),
-        help="size of all tables and figures (default: the one that each notebook names); quick trains everything anew",
+        help="size of tables and figures (default: the one that each notebook names); quick trains Tables I, II anew",
     )
     run.add_argument(
         "--only",

@@ -5,6 +5,7 @@ from dataclasses import replace
 import pytest
 
 from sapnet_core.experiments import stored_seeds
+from sapnet_core.experiments.names import KNOWN
 from sapnet_core.experiments.profiles import get_profile
 from sapnet_core.experiments.stored_seeds import with_stored_seeds
 from sapnet_core.experiments.tables import declared_trials
@@ -37,7 +38,19 @@ def test_with_one_seed_or_none_the_quick_profile_stands_in(keep):
 
 def test_other_sizes_are_returned_as_they_are(keep):
     keep(lambda trial: False)
-    assert with_stored_seeds(QUICK, "I", "VI") == QUICK
+    assert with_stored_seeds(QUICK, "I", "II") == QUICK
+    smoke = get_profile("smoke")
+    assert all(with_stored_seeds(smoke, name) == smoke for name in KNOWN)
+
+
+def test_what_a_small_profile_leaves_out_comes_from_the_study(keep, monkeypatch):
+    keep(lambda trial: trial.seed < 3)
+    assert "VI" in QUICK.left and set(QUICK.left) < set(KNOWN)
+    assert with_stored_seeds(QUICK, "VI") == with_stored_seeds(QUICK, "I", "VI") == replace(STUDY, seeds=(0, 1, 2))
+    keep(lambda trial: False)
+    assert with_stored_seeds(QUICK, "VI") == QUICK  # without stored results it is trained
+    monkeypatch.setenv("SAPNET_RECOMPUTE", "1")
+    assert with_stored_seeds(QUICK, "VI") == QUICK
 
 
 def test_a_table_that_few_seeds_have_trials_of_takes_these(keep):

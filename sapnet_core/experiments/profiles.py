@@ -19,6 +19,12 @@ __all__ = [
 DIVES = ("mtl-aqa", "finediving")
 ROUTINES = ("rg", "finefs")
 DATASETS = (*DIVES, *ROUTINES)
+# the tables and figures that the quick profile leaves to the study: it trains those of the two tables that compare the
+# parts of the method over label shares, and the figures that rest on these
+TO_STUDY = (
+    *("III", "IV", "V", "VI", "VII", "fig06", "fig07", "fig08", "fig09", "fig10"),
+    *("decisions", "selection", "boxes"),
+)
 SECOND_LOOK = tuple(range(10, 20))  # seeds that the second look of the study adds (`study/plan.md`)
 MEASURED = ("ui-prmd", "jigsaws")  # data of real people, which no simulator draws
 
@@ -40,6 +46,8 @@ class Profile:
         boxes: numbers of FineDiving's training and test videos where sources of the actor's boxes are compared, since
             a detector must search every frame there; None takes those of `finediving`.
         example: number of videos in the folder that stands in for own videos where none is given.
+        left: tables and figures (`names.KNOWN`) that this profile leaves to the study, whose stored results are shown
+            in their place, since they would take too long to train here.
     """
 
     name: str
@@ -55,6 +63,7 @@ class Profile:
     finefs: tuple[int | None, int | None] = (None, None)
     boxes: tuple[int, int] | None = None
     example: int = 72
+    left: tuple[str, ...] = ()
 
     def sizes(self, dataset: str) -> tuple[int | None, int | None]:
         """Numbers of training and test videos of a dataset; None takes all, as for a folder of own videos."""
@@ -96,6 +105,7 @@ PROFILES = {
         rg=(256, 160),
         finefs=(100, 80),
         boxes=(80, 56),
+        left=TO_STUDY,
     ),
     "study": Profile("study", seeds=tuple(range(10)), steps=500, complete=True),
 }

@@ -26,7 +26,7 @@ from sapnet_core.experiments.resampling import Cell
 from sapnet_core.experiments.results import predictions
 from sapnet_core.experiments.run import run_trials
 from sapnet_core.experiments.statistics import UNDECIDED, UNTESTABLE, VERDICTS, in_words
-from sapnet_core.experiments.stored_seeds import with_stored_seeds
+from sapnet_core.experiments.stored_seeds import with_stored_seeds, without_left
 from sapnet_core.experiments.tables import check_data, declared_trials
 from sapnet_core.experiments.trial import Trial
 from sapnet_core.features.source import source_name
@@ -92,16 +92,15 @@ def _judged(claims: Iterable[Claim], profile: Profile) -> dict[str, tuple[Profil
     One with fewer than two seeds is left out; if none has more, the quick profile stands in (`with_stored_seeds`).
     """
 
-    @cache
-    def size_of(tables: tuple[str, ...]) -> Profile:
-        return with_stored_seeds(profile, *tables)
+    size_of = cache(with_stored_seeds)
 
     declared = cache(_declared)
     judged = {}
     for claim in claims:
         tables = _tables(claim)
-        there = tuple(t for t in tables if size_of((t,)).name == profile.name) or tables
-        size = size_of(there)
+        whole = without_left(profile, *tables)
+        there = tuple(t for t in tables if size_of(whole, t).name == whole.name) or tables
+        size = size_of(whole, *there)
         judged[claim.id] = size, _cells_of(claim, there, size, declared)
     return judged
 
