@@ -241,7 +241,7 @@ def _run(asked: Namespace) -> int:
         os.environ["SAPNET_DATA"] = asked.data if asked.data.startswith("~") else os.path.abspath(asked.data)
     if asked.split:
         os.environ["SAPNET_SPLIT"] = asked.split
-    if asked.recompute or asked.profile == "quick":  # a run at the quick size shows what this machine computes
+    if asked.recompute:
         os.environ["SAPNET_RECOMPUTE"] = "1"
     if asked.skip_bad:
         os.environ["SAPNET_SKIP_BAD"] = "1"

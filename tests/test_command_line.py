@@ -145,9 +145,14 @@ def test_output_to_a_full_disk_is_one_line(command, lines, unbuffered):
 
 @pytest.mark.parametrize(
     ("options", "anew"),
-    [([], False), (["--profile", "study"], False), (["--profile", "quick"], True), (["--recompute"], True)],
+    [
+        ([], False),
+        (["--profile", "quick"], False),
+        (["--profile", "quick", "--recompute"], True),
+        (["--recompute"], True),
+    ],
 )
-def test_a_run_at_the_quick_size_trains_everything_anew(monkeypatch, options, anew):
+def test_only_a_run_that_asks_for_it_trains_anew_what_is_stored(monkeypatch, options, anew):
     monkeypatch.setenv("SAPNET_RECOMPUTE", "0")  # both are restored after the test
     monkeypatch.setenv("SAPNET_JOBS", "2")
     seen = SimpleNamespace(run_suite=lambda *_: int(environment.recompute()))
