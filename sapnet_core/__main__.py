@@ -72,7 +72,7 @@ def parse(arguments: list[str] | None = None) -> Namespace:
     run.add_argument(
         "--profile",
         choices=sorted(PROFILES),
-        help="size of tables and figures (default: the one that each notebook names); quick trains Tables I, II anew",
+        help="size of tables and figures (default: the one that each notebook names); quick trains Tables I-III anew",
     )
     run.add_argument(
         "--only",
