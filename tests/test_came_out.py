@@ -16,7 +16,7 @@ from sapnet_core.reporting.came_out import PHRASES, _counted, _seeds, _sized, ca
 from sapnet_core.reporting.claims import evaluate, stated
 from sapnet_core.reporting.ledger import FLOORS, ledger
 
-SIZE = get_profile("quick")
+SIZE = get_profile("smoke")  # which leaves no table to the study
 FAMILY = "Table I"
 APART = "\n>\n"  # between two paragraphs or lists of the box
 
@@ -84,7 +84,7 @@ def test_sums_of_printed_numbers_stand_apart_and_are_not_counted(monkeypatch):
 def test_it_is_one_quotation_and_ends_with_the_notes():
     text = came_out_text(SIZE, FAMILY, notes=["A note with a number: 3."])
     assert all(line.startswith(">") for line in text.splitlines())
-    assert text.endswith("> A note with a number: 3.") and re.search(r"quick profile, 2 seeds", text)
+    assert text.endswith("> A note with a number: 3.") and re.search(r"smoke profile, 2 seeds", text)
     with pytest.raises(ValueError, match="Table X: "):
         came_out_text(SIZE, "Table X")
 
@@ -99,7 +99,7 @@ def test_a_study_under_way_says_that_its_verdicts_are_preliminary():
 def test_the_title_says_how_each_statement_was_judged():
     rows = pd.DataFrame({"profile": ["study", "study", "quick", "study"], "seeds": [10, 2, 2, 0]})
     assert in_order(_sized(rows, SIZE), "study", _seeds("study", 2, 10), "quick", _seeds("quick", 2, 2))
-    assert _sized(rows[rows["seeds"] == 0], SIZE) == "quick profile, 2 seeds"
+    assert _sized(rows[rows["seeds"] == 0], SIZE) == "smoke profile, 2 seeds"
 
 
 @pytest.mark.parametrize("verdict", [SUPPORTED, NO_DIFFERENCE])

@@ -15,7 +15,7 @@ from sapnet_core.reporting.ledger import Claim
 from sapnet_core.reporting.paired_differences import control_differences
 from sapnet_core.reporting.paired_differences import paired_differences as differences
 
-QUICK = get_profile("quick")
+SMALL = get_profile("smoke")  # which leaves no table to the study
 SEEDS = sorted({seed for *_, seed in TRIALS})
 
 
@@ -42,7 +42,7 @@ def ledger(monkeypatch):
 
 def test_a_claim_keeps_its_verdict_and_the_other_cells_are_corrected_without_it(ledger):
     ledger({claim("far-10", "far", "10%"): CONTRADICTED, claim("near-mean", "near", "10%", "all"): UNDECIDED})
-    alone, found = (differences(TRIALS, 200, "Avg", at) for at in (None, QUICK))
+    alone, found = (differences(TRIALS, 200, "Avg", at) for at in (None, SMALL))
     at = found.set_index(["system", "column"])
     assert at.loc[("far", "10%"), ["claim", "verdict", "p_holm"]].tolist() == ["far-10", CONTRADICTED, 0.125]
     assert at.loc[("near", "Avg"), ["claim", "verdict", "to_decide"]].tolist() == ["near-mean", UNDECIDED, 12.0]
@@ -66,31 +66,31 @@ def test_a_claim_keeps_its_verdict_and_the_other_cells_are_corrected_without_it(
 )
 def test_what_compares_other_trials_or_asks_something_else_is_no_cell(ledger, one, how):
     ledger({one: CONTRADICTED}, **how)
-    assert set(differences(TRIALS, 50, profile=QUICK)["claim"]) == {""}
+    assert set(differences(TRIALS, 50, profile=SMALL)["claim"]) == {""}
 
 
 def test_a_control_of_the_ledger_counts_and_gives_way_to_a_claim(ledger):
     ledger({claim("ours", "far", "10%", control=True): UNDECIDED, claim("papers", "far", "10%"): CONTRADICTED})
-    assert set(differences(TRIALS, 50, profile=QUICK)["claim"]) == {"", "papers"}
+    assert set(differences(TRIALS, 50, profile=SMALL)["claim"]) == {"", "papers"}
     ledger({claim("ours", "far", "10%", control=True): UNDECIDED})
-    found = control_differences(TRIALS, ["far"], 50, QUICK)
+    found = control_differences(TRIALS, ["far"], 50, SMALL)
     assert found.loc[found["claim"] == "ours", ["system", "column"]].to_numpy().tolist() == [[OURS, "10%"]]
 
 
 def test_a_sentence_names_the_cells_that_stand_in_the_ledger(ledger):
     ledger({claim("far-10", "far", "10%"): CONTRADICTED})
-    said = claimed_sentence(differences(TRIALS, 50, profile=QUICK))
+    said = claimed_sentence(differences(TRIALS, 50, profile=SMALL))
     assert in_order(said, 5, 1, "far, 10%", CONTRADICTED) and said.count(CONTRADICTED) == 1
-    twice = pd.concat([control_differences(TRIALS, ["far"], 50, QUICK)] * 2)
+    twice = pd.concat([control_differences(TRIALS, ["far"], 50, SMALL)] * 2)
     cell_of_it = (OURS, "far", "10%", CONTRADICTED)
     assert in_order(claimed_sentence(twice), len(twice), 2, *cell_of_it, *cell_of_it)
     assert claimed_sentence(differences(TRIALS, 50)) == ""
     ledger({claim("far-10", "far", "10%"): UNDECIDED})
-    assert in_order(claimed_sentence(differences(TRIALS, 50, profile=QUICK)), "far, 10%", UNDECIDED, "12 seeds")
+    assert in_order(claimed_sentence(differences(TRIALS, 50, profile=SMALL)), "far, 10%", UNDECIDED, "12 seeds")
 
 
 def test_the_cells_of_tables_iv_and_vi_that_the_paper_speaks_of_are_found(monkeypatch):
-    rows = [(one.id, UNDECIDED, 1.0, 12.0, len(QUICK.seeds)) for one in claimed_cells.ledger()]
+    rows = [(one.id, UNDECIDED, 1.0, 12.0, len(SMALL.seeds)) for one in claimed_cells.ledger()]
     table = pd.DataFrame(rows, columns=["claim", "verdict", "p_holm", "to_decide", "seeds"])
     monkeypatch.setattr(claimed_cells, "family_verdicts", lambda _profile, *families: table)
     for number, system, columns, name in (
@@ -101,8 +101,8 @@ def test_the_cells_of_tables_iv_and_vi_that_the_paper_speaks_of_are_found(monkey
         ("V", "I3D+MLP (clips in order)", ["20%"], "whole-fd-20 (in order)"),
     ):
         trials = {}
-        for (row, column, _), trial in comparison_trials(number, QUICK).items():
+        for (row, column, _), trial in comparison_trials(number, SMALL).items():
             trials.setdefault((row, column), []).append(trial)
         sides = tuple([(row, column) for column in columns] for row in (OURS, system))
-        (found,) = claimed_cells.claimed_cells([sides], trials, QUICK)
+        (found,) = claimed_cells.claimed_cells([sides], trials, SMALL)
         assert (None if found is None else found["claim"]) == name

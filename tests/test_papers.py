@@ -146,7 +146,7 @@ def test_readme_counts_the_verdicts_of_the_ledger():
 
 def test_readme_names_files_modules_and_notebooks_that_exist():
     for name in re.findall(r"`((?:sapnet_core|tests|figures)/[\w/.]+)`", README):
-        assert (ROOT / name).exists() or name.startswith(("figures/study", "figures/own")), name
+        assert (ROOT / name).exists() or name.startswith(("figures/study", "figures/quick", "figures/own")), name
     for name in re.findall(r"python -m (sapnet_core[\w.]*)", README):
         assert importlib.util.find_spec(name), name
     numbers = {file.stem for file in (ROOT / "notebooks").glob("*.ipynb")}

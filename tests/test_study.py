@@ -22,6 +22,7 @@ def declared(own_runs, tmp_path, monkeypatch):
     """Small trials of two figures, two of which both declare, and an empty folder of stored tables."""
     monkeypatch.setattr(stored, "FOLDER", tmp_path / "study")
     monkeypatch.setattr(study, "PIECE", 2)
+    monkeypatch.setattr(tables, "_declared_once", tables._declared)  # what an earlier test asked for may be kept
     fig12 = {(share, seed): replace(ONE, share=share, seed=seed) for share in (0.5, 0.75) for seed in SEEDS}
     fig13 = {key: trial for key, trial in fig12.items() if key[0] == 0.5}
     fig13 |= {("best", seed): replace(ONE, select="test-best", seed=seed) for seed in SEEDS}
