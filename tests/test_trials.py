@@ -1,6 +1,7 @@
 """Trials: results on disk are complete, reproducible and not computed twice; no score leaks into training."""
 
 import platform
+import time
 from dataclasses import replace
 
 import numpy as np
@@ -10,6 +11,7 @@ import torch
 
 from sapnet_core.datasets.label_split import label_split
 from sapnet_core.experiments import fit as fitting
+from sapnet_core.experiments import run as running
 from sapnet_core.experiments import trial_data as trials
 from sapnet_core.experiments.declare import declare
 from sapnet_core.experiments.fit import fit_trial, train_set
@@ -88,6 +90,20 @@ def test_empty_caches_give_the_same_files(elsewhere, tmp_path_factory, monkeypat
     assert second != first and second.name == first.name
     for name in ("config.json", "metrics.json", "predictions.csv", "curves.csv"):
         assert (first / name).read_bytes() == (second / name).read_bytes(), name
+
+
+def test_time_in_which_the_processor_did_other_things_is_not_told(monkeypatch, elsewhere):
+    fit, away = running.fit_selections, 30.0
+
+    def suspended(*given):
+        clock = time.perf_counter
+        monkeypatch.setattr(time, "perf_counter", lambda: clock() + away)
+        time.sleep(0.2)
+        yield from fit(*given)
+
+    monkeypatch.setattr(running, "fit_selections", suspended)
+    run_trial(SMALL)
+    assert 0 < run_facts(SMALL)["seconds"] < away
 
 
 def test_a_result_names_what_computed_it(monkeypatch):

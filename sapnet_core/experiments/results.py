@@ -110,7 +110,7 @@ def write_result(trial: Trial, data: TrialData, trained: FittedTrial, seconds: f
     Args:
         trial, data: the trial and its data.
         trained: the trained trial, with its predictions in points.
-        seconds, device: duration and device of the training, for `run.json`.
+        seconds, device: duration of the training (on a CPU, processor time) and its device, for `run.json`.
 
     Raises:
         OSError: the folder cannot be written.
@@ -185,7 +185,8 @@ def run_facts(trial: Trial) -> dict[str, object]:
     """What the run of a trial took, and what it was computed by. Raises as `results` does.
 
     Returns:
-        `seconds`, `device`, `processor` (its kind), `numbers` (the number format in which its features were computed),
+        `seconds` (processor time on a CPU; what was stored before December 2026 has the time that passed, which other
+        programs lengthened), `device`, `processor` (its kind), `numbers` (the number format in which its features were computed),
         `threads` of PyTorch, and the versions of `torch` and `numpy`. On the same kind of processor, with the same
         number format, threads and versions, a trial gives the same numbers bit for bit, and up to rounding elsewhere.
     """
