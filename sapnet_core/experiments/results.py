@@ -187,7 +187,8 @@ def run_facts(trial: Trial) -> dict[str, object]:
     Returns:
         `seconds` (processor time on a CPU; what was stored before December 2026 has the time that passed, which other
         programs lengthened), `device`, `processor` (its kind), `numbers` (the number format in which its features were
-        computed), `threads` of PyTorch, and the versions of `torch` and `numpy`. On the same kind of processor, with the same
-        number format, threads and versions, a trial gives the same numbers bit for bit, and up to rounding elsewhere.
+        computed), `threads` of PyTorch, and the versions of `torch` and `numpy`. On the same kind of processor, with
+        the same number format, threads and versions, a trial gives the same numbers bit for bit, and up to rounding
+        elsewhere.
     """
     return json.loads(_read(trial, "run.json"))
