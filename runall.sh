@@ -20,7 +20,8 @@ usage() {
 ./runall.sh verify [N]  set up what is missing, train N stored trials (default 5) again and compare; --seed S draws others
 
 options:
-  --profile quick|study  size of all tables and figures (default: the one that each notebook names); quick trains I-III
+  --profile quick|study  size of all tables and figures (default: the one that each notebook names); quick trains
+                         Tables I to III anew and takes the others from the study
   --recompute            train anew what the repository stores (same as SAPNET_RECOMPUTE=1)
   --only 03              only notebooks whose name starts with 03; may be repeated
   --data DIR             folder of datasets, or of own videos with a records.csv (same as SAPNET_DATA=DIR)

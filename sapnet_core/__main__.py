@@ -72,7 +72,8 @@ def parse(arguments: list[str] | None = None) -> Namespace:
     run.add_argument(
         "--profile",
         choices=sorted(PROFILES),
-        help="size of tables and figures (default: the one that each notebook names); quick trains Tables I-III anew",
+        help="size of all tables and figures (default: the one that each notebook names); quick trains Tables I to III "
+        "anew and takes the others from the study",
     )
     run.add_argument(
         "--only",

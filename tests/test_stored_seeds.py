@@ -45,7 +45,7 @@ def test_other_sizes_are_returned_as_they_are(keep):
 
 def test_what_a_small_profile_leaves_out_comes_from_the_study(keep, monkeypatch):
     keep(lambda trial: trial.seed < 3)
-    assert "VI" in QUICK.left and set(QUICK.left) < set(KNOWN)
+    assert "VI" in QUICK.left_to_study and set(QUICK.left_to_study) < set(KNOWN)
     assert with_stored_seeds(QUICK, "VI") == with_stored_seeds(QUICK, "I", "VI") == replace(STUDY, seeds=(0, 1, 2))
     keep(lambda trial: False)
     assert with_stored_seeds(QUICK, "VI") == QUICK  # without stored results it is trained

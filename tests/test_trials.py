@@ -98,7 +98,6 @@ def test_time_in_which_the_processor_did_other_things_is_not_told(monkeypatch, e
     def suspended(*given):
         clock = time.perf_counter
         monkeypatch.setattr(time, "perf_counter", lambda: clock() + away)
-        time.sleep(0.2)
         yield from fit(*given)
 
     monkeypatch.setattr(running, "fit_selections", suspended)

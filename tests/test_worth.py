@@ -13,7 +13,7 @@ from sapnet_core.experiments.tables import declared_trials
 from sapnet_core.reporting import worth as module
 from sapnet_core.reporting.worth import FEW, MANY, PARTS, worth
 
-SIZE = get_profile("quick")
+SIZE = get_profile("smoke")  # which leaves no table to the study
 
 
 def cell_of(trials) -> Cell:
@@ -55,6 +55,15 @@ def test_a_part_without_results_has_no_verdict(table_one):
     of_table_one = table["part"].isin([part.name for part in PARTS if part.trials == "I"])
     assert (table["seeds"] > 0).equals(of_table_one) and table["effect"].notna().equals(of_table_one)
     assert set(table.loc[of_table_one, "verdict"]) <= set(VERDICTS) and set(table.loc[~of_table_one, "verdict"]) == {""}
+
+
+def test_a_part_that_a_profile_leaves_to_the_study_is_taken_from_there(monkeypatch):
+    monkeypatch.delenv("SAPNET_RECOMPUTE", raising=False)
+    monkeypatch.setattr(module, "has_result", lambda trial: False)
+    quick, study = (worth(get_profile(name)).set_index("part") for name in ("quick", "study"))
+    told = ["column", "effect", "low", "high", "seeds", "planned"]  # the verdict depends on what is judged beside it
+    assert quick.loc["actor", told].equals(study.loc["actor", told]) and (quick.loc["actor", "seeds"] > 1).all()
+    assert (quick.drop("actor")["seeds"] == 0).all() and (study.drop("actor")["seeds"] > 0).all()
 
 
 def test_verdicts_are_those_of_one_family(table_one):

@@ -19,9 +19,6 @@ __all__ = [
 DIVES = ("mtl-aqa", "finediving")
 ROUTINES = ("rg", "finefs")
 DATASETS = (*DIVES, *ROUTINES)
-# the tables and figures that the quick profile leaves to the study: it trains Tables I to III, which take the method
-# apart, and the figures that rest on their trials
-TO_STUDY = ("IV", "V", "VI", "VII", "fig06", "fig07", "fig09", "fig10", "decisions", "selection", "boxes")
 SECOND_LOOK = tuple(range(10, 20))  # seeds that the second look of the study adds (`study/plan.md`)
 MEASURED = ("ui-prmd", "jigsaws")  # data of real people, which no simulator draws
 
@@ -43,8 +40,8 @@ class Profile:
         boxes: numbers of FineDiving's training and test videos where sources of the actor's boxes are compared, since
             a detector must search every frame there; None takes those of `finediving`.
         example: number of videos in the folder that stands in for own videos where none is given.
-        left: tables and figures (`names.KNOWN`) that this profile leaves to the study, whose stored results are shown
-            in their place, since they would take too long to train here.
+        left_to_study: tables and figures (`names.KNOWN`) for which the stored results of the study are shown, since
+            training them, too, would take longer than a run at this profile is meant to.
     """
 
     name: str
@@ -60,7 +57,7 @@ class Profile:
     finefs: tuple[int | None, int | None] = (None, None)
     boxes: tuple[int, int] | None = None
     example: int = 72
-    left: tuple[str, ...] = ()
+    left_to_study: tuple[str, ...] = ()
 
     def sizes(self, dataset: str) -> tuple[int | None, int | None]:
         """Numbers of training and test videos of a dataset; None takes all, as for a folder of own videos."""
@@ -92,7 +89,8 @@ PROFILES = {
         example=24,
     ),
     # The smallest label share of every table is at least 25 labels, of a class too, and a class has 40 test videos; but
-    # the free programs of FineFS, the rarer ones in the published annotations, have 19 labels and 30 test videos.
+    # the free programs of FineFS, the rarer ones in the published annotations, have 19 labels and 30 test videos. It
+    # trains Tables I to III, which take the method apart, and the figures that rest on their trials.
     "quick": Profile(
         "quick",
         seeds=(0, 1),
@@ -102,7 +100,10 @@ PROFILES = {
         rg=(256, 160),
         finefs=(100, 80),
         boxes=(80, 56),
-        left=TO_STUDY,
+        left_to_study=(
+            *("IV", "V", "VI", "VII", "fig06", "fig07", "fig09", "fig10"),
+            *("decisions", "selection", "boxes"),
+        ),
     ),
     "study": Profile("study", seeds=tuple(range(10)), steps=500, complete=True),
 }

@@ -9,24 +9,24 @@ from sapnet_core.experiments.tables import declared_trials
 from sapnet_core.experiments.trial import Trial
 from sapnet_core.runtime import environment
 
-__all__ = ["FEWEST", "with_stored_seeds", "without_left"]
+__all__ = ["FEWEST", "study_if_left", "with_stored_seeds"]
 
 FEWEST = 2  # seeds; with fewer there is no interval
 
 
-def without_left(profile: Profile, *names: str) -> Profile:
-    """The study, if the profile leaves one of some tables and figures to it and stored results are used; else the
-    profile itself."""
-    return PROFILES["study"] if set(names) & set(profile.left) and not environment.recompute() else profile
+def study_if_left(profile: Profile, *names: str) -> Profile:
+    """The study, if the profile leaves one of some tables and figures to it (`Profile.left_to_study`) and stored
+    results are used; else the profile itself."""
+    return PROFILES["study"] if set(names) & set(profile.left_to_study) and not environment.recompute() else profile
 
 
 def with_stored_seeds(profile: Profile, *names: str) -> Profile:
-    """The profile with the seeds for which every trial of some tables and figures is stored.
+    """The size at which some tables and figures are shown together.
 
-    Where the study has fewer than `FEWEST` seeds of them so far, the quick profile stands in for it, since the trials
-    of the study take hours. The study in turn stands in for a profile that leaves one of them to it (`Profile.left`).
-    Other profiles are returned as they are, and with `SAPNET_RECOMPUTE`, which trains anew what is stored, so is every
-    profile.
+    The study is returned with the seeds for which all their trials are stored, also for a profile that leaves one of
+    them to it (`study_if_left`). Where it has fewer than `FEWEST` such seeds so far, the quick profile stands in for
+    it, since the trials of the study take hours. Any other profile is returned as it is, and so is every profile with
+    `SAPNET_RECOMPUTE`, which trains anew what is stored.
 
     Args:
         names: tables and figures, as for `declared_trials`.
@@ -35,7 +35,7 @@ def with_stored_seeds(profile: Profile, *names: str) -> Profile:
         ValueError: a name is unknown.
         Damaged: a stored table was damaged.
     """
-    profile = without_left(profile, *names)
+    profile = study_if_left(profile, *names)
     found = set(profile.seeds)
     for name in names:
         of: dict[int, list[Trial]] = {}

@@ -26,7 +26,7 @@ from sapnet_core.experiments.resampling import Cell
 from sapnet_core.experiments.results import predictions
 from sapnet_core.experiments.run import run_trials
 from sapnet_core.experiments.statistics import UNDECIDED, UNTESTABLE, VERDICTS, in_words
-from sapnet_core.experiments.stored_seeds import with_stored_seeds, without_left
+from sapnet_core.experiments.stored_seeds import study_if_left, with_stored_seeds
 from sapnet_core.experiments.tables import check_data, declared_trials
 from sapnet_core.experiments.trial import Trial
 from sapnet_core.features.source import source_name
@@ -88,17 +88,14 @@ def _judged(claims: Iterable[Claim], profile: Profile) -> dict[str, tuple[Profil
     """The size at which each claim is judged, and the trials of its cells, by its id; a cell without declared trials is
     left out.
 
-    While the study is under way, a claim is judged with the seeds that are stored for all of its tables and figures.
-    One with fewer than two seeds is left out; if none has more, the quick profile stands in (`with_stored_seeds`).
+    A claim is judged by the study if the profile leaves one of its tables and figures to it (`study_if_left`). While
+    the study is under way, it is judged with the seeds that are stored for all of them. A table with fewer than two
+    seeds is left out; if none has more, the quick profile stands in (`with_stored_seeds`).
     """
-
-    size_of = cache(with_stored_seeds)
-
-    declared = cache(_declared)
-    judged = {}
+    size_of, declared, judged = cache(with_stored_seeds), cache(_declared), {}
     for claim in claims:
         tables = _tables(claim)
-        whole = without_left(profile, *tables)
+        whole = study_if_left(profile, *tables)
         there = tuple(t for t in tables if size_of(whole, t).name == whole.name) or tables
         size = size_of(whole, *there)
         judged[claim.id] = size, _cells_of(claim, there, size, declared)
