@@ -101,7 +101,7 @@ PROFILES = {
         finefs=(100, 80),
         boxes=(80, 56),
         left_to_study=(
-            *("IV", "V", "VI", "VII", "fig06", "fig07", "fig09", "fig10"),
+            *("IV", "V", "VI", "VII", "fig06", "fig07", "fig08", "fig09", "fig10"),
             *("decisions", "selection", "boxes"),
         ),
     ),
