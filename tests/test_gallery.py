@@ -259,6 +259,18 @@ def test_each_profile_has_its_gallery(project):
     assert "study profile" in (folder / "results.html").read_text(encoding="utf-8")
 
 
+def test_what_a_profile_leaves_to_the_study_is_shown_beside_its_own(project):
+    study, quick = project / "figures" / "study", project / "figures" / "quick"
+    quick.mkdir()
+    for kind in ("png", "svg", "csv"):
+        shutil.copy(study / f"fig05.{kind}", study / f"fig10.{kind}")
+        shutil.copy(study / f"fig05.{kind}", quick / f"fig05.{kind}")
+    links = {*checked(gallery.write_gallery("quick").parent / "results.html").links}
+    assert {"fig05.png", "../study/fig10.png", "../study/fig10.csv"} <= links
+    assert not links & {"../study/fig05.png", "../study/fig12.png", "fig10.png"}  # quick trains those itself
+    assert 'src="../study/fig10.png"' in (quick / "results.html").read_text(encoding="utf-8")
+
+
 def test_claims_stand_at_their_places(project):
     assert parts.places("Table I, Figs. 7 and 12; Tables IV, V and VI; Figure 9; Sec. III-B") == [
         "table01",

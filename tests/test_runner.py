@@ -134,6 +134,17 @@ def test_long_notebooks_begin_and_each_run_leaves_its_page(together):
     assert pages == {book.stem for book in books} - {"03_bad", "a2_speed"}  # a failed one, and one outside the workers
 
 
+def test_notebooks_of_the_paper_begin_and_the_run_says_when_they_are_done(project):
+    pair = {"13_fig08_loss_terms": "20_claims", "20_claims": "13_fig08_loss_terms"}
+    books = timed(project, "01_data", "13_fig08_loss_terms", "20_claims", "a1_backbone", partners=pair)
+    said = []
+    run_notebooks.run_all(books, {}, project / "out", said.append, jobs=2)
+    began = {book.stem: float((project / book.stem).read_text().split()[0]) for book in books}
+    assert max(began["13_fig08_loss_terms"], began["20_claims"]) < min(began["a1_backbone"], began["01_data"])
+    line = next(i for i, text in enumerate(said) if text.startswith("the notebooks of the paper's"))
+    assert all(any(name in text for text in said[:line]) for name in pair)
+
+
 @pytest.mark.slow
 def test_notebooks_on_own_videos_wait_for_one_another(project):
     names = ("00_free", "07_own_first", "08_own_second", "09_own_third")

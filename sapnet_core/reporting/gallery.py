@@ -133,7 +133,8 @@ def _trials(site: Site) -> dict[str, object]:
 
 
 def _deviations(site: Site) -> dict[str, object]:
-    found = site_notes.deviations(site.folder)
+    held = next((part.folder for part in site.parts if part.stem == "decisions"), site.folder)
+    found = site_notes.deviations(held)
     for one in found:
         stems = [next((stem for stem in site.lessons if stem.split("_")[0] == name), "") for name in one["met_in"]]
         one["lessons"] = [(stem, site.address(f"notebooks/{stem}.ipynb")) for stem in stems if stem]
@@ -171,7 +172,7 @@ CONTENTS = {
 
 def _made_from(site: Site) -> str:
     """A digest of the names and contents of every file in the folder that the pages show or read."""
-    names = {name for part in site.parts for name in part.files} | {"claims.csv"}
+    names = {site.beside(part, name) for part in site.parts for name in part.files} | {"claims.csv"}
     files = {name: site.folder / name for name in names}
     return fingerprint({name: file_digest(file) if file.is_file() else "" for name, file in files.items()})
 
@@ -203,7 +204,7 @@ def write_gallery(profile: str | None = None, stored: bool = False, local: bool 
 
     Args:
         profile: None shows `figures/`, each part at the profile that its notebook names; the name of a profile shows
-            what was made at this one in place of it, in the subfolder of that name.
+            what was made at this one in place of it, in the subfolder of that name, and what it takes from the study.
         stored: make pages of notebooks that were not run here from their stored outputs (where `profile` is None).
         local: write and link pages of notebooks, and say how long notebooks ran here; otherwise the gallery is the
             repository's own.

@@ -2,7 +2,7 @@
 
 import csv
 import re
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 from functools import cache, cached_property
 from pathlib import Path
@@ -12,7 +12,7 @@ from sapnet_core.experiments.trial import Trial
 from sapnet_core.experiments.trial_hash import trial_hash
 from sapnet_core.reporting.embedded import RecordError, read_record
 from sapnet_core.reporting.notebooks import find
-from sapnet_core.reporting.provenance import ROMAN, Status, status
+from sapnet_core.reporting.provenance import ROMAN, Status, declared_names, status
 from sapnet_core.reporting.stored_tables import read_cells
 
 __all__ = ["Part", "parts", "entries", "places", "claims"]
@@ -69,20 +69,35 @@ class Part:
             return None
 
 
-def parts(folder: Path, hashed: Callable[[Trial], str] | None = None) -> list[Part]:
+def parts(
+    folder: Path, hashed: Callable[[Trial], str] | None = None, study: Path | None = None, left: Iterable[str] = ()
+) -> list[Part]:
     """Find the tables and figures of a folder: those of the paper in its order, then the others by name.
 
-    `hashed` computes the hash of a trial; by default `trial_hash`, cached, since most trials are used by several
-    figures.
+    Args:
+        hashed: computes the hash of a trial; by default `trial_hash`, cached, since most trials are used by several
+            figures.
+        study: a second folder, if there is one; the tables and figures of `left` come from there where the first folder
+            has none.
+        left: as `Profile.left_to_study`.
     """
     with open(Path(__file__).with_name("captions.csv"), encoding="utf-8", newline="") as file:
         known = {row.pop("stem"): row for row in csv.DictReader(file)}
-    stems = {f.stem for f in folder.iterdir() if f.suffix in (".png", ".svg", ".md") and f.stem[0] not in "._"}
+    theirs = _stems(study) if study and study.is_dir() else set()
+    folders = {stem: study for stem in theirs if not set(left).isdisjoint(declared_names(stem))}
+    folders |= dict.fromkeys(_stems(folder), folder)
     found, hashed = [], hashed or cache(trial_hash)
-    for stem in sorted(stems, key=lambda s: ([*known].index(s) if s in known else len(known), s)):
+    for stem in sorted(folders, key=lambda s: ([*known].index(s) if s in known else len(known), s)):
         plain = {"section": "Beyond the paper", "title": stem.replace("_", " ").capitalize(), "caption": ""}
-        found.append(Part(folder, stem, **known.get(stem, plain), hashed=hashed))
+        found.append(Part(folders[stem], stem, **known.get(stem, plain), hashed=hashed))
     return found
+
+
+def _stems(folder: Path) -> set[str]:
+    """The stems of the pictures and tables of a folder."""
+    return {
+        file.stem for file in folder.iterdir() if file.suffix in (".png", ".svg", ".md") and file.stem[0] not in "._"
+    }
 
 
 def entries(found: list[Part]) -> dict[str, list[list[Part]]]:

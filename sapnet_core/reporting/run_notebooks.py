@@ -22,13 +22,13 @@ from dataclasses import dataclass, field
 from functools import partial
 from pathlib import Path
 
-from sapnet_core.experiments.names import OF_FRAMES
+from sapnet_core.experiments.names import OF_FRAMES, SHOWN_IN
 from sapnet_core.experiments.run import run_trials
 from sapnet_core.experiments.without_videos import NO_FRAMES
 from sapnet_core.features.source import known_datasets, source_kind, source_records
 from sapnet_core.reporting.gallery import with_pages, write_gallery, write_page
 from sapnet_core.reporting.inputs import data_digest, inputs_digest
-from sapnet_core.reporting.notebook_trials import notebook_trials
+from sapnet_core.reporting.notebook_trials import LEDGER, notebook_trials
 from sapnet_core.reporting.notebooks import load
 from sapnet_core.runtime import environment
 from sapnet_core.runtime.command_line import first_line
@@ -87,6 +87,11 @@ def check_parameters(notebook: Path, parameters: dict[str, object]) -> None:
 def _is_own(notebook: Path) -> bool:
     """Whether a notebook is made for own data (`07_own_training`), not an appendix on own methods."""
     return notebook.stem[0].isdigit() and "_own_" in notebook.stem
+
+
+def _is_of_paper(notebook: Path) -> bool:
+    """Whether a notebook draws tables or figures of the paper, or judges its claims; the appendices only read some."""
+    return notebook.stem == LEDGER or (notebook.stem in SHOWN_IN and notebook.stem[0].isdigit())
 
 
 def _tidy(folder: Path, name: str) -> None:
@@ -194,9 +199,10 @@ def run_all(
 ) -> list[Outcome]:
     """Run notebooks in `jobs` worker processes; a failure does not stop the others.
 
-    A notebook that measures times (`..._speed`) runs alone, after all others. Notebooks on own data (`_is_own`)
-    run one after the other, since each reads what the one before it computed. These and the appendices start first:
-    they take longest, and a long notebook that starts last would keep a single core busy at the end.
+    Notebooks that draw the paper's tables, figures and claims (`_is_of_paper`) start first, and a line says when they
+    are done. Then come those on own data (`_is_own`), one after the other, since each reads what the one before it
+    computed, and the appendices: they take long, and a long notebook that starts last would keep a single core busy at
+    the end. A notebook that measures times (`..._speed`) runs alone, after all others.
 
     Args:
         parameters: checked against every notebook before the first one runs.
@@ -219,6 +225,7 @@ def run_all(
     alone = [notebook for notebook in notebooks if jobs == 1 or notebook.stem.endswith("_speed")]
     outcomes: dict[Path, Outcome] = {}
     data, under_way = data_digest(), {} if under_way is None else under_way
+    of_paper, begun = set(filter(_is_of_paper, notebooks)), time.monotonic()
 
     def ended(notebook: Path, outcome: Outcome) -> None:
         outcomes[notebook] = outcome
@@ -226,11 +233,14 @@ def run_all(
         say(f"[{len(outcomes)}/{len(notebooks)}] {outcome.name} {outcome.state}, {outcome.seconds:.1f} s")
         if outcome.error:
             say(outcome.error)
+        if notebook in of_paper and of_paper <= outcomes.keys() and len(of_paper) < len(notebooks):
+            say(f"the notebooks of the paper's tables, figures and claims took {duration(time.monotonic() - begun)}")
 
     if together := [notebook for notebook in notebooks if notebook not in alone]:
         own = [notebook for notebook in together if _is_own(notebook)]
-        others = sorted((n for n in together if n not in own), key=lambda notebook: notebook.stem[0].isdigit())
-        lanes = [lane for lane in (own, *([notebook] for notebook in others)) if lane]
+        first, others = ([n for n in together if n not in own and (n in of_paper) == yes] for yes in (True, False))
+        others.sort(key=lambda notebook: notebook.stem[0].isdigit())  # the appendices first
+        lanes = [lane for lane in (*([n] for n in first), own, *([n] for n in others)) if lane]
         workers, asked, run = (
             min(jobs, len(lanes)),
             {},

@@ -1,5 +1,6 @@
 """`Site` holds all that the pages of one gallery share: folder, tables, figures, claims, and the addresses of links."""
 
+import os
 import re
 from functools import cache, cached_property
 from pathlib import Path
@@ -10,7 +11,7 @@ from sapnet_core.experiments.profiles import PROFILES, get_profile
 from sapnet_core.experiments.stored_summary import stored_summary
 from sapnet_core.reporting import parts as found_parts
 from sapnet_core.reporting.lessons import lessons
-from sapnet_core.reporting.parts import claims, entries, parts, places
+from sapnet_core.reporting.parts import Part, claims, entries, parts, places
 from sapnet_core.reporting.provenance import declared_names
 from sapnet_core.reporting.site_claims import Spot, cells_of, claim_views, spots
 from sapnet_core.reporting.ten_sentences import lead, ledger_rows, ten_sentences
@@ -48,7 +49,8 @@ class Site:
     """One gallery as it is written: the folder, what lies in it, and what its pages link to.
 
     Attributes:
-        folder: `figures/`, or its subfolder of one profile.
+        folder: `figures/`, or its subfolder of one profile. What this profile leaves to the study lies in another
+            subfolder, and is shown as well.
         profile: name of that profile, or None.
         pages: stems of the notebooks that have a page; none in the repository's own gallery.
         times: whether to say how long notebooks ran here.
@@ -58,7 +60,8 @@ class Site:
         self.folder, self.profile, self.pages, self.times = folder, profile, pages, times
         self.up = "../" * (1 + (folder != environment.figures()))
         self.hashed = cache(found_parts.trial_hash)  # most trials are used by several figures
-        self.parts = parts(folder, self.hashed)
+        left = get_profile(profile).left_to_study if profile else ()
+        self.parts = parts(folder, self.hashed, environment.figures() / STUDY, left)
         self.rows = claims(folder, controls=True)
         self.lessons = lessons()
         # the size at which each table and figure of `experiments.tables` is shown
@@ -76,6 +79,10 @@ class Site:
     def said(self) -> list[dict[str, str]]:
         """The rows of the paper's own claims."""
         return [row for row in self.rows if row.get("control") != "True"]
+
+    def beside(self, part: Part, name: str) -> str:
+        """The address of a part's file, from the pages."""
+        return (Path(os.path.relpath(part.folder, self.folder)) / name).as_posix()
 
     def links(self, stem: str, anchor: str = "") -> dict[str, str]:
         """Addresses of a notebook and of its page; the page is "" if there is none."""

@@ -23,11 +23,11 @@ STATES = {"current": ("good", "✓ current"), "stale": ("old", "! stale"), "not 
 LONG = 16  # number of rows from which a table is folded
 
 
-def _picture(file: Path) -> dict[str, str | int]:
-    """Name of an image, and the size at which the page shows it. Raises OSError if it cannot be read."""
+def _picture(file: Path, address: str) -> dict[str, str | int]:
+    """Address of an image, and the size at which the page shows it. Raises OSError if it cannot be read."""
     with Image.open(file, formats=("PNG",)) as image:
         width, height = image.size
-    return {"name": file.name, "width": round(0.62 * width), "height": round(0.62 * height)}
+    return {"address": address, "width": round(0.62 * width), "height": round(0.62 * height)}
 
 
 def _table(file: Path) -> dict[str, list | str] | None:
@@ -52,7 +52,7 @@ def part_view(site: Site, part: Part) -> dict[str, object]:
     shown["faults"] = faults = []
     if (file := part.folder / f"{part.stem}.png").is_file():
         try:
-            shown["picture"] = _picture(file)
+            shown["picture"] = _picture(file, site.beside(part, file.name))
         except OSError:
             faults.append("The picture cannot be read.")
     if (part.folder / f"{part.stem}.md").is_file() and part.stem != "claims":  # claims have a page of their own
@@ -68,7 +68,7 @@ def part_view(site: Site, part: Part) -> dict[str, object]:
     shown["alt"] = f"{part.title}. {part.caption}".strip()
     shown["state"] = Label(kind, text, part.status.why)
     shown["facts"] = [*filter(None, facts)]
-    shown["files"] = part.files
+    shown["files"] = [site.beside(part, name) for name in part.files]
     shown["notebook"] = site.links(notebook.stem) if notebook else None
     shown["provenance"] = [("status", str(part.status)), *provenance_rows(record)]
     shown["trials"] = [name for name in declared_names(part.stem) if name in site.sizes] if record else []
