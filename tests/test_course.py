@@ -6,7 +6,7 @@ import re
 import pytest
 
 from sapnet_core.reporting import notebooks
-from sapnet_core.reporting.lessons import HEADING
+from sapnet_core.reporting.lessons import HEADING, minutes_of_waiting
 from sapnet_core.runtime import environment
 
 LINK = re.compile(r"\[[^\]]*\]\(([^)\s]+)\)")
@@ -103,6 +103,25 @@ def test_the_start_has_three_paths_of_links():
     parts = [section[a:b] for a, b in zip(starts, [*starts[1:], None], strict=True)]
     for part, stems in zip(parts, PATHS.values(), strict=True):
         assert [stem for stem in stems if f"({stem}.ipynb)" not in part] == []
+
+
+@pytest.mark.parametrize(
+    ("said", "minutes"),
+    [
+        ("Python, and forty minutes. The notebook runs in about a minute, and in four more the first time.", 5),
+        ("[a](a.ipynb) and half an hour. It trains five systems in about two minutes, once features are there.", 2),
+        ("An hour. The notebook runs in half a minute.", 0.5),
+        ("Basic Python, and ten minutes. The notebook runs in seconds; nothing is trained here.", 0),
+    ],
+)
+def test_the_head_of_a_notebook_says_how_long_its_first_run_takes(said, minutes):
+    head = f"**You will do.** It runs in nine minutes.\n\n**You need.** {said}\n\nIt runs."
+    assert minutes_of_waiting(head) == minutes
+
+
+@pytest.mark.parametrize("stem", [*PATHS["Learn the method"], *PATHS["Bring your data"]])
+def test_a_notebook_of_a_path_says_how_long_it_runs(stem):
+    assert minutes_of_waiting("\n".join(texts(stem)[:2])) > 0
 
 
 @pytest.mark.parametrize("stem", ["01_data", "03_pseudo_labels", "03b_network", "04_training"])

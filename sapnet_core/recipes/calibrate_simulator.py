@@ -24,6 +24,8 @@ from sapnet_core.experiments.fit import fit_trial
 from sapnet_core.experiments.metrics import fisher_mean, spearman
 from sapnet_core.experiments.paper import paper_table
 from sapnet_core.experiments.profiles import PROFILES
+from sapnet_core.experiments.results import results
+from sapnet_core.experiments.stored import is_stored
 from sapnet_core.experiments.tables import CLASS_TABLES, declared_trials
 from sapnet_core.experiments.trial import Trial
 from sapnet_core.experiments.trial_data import group_data
@@ -37,7 +39,7 @@ from sapnet_core.runtime.progress import waiting
 from sapnet_core.runtime.values import choice
 from sapnet_core.simulator.settings import SimSettings, settings_for
 
-__all__ = ["AIM", "SEARCH", "baseline_rho", "chosen_rows", "largest_factor_rho", "paper_rho"]
+__all__ = ["AIM", "SEARCH", "baseline_rho", "chosen_rows", "largest_factor_rho", "paper_rho", "stored_rho"]
 
 SEARCH = Path(__file__).parent.parent / "simulator" / "calibration_search.csv"
 TWIN_SEED = 7  # differs from the twins of the tables (0) and those of tuning (1)
@@ -121,6 +123,27 @@ def baseline_rho(
             found.append(float(spearman(predicted, data.score[scored])))
         rho[column] = fisher_mean(found)
     return rho, largest_factor_rho(records, features.factors)
+
+
+def stored_rho(dataset: str) -> dict[str, list[float]]:
+    """Test rho of I3D+MLP on the twins of the tables, which are other ones than those of the calibration.
+
+    Returns:
+        column -> rho of each seed of the study that is stored, the columns being those of `paper_rho`; of classes, the
+        Fisher-z mean, for the seeds of which every class is stored.
+
+    Raises:
+        ValueError: there is no such dataset.
+    """
+    choice("dataset", dataset, tuple(AIM))
+    found: dict[str, list[float]] = {}
+    for column, trials in _trials(dataset, (None, None), PROFILES["study"].seeds).items():
+        by_seed: dict[int, list[Trial]] = {}
+        for trial in trials:
+            by_seed.setdefault(trial.seed, []).append(trial)
+        stored = [own for own in by_seed.values() if all(map(is_stored, own))]
+        found[column] = [fisher_mean(results(own)["rho"].tolist()) for own in stored]
+    return found
 
 
 def largest_factor_rho(records: Sequence[Record], factors: Tensor) -> float:

@@ -8,10 +8,14 @@ from typing import NamedTuple
 
 from sapnet_core.reporting.notebooks import find
 
-__all__ = ["HEADING", "Lesson", "lessons", "named_by"]
+__all__ = ["HEADING", "Lesson", "lessons", "minutes_of_waiting", "named_by"]
 
 LINK = re.compile(r"\]\((\w+)\.ipynb[)#]")
 HEADING = re.compile(r"^#+ +(.*)$", re.MULTILINE)
+NEEDED = re.compile(r"^\*\*You need\.\*\*.*$", re.MULTILINE)
+RUNS = re.compile(r"\bruns\b|\btrains\b|\bthe first time\b")  # in a sentence that says how long the machine works
+COUNTS = {"half a": 0.5, "a": 1, "one": 1} | {w: n for n, w in enumerate("two three four five six seven".split(), 2)}
+WAITED = re.compile(rf"\b({'|'.join(COUNTS)}|\d+) (?:minutes?\b|more\b)")
 
 
 class Lesson(NamedTuple):
@@ -47,6 +51,14 @@ def _lesson(path: Path, _written: int) -> Lesson:
     intro = re.sub(r"\[([^\]]*)\]\([^)]*\)", r"\1", " ".join(rest.strip().partition("\n\n")[0].split()))
     names = dict.fromkeys(name for text in texts for name in LINK.findall(text) if name != path.stem)
     return Lesson(path.stem, title.lstrip("# "), intro, tuple(names))
+
+
+def minutes_of_waiting(head: str) -> float:
+    """The minutes that the first run of a notebook takes, by the head of the notebook: the sum over the sentences below
+    "You need" that say how long it runs; 0 where they say "seconds", or nothing."""
+    sentences = re.split(r"(?<=\.) ", "".join(NEEDED.findall(head)))
+    times = [word for sentence in sentences if RUNS.search(sentence) for word in WAITED.findall(sentence)]
+    return float(sum(COUNTS[word] if word in COUNTS else int(word) for word in times))
 
 
 def named_by(stem: str, every: dict[str, Lesson]) -> list[str]:
