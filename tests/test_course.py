@@ -45,13 +45,26 @@ PATHS = {
     "Check the paper": ("05_ablations", "20_claims"),
     "Bring your data": ("07_own_training", "08_own_results", "a4_layouts"),
 }
-# words of methods that need more than their name -> the heading of the glossary that explains them
+# words that need more than their name, as patterns -> the heading of the glossary that explains them
 WORDS = {
     "FixMatch": "FixMatch",
     "InfoNCE": "InfoNCE",
     "facility location": "Facility-location",
     "Fisher": "Fisher-z",
     "Holm": "Holm-correction",
+}
+# likewise, with the heading of the table that has a row of them; a lesson may also explain them itself
+ROWS = {
+    r"\bTSA\b(?!-)": "The-paper-and-this-suite",
+    r"\bFSPN\b": "The-paper-and-this-suite",
+    r"\bTCL\b": "The-paper-and-this-suite",
+    r"\b[Ll]edger\b": "The-paper-and-this-suite",
+    r"\b[Tt]rials?\b": "Measures-and-tests",
+    r"\b[Bb]ootstrap": "Measures-and-tests",
+    r"\btIoU\b": "Measures-and-tests",
+    r"\b[Aa]blations?\b": "Measures-and-tests",
+    r"\b[Ll]ogits?\b": "Networks-and-losses",
+    r"\b[Rr]idge\b": "Networks-and-losses",
 }
 READING = re.compile(r"^- .*\b(?:19|20)\d\d\b.*$", re.MULTILINE)  # an entry of a reading list
 FOLDER = environment.root() / "notebooks"
@@ -78,13 +91,57 @@ def test_links_to_a_heading_of_a_notebook_lead_there(path):
             assert anchor in [heading.replace(" ", "-") for heading in headings]
 
 
-@pytest.mark.parametrize("stem", [stem for stem in LESSONS if stem != "a5_glossary"])
+def glossary_links(text: str, place: int) -> list[str]:
+    """The headings of the glossary that the link around a place of a text leads to."""
+    links = re.finditer(r"\[[^\]]*\]\(a5_glossary\.ipynb#([^)]+)\)", text)
+    return [link[1] for link in links if link.start() < place < link.end()]
+
+
+def teachers(word: str) -> set[str]:
+    """The notebooks that the glossary's row of a word, a pattern, names as teaching it."""
+    rows = [line for line in "\n".join(texts("a5_glossary")).splitlines() if line.startswith("| **")]
+    (row,) = (row for row in rows if re.search(word, row.split("|")[1]))
+    return set(re.findall(r"\((\w+)\.ipynb\)", row))
+
+
+def without_other_names(text: str) -> str:
+    """A text of equal length without code, headings and links that lead elsewhere than to the glossary."""
+    other = r"`[^`\n]*`|^#.*$|\[[^\]]*\]\((?!a5_glossary\.ipynb#)[^)]*\)"
+    return re.sub(other, lambda found: "#" * len(found[0]), text, flags=re.MULTILINE)
+
+
+READERS = [stem for stem in LESSONS if stem != "a5_glossary"]
+
+
+@pytest.mark.parametrize("stem", READERS)
 def test_a_word_of_a_method_leads_to_the_glossary_where_it_is_first_used(stem):
     text = READING.sub("", "\n\n".join(texts(stem)))
     for word, heading in WORDS.items():
         if used := re.search(word, text):
-            links = re.finditer(r"\[[^\]]*\]\(a5_glossary\.ipynb#([^)]+)\)", text)
-            assert [link[1] for link in links if link.start() < used.start() < link.end()] == [heading], word
+            assert glossary_links(text, used.start()) == [heading], word
+
+
+@pytest.mark.parametrize("stem", READERS)
+def test_a_word_of_this_suite_is_linked_or_explained_where_it_is_first_used(stem):
+    """It leads to the glossary, is set off as a word that the sentence explains, or stands beside a link to the
+    notebook that teaches it; that notebook itself may build it up."""
+    text = READING.sub("", "\n\n".join(texts(stem)))
+    unknown = []
+    for word, heading in ROWS.items():
+        used, taught = re.search(word, without_other_names(text)), teachers(word)
+        if used and stem not in taught and glossary_links(text, used.start()) != [heading]:
+            set_off = any(e.start() < used.start() < e.end() for e in re.finditer(r"\*+[^*\n]{1,60}\*+", text))
+            sentence = next(s for s in re.finditer(r"(?:[^.\n]|\.(?! ))+", text) if s.start() <= used.start() < s.end())
+            if not (set_off or any(f"({name}.ipynb)" in sentence[0] for name in taught)):
+                unknown.append(f"{used[0]}: {sentence[0].strip()}")
+    assert unknown == []
+
+
+def test_a_row_of_the_glossary_is_found_by_its_word():
+    assert teachers(r"\btIoU\b") == {"03_pseudo_labels"}
+    assert without_other_names("a `trial`, [a trial](x.ipynb), [it](a5_glossary.ipynb#A)") == (
+        "a #######, " + "#" * len("[a trial](x.ipynb)") + ", [it](a5_glossary.ipynb#A)"
+    )
 
 
 @pytest.mark.parametrize("stem", LESSONS)
