@@ -68,6 +68,18 @@ def test_floors_have_one_line_each_and_own_questions_are_apart():
     assert own and all(c.statement in last and c.statement not in APART.join(before) for c in own)
 
 
+def test_the_title_has_the_seeds_of_what_is_listed_and_a_floor_says_its_own(monkeypatch):
+    table = evaluate(SIZE, [FAMILY]).assign(profile="study", seeds=10)
+    table.loc[table["claim"].str.endswith("(searched)"), "seeds"] = 5
+    monkeypatch.setattr(came_out, "family_verdicts", lambda *_: table)
+    first, *rest = came_out_text(SIZE, FAMILY).splitlines()
+    assert in_order(first, _seeds("study", [10])) and "preliminary" not in first
+    (early,) = [line for line in rest if "preliminary" in line]
+    assert in_order(early, FLOORS["searched"].words, SUPPORTED, _seeds("study", [5]))
+    table.loc[table.index[~table["control"]][0], "seeds"] = 5
+    assert in_order(came_out_text(SIZE, FAMILY).splitlines()[0], 1, "preliminary", _seeds("study", [5]).split(":")[0])
+
+
 def test_sums_of_printed_numbers_stand_apart_and_are_not_counted(monkeypatch):
     table = evaluate(SIZE, [FAMILY])
     first = table.index[~table["control"]][0]
@@ -90,15 +102,17 @@ def test_it_is_one_quotation_and_ends_with_the_notes():
 
 
 def test_a_study_under_way_says_that_its_verdicts_are_preliminary():
-    same, range_ = _seeds("study", 2, 2), _seeds("study", 2, 10)
+    same, some = _seeds("study", [2, 2]), _seeds("study", [2, 5])
     assert in_order(same, 2, 10, "preliminary") and not in_order(same, 2, 2)
-    assert in_order(range_, 2, 10, 10, "preliminary")
-    assert _seeds("study", 10, 10) == "10 seeds" and _seeds("quick", 2, 2) == "2 seeds"
+    assert in_order(some, 2, 5, 10, "preliminary") and not in_order(some, 10, 10)
+    mixed = _seeds("study", [10, 2, 10, 20])
+    assert in_order(mixed, 10, 20, 1, 4, "preliminary", 2, 10) and in_order(_seeds("study", [2, 2, 10]), 10, 2, 3)
+    assert _seeds("study", [10, 10]) == "10 seeds" and _seeds("quick", [2, 2]) == "2 seeds"
 
 
 def test_the_title_says_how_each_statement_was_judged():
     rows = pd.DataFrame({"profile": ["study", "study", "quick", "study"], "seeds": [10, 2, 2, 0]})
-    assert in_order(_sized(rows, SIZE), "study", _seeds("study", 2, 10), "quick", _seeds("quick", 2, 2))
+    assert in_order(_sized(rows, SIZE), "study", _seeds("study", [10, 2]), "quick", _seeds("quick", [2]))
     assert _sized(rows[rows["seeds"] == 0], SIZE) == "smoke profile, 2 seeds"
 
 

@@ -17,6 +17,7 @@ from sapnet_core.experiments.statistics import (
     UNTESTABLE,
     VERDICTS,
 )
+from sapnet_core.reporting.by_verdict import is_preliminary
 from sapnet_core.reporting.claims import effect_text, family_verdicts, stated, verdict_text
 from sapnet_core.reporting.ledger import FLOORS, asked_of
 from sapnet_core.reporting.literal import in_markdown
@@ -59,11 +60,11 @@ def came_out_text(profile: Profile, *families: str, notes: Sequence[str] = ()) -
     questions.
 
     Where a statement compares with I3D+MLP, the ledger asks the same of stronger floors, too (`ledger.FLOORS`); the box
-    has one line a floor, with the number of statements that hold against it.
+    has one line a floor, with the number of statements that hold against it, and with its seeds where they are others.
 
     Args:
         profile: the size of the results; missing trials are run first. The title of the box says with how many seeds
-            the statements were judged.
+            the statements that it lists were judged.
         families: the tables and figures whose statements are shown, such as "Table I" or "Fig. 8".
         notes: sentences in Markdown that a notebook adds at the end, with numbers of its own.
 
@@ -73,20 +74,21 @@ def came_out_text(profile: Profile, *families: str, notes: Sequence[str] = ()) -
     table = family_verdicts(profile, *families)
     short = table["claim"].map(lambda claim: asked_of(claim)[1])
     papers, ours = table[~table["control"]], table[table["control"] & (short == "")]
-    sums = papers["kind"] == "arithmetic"
+    sums, title = papers["kind"] == "arithmetic", _sized(pd.concat([papers, ours]), profile)
     lines = [_counted(papers[~sums], families), "", *_listed(papers[~sums])] if not sums.all() else []
     for name, floor in FLOORS.items():
-        verdicts = table.loc[short == name, "verdict"]
-        if len(verdicts):
-            held = int((verdicts == SUPPORTED).sum())
-            lines.append(f"- Asked of {floor.words} in place of I3D+MLP: {held} of {len(verdicts)} supported.")
+        asked = table[short == name]
+        if len(asked):
+            held, size = int((asked["verdict"] == SUPPORTED).sum()), _sized(asked, profile)
+            seeds = "" if size == title else f" ({size})"
+            lines.append(f"- Asked of {floor.words} in place of I3D+MLP: {held} of {len(asked)} supported{seeds}.")
     if sums.any():
         lines += ["", "Sums of numbers that the paper prints, which need no run:", "", *_listed(papers[sums])]
     if len(ours):
         lines += ["", "Questions that the paper does not ask:", "", *_listed(ours)]
     for note in notes:
         lines += ["", note]
-    return _box(_sized(table, profile), lines)
+    return _box(title, lines)
 
 
 def _box(size: str, lines: Sequence[str]) -> str:
@@ -96,21 +98,34 @@ def _box(size: str, lines: Sequence[str]) -> str:
 
 def _sized(table: pd.DataFrame, profile: Profile) -> str:
     """The sizes and seeds at which rows of the ledger were judged; those of the profile if no row needed a trial."""
-    judged = table[table["seeds"] > 0].groupby("profile", sort=False)["seeds"].agg(["min", "max"])
+    judged = table[table["seeds"] > 0]
     if judged.empty:
-        judged = pd.DataFrame({"min": [len(profile.seeds)], "max": [len(profile.seeds)]}, index=[profile.name])
+        judged = pd.DataFrame({"profile": [profile.name], "seeds": [len(profile.seeds)]})
     return "; ".join(
-        f"{name} profile, {_seeds(name, *row)}" for name, row in zip(judged.index, judged.to_numpy(int), strict=True)
+        f"{name} profile, {_seeds(name, seeds.tolist())}"
+        for name, seeds in judged.groupby("profile", sort=False)["seeds"]
     )
 
 
-def _seeds(profile: str, fewest: int, most: int) -> str:
-    """The number of seeds; of a study that is under way, also that of the whole study, whose verdicts alone count."""
-    planned = len(get_profile(profile).seeds)
-    counted = f"{fewest}" if fewest == most else f"{fewest} to {most}"
-    if fewest < planned:
-        return f"{counted} of {planned} seeds so far: the verdicts are preliminary"
-    return "one seed" if most == 1 else f"{counted} seeds"
+def _seeds(profile: str, seeds: Sequence[int]) -> str:
+    """The numbers of seeds behind some verdicts, and how many of these are preliminary (`by_verdict.is_preliminary`),
+    beside the number that the profile plans."""
+    early = [n for n in seeds if is_preliminary(profile, n)]
+    whole = [n for n in seeds if not is_preliminary(profile, n)]
+    known = "one seed" if set(whole) == {1} else f"{_range(whole)} seeds" if whole else ""
+    if not early:
+        return known
+    so_far = f"{_range(early)} of {len(get_profile(profile).seeds)} seeds so far"
+    if not whole:
+        return f"{so_far}: the verdicts are preliminary"
+    are = "is" if len(early) == 1 else "are"
+    return f"{known}; {len(early)} of {len(seeds)} verdicts {are} preliminary, with {so_far}"
+
+
+def _range(numbers: Sequence[int]) -> str:
+    """The least and the largest of some numbers: "5", or "5 to 10"."""
+    least, most = min(numbers), max(numbers)
+    return f"{least}" if least == most else f"{least} to {most}"
 
 
 def _counted(papers: pd.DataFrame, families: Sequence[str]) -> str:
