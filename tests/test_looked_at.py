@@ -8,13 +8,14 @@ import pandas as pd
 import pytest
 from wording import in_order
 
-from sapnet_core.experiments.statistics import CONTRADICTED, SUPPORTED, UNDECIDED
+from sapnet_core.experiments.statistics import CONTRADICTED, NO_DIFFERENCE, SUPPORTED, UNDECIDED
 from sapnet_core.experiments.systems import EVERY, RIVALS
 from sapnet_core.experiments.trial_hash import FORMAT
 from sapnet_core.recipes.look_at_core import CONTROLS, SYSTEM, TABLES
 from sapnet_core.recipes.tuning_space import BUDGET
 from sapnet_core.reporting import looked_at
 from sapnet_core.reporting.caveats import CAVEATS, DEPARTS
+from sapnet_core.reporting.heatmap import VERDICT_SIGNS
 from sapnet_core.reporting.looked_at import changes_tried, file_lines, not_above, search_gain, training_end
 
 
@@ -54,17 +55,16 @@ def test_a_row_has_the_differences_to_each_control_and_what_was_looked_at():
     found = not_above(table, names)
     assert list(found.columns) == ["system", "against ridge", "against the MLP", "what was looked at"]
     first, last, alone = found.to_numpy().tolist()
-    assert first[:3] == ["COREG", "-0.117 (10%, contradicted)", "-0.063 (10%, undecided (12 seeds would decide))"]
+    signs = {verdict: sign for verdict, (sign, _) in VERDICT_SIGNS.items()}
+    assert first[:3] == ["COREG", f"10% -0.117 {signs[CONTRADICTED]}", f"10% -0.063 {signs[UNDECIDED]}"]
+    explained = [verdict for verdict, sign in signs.items() if f"{sign} " in found.attrs["note"]]
+    assert explained == [CONTRADICTED, NO_DIFFERENCE, UNDECIDED] and "SAP-Net" not in found.attrs["note"]
     assert first[3].endswith(f". COREG {DEPARTS['COREG']}")
     (other,) = not_above(table.assign(system="I3D+MLP (searched)"), names)["what was looked at"]
     assert in_order(other, BUDGET) and not any(
         words in other for words in (*CAVEATS.values(), *DEPARTS.values(), "None")
     )
-    assert last[:3] == [
-        "APT (after its title)",
-        "+0.010 (10%, undecided (1000 seeds would not decide))",
-        "above in every column",
-    ]
+    assert last[:3] == ["APT (after its title)", f"10% +0.010 {signs[UNDECIDED]}", "above in every column"]
     assert last[3].endswith(f"APT {CAVEATS['APT']}") and alone[1] == "—"
     assert list(not_above(table[table["verdict"] == SUPPORTED], names).columns) == list(found.columns)
 

@@ -584,6 +584,8 @@ def test_pair_systems_compare_dives_of_one_number_on_finediving():
 
 def test_rows_that_need_a_word_have_one():
     assert marked("APT") == "APT (after its title)" and marked("CoRe") == "CoRe"
+    assert marked("I3D+MLP (clips in order) (searched)") == "I3D+MLP, clips in order, searched"
+    assert all(marked(name).count("(") < 2 for name in (*SYSTEMS, *CONTROLS, *RIVALS, *SEARCHED))
     rows = set(COMPARISONS["IV"][0]) | set(COMPARISONS["VI"][0])
     assert {name for name in RIVALS if FOOTNOTES.get(name) == "after the paper"} == rows - {
         *paper_table("IV").index,

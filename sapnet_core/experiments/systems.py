@@ -122,5 +122,8 @@ def get_system(name: str) -> tuple[str, dict]:
 
 
 def marked(name: str) -> str:
-    """A row's name as it is shown, with its footnote in parentheses if it has one."""
+    """A row's name as it is shown: with its footnote in parentheses if it has one, and with commas in place of more
+    than one pair of parentheses."""
+    if name.count("(") > 1:
+        name = name.replace(" (", ", ").replace(")", "")
     return f"{name} ({FOOTNOTES[name]})" if name in FOOTNOTES else name

@@ -14,7 +14,7 @@ import pandas as pd
 
 from sapnet_core.experiments.intervals import Interval
 from sapnet_core.experiments.results import curves, predictions
-from sapnet_core.experiments.statistics import CONTRADICTED, SUPPORTED, in_words
+from sapnet_core.experiments.statistics import CONTRADICTED, SUPPORTED
 from sapnet_core.experiments.systems import get_system, marked
 from sapnet_core.experiments.trial import Trial
 from sapnet_core.experiments.trial_hash import FORMAT
@@ -22,6 +22,7 @@ from sapnet_core.methods import get_description
 from sapnet_core.recipes.look_at_core import LOOKED_AT, TABLES
 from sapnet_core.recipes.tune_methods import TUNING, best_of
 from sapnet_core.reporting.caveats import CAVEATS, DEPARTS
+from sapnet_core.reporting.heatmap import VERDICT_SIGNS
 
 __all__ = ["changes_tried", "file_lines", "not_above", "search_gain", "training_end"]
 
@@ -135,7 +136,8 @@ def not_above(
 
     Returns:
         A data frame with columns system, "against" and a name for each control (the differences that are not above 0 by
-        their verdict, each with its column and verdict, in words), and "what was looked at", in Markdown.
+        their verdict, each with its column and a sign for the verdict), and "what was looked at", in Markdown.
+        `attrs["note"]` says what the signs mean, and `tables.show` prints it below.
     """
     found = []
     for system, rows in differences.groupby("system", sort=False):
@@ -144,13 +146,16 @@ def not_above(
         row = {"system": marked(system)}
         for control, name in names.items():
             own = rows[rows["control"] == control]
-            cells = own.loc[own["verdict"] != SUPPORTED, ["difference", "column", "verdict", "to_decide"]].to_numpy()
-            listed = ", ".join(f"{d:+z.3f} ({c}, {in_words(v, seeds)})" for d, c, v, seeds in cells)
+            cells = own.loc[own["verdict"] != SUPPORTED, ["column", "difference", "verdict"]].to_numpy()
+            listed = ", ".join(f"{column} {d:+z.3f} {VERDICT_SIGNS[verdict][0]}" for column, d, verdict in cells)
             row[f"against {name}"] = listed or ("—" if own.empty else "above in every column")
         said = [_looked_at(system.removesuffix(" (searched)"), names), _trained(rows, system, trials or {})]
         found.append({**row, "what was looked at": " ".join(filter(None, said))})
     columns = ["system", *(f"against {name}" for name in names.values()), "what was looked at"]
-    return pd.DataFrame(found, columns=columns)
+    table = pd.DataFrame(found, columns=columns)
+    signs = ", ".join(f"{sign} {words}" for verdict, (sign, words) in VERDICT_SIGNS.items() if verdict != SUPPORTED)
+    table.attrs["note"] = f"{signs.replace('SAP-Net ', '')}. Cells in which a system is above the control are left out."
+    return table
 
 
 def _looked_at(system: str, names: dict[str, str]) -> str:
