@@ -77,7 +77,12 @@ def test_the_title_has_the_seeds_of_what_is_listed_and_a_floor_says_its_own(monk
     (early,) = [line for line in rest if "preliminary" in line]
     assert in_order(early, FLOORS["searched"].words, SUPPORTED, _seeds("study", [5]))
     table.loc[table.index[~table["control"]][0], "seeds"] = 5
-    assert in_order(came_out_text(SIZE, FAMILY).splitlines()[0], 1, "preliminary", _seeds("study", [5]).split(":")[0])
+    first, *rest = came_out_text(SIZE, FAMILY).splitlines()
+    assert in_order(first, 1, "preliminary", _seeds("study", [5]).split(":")[0])
+    (marked,) = [line for line in rest if "preliminary" in line and FLOORS["searched"].words not in line]
+    assert marked.endswith(f": {stated(table[~table['control']].iloc[0])}")
+    table["seeds"] = 5
+    assert came_out_text(SIZE, FAMILY).count("preliminary") == 1
 
 
 def test_sums_of_printed_numbers_stand_apart_and_are_not_counted(monkeypatch):

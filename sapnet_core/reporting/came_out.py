@@ -4,7 +4,8 @@ Every line of it comes from the ledger (`reporting.claims`), so that a notebook 
 """
 
 from collections import Counter
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
+from functools import partial
 
 import pandas as pd
 
@@ -74,8 +75,9 @@ def came_out_text(profile: Profile, *families: str, notes: Sequence[str] = ()) -
     table = family_verdicts(profile, *families)
     short = table["claim"].map(lambda claim: asked_of(claim)[1])
     papers, ours = table[~table["control"]], table[table["control"] & (short == "")]
-    sums, title = papers["kind"] == "arithmetic", _sized(pd.concat([papers, ours]), profile)
-    lines = [_counted(papers[~sums], families), "", *_listed(papers[~sums])] if not sums.all() else []
+    sums, judged = papers["kind"] == "arithmetic", pd.concat([papers, ours]).query("seeds > 0")
+    title, listed = _sized(judged, profile), partial(_listed, early=_early_ones(judged))
+    lines = [_counted(papers[~sums], families), "", *listed(papers[~sums])] if not sums.all() else []
     for name, floor in FLOORS.items():
         asked = table[short == name]
         if len(asked):
@@ -83,9 +85,9 @@ def came_out_text(profile: Profile, *families: str, notes: Sequence[str] = ()) -
             seeds = "" if size == title else f" ({size})"
             lines.append(f"- Asked of {floor.words} in place of I3D+MLP: {held} of {len(asked)} supported{seeds}.")
     if sums.any():
-        lines += ["", "Sums of numbers that the paper prints, which need no run:", "", *_listed(papers[sums])]
+        lines += ["", "Sums of numbers that the paper prints, which need no run:", "", *listed(papers[sums])]
     if len(ours):
-        lines += ["", "Questions that the paper does not ask:", "", *_listed(ours)]
+        lines += ["", "Questions that the paper does not ask:", "", *listed(ours)]
     for note in notes:
         lines += ["", note]
     return _box(title, lines)
@@ -144,11 +146,19 @@ def verdict_counts(counts: Mapping[str, int]) -> str:
     return in_list([f"{counts[word]} {PHRASES[word][int(counts[word] > 1)]}" for word in VERDICTS if counts.get(word)])
 
 
-def _listed(rows: pd.DataFrame) -> list[str]:
-    """One line for each statement, by verdict, in the ledger's order within a verdict."""
+def _early_ones(judged: pd.DataFrame) -> set[str]:
+    """The claims whose verdict is preliminary where that of others is not, so that the title cannot say it of all."""
+    early = [is_preliminary(*row) for row in judged[["profile", "seeds"]].itertuples(index=False)]
+    return set() if all(early) else set(judged.loc[early, "claim"])
+
+
+def _listed(rows: pd.DataFrame, early: Collection[str]) -> list[str]:
+    """One line for each statement, by verdict, in the ledger's order within a verdict; `early` are those claims of
+    which the line says that the verdict is preliminary."""
     ordered = rows.assign(order=rows["verdict"].map(VERDICTS.index)).sort_values("order", kind="stable")
     return [
-        f"- **{row['verdict']}**{_detail(row)}: {in_markdown(stated(row))}{_noted(row)}"
+        f"- **{row['verdict']}**{', preliminary' * (row['claim'] in early)}{_detail(row)}: "
+        f"{in_markdown(stated(row))}{_noted(row)}"
         for _, row in ordered.iterrows()
     ]
 
