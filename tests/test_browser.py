@@ -100,17 +100,6 @@ def is_clean(running: Lab) -> None:
     assert status.stdout == "" and (running.clone / "runs" / "lab" / "copies.json").is_file()
 
 
-def test_a_notebook_runs_from_the_menu_and_its_slider_moves(browser, tmp_path):
-    if not (ROOT / ".git").exists():
-        pytest.skip("not a git clone")
-    with lab(browser, ROOT, tmp_path) as running:
-        running.open("01_data")
-        runs_from_the_menu(running, "01_data")
-        moves_by_keyboard(running)
-        is_clean(running)
-
-
-@pytest.mark.slow
 def test_notebooks_run_from_the_menu_and_the_repository_stays_clean(browser, tmp_path):
     """From a fresh clone: three notebooks are run as a whole, sliders are moved by keyboard, copies are saved."""
     if not (ROOT / ".git").exists():
@@ -122,9 +111,9 @@ def test_notebooks_run_from_the_menu_and_the_repository_stays_clean(browser, tmp
             if name == "00_start_here":
                 for _ in range(5):  # two cells of text, the parameters, the installation, the imports
                     running.menu("Run", "Run Selected Cell")
-                running.page.locator(".jp-OutputArea", has_text="source: twins").first.wait_for(timeout=90_000)
+                running.page.locator(".jp-OutputArea", has_text="source: twins").first.wait_for(timeout=180_000)
                 print(f"first output after {time.monotonic() - begun:.1f} s")
-                assert time.monotonic() - begun < 90  # 20 s on an idle machine, but other tests run beside this one
+                assert time.monotonic() - begun < 180  # 20 s on an idle machine, but other tests run beside this one
             runs_from_the_menu(running, name)
         moves_by_keyboard(running)
         is_clean(running)
