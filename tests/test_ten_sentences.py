@@ -46,6 +46,15 @@ def test_there_are_ten_and_each_has_a_verdict_and_numbers():
         assert ". " not in re.sub(r"“.*?”", "", text)  # one sentence
 
 
+def test_the_order_of_the_ledger_and_that_of_its_file_give_the_same_sentences():
+    """The notebook has the rows in the ledger's order, the gallery those of `claims.csv`, by verdict."""
+    place = {claim.id: i for i, claim in enumerate(ledger())}
+    as_judged = sorted(STORED, key=lambda row: place[row["claim"]])
+    assert as_judged != STORED
+    first, second = (ten_sentences(ledger_rows(rows), worth_table()) for rows in (as_judged, STORED))
+    assert first == second
+
+
 def test_no_sentence_has_an_id_or_a_symbol_of_the_suite():
     text = " ".join(ten_sentences(ledger_rows(STORED), worth_table()))
     assert not [claim.id for claim in ledger() if "-" in claim.id and f" {claim.id} " in text]

@@ -101,10 +101,12 @@ def ten_sentences(table: pd.DataFrame, worth: pd.DataFrame) -> list[str]:
     what is undecided.
 
     Args:
-        table: rows of the ledger, from `claims.evaluate` or `ledger_rows`.
+        table: rows of the ledger, from `claims.evaluate` or `ledger_rows`; whether they stand in the ledger's order or
+            by verdict does not matter.
         worth: from `worth.worth`.
     """
     mine = table[~table["control"].astype(bool)]
+    mine = mine.sort_values("verdict", key=lambda words: words.map(VERDICTS.index), kind="stable")
     return [
         _scoreboard(mine),
         _whole(worth),
