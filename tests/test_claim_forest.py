@@ -56,6 +56,8 @@ def test_each_stored_claim_has_a_line_below_the_name_of_its_table(stored):
     assert len(headings) == len(families) and {text.partition(" · ")[0] for text in headings} == families
     assert {("Table II", "FineDiving"), ("Table VI", "Rhythmic Gymnastics")} <= {(*h.split(" · "),) for h in headings}
     assert len(fig.axes) == 1 and fig.get_suptitle() == "A title" and fig.get_figwidth() == PAGE
+    (top,) = fig.axes[0].child_axes  # the same axis above the first line
+    assert top.get_xlabel() == fig.axes[0].get_xlabel() != ""
     texts = [*names, fig._suptitle, *fig.legends[0].get_texts(), *fig.axes[0].get_xticklabels()]
     assert all(text.get_fontsize() * COLUMN / PAGE >= PRINTED for text in texts) and TEXT * COLUMN / PAGE >= PRINTED
 

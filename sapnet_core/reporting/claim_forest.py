@@ -109,8 +109,9 @@ def _heading(family: str, claims: Iterable[Claim]) -> str:
 def _lines(ax: Axes, families: dict[str, list[Claim]], rows: pd.DataFrame, ends: tuple[float, float], lines: int):
     """A heading for each family, and below it one line for each of its claims."""
     ax.set(xlim=ends, ylim=(lines - 0.4, -0.6))
-    ax.set_xlabel("difference of ρ", fontsize=TEXT)
-    ax.tick_params(axis="x", labelsize=TEXT)
+    for axis in (ax, ax.secondary_xaxis("top")):  # the picture is taller than a screen
+        axis.set_xlabel("difference of ρ", fontsize=TEXT)
+        axis.tick_params(axis="x", labelsize=TEXT)
     names, bold = [], []
     for family, claims in families.items():
         if names:
