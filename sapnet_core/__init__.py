@@ -313,6 +313,7 @@ PUBLIC = {
         "effect_text",
         "evaluate",
         "family_table",
+        "family_verdicts",
         "needed_trials",
         "read_cell",
         "stated",
