@@ -238,9 +238,11 @@ def run_all(
 
     if together := [notebook for notebook in notebooks if notebook not in alone]:
         own = [notebook for notebook in together if _is_own(notebook)]
-        first, others = ([n for n in together if n not in own and (n in of_paper) == yes] for yes in (True, False))
+        others = [notebook for notebook in together if notebook not in own and notebook not in of_paper]
         others.sort(key=lambda notebook: notebook.stem[0].isdigit())  # the appendices first
-        lanes = [lane for lane in (*([n] for n in first), own, *([n] for n in others)) if lane]
+        lanes = [[notebook] for notebook in together if notebook in of_paper]
+        lanes += [own] if own else []
+        lanes += [[notebook] for notebook in others]
         workers, asked, run = (
             min(jobs, len(lanes)),
             {},
