@@ -268,7 +268,7 @@ def test_what_cannot_be_verified_is_one_line(study, monkeypatch, capsys):
         out, err = capsys.readouterr()
         assert not out and err.count("\n") == 1 and str(study) in err and word in err, err
 
-    verify.rounding_file().write_text("dataset,method,trials,rho,relative\nrg,mlp,20,0.1,-1\n")
+    verify.rounding_file().write_text("dataset,method,processor,trials,rho,relative\nrg,mlp,A CPU,20,0.1,-1\n")
     refused("rounding.csv")
     verify.rounding_file().write_text("dataset,method\nrg,mlp\n")
     refused("rounding.csv")
@@ -301,36 +301,63 @@ def test_without_other_kernels_no_noise_is_measured(study):
         measure_rounding.noise_row([OTHER], 1)
 
 
-def test_trials_in_a_number_format_that_is_missing_here_are_left_out(study, monkeypatch, capsys):
-    def row(trials, jobs):
-        return dict(zip(verify.COLUMNS, (trials[0].dataset, trials[0].method, len(trials), 0.25, 0.01), strict=True))
+def row_of(trials, jobs=1, rho=0.25):
+    values = (trials[0].dataset, trials[0].method, "Another CPU", len(trials), rho, 0.01)
+    return dict(zip(verify.COLUMNS, values, strict=True))
 
-    monkeypatch.setattr(measure_rounding, "kernels", dict)
-    monkeypatch.setattr(measure_rounding, "noise_row", row)
+
+def as_of_another_processor(study, monkeypatch):
+    """Both stored trials become those of another kind of processor; the recipe trains nothing and gives `row_of`."""
+    monkeypatch.setattr(measure_rounding, "noise_row", row_of)
+    for trial in (ONE, OTHER):
+        forge(study, trial, edited(stored.stored_files(trial), run={"processor": "another"}))
+
+
+def test_trials_of_this_kind_of_processor_are_left_out(study, monkeypatch, capsys):
+    as_of_another_processor(study, monkeypatch)
+    here = measure_rounding.processor_kind()
+    forge(study, OTHER, edited(stored.stored_files(OTHER), run={"processor": here}))
+    assert not main(["recipe", "measure_rounding"])
+    assert verify.rounding_noise() == {("finediving", "mlp"): (0.25, 0.01)}
+    assert in_order(capsys.readouterr().err, "1 of 2 ", "left out", "this kind of processor")
+    forge(study, ONE, edited(stored.stored_files(ONE), run={"processor": here}))
+    assert main(["recipe", "measure_rounding"]) == 2
+    assert in_order(capsys.readouterr().err, "2 of 2 ", "left out", "--older")
+
+
+def test_trials_in_a_number_format_that_is_missing_here_are_left_out(study, monkeypatch, capsys):
+    as_of_another_processor(study, monkeypatch)
     forge(study, OTHER, edited(stored.stored_files(OTHER), run={"numbers": "float8"}))
     assert not main(["recipe", "measure_rounding"])
     assert verify.rounding_noise() == {("finediving", "mlp"): (0.25, 0.01)}
     assert in_order(capsys.readouterr().err, "1 of 2 ", "left out", "number format")
 
 
-def test_what_is_measured_is_not_measured_again_unless_more_trials_are_asked_for(study, monkeypatch, capsys):
-    def row(trials, jobs):
-        return dict(zip(verify.COLUMNS, (trials[0].dataset, trials[0].method, len(trials), 0.25, 0.01), strict=True))
+def test_trials_in_the_number_format_of_this_processor_come_first(monkeypatch):
+    second = replace(ONE, seed=1)
+    monkeypatch.setattr(measure_rounding, "stored_format", {ONE: "float32", second: "bfloat16"}.get)
+    monkeypatch.setattr(measure_rounding, "stored_files", lambda trial: {})
+    monkeypatch.setattr(measure_rounding, "facts", lambda files: {"processor": "another"})
+    for own in ("float32", "bfloat16"):
+        monkeypatch.setattr(measure_rounding, "format_name", lambda own=own: own)
+        expected = [ONE] if own == "float32" else [second]
+        assert measure_rounding._measurable([ONE, second]) == {("finediving", "mlp"): expected}
+    assert measure_rounding._measurable([ONE]) == {("finediving", "mlp"): [ONE]}
 
-    monkeypatch.setattr(measure_rounding, "kernels", dict)
-    monkeypatch.setattr(measure_rounding, "noise_row", row)
-    measure_rounding.store_row(dict(zip(verify.COLUMNS, ("finediving", "mlp", 0, 0.5, 0.5), strict=True)))
-    measure_rounding.store_row(dict(zip(verify.COLUMNS, ("finediving", "ridge", 1, 0.5, 0.5), strict=True)))
+
+def test_what_is_measured_is_not_measured_again_unless_more_trials_are_asked_for(study, monkeypatch, capsys):
+    as_of_another_processor(study, monkeypatch)
+    for method, trials in (("mlp", 0), ("ridge", 1)):
+        measure_rounding.store_row(row_of([replace(ONE, method=method)], rho=0.5) | {"trials": trials})
     assert not main(["recipe", "measure_rounding", "--trials", "9"])
-    assert verify.rounding_noise() == {("finediving", "mlp"): (0.25, 0.01), ("finediving", "ridge"): (0.5, 0.5)}
+    assert verify.rounding_noise() == {("finediving", "mlp"): (0.25, 0.01), ("finediving", "ridge"): (0.5, 0.01)}
     anew, kept = capsys.readouterr().out.splitlines()
-    assert anew == "finediving mlp 1 0.25 0.01" and in_order(kept, "finediving ridge", "before")
+    assert anew == "finediving mlp Another CPU 1 0.25 0.01" and in_order(kept, "finediving ridge", "before")
 
 
 def test_a_row_of_noise_replaces_the_earlier_one(study):
     for method, rho in (("mlp", 0.5), ("ridge", 0.25), ("mlp", 0.125)):
-        row = ("rg", method, 20, rho, 0.01)
-        measure_rounding.store_row(dict(zip(verify.COLUMNS, row, strict=True)))
+        measure_rounding.store_row(row_of([replace(ONE, dataset="rg", method=method)], rho=rho))
     assert verify.rounding_noise() == {("rg", "mlp"): (0.125, 0.01), ("rg", "ridge"): (0.25, 0.01)}
 
 
@@ -340,7 +367,7 @@ def test_the_recipe_trains_with_other_kernels(study):
     code = (
         "import sys\nfrom pathlib import Path\nfrom sapnet_core.__main__ import main\n"
         f"from sapnet_core.experiments import stored\nstored.FOLDER = Path({str(study)!r})\n"
-        "sys.exit(main(['recipe', 'measure_rounding', '--datasets', 'finediving', '--jobs', '1']))"
+        "sys.exit(main(['recipe', 'measure_rounding', '--older', '--datasets', 'finediving', '--jobs', '1']))"
     )
     done = subprocess.run(
         [sys.executable, "-c", code], cwd=environment.root(), capture_output=True, text=True, check=False

@@ -56,7 +56,8 @@ __all__ = [
 EQUAL, WITHIN, DIFFERS, OPEN = "equal bit for bit", "within rounding", "differs", "not decided"
 # what a result's last digits depend on, beside the trial itself (`results.run_facts`)
 FACTS = ("device", "processor", "numbers", "threads", "torch", "numpy")
-COLUMNS = ("dataset", "method", "trials", "rho", "relative")  # of the table of rounding noise
+# of the table of rounding noise; processor is the kind whose kernels trained the stored trials again
+COLUMNS = ("dataset", "method", "processor", "trials", "rho", "relative")
 TIMES_NOISE = 2  # one new difference in 21 exceeds the largest of 20, but hardly any exceeds twice the largest
 # Stored predictions have six decimals and the stored metrics come from all digits, which moves a metric by less than
 # this, or a metric above 1 by less than this part of it. Tables print three decimals.
@@ -213,7 +214,9 @@ def rounding_noise() -> dict[tuple[str, str], Noise]:
     if not file.exists():
         return {}
     try:
-        table = pd.read_csv(file, dtype={"dataset": str, "method": str, "trials": int, "rho": float, "relative": float})
+        table = pd.read_csv(
+            file, dtype={**dict.fromkeys(COLUMNS[:3], str), "trials": int, "rho": float, "relative": float}
+        )
         noise = {(row.dataset, row.method): Noise(row.rho, row.relative) for row in table.itertuples()}
         if tuple(table.columns) != COLUMNS or not all(0 <= x < math.inf for one in noise.values() for x in one):
             raise ValueError(f"it needs the columns {', '.join(COLUMNS)} with numbers of at least 0")

@@ -81,6 +81,11 @@ def _look_at_core(parser: Parser) -> None:
 def _measure_rounding(parser: Parser) -> None:
     parser.add_argument("--datasets", nargs="+", default=DATASETS, choices=DATASETS)
     parser.add_argument("--trials", type=count, default=20, help="trials of each dataset and method (default: 20)")
+    parser.add_argument(
+        "--older",
+        action="store_true",
+        help="use the kernels of an older processor, to measure also trials that this kind of processor stored",
+    )
     _jobs(parser)
 
 
@@ -162,7 +167,7 @@ RECIPES: dict[str, tuple[str, Callable[[Parser], None]]] = {
         _jobs,
     ),
     "measure_rounding": (
-        "Train stored trials again with another order of sums: study/rounding.csv.",
+        "Train stored trials of another kind of processor again, and tell how far they move: study/rounding.csv.",
         _measure_rounding,
     ),
     "measure_cost": ("Measure the memory of trainings and the time of features: study/cost.csv.", _measure_cost),

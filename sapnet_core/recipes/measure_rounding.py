@@ -1,13 +1,16 @@
 """Measure how far rounding moves each system: train stored trials again with another order of sums.
 
     python -m sapnet_core recipe measure_rounding
+    python -m sapnet_core recipe measure_rounding --older
 
-Another processor adds the same numbers in another order, because PyTorch, MKL and oneDNN choose their kernels by its
-vector instructions. The variables of `kernels` make them choose those of an older processor, for the features and for
-the training, while draws, data and code stay as they are, and so does the number format of a trial's features. Trials
-in bfloat16 are left out on a processor that does not compute in it. The largest differences from the stored results are
-written to `study/rounding.csv`, after each dataset and method; `experiments.verify` judges by them. A row
-that is there is kept, unless more trials are asked for, and stored, than it rests on; to measure it anew, remove it.
+Another kind of processor adds the same numbers in another order, because PyTorch, MKL and oneDNN choose their kernels
+by its maker and its vector instructions. So the trials that another kind of processor stored are trained again on this
+one, features included, while draws, data and code stay as they are, and so does the number format of a trial's
+features. With `--older`, the variables of `kernels` make this processor use the kernels of an older one, so that trials
+that it stored itself can be measured as well; this takes several times as long. Trials in bfloat16 are left out on a
+processor that does not compute in it. The largest differences from the stored results are written to
+`study/rounding.csv`, after each dataset and method; `experiments.verify` judges by them. A row that is there is kept,
+unless more trials are asked for, and stored, than it rests on; to measure it anew, remove it.
 New results are kept in `rounding` in the folder of runs, so that a measurement that was stopped goes on.
 """
 
@@ -15,11 +18,13 @@ import os
 import sys
 from argparse import Namespace
 from collections.abc import Sequence
+from itertools import chain
 
 import pandas as pd
 import torch
 
 from sapnet_core.backbones.i3d import fast_dtype
+from sapnet_core.backbones.registry import format_name
 from sapnet_core.experiments.stored import stored_files
 from sapnet_core.experiments.trial import Trial
 from sapnet_core.experiments.verify import (
@@ -36,6 +41,7 @@ from sapnet_core.experiments.verify import (
 from sapnet_core.runtime import environment
 from sapnet_core.runtime.arguments import check_environment, unwritable
 from sapnet_core.runtime.files import write_text
+from sapnet_core.runtime.processor import processor_kind
 
 __all__ = ["kernels", "noise_row", "store_row"]
 
@@ -54,8 +60,9 @@ def kernels() -> dict[str, str]:
 def noise_row(trials: Sequence[Trial], jobs: int) -> dict[str, object]:
     """Train stored trials of one dataset and method again, with the kernels that this process uses.
 
-    Returns: a row of the table (`verify.COLUMNS`): the number of trials, the largest absolute difference of rho, and
-        the largest root mean square difference of a trial's predictions, in standard deviations of the true scores.
+    Returns: a row of the table (`verify.COLUMNS`): the kind of processor whose kernels trained them again, the number
+        of trials, the largest absolute difference of rho, and the largest root mean square difference of a trial's
+        predictions, in standard deviations of the true scores.
 
     Raises:
         ValueError: the kernels are those of a stored trial, so that nothing is measured; or a result that was kept has
@@ -79,7 +86,7 @@ def noise_row(trials: Sequence[Trial], jobs: int) -> dict[str, object]:
         if (one := difference(old, new)) is None:
             raise ValueError(f"{trial}: the stored result has other videos or labels: restore it with git checkout")
         moved.append(one)
-    values = len(moved), max(one.rho for one in moved), max(one.relative for one in moved)
+    values = processor_kind(), len(moved), max(one.rho for one in moved), max(one.relative for one in moved)
     return dict(zip(COLUMNS, (trials[0].dataset, trials[0].method, *values), strict=True))
 
 
@@ -98,24 +105,16 @@ def _measured() -> pd.DataFrame:
 
 
 def main(asked: Namespace) -> None:
-    """Start this program again with `kernels`, then measure and write the table row by row."""
+    """Measure and write the table row by row; with `--older`, start this program again with `kernels` first."""
     check_environment()
     if fault := unwritable(rounding_file().parent):
         raise ValueError(f"{rounding_file()} cannot be written: {fault}")
-    if not kernels().items() <= os.environ.items():
+    if asked.older and not kernels().items() <= os.environ.items():
         os.execve(sys.executable, sys.orig_argv, {**os.environ, **kernels()})
     stored = [trial for trial in current_trials() if trial.dataset in asked.datasets]
     if not stored:
         raise ValueError(f"no trials of {', '.join(asked.datasets)} are stored: run python -m sapnet_core study first")
-    kinds: dict[tuple[str, str], list[Trial]] = {}
-    for trial in stored:
-        if stored_format(trial):
-            kinds.setdefault((trial.dataset, trial.method), []).append(trial)
-    if other := len(stored) - sum(map(len, kinds.values())):
-        told = f"{other} of {len(stored)} stored trials are left out: this processor lacks their number format"
-        print(told, file=sys.stderr, flush=True)
-    if not kinds:
-        raise ValueError("nothing can be measured here: measure on a processor with bfloat16")
+    kinds = _measurable(stored)
     there = _measured().set_index(["dataset", "method"]).trials.to_dict()
     for kind, trials in kinds.items():
         if there.get(kind, 0) >= min(asked.trials, len(trials)):
@@ -124,3 +123,34 @@ def main(asked: Namespace) -> None:
         row = noise_row(draw(trials, asked.trials, seed=0), asked.jobs or environment.jobs())
         store_row(row)
         print(*row.values(), flush=True)
+
+
+def _measurable(stored: Sequence[Trial]) -> dict[tuple[str, str], list[Trial]]:
+    """By dataset and method, the stored trials that can be trained again here with another order of sums.
+
+    Where some of them have features in this processor's own number format, the others are left out, since the features
+    of all videos are computed once for each format.
+
+    Raises:
+        ValueError: there is none.
+    """
+    kinds: dict[tuple[str, str], dict[str, list[Trial]]] = {}
+    lacking = own = 0
+    for trial in stored:
+        numbers = stored_format(trial)
+        if not numbers:
+            lacking += 1
+        elif facts(stored_files(trial))["processor"] == processor_kind():
+            own += 1
+        else:
+            kinds.setdefault((trial.dataset, trial.method), {}).setdefault(numbers, []).append(trial)
+    reasons = {"this processor lacks their number format": lacking, "this kind of processor stored them": own}
+    for reason, many in reasons.items():
+        if many:
+            print(f"{many} of {len(stored)} stored trials are left out: {reason}", file=sys.stderr, flush=True)
+    if not kinds:
+        raise ValueError(
+            "no stored trial can be trained again here with another order of sums: "
+            "run python -m sapnet_core recipe measure_rounding --older, on a processor with AVX2"
+        )
+    return {kind: formats.get(format_name()) or [*chain(*formats.values())] for kind, formats in kinds.items()}
