@@ -22,6 +22,17 @@ NAMES = ("chromium", "chromium-browser", "google-chrome", "google-chrome-stable"
 RULES = {"runOnly": ["wcag2a", "wcag2aa", "wcag21a", "wcag21aa", "best-practice"], "resultTypes": ["violations"]}
 RULES |= {"rules": {"empty-table-header": {"enabled": False}}}
 TOKEN = "of-this-test"
+# Words of code that have the same class and the same box look alike, and a notebook has ten thousand of them: the first
+# of each stays as it is, and the others become plain text of their line, which axe-core reads in a quarter of the time.
+ALIKE = """() => {
+    const seen = new Set();
+    for (const word of document.querySelectorAll('pre span')) {
+        const box = word.closest('pre').parentElement.className;
+        const look = [word.className, word.getAttribute('style'), word.parentElement.className, box].join('|');
+        if (seen.has(look) && !word.children.length && !word.id) word.replaceWith(word.textContent);
+        seen.add(look);
+    }
+}"""
 
 
 @contextmanager
@@ -45,6 +56,7 @@ def faults_seen(page: Page, file: Path, widths: tuple[int, ...], axe_at: tuple[i
     page.evaluate("document.querySelectorAll('details').forEach(one => one.open = true)")
     page.evaluate("document.querySelectorAll('img').forEach(one => one.loading = 'eager')")
     page.wait_for_function("[...document.images].every(one => one.complete)")
+    page.evaluate(ALIKE)
     faults = [
         f"{n} pictures missing"
         for n in [page.evaluate("[...document.images].filter(one => !one.naturalWidth).length")]
