@@ -46,7 +46,7 @@ def test_what_is_wrong_with_a_page_is_found(window, tmp_path):
     bad.write_text(
         "<!DOCTYPE html><html lang='en'><title>x</title><main><h1>x</h1><p style='width:500px'>wide</p>"
         "<style>.k {color:#111} .c {color:#bbb} pre {background:#fff; color:#111}</style>"
-        "<pre><span class='k'>if</span> <span class='k'>if</span> <span class='c'>one</span> <span class='c'>two</span></pre>"
+        "<pre><b class='k'>if</b> <span class='k'>if</span> <span class='c'>one</span> <span class='c'>two</span></pre>"
         "<p style='color:#bbb;background:#fff'>pale</p><img src='gone.png' alt='x'><img src='gone.png'></main>"
     )
     told = "\n".join(faults_seen(window, bad, (390,), (390,)))
