@@ -9,7 +9,7 @@ from collections.abc import Iterator, Mapping, Sequence
 import pandas as pd
 
 from sapnet_core.experiments.profiles import Profile
-from sapnet_core.experiments.statistics import in_words
+from sapnet_core.experiments.statistics import VERDICTS
 from sapnet_core.experiments.trial import Trial
 from sapnet_core.reporting.claims import claim_cells, family_verdicts
 from sapnet_core.reporting.ledger import Claim, ledger
@@ -65,14 +65,15 @@ def claimed_sentence(differences: pd.DataFrame) -> str:
     cells = differences[differences["claim"] != ""]
     if cells.empty:
         return ""
-    listed = "; ".join(f"{_cell(row)} ({in_words(row['verdict'], row['to_decide'])})" for _, row in cells.iterrows())
+    of = {word: [_cell(row) for _, row in cells[cells["verdict"] == word].iterrows()] for word in VERDICTS}
+    listed = "; ".join(f"{word}: {', '.join(told)}" for word, told in of.items() if told)
     stands, itself, has = ("stands", "itself", "has") if len(cells) == 1 else ("stand", "themselves", "have")
     return (
         f"Of {len(differences)} cells, {len(cells)} {stands} in the ledger by {itself} and {has} its verdict, which is "
-        f"corrected over the ledger's claims, or controls, about a table: {listed}. The others are corrected without "
-        "them."
+        f"corrected over the ledger's claims, or controls, about a table. {listed[0].upper()}{listed[1:]}. The others "
+        "are corrected without them."
     )
 
 
 def _cell(row: pd.Series) -> str:
-    return f"{row['system']}{' minus ' + row['control'] if 'control' in row else ''}, {row['column']}"
+    return f"{row['system']}{' minus ' + row['control'] if 'control' in row else ''} ({row['column']})"
