@@ -16,6 +16,8 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from sapnet_core.runtime.devices import torch_threads
+
 __all__ = ["METRICS", "Cell", "resampled", "rho_of_draws"]
 
 
@@ -141,4 +143,5 @@ def _resampled(predicted: bytes, true: bytes, videos: str, metric: str, resample
     """`resampled` of predictions and true scores that are given as the bytes of float64 numbers."""
     y = torch.from_numpy(np.frombuffer(true).copy())  # (N,)
     p = torch.from_numpy(np.frombuffer(predicted).copy()).view(-1, len(y))  # (S, N)
-    return METRICS[metric](p, y, _counts(videos, len(y), resamples))
+    with torch_threads(1):  # a second thread gains nothing here, and waits wherever another program holds its core
+        return METRICS[metric](p, y, _counts(videos, len(y), resamples))
