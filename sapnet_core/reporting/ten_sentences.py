@@ -197,8 +197,11 @@ def _rivals(mine: pd.DataFrame) -> str:
     text += "; it ".join(said)
     rows = mine[mine["claim"].isin(ALL_LABELS) & mine["effect"].notna()]
     if len(rows):
-        all_ = [f"{r['verdict']} on {ALL_LABELS[r['claim']]} ({effect_text(r)})" for _, r in rows.iterrows()]
-        text += f"; with all labels, a lead over every rival is {in_list(all_)}, by its weakest difference"
+        places = {word: [] for word in rows["verdict"]}
+        for _, row in rows.iterrows():
+            places[row["verdict"]].append(f"{ALL_LABELS[row['claim']]} ({effect_text(row)})")
+        told = in_list([f"{word} on {in_list(where)}" for word, where in places.items()])
+        text += f"; with all labels, a lead over every rival is {told}, by its weakest difference"
     return f"{text}{_early(pd.concat([about, rows]))}."
 
 
