@@ -105,7 +105,6 @@ def test_every_reference_leads_to_an_entity(graph):
     assert all({"@type", "name"} <= entity.keys() for name, entity in graph.items() if name != crate.NAME)
 
 
-@pytest.mark.slow
 def test_the_validator_accepts_the_crate_and_refuses_a_broken_one(tmp_path):
     pytest.importorskip(
         "rocrate_validator",
