@@ -351,8 +351,16 @@ def test_what_is_measured_is_not_measured_again_unless_more_trials_are_asked_for
         measure_rounding.store_row(row_of([replace(ONE, method=method)], rho=0.5) | {"trials": trials})
     assert not main(["recipe", "measure_rounding", "--trials", "9"])
     assert verify.rounding_noise() == {("finediving", "mlp"): (0.25, 0.01), ("finediving", "ridge"): (0.5, 0.01)}
-    anew, kept = capsys.readouterr().out.splitlines()
+    kept, anew = capsys.readouterr().out.splitlines()
     assert anew == "finediving mlp Another CPU 1 0.25 0.01" and in_order(kept, "finediving ridge", "before")
+
+
+@pytest.mark.parametrize("slow", ["mlp", "ridge"])
+def test_the_quickest_system_comes_first(study, monkeypatch, capsys, slow):
+    as_of_another_processor(study, monkeypatch)
+    monkeypatch.setattr(measure_rounding, "expected_seconds", lambda trials: [float(t.method == slow) for t in trials])
+    assert not main(["recipe", "measure_rounding"])
+    assert capsys.readouterr().out.splitlines()[-1].split()[1] == slow
 
 
 def test_a_row_of_noise_replaces_the_earlier_one(study):

@@ -11,7 +11,8 @@ that it stored itself can be measured as well; this takes several times as long.
 processor that does not compute in it. The largest differences from the stored results are written to
 `study/rounding.csv`, after each dataset and method; `experiments.verify` judges by them. A row that is there is kept,
 unless more trials are asked for, and stored, than it rests on; to measure it anew, remove it.
-New results are kept in `rounding` in the folder of runs, so that a measurement that was stopped goes on.
+New results are kept in `rounding` in the folder of runs, so that a measurement that was stopped goes on. The quickest
+systems come first.
 """
 
 import os
@@ -25,6 +26,7 @@ import torch
 
 from sapnet_core.backbones.i3d import fast_dtype
 from sapnet_core.backbones.registry import format_name
+from sapnet_core.experiments.expected_time import expected_seconds
 from sapnet_core.experiments.stored import stored_files
 from sapnet_core.experiments.trial import Trial
 from sapnet_core.experiments.verify import (
@@ -116,11 +118,15 @@ def main(asked: Namespace) -> None:
         raise ValueError(f"no trials of {', '.join(asked.datasets)} are stored: run python -m sapnet_core study first")
     kinds = _measurable(stored)
     there = _measured().set_index(["dataset", "method"]).trials.to_dict()
+    missing = {}
     for kind, trials in kinds.items():
         if there.get(kind, 0) >= min(asked.trials, len(trials)):
             print(*kind, "was measured before", flush=True)
-            continue
-        row = noise_row(draw(trials, asked.trials, seed=0), asked.jobs or environment.jobs())
+        else:
+            missing[kind] = draw(trials, asked.trials, seed=0)
+    # the quickest first, so that a measurement that is stopped has as many systems as its time allows
+    for drawn in sorted(missing.values(), key=lambda trials: sum(expected_seconds(trials))):
+        row = noise_row(drawn, asked.jobs or environment.jobs())
         store_row(row)
         print(*row.values(), flush=True)
 
