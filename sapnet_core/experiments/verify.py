@@ -58,7 +58,9 @@ EQUAL, WITHIN, DIFFERS, OPEN = "equal bit for bit", "within rounding", "differs"
 FACTS = ("device", "processor", "numbers", "threads", "torch", "numpy")
 # of the table of rounding noise; processor is the kind whose kernels trained the stored trials again
 COLUMNS = ("dataset", "method", "processor", "trials", "rho", "relative")
-TIMES_NOISE = 2  # one new difference in 21 exceeds the largest of 20, but hardly any exceeds twice the largest
+# The next difference exceeds the largest of n once in n + 1 times: once in 21 for the 20 trials of most rows, once in 7
+# where another kind of processor had stored 6. Hardly any exceeds twice the largest.
+TIMES_NOISE = 2
 # Stored predictions have six decimals and the stored metrics come from all digits, which moves a metric by less than
 # this, or a metric above 1 by less than this part of it. Tables print three decimals.
 TOLERANCE = 1e-5

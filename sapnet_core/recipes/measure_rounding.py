@@ -118,15 +118,17 @@ def main(asked: Namespace) -> None:
         raise ValueError(f"no trials of {', '.join(asked.datasets)} are stored: run python -m sapnet_core study first")
     kinds = _measurable(stored)
     there = _measured().set_index(["dataset", "method"]).trials.to_dict()
-    missing = {}
+    drawn = []
     for kind, trials in kinds.items():
         if there.get(kind, 0) >= min(asked.trials, len(trials)):
             print(*kind, "was measured before", flush=True)
         else:
-            missing[kind] = draw(trials, asked.trials, seed=0)
+            drawn.append(draw(trials, asked.trials, seed=0))
+    every = [*chain(*drawn)]
+    seconds = dict(zip(every, expected_seconds(every), strict=True))
     # the quickest first, so that a measurement that is stopped has as many systems as its time allows
-    for drawn in sorted(missing.values(), key=lambda trials: sum(expected_seconds(trials))):
-        row = noise_row(drawn, asked.jobs or environment.jobs())
+    for trials in sorted(drawn, key=lambda trials: sum(seconds[trial] for trial in trials)):
+        row = noise_row(trials, asked.jobs or environment.jobs())
         store_row(row)
         print(*row.values(), flush=True)
 
